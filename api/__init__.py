@@ -1,0 +1,14 @@
+"""The HTTP API: a Starlette app that turns requests into commands and read models into answers (contract: `http-api`).
+
+| module | holds |
+|---|---|
+| `app` | `create_app`: routes, start and stop |
+| `command_log` | appends commands to Kafka |
+| `ports`, `services` | what the operations work with |
+| `routing`, `calls`, `answers`, `errors` | one request: which operation, what came, what goes |
+| `bodies` | JSON and YAML into values |
+| `resources` | what an operation does, the same for every surface |
+| `rendering` | rows into resources |
+| `v1` | the paths of surface v1 |
+| `health`, `metrics`, `openapi` | probes, Prometheus, the API's description |
+"""

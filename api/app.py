@@ -1,0 +1,108 @@
+"""The API as an ASGI app: routes, start and stop."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import v1
+from api.command_log import KafkaCommandLog
+from api.errors import ApiError, Fault, NotAllowed, NotFound
+from api.health import health_routes
+from api.metrics import Metrics
+from api.openapi.routes import openapi_routes
+from api.ports import Connection
+from api.routing import path_routes
+from api.services import Services
+from api.waiting import Admission
+from projections.queries.positions import Positions
+from projections.queries.read_model import ReadModel
+from schemas.resources import Error
+from schemas.settings import ApiSettings
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_SECONDS = 5.0
+"""How long a start waits for Kafka and Postgres. Past it the process serves all the same, answers 503 and recovers by
+itself: an orchestrator that restarted it again and again would only add load to what is coming back."""
+
+
+def create_app(settings: ApiSettings, services: Services | None = None) -> Starlette:
+    """The API.
+
+    Args:
+        settings: where things are, and the limits.
+        services: what stands behind the operations; Kafka and Postgres as the settings say when not given.
+
+    Raises:
+        SettingsError: the settings for Kafka can't be used.
+    """
+    reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
+    metrics = Metrics(reads, commands)
+    if services is None:
+        command_log = KafkaCommandLog(settings, metrics)
+        services = Services(settings, ReadModel(settings), Positions(settings), command_log)
+    opened = services
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await _open(opened)
+        try:
+            yield
+        finally:
+            await _close(opened)
+
+    app = Starlette(
+        routes=[
+            *path_routes(settings.base_path, v1.OPERATIONS, services, reads, commands, metrics),
+            *health_routes(services, metrics),
+            *openapi_routes(settings.base_path, v1.OPERATIONS),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _fault},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a redirected POST loses its body with some clients; `Operation.slash` does it
+    return app
+
+
+async def _open(services: Services) -> None:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            await asyncio.gather(*(connection.open() for connection in _connections(services)))
+    except TimeoutError:
+        logger.warning("Kafka or Postgres is away; serving all the same")
+
+
+async def _close(services: Services) -> None:
+    try:
+        async with asyncio.timeout(services.settings.shutdown_timeout_seconds):
+            await asyncio.gather(*(connection.close() for connection in _connections(services)))
+    except TimeoutError:
+        logger.warning("Kafka or Postgres could not be closed in time")
+
+
+def _connections(services: Services) -> tuple[Connection, ...]:
+    return services.read_model, services.positions, services.command_log
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What Starlette's router refuses: unknown paths, and methods of the paths outside of the surfaces."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return _response(NotAllowed("method not allowed"), error.headers)
+    return _response(NotFound("unknown path"))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault outside of the operations. Starlette raises it again, so that the server logs it."""
+    return _response(Fault())
+
+
+def _response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    body = msgspec.json.encode(Error(error_code=error.code, error_message=error.message))
+    return Response(body, error.status, headers, "application/json")

@@ -1,0 +1,48 @@
+"""Reading a request's body."""
+
+import asyncio
+
+from starlette.types import Receive, Scope
+
+from api.errors import ClientGone, Invalid, TooLarge
+
+BODY_TIMEOUT_SECONDS = 30.0
+"""How long a body may take to arrive. Without it clients that send a byte now and then would hold requests for ever."""
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body; `b""` when there is none.
+
+    Raises:
+        TooLarge: it is over `max_bytes`, as declared or as it arrives.
+        Invalid: it did not arrive in time.
+        ClientGone: the client closed the connection.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
+            raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            return await _read(receive, max_bytes)
+    except TimeoutError:
+        raise Invalid(f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds") from None
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body is over {max_bytes} bytes")

@@ -1,0 +1,65 @@
+"""What goes wrong with a request: status, error code and message (contract: `http-api`, Errors).
+
+An operation raises one of these; `routing` answers it. Messages are for people.
+"""
+
+from typing import ClassVar
+
+from schemas.resources import ErrorCode
+
+
+class ApiError(Exception):
+    """A request that is answered with an error."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[ErrorCode] = "INTERNAL"
+
+    def __init__(self, message: str = "internal error"):
+        super().__init__(message)
+        self.message = message
+
+
+class Invalid(ApiError):
+    """The request can't be understood, or not in the present state."""
+
+    status = 400
+    code = "VALIDATION"
+
+
+class NotFound(ApiError):
+    """What the path names does not exist. The code depends on the operation (`Operation.not_found_code`)."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class NotAllowed(ApiError):
+    """The path exists, with other methods."""
+
+    status = 405
+    code = "VALIDATION"
+
+
+class TooLarge(ApiError):
+    """The body is over the limit."""
+
+    status = 413
+    code = "VALIDATION"
+
+
+class Fault(ApiError):
+    """A fault of ours."""
+
+
+class Unavailable(ApiError):
+    """Kafka, Postgres or a process behind them is away, or too much waits; the client should come back."""
+
+    status = 503
+
+
+class CommandLogUnavailable(Unavailable):
+    """The command was not acknowledged. It may have been appended all the same."""
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was complete, so nobody is there to answer."""

@@ -1,0 +1,8 @@
+"""The description of the API, OpenAPI 3.1, made from the tables of operations and the types of their bodies.
+
+| module | holds |
+|---|---|
+| `document` | `document`: operations into the description |
+| `definition` | the JSON Schema of a workflow's definition |
+| `routes` | `/openapi.json`, outside the base path and under it |
+"""

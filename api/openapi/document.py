@@ -1,0 +1,113 @@
+"""Operations as an OpenAPI 3.1 document."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from api.routing import Operation, Parameter
+from schemas.resources import Data, Error
+
+ALWAYS = (405, 500, 503)
+"""Statuses that every operation can answer beside its own."""
+
+Json = dict[str, Any]
+
+
+def document(base_path: str, operations: Sequence[Operation]) -> Json:
+    """The description.
+
+    Args:
+        base_path: where the operations live.
+        operations: all of them.
+    """
+    schemas = _Schemas(operations)
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        described = _operation(operation, schemas)
+        paths.setdefault(base_path + operation.path, {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Orchestration", "version": version("orchestration")},
+        "paths": paths,
+        "components": {"schemas": schemas.components},
+    }
+
+
+class _Schemas:
+    """JSON Schemas of all types that operations use; structs become components."""
+
+    def __init__(self, operations: Sequence[Operation]):
+        used: list[Any] = [Error]
+        for operation in operations:
+            used += [parameter.type for parameter in operation.parameters]
+            used += [operation.body, _unwrapped(operation.answer)]
+        types = [kind for kind in used if kind is not None and not isinstance(kind, dict)]
+        schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+        self._by_type = list(zip(types, schemas, strict=True))
+        self.components: Json = dict(components)
+
+    def of(self, kind: Any) -> Json:
+        """The schema of a type; a schema stands for itself, as a component if it has a title."""
+        if isinstance(kind, dict):
+            if "title" not in kind:
+                return kind
+            self.components[kind["title"]] = kind
+            return {"$ref": f"#/components/schemas/{kind['title']}"}
+        if get_origin(kind) is Data:
+            data = self.of(_unwrapped(kind))
+            return {"type": "object", "properties": {"data": data}, "required": ["data"], "additionalProperties": False}
+        return next(schema for known, schema in self._by_type if known == kind)
+
+
+def _unwrapped(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Data else kind
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> Json:
+    answers: Json = {str(operation.status): _success(operation, schemas)}
+    for status in sorted({*operation.errors, *ALWAYS}):
+        answers[str(status)] = _error(status, schemas)
+    described: Json = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter, schemas) for parameter in operation.parameters],
+        "responses": answers,
+    }
+    if operation.body is not None:
+        schema = schemas.of(operation.body)
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {media_type: {"schema": schema} for media_type in operation.body_types},
+        }
+    return described
+
+
+def _parameter(parameter: Parameter, schemas: _Schemas) -> Json:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.where == "path",
+        "description": parameter.description,
+        "schema": schemas.of(parameter.type),
+    }
+
+
+def _success(operation: Operation, schemas: _Schemas) -> Json:
+    answer: Json = {"description": HTTPStatus(operation.status).phrase}
+    if operation.answer is not None:
+        answer["content"] = {"application/json": {"schema": schemas.of(operation.answer)}}
+    return answer
+
+
+def _error(status: int, schemas: _Schemas) -> Json:
+    answer: Json = {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": schemas.of(Error)}},
+    }
+    if status in (405, 503):
+        header = "Allow" if status == 405 else "Retry-After"
+        answer["headers"] = {header: {"schema": {"type": "string"}}}
+    return answer

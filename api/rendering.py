@@ -1,0 +1,64 @@
+"""Rows of the read model as resources (contract: `http-api`, Resources). What surfaces name differently is theirs."""
+
+from msgspec import UNSET, Raw
+
+from api.ports import ActivityRow, InstanceRow, StageHistoryRow, WorkflowRow
+from schemas.resources import ActivityHistory, StageHistory, StageStatus, Workflow, WorkflowConfig
+
+
+def workflow(row: WorkflowRow) -> Workflow:
+    """A workflow."""
+    return Workflow(
+        id=row.id,
+        config=WorkflowConfig(name=row.name, stages=row.stages),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        deleted_at=UNSET if row.deleted_at is None else row.deleted_at,
+    )
+
+
+def status(row: InstanceRow) -> list[StageStatus]:
+    """One entry per started stage, in order."""
+    return [
+        StageStatus(
+            stage=stage.number,
+            instance_id=row.id,
+            started_at=stage.started_at,
+            terminated_at=UNSET if stage.terminated_at is None else stage.terminated_at,
+            error=UNSET if stage.error is None else stage.error,
+        )
+        for stage in row.stages
+    ]
+
+
+def stage_history(row: StageHistoryRow) -> StageHistory:
+    """A started stage with its resolved input."""
+    return StageHistory(
+        name=row.name,
+        input=row.input,
+        started_at=row.started_at,
+        terminated=row.terminated_at is not None,
+        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
+        error=UNSET if row.error is None else row.error,
+    )
+
+
+def activity_history(row: ActivityRow) -> ActivityHistory:
+    """An activity of a stage. While it runs or waits, it shows when the attempt that its number names starts."""
+    return ActivityHistory(
+        name=row.name,
+        input=_under(row.name, row.input),
+        output=UNSET if row.output is None else _under(row.name, row.output),
+        error=UNSET if row.error is None else row.error,
+        terminated=row.terminated_at is not None,
+        started_at=row.started_at,
+        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
+        attempt=row.attempt,
+        last_failure=UNSET if row.last_failure is None else row.last_failure,
+        next_execution=UNSET if row.next_execution is None else row.next_execution,
+    )
+
+
+def _under(name: str, value: Raw) -> Raw:
+    """An object with one key, the activity's name."""
+    return Raw(b'{"%s":%s}' % (name.encode(), bytes(value)))

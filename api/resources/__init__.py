@@ -1,0 +1,11 @@
+"""What the operations do, the same for every surface: checks, commands, reads. No HTTP in here but the errors.
+
+| module | holds |
+|---|---|
+| `accepting` | a command on its way: append, wait for its effect, tell why it was rejected |
+| `idempotency` | the id and digest of a request with an Idempotency-Key |
+| `workflows` | create, read, list, delete |
+| `instances` | run, read, list |
+| `instance_events` | send an event, abort |
+| `histories` | stages of an instance, activities of a stage |
+"""

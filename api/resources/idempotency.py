@@ -1,0 +1,47 @@
+"""Idempotency-Key: same key and body, same answer and no second effect; another body is refused.
+
+The key makes the new id, so a repeated request finds what the first one made. What it made carries a digest of the
+body, which tells whether the bodies are the same. (Contract: `http-api`, Rules for every operation.)
+"""
+
+import hashlib
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from api.errors import Invalid
+from api.ids import id_for_key
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class KeyedRequest(Struct, frozen=True):
+    """A request that came with a key."""
+
+    id: UUID
+    digest: str
+
+    def check(self, digest: str | None) -> None:
+        """Compare with the digest that the existing resource carries.
+
+        Raises:
+            Invalid: the key was used with another body.
+        """
+        if digest != self.digest:
+            raise Invalid("the Idempotency-Key was used with another body")
+
+
+def keyed_request(key: str | None, operation: str, path: str, body: Any) -> KeyedRequest | None:
+    """What a key means; None without one.
+
+    Args:
+        key: the header's value.
+        operation: what is made, the same on every surface.
+        path: what it is made under, such as the workflow's id.
+        body: the decoded body. The order of keys and white space make no difference.
+    """
+    if not key:
+        return None
+    return KeyedRequest(id_for_key(operation, path, key), hashlib.sha256(_encoder.encode(body)).hexdigest())

@@ -1,0 +1,158 @@
+"""Instances: run a workflow, read, list (contract: `http-api`, Surface v1)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import UUID
+
+from api.errors import Fault, Invalid, NotFound
+from api.ids import new_id, parse_id
+from api.ports import InstanceRow, WorkflowRow
+from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.resources.idempotency import KeyedRequest, keyed_request
+from api.services import Services
+from schemas.commands import RunWorkflow
+
+
+async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bool, key: str | None) -> InstanceRow:
+    """Start an instance.
+
+    Args:
+        services: the outside world.
+        workflow_id: as the path has it.
+        body: the decoded body; None when there was none.
+        wait: answer when the instance has ended, or the ceiling for that is reached.
+        key: the Idempotency-Key, if there was one.
+
+    Raises:
+        Invalid: a variable is no string, or the key was used with another body.
+        NotFound: the workflow does not exist or is deleted.
+    """
+    variables = read_variables(body)
+    deadline = command_deadline(services)
+    workflow = parse_id(workflow_id)
+    if workflow is None:
+        raise _no_workflow(workflow_id)
+    keyed = keyed_request(key, "instance", str(workflow), variables)
+    if keyed is None:
+        definition = _startable(await services.read_model.workflow(workflow), workflow_id)
+        command = _command(definition, variables)
+        row = await _start(services, new_id(), command, deadline)
+    else:
+        row = await _start_once(services, keyed, workflow, variables, deadline)
+    return await _ended(services, row) if wait and row.terminated_at is None else row
+
+
+def read_variables(body: Any) -> dict[str, str]:
+    """The variables that a body holds: none when it is absent or null; a null value is `""`.
+
+    Raises:
+        Invalid: the body is no object, or a value is of another type.
+    """
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise Invalid("the body must be an object of variables")
+    for name, value in body.items():
+        if not isinstance(value, str):
+            if value is not None:
+                raise Invalid(f"variable {name[:100]!r} must be a string")
+            body[name] = ""
+    return body
+
+
+async def _start_once(
+    services: Services, keyed: KeyedRequest, workflow: UUID, variables: dict[str, str], deadline: float
+) -> InstanceRow:
+    """The instance of a key, started unless it exists."""
+    partition = await services.command_log.partition(keyed.id, deadline)
+    # First how far the read model is, then what it holds: the engine knows the events from there on.
+    seen_offset = services.positions.seen_offset(partition)
+    row = await services.read_model.instance(keyed.id)
+    if row is not None:
+        keyed.check(row.request)
+        return row
+    definition = _startable(await services.read_model.workflow(workflow), str(workflow))
+    command = _command(definition, variables, keyed.digest, seen_offset)
+    return await _start(services, keyed.id, command, deadline, partition)
+
+
+def _command(
+    workflow: WorkflowRow, variables: dict[str, str], request: str | None = None, seen_offset: int = 0
+) -> RunWorkflow:
+    return RunWorkflow(
+        workflow_id=str(workflow.id),
+        # Raw JSON goes into the record as it is; decoding it only to encode it again would cost more than all the rest.
+        stages=cast(list[dict[str, Any]], workflow.stages),
+        variables=variables,
+        request=request,
+        seen_offset=seen_offset,
+    )
+
+
+async def _start(
+    services: Services, instance_id: UUID, command: RunWorkflow, deadline: float, partition: int | None = None
+) -> InstanceRow:
+    position = await accept(services, instance_id, command, deadline, partition)
+    if command.request is not None:  # what exists may be another request's
+        await raise_rejection(services, position)
+    row = await services.read_model.instance(instance_id)
+    if row is None:
+        await raise_rejection(services, position)
+        raise Fault("the instance is missing after its start")
+    return row
+
+
+async def _ended(services: Services, row: InstanceRow) -> InstanceRow:
+    """The instance after its end, or as it is at the ceiling."""
+    deadline = asyncio.get_running_loop().time() + services.settings.wait_timeout_seconds
+    await services.positions.wait_ended(row.id, deadline)
+    return await services.read_model.instance(row.id) or row
+
+
+def _startable(row: WorkflowRow | None, workflow_id: str) -> WorkflowRow:
+    if row is None or row.deleted_at is not None:
+        raise _no_workflow(workflow_id)
+    return row
+
+
+def _no_workflow(workflow_id: str) -> NotFound:
+    return NotFound(f"workflow {workflow_id!r} not found")
+
+
+async def get_instance(services: Services, instance_id: str) -> InstanceRow:
+    """An instance.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    parsed = parse_id(instance_id)
+    row = None if parsed is None else await services.read_model.instance(parsed)
+    if row is None:
+        raise no_instance(instance_id)
+    return row
+
+
+def no_instance(instance_id: str) -> NotFound:
+    """The error for an instance that does not exist."""
+    return NotFound(f"instance {instance_id!r} not found")
+
+
+def list_instances(services: Services, workflow_id: str | None, running: bool) -> AsyncIterator[list[InstanceRow]]:
+    """Pages of instances, newest first.
+
+    Args:
+        services: the outside world.
+        workflow_id: only those of this workflow; none when there is no such workflow. None or `""`: of all.
+        running: only those that have not ended.
+    """
+    parsed = parse_id(workflow_id) if workflow_id else None
+    if workflow_id and parsed is None:
+        return _nothing()
+    return services.read_model.instances(parsed, running)
+
+
+async def _nothing() -> AsyncIterator[list[InstanceRow]]:
+    pages: tuple[list[InstanceRow], ...] = ()
+    for page in pages:
+        yield page

@@ -1,0 +1,81 @@
+"""Workflows: create, read, list, delete (contract: `http-api`, Surface v1; `workflows`)."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from api.errors import Fault, Invalid, NotFound
+from api.ids import new_id, parse_id
+from api.ports import WorkflowRow
+from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.resources.idempotency import keyed_request
+from api.services import Services
+from schemas.commands import CreateWorkflow, DeleteWorkflow
+from schemas.definition import InvalidDefinition, parse_definition
+
+
+async def create_workflow(services: Services, body: Any, key: str | None) -> WorkflowRow:
+    """Create a workflow.
+
+    Args:
+        services: the outside world.
+        body: the decoded body; None when there was none.
+        key: the Idempotency-Key, if there was one.
+
+    Raises:
+        Invalid: the definition is refused, or the key was used with another body.
+    """
+    try:
+        definition = parse_definition(body)
+    except InvalidDefinition as error:
+        raise Invalid(str(error)) from None
+    keyed = keyed_request(key, "workflow", "", body)
+    deadline = command_deadline(services)
+    if keyed is not None:
+        row = await services.read_model.workflow(keyed.id)
+        if row is not None:
+            keyed.check(row.request)
+            return row
+    workflow_id = keyed.id if keyed else new_id()
+    command = CreateWorkflow(name=definition.name, stages=definition.stages, request=keyed.digest if keyed else None)
+    position = await accept(services, workflow_id, command, deadline)
+    if keyed is not None:  # what exists may be another request's
+        await raise_rejection(services, position)
+    row = await services.read_model.workflow(workflow_id)
+    if row is None:
+        await raise_rejection(services, position)
+        raise Fault("the workflow is missing after its creation")
+    return row
+
+
+async def get_workflow(services: Services, workflow_id: str) -> WorkflowRow:
+    """A workflow, also a deleted one.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    parsed = parse_id(workflow_id)
+    row = None if parsed is None else await services.read_model.workflow(parsed)
+    if row is None:
+        raise NotFound(f"workflow {workflow_id!r} not found")
+    return row
+
+
+def list_workflows(services: Services) -> AsyncIterator[list[WorkflowRow]]:
+    """Pages of all workflows that are not deleted, newest first."""
+    return services.read_model.workflows()
+
+
+async def delete_workflow(services: Services, workflow_id: str) -> None:
+    """Delete a workflow; deleting a deleted one changes nothing.
+
+    Raises:
+        Invalid: the id is no UUID.
+        NotFound: there is none of this id.
+    """
+    parsed = parse_id(workflow_id)
+    if parsed is None:
+        raise Invalid("the workflow's id must be a UUID")
+    row = await get_workflow(services, workflow_id)
+    if row.deleted_at is None:
+        position = await accept(services, parsed, DeleteWorkflow(), command_deadline(services))
+        await raise_rejection(services, position)

@@ -1,0 +1,188 @@
+"""From a request to its operation, and from what that returns or raises to an answer.
+
+An `Operation` is one verb and path of the contract; handlers are pure functions from a `Call` to an `Answer`. The
+same table of operations makes the routes here and the description in `openapi`.
+
+`PathRoute` replaces Starlette's `Route`: it knows all methods of its path, answers every error in JSON, and takes a
+trailing slash without a redirect.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from api.answers import Answer, error_answer
+from api.calls import Call
+from api.errors import ApiError, ClientGone, Fault, NotAllowed, NotFound, Unavailable
+from api.metrics import Metrics
+from api.services import Services
+from api.waiting import Admission
+from projections.queries.errors import ReadModelUnavailable
+from schemas.resources import ErrorCode
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Parameter(Struct, frozen=True, kw_only=True):
+    """A parameter of a path, query or header, for the description."""
+
+    name: str
+    where: Literal["path", "query", "header"]
+    type: Any = str
+    """A type, or its JSON Schema."""
+    description: str = ""
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One verb and path of the contract."""
+
+    id: str
+    """Name of the operation in generated clients."""
+    method: str
+    path: str
+    """Below the base path, with `{names}`."""
+    handler: Handler
+    summary: str
+    status: int
+    """Of success."""
+    answer: Any = None
+    """Type of the body of success; None for no body."""
+    body: Any = None
+    """Type of the request's body, or its JSON Schema; None for none."""
+    body_required: bool = True
+    body_types: tuple[str, ...] = ("application/json",)
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = ()
+    """Statuses beside 405, 500 and 503, which every operation can answer."""
+    not_found_code: ErrorCode = "VALIDATION"
+    """errorCode of 404: the clients of the seeds' operations know only VALIDATION (contract: `http-api`, Errors)."""
+    slash: bool = False
+    """Whether the path also matches with a trailing slash: those of collections and items do."""
+    unlimited: bool = False
+    """Whether it is answered however many requests wait."""
+
+
+class PathRoute(BaseRoute):
+    """All operations of one path.
+
+    Args:
+        base_path: what stands before the path.
+        operations: with the same path, one per method.
+        services: what the handlers work with.
+        reads: cap on GETs in progress.
+        commands: cap on other requests in progress. Apart, so that waiting runs leave room for reads.
+        metrics: counts requests.
+    """
+
+    def __init__(
+        self,
+        base_path: str,
+        operations: Sequence[Operation],
+        services: Services,
+        reads: Admission,
+        commands: Admission,
+        metrics: Metrics,
+    ):
+        self.path = base_path + operations[0].path
+        self._operations = {operation.method: operation for operation in operations}
+        self._admissions = {method: reads if method == "GET" else commands for method in self._operations}
+        self._match = re.compile(_pattern(self.path, operations[0].slash)).fullmatch
+        self._services = services
+        self._metrics = metrics
+        allow = ", ".join(sorted(self._operations)).encode()
+        self._not_allowed = error_answer(NotAllowed("method not allowed"), headers=[(b"allow", allow)])
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is this one, whatever the method."""
+        if scope["type"] == "http":
+            match = self._match(scope["path"])
+            if match is not None:
+                return Match.FULL, {"path_params": match.groupdict()}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for this path."""
+        started = time.perf_counter()
+        method = scope["method"]
+        operation = self._operations.get(method)
+        status = CLIENT_GONE
+        try:
+            if operation is None:
+                method = "other"  # a client may make up any number of methods
+                status = self._not_allowed.status
+                await self._not_allowed.send(receive, send)
+            else:
+                call = Call(self._services, scope, receive, scope["path_params"])
+                status = await self._operate(operation, call, receive, send)
+        finally:
+            self._metrics.observe_request(self.path, method, status, time.perf_counter() - started)
+
+    async def _operate(self, operation: Operation, call: Call, receive: Receive, send: Send) -> int:
+        admission = self._admissions[operation.method]
+        if not (operation.unlimited or admission.enter()):
+            await _OVERLOADED.send(receive, send)
+            return _OVERLOADED.status
+        try:
+            answer = await _answer(operation, call)
+            if answer is None:
+                return CLIENT_GONE
+            await answer.send(receive, send)
+            return answer.status
+        finally:
+            if not operation.unlimited:
+                admission.leave()
+
+
+async def _answer(operation: Operation, call: Call) -> Answer | None:
+    """What the operation answers, be it an error; None when nobody is there to be answered."""
+    try:
+        return await operation.handler(call)
+    except NotFound as error:
+        return error_answer(error, operation.not_found_code)
+    except ApiError as error:
+        return error_answer(error)
+    except ReadModelUnavailable as error:
+        # Its message may repeat what Postgres said, which is not for clients.
+        logger.warning("%s: %s", operation.id, error)
+        return error_answer(Unavailable("the read model is unavailable"))
+    except ClientGone:
+        return None
+    except Exception:
+        logger.exception("%s failed", operation.id)
+        return error_answer(Fault())
+
+
+CLIENT_GONE = 499
+"""Status in the metrics of a request whose client did not stay for an answer."""
+
+
+def path_routes(
+    base_path: str,
+    operations: Sequence[Operation],
+    services: Services,
+    reads: Admission,
+    commands: Admission,
+    metrics: Metrics,
+) -> list[BaseRoute]:
+    """One route per path, in the order of the operations: the router tries them in turn, so put frequent ones first."""
+    by_path: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, []).append(operation)
+    return [PathRoute(base_path, group, services, reads, commands, metrics) for group in by_path.values()]
+
+
+_OVERLOADED = error_answer(Unavailable("too many requests are waiting"))
+
+
+def _pattern(path: str, slash: bool) -> str:
+    literal_and_names: Mapping[int, str] = dict(enumerate(re.split(r"\{(\w+)\}", path)))
+    pieces = [f"(?P<{text}>[^/]+)" if i % 2 else re.escape(text) for i, text in literal_and_names.items()]
+    return "".join(pieces) + ("/?" if slash else "")

@@ -1,0 +1,15 @@
+"""What every operation has at hand."""
+
+from msgspec import Struct
+
+from api.ports import CommandLog, Positions, ReadModel
+from schemas.settings import ApiSettings
+
+
+class Services(Struct, frozen=True):
+    """The outside world of the operations, and how they are set."""
+
+    settings: ApiSettings
+    read_model: ReadModel
+    positions: Positions
+    command_log: CommandLog

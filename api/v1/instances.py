@@ -1,0 +1,141 @@
+"""`/workflows/{workflowID}/instances` and `/instances`."""
+
+from msgspec import UNSET
+
+from api import rendering
+from api.answers import NO_CONTENT, Answer, json_answer, list_answer
+from api.calls import Call
+from api.ports import InstanceRow
+from api.resources import instance_events, instances
+from api.routing import Operation, Parameter
+from api.v1.workflows import IDEMPOTENCY_KEY
+from schemas.resources import Data, EventBody, WorkflowInstance
+
+
+def render(row: InstanceRow, complete: bool = True) -> WorkflowInstance:
+    """An instance.
+
+    Args:
+        row: the row.
+        complete: with its workflow and the status of its stages; a run that is not waited for is shown without.
+    """
+    status = rendering.status(row) if complete else []
+    return WorkflowInstance(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        terminated=row.terminated_at is not None,
+        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
+        error=UNSET if row.error is None else row.error,
+        workflow=rendering.workflow(row.workflow) if complete else UNSET,
+        status=status,
+        statuses=status,
+    )
+
+
+async def run_workflow(call: Call) -> Answer:
+    """`POST /workflows/{workflowID}/instances`."""
+    wait = call.flag("wait")
+    body = await call.json(required=False)
+    row = await instances.run_workflow(call.services, call.params["workflowID"], body, wait, call.idempotency_key)
+    return json_answer(201, Data(render(row, complete=wait)))
+
+
+async def list_instances(call: Call) -> Answer:
+    """`GET /instances`."""
+    pages = instances.list_instances(call.services, call.query("workflowID"), call.flag("running"))
+    return await list_answer(pages, render)
+
+
+async def get_instance(call: Call) -> Answer:
+    """`GET /instances/{instanceID}`."""
+    row = await instances.get_instance(call.services, call.params["instanceID"])
+    return json_answer(200, Data(render(row)))
+
+
+async def send_event(call: Call) -> Answer:
+    """`POST /instances/{instanceID}/events`."""
+    body = await call.json()
+    await instance_events.send_event(call.services, call.params["instanceID"], body)
+    return NO_CONTENT
+
+
+async def abort_instance(call: Call) -> Answer:
+    """`PUT /instances/{instanceID}/abort`."""
+    await instance_events.abort_instance(call.services, call.params["instanceID"])
+    return NO_CONTENT
+
+
+QUERY_BOOLEAN = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
+"""`true` and `1` are true; anything else is false, not an error."""
+
+INSTANCE_ID = Parameter(name="instanceID", where="path", description="The instance's id")
+
+OPERATIONS = (
+    Operation(
+        id="getInstance",
+        method="GET",
+        path="/instances/{instanceID}",
+        handler=get_instance,
+        summary="Get an instance",
+        status=200,
+        answer=Data[WorkflowInstance],
+        parameters=(INSTANCE_ID,),
+        errors=(404,),
+        slash=True,
+    ),
+    Operation(
+        id="runWorkflow",
+        method="POST",
+        path="/workflows/{workflowID}/instances",
+        handler=run_workflow,
+        summary="Run a workflow",
+        status=201,
+        answer=Data[WorkflowInstance],
+        body=dict[str, str | None] | None,
+        body_required=False,
+        parameters=(
+            Parameter(name="workflowID", where="path", description="The workflow's id"),
+            Parameter(name="wait", where="query", type=QUERY_BOOLEAN, description="Answer when the instance has ended"),
+            IDEMPOTENCY_KEY,
+        ),
+        errors=(400, 404, 413),
+        slash=True,
+    ),
+    Operation(
+        id="sendEvent",
+        method="POST",
+        path="/instances/{instanceID}/events",
+        handler=send_event,
+        summary="Send an event to a running instance",
+        status=204,
+        body=EventBody,
+        parameters=(INSTANCE_ID,),
+        errors=(400, 404, 413),
+    ),
+    Operation(
+        id="cancelEvent",
+        method="PUT",
+        path="/instances/{instanceID}/abort",
+        handler=abort_instance,
+        summary="Abort an instance",
+        status=204,
+        parameters=(INSTANCE_ID,),
+        errors=(404,),
+    ),
+    Operation(
+        id="listInstances",
+        method="GET",
+        path="/instances",
+        handler=list_instances,
+        summary="List instances, newest first",
+        status=200,
+        answer=Data[list[WorkflowInstance]],
+        parameters=(
+            Parameter(name="workflowID", where="query", description="Only those of this workflow"),
+            Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only those that have not ended"),
+        ),
+        slash=True,
+    ),
+)

@@ -1,0 +1,117 @@
+"""`/workflows`."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from api import rendering
+from api.answers import NO_CONTENT, Answer, json_answer, list_answer
+from api.bodies.json_body import decode_json
+from api.bodies.yaml_body import decode_yaml
+from api.calls import Call
+from api.errors import Invalid
+from api.openapi.definition import DEFINITION
+from api.resources import workflows
+from api.routing import Operation, Parameter
+from schemas.resources import Data, Workflow
+
+YAML_TYPES = ("text/vnd.yaml", "application/yaml", "application/x-yaml", "text/yaml")
+
+MAX_YAML_BYTES_HERE = 16 * 1024
+"""A longer YAML document is read in a thread: at a microsecond per byte it would hold up all other requests."""
+
+
+async def create_workflow(call: Call) -> Answer:
+    """`POST /workflows`, JSON or YAML."""
+    body = await _definition(call)
+    row = await workflows.create_workflow(call.services, body, call.idempotency_key)
+    return json_answer(201, Data(rendering.workflow(row)))
+
+
+async def list_workflows(call: Call) -> Answer:
+    """`GET /workflows`."""
+    return await list_answer(workflows.list_workflows(call.services), rendering.workflow)
+
+
+async def get_workflow(call: Call) -> Answer:
+    """`GET /workflows/{flowId}`."""
+    row = await workflows.get_workflow(call.services, call.params["flowId"])
+    return json_answer(200, Data(rendering.workflow(row)))
+
+
+async def delete_workflow(call: Call) -> Answer:
+    """`DELETE /workflows/{flowId}`."""
+    await workflows.delete_workflow(call.services, call.params["flowId"])
+    return NO_CONTENT
+
+
+async def _definition(call: Call) -> Any:
+    body = await call.body()
+    if not body:
+        raise Invalid("a body is required")
+    content_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if content_type not in YAML_TYPES:
+        return decode_json(body)
+    max_bytes = call.services.settings.max_body_bytes
+    if len(body) <= MAX_YAML_BYTES_HERE:
+        return decode_yaml(body, max_bytes)
+    return await asyncio.to_thread(decode_yaml, body, max_bytes)
+
+
+FLOW_ID = Parameter(name="flowId", where="path", description="The workflow's id")
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    where="header",
+    description="Same key and body, same answer and no second effect; with another body the request is refused",
+)
+
+OPERATIONS = (
+    Operation(
+        id="createWorkflow",
+        method="POST",
+        path="/workflows",
+        handler=create_workflow,
+        summary="Create workflow",
+        status=201,
+        answer=Data[Workflow],
+        body=DEFINITION,
+        body_types=("application/json", *YAML_TYPES),
+        parameters=(IDEMPOTENCY_KEY,),
+        errors=(400, 413),
+        slash=True,
+    ),
+    Operation(
+        id="listWorkflows",
+        method="GET",
+        path="/workflows",
+        handler=list_workflows,
+        summary="List workflows that are not deleted, newest first",
+        status=200,
+        answer=Data[list[Workflow]],
+        slash=True,
+    ),
+    Operation(
+        id="getWorkflow",
+        method="GET",
+        path="/workflows/{flowId}",
+        handler=get_workflow,
+        summary="Get a workflow, also a deleted one",
+        status=200,
+        answer=Data[Workflow],
+        parameters=(FLOW_ID,),
+        errors=(404,),
+        slash=True,
+    ),
+    Operation(
+        id="deleteWorkflow",
+        method="DELETE",
+        path="/workflows/{flowId}",
+        handler=delete_workflow,
+        summary="Delete a workflow; its running instances go on",
+        status=204,
+        parameters=(Parameter(name="flowId", where="path", type=UUID, description="The workflow's id"),),
+        errors=(400, 404),
+        not_found_code="NOT_FOUND",
+        slash=True,
+    ),
+)

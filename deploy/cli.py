@@ -1,0 +1,164 @@
+"""The command line: `orchestration <command>`.
+
+Every command reads its settings from the environment (docs/settings.md). What can be expected to go wrong is one line
+on standard error and exit status 1; a traceback means a bug.
+"""
+
+import asyncio
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.errors import DeployError, Stopped
+from schemas.settings import (
+    ApiSettings,
+    EngineSettings,
+    OperatorSettings,
+    ProjectionsSettings,
+    SandboxSettings,
+    SettingsError,
+    load,
+)
+
+STOPPED_STATUS = 130
+"""Exit status after Ctrl-C or SIGTERM during a start, as shells have it."""
+
+DATA_DIR = click.Path(file_okay=False, path_type=Path)
+PORT = click.IntRange(0, 65535)
+
+
+class Commands(click.Group):
+    """A group whose commands' expected errors become one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Stopped:
+            raise click.exceptions.Exit(STOPPED_STATUS) from None
+        except Exception as error:
+            if not isinstance(error, _expected()):
+                raise
+            message = " ".join(str(error).split()) or type(error).__name__
+            raise click.ClickException(message) from None
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Imported only when something went wrong, so that `--help` stays quick."""
+    import psycopg
+    from aiokafka.errors import KafkaError
+
+    return (SettingsError, DeployError, OSError, KafkaError, psycopg.Error)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("orchestration"), prog_name="orchestration")
+def main() -> None:
+    """Durable payment workflows over Kafka."""
+
+
+@main.command()
+def api() -> None:
+    """Run an API server."""
+    from deploy.process import run_api
+
+    run_api(load(ApiSettings))
+
+
+@main.command()
+def engine() -> None:
+    """Run an engine."""
+    from deploy.process import run_engine
+
+    run_engine(load(EngineSettings))
+
+
+@main.command()
+def projections() -> None:
+    """Run the projections."""
+    from deploy.process import run_projections
+
+    run_projections(load(ProjectionsSettings))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from projections.migrate import migrate as run
+
+    applied = run(load(OperatorSettings))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+
+
+@main.group()
+def topics() -> None:
+    """Manage the topics in Kafka."""
+
+
+@topics.command("create")
+def create() -> None:
+    """Make the topics that don't exist yet."""
+    from deploy.topics import create_topics
+
+    # Its log repeats what the error says.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    made = asyncio.run(create_topics(load(OperatorSettings)))
+    click.echo("\n".join(f"created {name}" for name in made) or "nothing to do")
+
+
+@main.command()
+def rebuild() -> None:
+    """Rebuild the read models from the event log, beside the live ones, and swap them in."""
+    from projections.rebuild import rebuild as run
+
+    from deploy import logs
+
+    settings = load(ProjectionsSettings)
+    logs.configure(settings)
+    asyncio.run(run(settings))
+    click.echo("rebuilt")
+
+
+@main.command()
+def sandbox() -> None:
+    """Run a stand-in for the stack that activities call: ledger, wallets and payments in memory."""
+    from deploy.probes import bind
+    from deploy.sandbox.server import serve
+
+    settings = load(SandboxSettings)
+    bind(settings.sandbox_host, settings.sandbox_port).close()  # For the one-line error.
+    serve(settings.sandbox_host, settings.sandbox_port)
+
+
+@main.command()
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Port of the API; 0 takes a free one.")
+@click.option("--data-dir", type=DATA_DIR, default=".orchestration", show_default=True, help="Where all data is kept.")
+@click.option("--sandbox", is_flag=True, help="Also run the sandbox, and let activities call it.")
+def dev(port: int, data_dir: Path, sandbox: bool) -> None:
+    """Run everything here, on an embedded Kafka and Postgres, until Ctrl-C."""
+    from deploy.dev import Options, run
+
+    run(Options(port=port, data_dir=data_dir, sandbox=sandbox))
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--port", type=PORT, default=0, help="Port of the API; a free one when not given.")
+@click.option("--data-dir", type=DATA_DIR, help="Where all data is kept; a temporary folder when not given.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Scenario file to run instead of the approval that comes along.",
+)
+def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
+    """Start everything, run a workflow that waits for an approval, and show what happened."""
+    from deploy.demo import run
+
+    run(keep=keep, port=port, data_dir=data_dir, scenario=scenario)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""What the command line tells a user in one line, without a traceback."""
+
+
+class DeployError(Exception):
+    """A process can't be started or had to end. The message says why, and what to do where that isn't plain."""
+
+
+class NotStopped(DeployError):
+    """A process didn't end in order before its deadline."""
+
+
+class DevError(DeployError):
+    """`orchestration dev` can't start or keep its processes."""
+
+
+class ScenarioError(DeployError):
+    """A demo scenario can't be read, or didn't come out as it should."""
+
+
+class TopicsError(DeployError):
+    """The topics can't be made, or exist in another shape."""
+
+
+class Stopped(BaseException):
+    """The user asked to stop (Ctrl-C, SIGTERM). No error: it only unwinds whatever is under way."""

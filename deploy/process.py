@@ -1,0 +1,194 @@
+"""One process from its start to its orderly stop: logging, event loop, signals, probes and the deadline.
+
+SIGINT or SIGTERM sets the stop event; what runs then has `shutdown_timeout_seconds` to end. A second signal, or the
+deadline, ends the process at once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.types import Message, Receive, Scope, Send
+
+from deploy import logs
+from deploy.errors import DeployError, NotStopped
+from deploy.probes import Server, bind, probe_server
+from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, ProjectionsSettings
+
+logger = logging.getLogger(__name__)
+
+PROBES_STOP_SECONDS = 1.0
+"""How long the probes' server may take to end. A scraper that keeps its connection open would hold it for longer."""
+
+
+class Worker(Protocol):
+    """What the engine and the projections are to their process."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does its work."""
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then end in order. Raises on a fault that it can't recover from."""
+        ...
+
+
+def run_engine(settings: EngineSettings) -> None:
+    """Run an engine until it is told to stop."""
+    from engine.process import Engine
+
+    host, port = settings.engine_metrics_host, settings.engine_metrics_port
+    _run(settings, _serve_worker("engine", lambda: Engine(settings), settings, host, port))
+
+
+def run_projections(settings: ProjectionsSettings) -> None:
+    """Run the projections until they are told to stop."""
+    from projections.process import Projections
+
+    host, port = settings.projections_metrics_host, settings.projections_metrics_port
+    _run(settings, _serve_worker("projections", lambda: Projections(settings), settings, host, port))
+
+
+def run_api(settings: ApiSettings) -> None:
+    """Run an API server until it is told to stop."""
+    from api.app import create_app
+
+    _run(settings, _serve_api(lambda: create_app(settings), settings))
+
+
+def _run(settings: ProcessSettings, main: Coroutine[Any, Any, None]) -> None:
+    logs.configure(settings)
+    uvloop.run(main)
+
+
+async def _serve_worker(name: str, make: Callable[[], Worker], settings: ProcessSettings, host: str, port: int) -> None:
+    with bind(host, port) as listener:
+        worker = make()
+        async with _stop_event() as stop, _probes(lambda: worker.ready and not stop.is_set(), listener):
+            logger.info("%s started, probes on http://%s:%d", name, *listener.getsockname()[:2])
+            await _until_stopped(name, worker.run(stop), stop, settings)
+    logger.info("%s stopped", name)
+
+
+async def _serve_api(make: Callable[[], Starlette], settings: ApiSettings) -> None:
+    with bind(settings.host, settings.port) as listener:
+        app = _RecordedStart(make())
+        server = Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                # Whole seconds, and less than all of them: the lifespan ends behind the requests.
+                timeout_graceful_shutdown=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
+            )
+        )
+
+        async def serve() -> None:
+            await server.serve(sockets=[listener])
+            if app.failure:
+                raise app.failure
+
+        async with _stop_event() as stop:
+            stopping = asyncio.create_task(_exit_when(stop, server))
+            logger.info("api started on http://%s:%d%s", *listener.getsockname()[:2], settings.base_path)
+            try:
+                await _until_stopped("api", serve(), stop, settings)
+            finally:
+                stopping.cancel()
+    logger.info("api stopped")
+
+
+class _RecordedStart:
+    """Passes an application on and keeps the error that its start ended with, which uvicorn would only log."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+        self.failure: Exception | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_traceback(message: Message) -> None:
+            await send({**message, "message": ""} if "message" in message else message)
+
+        try:
+            await self._app(scope, receive, without_traceback)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+async def _exit_when(stop: asyncio.Event, server: Server) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+async def _until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event, settings: ProcessSettings) -> None:
+    """Wait for the work, by the deadline once the stop event is set.
+
+    Raises:
+        NotStopped: the deadline passed.
+        DeployError: the work ended though nobody asked it to.
+    """
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=settings.shutdown_timeout_seconds)
+        if not task.done():
+            raise NotStopped(f"{name} did not stop within {settings.shutdown_timeout_seconds:g} s")
+        task.result()
+        if not stop.is_set():
+            raise DeployError(f"{name} ended by itself")
+    finally:
+        stopping.cancel()
+        task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _stop_event() -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            sys.stderr.write("stopped at once by a second signal\n")
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _probes(ready: Callable[[], bool], listener: Any) -> AsyncIterator[None]:
+    server = probe_server(ready)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving}, timeout=PROBES_STOP_SECONDS)
+        serving.cancel()

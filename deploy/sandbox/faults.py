@@ -1,0 +1,79 @@
+"""Fault switches: which calls are slow, refused, answered with nonsense, or not answered at all.
+
+Draws come from one `random.Random` per endpoint, made from the seed and the endpoint's name: the n-th call of an
+endpoint meets the same fate in every run with the same switches, however calls of different endpoints interleave.
+"""
+
+import random
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+Kind = Literal["slow", "error", "drop", "garbage"]
+
+# A delay outlasts any client's patience long before this; without a limit a typo would pin requests for days.
+MAX_DELAY_SECONDS = 600
+# Every call draws once per rule: without a limit a long list would slow the sandbox for everybody.
+MAX_RULES = 100
+
+EVERY_ENDPOINT = "*"
+
+
+class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One switch.
+
+    `slow` delays the answer (after committing); `error` answers `status` before committing, or after it with `after`;
+    `drop` commits and closes the connection without an answer; `garbage` commits and answers 200 with no JSON.
+    """
+
+    endpoint: str
+    kind: Kind
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_SECONDS)] = 1.0
+    status: Annotated[int, msgspec.Meta(ge=500, le=599)] = 500
+    after: bool = False
+
+
+class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `PUT /sandbox/faults`; it replaces all earlier switches, `faults: []` turns them off."""
+
+    faults: Annotated[list[FaultRule], msgspec.Meta(max_length=MAX_RULES)] = []
+    seed: int = 0
+
+
+class Fate(NamedTuple):
+    """What happens to one call: a delay, and at most one of the other kinds."""
+
+    delay_seconds: float = 0.0
+    rule: FaultRule | None = None
+
+
+UNHARMED = Fate()
+
+
+class Faults:
+    """The switches and their random state."""
+
+    def __init__(self, settings: FaultSettings) -> None:
+        self.settings = settings
+        self._rules: dict[str, list[FaultRule]] = {}
+        self._randoms: dict[str, random.Random] = {}
+
+    def draw(self, endpoint: str) -> Fate:
+        """Decides about one call. Delays add up; of the other kinds the first in the list that strikes counts."""
+        if not self.settings.faults:
+            return UNHARMED
+        if endpoint not in self._rules:
+            self._rules[endpoint] = [r for r in self.settings.faults if r.endpoint in (endpoint, EVERY_ENDPOINT)]
+            self._randoms[endpoint] = random.Random(f"{self.settings.seed}/{endpoint}")  # noqa: S311 - no secret
+        delay_seconds = 0.0
+        harm: FaultRule | None = None
+        for rule in self._rules[endpoint]:
+            # One draw per rule, whatever the others do: changing one probability leaves the other rules' draws alone.
+            if self._randoms[endpoint].random() >= rule.probability:
+                continue
+            if rule.kind == "slow":
+                delay_seconds += rule.delay_seconds
+            elif harm is None:
+                harm = rule
+        return Fate(delay_seconds, harm)

@@ -1,0 +1,128 @@
+"""One attempt of an activity: from its input to a request, over HTTP, and from the answer to its output."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from engine.activities import ledger, payments, wallets
+from engine.activities.answers import Answer
+from engine.activities.errors import ActivityFailed, NoAnswer, NotSendable
+from engine.activities.oauth import TokenSource
+from engine.activities.operations import Operation, Request
+from engine.activities.transport import Transport
+from engine.core.decisions import ActivityDone
+from engine.core.effects import CallActivity
+from engine.core.retries import Failure, is_final
+from engine.metrics import Metrics
+from schemas.settings import EngineSettings, SettingsError, variable
+
+logger = logging.getLogger(__name__)
+
+OPERATIONS: dict[str, Operation] = {**ledger.OPERATIONS, **wallets.OPERATIONS, **payments.OPERATIONS}
+"""Every activity by its name."""
+
+
+class StackCaller:
+    """`engine.ports.ActivityCaller` over HTTP. To be opened before the first call.
+
+    Args:
+        settings: where the stack is, its credentials, and the limits.
+        metrics: counts attempts.
+        monotonic: seconds that never go back.
+
+    Raises:
+        SettingsError: the stack's URL is none, or one of the two client credentials is missing.
+    """
+
+    def __init__(self, settings: EngineSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic):
+        if not settings.stack_url.startswith(("http://", "https://")):
+            raise SettingsError(f"setting {variable('stack_url')} must begin with http:// or https://")
+        if (settings.stack_client_id is None) != (settings.stack_client_secret is None):
+            names = f"{variable('stack_client_id')} and {variable('stack_client_secret')}"
+            raise SettingsError(f"settings {names} need each other")
+        self._url = settings.stack_url.rstrip("/")
+        self._timeout_seconds = settings.activity_timeout_seconds
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._slots = asyncio.Semaphore(settings.max_activities_in_flight)
+        self._transport = Transport(settings)
+        self._tokens: TokenSource | None = None
+        if settings.stack_client_id is not None:
+            self._tokens = TokenSource(settings, self._transport, monotonic)
+
+    async def open(self) -> None:
+        """Make ready for calls. The stack need not be there yet."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        """Close all connections. Calls under way fail."""
+        if self._tokens is not None:
+            await self._tokens.close()
+        await self._transport.close()
+
+    async def call(self, activity: CallActivity) -> ActivityDone:
+        """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception.
+
+        More calls than may be in flight wait their turn; the time of an attempt starts after that.
+        """
+        async with self._slots:
+            begin = self._monotonic()
+            with self._metrics.calls_in_flight.track_inprogress():
+                done = await self._attempt(activity)
+        outcome = "ok" if done.failure is None else "final" if is_final(activity.name, done.failure) else "retry"
+        self._metrics.attempts.labels(activity.name, outcome).inc()
+        self._metrics.attempt_seconds.labels(activity.name).observe(self._monotonic() - begin)
+        return done
+
+    async def _attempt(self, activity: CallActivity) -> ActivityDone:
+        failure: Failure
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return ActivityDone(activity.token, output=await self._output(activity))
+        except TimeoutError:
+            failure = NoAnswer(f"timeout after {self._timeout_seconds:g} s").failure()
+        except ActivityFailed as failed:
+            failure = failed.failure()
+        except Exception:
+            # A bug here must neither stop the partition nor leave the instance waiting for a result.
+            logger.exception("an attempt failed", extra={"activity": activity.name})
+            failure = Failure("internal fault")
+        return ActivityDone(activity.token, failure=failure)
+
+    async def _output(self, activity: CallActivity) -> Any:
+        operation = OPERATIONS.get(activity.name)
+        if operation is None:
+            raise ActivityFailed("this engine does not know the activity")
+        request = operation.request(activity.input, activity.idempotency_key)
+        return operation.output(await self._exchange(request))
+
+    async def _exchange(self, request: Request) -> Answer:
+        body = None if request.body is None else _encoded(request.body)
+        headers: dict[str, str] = {} if body is None else {"Content-Type": "application/json"}
+        if request.idempotency_key is not None:
+            headers["Idempotency-Key"] = request.idempotency_key
+        url = self._url + request.path
+        if self._tokens is None:
+            return await self._transport.send(request.method, url, headers=headers, body=body)
+        token = await self._tokens.token()
+        answer = await self._send_as(token, request.method, url, headers, body)
+        if answer.status == 401:
+            # Revoked, or the stack's clock is ahead. Once only: a new token that is refused too is the client's fault.
+            self._tokens.reject(token)
+            answer = await self._send_as(await self._tokens.token(), request.method, url, headers, body)
+        return answer
+
+    async def _send_as(self, token: str, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        headers = {**headers, "Authorization": f"Bearer {token}"}
+        return await self._transport.send(method, url, headers=headers, body=body)
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, RecursionError) as error:
+        raise NotSendable(f"the request can't be encoded: {type(error).__name__}") from None

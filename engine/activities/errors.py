@@ -1,0 +1,44 @@
+"""What can go wrong with a call. Inside this folder errors are raised; `StackCaller` turns them into failures."""
+
+from engine.core.retries import Failure
+
+
+class ActivityFailed(Exception):
+    """Base of these errors. The message is what the history shows.
+
+    Attributes:
+        status: HTTP status of the stack's answer; None when there was none.
+        code: the stack's errorCode, if it sent one.
+    """
+
+    def __init__(self, error: str, status: int | None = None, code: str | None = None):
+        super().__init__(error)
+        self.status = status
+        self.code = code
+
+    def failure(self) -> Failure:
+        """The error as data."""
+        return Failure(str(self), self.status, self.code)
+
+
+class NotSendable(ActivityFailed):
+    """An input that no request may be made from. No attempt could succeed, so it counts as refused by the stack."""
+
+    def __init__(self, error: str):
+        super().__init__(error, code="VALIDATION")
+
+
+class NoAnswer(ActivityFailed):
+    """The stack was not reached, or did not answer in time or in full. Nobody knows whether it did what it was told."""
+
+
+class NoToken(ActivityFailed):
+    """There is no access token to call the stack with."""
+
+
+class Refused(ActivityFailed):
+    """The stack answered, and not with success."""
+
+
+class Unreadable(ActivityFailed):
+    """The stack reports success, but its answer is not what the contract says."""

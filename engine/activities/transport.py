@@ -1,0 +1,115 @@
+"""One HTTP exchange with the stack: pooled connections, bounded answers, no redirects, errors that say what it was."""
+
+import os
+from collections.abc import Mapping
+
+import aiohttp
+from yarl import URL
+
+from engine.activities.answers import Answer
+from engine.activities.errors import NoAnswer, Unreadable
+from schemas.settings import EngineSettings
+
+KEEPALIVE_SECONDS = 4.0
+"""How long an idle connection is kept: less than the 5 s after which common servers close theirs. Kept longer, a call
+would now and then meet a connection that is just being closed, and its history show a failure."""
+
+DNS_CACHE_SECONDS = 10
+"""How long an address is trusted. Without the cache each connection would ask; for much longer, calls would go to a
+stack that has moved."""
+
+CHUNK_BYTES = 64 * 1024
+"""Read at once of an answer; it may be exceeded by this much before it is given up."""
+
+
+class Transport:
+    """A pooled HTTP session.
+
+    Args:
+        settings: timeouts and the largest answer.
+    """
+
+    def __init__(self, settings: EngineSettings):
+        self._connect_timeout_seconds = settings.activity_connect_timeout_seconds
+        self._max_answer_bytes = settings.max_answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session; nothing is connected yet."""
+        # The callers bound how many exchanges there are. A limit here would count waiting for a connection as slowness.
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_CACHE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A compressed answer could be small on the wire and fill the memory.
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "orchestration"},
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Send a request and read its answer. The caller bounds the time.
+
+        Args:
+            method: the HTTP method.
+            url: absolute, percent-encoded; it is sent as it is.
+            headers: beside those that every request has.
+            body: bytes of the body.
+
+        Raises:
+            NoAnswer: no connection, or it broke.
+            Unreadable: the answer is too large.
+        """
+        if self._session is None:
+            raise NoAnswer("the caller is closed")
+        try:
+            # Redirects are not followed: they would carry the token wherever an answer points.
+            async with self._session.request(
+                method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return Answer(response.status, await self._read(response))
+        except aiohttp.ConnectionTimeoutError:
+            raise NoAnswer(f"no connection after {self._connect_timeout_seconds:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(_reason(error)) from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            body += chunk
+            if len(body) > self._max_answer_bytes:
+                response.close()
+                if response.status >= 300:
+                    # What a refusal says is clear without its body.
+                    return b""
+                raise Unreadable(f"the answer is larger than {self._max_answer_bytes} bytes", response.status)
+        return bytes(body)
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the addresses, headers or bytes that the library's own text may hold."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return "the stack's TLS certificate or protocol is not accepted"
+        case aiohttp.ClientConnectorDNSError():
+            return "the stack's host name is not known"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+        case OSError():
+            return "connection failed"
+        case aiohttp.ServerDisconnectedError():
+            return "connection closed without an answer"
+        case aiohttp.ClientPayloadError():
+            return "connection broken in the middle of the answer"
+        case aiohttp.ClientResponseError():
+            return "the answer is not HTTP"
+        case _:
+            return "the request's URL or a header is not valid"

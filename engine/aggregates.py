@@ -1,0 +1,111 @@
+"""The aggregates of one partition in memory.
+
+An instance that waits is kept encoded, which takes a fraction of the memory of its objects, and decoded when something
+happens to it. One that has ended is forgotten, except for what a repeated run command with an `Idempotency-Key` needs:
+the id and the request's digest are kept until enough newer ones have ended.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import msgspec
+
+from engine.core import instance as instances
+from engine.core import workflow as workflows
+from engine.core.instance import Instance
+from engine.core.workflow import Workflow
+from schemas.events import InstanceEnded, InstanceEvent, LateResultRecorded, WorkflowEvent
+from schemas.records import Recorded
+
+MAX_REMEMBERED = 100_000
+"""Ended keyed instances that a partition remembers. A repetition that comes after more than these have ended, while the
+read model was as far behind, is answered with 503 instead of a second run."""
+
+
+class Aggregates:
+    """Workflows and instances of one partition, by id."""
+
+    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
+        self._workflows: dict[str, Workflow] = {}
+        self._instances: dict[str, bytes] = {}
+        self._fresh: dict[str, Instance] = {}
+        self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._max_remembered = max_remembered
+        self._forgotten_before = 0
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Instance)
+
+    def __len__(self) -> int:
+        return len(self._instances) + len(self._fresh)
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """A workflow, None when it is unknown."""
+        return self._workflows.get(workflow_id)
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """An instance, None when it is unknown or ended and forgotten."""
+        fresh = self._fresh.get(instance_id)
+        if fresh is not None:
+            return fresh
+        encoded = self._instances.get(instance_id)
+        return None if encoded is None else self._decoder.decode(encoded)
+
+    def instances(self) -> Iterator[Instance]:
+        """All instances that have not ended."""
+        for instance_id in [*self._instances, *self._fresh]:
+            instance = self.instance(instance_id)
+            if instance is not None:
+                yield instance
+
+    def put_workflow(self, workflow: Workflow) -> None:
+        """Keep the new state of a workflow."""
+        self._workflows[workflow.id] = workflow
+
+    def put_instance(self, instance: Instance) -> None:
+        """Keep the new state of an instance that waits."""
+        self._fresh.pop(instance.id, None)
+        self._instances[instance.id] = self._encoder.encode(instance)
+
+    def forget_instance(self, instance: Instance, offset: int) -> None:
+        """Drop an instance that has ended at this offset of the event log."""
+        self._fresh.pop(instance.id, None)
+        self._instances.pop(instance.id, None)
+        if instance.request is None:
+            return
+        self._ended[instance.id] = (instance.request, offset)
+        if len(self._ended) > self._max_remembered:
+            _, (_, forgotten) = self._ended.popitem(last=False)
+            self._forgotten_before = max(self._forgotten_before, forgotten + 1)
+
+    def remembered_request(self, instance_id: str) -> str | None:
+        """Digest of the request that ran an instance which has ended, None when it is not remembered."""
+        ended = self._ended.get(instance_id)
+        return None if ended is None else ended[0]
+
+    def knows_since(self, offset: int) -> bool:
+        """Whether every keyed instance that has ended at or behind an offset is still remembered."""
+        return offset >= self._forgotten_before
+
+    def restore(self, recorded: Recorded) -> None:
+        """Fold an event of the log, in order. `settle` follows the last one.
+
+        Raises:
+            IllegalTransition: the event does not follow from what came before.
+        """
+        event, aggregate_id = recorded.event, recorded.aggregate_id
+        if isinstance(event, WorkflowEvent):
+            self._workflows[aggregate_id] = workflows.evolve(self._workflows.get(aggregate_id), event, aggregate_id)
+        elif isinstance(event, InstanceEvent):
+            before = self._fresh.get(aggregate_id)
+            if before is None and isinstance(event, LateResultRecorded):
+                return  # its instance had ended, and nothing else follows
+            after = instances.evolve(before, event, aggregate_id)
+            if isinstance(event, InstanceEnded):
+                self.forget_instance(after, recorded.offset)
+            else:
+                self._fresh[aggregate_id] = after
+
+    def settle(self) -> None:
+        """Encode what a restore has folded."""
+        for instance in list(self._fresh.values()):
+            self.put_instance(instance)

@@ -1,0 +1,204 @@
+"""Topic `commands` as the engines' consumer group reads it: who owns which partition, and the commands themselves."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from engine.metrics import Metrics
+from schemas.kafka import client_options
+from schemas.records import Record
+from schemas.settings import EngineSettings
+from schemas.topics import COMMANDS, topic_name
+
+logger = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 2.0
+"""How often offsets are committed. They are for lag metrics and autoscaling, and a floor when old events have
+expired."""
+
+POLL_SECONDS = 1.0
+"""How long one poll waits for commands; the interval at which housekeeping runs when nothing comes."""
+
+RECONNECT_SECONDS = 1.0
+"""Pause after a fault of the consumer; without it a broker that is away would be asked in a tight loop."""
+
+OnAssigned = Callable[[set[int]], None]
+OnRecords = Callable[[int, Sequence[Record]], None]
+
+
+class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
+    """`engine.ports.CommandFeed` on Kafka's consumer group.
+
+    A rebalance stops nobody by itself: a partition goes on until the new assignment is known, and the claim in the
+    event log decides between two owners, not the timing of callbacks.
+
+    Args:
+        settings: how to reach Kafka.
+        metrics: gets the lag.
+    """
+
+    def __init__(self, settings: EngineSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._topic = topic_name(settings, COMMANDS)
+        self._metrics = metrics
+        self._on_assigned: OnAssigned = lambda partitions: None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._joined = False
+        self._fed: dict[int, int] = {}
+        self._held: set[int] = set()
+        self._done: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+
+    @property
+    def joined(self) -> bool:
+        """Whether this engine is a member of the group and knows its partitions."""
+        return self._joined
+
+    def owns(self, partition: int) -> bool:
+        """Whether the partition is assigned to this engine now."""
+        return self._consumer is not None and TopicPartition(self._topic, partition) in self._consumer.assignment()
+
+    async def run(self, on_assigned: OnAssigned, on_records: OnRecords) -> None:
+        """Be a member of the group until cancelled, joining anew after faults.
+
+        Args:
+            on_assigned: called with all partitions of this engine after every rebalance.
+            on_records: called with the commands of one partition, once it has been opened.
+        """
+        self._on_assigned = on_assigned
+        while True:
+            consumer = self._new_consumer()
+            try:
+                self._consumer = consumer
+                await consumer.start()
+                await self._poll(consumer, on_records)
+            except (KafkaError, OSError) as error:
+                logger.warning("the consumer of %s failed and is started anew: %r", self._topic, error)
+            finally:
+                await self._leave(consumer)
+                self._consumer, self._joined = None, False
+            on_assigned(set())
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        session_ms = int(self._settings.engine_session_timeout_seconds * 1000)
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            group_id=f"{self._settings.topic_prefix}orchestration-engine",
+            group_instance_id=self._settings.engine_id,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=max(session_ms // 4, 100),
+            request_timeout_ms=max(session_ms, 10_000),
+        )
+        consumer.subscribe([self._topic], listener=self)
+        return consumer
+
+    async def _poll(self, consumer: AIOKafkaConsumer, on_records: OnRecords) -> None:
+        loop = asyncio.get_running_loop()
+        commit_at = loop.time() + COMMIT_SECONDS
+        while True:
+            fetched: dict[Any, list[Record]] = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+            for place, records in fetched.items():
+                if place.partition in self._fed:
+                    self._fed[place.partition] = records[-1].offset + 1
+                    on_records(place.partition, records)
+            if loop.time() >= commit_at:
+                commit_at = loop.time() + COMMIT_SECONDS
+                await self._commit(consumer)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        changed: dict[TopicPartition, int] = {}
+        for partition, offset in self._done.items():
+            place = TopicPartition(self._topic, partition)
+            if place not in consumer.assignment():
+                continue
+            newest = consumer.highwater(place)
+            self._metrics.command_lag.labels(partition).set(max((newest or 0) - offset, 0))
+            if self._committed.get(partition) != offset:
+                changed[place] = offset
+        if not changed:
+            return
+        # A rebalance under way refuses commits; the next round makes up for it.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit(changed)
+            self._committed.update({place.partition: offset for place, offset in changed.items()})
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._commit(consumer)
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(5.0):
+                await consumer.stop()
+
+    # Listener of the group
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Nothing: owners go on until the new assignment says otherwise."""
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Tell the engine what it owns now, and go on where its partitions are."""
+        consumer = self._consumer
+        partitions = {place.partition for place in assigned}
+        self._fed = {partition: offset for partition, offset in self._fed.items() if partition in partitions}
+        self._done = {partition: offset for partition, offset in self._done.items() if partition in partitions}
+        self._committed = {}
+        if consumer is None:
+            return
+        for place in assigned:
+            if place.partition in self._fed:
+                consumer.seek(place, self._fed[place.partition])
+            if place.partition not in self._fed or place.partition in self._held:
+                consumer.pause(place)
+        self._joined = True
+        self._on_assigned(partitions)
+
+    # CommandFeed
+
+    async def open(self, partition: int, next_offset: int) -> None:
+        """See `CommandFeed.open`."""
+        consumer, place = self._consumer, TopicPartition(self._topic, partition)
+        if consumer is None:
+            return
+        committed = await consumer.committed(place)
+        start = max(next_offset, committed or 0)
+        self._held.discard(partition)
+        with contextlib.suppress(IllegalStateError):  # reassigned meanwhile
+            consumer.seek(place, start)
+            consumer.resume(place)
+            self._fed[partition] = self._done[partition] = start
+
+    def close(self, partition: int) -> None:
+        """The partition's owner is gone: feed nothing before the next `open`."""
+        self._fed.pop(partition, None)
+        self._done.pop(partition, None)
+        self._held.discard(partition)
+        if self.owns(partition) and self._consumer is not None:
+            self._consumer.pause(TopicPartition(self._topic, partition))
+
+    def pause(self, partition: int) -> None:
+        """See `CommandFeed.pause`."""
+        self._held.add(partition)
+        if self.owns(partition) and self._consumer is not None:
+            self._consumer.pause(TopicPartition(self._topic, partition))
+
+    def resume(self, partition: int) -> None:
+        """See `CommandFeed.resume`."""
+        self._held.discard(partition)
+        if self.owns(partition) and self._consumer is not None:
+            self._consumer.resume(TopicPartition(self._topic, partition))
+
+    def done(self, partition: int, next_offset: int) -> None:
+        """See `CommandFeed.done`."""
+        if partition in self._fed:
+            self._done[partition] = next_offset

@@ -1,0 +1,157 @@
+"""What an instance does about an input: a command, the end of a delay, the result of a call.
+
+`decide` looks at the state and returns the events that follow, in order, together with the state after them. It goes on
+from stage to stage until the instance has to wait or has ended.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from engine.core import stages
+from engine.core.effects import Token, effect
+from engine.core.errors import Rejected
+from engine.core.instance import Instance
+from engine.core.progress import Progress
+from engine.core.retries import Failure, backoff, is_final
+from schemas import events as ev
+from schemas import rejections
+from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+
+
+class Due(Struct, frozen=True):
+    """What the instance was to go on with is due: a delay has ended, or it was between two stages."""
+
+    token: Token
+
+
+class ActivityDone(Struct, frozen=True):
+    """A call to the stack came back, with an output or a failure."""
+
+    token: Token
+    output: Any = None
+    failure: Failure | None = None
+
+
+Input = RunWorkflow | SendEvent | AbortInstance | Due | ActivityDone
+
+
+def decide(state: Instance | None, given: Input, now: datetime, instance_id: str) -> Progress:
+    """The events that follow from an input; none when it changes nothing.
+
+    Args:
+        state: the instance, None when it is unknown or ended and forgotten.
+        given: the input.
+        now: the time of the turn, UTC.
+        instance_id: whose input it is.
+
+    Raises:
+        Rejected: the command changes nothing, and its sender has to know why.
+    """
+    progress = Progress(instance_id, state)
+    match given:
+        case RunWorkflow():
+            _run(progress, given, now)
+        case SendEvent():
+            _send_event(progress, given, now)
+        case AbortInstance():
+            _abort(progress, now)
+        case Due():
+            _due(progress, given, now)
+        case ActivityDone():
+            _activity_done(progress, given, now)
+    return progress
+
+
+def _run(progress: Progress, command: RunWorkflow, now: datetime) -> None:
+    if progress.state is not None:
+        check_same_request(progress.state.request, command.request)
+        return
+    progress.record(
+        ev.InstanceStarted(
+            at=now,
+            workflow_id=command.workflow_id,
+            stages=command.stages,
+            variables=command.variables,
+            request=command.request,
+        )
+    )
+    stages.advance(progress, now)
+
+
+def check_same_request(known: str | None, given: str | None) -> None:
+    """Whether a second command for an id is a repetition of the first.
+
+    Raises:
+        Rejected: the Idempotency-Key came with another body.
+    """
+    if known != given:
+        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
+
+
+def _alive(state: Instance | None) -> Instance:
+    # The API has seen the instance in the read model, so one that is not known here any more has ended.
+    if state is None or state.ended:
+        raise Rejected(rejections.ENDED, "the instance has ended")
+    return state
+
+
+def _send_event(progress: Progress, command: SendEvent, now: datetime) -> None:
+    taker = stages.taker(_alive(progress.state), command.name)
+    progress.record(ev.EventReceived(at=now, name=command.name, payload=command.payload, stage=taker))
+    stages.advance(progress, now)
+
+
+def _abort(progress: Progress, now: datetime) -> None:
+    state = _alive(progress.state)
+    if state.running:
+        if state.activities and not state.activities[-1].ended:
+            index, attempt = len(state.activities) - 1, state.activities[-1].attempt
+            progress.record(
+                ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=ev.CANCELED)
+            )
+        progress.record(ev.StageEnded(at=now, number=state.stage, error=ev.CANCELED))
+    progress.record(ev.InstanceEnded(at=now, error=ev.CANCELED))
+
+
+def _due(progress: Progress, given: Due, now: datetime) -> None:
+    pending = effect(progress.state)
+    if pending is not None and pending.token == given.token:
+        stages.advance(progress, now)
+
+
+def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> None:
+    state = progress.state
+    if state is None:
+        return
+    stage, index, attempt = given.token
+    pending, failure = effect(state), given.failure
+    if pending is None or pending.token != given.token:
+        error = None if failure is None else failure.error
+        progress.record(
+            ev.LateResultRecorded(at=now, stage=stage, index=index, attempt=attempt, output=given.output, error=error)
+        )
+        return
+    if failure is None:
+        progress.record(ev.ActivityEnded(at=now, stage=stage, index=index, attempt=attempt, output=given.output))
+    elif is_final(state.activities[index].name, failure):
+        progress.record(
+            ev.ActivityEnded(at=now, stage=stage, index=index, attempt=attempt, error=failure.error, code=failure.code)
+        )
+    else:
+        retry_at = now + backoff(attempt)
+        progress.record(
+            ev.ActivityFailed(at=now, stage=stage, index=index, attempt=attempt, error=failure.error, retry_at=retry_at)
+        )
+        return
+    stages.advance(progress, now)
+
+
+def give_up(state: Instance, now: datetime, error: str) -> Progress:
+    """End an instance whose next decision can't be written down, with an error that says so."""
+    progress = Progress(state.id, state)
+    if state.running:
+        progress.record(ev.StageEnded(at=now, number=state.stage, error=error))
+    progress.record(ev.InstanceEnded(at=now, error=error))
+    return progress

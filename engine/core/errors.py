@@ -1,0 +1,22 @@
+"""Errors of the core. The type decides what happens."""
+
+
+class CoreError(Exception):
+    """Base of all errors that decisions raise."""
+
+
+class Rejected(CoreError):
+    """A command changes nothing, for a reason that its sender is told. `code` is one of `schemas.rejections`."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class StageFailed(CoreError):
+    """The running stage ends with this text as its error."""
+
+
+class IllegalTransition(CoreError):
+    """An event does not follow from the state: the log or the code is corrupt. Nothing was changed."""

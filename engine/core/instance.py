@@ -1,0 +1,164 @@
+"""The instance aggregate: its state, and how each event changes it.
+
+Theory of operation. An instance is a cursor that moves over the stages of its definition:
+
+| state | `stage` | `running` | left by |
+|---|---|---|---|
+| between stages | the next number | no | StageStarted, or InstanceEnded behind the last one or after a failure |
+| in a stage | the stage's number | yes | StageEnded |
+| ended | | | nothing; a late result is recorded and changes nothing |
+
+In a stage, at most one activity runs at a time; the outcomes of the earlier ones are kept until the stage ends, since
+the next activity may depend on them. `evolve` raises `IllegalTransition` for an event that does not follow.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.core.errors import IllegalTransition
+from schemas import events as ev
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """One activity of the running stage."""
+
+    name: str
+    input: dict[str, Any]
+    attempt: int = 1
+    """The attempt that runs or comes next, from 1."""
+    retry_at: datetime | None = None
+    """When that attempt starts; None for the first, which starts at once."""
+    ended: bool = False
+    output: Any = None
+    error: str | None = None
+    code: str | None = None
+
+
+class Instance(Struct, frozen=True, kw_only=True):
+    """State of one instance. Immutable: `evolve` makes the next one."""
+
+    id: str
+    version: int
+    workflow_id: str
+    stages: list[dict[str, Any]]
+    variables: dict[str, str]
+    request: str | None = None
+    stage: int = 0
+    running: bool = False
+    failed: str | None = None
+    """Error of the stage that failed; the instance ends next."""
+    wait_until: datetime | None = None
+    """When the running delay ends."""
+    arrived: tuple[int, ...] = ()
+    """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
+    activities: tuple[Activity, ...] = ()
+    """Those of the running stage, in order."""
+    ended: bool = False
+
+
+def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) -> Instance:
+    """The state after an event.
+
+    Raises:
+        IllegalTransition: the event does not follow from the state.
+    """
+    if state is None:
+        if isinstance(event, ev.InstanceStarted):
+            return Instance(
+                id=instance_id,
+                version=1,
+                workflow_id=event.workflow_id,
+                stages=event.stages,
+                variables=event.variables,
+                request=event.request,
+            )
+        raise IllegalTransition(f"{type(event).__name__} of instance {instance_id}, which has not started")
+    return _APPLIERS[type(event)](state, event)
+
+
+def _check(condition: bool, state: Instance, event: ev.InstanceEvent) -> None:
+    if not condition:
+        raise IllegalTransition(f"{event} does not follow version {state.version} of instance {state.id}")
+
+
+def _instance_started(state: Instance, event: ev.InstanceStarted) -> Instance:
+    raise IllegalTransition(f"instance {state.id} started twice")
+
+
+def _stage_started(state: Instance, event: ev.StageStarted) -> Instance:
+    follows = not (state.ended or state.running or state.failed is not None) and event.number == state.stage
+    _check(follows and event.number < len(state.stages), state, event)
+    return replace(state, version=state.version + 1, running=True, wait_until=event.wait_until, activities=())
+
+
+def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
+    _check(state.running and event.number == state.stage, state, event)
+    return replace(
+        state,
+        version=state.version + 1,
+        stage=state.stage + 1,
+        running=False,
+        failed=event.error,
+        wait_until=None,
+        arrived=tuple(number for number in state.arrived if number != event.number),
+        activities=(),
+    )
+
+
+def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
+    _check(not state.ended and event.stage not in state.arrived, state, event)
+    arrived = state.arrived if event.stage is None else (*state.arrived, event.stage)
+    return replace(state, version=state.version + 1, arrived=arrived)
+
+
+def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:
+    follows = state.running and event.stage == state.stage and event.index == len(state.activities)
+    _check(follows and all(activity.ended for activity in state.activities), state, event)
+    activities = (*state.activities, Activity(name=event.name, input=event.input))
+    return replace(state, version=state.version + 1, activities=activities)
+
+
+def _activity_failed(state: Instance, event: ev.ActivityFailed) -> Instance:
+    activity = _current(state, event)
+    changed = replace(activity, attempt=event.attempt + 1, retry_at=event.retry_at, error=event.error)
+    return replace(state, version=state.version + 1, activities=(*state.activities[:-1], changed))
+
+
+def _activity_ended(state: Instance, event: ev.ActivityEnded) -> Instance:
+    activity = _current(state, event)
+    changed = replace(activity, ended=True, retry_at=None, output=event.output, error=event.error, code=event.code)
+    return replace(state, version=state.version + 1, activities=(*state.activities[:-1], changed))
+
+
+def _current(state: Instance, event: ev.ActivityFailed | ev.ActivityEnded) -> Activity:
+    _check(state.running and event.stage == state.stage, state, event)
+    _check(bool(state.activities) and event.index == len(state.activities) - 1, state, event)
+    activity = state.activities[-1]
+    _check(not activity.ended and event.attempt == activity.attempt, state, event)
+    return activity
+
+
+def _late_result(state: Instance, event: ev.LateResultRecorded) -> Instance:
+    return replace(state, version=state.version + 1)
+
+
+def _instance_ended(state: Instance, event: ev.InstanceEnded) -> Instance:
+    _check(not state.ended and not state.running, state, event)
+    return replace(state, version=state.version + 1, ended=True, arrived=())
+
+
+_APPLIERS: dict[type, Callable[[Instance, Any], Instance]] = {
+    ev.InstanceStarted: _instance_started,
+    ev.StageStarted: _stage_started,
+    ev.StageEnded: _stage_ended,
+    ev.EventReceived: _event_received,
+    ev.ActivityStarted: _activity_started,
+    ev.ActivityFailed: _activity_failed,
+    ev.ActivityEnded: _activity_ended,
+    ev.LateResultRecorded: _late_result,
+    ev.InstanceEnded: _instance_ended,
+}

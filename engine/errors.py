@@ -1,0 +1,21 @@
+"""Errors of the engine. The type decides what happens: claim anew, give the partition up, or stop."""
+
+
+class EngineError(Exception):
+    """Base of all errors of the engine outside its core."""
+
+
+class AppendFailed(EngineError):
+    """Nobody knows whether the batch was appended. The partition has to be claimed anew."""
+
+
+class ReadFailed(EngineError):
+    """The log could not be read in time. The partition has to be claimed anew."""
+
+
+class Superseded(EngineError):
+    """Another engine has claimed the partition. Its state and effects are dropped at once."""
+
+
+class DecisionTooLarge(EngineError):
+    """The events of one decision would not fit into one record batch."""

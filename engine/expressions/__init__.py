@@ -1,0 +1,22 @@
+"""The expression language of triggers: expr-lang, as the contract's page `triggers-and-events` says under "Expressions".
+
+`parser` (with `grammar.lark`) turns text into `nodes`, `checker` rejects what cannot work, `evaluator` evaluates the rest with
+`operators`, `functions` and `predicates`, within `limits`. Everything is pure: `link()` raises `LinkNeeded`, and the caller
+fetches. What is left out of expr-lang, and where we differ, is in `docs/expressions.md`.
+"""
+
+from engine.expressions.exceptions import EvaluationError, ExpressionSyntaxError, LinkNeeded
+from engine.expressions.expression import Expression, compile_expression, is_match
+from engine.expressions.formatting import to_variable
+from engine.expressions.links import LinkAnswer
+
+__all__ = [
+    "EvaluationError",
+    "Expression",
+    "ExpressionSyntaxError",
+    "LinkAnswer",
+    "LinkNeeded",
+    "compile_expression",
+    "is_match",
+    "to_variable",
+]

@@ -1,0 +1,41 @@
+"""`link(event, "rel")`: which URI it means. Fetching is for the caller, see `Expression.evaluate`."""
+
+from typing import Any
+
+import msgspec
+
+from engine.expressions.exceptions import EvaluationError
+from engine.expressions.operators import type_name
+
+
+class LinkAnswer(msgspec.Struct, frozen=True):
+    """What came of fetching a link.
+
+    Attributes:
+        data: the `data` of the answer, decoded JSON.
+        error: why there is none; `link()` then fails with this message.
+    """
+
+    data: Any = None
+    error: str | None = None
+
+
+def find_link(arguments: list[Any]) -> str:
+    """The URI of the one entry of `links` with the name; raises EvaluationError if it is missing or doubled."""
+    if len(arguments) != 2:
+        raise EvaluationError(f"expect two arguments, got {len(arguments)}")
+    resource, name = arguments
+    if not isinstance(name, str):
+        raise EvaluationError("second parameter must be a string")
+    if resource is not None and not isinstance(resource, dict):
+        raise EvaluationError(f"link takes an object, got {type_name(resource)}")
+    links = (resource or {}).get("links")
+    entries = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    uris = [entry.get("uri") for entry in entries if entry.get("name") == name]
+    if not uris:
+        raise EvaluationError(f"link '{name}' not defined for object")
+    if len(uris) > 1:
+        raise EvaluationError(f"multiple link '{name}' found for object")
+    if not isinstance(uris[0], str):
+        raise EvaluationError(f"link '{name}' has no uri")
+    return uris[0]

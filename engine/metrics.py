@@ -1,0 +1,51 @@
+"""What an engine counts. One object for the process, shared by its partitions."""
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+
+class Metrics:
+    """Counters, gauges and histograms, named `orchestration_engine_*`."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY):
+        prefix = "orchestration_engine"
+        self.events = Counter(f"{prefix}_events", "Events appended to the log.", registry=registry)
+        self.turn_seconds = Histogram(
+            f"{prefix}_turn_seconds",
+            "From the first decision of a turn to the proof that its events stand in the log.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.partitions = Gauge(f"{prefix}_partitions", "Partitions restored and at work here.", registry=registry)
+        self.instances = Gauge(f"{prefix}_instances", "Instances in memory.", registry=registry)
+        self.timers = Gauge(f"{prefix}_timers", "Delays and retries that wait for their time.", registry=registry)
+        self.command_lag = Gauge(
+            f"{prefix}_command_lag",
+            "Commands accepted but not decided yet, per partition.",
+            ["partition"],
+            registry=registry,
+        )
+        self.dead_commands = Counter(
+            f"{prefix}_dead_commands", "Commands that could not be decoded.", registry=registry
+        )
+        self.restarts = Counter(
+            f"{prefix}_partition_restarts",
+            "Partitions that were dropped and claimed anew, by the error that caused it.",
+            ["reason"],
+            registry=registry,
+        )
+        self.attempts = Counter(
+            f"{prefix}_activity_attempts",
+            "Calls to the stack, by activity and outcome.",
+            ["activity", "outcome"],
+            registry=registry,
+        )
+        self.attempt_seconds = Histogram(
+            f"{prefix}_activity_attempt_seconds",
+            "Duration of a call to the stack.",
+            ["activity"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.calls_in_flight = Gauge(f"{prefix}_calls_in_flight", "Calls to the stack under way.", registry=registry)

@@ -1,0 +1,286 @@
+"""The owner of one partition: claims it, restores its state from the log, then works in turns.
+
+Each turn takes what has come in (commands, ends of delays, results of calls), decides it, appends the events as one
+batch and proves that the claim still held when they were appended. Only then are its effects started.
+
+The proof: an acknowledged batch starts right behind the last record that the owner knows of, so nobody else has
+written. If it starts later, the owner reads what lies between. Records of an older claim are harmless; a newer claim
+means that another engine has taken over. An append whose outcome is unknown is not argued about: the owner drops
+everything and claims anew, and whatever had reached the log before the new claim counts.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+
+from engine.aggregates import Aggregates
+from engine.core.decisions import ActivityDone, Due
+from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, effect
+from engine.errors import Superseded
+from engine.metrics import Metrics
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
+from engine.timers import Timers
+from engine.turn import Turn, Unreadable
+from schemas.epochs import EpochFilter, is_claim
+from schemas.events import PartitionClaimed
+from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
+
+logger = logging.getLogger(__name__)
+
+MAX_INBOX = 2000
+"""Commands that wait in memory; the feed is paused above. Unbounded, a slow log would fill the memory."""
+
+MAX_TURN_INPUTS = 500
+"""Inputs decided in one turn: more would hold up the event loop for all other partitions."""
+
+MAX_TURN_BYTES = 1024 * 1024
+"""A turn is closed above this size, so that its batch stays well under the topic's limit."""
+
+MAX_SLEEP_SECONDS = 60.0
+"""The wall clock may be set; a timer is looked at again at least this often."""
+
+
+class Partition:
+    """One partition and its owner's state.
+
+    Args:
+        number: which partition.
+        log: the event log.
+        feed: hands the partition's commands to `feed_commands` once it has been opened.
+        caller: calls the stack.
+        clock: the time.
+        owner: name of this engine, written into the claim.
+        codec: makes and reads records.
+        metrics: what the engine counts.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        log: EventLog,
+        feed: CommandFeed,
+        caller: ActivityCaller,
+        clock: Clock,
+        owner: str,
+        codec: RecordCodec,
+        metrics: Metrics,
+    ):
+        self.number = number
+        self.epoch = -1
+        self.end = 0
+        self.next_command = 0
+        self.restored = False
+        self._log, self._feed, self._caller, self._clock = log, feed, caller, clock
+        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._aggregates = Aggregates()
+        self._commands: deque[Record] = deque()
+        self._inputs: deque[tuple[str, Due | ActivityDone]] = deque()
+        self._current: dict[str, Token] = {}
+        self._timers = Timers(lambda instance_id, token: self._current.get(instance_id) == token)
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._wakeup = asyncio.Event()
+        self._last_now: datetime | None = None
+        self._paused = False
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Own the partition until `stop`.
+
+        Raises:
+            Superseded: another engine has claimed it.
+            AppendFailed: the outcome of an append is unknown.
+            ReadFailed: the log could not be read.
+            UndecodableRecord: the log holds an event that this build can't read.
+            IllegalTransition: the log holds an event that does not follow.
+        """
+        try:
+            await self._claim()
+            await self._restore()
+            await self._feed.open(self.number, self.next_command)
+            while not self._stopping:
+                await self._wait()
+                await self._turn()
+        finally:
+            await self._drop_calls()
+
+    def stop(self) -> None:
+        """Let the turn under way end, then return from `run`."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def feed_commands(self, records: Sequence[Record]) -> None:
+        """Hand over commands in the order of the topic. Those known already are passed over."""
+        self._commands.extend(record for record in records if record.offset >= self.next_command)
+        if self._commands:
+            self.next_command = self._commands[-1].offset + 1
+        if len(self._commands) > MAX_INBOX and not self._paused:
+            self._paused = True
+            self._feed.pause(self.number)
+        self._wakeup.set()
+
+    @property
+    def instances(self) -> int:
+        """How many instances are in memory."""
+        return len(self._aggregates)
+
+    @property
+    def timers(self) -> int:
+        """How many timers are set."""
+        return len(self._timers)
+
+    # Claim and restore
+
+    async def _claim(self) -> None:
+        now = self._now()
+        claim = self._codec.encode(
+            "", PartitionClaimed(at=now, owner=self._owner), timestamp_ms=int(now.timestamp() * 1000)
+        )
+        self.epoch = await self._log.append(self.number, [claim])
+        self.end = self.epoch + 1
+
+    async def _restore(self) -> None:
+        admitted, next_command = EpochFilter(), 0
+        async for records in self._log.read(self.number, 0, self.epoch):
+            for record in records:
+                if not admitted.admits(record):
+                    continue
+                recorded = self._codec.decode_event(record)
+                self._aggregates.restore(recorded)
+                if recorded.cause is not None:
+                    next_command = max(next_command, recorded.cause + 1)
+        self._aggregates.settle()
+        self.next_command = next_command
+        for instance in self._aggregates.instances():
+            self._start(instance.id, effect(instance))
+        self.restored = True
+        logger.info(
+            "partition restored",
+            extra={"partition": self.number, "epoch": self.epoch, "instances": len(self._aggregates)},
+        )
+
+    # Turns
+
+    async def _wait(self) -> None:
+        """Until there is something to do."""
+        while not (self._commands or self._inputs or self._stopping):
+            self._wakeup.clear()
+            self._take_due()
+            if self._inputs:
+                return
+            at = self._timers.next_at()
+            seconds = MAX_SLEEP_SECONDS
+            if at is not None:
+                seconds = min(max((at - self._now()).total_seconds(), 0.0), MAX_SLEEP_SECONDS)
+            handle = asyncio.get_running_loop().call_later(seconds, self._wakeup.set)
+            try:
+                await self._wakeup.wait()
+            finally:
+                handle.cancel()
+
+    def _take_due(self) -> None:
+        for instance_id, token in self._timers.due(self._now()):
+            if token[2] == 0:
+                self._inputs.append((instance_id, Due(token)))
+                continue
+            pending = effect(self._aggregates.instance(instance_id))
+            if isinstance(pending, CallActivity):
+                self._call(instance_id, pending)
+
+    async def _turn(self) -> None:
+        self._take_due()
+        turn = Turn(self._aggregates, self._codec, self.epoch, self._now())
+        with self._metrics.turn_seconds.time():
+            await self._decide(turn)
+            base = await self._append(turn.records) if turn.records else self.end
+        for instance_id, pending in turn.commit(base, self._calls.keys()):
+            self._start(instance_id, pending)
+        self._metrics.events.inc(len(turn.records))
+        if turn.next_command is not None:
+            self._feed.done(self.number, turn.next_command)
+        if self._paused and len(self._commands) < MAX_INBOX // 2:
+            self._paused = False
+            self._feed.resume(self.number)
+
+    async def _decide(self, turn: Turn) -> None:
+        taken = 0
+        while (self._inputs or self._commands) and taken < MAX_TURN_INPUTS and turn.size_bytes < MAX_TURN_BYTES:
+            taken += 1
+            if self._inputs:
+                instance_id, given = self._inputs.popleft()
+                if isinstance(given, ActivityDone):
+                    self._calls.pop(instance_id, None)
+                turn.input(instance_id, given)
+                continue
+            record = self._commands.popleft()
+            try:
+                aggregate_id, command = self._codec.decode_command(record)
+            except UndecodableRecord as error:
+                await self._log.bury(self.number, record, str(error))
+                self._metrics.dead_commands.inc()
+                logger.error(
+                    "command can't be decoded: %s", error, extra={"partition": self.number, "offset": record.offset}
+                )
+                turn.command(record.offset, (record.key or b"").decode(errors="replace"), Unreadable(str(error)))
+            else:
+                turn.command(record.offset, aggregate_id, command)
+
+    async def _append(self, records: Sequence[NewRecord]) -> int:
+        """Append a turn's records and prove that the claim held."""
+        base = await self._log.append(self.number, records)
+        if base != self.end:
+            await self._prove(self.end, base)
+        self.end = base + len(records)
+        return base
+
+    async def _prove(self, start: int, stop: int) -> None:
+        async for foreign in self._log.read(self.number, start, stop):
+            for record in foreign:
+                if is_claim(record):
+                    raise Superseded(f"partition {self.number} was claimed at offset {record.offset}")
+        logger.warning("records of an older claim came late", extra={"partition": self.number, "epoch": self.epoch})
+
+    # Effects
+
+    def _start(self, instance_id: str, pending: Effect | None) -> None:
+        """Start the effect of an instance's new state, if it is another one than before."""
+        if pending is None:
+            self._current.pop(instance_id, None)
+            return
+        if self._current.get(instance_id) == pending.token:
+            return
+        self._current[instance_id] = pending.token
+        match pending:
+            case GoOn():
+                self._inputs.append((instance_id, Due(pending.token)))
+            case Wake():
+                self._timers.set(pending.at, instance_id, pending.token)
+            case CallActivity() if pending.not_before is not None and pending.not_before > self._now():
+                self._timers.set(pending.not_before, instance_id, pending.token)
+            case CallActivity():
+                self._call(instance_id, pending)
+
+    def _call(self, instance_id: str, pending: CallActivity) -> None:
+        self._calls[instance_id] = asyncio.create_task(self._attempt(instance_id, pending))
+
+    async def _attempt(self, instance_id: str, pending: CallActivity) -> None:
+        result = await self._caller.call(pending)
+        self._inputs.append((instance_id, result))
+        self._wakeup.set()
+
+    async def _drop_calls(self) -> None:
+        calls = list(self._calls.values())
+        for call in calls:
+            call.cancel()
+        if calls:
+            await asyncio.wait(calls, timeout=1.0)
+
+    def _now(self) -> datetime:
+        """The time, never earlier than in an earlier turn even if the wall clock was set back."""
+        now = self._clock.now()
+        if self._last_now is not None and now < self._last_now:
+            now = self._last_now
+        self._last_now = now
+        return now

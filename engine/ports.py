@@ -1,0 +1,68 @@
+"""What an engine needs from the outside, as small protocols. Each has a twin in memory that passes the same tests."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from engine.core.decisions import ActivityDone
+from engine.core.effects import CallActivity
+from schemas.records import NewRecord, Record
+
+
+class EventLog(Protocol):
+    """The partitions of topic `events`, and the topic of dead commands."""
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        """Append records as one batch, whole or not at all; the offset of the first one.
+
+        Raises:
+            AppendFailed: nobody knows whether it was or will be appended.
+        """
+
+    def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        """The records from `start` (or the oldest that is kept) to before `stop`, all of which are acknowledged.
+
+        Raises:
+            ReadFailed: the log can't be reached.
+        """
+
+    async def bury(self, partition: int, command: Record, reason: str) -> None:
+        """Append a command that can't be decoded to `commands.dead`, with the reason and its original headers.
+
+        Raises:
+            AppendFailed: nobody knows whether it was or will be appended.
+        """
+
+
+class CommandFeed(Protocol):
+    """Topic `commands`, as handed to the owners of its partitions."""
+
+    async def open(self, partition: int, next_offset: int) -> None:
+        """Begin to feed the partition's owner with the commands from `next_offset` on.
+
+        The feed starts further on if the group has committed that: those commands were decided, and their events have
+        expired.
+        """
+
+    def pause(self, partition: int) -> None:
+        """Stop feeding for now: the owner has enough."""
+
+    def resume(self, partition: int) -> None:
+        """Go on feeding."""
+
+    def done(self, partition: int, next_offset: int) -> None:
+        """All commands before `next_offset` have been decided and their events are in the log."""
+
+
+class ActivityCaller(Protocol):
+    """Calls the stack."""
+
+    async def call(self, activity: CallActivity) -> ActivityDone:
+        """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception."""
+
+
+class Clock(Protocol):
+    """The time, injected so that tests and simulations own it. Waiting goes by the event loop's own clock."""
+
+    def now(self) -> datetime:
+        """Now, UTC."""

@@ -1,0 +1,136 @@
+"""Keeps the partitions of one engine at work: a task for each one assigned, started anew after faults."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from engine.errors import AppendFailed, ReadFailed, Superseded
+from engine.metrics import Metrics
+from engine.partition import Partition
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
+from schemas.records import Record, RecordCodec
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.1
+MAX_PAUSE_SECONDS = 30.0
+"""Pauses before a partition is claimed anew double up to this; without them a lasting fault would be a busy loop."""
+
+SUPERSEDED_PAUSE_SECONDS = 3.0
+"""An engine that was superseded and still thinks it owns the partition waits this long, more than a heartbeat, before
+it claims again: most likely it is about to learn that it lost the partition, and would steal it back for a moment."""
+
+
+class GroupFeed(CommandFeed, Protocol):
+    """A feed that knows which partitions its consumer group has assigned here."""
+
+    def owns(self, partition: int) -> bool:
+        """Whether the partition is assigned to this engine now, as far as it knows."""
+
+    def close(self, partition: int) -> None:
+        """The partition's owner is gone: feed nothing before the next `open`."""
+
+
+class Supervisor:
+    """Runs the partitions that the group assigns.
+
+    Args:
+        log: the event log.
+        feed: commands and assignment; it calls `assigned` and `received`.
+        caller: calls the stack.
+        clock: the time.
+        owner: name of this engine.
+        codec: makes and reads records.
+        metrics: what the engine counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        feed: GroupFeed,
+        caller: ActivityCaller,
+        clock: Clock,
+        owner: str,
+        codec: RecordCodec,
+        metrics: Metrics,
+    ):
+        self._log, self._feed, self._caller, self._clock = log, feed, caller, clock
+        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._partitions: dict[int, Partition] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        """The partitions at work or being restored."""
+        return list(self._partitions.values())
+
+    @property
+    def restored(self) -> bool:
+        """Whether every partition assigned here is at work."""
+        return all(number in self._partitions and self._partitions[number].restored for number in self._tasks)
+
+    def assigned(self, partitions: set[int]) -> None:
+        """Run exactly these partitions. Those that stay go on as they are."""
+        for number in self._tasks.keys() - partitions:
+            self._tasks.pop(number).cancel()
+        for number in partitions - self._tasks.keys():
+            self._tasks[number] = asyncio.create_task(self._own(number), name=f"partition-{number}")
+
+    def received(self, number: int, records: Sequence[Record]) -> None:
+        """Hand commands to their partition."""
+        partition = self._partitions.get(number)
+        if partition is not None:
+            partition.feed_commands(records)
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Let the turns under way end, then drop all partitions; by force after the timeout."""
+        for partition in self._partitions.values():
+            partition.stop()
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _own(self, number: int) -> None:
+        """Own a partition for as long as it is assigned, claiming it anew after faults."""
+        pause = FIRST_PAUSE_SECONDS
+        while self._feed.owns(number):
+            partition = self._partitions[number] = self._new_partition(number)
+            try:
+                await partition.run()
+                return
+            except Superseded as error:
+                self._dropped(number, error, "superseded")
+                pause = max(pause, SUPERSEDED_PAUSE_SECONDS)
+            except (AppendFailed, ReadFailed) as error:
+                self._dropped(number, error, "log")
+            except Exception as error:
+                logger.exception("a partition failed", extra={"partition": number})
+                self._dropped(number, error, "fault")
+            finally:
+                if self._partitions.get(number) is partition:
+                    self._feed.close(number)
+                    del self._partitions[number]
+            await asyncio.sleep(pause)
+            pause = FIRST_PAUSE_SECONDS if partition.restored else min(pause * 2, MAX_PAUSE_SECONDS)
+
+    def _new_partition(self, number: int) -> Partition:
+        return Partition(
+            number,
+            log=self._log,
+            feed=self._feed,
+            caller=self._caller,
+            clock=self._clock,
+            owner=self._owner,
+            codec=self._codec,
+            metrics=self._metrics,
+        )
+
+    def _dropped(self, number: int, error: Exception, reason: str) -> None:
+        self._metrics.restarts.labels(reason).inc()
+        logger.warning("partition %d is dropped and claimed anew: %s", number, error, extra={"partition": number})

@@ -1,0 +1,43 @@
+"""The timers of one partition: a heap that is derived state, rebuilt from the log at every restore."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from engine.core.effects import Token
+
+Entry = tuple[datetime, int, str, Token]
+
+
+class Timers:
+    """What is due when. An entry that has lost its meaning stays until it is due or outnumbers the others."""
+
+    def __init__(self, is_current: Callable[[str, Token], bool]):
+        self._is_current = is_current
+        self._heap: list[Entry] = []
+        self._count = 0
+        self._sweep_at = 1000
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, at: datetime, instance_id: str, token: Token) -> None:
+        """Remember that an instance goes on at a time, unless its token has changed by then."""
+        self._count += 1  # keeps entries of one instant in order, and ids and tokens out of the comparison
+        heapq.heappush(self._heap, (at, self._count, instance_id, token))
+        if len(self._heap) >= self._sweep_at:
+            # Aborted delays of a year would otherwise pile up for a year.
+            self._heap = [entry for entry in self._heap if self._is_current(entry[2], entry[3])]
+            heapq.heapify(self._heap)
+            self._sweep_at = max(1000, 2 * len(self._heap))
+
+    def next_at(self) -> datetime | None:
+        """When the earliest one is due; None without any."""
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: datetime) -> Iterator[tuple[str, Token]]:
+        """Take out what is due and still current, earliest first."""
+        while self._heap and self._heap[0][0] <= now:
+            _, _, instance_id, token = heapq.heappop(self._heap)
+            if self._is_current(instance_id, token):
+                yield instance_id, token

@@ -1,0 +1,186 @@
+"""One turn of a partition: inputs are decided one after another on the newest state, and become one batch of records.
+
+Nothing outside the turn changes before `commit`, which its owner calls when the batch is proven to stand in the log. A
+turn that could not be written is thrown away as it is.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from engine.aggregates import Aggregates
+from engine.core import workflow as workflows
+from engine.core.decisions import Due, Input, check_same_request, decide, give_up
+from engine.core.effects import Effect, effect
+from engine.core.errors import Rejected
+from engine.core.instance import Instance
+from engine.core.progress import Progress
+from engine.errors import DecisionTooLarge
+from schemas import rejections
+from schemas.commands import Command, CreateWorkflow, DeleteWorkflow, RunWorkflow
+from schemas.events import CommandRejected, CommandSkipped, Event
+from schemas.records import NewRecord, RecordCodec
+
+logger = logging.getLogger(__name__)
+
+MAX_DECISION_BYTES = 4 * 1024 * 1024
+"""Most bytes of the events of one decision. Two such decisions fit into what the topic takes as one batch."""
+
+RECORD_OVERHEAD_BYTES = 200
+"""Room for key, headers and framing of a record, counted beside its value."""
+
+
+class Unreadable(Struct, frozen=True):
+    """A command that could not be decoded, and why."""
+
+    reason: str
+
+
+class Turn:
+    """Decides inputs on top of a partition's aggregates.
+
+    Args:
+        aggregates: the state so far; read only until `commit`.
+        codec: makes the records.
+        epoch: the owner's claim, written into every record.
+        now: time of everything that happens in this turn.
+    """
+
+    def __init__(self, aggregates: Aggregates, codec: RecordCodec, epoch: int, now: datetime):
+        self.now = now
+        self.records: list[NewRecord] = []
+        self.size_bytes = 0
+        self.next_command: int | None = None
+        self._aggregates = aggregates
+        self._codec = codec
+        self._epoch = epoch
+        self._timestamp_ms = int(now.timestamp() * 1000)
+        self._workflows: dict[str, workflows.Workflow] = {}
+        self._instances: dict[str, Instance] = {}
+        self._ended_at: dict[str, int] = {}
+
+    def command(self, offset: int, aggregate_id: str, command: Command | Unreadable) -> None:
+        """Decide a command. It leaves at least one record with its offset as cause, whatever happens."""
+        self.next_command = offset + 1
+        before = len(self.records)
+        try:
+            if isinstance(command, Unreadable):
+                raise Rejected(rejections.UNDECODABLE, f"the command can't be decoded: {command.reason}")
+            if isinstance(command, CreateWorkflow | DeleteWorkflow):
+                self._workflow(aggregate_id, command, offset)
+            else:
+                self._keep(self._decide(aggregate_id, command), offset)
+            if len(self.records) == before:
+                self._outcome(aggregate_id, CommandSkipped(at=self.now), offset)
+        except Rejected as rejected:
+            self._outcome(
+                aggregate_id, CommandRejected(at=self.now, code=rejected.code, message=rejected.message), offset
+            )
+        except DecisionTooLarge as error:
+            rejection = CommandRejected(at=self.now, code=rejections.TOO_LARGE, message=str(error))
+            self._outcome(aggregate_id, rejection, offset)
+        except Exception:
+            # A bug in the decision about one aggregate must not stop all others of the partition.
+            logger.exception("deciding a command failed", extra={"offset": offset, "aggregate": aggregate_id})
+            rejection = CommandRejected(at=self.now, code=rejections.FAULT, message="internal fault")
+            self._outcome(aggregate_id, rejection, offset)
+
+    def input(self, instance_id: str, given: Input) -> None:
+        """Decide about what is due or what a call has answered."""
+        try:
+            self._keep(self._decide(instance_id, given), None)
+        except DecisionTooLarge as error:
+            state = self._instance(instance_id)
+            if state is not None:
+                self._keep(give_up(state, self.now, str(error)), None)
+        except Exception:
+            logger.exception("deciding an input failed", extra={"instance": instance_id, "input": type(given).__name__})
+
+    def commit(self, base: int, keep: Collection[str] = ()) -> list[tuple[str, Effect | None]]:
+        """Make the turn's states those of the partition.
+
+        Args:
+            base: offset of the batch's first record.
+            keep: instances with a call in flight; they are not forgotten yet when they have ended.
+
+        Returns:
+            Every instance that was decided about, with its effect now.
+        """
+        for workflow in self._workflows.values():
+            self._aggregates.put_workflow(workflow)
+        for instance_id, instance in self._instances.items():
+            if instance.ended and instance_id not in keep:
+                self._aggregates.forget_instance(instance, base + self._ended_at.get(instance_id, 0))
+            else:
+                self._aggregates.put_instance(instance)
+        return [(instance_id, effect(instance)) for instance_id, instance in self._instances.items()]
+
+    def instance_effect(self, instance_id: str) -> Effect | None:
+        """What an instance would go on with, on the newest state."""
+        return effect(self._instance(instance_id))
+
+    def _instance(self, instance_id: str) -> Instance | None:
+        return self._instances.get(instance_id) or self._aggregates.instance(instance_id)
+
+    def _decide(self, instance_id: str, given: Input) -> Progress:
+        state = self._instance(instance_id)
+        if state is None and isinstance(given, RunWorkflow) and given.request is not None:
+            self._check_not_run_before(instance_id, given.request, given.seen_offset)
+            if self._aggregates.remembered_request(instance_id) is not None:
+                return Progress(instance_id, None)
+        return decide(state, given, self.now, instance_id)
+
+    def _check_not_run_before(self, instance_id: str, request: str, seen_offset: int) -> None:
+        known = self._aggregates.remembered_request(instance_id)
+        if known is not None:
+            check_same_request(known, request)
+        elif not self._aggregates.knows_since(seen_offset):
+            raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this ran before")
+
+    def _workflow(self, workflow_id: str, command: CreateWorkflow | DeleteWorkflow, cause: int) -> None:
+        state = self._workflows.get(workflow_id) or self._aggregates.workflow(workflow_id)
+        decided = workflows.decide(state, command, self.now)
+        for event in decided:
+            state = workflows.evolve(state, event, workflow_id)
+        if state is not None and decided:
+            self._write(workflow_id, decided, state.version, cause)
+            self._workflows[workflow_id] = state
+
+    def _keep(self, progress: Progress, cause: int | None) -> None:
+        state = progress.state
+        if state is None or not progress.events:
+            return
+        self._write(progress.instance_id, progress.events, state.version, cause)
+        self._instances[progress.instance_id] = state
+        if state.ended:
+            self._ended_at.setdefault(progress.instance_id, len(self.records) - 1)
+
+    def _write(self, aggregate_id: str, events: Sequence[Event], last_version: int, cause: int | None) -> None:
+        first, size = last_version - len(events) + 1, 0
+        records = []
+        for version, event in enumerate(events, first):
+            record = self._codec.encode(
+                aggregate_id,
+                event,
+                timestamp_ms=self._timestamp_ms,
+                version=version,
+                cause=cause,
+                epoch=self._epoch,
+            )
+            size += len(record.value) + RECORD_OVERHEAD_BYTES
+            records.append(record)
+        if size > MAX_DECISION_BYTES:
+            raise DecisionTooLarge(f"the events of one decision would take {size} bytes; {MAX_DECISION_BYTES} fit")
+        self.records += records
+        self.size_bytes += size
+
+    def _outcome(self, aggregate_id: str, outcome: CommandRejected | CommandSkipped, cause: int) -> None:
+        self.records.append(
+            self._codec.encode(aggregate_id, outcome, timestamp_ms=self._timestamp_ms, cause=cause, epoch=self._epoch)
+        )
+        self.size_bytes += RECORD_OVERHEAD_BYTES
+
+
+__all__ = ["Due", "Turn", "Unreadable"]

@@ -1,0 +1,13 @@
+"""The read model: events of the log as rows of Postgres, and the questions that the API asks of them.
+
+| module | holds |
+|---|---|
+| `process` | the consumer: records of topic `events` in, transactions out |
+| `fold`, `rows` | what events mean for rows; pure |
+| `store` | writes one folded batch in one transaction |
+| `rebuild` | builds the read model anew beside the live one and swaps them |
+| `migrate`, `migrations/` | the schema, forward only |
+| `queries/` | what the API reads: rows, pages, positions |
+| `database`, `sql/` | connections, and the statements by name |
+| `metrics`, `errors` | what Prometheus sees; what can go wrong |
+"""

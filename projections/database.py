@@ -1,0 +1,165 @@
+"""Connections to Postgres: what every one of ours has in common, and one that comes back by itself.
+
+psycopg's messages may hold parts of rows; they go to the log, never to a client of the API.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor, sql
+from psycopg.conninfo import make_conninfo
+
+from schemas.settings import PostgresSettings
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+
+CONNECT_TIMEOUT_SECONDS: Final = 3
+"""Without it a connection attempt to a host that drops packets would wait for minutes."""
+
+NETWORK: Final = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    # A peer that vanished without a word is noticed within seconds instead of hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+PARSED_ONCE: Final = {
+    # Statements over our keys are planned once, when tables may be empty still: these plans stay right as they grow.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+}
+"""For connections that only run prepared statements over primary keys."""
+
+FAULTS: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    OSError,
+    TimeoutError,
+)
+"""Postgres is away, too slow, in trouble or not migrated yet: trying again may help."""
+
+
+def conninfo(settings: PostgresSettings, name: str) -> str:
+    """The connection string with our deadlines; what the URL itself says goes first."""
+    given = psycopg.conninfo.conninfo_to_dict(settings.database_url)
+    ours: dict[str, Any] = {**NETWORK, "application_name": f"orchestration {name}"}
+    return make_conninfo(settings.database_url, **{key: value for key, value in ours.items() if key not in given})
+
+
+async def configure(connection: Connection, schema: str, parameters: dict[str, str]) -> None:
+    """Set the session's schema and parameters in one round trip."""
+    values = {"search_path": f'"{schema}"', "timezone": "UTC", "jit": "off", **parameters}
+    calls = [sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in values.items()]
+    await connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+
+
+async def connect(
+    settings: PostgresSettings, name: str, *, statement_timeout_seconds: float, parameters: dict[str, str] | None = None
+) -> Connection:
+    """Open an autocommit connection to the read model's schema.
+
+    Args:
+        settings: where Postgres is.
+        name: what the connection is for; shown in `pg_stat_activity`.
+        statement_timeout_seconds: the server ends a statement after this long.
+        parameters: more session parameters.
+
+    Raises:
+        psycopg.OperationalError: Postgres is away.
+    """
+    connection = await AsyncConnection.connect(conninfo(settings, name), autocommit=True)
+    try:
+        timeout = {"statement_timeout": f"{statement_timeout_seconds * 1000:.0f}ms"}
+        await configure(connection, settings.database_schema, {**timeout, **(parameters or {})})
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+class Session:
+    """One connection for prepared statements, opened when needed and again after a fault. One statement at a time.
+
+    Args:
+        settings: where Postgres is.
+        name: what the connection is for.
+        statement_timeout_seconds: deadline of one statement, on the server and, a little later, here.
+        parameters: more session parameters.
+    """
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        name: str,
+        *,
+        statement_timeout_seconds: float,
+        parameters: dict[str, str] | None = None,
+    ):
+        self._settings = settings
+        self._name = name
+        self._timeout_seconds = statement_timeout_seconds
+        self._parameters = {**PARSED_ONCE, **(parameters or {})}
+        self._connection: Connection | None = None
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection was good when it was last used."""
+        return self._connection is not None and not self._connection.closed
+
+    async def execute(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement with parameters `$1`, … and fetch its rows, in binary format. A fault closes the connection.
+
+        Raises:
+            one of `FAULTS`: the outcome is unknown.
+        """
+        connection = self._connection
+        if connection is None:
+            connection = await self.connect()
+        try:
+            # The server's own deadline comes first, unless it or the network is gone.
+            async with asyncio.timeout(self._timeout_seconds + 1):
+                # psycopg would search a long statement for `%s` each time; a raw cursor takes it as it is.
+                cursor = AsyncRawCursor(connection)
+                await cursor.execute(query, parameters, prepare=True, binary=True)
+                return await cursor.fetchall()
+        except (*FAULTS, asyncio.CancelledError):
+            await self._drop()
+            raise
+
+    async def connect(self) -> Connection:
+        """Connect now, unless connected."""
+        if self._closed:
+            raise psycopg.InterfaceError(f"session {self._name!r} is closed")
+        if self._connection is None:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS + 1):
+                self._connection = await connect(
+                    self._settings,
+                    self._name,
+                    statement_timeout_seconds=self._timeout_seconds,
+                    parameters=self._parameters,
+                )
+        return self._connection
+
+    async def close(self) -> None:
+        """Close for good."""
+        self._closed = True
+        await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await connection.close()

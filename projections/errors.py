@@ -1,0 +1,31 @@
+"""What can go wrong in the projections. The docstring is the default message; it names cause and remedy.
+
+`PositionConflict` is part of normal work: reload and go on. The others are fatal: an operator has to act.
+"""
+
+
+class ProjectionsError(Exception):
+    """The projections can't go on."""
+
+    def __init__(self, message: str | None = None):
+        super().__init__(message or self.__doc__)
+
+
+class PositionConflict(ProjectionsError):
+    """Another projector, or a rebuild, moved a position of this batch; nothing was written. Reload the positions."""
+
+
+class LogBehindReadModel(ProjectionsError):
+    """The log ends before the position of the read model: it was cut or made anew. Rebuild the read model."""
+
+
+class MigrationChanged(ProjectionsError):
+    """A migration differs from what was applied. Restore its text and put the change into a new migration."""
+
+
+class SchemaTooNew(ProjectionsError):
+    """The database holds migrations that this build does not know. Run a build that is at least as new."""
+
+
+class RebuildInProgress(ProjectionsError):
+    """Another rebuild of this schema is under way. Wait for it, or end it, before starting one."""

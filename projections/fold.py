@@ -1,0 +1,149 @@
+"""What events mean for the read model: a batch of them becomes at most one row per thing changed. Pure.
+
+The read model shows only what events say. An event about something that no event before it made changes nothing.
+"""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from projections.rows import Activity, Advance, Instance, Rejection, Stage, Workflow
+from schemas import events
+from schemas.records import Recorded
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Batch:
+    """Events folded into rows, and how far they move the positions."""
+
+    def __init__(self) -> None:
+        self.advances: list[Advance] = []
+        self.workflows: dict[str, Workflow] = {}
+        self.instances: dict[str, Instance] = {}
+        self.stages: dict[tuple[str, int], Stage] = {}
+        self.activities: dict[tuple[str, int, int], Activity] = {}
+        self.rejections: dict[tuple[int, int], Rejection] = {}
+        self.ended: list[str] = []
+        """Instances that ended by another cause than the one that started them, or maybe did."""
+        self._started_by: dict[str, int] = {}
+
+    def add(self, partition: int, recorded: Recorded) -> None:
+        """Fold one event, in the order of its partition."""
+        id, cause = recorded.aggregate_id, recorded.cause
+        match recorded.event:
+            case events.StageStarted() as event:
+                self._stage_started(id, event)
+            case events.StageEnded() as event:
+                self._stage_ended(id, event)
+            case events.InstanceStarted() as event:
+                self._instance_started(id, event, cause)
+            case events.InstanceEnded() as event:
+                self._instance_ended(id, event, cause)
+            case events.ActivityStarted() as event:
+                self._activity_started(id, event)
+            case events.ActivityFailed() as event:
+                self._activity_failed(id, event)
+            case events.ActivityEnded() as event:
+                self._activity_ended(id, event)
+            case events.EventReceived() as event:
+                self._touch(id, event.at)
+            case events.WorkflowCreated() as event:
+                self._workflow_created(id, event)
+            case events.WorkflowDeleted() as event:
+                self._workflow_deleted(id, event)
+            case events.CommandRejected() as event if cause is not None:
+                self.rejections[partition, cause] = Rejection(
+                    partition, cause, event.code, _text(event.message), event.at
+                )
+            case _:  # LateResultRecorded and CommandSkipped change nothing
+                pass
+
+    def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
+        self.workflows[id] = Workflow(id, event.at, _text(event.name), _json(event.stages), event.at)
+
+    def _workflow_deleted(self, id: str, event: events.WorkflowDeleted) -> None:
+        workflow = self.workflows.get(id)
+        if workflow is None:
+            workflow = self.workflows[id] = Workflow(id, event.at)
+        workflow.updated_at = workflow.deleted_at = event.at
+
+    def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
+        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at)
+        if cause is not None:
+            self._started_by[id] = cause
+
+    def _instance_ended(self, id: str, event: events.InstanceEnded, cause: int | None) -> None:
+        instance = self._touch(id, event.at)
+        instance.terminated_at = event.at
+        instance.error = _text(event.error)
+        if cause is None or self._started_by.get(id) != cause:
+            self.ended.append(id)
+
+    def _stage_started(self, id: str, event: events.StageStarted) -> None:
+        self._touch(id, event.at)
+        self.stages[id, event.number] = Stage(id, event.number, event.name, _json(event.input), event.at)
+
+    def _stage_ended(self, id: str, event: events.StageEnded) -> None:
+        self._touch(id, event.at)
+        stage = self.stages.get((id, event.number))
+        if stage is None:
+            stage = self.stages[id, event.number] = Stage(id, event.number)
+        stage.terminated_at = event.at
+        stage.error = _text(event.error)
+
+    def _activity_started(self, id: str, event: events.ActivityStarted) -> None:
+        self._touch(id, event.at)
+        self.activities[id, event.stage, event.index] = Activity(
+            id,
+            event.stage,
+            event.index,
+            attempt=1,
+            name=event.name,
+            input=_json(event.input),
+            started_at=event.at,
+            next_execution=event.at,
+        )
+
+    def _activity_failed(self, id: str, event: events.ActivityFailed) -> None:
+        activity = self._activity(id, event)
+        activity.attempt = event.attempt + 1
+        activity.last_failure = _text(event.error)
+        activity.next_execution = event.retry_at
+
+    def _activity_ended(self, id: str, event: events.ActivityEnded) -> None:
+        activity = self._activity(id, event)
+        activity.attempt = event.attempt
+        activity.terminated_at = event.at
+        activity.error = _text(event.error)
+        activity.output = None if event.output is None else _json(event.output)
+        activity.next_execution = None
+
+    def _touch(self, id: str, at: datetime) -> Instance:
+        instance = self.instances.get(id)
+        if instance is None:
+            instance = self.instances[id] = Instance(id, at)
+        else:
+            instance.updated_at = at
+        return instance
+
+    def _activity(self, id: str, event: events.ActivityFailed | events.ActivityEnded) -> Activity:
+        self._touch(id, event.at)
+        key = (id, event.stage, event.index)
+        activity = self.activities.get(key)
+        if activity is None:
+            activity = self.activities[key] = Activity(id, event.stage, event.index, event.attempt)
+        return activity
+
+
+def _json(value: Any) -> str:
+    return _encode(value).decode()
+
+
+T = TypeVar("T", str, str | None)
+
+
+def _text(value: T) -> T:
+    """Postgres can't hold NUL in a text; anything else passes unchanged."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value and "\0" in value else value

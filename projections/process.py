@@ -1,0 +1,213 @@
+"""The projections' process: a consumer group on `events` that writes the read model.
+
+One loop: load the positions of newly assigned partitions and seek there, take whatever records have arrived, write them
+in one transaction. While it is under way more records arrive, so batches grow with the load.
+
+The positions in Postgres alone say what has been read. Whenever they may differ from what this process believes (after
+a rebalance, a fault of unknown outcome, or another projector's write) they are loaded again. The group's offsets in
+Kafka are only for whoever watches its lag.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from projections.database import FAULTS
+from projections.errors import LogBehindReadModel, PositionConflict
+from projections.metrics import Metrics
+from projections.projector import Projector
+from projections.store import Store
+from schemas.kafka import client_options
+from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+
+log = logging.getLogger(__name__)
+
+GROUP: Final = "orchestration-projections"
+IDLE_SECONDS: Final = 0.25
+"""How long the loop waits for records before it looks after other things, such as an order to stop."""
+BACKOFF_SECONDS: Final = (0.1, 5.0)
+"""First and longest pause after a fault; without it an absent service would keep the process busy."""
+CHORES_SECONDS: Final = 5.0
+"""Between commits of the group's offsets, updates of the lag and prunings."""
+COMMIT_TIMEOUT_SECONDS: Final = 5.0
+"""A commit is forgotten after this long; the next one says more."""
+FETCH: Final = {
+    # A record waits for a fetch under way that does not ask for its partition yet; this bounds how long.
+    "fetch_max_wait_ms": 100,
+    # One partition that is far behind must not hide the others, nor may a fetch exceed the memory at hand.
+    "max_partition_fetch_bytes": 1024 * 1024,
+    "fetch_max_bytes": 2 * MAX_RECORD_BATCH_BYTES,
+}
+MAX_POLL_INTERVAL_MS: Final = 24 * 3600 * 1000
+"""While Postgres is away nothing is polled; giving the partitions to another projector would not help then."""
+
+
+class Projections:
+    """Keeps the read model up with the log.
+
+    Args:
+        settings: of this process.
+        metrics: what is counted; by default in Prometheus' own registry, which holds it once per process.
+    """
+
+    def __init__(self, settings: ProjectionsSettings, metrics: Metrics | None = None):
+        self._settings = settings
+        self._metrics = metrics or Metrics()
+        self._topic = topic_name(settings, EVENTS)
+        self._store = Store(settings)
+        self._projector = Projector(self._store, self._metrics)
+        self._assignment = _Assignment()
+        self._faults_in_a_row = 0
+        self._chores_at = 0.0
+        self._commit: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether partitions are assigned (maybe none, if there are more projectors), and Postgres answers."""
+        return self._assignment.joined and not self._assignment.changed and self._store.connected
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; an absent Kafka or Postgres is waited for.
+
+        Raises:
+            LogBehindReadModel: the log is not the one that the read model was built from.
+            Exception: a defect of ours.
+        """
+        try:
+            while not stop.is_set():
+                try:
+                    await self._consume(stop)
+                except (KafkaError, OSError, TimeoutError) as fault:
+                    await self._pause("Kafka", fault, stop)
+        finally:
+            await self._store.close()
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        self._assignment = _Assignment()
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            **FETCH,
+            client_id="orchestration-projections",
+            group_id=self._settings.topic_prefix + GROUP,
+            partition_assignment_strategy=[StickyPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        )
+        consumer.subscribe([self._topic], listener=self._assignment)
+        try:
+            await consumer.start()
+            while not stop.is_set():
+                try:
+                    await self._step(consumer)
+                    self._faults_in_a_row = 0
+                except PositionConflict as conflict:
+                    log.info("%s", conflict)
+                    self._metrics.conflicts.inc()
+                    self._assignment.changed = True
+                except FAULTS as fault:
+                    self._assignment.changed = True
+                    await self._pause("Postgres", fault, stop)
+        finally:
+            await self._leave(consumer)
+
+    async def _step(self, consumer: AIOKafkaConsumer) -> None:
+        if self._assignment.changed:
+            await self._load(consumer)
+        fetched = await consumer.getmany(
+            timeout_ms=int(IDLE_SECONDS * 1000), max_records=self._settings.max_batch_events
+        )
+        # What was assigned while waiting is loaded first, and then read from its position.
+        if fetched and not self._assignment.changed and await self._follows(consumer, fetched):
+            await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+        if time.monotonic() >= self._chores_at:
+            await self._chores(consumer)
+
+    async def _load(self, consumer: AIOKafkaConsumer) -> None:
+        self._assignment.changed = False
+        partitions: Collection[TopicPartition] = consumer.assignment()
+        await self._projector.load(tp.partition for tp in partitions)
+        with contextlib.suppress(IllegalStateError):  # revoked meanwhile, so it will be loaded again
+            for tp in partitions:
+                consumer.seek(tp, self._projector.progress[tp.partition].next_offset)
+
+    async def _follows(
+        self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, Sequence[ConsumerRecord]]
+    ) -> bool:
+        """Whether the records lie behind the positions. They don't after Kafka found a position to be out of range."""
+        for tp, records in fetched.items():
+            progress = self._projector.progress.get(tp.partition)
+            if progress is None:  # assigned this very moment
+                self._assignment.changed = True
+                return False
+            expected = progress.next_offset
+            if records[0].offset < expected:
+                end = (await consumer.end_offsets([tp]))[tp]
+                if end < expected:
+                    raise LogBehindReadModel(
+                        f"partition {tp.partition} of {tp.topic} ends at {end}, the read model is at {expected}:"
+                        " the log was cut or made anew; rebuild the read model"
+                    )
+                self._assignment.changed = True
+                return False
+        return True
+
+    async def _chores(self, consumer: AIOKafkaConsumer) -> None:
+        self._chores_at = time.monotonic() + CHORES_SECONDS
+        progress = self._projector.progress
+        for partition, reached in progress.items():
+            with contextlib.suppress(IllegalStateError):
+                if end := consumer.highwater(TopicPartition(self._topic, partition)):
+                    self._metrics.lag.labels(partition).set(max(0, end - reached.next_offset))
+        if self._commit is None or self._commit.done():
+            self._commit = asyncio.create_task(self._commit_offsets(consumer))
+        if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
+            self._chores_at = 0.0
+
+    async def _commit_offsets(self, consumer: AIOKafkaConsumer) -> None:
+        offsets = {TopicPartition(self._topic, p): r.next_offset for p, r in self._projector.progress.items()}
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+                await consumer.commit(offsets)
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        self._assignment.joined = False
+        # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_timeout_seconds / 2):
+                if self._commit is not None:
+                    await self._commit
+                await self._commit_offsets(consumer)
+                await consumer.stop()
+
+    async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
+        first, longest = BACKOFF_SECONDS
+        seconds = min(longest, first * 2 ** min(self._faults_in_a_row, 10))
+        self._faults_in_a_row += 1
+        self._metrics.faults.labels(service).inc()
+        log.warning("%s: %s; next try in %.1f s", service, fault or type(fault).__name__, seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes that partitions were given or taken; the loop does the rest, since Postgres may be away now."""
+
+    def __init__(self) -> None:
+        self.joined = False
+        self.changed = True
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self.changed = True
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self.joined = self.changed = True

@@ -1,0 +1,75 @@
+"""Puts records into the read model, whatever is in them.
+
+A batch is one transaction. If Postgres refuses its contents, it is split until the one event is found that Postgres
+can't hold; that event is logged and skipped, since nothing behind it would ever be shown otherwise.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+import psycopg
+
+from projections.metrics import Metrics
+from projections.reader import Reader, Records, halves
+from projections.rows import Progress
+from projections.store import Store
+
+log = logging.getLogger(__name__)
+
+REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
+"""Something in the batch can't be stored; trying again won't help."""
+
+
+class Projector:
+    """Knows how far the read model is and moves it on.
+
+    Args:
+        store: where the rows go; not closed here.
+        metrics: what is counted.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics):
+        self._store = store
+        self._metrics = metrics
+        self._reader = Reader(metrics)
+        self.progress: dict[int, Progress] = {}
+        """By partition; what is not in here has not been loaded."""
+
+    async def load(self, partitions: Iterable[int]) -> None:
+        """Read from Postgres how far these partitions are, and forget about others."""
+        self.progress = {}
+        if wanted := list(partitions):
+            self.progress = await self._store.progress(wanted)
+
+    async def project(self, records: Records) -> None:
+        """Write records that follow on `progress`, in one transaction unless some of them can't be stored.
+
+        Raises:
+            PositionConflict: the positions are not where `progress` says: load them again.
+            one of `projections.database.FAULTS`: whether they were written is unknown: load the positions again.
+        """
+        reading = self._reader.read(records, self.progress)
+        started = time.perf_counter()
+        try:
+            await self._store.write(reading.batch)
+        except REFUSED as error:
+            await self._project_around(records, error)
+            return
+        self._metrics.transaction_seconds.observe(time.perf_counter() - started)
+        self._metrics.batch_records.observe(sum(map(len, records.values())))
+        self._metrics.events.inc(reading.events)
+        self.progress.update(reading.progress)
+
+    async def _project_around(self, records: Records, error: Exception) -> None:
+        left, right = halves(records)
+        if any(left.values()):
+            await self.project(left)
+            await self.project(right)
+            return
+        ((partition, record),) = [(partition, record) for partition, some in records.items() for record in some]
+        self._metrics.undecodable.inc()
+        log.error("event record %s/%s is skipped, Postgres can't hold it: %s", partition, record.offset, error)
+        reading = self._reader.read(records, self.progress, skip=True)
+        await self._store.write(reading.batch)
+        self.progress.update(reading.progress)

@@ -1,0 +1,254 @@
+"""How far the read model is, and waiting until it has passed something.
+
+Projections announce with NOTIFY what each of their transactions added; a connection of its own listens. A notification
+can be lost with its connection, so the tables are polled as well, as long as somebody waits.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from projections.database import CONNECT_TIMEOUT_SECONDS, FAULTS, Session, connect
+from projections.queries.errors import ReadModelUnavailable
+from projections.queries.loader import DEADLINE_SECONDS, Loader
+from projections.queries.rows import Rejection
+from projections.sql import statement
+from schemas.settings import PostgresSettings
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.5
+"""How long a lost notification can delay a waiting request."""
+RECONNECT_SECONDS: Final = 0.5
+"""Pause before listening again; without it an absent Postgres would keep the process busy."""
+
+
+class Announcement(msgspec.Struct, frozen=True, rename={"positions": "p", "ended": "e"}):
+    """What a transaction of the projections added.
+
+    `positions` maps partition → [highest cause, next offset]. `ended` are instances that ended by another cause than
+    the one that started them: who waits for their end can't know that cause.
+    """
+
+    positions: dict[int, tuple[int, int]] = {}
+    ended: list[UUID] = []
+
+
+class Positions:
+    """The API's view of how far the read model is. `ReadModelUnavailable` comes only from `rejection`."""
+
+    def __init__(self, settings: PostgresSettings):
+        self._settings = settings
+        self._session = Session(settings, "api positions", statement_timeout_seconds=DEADLINE_SECONDS)
+        self._queries = asyncio.Lock()
+        self._rejections: Loader[tuple[int, int], Rejection] = Loader(self._fetch_rejections)
+        self._ended: Loader[UUID, bool] = Loader(self._fetch_ended)
+        self._decoder = msgspec.json.Decoder(Announcement)
+        self._partitions: dict[int, _Partition] = {}
+        self._ends: dict[UUID, set[asyncio.Future[None]]] = {}
+        self._waiting = 0
+        self._somebody_waits = asyncio.Event()
+        self._listening = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Start listening; returns once the positions are known, or Postgres turned out to be away."""
+        first = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._listen(first)), asyncio.create_task(self._poll())]
+        await first.wait()
+
+    async def close(self) -> None:
+        """Stop listening. Waiters run into their deadlines."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._rejections.close()
+        await self._ended.close()
+        await self._session.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether notifications arrive."""
+        return self._listening
+
+    def seen_offset(self, partition: int) -> int:
+        """Every event of the partition below this offset is in the read model, as seen by any query from now on."""
+        state = self._partitions.get(partition)
+        return 0 if state is None else state.next_offset
+
+    async def wait_cause(self, partition: int, cause: int, deadline: float) -> None:
+        """Wait until the outcome of a command is in the read model.
+
+        Args:
+            partition: partition of the command and of its events.
+            cause: offset of the command.
+            deadline: loop time to give up at.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        state = self._partitions.setdefault(partition, _Partition())
+        if state.cause >= cause:
+            return
+        future = state.wait(cause)
+        try:
+            await self._wait(future, deadline)
+        finally:
+            if not future.done() or future.cancelled():
+                state.abandon()
+
+    async def wait_ended(self, instance_id: UUID, deadline: float) -> bool:
+        """Wait until an instance has ended in the read model. It need not be running: an end in the past counts.
+
+        Args:
+            instance_id: the instance.
+            deadline: loop time to give up at.
+
+        Returns:
+            False when the deadline has passed.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends.setdefault(instance_id, set()).add(future)
+        try:
+            async with asyncio.timeout_at(deadline):
+                # Asked after registering, so that an end in between is not missed.
+                with contextlib.suppress(ReadModelUnavailable):
+                    if await self._ended.load(instance_id):
+                        return True
+                await self._wait(future, deadline)
+        except TimeoutError:
+            return False
+        finally:
+            waiters = self._ends.get(instance_id)
+            if waiters is not None:
+                waiters.discard(future)
+                if not waiters:
+                    del self._ends[instance_id]
+        return True
+
+    async def rejection(self, partition: int, cause: int) -> Rejection | None:
+        """Why the command was rejected, or None if it was not. Ask after `wait_cause`.
+
+        Raises:
+            ReadModelUnavailable: Postgres is away.
+        """
+        return await self._rejections.load((partition, cause))
+
+    async def _wait(self, future: asyncio.Future[None], deadline: float) -> None:
+        self._waiting += 1
+        self._somebody_waits.set()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await future
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._somebody_waits.clear()
+
+    def _announced(self, announcement: Announcement) -> None:
+        for partition, (cause, next_offset) in announcement.positions.items():
+            self._partitions.setdefault(partition, _Partition()).advance(cause, next_offset)
+        for instance_id in announcement.ended:
+            for future in self._ends.get(instance_id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def _listen(self, first: asyncio.Event) -> None:
+        channel = self._settings.database_schema
+        while True:
+            try:
+                connection = await connect(
+                    self._settings, "api listen", statement_timeout_seconds=CONNECT_TIMEOUT_SECONDS
+                )
+                async with connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    await self._reload(fresh=True)
+                    self._listening = True
+                    first.set()
+                    async for notification in connection.notifies():
+                        self._announced(self._decoder.decode(notification.payload))
+            except FAULTS as fault:
+                log.warning("not listening for positions: %s", fault)
+            except (psycopg.Error, msgspec.MsgspecError):
+                log.exception("not listening for positions")
+            finally:
+                self._listening = False
+                first.set()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._somebody_waits.wait()
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._reload()
+                if self._ends:
+                    ended = await self._fetch_ended(list(self._ends))
+                    self._announced(Announcement(ended=list(ended)))
+            except FAULTS as fault:
+                log.debug("positions could not be polled: %s", fault)
+            except psycopg.Error:
+                log.exception("positions could not be polled")
+
+    async def _reload(self, fresh: bool = False) -> None:
+        rows = await self._query("positions")
+        if fresh:
+            # Behind a new connection may be another database: what an old one had passed says nothing about it.
+            for state in self._partitions.values():
+                state.cause = state.next_offset = -1
+        positions = {partition: (cause, next_offset) for partition, next_offset, _, cause in rows}
+        self._announced(Announcement(positions))
+
+    async def _fetch_rejections(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Rejection]:
+        partitions, causes = zip(*keys, strict=True)
+        rows = await self._query("rejections", (list(partitions), list(causes)))
+        return {(partition, cause): Rejection(code, message) for partition, cause, code, message in rows}
+
+    async def _fetch_ended(self, ids: list[UUID]) -> dict[UUID, bool]:
+        return {id: True for (id,) in await self._query("ended", (ids,))}
+
+    async def _query(self, name: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        async with self._queries:
+            return await self._session.execute(statement(name), parameters)
+
+
+class _Partition:
+    """How far one partition is, and who waits for it: a heap by cause, so that waking costs no look at the others."""
+
+    def __init__(self) -> None:
+        self.cause = -1
+        self.next_offset = 0
+        self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._abandoned = 0
+        self._ticket = itertools.count()
+
+    def wait(self, cause: int) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._heap, (cause, next(self._ticket), future))
+        return future
+
+    def advance(self, cause: int, next_offset: int) -> None:
+        self.cause = max(self.cause, cause)
+        self.next_offset = max(self.next_offset, next_offset)
+        while self._heap and self._heap[0][0] <= self.cause:
+            future = heapq.heappop(self._heap)[2]
+            if future.done():
+                self._abandoned -= 1
+            else:
+                future.set_result(None)
+
+    def abandon(self) -> None:
+        """A waiter gave up. Once they are the greater part they are cleared away, which bounds the heap."""
+        self._abandoned += 1
+        if self._abandoned * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if not entry[2].done()]
+            heapq.heapify(self._heap)
+            self._abandoned = 0

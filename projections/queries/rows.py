@@ -1,0 +1,90 @@
+"""What the read model answers: rows that render quickly. Times are UTC with microseconds, JSON is verbatim."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Raw, Struct
+
+
+class Position(NamedTuple):
+    """The place of a row in a list: newest first by creation, then by id."""
+
+    created_at: datetime
+    id: UUID
+
+
+class WorkflowRow(Struct, frozen=True):
+    """A workflow; `stages` is the JSON list as it was created."""
+
+    id: UUID
+    name: str
+    stages: Raw
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in lists."""
+        return Position(self.created_at, self.id)
+
+
+class StageRow(Struct, frozen=True):
+    """A started stage as an instance's status shows it."""
+
+    number: int
+    started_at: datetime
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class InstanceRow(Struct, frozen=True):
+    """An instance with its workflow as it is now, and its started stages in order."""
+
+    id: UUID
+    workflow_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    terminated_at: datetime | None
+    error: str | None
+    workflow: WorkflowRow
+    stages: list[StageRow]
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in lists."""
+        return Position(self.created_at, self.id)
+
+
+class StageHistoryRow(Struct, frozen=True):
+    """A started stage as the history shows it, with the `name` that it has there: `RunSend` and the like."""
+
+    number: int
+    name: str
+    input: Raw
+    started_at: datetime
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class ActivityRow(Struct, frozen=True):
+    """An activity of a stage. `attempt` is the one that runs, comes next at `next_execution`, or was the last."""
+
+    index: int
+    name: str
+    input: Raw
+    output: Raw | None
+    attempt: int
+    started_at: datetime
+    terminated_at: datetime | None = None
+    error: str | None = None
+    last_failure: str | None = None
+    next_execution: datetime | None = None
+
+
+class Rejection(Struct, frozen=True):
+    """Why a command changed nothing; `code` is one of `schemas.rejections`."""
+
+    code: str
+    message: str

@@ -1,0 +1,88 @@
+"""From records to a batch: which records count, what they say, and how far they move their partitions. No IO."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from projections.fold import Batch
+from projections.metrics import Metrics
+from projections.rows import Advance, Progress
+from schemas.epochs import EpochFilter, header
+from schemas.records import Record, RecordCodec, UndecodableRecord
+
+log = logging.getLogger(__name__)
+
+Records = Mapping[int, Sequence[Record]]
+"""Records by partition, each in order and without a gap to what was read before."""
+
+
+class Reading(Struct, frozen=True):
+    """A batch, and where its partitions are once it is written."""
+
+    batch: Batch
+    progress: dict[int, Progress]
+    events: int
+
+
+class Reader:
+    """Folds records.
+
+    Args:
+        metrics: counts what can't be read.
+        codec: reads the records.
+    """
+
+    def __init__(self, metrics: Metrics, codec: RecordCodec | None = None):
+        self._metrics = metrics
+        self._codec = codec or RecordCodec()
+
+    def read(self, records: Records, progress: Mapping[int, Progress], *, skip: bool = False) -> Reading:
+        """Fold records into a batch.
+
+        Args:
+            records: what follows on `progress`.
+            progress: where the partitions are.
+            skip: leave the events out and only move the positions over them.
+        """
+        batch, reached, count = Batch(), {}, 0
+        for partition, some in records.items():
+            if not some:
+                continue
+            before = progress[partition]
+            epochs, cause = EpochFilter(before.epoch), before.cause
+            for record in some:
+                if not epochs.admits(record):
+                    continue
+                count += 1
+                # Whoever waits for a command waits for its cause, also when the outcome can't be shown.
+                cause = max(cause, _cause(record))
+                if not skip:
+                    self._fold(batch, partition, record)
+            after = Progress(some[-1].offset + 1, epochs.epoch, cause)
+            reached[partition] = after
+            batch.advances.append(Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause))
+        return Reading(batch, reached, count)
+
+    def _fold(self, batch: Batch, partition: int, record: Record) -> None:
+        try:
+            batch.add(partition, self._codec.decode_event(record))
+        except UndecodableRecord as error:
+            self._metrics.undecodable.inc()
+            log.error("event record %s/%s is skipped: %s", partition, record.offset, error)
+
+
+def halves(records: Records) -> tuple[Records, Records]:
+    """The records in two parts of about the same size, to be read one after the other."""
+    left: dict[int, Sequence[Record]] = {}
+    right: dict[int, Sequence[Record]] = {}
+    room = sum(map(len, records.values())) // 2
+    for partition, some in records.items():
+        left[partition], right[partition] = some[:room], some[room:]
+        room = max(0, room - len(some))
+    return left, right
+
+
+def _cause(record: Record) -> int:
+    cause = header(record.headers, "cause")
+    return int(cause) if cause and cause.isdigit() else -1

@@ -1,0 +1,197 @@
+"""Builds the read model anew from the log, beside the live one, and swaps them.
+
+1. A second schema is made and migrated; what an interrupted rebuild left behind is dropped first.
+2. The log is read into it from its start, until it has caught up with the live one.
+3. In one transaction: the live positions are locked, which holds its projectors up for a moment; what they wrote last
+   is read as well; the schemas are renamed. Only then the old one is dropped.
+
+Projectors and API stay connected all the time. Postgres plans their prepared statements again after the renaming, and
+projectors find that positions moved, so they load them.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+import psycopg
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
+from psycopg import sql
+
+from projections.database import Connection, connect
+from projections.errors import RebuildInProgress
+from projections.fold import Batch
+from projections.metrics import Metrics
+from projections.migrate import migrate
+from projections.projector import Projector
+from projections.rows import Advance
+from projections.store import Store, announcements
+from schemas.kafka import client_options
+from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+FETCH_TIMEOUT_SECONDS: Final = 30.0
+"""Without a record for this long, although some are missing, Kafka counts as away."""
+STATEMENT_TIMEOUT_SECONDS: Final = 60.0
+"""Dropping a large schema takes its time."""
+MAX_LOCKED_SECONDS: Final = 3.0
+"""How long the live projections are held up; past it they go on, and the swap is tried again later."""
+MAX_SWAPS: Final = 20
+"""Tries to swap; one is enough unless Kafka or Postgres are hardly working."""
+
+
+async def rebuild(settings: ProjectionsSettings, progress: Progress | None = None) -> None:
+    """Rebuild the read model of these settings. Until the swap, the live one is only read.
+
+    Args:
+        settings: of the live projections.
+        progress: called now and then with the records read and the records in the log.
+
+    Raises:
+        RebuildInProgress: another rebuild of this schema is under way.
+        psycopg.OperationalError, aiokafka.errors.KafkaError, TimeoutError: a service is away or too slow. The live read
+            model is as it was; start again.
+    """
+    live = settings.database_schema
+    shadow = msgspec.structs.replace(settings, database_schema=f"{live}_rebuild")
+    async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
+        await _claim(connection, live)
+        await _drop(connection, f"{live}_rebuild")
+        await _drop(connection, f"{live}_replaced")
+        await asyncio.to_thread(migrate, shadow)
+        async with _replay(shadow, progress) as replay:
+            for _ in range(MAX_SWAPS):
+                await replay.catch_up(await _live_positions(connection, live))
+                if await _swap(connection, live, replay):
+                    break
+            else:
+                raise TimeoutError(
+                    "the live projections could not be caught up with; start again when less is going on"
+                )
+        await _drop(connection, f"{live}_replaced")
+
+
+class _Replay:
+    """Reads the log into the schema that is being built."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, projector: Projector, max_records: int, progress: Progress | None):
+        self._consumer = consumer
+        self._projector = projector
+        self._max_records = max_records
+        self._progress = progress
+
+    async def catch_up(self, targets: dict[int, int]) -> None:
+        """Read until every partition has reached its target offset, or the end of the log if that comes first.
+
+        Raises:
+            TimeoutError: Kafka sends nothing.
+        """
+        consumer = self._consumer
+        ends = await consumer.end_offsets(consumer.assignment())
+        begins = await consumer.beginning_offsets(consumer.assignment())
+        # The last call may have been cut off anywhere.
+        await self._projector.load(tp.partition for tp in begins)
+        for tp, begin in begins.items():
+            consumer.seek(tp, max(begin, self._projector.progress[tp.partition].next_offset))
+        total = sum(ends.values()) - sum(begins.values())
+        if not ends:
+            raise KafkaError("topic `events` does not exist")
+        goals = {tp: min(targets.get(tp.partition, 0), end) for tp, end in ends.items()}
+        while True:
+            positions = {tp: await consumer.position(tp) for tp in goals}
+            if self._progress is not None:
+                done = sum(positions.values()) - sum(begins.values())
+                self._progress(done, max(done, total))
+            if all(positions[tp] >= goal for tp, goal in goals.items()):
+                return
+            async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+                fetched: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
+                while not fetched:
+                    fetched = await consumer.getmany(timeout_ms=1000, max_records=self._max_records)
+            await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+
+    def announcements(self) -> list[str]:
+        """Where the new read model is, for whoever waits for the live one."""
+        batch = Batch()
+        batch.advances = [
+            Advance(partition, 0, reached.next_offset, reached.epoch, reached.cause)
+            for partition, reached in self._projector.progress.items()
+        ]
+        return list(announcements(batch))
+
+
+@asynccontextmanager
+async def _replay(shadow: ProjectionsSettings, progress: Progress | None) -> AsyncIterator[_Replay]:
+    consumer = AIOKafkaConsumer(
+        topic_name(shadow, EVENTS),
+        **client_options(shadow),
+        group_id=None,
+        auto_offset_reset="earliest",
+        fetch_max_bytes=2 * MAX_RECORD_BATCH_BYTES,
+    )
+    store = Store(shadow)
+    try:
+        await consumer.start()
+        projector = Projector(store, Metrics(CollectorRegistry()))
+        yield _Replay(consumer, projector, shadow.max_batch_events, progress)
+    finally:
+        await consumer.stop()
+        await store.close()
+
+
+async def _claim(connection: Connection, live: str) -> None:
+    # Held until the connection closes.
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"rebuild {live}",))
+    if (await cursor.fetchall()) != [(True,)]:
+        raise RebuildInProgress
+
+
+async def _drop(connection: Connection, schema: str) -> None:
+    await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+
+
+async def _live_positions(connection: Connection, live: str) -> dict[int, int]:
+    """Empty when there is no live read model."""
+    table = sql.Identifier(live, "positions")
+    cursor = await connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),))
+    if (await cursor.fetchall()) == [(None,)]:
+        return {}
+    cursor = await connection.execute(sql.SQL("SELECT partition, next_offset FROM {}").format(table))
+    return dict(await cursor.fetchall())
+
+
+async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
+    """Put the new read model in the place of the live one; False when it could not catch up while holding the lock."""
+    try:
+        async with connection.transaction():
+            if await _live_positions(connection, live):
+                await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{MAX_LOCKED_SECONDS}s"))
+                await connection.execute(
+                    sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(sql.Identifier(live, "positions"))
+                )
+            async with asyncio.timeout(MAX_LOCKED_SECONDS):
+                await replay.catch_up(await _live_positions(connection, live))
+            await _rename(connection, live, f"{live}_replaced")
+            await _rename(connection, f"{live}_rebuild", live)
+            for announcement in replay.announcements():
+                await connection.execute("SELECT pg_notify(%s, %s)", (live, announcement))
+    except (TimeoutError, psycopg.errors.LockNotAvailable) as error:
+        log.info("the live projections are too far ahead or too busy to swap, catching up: %s", error)
+        return False
+    return True
+
+
+async def _rename(connection: Connection, old: str, new: str) -> None:
+    cursor = await connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (old,))
+    if await cursor.fetchall():
+        await connection.execute(
+            sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+        )

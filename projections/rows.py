@@ -1,0 +1,88 @@
+"""Rows as the statement `project` takes them: one JSON object each, without the columns that have no value.
+
+A row with `created_at` (`started_at` for stages and activities) is new. Without it, it holds what changes in a row that
+an earlier batch made.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Workflow(Struct, omit_defaults=True):
+    """Row of `workflows`."""
+
+    id: str
+    updated_at: datetime
+    name: str | None = None
+    definition: str | None = None
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+class Instance(Struct, omit_defaults=True):
+    """Row of `instances`."""
+
+    id: str
+    updated_at: datetime
+    workflow_id: str | None = None
+    created_at: datetime | None = None
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class Stage(Struct, omit_defaults=True):
+    """Row of `stages`; one without `started_at` ends the stage."""
+
+    instance_id: str
+    number: int
+    name: str | None = None
+    input: str | None = None
+    started_at: datetime | None = None
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class Activity(Struct, omit_defaults=True):
+    """Row of `activities`; one without `started_at` replaces everything but what the start and earlier failures set."""
+
+    instance_id: str
+    stage: int
+    index: int
+    attempt: int
+    name: str | None = None
+    input: str | None = None
+    output: str | None = None
+    started_at: datetime | None = None
+    terminated_at: datetime | None = None
+    error: str | None = None
+    last_failure: str | None = None
+    next_execution: datetime | None = None
+
+
+class Rejection(Struct):
+    """Row of `rejections`."""
+
+    partition: int
+    cause: int
+    code: str
+    message: str
+    at: datetime
+
+
+class Progress(Struct, frozen=True):
+    """Row of `positions`: how far a partition is in the read model."""
+
+    next_offset: int = 0
+    epoch: int = -1
+    cause: int = -1
+
+
+class Advance(Struct, frozen=True):
+    """How a batch moves a partition; it holds only if the position is still `first_offset`."""
+
+    partition: int
+    first_offset: int
+    next_offset: int
+    epoch: int
+    cause: int

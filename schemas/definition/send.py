@@ -1,0 +1,105 @@
+"""The stage `send`: moves money from a source to a destination (the ends are in `ends`)."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+
+from schemas.definition.ends import AccountEnd, PaymentDestination, PaymentSource, WalletEnd
+from schemas.definition.fields import Fields
+from schemas.definition.instants import format_instant
+
+Source = AccountEnd | WalletEnd | PaymentSource
+Destination = AccountEnd | WalletEnd | PaymentDestination
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """So much of an asset.
+
+    Attributes:
+        amount: In the asset's smallest unit, zero or more, of any size.
+        asset: Such as `EUR/2`.
+    """
+
+    amount: int
+    asset: str
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Amount":
+        """Read an amount; raises `InvalidField`. Once the object is there, both fields are required."""
+        return cls(fields.amount("amount"), fields.required_text("asset"))
+
+    def shown(self) -> dict[str, Any]:
+        """`{"amount": 1250, "asset": "EUR/2"}`, as in a stage's input and in calls of the stack."""
+        return {"amount": self.amount, "asset": self.asset}
+
+
+class Send(msgspec.Struct, frozen=True, tag="send"):
+    """A resolved `send` stage.
+
+    Attributes:
+        source: Where the money comes from.
+        destination: Where it goes; no payment if the source is one.
+        amount: How much; None only for a payment source, and means all that was paid.
+        metadata: For every transaction, debit and credit; None if not given.
+        timestamp: Likewise, in UTC; None if not given.
+    """
+
+    name: ClassVar[str] = "RunSend"
+    source: Source
+    destination: Destination
+    amount: Amount | None = None
+    metadata: dict[str, str] | None = None
+    timestamp: datetime | None = None
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Send":
+        """Read the stage; raises `InvalidField`."""
+        source = _read_source(fields.required_child("source"))
+        destination = _read_destination(fields.required_child("destination"))
+        if isinstance(source, PaymentSource) and isinstance(destination, PaymentDestination):
+            raise fields.fail("send from payment to payment is not supported")
+        amount = fields.child("amount")
+        if amount is None and not isinstance(source, PaymentSource):
+            raise fields.fail("amount must be specified", "amount")
+        return cls(
+            source=source,
+            destination=destination,
+            amount=None if amount is None else Amount.read(amount),
+            metadata=fields.texts("metadata"),
+            timestamp=fields.instant("timestamp"),
+        )
+
+    def shown(self) -> dict[str, Any]:
+        """The `input` of the stage history: `source` and `destination` with defaults, the rest when given."""
+        shown: dict[str, Any] = {
+            "source": {self.source.kind: self.source.shown()},
+            "destination": {self.destination.kind: self.destination.shown()},
+        }
+        if self.amount is not None:
+            shown["amount"] = self.amount.shown()
+        if self.metadata is not None:
+            shown["metadata"] = self.metadata
+        if self.timestamp is not None:
+            shown["timestamp"] = format_instant(self.timestamp)
+        return shown
+
+
+def _read_source(fields: Fields) -> Source:
+    kind, end = fields.one_child_of("account", "wallet", "payment")
+    match kind:
+        case "account":
+            return AccountEnd.read(end)
+        case "wallet":
+            return WalletEnd.read(end)
+    return PaymentSource.read(end)
+
+
+def _read_destination(fields: Fields) -> Destination:
+    kind, end = fields.one_child_of("account", "wallet", "payment")
+    match kind:
+        case "account":
+            return AccountEnd.read(end)
+        case "wallet":
+            return WalletEnd.read(end)
+    return PaymentDestination.read(end)

@@ -1,0 +1,34 @@
+"""Texts that hold variables: `${name}` (contract: `workflows`, "Resolution, before each stage")."""
+
+import json
+import re
+from collections.abc import Mapping
+
+_REFERENCE = re.compile(r"\$\{([^}]+)\}")
+
+# An error message repeats what it complains about; a megabyte of it would go into every event and answer.
+_MAX_QUOTED_CHARACTERS = 100
+
+
+def has_reference(text: str) -> bool:
+    """Whether the text holds `${name}`. `${}` and an unclosed `${` are plain text."""
+    return "${" in text and _REFERENCE.search(text) is not None
+
+
+def is_only_references(text: str) -> bool:
+    """Whether variables can make the text empty: it consists of references alone."""
+    return has_reference(text) and not _REFERENCE.sub("", text)
+
+
+def replace_references(text: str, variables: Mapping[str, str]) -> str:
+    """Replace every `${name}`, once: what a variable holds is not looked at again. An unknown name becomes `""`."""
+    if "${" not in text:
+        return text
+    return _REFERENCE.sub(lambda match: variables.get(match[1], ""), text)
+
+
+def quoted(text: str) -> str:
+    """The text as an error message shows it: in quotes, on one line, cut when long."""
+    if len(text) > _MAX_QUOTED_CHARACTERS:
+        text = text[:_MAX_QUOTED_CHARACTERS] + "…"
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,162 @@
+"""Events: what has happened. One record on topic `events` each, keyed by the aggregate's id; the log is the truth.
+
+All times are UTC, microseconds. An event's meaning is frozen once released: a change is a new schema version with an
+upcaster (`schemas.records`).
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+CANCELED = "canceled"
+"""Error of everything that an abort ends (contract: workflows, Abort)."""
+
+
+class WorkflowCreated(Struct, frozen=True, kw_only=True):
+    """A workflow exists from here on."""
+
+    at: datetime
+    name: str
+    stages: list[dict[str, Any]]
+    request: str | None = None
+
+
+class WorkflowDeleted(Struct, frozen=True, kw_only=True):
+    """A workflow can't be run any more; its running instances go on."""
+
+    at: datetime
+
+
+class InstanceStarted(Struct, frozen=True, kw_only=True):
+    """An instance of a workflow began, with the definition it keeps."""
+
+    at: datetime
+    workflow_id: str
+    stages: list[dict[str, Any]]
+    variables: dict[str, str]
+    request: str | None = None
+
+
+class StageStarted(Struct, frozen=True, kw_only=True):
+    """The instance entered a stage."""
+
+    at: datetime
+    number: int
+    name: str
+    """As the history shows it: `RunSend`, …"""
+    input: dict[str, Any]
+    """The resolved stage as the history shows it; the fields as given when they could not be resolved."""
+    wait_until: datetime | None = None
+    """When a delay ends."""
+
+
+class StageEnded(Struct, frozen=True, kw_only=True):
+    """The running stage succeeded, or failed with `error`."""
+
+    at: datetime
+    number: int
+    error: str | None = None
+
+
+class EventReceived(Struct, frozen=True, kw_only=True):
+    """An event was sent to the instance."""
+
+    at: datetime
+    name: str
+    payload: dict[str, Any] = {}
+    stage: int | None = None
+    """Number of the `wait_event` stage that takes it, running or still to come; None when none does."""
+
+
+class ActivityStarted(Struct, frozen=True, kw_only=True):
+    """The running stage needs a call to the stack; its first attempt follows."""
+
+    at: datetime
+    stage: int
+    index: int
+    """Position among the stage's activities, from 0."""
+    name: str
+    input: dict[str, Any]
+
+
+class ActivityFailed(Struct, frozen=True, kw_only=True):
+    """An attempt failed and another one follows at `retry_at`."""
+
+    at: datetime
+    stage: int
+    index: int
+    attempt: int
+    """The attempt that failed, from 1."""
+    error: str
+    retry_at: datetime
+
+
+class ActivityEnded(Struct, frozen=True, kw_only=True):
+    """The activity succeeded with `output`, or failed for good with `error`."""
+
+    at: datetime
+    stage: int
+    index: int
+    attempt: int
+    output: Any = None
+    error: str | None = None
+    code: str | None = None
+    """The stack's errorCode, when it sent one."""
+
+
+class LateResultRecorded(Struct, frozen=True, kw_only=True):
+    """A call that was in flight when its instance ended came back. Nothing changes."""
+
+    at: datetime
+    stage: int
+    index: int
+    attempt: int
+    output: Any = None
+    error: str | None = None
+
+
+class InstanceEnded(Struct, frozen=True, kw_only=True):
+    """The instance succeeded, or ended with the error of the stage that failed."""
+
+    at: datetime
+    error: str | None = None
+
+
+class CommandRejected(Struct, frozen=True, kw_only=True):
+    """A command changed nothing, for a reason that its sender is told."""
+
+    at: datetime
+    code: str
+    """One of `schemas.rejections`."""
+    message: str
+
+
+class CommandSkipped(Struct, frozen=True, kw_only=True):
+    """A command changed nothing because its effect exists already; its sender reads what exists."""
+
+    at: datetime
+
+
+class PartitionClaimed(Struct, frozen=True, kw_only=True):
+    """An engine owns the partition from here on. The offset of this record is the epoch of everything it writes."""
+
+    at: datetime
+    owner: str
+    """Which engine, for people who read the log; a claim is known by its offset."""
+
+
+InstanceEvent = (
+    InstanceStarted
+    | StageStarted
+    | StageEnded
+    | EventReceived
+    | ActivityStarted
+    | ActivityFailed
+    | ActivityEnded
+    | LateResultRecorded
+    | InstanceEnded
+)
+WorkflowEvent = WorkflowCreated | WorkflowDeleted
+Outcome = CommandRejected | CommandSkipped
+Event = WorkflowEvent | InstanceEvent | Outcome

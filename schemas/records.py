@@ -1,0 +1,231 @@
+"""Record layout: how commands and events become Kafka records, and back.
+
+The value is the message's state as JSON (integers of any size stay exact, and a person can read it). Headers say more:
+
+| header | on | holds |
+|---|---|---|
+| `type` | both | name of the message, such as `StageStarted` |
+| `schema` | both | version of its schema, from 1; left out for 1 |
+| `version` | events | position among the aggregate's events, from 1; 0 for outcomes of commands, which have none |
+| `cause` | events | offset of the command that caused it, on the partition of the same number; left out if none did |
+| `epoch` | events | offset of the owner's claim (see `schemas.epochs`); a claim itself has none |
+
+The mapping is that of the `eventsourcing` library (`Mapper`, `StoredEvent`, explicit topic names), with msgspec for
+its transcoder, so that its compressor and cipher can be used for encryption at rest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import msgspec
+from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent
+from msgspec import Struct
+
+from schemas import commands, events
+
+Headers = Sequence[tuple[str, bytes]]
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+MESSAGES: dict[str, type[Struct]] = {
+    cls.__name__: cls
+    for cls in (
+        commands.CreateWorkflow,
+        commands.DeleteWorkflow,
+        commands.RunWorkflow,
+        commands.SendEvent,
+        commands.AbortInstance,
+        events.WorkflowCreated,
+        events.WorkflowDeleted,
+        events.InstanceStarted,
+        events.StageStarted,
+        events.StageEnded,
+        events.EventReceived,
+        events.ActivityStarted,
+        events.ActivityFailed,
+        events.ActivityEnded,
+        events.LateResultRecorded,
+        events.InstanceEnded,
+        events.CommandRejected,
+        events.CommandSkipped,
+        events.PartitionClaimed,
+    )
+}
+"""Every message by the name that its records carry."""
+
+UPCASTERS: dict[str, list[Upcaster]] = {}
+"""By message name: entry i turns the state of schema version i + 1 into that of version i + 2."""
+
+
+class UndecodableRecord(ValueError):
+    """A record is not one of ours, or is damaged. The message says what is wrong with it."""
+
+
+class Record(Protocol):
+    """A record as Kafka's client hands it out, and as the in-memory log does."""
+
+    @property
+    def offset(self) -> int:
+        """Position in the partition."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The aggregate's id."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The message's state."""
+
+    @property
+    def headers(self) -> Headers:
+        """What the table above says."""
+
+
+class NewRecord(Struct, frozen=True):
+    """A record that is not in the log yet."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+
+
+class Recorded(Struct, frozen=True):
+    """An event as it stands in the log."""
+
+    aggregate_id: str
+    version: int
+    event: Any
+    offset: int
+    cause: int | None
+
+
+class Message(Struct, frozen=True):
+    """A message with the aggregate it belongs to: what the mapper turns into a stored event."""
+
+    originator_id: str
+    originator_version: int
+    state: Struct
+
+
+class MessageMapper(Mapper[str]):
+    """Turns messages into stored events and back.
+
+    Args:
+        compressor: packs states that are large.
+        cipher: encrypts states at rest.
+    """
+
+    def __init__(self, compressor: Compressor | None = None, cipher: Cipher | None = None):
+        super().__init__(transcoder=None, compressor=compressor, cipher=cipher)  # type: ignore[arg-type]
+        self._encoder = msgspec.json.Encoder()
+        self._decoders = {name: msgspec.json.Decoder(cls) for name, cls in MESSAGES.items()}
+
+    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+        """Encode a `Message`."""
+        message = cast(Message, domain_event)
+        state = self._encoder.encode(message.state)
+        if self.compressor:
+            state = self.compressor.compress(state)
+        if self.cipher:
+            state = self.cipher.encrypt(state)
+        return StoredEvent(message.originator_id, message.originator_version, type(message.state).__name__, state)
+
+    def to_domain_event(self, stored_event: StoredEvent, schema: int = 1) -> Any:
+        """Decode a `Message`, upcasting it from the schema version it was written with.
+
+        Raises:
+            UndecodableRecord: the type or schema is unknown or the state does not fit.
+        """
+        topic, state = stored_event.topic, stored_event.state
+        decoder = self._decoders.get(topic)
+        if decoder is None:
+            raise UndecodableRecord(f"unknown type {topic!r}")
+        upcasters = UPCASTERS.get(topic, ())
+        if not 1 <= schema <= len(upcasters) + 1:
+            raise UndecodableRecord(f"schema {schema} of {topic} is newer than this build")
+        try:
+            if self.cipher:
+                state = self.cipher.decrypt(state)
+            if self.compressor:
+                state = self.compressor.decompress(state)
+            if schema == len(upcasters) + 1:
+                decoded = decoder.decode(state)
+            else:
+                raw: dict[str, Any] = msgspec.json.decode(state)
+                for upcast in upcasters[schema - 1 :]:
+                    raw = upcast(raw)
+                decoded = msgspec.convert(raw, MESSAGES[topic])
+        except Exception as error:  # a cipher or compressor has errors of its own
+            raise UndecodableRecord(f"{topic}: {error}") from error
+        return Message(cast(str, stored_event.originator_id), stored_event.originator_version, decoded)
+
+
+class RecordCodec:
+    """Builds and reads the records of `commands` and `events`."""
+
+    def __init__(self, mapper: MessageMapper | None = None):
+        self._mapper = mapper or MessageMapper()
+        self._schema = {name: str(len(ups) + 1).encode() for name, ups in UPCASTERS.items() if ups}
+
+    def encode(
+        self,
+        aggregate_id: str,
+        state: Struct,
+        *,
+        timestamp_ms: int,
+        version: int | None = None,
+        cause: int | None = None,
+        epoch: int | None = None,
+    ) -> NewRecord:
+        """A record for one message; headers that are None are left out."""
+        stored = self._mapper.to_stored_event(Message(aggregate_id, version or 0, state))
+        headers = [("type", stored.topic.encode())]
+        if stored.topic in self._schema:
+            headers.append(("schema", self._schema[stored.topic]))
+        if version is not None:
+            headers.append(("version", b"%d" % version))
+        if cause is not None:
+            headers.append(("cause", b"%d" % cause))
+        if epoch is not None:
+            headers.append(("epoch", b"%d" % epoch))
+        return NewRecord(aggregate_id.encode(), stored.state, headers, timestamp_ms)
+
+    def decode_command(self, record: Record) -> tuple[str, commands.Command]:
+        """The aggregate's id and the command.
+
+        Raises:
+            UndecodableRecord: it is none.
+        """
+        message = self._decode(record, dict(record.headers))
+        if not isinstance(message.state, commands.Command):
+            raise UndecodableRecord(f"{type(message.state).__name__} is no command")
+        return message.originator_id, message.state
+
+    def decode_event(self, record: Record) -> Recorded:
+        """The event with its place in the log.
+
+        Raises:
+            UndecodableRecord: it is none.
+        """
+        headers = dict(record.headers)
+        message = self._decode(record, headers)
+        cause = headers.get("cause")
+        return Recorded(
+            message.originator_id,
+            message.originator_version,
+            message.state,
+            record.offset,
+            None if cause is None else int(cause),
+        )
+
+    def _decode(self, record: Record, headers: Mapping[str, bytes]) -> Message:
+        if record.key is None or record.value is None or "type" not in headers:
+            raise UndecodableRecord("key, value or header `type` is missing")
+        try:
+            stored = StoredEvent(
+                record.key.decode(), int(headers.get("version", b"0")), headers["type"].decode(), record.value
+            )
+            schema = int(headers.get("schema", b"1"))
+        except ValueError as error:
+            raise UndecodableRecord(f"key or headers: {error}") from error
+        return cast(Message, self._mapper.to_domain_event(stored, schema))

@@ -1,0 +1,130 @@
+"""HTTP resources: the bodies of requests and answers, and the source of the OpenAPI document.
+
+Shapes and field names are those of the contract (http-api, Resources). An optional field without a value is left out.
+"""
+
+from datetime import datetime
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+T = TypeVar("T")
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""RFC 3339, UTC with `Z`, microseconds."""
+Stages = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type": "object"}})]
+"""JSON that is answered as it was stored, without decoding it."""
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+"""Likewise."""
+
+
+class WorkflowConfig(Struct, frozen=True, kw_only=True):
+    """A definition as it was created; the name is `""` when none was given."""
+
+    name: str
+    stages: Stages
+
+
+class Workflow(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A workflow."""
+
+    id: UUID
+    config: WorkflowConfig
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | UnsetType = UNSET
+
+
+class StageStatus(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"instance_id": "instanceID"} | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
+):
+    """One started stage of an instance."""
+
+    stage: int
+    instance_id: UUID
+    started_at: Instant
+    terminated_at: Instant | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class WorkflowInstance(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "workflow_id": "workflowID",
+        "created_at": "createdAt",
+        "updated_at": "updatedAt",
+        "terminated_at": "terminatedAt",
+    },
+):
+    """An instance on surface v1. `statuses` repeats `status`: clients of the first generation require it everywhere."""
+
+    id: UUID
+    workflow_id: UUID
+    created_at: Instant
+    updated_at: Instant
+    terminated: bool
+    terminated_at: Instant | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    workflow: Workflow | UnsetType = UNSET
+    status: list[StageStatus]
+    statuses: list[StageStatus]
+
+
+class StageHistory(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One started stage with its resolved input."""
+
+    name: str
+    input: JsonObject
+    started_at: Instant
+    terminated: bool
+    terminated_at: Instant | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One activity of a stage. `input` and `output` have one key, the activity's name."""
+
+    name: str
+    input: JsonObject
+    output: JsonObject | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    terminated: bool
+    started_at: Instant
+    terminated_at: Instant | UnsetType = UNSET
+    attempt: int
+    last_failure: str | UnsetType = UNSET
+    next_execution: Instant | UnsetType = UNSET
+
+
+class Data(Struct, Generic[T], frozen=True):
+    """The envelope of v1 answers."""
+
+    data: T
+
+
+class ServerInfo(Struct, frozen=True):
+    """Answer of `/_info`."""
+
+    version: str
+
+
+ErrorCode = Literal["VALIDATION", "NOT_FOUND", "INTERNAL"]
+
+
+class Error(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Body of every answer that is no success. Clients read the status and the code; the message is for people."""
+
+    error_code: ErrorCode
+    error_message: str
+
+
+class EventBody(Struct, frozen=True, kw_only=True):
+    """Body of a request that sends an event; other keys are allowed and kept in the log."""
+
+    name: Annotated[str, Meta(min_length=1)]

@@ -1,0 +1,198 @@
+"""Settings of the three processes, read from environment variables named `ORCHESTRATION_<FIELD>`.
+
+`load(ApiSettings)` reads them. A variable with our prefix that no process knows is an error, as is a value of the wrong
+type: both name the variable. All processes may share one environment, since a setting of another process is known too.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "ORCHESTRATION_"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Name = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,48}$")]
+Prefix = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
+BasePath = Annotated[str, Meta(pattern=r"^(/[^/\s]+)*$")]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or wrong. The message names the variable."""
+
+
+class ProcessSettings(Struct, frozen=True, kw_only=True):
+    """What every process has. The groups build on each other in one line, since structs can't have several bases."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    shutdown_timeout_seconds: Seconds = 10.0
+    """The deadline of an orderly stop, all its steps together."""
+
+
+class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
+    """How to reach Kafka, and how our topics are named and made there."""
+
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    """Comma-separated `host:port` list."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: str | None = None
+    kafka_ssl_cafile: str | None = None
+    """PEM file of the certificate authorities to trust; the system's when not given."""
+    kafka_ssl_certfile: str | None = None
+    """PEM file of the client certificate, for mutual TLS; `kafka_ssl_keyfile` is its key."""
+    kafka_ssl_keyfile: str | None = None
+    topic_prefix: Prefix = ""
+    """Put before every topic name and consumer group, so that several installations share one Kafka."""
+    partitions: Positive = 16
+    """Partitions of `commands` and `events`, used when `topics create` makes them; fixed from then on."""
+    replication_factor: Annotated[int, Meta(ge=-1)] = -1
+    """Replicas of each topic; -1 takes the broker's default."""
+    commands_retention_seconds: Positive = 30 * 24 * 3600
+    """How long `commands` are kept. It must exceed the longest outage of the engine: what expires unread is lost."""
+
+
+class PostgresSettings(KafkaSettings, frozen=True, kw_only=True):
+    """How to reach Postgres and which schema holds the read models."""
+
+    database_url: str = "postgresql://postgres@127.0.0.1:5432/postgres"
+    """A libpq URL or key-value string."""
+    database_schema: Name = "orchestration"
+
+
+class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
+    """Settings of `orchestration api`."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    base_path: BasePath = "/api/orchestration"
+    """Where the operations live; empty when a gateway strips its prefix."""
+    command_timeout_seconds: Seconds = 8.0
+    """Deadline of a POST, PUT or DELETE until its effect can be read; past it the answer is 503."""
+    wait_timeout_seconds: Seconds = 30.0
+    """Ceiling of `wait=true`; past it the current state is answered."""
+    max_waiting_requests: Positive = 4096
+    """Requests that may wait at once; one more is answered 503 with `Retry-After`."""
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = 512 * 1024
+    """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
+
+
+class EngineSettings(KafkaSettings, frozen=True, kw_only=True):
+    """Settings of `orchestration engine`."""
+
+    engine_id: str | None = None
+    """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
+    its partitions. Unset, each start is a new member."""
+    engine_session_timeout_seconds: Seconds = 10.0
+    """Without a heartbeat for this long, an engine loses its partitions to the others."""
+    engine_metrics_host: str = "127.0.0.1"
+    engine_metrics_port: Port = 8081
+    """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
+    append_timeout_seconds: Seconds = 10.0
+    """Deadline of one append; past it its outcome counts as unknown and the partition is claimed anew."""
+    stack_url: str = "http://127.0.0.1:8090"
+    """Base URL of the stack that activities call."""
+    stack_client_id: str | None = None
+    """OAuth2 client credentials for the stack; without them calls carry no token."""
+    stack_client_secret: str | None = None
+    stack_token_url: str | None = None
+    """Token endpoint; found by OIDC discovery at `stack_issuer` when not given."""
+    stack_issuer: str | None = None
+    """OIDC issuer of the stack's tokens; `<stack_url>/api/auth` when not given."""
+    activity_timeout_seconds: Seconds = 60.0
+    """How long one attempt of an activity may take (contract: workflows, Retries)."""
+    activity_connect_timeout_seconds: Seconds = 10.0
+    max_activities_in_flight: Positive = 1024
+    """Calls that one engine has in flight at once; more wait their turn."""
+    max_answer_bytes: Positive = 1024 * 1024
+    """Largest answer of the stack that is read; a larger one is a failure that is retried."""
+
+
+class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
+    """Settings of `orchestration projections`."""
+
+    projections_metrics_host: str = "127.0.0.1"
+    projections_metrics_port: Port = 8082
+    """Where `/livez`, `/readyz` and `/metrics` of the projections are served; 0 takes a free port."""
+    max_batch_events: Positive = 5000
+    """Most events folded into one Postgres transaction, which bounds its memory and duration."""
+    rejections_retention_seconds: Positive = 24 * 3600
+    """How long the outcome of a rejected command is kept for whoever waits for it."""
+
+
+class OperatorSettings(PostgresSettings, frozen=True, kw_only=True):
+    """Settings of `orchestration topics create` and `orchestration migrate`."""
+
+
+class SandboxSettings(Struct, frozen=True, kw_only=True):
+    """Settings of `orchestration sandbox`."""
+
+    sandbox_host: str = "127.0.0.1"
+    sandbox_port: Port = 8090
+
+
+ALL = (ApiSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
+T = TypeVar("T", bound=Struct)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field: `kafka_sasl_username` → `ORCHESTRATION_KAFKA_SASL_USERNAME`."""
+    return PREFIX + name.upper()
+
+
+def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
+    """Read settings of one kind from the environment.
+
+    Args:
+        kind: one of the classes in this module.
+        environment: variables to read; the process's own when not given. An empty value counts as not given,
+            except for texts, which it sets to the empty text.
+
+    Raises:
+        SettingsError: a variable with our prefix is unknown, or its value is wrong. Values of secrets are not repeated.
+    """
+    environment = os.environ if environment is None else environment
+    known = {variable(f.name): f for struct in ALL for f in msgspec.structs.fields(struct)}
+    ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    for name in sorted(ours):
+        if name not in known:
+            raise SettingsError(f"unknown setting {name}")
+    values: dict[str, Any] = {}
+    for info in msgspec.structs.fields(kind):
+        name = variable(info.name)
+        if name not in ours or (ours[name] == "" and info.name not in ("base_path", "topic_prefix")):
+            continue
+        try:
+            values[info.name] = msgspec.convert(ours[name], info.type, strict=False)
+        except msgspec.ValidationError as error:
+            shown = "" if "password" in info.name or "secret" in info.name else f" {ours[name]!r}"
+            raise SettingsError(f"setting {name}{shown}: {error}") from None
+    return kind(**values)
+
+
+def environment_of(settings: Struct) -> dict[str, str]:
+    """The variables that `load` reads back to equal settings; how `orchestration dev` configures its processes."""
+    given = msgspec.structs.asdict(settings)
+    return {variable(name): str(value) for name, value in given.items() if value is not None}
+
+
+__all__ = [
+    "ApiSettings",
+    "EngineSettings",
+    "KafkaSettings",
+    "OperatorSettings",
+    "PostgresSettings",
+    "ProcessSettings",
+    "ProjectionsSettings",
+    "SandboxSettings",
+    "SettingsError",
+    "environment_of",
+    "load",
+    "variable",
+]

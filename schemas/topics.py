@@ -1,0 +1,45 @@
+"""The Kafka topics: names, partitions and how long each keeps its records.
+
+`commands` and `events` have the same number of partitions and the same key, so partition p of one belongs to
+partition p of the other.
+"""
+
+from msgspec import Struct
+
+from schemas.settings import KafkaSettings
+
+MAX_RECORD_BATCH_BYTES = 8 * 1024 * 1024
+"""`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
+
+COMMANDS = "commands"
+EVENTS = "events"
+COMMANDS_DEAD = "commands.dead"
+
+
+class Topic(Struct, frozen=True):
+    """One topic as `orchestration topics create` makes it."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def topic_name(settings: KafkaSettings, topic: str) -> str:
+    """The name of a topic in Kafka, with the installation's prefix."""
+    return settings.topic_prefix + topic
+
+
+def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
+    """All topics of an installation, with their configuration."""
+    size = {"max.message.bytes": str(MAX_RECORD_BATCH_BYTES)}
+    retention_ms = str(settings.commands_retention_seconds * 1000)
+    log = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **size}
+    return (
+        Topic(
+            topic_name(settings, COMMANDS),
+            settings.partitions,
+            {"cleanup.policy": "delete", "retention.ms": retention_ms, **size},
+        ),
+        Topic(topic_name(settings, EVENTS), settings.partitions, log),
+        Topic(topic_name(settings, COMMANDS_DEAD), 1, log),
+    )

@@ -1,0 +1,156 @@
+"""What the tests of the projections share: a log to write to, and short ways to fill the read model."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from aiokafka import AIOKafkaProducer
+from psycopg import sql
+
+from projections.fold import Batch
+from projections.rows import Advance, Progress
+from projections.store import Store
+from schemas import events
+from schemas.records import NewRecord, RecordCodec, Recorded
+from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, topic_name
+
+DEADLINE_SECONDS = 20.0
+START = datetime(2026, 3, 1, 10, tzinfo=UTC)
+WORKFLOW = uuid.UUID(int=1)
+CREATED = events.WorkflowCreated(at=START, name="payout", stages=[{"noop": None}])
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def started(seconds: float = 0, workflow_id: uuid.UUID = WORKFLOW) -> events.InstanceStarted:
+    return events.InstanceStarted(at=at(seconds), workflow_id=str(workflow_id), stages=[{"noop": None}], variables={})
+
+
+def run(seconds: float = 0) -> list[Any]:
+    """The events of an instance with one noop stage."""
+    return [
+        started(seconds),
+        events.StageStarted(at=at(seconds + 0.1), number=0, name="RunNoop", input={}),
+        events.StageEnded(at=at(seconds + 0.2), number=0),
+        events.InstanceEnded(at=at(seconds + 0.3)),
+    ]
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not holds():  # noqa: ASYNC110 - Postgres and Kafka set no event
+            await asyncio.sleep(0.01)
+
+
+class Tables:
+    """The read model as SQL sees it."""
+
+    def __init__(self, settings: ProjectionsSettings):
+        self._settings = settings
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._settings.database_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(self._settings.database_schema)))
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def progress(self) -> dict[int, tuple[int, int, int]]:
+        rows = self.rows("SELECT partition, next_offset, epoch, cause FROM positions")
+        return {partition: (next_offset, epoch, cause) for partition, next_offset, epoch, cause in rows}
+
+    def cut_connections(self, name: str) -> int:
+        """End connections by their application name, as a restart of Postgres would; how many there were."""
+        pids = self.rows(f"SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'orchestration {name}'")  # noqa: S608
+        return len([self.rows(f"SELECT pg_terminate_backend({pid})") for (pid,) in pids])
+
+    def drop(self) -> None:
+        for suffix in ("", "_rebuild", "_replaced"):
+            self.rows(f'DROP SCHEMA IF EXISTS "{self._settings.database_schema}{suffix}" CASCADE')
+
+
+class Writer:
+    """Puts events into the read model as the projections do, without a log."""
+
+    def __init__(self, settings: ProjectionsSettings):
+        self.store = Store(settings)
+
+    async def write(
+        self, *happened: tuple[uuid.UUID, Any], partition: int = 0, cause: int | None = None, announce: bool = True
+    ) -> Progress:
+        """One batch; returns where the partition is now. Without `announce` its notification is lost."""
+        before = (await self.store.progress([partition]))[partition]
+        after = Progress(before.next_offset + len(happened), 0, max(before.cause, -1 if cause is None else cause))
+        batch = Batch()
+        for offset, (id, event) in enumerate(happened, before.next_offset):
+            batch.add(partition, Recorded(str(id), 1, event, offset, cause))
+        batch.advances = [Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause)]
+        if announce:
+            await self.store.write(batch)
+        else:
+            await _write_silently(self.store, batch)
+        return after
+
+
+async def _write_silently(store: Store, batch: Batch) -> None:
+    channel, store._schema = store._schema, "nobody_listens_here"
+    try:
+        await store.write(batch)
+    finally:
+        store._schema = channel
+
+
+class Log:
+    """Topic `events`, written as an engine would."""
+
+    def __init__(self, settings: ProjectionsSettings):
+        self._settings = settings
+        self._topic = topic_name(settings, EVENTS)
+        self._codec = RecordCodec()
+        self._producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks="all")
+        self.epochs: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
+
+    async def __aenter__(self) -> "Log":
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._producer.stop()
+
+    async def claim(self, partition: int) -> int:
+        event = events.PartitionClaimed(at=START, owner="engine")
+        self.epochs[partition] = await self.put(partition, self._codec.encode("claim", event, timestamp_ms=0))
+        return self.epochs[partition]
+
+    async def append(
+        self, partition: int, id: uuid.UUID | str, *happened: Any, cause: int | None = None, epoch: int | None = None
+    ) -> None:
+        if partition not in self.epochs:
+            await self.claim(partition)
+        for version, event in enumerate(happened, start=1):
+            await self.put(
+                partition,
+                self._codec.encode(
+                    str(id),
+                    event,
+                    timestamp_ms=0,
+                    version=version,
+                    cause=cause,
+                    epoch=self.epochs[partition] if epoch is None else epoch,
+                ),
+            )
+
+    async def put(self, partition: int, record: NewRecord) -> int:
+        sent = await self._producer.send_and_wait(
+            self._topic, record.value, record.key, partition=partition, headers=record.headers
+        )
+        self.ends[partition] = sent.offset + 1
+        offset: int = sent.offset
+        return offset

@@ -1,0 +1,193 @@
+"""`orchestration dev` and `demo` as a user runs them: ready line, one-line errors, restarts, no process left behind."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from deploy import dev
+from deploy.demo import ScenarioError, read_scenario
+from deploy.embedded.ports import free_ports
+from deploy.errors import DevError
+from tests.integration.test_embedded import processes_of, until
+
+EXIT_SECONDS = 60.0
+COMMAND = [sys.executable, "-m", "deploy.cli"]
+
+
+class Dev:
+    """A running `orchestration dev`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.errors = folder.with_suffix(".stderr")
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [*COMMAND, "dev", "--port", "0", "--data-dir", str(folder), *options],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line.startswith("ready http://127.0.0.1:"), self.errors.read_text()
+        self.url = line.split()[1]
+
+    def call(self, method: str, path: str, body: object = None) -> int:
+        data = None if body is None else json.dumps(body).encode()
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, urlsplit(self.url).path + path, data)
+            answer = connection.getresponse()
+            assert answer.status < 300
+            return len(json.load(answer)["data"])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self._wait()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self._wait()
+
+    def _wait(self) -> int:
+        status = self.process.wait(EXIT_SECONDS)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    running = Dev(tmp_path_factory.mktemp("dev") / "data", "--sandbox")
+    yield running
+    assert running.stop() == 0
+    assert processes_of(running.folder) == []
+
+
+def refused(*arguments: str, **variables: str) -> str:
+    """The one line on standard error of a command that fails."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=EXIT_SECONDS,
+        check=False,
+        env={**os.environ, **variables},
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_a_second_start_on_the_same_folder_is_refused(running: Dev) -> None:
+    assert "in use by another" in refused("dev", "--port", "0", "--data-dir", str(running.folder))
+
+
+def test_a_process_that_is_killed_is_started_again(running: Dev) -> None:
+    pid_file = running.folder / "run" / "engine.pid"
+    before = int(pid_file.read_text())
+    psutil.Process(before).kill()
+    until(lambda: pid_file.exists() and pid_file.read_text() not in ("", f"{before}\n"))
+    assert "engine ended (status 137), starts again in 0.5 s" in running.errors.read_text()
+
+
+def test_it_carries_on_after_a_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    first = Dev(folder)
+    first.call("POST", "/workflows", {"stages": []})
+    first.kill()
+    again = Dev(folder)
+    try:
+        assert again.call("GET", "/workflows") == 1
+    finally:
+        assert again.stop() == 0
+    assert processes_of(folder) == []
+
+
+def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with subprocess.Popen([*COMMAND, "dev", "--port", "0", "--data-dir", str(folder)]) as process:
+        until((folder / "kafka" / "pid").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(EXIT_SECONDS) == 130
+    assert processes_of(folder) == []
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port} on 127.0.0.1 is in use" in refused("dev", "--port", port, "--data-dir", str(tmp_path))
+    assert processes_of(tmp_path) == []
+
+
+def test_a_process_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(DevError, match=r"api ended while starting: .*can't listen on 127.0.0.1"):
+        occupy_api_port(tmp_path)
+    assert processes_of(tmp_path) == []
+
+
+def occupy_api_port(folder: Path) -> None:
+    """Start a stack whose API port is taken between the check and the start of the API."""
+    (port,) = free_ports(1)
+    stack = dev.Stack(dev.Options(port=port, data_dir=folder, quiet=True))
+    start_database = stack._start_database
+    with socket.socket() as taken:
+
+        def take_port() -> None:
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+            start_database()
+
+        stack._start_database = take_port  # type: ignore[method-assign]
+        with stack:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["api"], {"ORCHESTRATION_PROT": "1"}, "unknown setting ORCHESTRATION_PROT"),
+        (["dev", "--port", "0", "--data-dir", "/proc/no"], {}, "/proc/no"),
+        (["migrate"], {"ORCHESTRATION_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "connect"),
+        (
+            ["topics", "create"],
+            {"ORCHESTRATION_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+            "127.0.0.1:1 can't be reached",
+        ),
+    ],
+)
+def test_expected_faults_are_one_line(arguments: list[str], variables: dict[str, str], message: str) -> None:
+    assert message in refused(*arguments, **variables)
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev, "MIN_FREE_BYTES", 1 << 62)
+    with pytest.raises(DevError, match="MiB free"):
+        dev.Stack(dev.Options(port=0, data_dir=tmp_path)).__enter__()
+
+
+@pytest.mark.parametrize("text", ["workflow: 1", "events: [a]", "workflow: a.yaml\nstep: 1", "workflow: [", ""])
+def test_a_wrong_scenario_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.scenario.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match="scenario"):
+        read_scenario(path)
+
+
+def test_the_demo_tells_its_story() -> None:
+    done = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, timeout=EXIT_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sent the event approved" in done.stdout
+    assert [name for name in ("RunNoop", "RunDelay", "RunWaitEvent") if name not in done.stdout] == []

@@ -1,0 +1,261 @@
+"""The embedded Kafka and Postgres: start, stop, carry on, and end with their owner, however it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from deploy.embedded.child import Child, end_leftover
+from deploy.embedded.errors import DownloadFailed, JavaMissing, PortInUse, StartFailed
+from deploy.embedded.jars import kafka_jars
+from deploy.embedded.kafka import EmbeddedKafka, java_executable
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.topics import create_topics
+from schemas.settings import KafkaSettings
+
+DEADLINE_SECONDS = 20.0
+
+OWNER = """
+import sys, pathlib
+from deploy.embedded.postgres import EmbeddedPostgres
+print(EmbeddedPostgres(pathlib.Path(sys.argv[1])).start(), flush=True)
+sys.stdin.read()
+"""
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Every process whose command line names the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"))
+    kafka.start()
+    yield kafka
+    kafka.stop()
+
+
+async def read_one(servers: str, topic: str) -> bytes | None:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, group_id="reader", auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        value: bytes | None = (await consumer.getone()).value
+        return value
+    finally:
+        await consumer.stop()
+
+
+async def test_kafka_keeps_records_and_port_over_a_kill(tmp_path: Path) -> None:
+    kafka = EmbeddedKafka(tmp_path)
+    servers = kafka.start()
+    try:
+        settings = KafkaSettings(kafka_bootstrap_servers=servers, partitions=2)
+        assert "events" in await create_topics(settings)
+        async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
+            await producer.send_and_wait("events", b"kept")
+        kafka.kill()
+        assert kafka.start() == servers
+        assert await create_topics(settings) == []
+        assert await read_one(servers, "events") == b"kept"
+    finally:
+        kafka.stop()
+    assert processes_of(tmp_path) == []
+
+
+async def test_kafka_makes_no_topic_by_itself(kafka: EmbeddedKafka) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, request_timeout_ms=1000) as producer:
+        with pytest.raises(Exception, match="UnknownTopic"):
+            await producer.send_and_wait("mistyped", b"")
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=str(port)):
+            EmbeddedKafka(tmp_path, port=port).start()
+    assert processes_of(tmp_path) == []
+
+
+def test_a_remembered_port_that_is_taken_is_replaced(tmp_path: Path) -> None:
+    kafka = EmbeddedKafka(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "ports.json").write_text(json.dumps([port, port]))
+        try:
+            assert kafka.start() != f"127.0.0.1:{port}"
+        finally:
+            kafka.stop()
+
+
+def test_a_kafka_that_cannot_start_says_why(tmp_path: Path) -> None:
+    kafka = EmbeddedKafka(tmp_path)
+    kafka.start()
+    kafka.stop()
+    meta = tmp_path / "data" / "meta.properties"
+    meta.write_text(meta.read_text().replace("node.id=1", "node.id=7"))
+    with pytest.raises(StartFailed, match="Stored node id 7"):
+        kafka.start()
+    assert processes_of(tmp_path) == []
+
+
+def test_no_java_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    with pytest.raises(JavaMissing, match="JAVA_HOME"):
+        java_executable()
+
+
+def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no route\nto the repository")
+
+    monkeypatch.setattr("jgo.util.http.request", refuse)
+    with pytest.raises(DownloadFailed, match="no route to the repository"):
+        kafka_jars(tmp_path)
+
+
+def test_a_ready_cache_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jgo.util.http.request", None)
+    folder = tmp_path / "kafka-4.3.1"
+    (folder / "repository").mkdir(parents=True)
+    (folder / "repository" / "kafka.jar").touch()
+    (folder / "classpath").write_text("repository/kafka.jar\n")
+    assert kafka_jars(tmp_path) == [folder / "repository" / "kafka.jar"]
+
+
+def test_a_cut_off_download_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "kafka-4.3.1" / "repository"
+    repository.mkdir(parents=True)
+    cut = {name: repository / name for name in ("a.jar", "b.pom")}
+    cut["a.jar"].write_bytes(b"PK\x03\x04 and no more")
+    cut["b.pom"].write_text("<project><name>b</na")
+    whole = repository / "c.pom"
+    whole.write_text("<project></project>\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("jgo.util.http.request", refuse)
+    with pytest.raises(DownloadFailed):
+        kafka_jars(tmp_path)
+    assert not any(path.exists() for path in cut.values())
+    assert whole.exists()
+
+
+def test_postgres_keeps_rows_over_a_kill(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path)
+    url = postgres.start()
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        postgres.kill()
+        with psycopg.connect(postgres.start()) as connection:
+            assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
+    finally:
+        postgres.stop()
+    assert processes_of(tmp_path) == []
+
+
+def test_postgres_takes_a_folder_too_deep_for_a_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100)
+    postgres = EmbeddedPostgres(deep)
+    try:
+        with psycopg.connect(postgres.start()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        postgres.stop()
+
+
+def test_postgres_starts_over_after_an_interrupted_initdb(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "PG_VERSION").write_text("18\n")
+    postgres = EmbeddedPostgres(tmp_path)
+    try:
+        assert postgres.start()
+    finally:
+        postgres.stop()
+
+
+def test_a_killed_owner_takes_postgres_along(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline()
+        assert processes_of(tmp_path / "data")
+        owner.kill()
+    postgres = EmbeddedPostgres(tmp_path)
+    try:
+        postgres.start()
+    finally:
+        postgres.stop()
+    until(lambda: processes_of(tmp_path) == [])
+
+
+def test_a_killed_guard_takes_its_program_along(tmp_path: Path) -> None:
+    child = Child(["sleep", "600.123"], pid_file=tmp_path / "pid", output=tmp_path / "out")
+    until((tmp_path / "pid").exists)
+    until(lambda: (tmp_path / "pid").read_text().endswith("\n"))
+    program = psutil.Process(int((tmp_path / "pid").read_text()))
+    os.kill(child.process.pid, signal.SIGKILL)
+    program.wait(DEADLINE_SECONDS)
+    child.stop(1.0)
+
+
+def test_a_program_that_ignores_its_signal_is_killed(tmp_path: Path) -> None:
+    script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    child = Child([sys.executable, "-c", script], pid_file=tmp_path / "pid", output=tmp_path / "out")
+    until(lambda: (tmp_path / "out").read_text() == "up\n")
+    program = psutil.Process(int((tmp_path / "pid").read_text()))
+    child.stop(0.1)
+    assert not program.is_running()
+
+
+def test_the_exit_status_is_the_programs(tmp_path: Path) -> None:
+    child = Child(["sh", "-c", "exit 7"], pid_file=tmp_path / "pid", output=tmp_path / "out")
+    until(lambda: child.returncode is not None)
+    assert child.returncode == 7
+    child.stop(1.0)
+
+
+def test_a_pid_that_was_given_to_another_process_is_left_alone(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "600"]) as other:
+        pid_file.write_text(f"{other.pid}\n")
+        os.utime(pid_file, (time.time() - 3600, time.time() - 3600))
+        end_leftover(pid_file, timeout_seconds=0.1)
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_leftover_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "600"]) as other:
+        pid_file.write_text(f"{other.pid}\n")
+        end_leftover(pid_file, timeout_seconds=0.1)
+        assert not psutil.pid_exists(other.pid)

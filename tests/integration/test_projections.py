@@ -1,0 +1,287 @@
+"""The projections' process against a real Kafka and a real Postgres."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client import CollectorRegistry
+
+from deploy.topics import create_topics
+from projections.errors import LogBehindReadModel, PositionConflict
+from projections.fold import Batch
+from projections.metrics import Metrics
+from projections.migrate import migrate
+from projections.process import GROUP, Projections
+from projections.rows import Advance, Instance
+from projections.store import Store
+from schemas import events, rejections
+from schemas.records import NewRecord
+from schemas.settings import ProjectionsSettings
+from tests.integration.projection_world import (
+    CREATED,
+    DEADLINE_SECONDS,
+    WORKFLOW,
+    Log,
+    Tables,
+    Writer,
+    at,
+    run,
+    started,
+    until,
+)
+
+PARTITIONS = 4
+
+
+@pytest.fixture
+async def settings(
+    kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str
+) -> AsyncIterator[ProjectionsSettings]:
+    settings = ProjectionsSettings(
+        kafka_bootstrap_servers=kafka_bootstrap_servers,
+        topic_prefix=topic_prefix,
+        partitions=PARTITIONS,
+        database_url=database_url,
+        database_schema=database_schema,
+    )
+    await create_topics(settings)
+    migrate(settings)
+    yield settings
+    Tables(settings).drop()
+
+
+@pytest.fixture
+def tables(settings: ProjectionsSettings) -> Tables:
+    return Tables(settings)
+
+
+@pytest.fixture
+async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
+    async with Log(settings) as log:
+        yield log
+
+
+class Process:
+    """Projections that run."""
+
+    def __init__(self, settings: ProjectionsSettings):
+        self.registry = CollectorRegistry()
+        self.projections = Projections(settings, Metrics(self.registry))
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(self.projections.run(self.stop))
+
+    def count(self, name: str) -> float:
+        return self.registry.get_sample_value(f"orchestration_projections_{name}") or 0.0
+
+
+@asynccontextmanager
+async def running(settings: ProjectionsSettings) -> AsyncIterator[Process]:
+    process = Process(settings)
+    try:
+        yield process
+    finally:
+        process.stop.set()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await process.task
+
+
+def caught_up(log: Log, tables: Tables) -> bool:
+    positions = {partition: next_offset for partition, (next_offset, _, _) in tables.progress().items()}
+    return all(positions.get(partition) == end for partition, end in log.ends.items())
+
+
+async def test_events_become_rows(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    ids = [uuid.uuid4() for _ in range(PARTITIONS)]
+    await log.append(0, WORKFLOW, CREATED, cause=3)
+    async with running(settings) as process:
+        for partition, id in enumerate(ids):
+            await log.append(partition, id, *run(partition), cause=5)
+        await until(lambda: caught_up(log, tables))
+        assert process.projections.ready
+        assert process.count("events_total") == 1 + 4 * PARTITIONS
+    assert tables.progress() == {p: (log.ends[p], log.epochs[p], 5) for p in range(PARTITIONS)}
+    assert sorted(tables.rows("SELECT id FROM instances WHERE terminated_at IS NOT NULL")) == sorted(
+        (id,) for id in ids
+    )
+    assert len(tables.rows("SELECT FROM stages WHERE terminated_at IS NOT NULL")) == PARTITIONS
+    assert not process.projections.ready
+
+
+async def test_what_a_superseded_engine_wrote_is_not_shown(
+    settings: ProjectionsSettings, log: Log, tables: Tables
+) -> None:
+    id = uuid.uuid4()
+    old = await log.claim(0)
+    await log.append(0, id, started(), cause=1)
+    new = await log.claim(0)
+    await log.append(0, id, events.InstanceEnded(at=at(1), error="stale"), cause=2, epoch=old)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+        # The epoch is remembered with the position, so it holds for the next process as well.
+    await log.append(0, id, events.InstanceEnded(at=at(1), error="stale"), cause=2, epoch=old)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    assert tables.rows("SELECT terminated_at FROM instances") == [(None,)]
+    assert tables.progress() == {0: (log.ends[0], new, 1)} | {p: (0, -1, -1) for p in range(1, PARTITIONS)}
+
+
+async def test_events_that_cannot_be_read_or_stored_are_skipped(
+    settings: ProjectionsSettings, log: Log, tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = [uuid.uuid4() for _ in range(6)]
+    await log.claim(0)
+    headers = [("type", b"StageStarted"), ("epoch", b"%d" % log.epochs[0]), ("cause", b"9")]
+    with caplog.at_level(logging.ERROR):
+        for n, id in enumerate(ids):
+            await log.append(0, id, *run(n), cause=n)
+            if n == 2:
+                await log.put(0, NewRecord(b"key", b"{", headers, 0))
+            if n == 3:
+                await log.append(0, "no-uuid", started(), cause=10)
+        async with running(settings) as process:
+            await until(lambda: caught_up(log, tables))
+            assert process.count("undecodable_events_total") >= 2
+    assert len(tables.rows("SELECT FROM instances WHERE terminated_at IS NOT NULL")) == len(ids)
+    assert tables.progress()[0] == (log.ends[0], log.epochs[0], 10)
+    assert "Postgres can't hold it" in caplog.text
+    assert "StageStarted" in caplog.text
+
+
+async def test_a_batch_counts_whole_or_not_at_all(settings: ProjectionsSettings, tables: Tables) -> None:
+    store = Store(settings)
+    await store.progress([0, 1])
+
+    def batch(*advances: Advance) -> Batch:
+        batch = Batch()
+        batch.advances = list(advances)
+        batch.instances["x"] = Instance(str(uuid.uuid4()), at(0), str(WORKFLOW), at(0))
+        return batch
+
+    await store.write(batch(Advance(0, 0, 5, 1, 2)))
+    before = tables.progress()
+    for advances in (
+        [Advance(0, 0, 5, 1, 2)],
+        [Advance(1, 0, 3, 1, 1), Advance(0, 4, 6, 1, 3)],
+        [Advance(7, 0, 1, 1, 1)],
+    ):
+        with pytest.raises(PositionConflict):
+            await store.write(batch(*advances))
+    assert tables.progress() == before
+    assert len(tables.rows("SELECT FROM instances")) == 1
+    await store.write(batch(Advance(1, 0, 3, 1, 1), Advance(0, 5, 6, 1, 3)))
+    assert tables.progress() == {0: (6, 1, 3), 1: (3, 1, 1)}
+    await store.close()
+
+
+async def test_positions_in_postgres_are_the_truth(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    await log.append(0, uuid.uuid4(), *run(), cause=1)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    committed = await admin.list_consumer_group_offsets(settings.topic_prefix + GROUP)
+    await admin.close()
+    assert {tp.partition: offset.offset for tp, offset in committed.items()}[0] == log.ends[0]
+
+    # A read model that lost its rows with their positions, as after a crash of Postgres.
+    tables.rows("UPDATE positions SET next_offset = 0, epoch = -1, cause = -1")
+    tables.rows("DELETE FROM instances")
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    assert len(tables.rows("SELECT FROM instances WHERE terminated_at IS NOT NULL")) == 1
+
+
+async def test_another_projectors_write_is_noticed(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    await log.append(0, uuid.uuid4(), *run(), cause=1)
+    async with running(settings) as process:
+        await until(lambda: caught_up(log, tables))
+        # As if another projector had been first with the next four records.
+        tables.rows("UPDATE positions SET next_offset = next_offset + 4 WHERE partition = 0")
+        await log.append(0, uuid.uuid4(), *run(), cause=2)
+        await log.append(0, uuid.uuid4(), *run(), cause=3)
+        await until(lambda: caught_up(log, tables))
+        assert process.count("position_conflicts_total") >= 1
+    assert len(tables.rows("SELECT FROM instances")) == 2
+    assert tables.progress()[0][2] == 3
+
+
+async def test_a_cut_connection_loses_nothing(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    async with running(settings) as process:
+        for n in range(30):
+            await log.append(n % PARTITIONS, uuid.uuid4(), *run(), cause=n)
+            if n % 10 == 5:
+                await until(lambda: process.projections.ready)
+                assert tables.cut_connections("projections")
+        await until(lambda: caught_up(log, tables))
+    assert len(tables.rows("SELECT FROM instances WHERE terminated_at IS NOT NULL")) == 30
+
+
+async def test_postgres_may_come_later(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    tables.drop()  # an empty database is as bad as an absent one
+    await log.append(0, uuid.uuid4(), *run(), cause=1)
+    async with running(settings) as process:
+        await until(
+            lambda: process.registry.get_sample_value("orchestration_projections_faults_total", {"service": "Postgres"})
+        )
+        assert not process.projections.ready
+        migrate(settings)
+        await until(lambda: caught_up(log, tables))
+        assert process.projections.ready
+
+
+async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    ids = [uuid.uuid4() for _ in range(60)]
+    async with running(settings) as first:
+        for n, id in enumerate(ids[:20]):
+            await log.append(n % PARTITIONS, id, *run(n), cause=n)
+        await until(lambda: caught_up(log, tables))
+        async with running(settings) as second:
+            for n, id in enumerate(ids[20:40]):
+                await log.append(n % PARTITIONS, id, *run(n), cause=100 + n)
+            await until(lambda: caught_up(log, tables))
+            await until(lambda: second.projections.ready and first.projections.ready)
+            for n, id in enumerate(ids[40:]):
+                await log.append(n % PARTITIONS, id, *run(n), cause=200 + n)
+            await until(lambda: caught_up(log, tables))
+            assert second.count("events_total") > 0
+        await log.append(0, uuid.uuid4(), *run(), cause=300)
+        await until(lambda: caught_up(log, tables))
+    assert len(tables.rows("SELECT FROM instances WHERE terminated_at IS NOT NULL")) == len(ids) + 1
+    assert len(tables.rows("SELECT FROM stages WHERE terminated_at IS NOT NULL")) == len(ids) + 1
+
+
+async def test_a_log_that_was_made_anew_is_fatal(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    await log.append(0, uuid.uuid4(), *run(), cause=1)
+    tables.rows("INSERT INTO positions VALUES (0, 1000, 900, 900)")
+    process = Process(settings)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(LogBehindReadModel, match="1000"):
+            await process.task
+    assert tables.rows("SELECT FROM instances") == []
+
+
+async def test_an_absent_kafka_is_waited_for(settings: ProjectionsSettings) -> None:
+    away = msgspec.structs.replace(settings, kafka_bootstrap_servers="127.0.0.1:1")
+    async with running(away) as process:
+        await until(
+            lambda: process.registry.get_sample_value("orchestration_projections_faults_total", {"service": "Kafka"})
+        )
+        assert not process.projections.ready
+
+
+async def test_old_rejections_are_pruned_in_the_background(settings: ProjectionsSettings, tables: Tables) -> None:
+    writer = Writer(settings)
+    old = events.CommandRejected(at=at(0), code=rejections.ENDED, message="")
+    await writer.write((uuid.uuid4(), old), cause=1)
+    await writer.store.close()
+    tables.rows("INSERT INTO rejections VALUES (0, 2, 'ENDED', '', now())")
+    tables.rows(
+        "INSERT INTO rejections SELECT 1, n, 'ENDED', '', now() - interval '2 days' FROM generate_series(1, 2500) n"
+    )
+    async with running(settings):
+        await until(lambda: tables.rows("SELECT partition, cause FROM rejections") == [(0, 2)])

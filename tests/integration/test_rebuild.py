@@ -1,0 +1,209 @@
+"""A rebuild beside a live read model, on a real Kafka and a real Postgres."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.topics import create_topics
+from projections import rebuild as rebuilding
+from projections.errors import RebuildInProgress
+from projections.migrate import migrate
+from projections.queries.positions import Positions
+from projections.queries.read_model import ReadModel
+from projections.rebuild import rebuild
+from schemas import events
+from schemas.settings import ProjectionsSettings
+from tests.integration.projection_world import CREATED, DEADLINE_SECONDS, WORKFLOW, Log, Tables, at, run, started, until
+from tests.integration.test_projections import caught_up, running
+
+PARTITIONS = 4
+SNAPSHOT = {
+    "workflows": "SELECT * FROM workflows ORDER BY id",
+    "instances": "SELECT * FROM instances ORDER BY id",
+    "stages": "SELECT * FROM stages ORDER BY instance_id, number",
+    "activities": "SELECT * FROM activities ORDER BY instance_id, stage, index",
+    "rejections": "SELECT * FROM rejections ORDER BY partition, cause",
+    "positions": "SELECT * FROM positions ORDER BY partition",
+}
+
+
+@pytest.fixture
+async def settings(
+    kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str
+) -> AsyncIterator[ProjectionsSettings]:
+    settings = ProjectionsSettings(
+        kafka_bootstrap_servers=kafka_bootstrap_servers,
+        topic_prefix=topic_prefix,
+        partitions=PARTITIONS,
+        database_url=database_url,
+        database_schema=database_schema,
+        max_batch_events=7,
+    )
+    await create_topics(settings)
+    migrate(settings)
+    yield settings
+    Tables(settings).drop()
+
+
+@pytest.fixture
+def tables(settings: ProjectionsSettings) -> Tables:
+    return Tables(settings)
+
+
+@pytest.fixture
+async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
+    """Some history in the log."""
+    async with Log(settings) as log:
+        for partition in range(PARTITIONS):
+            await log.claim(partition)
+        await log.append(0, WORKFLOW, CREATED, cause=0)
+        for n in range(1, 21):
+            await log.append(n % PARTITIONS, uuid.uuid4(), *run(n), cause=n)
+        id = uuid.uuid4()
+        rejected = events.CommandRejected(at=at(9), code="ENDED", message="has ended")
+        call = events.ActivityStarted(at=at(2), stage=0, index=0, name="GetWallet", input={})
+        failed = events.ActivityFailed(at=at(3), stage=0, index=0, attempt=1, error="x", retry_at=at(4))
+        stage = events.StageStarted(at=at(1), number=0, name="RunSend", input={})
+        await log.append(1, id, started(), stage, call, failed, cause=30)
+        await log.append(1, id, rejected, cause=31)
+        yield log
+
+
+def snapshot(tables: Tables) -> dict[str, list[tuple[object, ...]]]:
+    return {name: tables.rows(query) for name, query in SNAPSHOT.items()}
+
+
+def leftovers(settings: ProjectionsSettings) -> list[tuple[object, ...]]:
+    name = settings.database_schema
+    return Tables(settings).rows(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{name}\\_%'")  # noqa: S608
+
+
+async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    # Rejections this old would be pruned at once.
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    live = snapshot(tables)
+    tables.rows("DELETE FROM stages")
+    tables.rows("UPDATE instances SET error = 'damaged'")
+    tables.rows(f'CREATE SCHEMA "{settings.database_schema}_rebuild"')
+    tables.rows(f'CREATE TABLE "{settings.database_schema}_rebuild".leftover ()')
+    seen: list[tuple[int, int]] = []
+    await rebuild(settings, lambda done, total: seen.append((done, total)))
+    rebuilt = snapshot(tables)
+    rebuilt["rejections"] = live["rejections"]
+    assert rebuilt == live
+    assert seen[0][0] == 0
+    assert seen[-1][0] == seen[-1][1] == sum(log.ends.values())
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert leftovers(settings) == []
+
+
+async def test_readers_and_projectors_go_on_during_a_rebuild(
+    settings: ProjectionsSettings, log: Log, tables: Tables
+) -> None:
+    model, positions = ReadModel(settings), Positions(settings)
+    await model.open()
+    await positions.open()
+    stop = asyncio.Event()
+    written: list[uuid.UUID] = []
+
+    async def write() -> None:
+        cause = 100
+        while not stop.is_set():
+            cause += 1
+            id = uuid.uuid4()
+            await log.append(cause % PARTITIONS, id, *run(cause), cause=cause)
+            # Every client reads its own writes, on the old tables as on the new ones.
+            await positions.wait_cause(cause % PARTITIONS, cause, asyncio.get_running_loop().time() + DEADLINE_SECONDS)
+            row = await model.instance(id)
+            assert row is not None
+            assert row.terminated_at is not None
+            assert len(row.stages) == 1
+            written.append(id)
+
+    async with running(settings) as process:
+        await until(lambda: caught_up(log, tables))
+        writing = asyncio.create_task(write())
+        oid = tables.rows("SELECT 'instances'::regclass::oid")
+        await until(lambda: len(written) > 5)
+        for _ in range(2):
+            await rebuild(settings)
+            assert tables.rows("SELECT 'instances'::regclass::oid") != oid
+            after = len(written)
+            await until(lambda after=after: len(written) > after + 5)  # type: ignore[misc]
+        stop.set()
+        await writing
+        await until(lambda: caught_up(log, tables))
+        assert process.projections.ready
+    shown = {id for rows in [rows async for rows in model.instances()] for id in [row.id for row in rows]}
+    assert shown >= set(written)
+    assert len(shown) == 21 + len(written)
+    assert leftovers(settings) == []
+    await model.close()
+    await positions.close()
+
+
+async def test_what_is_written_while_the_live_positions_are_locked_waits_for_the_swap(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = rebuilding._rename
+
+    async def slow_rename(*args: object) -> None:
+        # The live projector's write is blocked by now, with a plan over the old tables.
+        if str(args[2]).endswith("_replaced"):
+            await log.append(2, late, *run(50), cause=50)
+            await until(
+                lambda: tables.rows(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'orchestration projections'"
+                    " AND wait_event_type = 'Lock'"
+                )
+            )
+        await rename(*args)  # type: ignore[arg-type]
+
+    late = uuid.uuid4()
+    monkeypatch.setattr(rebuilding, "_rename", slow_rename)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+        await rebuild(settings)
+        await until(lambda: caught_up(log, tables))
+    assert tables.rows(f"SELECT error FROM instances WHERE id = '{late}' AND terminated_at IS NOT NULL") == [(None,)]  # noqa: S608
+
+
+async def test_an_interrupted_rebuild_leaves_the_live_model_alone(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    live = snapshot(tables)
+    rename = rebuilding._rename
+
+    async def crash(*args: object) -> None:
+        await rename(*args)  # type: ignore[arg-type]
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(rebuilding, "_rename", crash)
+    with pytest.raises(ConnectionError):
+        await rebuild(settings)
+    assert snapshot(tables) == live
+    monkeypatch.undo()
+    await rebuild(settings)
+    assert snapshot(tables) == live | {"rejections": tables.rows(SNAPSHOT["rejections"])}
+
+
+async def test_a_log_that_was_made_anew_can_be_rebuilt_from(
+    settings: ProjectionsSettings, log: Log, tables: Tables
+) -> None:
+    tables.rows("INSERT INTO positions VALUES (0, 100000, 99, 99)")
+    await rebuild(settings)
+    assert {p: next_offset for p, (next_offset, _, _) in tables.progress().items()} == log.ends
+    async with running(settings):
+        await log.append(0, uuid.uuid4(), *run(), cause=40)
+        await until(lambda: caught_up(log, tables))
+
+
+async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log) -> None:
+    assert sum(log.ends.values()) > 0
+    results = await asyncio.gather(rebuild(settings), rebuild(settings), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", RebuildInProgress.__name__]

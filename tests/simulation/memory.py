@@ -1,0 +1,173 @@
+"""Topics in memory, behind the engine's ports, with the faults that Kafka and its network have."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.errors import AppendFailed, ReadFailed
+from schemas.records import Headers, NewRecord, Record
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record with its place in a partition."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass
+class Faults:
+    """How often what goes wrong; all zero when the network is quiet."""
+
+    lost_ack: float = 0.0
+    """The batch is appended, but its acknowledgement never comes."""
+    refused: float = 0.0
+    """The batch is not appended."""
+    late: float = 0.0
+    """The append fails, and the batch shows up in the log some seconds later all the same."""
+    unreadable: float = 0.0
+    """A read breaks off."""
+    slow: float = 0.0
+    """An append takes seconds."""
+
+
+@dataclass
+class Log:
+    """The partitions of `events`, `commands` and `commands.dead`; appends are observed by checkers."""
+
+    partitions: int
+    observe: Callable[[int, Sequence[StoredRecord]], None] = lambda partition, records: None
+    events: list[list[StoredRecord]] = field(init=False)
+    commands: list[list[StoredRecord]] = field(init=False)
+    dead: list[tuple[int, int, str]] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.events = [[] for _ in range(self.partitions)]
+        self.commands = [[] for _ in range(self.partitions)]
+
+    def append_events(self, partition: int, records: Sequence[NewRecord]) -> int:
+        """Append a batch as Kafka does, whole."""
+        base = len(self.events[partition])
+        stored = [StoredRecord(base + i, r.key, r.value, tuple(r.headers)) for i, r in enumerate(records)]
+        self.events[partition] += stored
+        self.observe(partition, stored)
+        return base
+
+    def append_command(self, partition: int, record: NewRecord) -> int:
+        """Append a command, as the API does."""
+        offset = len(self.commands[partition])
+        self.commands[partition].append(StoredRecord(offset, record.key, record.value, tuple(record.headers)))
+        self.news.set()
+        return offset
+
+
+class MemoryEventLog:
+    """`engine.ports.EventLog` of one engine on the shared log.
+
+    Args:
+        log: the shared partitions.
+        rng: decides latencies and faults.
+        faults: how often what goes wrong; may be changed while running.
+    """
+
+    def __init__(self, log: Log, rng: random.Random, faults: Faults):
+        self._log, self._rng, self.faults = log, rng, faults
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        """See `EventLog.append`."""
+        await self._latency()
+        chance = self._rng.random()
+        if chance < self.faults.refused:
+            raise AppendFailed("refused")
+        chance -= self.faults.refused
+        if 0 <= chance < self.faults.late:
+            delay = self._rng.uniform(0.01, 20.0)
+            asyncio.get_running_loop().call_later(delay, self._log.append_events, partition, list(records))
+            await asyncio.sleep(self._rng.uniform(0.0, 10.0))
+            raise AppendFailed("late")
+        chance -= self.faults.late
+        base = self._log.append_events(partition, records)
+        if 0 <= chance < self.faults.lost_ack:
+            await asyncio.sleep(self._rng.uniform(0.0, 10.0))
+            raise AppendFailed("acknowledgement lost")
+        await self._latency()
+        return base
+
+    async def bury(self, partition: int, command: Record, reason: str) -> None:
+        """See `EventLog.bury`."""
+        await self._latency()
+        if self._rng.random() < self.faults.refused:
+            raise AppendFailed("refused")
+        self._log.dead.append((partition, command.offset, reason))
+
+    async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        """See `EventLog.read`."""
+        while start < stop:
+            await self._latency()
+            if self._rng.random() < self.faults.unreadable:
+                raise ReadFailed("unreadable")
+            end = min(stop, start + self._rng.randint(1, 20))
+            yield self._log.events[partition][start:end]
+            start = end
+
+    async def _latency(self) -> None:
+        slow = self._rng.random() < self.faults.slow
+        await asyncio.sleep(self._rng.uniform(1.0, 8.0) if slow else self._rng.uniform(0.0, 0.005))
+
+
+class MemoryFeed:
+    """`engine.supervisor.GroupFeed` of one engine: its view of the assignment, and the commands.
+
+    Args:
+        log: the shared partitions.
+        rng: decides how much is handed over at once.
+        receive: gets the commands of a partition.
+    """
+
+    def __init__(self, log: Log, rng: random.Random, receive: Callable[[int, Sequence[Record]], None]):
+        self._log, self._rng, self._receive = log, rng, receive
+        self.assigned: set[int] = set()
+        self._positions: dict[int, int] = {}
+        self._paused: set[int] = set()
+
+    def owns(self, partition: int) -> bool:
+        """See `GroupFeed.owns`."""
+        return partition in self.assigned
+
+    async def open(self, partition: int, next_offset: int) -> None:
+        """See `CommandFeed.open`."""
+        await asyncio.sleep(self._rng.uniform(0.0, 0.05))
+        if partition in self.assigned:
+            self._positions[partition] = next_offset
+            self._paused.discard(partition)
+
+    def close(self, partition: int) -> None:
+        """See `GroupFeed.close`."""
+        self._positions.pop(partition, None)
+
+    def pause(self, partition: int) -> None:
+        """See `CommandFeed.pause`."""
+        self._paused.add(partition)
+
+    def resume(self, partition: int) -> None:
+        """See `CommandFeed.resume`."""
+        self._paused.discard(partition)
+
+    def done(self, partition: int, next_offset: int) -> None:
+        """See `CommandFeed.done`."""
+
+    async def run(self) -> None:
+        """Hand over what is there, over and over, until cancelled."""
+        while True:
+            for partition in sorted(self._positions.keys() - self._paused):
+                position = self._positions[partition]
+                records = self._log.commands[partition][position : position + self._rng.randint(1, 10)]
+                if records:
+                    self._positions[partition] = records[-1].offset + 1
+                    self._receive(partition, records)
+            await asyncio.sleep(self._rng.uniform(0.01, 0.2))

@@ -1,0 +1,215 @@
+"""One simulated installation: engines that crash and go stale, clients that send commands, and a quiet end."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry
+
+from engine.metrics import Metrics
+from engine.supervisor import Supervisor
+from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow, SendEvent
+from schemas.records import NewRecord, RecordCodec
+from tests.simulation.checkers import Observer
+from tests.simulation.loop import VirtualClock
+from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
+from tests.simulation.stack import MemoryStack, StackFaults
+
+PARTITIONS = 3
+EVENT_NAMES = ["approved", "paid", "${who}"]
+
+
+@dataclass
+class Engine:
+    """One engine process: its own view of assignment and log; a crash throws all of it away."""
+
+    supervisor: Supervisor
+    feed: MemoryFeed
+    log: MemoryEventLog
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def crash(self) -> None:
+        """Stop at once, in the middle of whatever it does."""
+        self.feed.assigned = set()
+        self.supervisor.assigned(set())
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class World:
+    """Everything of one seed.
+
+    Args:
+        seed: decides all that happens.
+        engines: how many engine processes.
+    """
+
+    def __init__(self, seed: int, engines: int = 3):
+        self.rng = random.Random(seed)
+        self.codec = RecordCodec()
+        self.observer = Observer(PARTITIONS, self.codec)
+        self.log = Log(PARTITIONS, self.observer.observe)
+        self.stack = MemoryStack(random.Random(seed + 1), self.observer.called)
+        self.clock = VirtualClock()
+        self.engines = [self._new_engine(number) for number in range(engines)]
+        self.runs: dict[str, RunWorkflow] = {}
+        self._started = 0
+
+    # Engines and their group
+
+    def _new_engine(self, number: int) -> Engine:
+        supervisor: Supervisor
+        log = MemoryEventLog(self.log, self.rng, Faults())
+        feed = MemoryFeed(self.log, self.rng, lambda partition, records: supervisor.received(partition, records))
+        supervisor = Supervisor(
+            log=log,
+            feed=feed,
+            caller=self.stack,
+            clock=self.clock,
+            owner=f"engine-{number}",
+            codec=self.codec,
+            metrics=Metrics(CollectorRegistry()),
+        )
+        return Engine(supervisor, feed, log)
+
+    def _assign(self, stale_chance: float) -> None:
+        """A rebalance. An engine that does not hear of it goes on with partitions that are another's."""
+        owners = [self.rng.choice(self.engines) for _ in range(PARTITIONS)]
+        for engine in self.engines:
+            mine = {partition for partition, owner in enumerate(owners) if owner is engine}
+            if self.rng.random() < stale_chance:
+                mine |= engine.feed.assigned
+            engine.feed.assigned = mine
+            engine.supervisor.assigned(mine)
+
+    async def _trouble(self, seconds: float) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(self.rng.uniform(0.1, 8.0))
+            number = self.rng.randrange(len(self.engines))
+            if self.rng.random() < 0.4:
+                await self.engines[number].crash()
+                faults = self.engines[number].log.faults
+                self.engines[number] = self._new_engine(number)
+                self.engines[number].log.faults = faults
+                self._start(self.engines[number])
+            self._assign(stale_chance=0.5)
+
+    def _start(self, engine: Engine) -> None:
+        engine.tasks = [asyncio.create_task(engine.feed.run())]
+
+    # Clients
+
+    async def _clients(self, count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(self.rng.expovariate(10.0))
+            chance = self.rng.random()
+            if chance < 0.5 or not self.runs:
+                self._run()
+            elif chance < 0.8:
+                name = self.rng.choice(["approved", "paid", "else", "ann"])
+                self._send(self.rng.choice(list(self.runs)), SendEvent(name=name))
+            elif chance < 0.9:
+                self._send(self.rng.choice(list(self.runs)), AbortInstance())
+            elif chance < 0.95:
+                self._garbage()
+            else:
+                workflow_id = self._id()
+                self._send(workflow_id, CreateWorkflow(name="", stages=[]))
+                self._send(workflow_id, DeleteWorkflow())
+
+    def _id(self) -> str:
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def _run(self) -> None:
+        instance_id = self._id()
+        stages = [self._stage() for _ in range(self.rng.randint(0, 4))]
+        request = f"digest-{instance_id}" if self.rng.random() < 0.3 else None
+        run = RunWorkflow(workflow_id=self._id(), stages=stages, variables={"who": "ann"}, request=request)
+        self.runs[instance_id] = run
+        for _ in range(2 if request is not None and self.rng.random() < 0.5 else 1):
+            self._send(instance_id, run)
+
+    def _stage(self) -> dict[str, Any]:
+        kind = self.rng.randrange(6)
+        if kind == 0:
+            return {"delay": {"duration": f"{self.rng.randint(0, 20_000)}ms"}}
+        if kind == 1:
+            return {"wait_event": {"event": self.rng.choice(EVENT_NAMES)}}
+        if kind == 2:
+            return {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
+        if kind == 3:
+            ledger = self.rng.choice(["default", "other"])
+            source = {"account": {"id": "world"}}
+            destination = {"account": {"id": f"users:{self.rng.randint(1, 5)}", "ledger": ledger}}
+            amount = {"amount": self.rng.randint(1, 10**20), "asset": "EUR/2"}
+            return {"send": {"source": source, "destination": destination, "amount": amount}}
+        return {"noop": {}}
+
+    def _send(self, aggregate_id: str, command: Command) -> None:
+        record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
+        self.log.append_command(self._partition(aggregate_id), record)
+
+    def _garbage(self) -> None:
+        self.log.append_command(
+            self.rng.randrange(PARTITIONS), NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0)
+        )
+
+    def _partition(self, aggregate_id: str) -> int:
+        return UUID(aggregate_id).int % PARTITIONS
+
+    # The run
+
+    async def run(self, commands: int = 60, trouble_seconds: float = 60.0) -> None:
+        """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
+        for engine in self.engines:
+            engine.log.faults = Faults(lost_ack=0.05, refused=0.03, late=0.05, unreadable=0.02, slow=0.03)
+            self._start(engine)
+        self.stack.faults = StackFaults(before=0.2, after=0.2, final=0.02)
+        self._assign(stale_chance=0.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._clients(commands))
+            group.create_task(self._trouble(trouble_seconds))
+        await self._quiet()
+        await self._converge()
+        for engine in self.engines:
+            await engine.crash()
+
+    async def _quiet(self) -> None:
+        for engine in self.engines:
+            engine.log.faults = Faults()
+        self.stack.faults = StackFaults()
+        for instance_id in self.runs:
+            self._send(instance_id, AbortInstance()) if self.rng.random() < 0.2 else None
+        for engine in self.engines:
+            engine.feed.assigned = set()
+        self._assign(stale_chance=0.0)
+
+    async def _converge(self) -> None:
+        """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
+        deadline = asyncio.get_running_loop().time() + 900
+        while not self._settled():
+            assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
+            await asyncio.sleep(30.0)
+            for instance_id in self.waiting():
+                for name in ("approved", "paid", "ann"):
+                    self._send(instance_id, SendEvent(name=name))
+
+    def waiting(self) -> list[str]:
+        """Instances that are known and have not ended."""
+        return [instance_id for instance_id, instance in self.observer.instances.items() if not instance.ended]
+
+    def _settled(self) -> bool:
+        return not self.unsettled()
+
+    def unsettled(self) -> list[str]:
+        """What is still to come, in words."""
+        open_commands = [
+            f"partition {p}: {len(self.log.commands[p]) - len(self.observer.causes[p])} commands"
+            for p in range(PARTITIONS)
+            if len(self.log.commands[p]) != len(self.observer.causes[p])
+        ]
+        return open_commands + self.waiting() + [i for i in self.runs if i not in self.observer.instances]

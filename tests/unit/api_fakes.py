@@ -1,0 +1,333 @@
+"""What stands behind the API in its unit tests: a log and a read model in memory, and a client that calls the app.
+
+`Backend` is the engine and the projections in one: every command has its effect at once, unless a test says otherwise.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from api.app import create_app
+from api.errors import CommandLogUnavailable
+from api.ports import (
+    ActivityRow,
+    InstanceRow,
+    Position,
+    Rejection,
+    StageHistoryRow,
+    WorkflowRow,
+)
+from api.services import Services
+from projections.queries.errors import ReadModelUnavailable
+from projections.queries.rows import StageRow
+from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow
+from schemas.settings import ApiSettings
+
+START = datetime(2026, 3, 1, 10, 0, 0, 120931, tzinfo=UTC)
+PARTITION = 3
+
+
+class Backend:
+    """A log, an engine and a read model in memory."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[UUID, Command]] = []
+        self.workflow_rows: dict[UUID, WorkflowRow] = {}
+        self.instance_rows: dict[UUID, InstanceRow] = {}
+        self.histories: dict[UUID, list[StageHistoryRow]] = {}
+        self.activity_rows: dict[tuple[UUID, int], list[ActivityRow]] = {}
+        self.rejections: dict[int, Rejection] = {}
+        self.page_rows = 2
+        self.reject: Rejection | None = None
+        """What the next commands are answered with."""
+        self.kafka_away = self.postgres_away = self.stalled = self.broken = False
+        self.ends_at_once = True
+        self.on_wait_ended: Callable[[UUID], None] | None = None
+        self.opened: set[str] = set()
+        self.calls: list[str] = []
+        self.wake = asyncio.Event()
+
+    def at(self) -> datetime:
+        """A later time with each command."""
+        return START + timedelta(seconds=len(self.commands))
+
+    def check(self) -> None:
+        """Fail as told."""
+        if self.broken:
+            raise RuntimeError("secret detail")
+        if self.postgres_away:
+            raise ReadModelUnavailable("Postgres is away: secret detail")
+
+    def take(self, key: UUID, command: Command) -> None:
+        """Have the effect of a command."""
+        match command:
+            case CreateWorkflow():
+                self.add_workflow(key, command.name, command.stages, request=command.request)
+            case DeleteWorkflow():
+                row = self.workflow_rows[key]
+                self.workflow_rows[key] = msgspec.structs.replace(row, deleted_at=self.at(), updated_at=self.at())
+            case RunWorkflow():
+                self.add_instance(key, UUID(command.workflow_id), self.ends_at_once, request=command.request)
+            case AbortInstance():
+                self.end(key, "canceled")
+
+    def add_workflow(
+        self, key: UUID, name: str = "payout", stages: Any = ({"noop": {}},), request: str | None = None
+    ) -> WorkflowRow:
+        """A workflow in the read model."""
+        raw = Raw(msgspec.json.encode(stages))
+        row = WorkflowRow(id=key, name=name, stages=raw, created_at=self.at(), updated_at=self.at(), request=request)
+        self.workflow_rows[key] = row
+        return row
+
+    def add_instance(
+        self, key: UUID, workflow_id: UUID, ended: bool = False, request: str | None = None
+    ) -> InstanceRow:
+        """An instance in the read model, in its first stage or ended."""
+        self.instance_rows[key] = InstanceRow(
+            id=key,
+            workflow_id=workflow_id,
+            created_at=self.at(),
+            updated_at=self.at(),
+            terminated_at=None,
+            error=None,
+            workflow=self.workflow_rows[workflow_id],
+            stages=[StageRow(0, self.at())],
+            request=request,
+        )
+        if ended:
+            self.end(key)
+        return self.instance_rows[key]
+
+    def end(self, key: UUID, error: str | None = None) -> None:
+        """End an instance with its running stage."""
+        row = self.instance_rows[key]
+        stages = [msgspec.structs.replace(stage, terminated_at=self.at(), error=error) for stage in row.stages]
+        self.instance_rows[key] = msgspec.structs.replace(
+            row, terminated_at=self.at(), updated_at=self.at(), error=error, stages=stages
+        )
+
+
+class FakeConnection:
+    """What opens and closes."""
+
+    def __init__(self, backend: Backend):
+        self.backend = backend
+
+    @property
+    def ready(self) -> bool:
+        return not self.backend.postgres_away
+
+    async def open(self) -> None:
+        self.backend.opened.add(type(self).__name__)
+
+    async def close(self) -> None:
+        self.backend.opened.discard(type(self).__name__)
+
+
+class FakeCommandLog(FakeConnection):
+    async def append(self, key: UUID, command: Command, deadline: float, partition: int | None = None) -> Position:
+        backend = self.backend
+        if backend.kafka_away:
+            raise CommandLogUnavailable("Kafka is away")
+        backend.calls.append("append")
+        backend.commands.append((key, command))
+        offset = len(backend.commands) - 1
+        if backend.reject is not None:
+            backend.rejections[offset] = backend.reject
+        elif not backend.stalled:
+            backend.take(key, command)
+        return Position(PARTITION, offset)
+
+    async def partition(self, key: UUID, deadline: float) -> int:
+        if self.backend.kafka_away:
+            raise CommandLogUnavailable("Kafka is away")
+        return PARTITION
+
+    async def reachable(self) -> bool:
+        return not self.backend.kafka_away
+
+
+class FakePositions(FakeConnection):
+    async def wait_cause(self, partition: int, cause: int, deadline: float, /) -> None:
+        assert partition == PARTITION
+        if self.backend.stalled:
+            async with asyncio.timeout_at(deadline):
+                await self.backend.wake.wait()
+
+    async def wait_ended(self, instance_id: UUID, deadline: float, /) -> bool:
+        self.backend.calls.append("wait_ended")
+        if self.backend.on_wait_ended is not None:
+            self.backend.on_wait_ended(instance_id)
+            return True
+        return False
+
+    async def rejection(self, partition: int, cause: int, /) -> Rejection | None:
+        self.backend.check()
+        return self.backend.rejections.get(cause)
+
+    def seen_offset(self, partition: int, /) -> int:
+        self.backend.calls.append("seen_offset")
+        return 70 + partition
+
+
+class FakeReadModel(FakeConnection):
+    async def workflow(self, workflow_id: UUID, /) -> WorkflowRow | None:
+        self.backend.check()
+        return self.backend.workflow_rows.get(workflow_id)
+
+    async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
+        self.backend.check()
+        self.backend.calls.append("instance")
+        return self.backend.instance_rows.get(instance_id)
+
+    async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
+        self.backend.check()
+        return self.backend.histories.get(instance_id)
+
+    async def activities(self, instance_id: UUID, stage: int, /) -> list[ActivityRow] | None:
+        self.backend.check()
+        return self.backend.activity_rows.get((instance_id, stage))
+
+    async def workflows(self) -> AsyncIterator[list[WorkflowRow]]:
+        rows = [row for row in self.backend.workflow_rows.values() if row.deleted_at is None]
+        async for page in self._pages(rows):
+            yield page
+
+    async def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[list[InstanceRow]]:
+        rows = [
+            row
+            for row in self.backend.instance_rows.values()
+            if workflow_id in (None, row.workflow_id) and not (running and row.terminated_at is not None)
+        ]
+        async for page in self._pages(rows):
+            yield page
+
+    async def _pages(self, rows: list[Any]) -> AsyncIterator[list[Any]]:
+        self.backend.check()
+        for start in range(0, len(rows), self.backend.page_rows):
+            self.backend.check()
+            self.backend.calls.append("page")
+            await asyncio.sleep(0)  # a query lets other tasks run
+            yield rows[start : start + self.backend.page_rows]
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    pieces: int = 0
+    complete: bool = False
+
+    def json(self) -> Any:
+        """The body."""
+        return msgspec.json.decode(self.body)
+
+    @property
+    def data(self) -> Any:
+        """What the envelope holds."""
+        return self.json()["data"]
+
+    @property
+    def error(self) -> tuple[int, str]:
+        """Status and errorCode of an error answer; its body has nothing else."""
+        body = self.json()
+        assert set(body) == {"errorCode", "errorMessage"}
+        assert body["errorMessage"]
+        assert self.headers["content-type"] == "application/json"
+        return self.status, body["errorCode"]
+
+
+Chunks = Iterable[bytes]
+
+
+@dataclass
+class Client:
+    """Calls an app, without a server between."""
+
+    app: Starlette
+    base: str = "/api/orchestration"
+    on_send: Callable[[Message], None] | None = None
+    disconnected: bool = False
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: Any = b"",
+        headers: dict[str, str] | None = None,
+        chunks: Chunks | None = None,
+        base: str | None = None,
+    ) -> Answer:
+        """One request.
+
+        Args:
+            method: the verb.
+            target: path and query, below the base path.
+            body: bytes, or a value that is sent as JSON.
+            headers: of the request.
+            chunks: a body without a declared length.
+            base: another base path.
+        """
+        url = urlsplit((self.base if base is None else base) + target)
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        if chunks is None:
+            sent.append((b"content-length", b"%d" % len(content)))
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(url.path),
+            "raw_path": url.path.encode(),
+            "query_string": url.query.encode(),
+            "root_path": "",
+            "headers": sent,
+            "server": ("test", 80),
+            "client": ("test", 1),
+        }
+        pieces = [content] if chunks is None else list(chunks)
+        answer = Answer()
+
+        async def receive() -> Message:
+            if self.disconnected:
+                return {"type": "http.disconnect"}
+            if pieces:
+                return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            if self.on_send is not None:
+                self.on_send(message)
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                answer.body += message.get("body", b"")
+                answer.pieces += 1
+                answer.complete = not message.get("more_body", False)
+
+        await self.app(scope, receive, send)
+        return answer
+
+
+def make_client(backend: Backend, **settings: Any) -> Client:
+    """A client of an app with this backend."""
+    configured = ApiSettings(**settings)
+    services = Services(configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend))
+    return Client(create_app(configured, services), configured.base_path)

@@ -1,0 +1,198 @@
+"""Bodies: what JSON and YAML become, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from api.bodies.json_body import decode_json
+from api.bodies.values import MAX_DEPTH
+from api.bodies.yaml_body import MAX_NODES, decode_yaml
+from api.errors import Invalid
+
+LIMIT = 100_000
+
+
+def nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b' {"a": [1, 2.5, true, null, "x"]} ', {"a": [1, 2.5, True, None, "x"]}),
+        (str(2**300).encode(), 2**300),
+        (str(-(2**300)).encode(), -(2**300)),
+        (b'"\\ud83d\\ude00"', "😀"),
+        (b'"\\\\u0000"', "\\u0000"),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'["[[[["]', ["[[[["]),
+        (b'"' + b"[" * 500 + b'"', "[" * 500),
+    ],
+)
+def test_json(body: bytes, value: Any) -> None:
+    assert decode_json(body) == value
+
+
+def test_json_at_the_depth_limit() -> None:
+    assert decode_json(nested(MAX_DEPTH + 1)) is not None
+    assert decode_json(b"[" + b",".join([b"{}"] * 500) + b"]") == [{}] * 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"1 2",
+        b'{"a": 1}}',
+        b"'x'",
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"01",
+        b"1" * 4400,
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"\\ud800"',
+        b'"\\ud800x"',
+        b'"\\udc00\\ud800"',
+        b'"\\u0000"',
+        b'{"\\u0000": 1}',
+        b'{"a": [["x\\u0000"]]}',
+        b'"\x00"',
+        b"\xef\xbb\xbf1",
+        nested(MAX_DEPTH + 2),
+        nested(100_000),
+        b'{"a":' * 200 + b"1" + b"}" * 200,
+    ],
+)
+def test_json_that_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid):
+        decode_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("2026-04-01T00:00:00Z", "2026-04-01T00:00:00Z"),
+        ("2026-04-01", "2026-04-01"),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("yes", "yes"),
+        ("off", "off"),
+        ("true", True),
+        ("FALSE", False),
+        ("tRue", "tRue"),
+        ("~", None),
+        ("null", None),
+        ("'null'", "null"),
+        ('"1"', "1"),
+        ("'true'", "true"),
+        ("0777", 777),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("+12", 12),
+        ("-0", 0),
+        (str(2**300), 2**300),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("1e3", 1000.0),
+        ("1.2.3", "1.2.3"),
+        ("${amount}", "${amount}"),
+        ("!!str 12", "12"),
+        ("! 12", "12"),
+        ("!!int 12", 12),
+        ("!!float 12", 12),
+        ("!!map {a: 1}", {"a": 1}),
+        ("|\n  a\n  12\n", "a\n12\n"),
+        ("{a: [1, {b: }]}", {"a": [1, {"b": None}]}),
+        ("{'1': x, \"true\": y}", {"1": "x", "true": "y"}),
+        ("a: &x {b: 1}\nc: *x", {"a": {"b": 1}, "c": {"b": 1}}),
+        ("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3", {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}),
+        ("d:\n  c: 3\n  <<: [{b: 1}, {b: 2, e: 4, c: 5}]", {"d": {"b": 1, "c": 3, "e": 4}}),
+        ('{"<<": 1}', {"<<": 1}),
+        ("'😀'", "😀"),
+        ("# nothing", None),
+        ("--- 1\n...", 1),
+    ],
+)
+def test_yaml(body: str, value: Any) -> None:
+    decoded = decode_yaml(body.encode(), LIMIT)
+    assert decoded == value
+    assert type(decoded) is type(value) or value == 12
+
+
+def laughs(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        "a: 1\na: 2",
+        "{a: 1, 'a': 2}",
+        "1: x",
+        "true: x",
+        "null: x",
+        "? [a]\n: x",
+        "? {a: b}\n: x",
+        ".inf",
+        "-.INF",
+        ".nan",
+        "1e999",
+        "9" * 4400,
+        "0x" + "f" * 4400,
+        "--- 1\n--- 2",
+        "!!python/object/apply:os.system [ls]",
+        "!!timestamp 2026-04-01",
+        "!!binary aGk=",
+        "!mine x",
+        "!!int x",
+        "!!set {a}",
+        '"\\0"',
+        '"\\x00"',
+        '{"a\\0": 1}',
+        '"\\ud800"',
+        "*x",
+        "&x [*x]",
+        "<<: 1",
+        "<<: {a: 1}\n<<: {b: 1}",
+        laughs(9),
+        "a: &a " + "x" * 1000 + "\nb: [" + ", ".join(["*a"] * 1000) + "]",
+        "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2),
+        "[" * 50_000,
+        "a: &a " + "[" * 90 + "]" * 90 + "\nb: " + "[" * 20 + "*a" + "]" * 20,
+        "[" + "a," * MAX_NODES + "]",
+        "\x01",
+        "a: \t- b: -",
+    ],
+)
+def test_yaml_that_is_refused(body: str) -> None:
+    with pytest.raises(Invalid):
+        decode_yaml(body.encode(), LIMIT)
+
+
+def test_yaml_that_is_not_utf8() -> None:
+    with pytest.raises(Invalid):
+        decode_yaml(b"a: \xff", LIMIT)
+
+
+def test_errors_say_where() -> None:
+    with pytest.raises(Invalid, match=r"line 2, column 1: key 'a' occurs twice"):
+        decode_yaml(b"a: 1\na: 2", LIMIT)
+
+
+@pytest.mark.parametrize("body", ["a: 1\nb: [x, {c: 2026-04-01}]", laughs(3), "9" * 4400, "[" * 200, '"\\ud800"'])
+def test_the_parser_without_libyaml_reads_the_same(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome() -> Any:
+        try:
+            return decode_yaml(body.encode(), LIMIT)
+        except Invalid:
+            return Invalid
+
+    expected = outcome()
+    monkeypatch.delattr("yaml.CSafeLoader")
+    assert outcome() == expected

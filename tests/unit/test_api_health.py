@@ -1,0 +1,112 @@
+"""Probes, metrics, start and stop; all outside the base path (contract: `http-api`, Authorization and health)."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from api import app as api_app
+from api.app import create_app
+from api.services import Services
+from schemas.settings import ApiSettings
+from tests.unit.api_fakes import Backend, FakeCommandLog, FakePositions, FakeReadModel, make_client
+
+
+@pytest.mark.parametrize("path", ["/_healthcheck", "/livez"])
+async def test_liveness_does_not_depend_on_anything(path: str) -> None:
+    backend = Backend()
+    backend.kafka_away = backend.postgres_away = True
+    answer = await make_client(backend).call("GET", path, base="")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    if path == "/_healthcheck":
+        assert answer.json() == {"default": "OK"}
+
+
+@pytest.mark.parametrize("kafka", [True, False])
+@pytest.mark.parametrize("postgres", [True, False])
+async def test_readiness_says_what_is_missing(kafka: bool, postgres: bool) -> None:
+    backend = Backend()
+    backend.kafka_away, backend.postgres_away = not kafka, not postgres
+    answer = await make_client(backend).call("GET", "/readyz", base="")
+    assert answer.status == (200 if kafka and postgres else 503)
+    assert answer.json() == {"kafka": kafka, "postgres": postgres}
+
+
+async def test_probes_answer_while_too_much_waits() -> None:
+    backend = Backend()
+    backend.stalled = True
+    client = make_client(backend, max_waiting_requests=1)
+    waiting = asyncio.create_task(client.call("POST", "/workflows", {"stages": []}))
+    async with asyncio.timeout(5):
+        while not backend.commands:  # noqa: ASYNC110 - until the task has come to rest
+            await asyncio.sleep(0)
+    assert (await client.call("GET", "/_healthcheck", base="")).status == 200
+    assert (await client.call("GET", "/_info")).status == 200
+    metrics = (await client.call("GET", "/metrics", base="")).body.decode()
+    assert 'orchestration_api_waiting_requests{kind="command"} 1.0' in metrics
+    waiting.cancel()
+
+
+async def test_metrics_have_one_series_per_template_not_per_path() -> None:
+    client = make_client(Backend())
+    for _ in range(3):
+        await client.call("GET", f"/instances/{uuid4()}")
+        await client.call(f"X{uuid4().hex}", "/instances")
+    answer = await client.call("GET", "/metrics", base="")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = [line for line in answer.body.decode().splitlines() if "orchestration_api_requests_total{" in line]
+    base = "/api/orchestration"
+    assert lines == [
+        f'orchestration_api_requests_total{{method="GET",path="{base}/instances/{{instanceID}}",status="404"}} 3.0',
+        f'orchestration_api_requests_total{{method="other",path="{base}/instances",status="405"}} 3.0',
+    ]
+
+
+@pytest.mark.parametrize("path", ["/_healthcheck", "/readyz", "/metrics", "/openapi.json"])
+async def test_other_methods_are_405(path: str) -> None:
+    answer = await make_client(Backend()).call("POST", path, base="")
+    assert answer.error == (405, "VALIDATION")
+    assert answer.headers["allow"]
+
+
+async def test_start_and_stop_open_and_close_everything() -> None:
+    backend = Backend()
+    app = make_client(backend).app
+    async with app.router.lifespan_context(app):
+        assert backend.opened == {"FakeReadModel", "FakePositions", "FakeCommandLog"}
+    assert backend.opened == set()
+
+
+class Hanging(FakeReadModel):
+    async def open(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_start_and_stop_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_app, "START_TIMEOUT_SECONDS", 0.01)
+    backend = Backend()
+    settings = ApiSettings(shutdown_timeout_seconds=0.01)
+    services = Services(settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend))
+    app = create_app(settings, services)
+    async with asyncio.timeout(5), app.router.lifespan_context(app):
+        assert "FakeCommandLog" in backend.opened
+    assert backend.opened == set()
+
+
+async def test_it_starts_and_answers_503_while_nothing_is_there() -> None:
+    """With the real read model, positions and command log."""
+    settings = ApiSettings(
+        kafka_bootstrap_servers="127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1:1/x", base_path=""
+    )
+    app = create_app(settings)
+    client = make_client(Backend(), base_path="")
+    client.app = app
+    async with app.router.lifespan_context(app):
+        assert (await client.call("GET", "/readyz")).json() == {"kafka": False, "postgres": False}
+        assert (await client.call("POST", "/workflows", {"stages": []})).error == (503, "INTERNAL")
+        assert (await client.call("GET", f"/workflows/{uuid4()}")).error == (503, "INTERNAL")
+        assert (await client.call("GET", "/_info")).status == 200

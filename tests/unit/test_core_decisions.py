@@ -1,0 +1,268 @@
+"""The decisions of an instance, as tables: state and input on the left, events and effect that follow on the right."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from engine.core.decisions import ActivityDone, Due, Input, decide
+from engine.core.effects import CallActivity, GoOn, Wake, effect
+from engine.core.errors import IllegalTransition, Rejected
+from engine.core.instance import Instance, evolve
+from engine.core.retries import Failure, backoff
+from engine.core.stages import MAX_STAGES_PER_DECISION
+from schemas import events as ev
+from schemas import rejections
+from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+
+NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
+NOOP: dict[str, Any] = {"noop": {}}
+WAIT: dict[str, Any] = {"wait_event": {"event": "approved"}}
+UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
+
+
+def run(*stages: dict[str, Any], request: str | None = None, **variables: str) -> RunWorkflow:
+    return RunWorkflow(workflow_id="w", stages=list(stages), variables=variables, request=request)
+
+
+def play(*inputs: Input, seconds: float = 1.0) -> tuple[list[ev.InstanceEvent], Instance | None]:
+    """Decide inputs one after another, a second apart; the events of the last one, and the state."""
+    state, events, now = None, [], NOW
+    for given in inputs:
+        progress = decide(state, given, now, "i")
+        state, events, now = progress.state, progress.events, now + timedelta(seconds=seconds)
+    return events, state
+
+
+def shape(events: list[ev.InstanceEvent]) -> list[str]:
+    """Events as short words: `StageEnded 0`, `StageEnded 0 boom`."""
+    words = []
+    for event in events:
+        number = getattr(event, "number", getattr(event, "stage", None))
+        error = getattr(event, "error", None)
+        words.append(" ".join(str(part) for part in (type(event).__name__, number, error) if part is not None))
+    return words
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([], ["InstanceStarted", "InstanceEnded"]),
+        ([NOOP], ["InstanceStarted", "StageStarted 0", "StageEnded 0", "InstanceEnded"]),
+        ([{"noop": None}], ["InstanceStarted", "StageStarted 0", "StageEnded 0", "InstanceEnded"]),
+        ([WAIT], ["InstanceStarted", "StageStarted 0"]),
+        ([{"delay": {"duration": "1s"}}], ["InstanceStarted", "StageStarted 0"]),
+        ([{"delay": {"duration": "-1s"}}], ["InstanceStarted", "StageStarted 0", "StageEnded 0", "InstanceEnded"]),
+        (
+            [{"delay": {"until": "2020-01-01T00:00:00Z"}}],
+            ["InstanceStarted", "StageStarted 0", "StageEnded 0", "InstanceEnded"],
+        ),
+        ([NOOP, WAIT, NOOP], ["InstanceStarted", "StageStarted 0", "StageEnded 0", "StageStarted 1"]),
+        ([UPDATE], ["InstanceStarted", "StageStarted 0", "ActivityStarted 0"]),
+    ],
+)
+def test_run(stages: list[dict[str, Any]], expected: list[str]) -> None:
+    events, _ = play(run(*stages))
+    assert shape(events) == expected
+
+
+def test_a_stage_that_cannot_be_resolved_is_shown_and_ends_the_instance() -> None:
+    events, state = play(run({"wait_event": {"event": "${name}"}}, NOOP))
+    started, ended, instance_ended = events[1:]
+    assert isinstance(started, ev.StageStarted)
+    assert started.input == {"event": "${name}"}
+    assert isinstance(ended, ev.StageEnded)
+    assert isinstance(instance_ended, ev.InstanceEnded)
+    assert ended.error is not None
+    assert "event" in ended.error
+    assert instance_ended.error == ended.error
+    assert state is not None
+    assert effect(state) is None
+
+
+def test_variables_reach_the_stage() -> None:
+    events, _ = play(run({"wait_event": {"event": "paid-${order}"}}, order="A-1"))
+    started = events[1]
+    assert isinstance(started, ev.StageStarted)
+    assert started.input == {"event": "paid-A-1"}
+
+
+def test_a_delay_waits_until_its_time_and_not_shorter() -> None:
+    _, state = play(run({"delay": {"duration": "1500ms"}}))
+    pending = effect(state)
+    assert pending == Wake((0, -1, 0), NOW + timedelta(seconds=1.5))
+    assert shape(decide(state, Due(pending.token), NOW + timedelta(seconds=1), "i").events) == []
+    late = decide(state, Due(pending.token), NOW + timedelta(seconds=1.5), "i")
+    assert shape(late.events) == ["StageEnded 0", "InstanceEnded"]
+
+
+def test_nanoseconds_round_up() -> None:
+    _, state = play(run({"delay": {"duration": "1500ns"}}))
+    assert effect(state) == Wake((0, -1, 0), NOW + timedelta(microseconds=2))
+
+
+EVENT = SendEvent(name="approved")
+OTHER = SendEvent(name="other")
+
+
+@pytest.mark.parametrize(
+    ("stages", "inputs", "expected"),
+    [
+        ([WAIT], [EVENT], ["EventReceived 0", "StageEnded 0", "InstanceEnded"]),
+        ([WAIT], [OTHER], ["EventReceived"]),
+        # an event that comes before its stage is kept for it
+        ([{"wait_event": {"event": "other"}}, WAIT], [EVENT], ["EventReceived 1"]),
+        (
+            [{"wait_event": {"event": "other"}}, WAIT],
+            [EVENT, OTHER],
+            ["EventReceived 0", "StageEnded 0", "StageStarted 1", "StageEnded 1", "InstanceEnded"],
+        ),
+        # one event ends one stage
+        ([WAIT, WAIT], [EVENT], ["EventReceived 0", "StageEnded 0", "StageStarted 1"]),
+        ([WAIT, WAIT], [EVENT, EVENT], ["EventReceived 1", "StageEnded 1", "InstanceEnded"]),
+        # two early ones go to two stages, a third to none
+        ([{"wait_event": {"event": "x"}}, WAIT, WAIT], [EVENT, EVENT], ["EventReceived 2"]),
+        ([{"wait_event": {"event": "x"}}, WAIT, WAIT], [EVENT, EVENT, EVENT], ["EventReceived"]),
+        # a burst of others does not swallow the right one
+        ([WAIT], [*[OTHER] * 50, EVENT], ["EventReceived 0", "StageEnded 0", "InstanceEnded"]),
+        # a name that can't be resolved takes none
+        ([WAIT, {"wait_event": {"event": "${no}"}}], [SendEvent(name="")], ["EventReceived"]),
+    ],
+)
+def test_events(stages: list[dict[str, Any]], inputs: list[Input], expected: list[str]) -> None:
+    events, _ = play(run(*stages), *inputs)
+    assert shape(events) == expected
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([WAIT], ["StageEnded 0 canceled", "InstanceEnded canceled"]),
+        ([{"delay": {"duration": "1h"}}, NOOP], ["StageEnded 0 canceled", "InstanceEnded canceled"]),
+        ([UPDATE], ["ActivityEnded 0 canceled", "StageEnded 0 canceled", "InstanceEnded canceled"]),
+    ],
+)
+def test_abort_ends_everything(stages: list[dict[str, Any]], expected: list[str]) -> None:
+    events, state = play(run(*stages), AbortInstance())
+    assert shape(events) == expected
+    assert effect(state) is None
+
+
+@pytest.mark.parametrize("command", [EVENT, AbortInstance()])
+@pytest.mark.parametrize("stages", [[NOOP], [WAIT]])
+def test_commands_to_an_ended_instance_are_rejected(command: Input, stages: list[dict[str, Any]]) -> None:
+    _, state = play(run(*stages)) if stages == [NOOP] else play(run(*stages), AbortInstance())
+    for known in (state, None):
+        with pytest.raises(Rejected) as rejected:
+            decide(known, command, NOW, "i")
+        assert rejected.value.code == rejections.ENDED
+
+
+def test_running_twice() -> None:
+    _, state = play(run(WAIT, request="a"))
+    assert decide(state, run(WAIT, request="a"), NOW, "i").events == []
+    with pytest.raises(Rejected) as rejected:
+        decide(state, run(WAIT, request="b"), NOW, "i")
+    assert rejected.value.code == rejections.CONFLICT
+
+
+TOKEN = (0, 0, 1)
+
+
+def test_an_activity_is_called_and_its_success_ends_the_stage() -> None:
+    _, state = play(run(UPDATE, NOOP))
+    pending = effect(state)
+    assert isinstance(pending, CallActivity)
+    assert (pending.token, pending.idempotency_key, pending.not_before) == (TOKEN, "i:0:0", None)
+    done = decide(state, ActivityDone(TOKEN), NOW, "i")
+    assert shape(done.events) == ["ActivityEnded 0", "StageEnded 0", "StageStarted 1", "StageEnded 1", "InstanceEnded"]
+
+
+def test_a_failure_is_retried_with_the_same_key_for_as_long_as_it_takes() -> None:
+    _, state = play(run(UPDATE))
+    now, delays = NOW, []
+    for attempt in range(1, 11):
+        failed = decide(state, ActivityDone((0, 0, attempt), failure=Failure("HTTP 502", 502)), now, "i")
+        assert shape(failed.events) == ["ActivityFailed 0 HTTP 502"]
+        state, pending = failed.state, effect(failed.state)
+        assert isinstance(pending, CallActivity)
+        assert pending.token == (0, 0, attempt + 1)
+        assert pending.idempotency_key == "i:0:0"
+        assert pending.not_before is not None
+        delays.append((pending.not_before - now).total_seconds())
+    assert delays == [1, 2, 4, 8, 16, 32, 64, 100, 100, 100]
+
+
+@pytest.mark.parametrize("code", ["VALIDATION", "CONFLICT", "NO_SCRIPT", "COMPILATION_FAILED"])
+def test_a_final_failure_ends_the_instance(code: str) -> None:
+    _, state = play(run(UPDATE, NOOP))
+    done = decide(state, ActivityDone(TOKEN, failure=Failure("no", 400, code)), NOW, "i")
+    assert shape(done.events) == ["ActivityEnded 0 no", "StageEnded 0 no", "InstanceEnded no"]
+
+
+@pytest.mark.parametrize("code", ["INSUFFICIENT_FUND", "INTERNAL", None])
+def test_other_failures_are_retried(code: str | None) -> None:
+    _, state = play(run(UPDATE))
+    done = decide(state, ActivityDone(TOKEN, failure=Failure("no", 404, code)), NOW, "i")
+    assert shape(done.events) == ["ActivityFailed 0 no"]
+
+
+def test_a_late_result_is_recorded_and_changes_nothing() -> None:
+    _, state = play(run(UPDATE), AbortInstance())
+    late = decide(state, ActivityDone(TOKEN, output={"data": 1}), NOW, "i")
+    assert shape(late.events) == ["LateResultRecorded 0"]
+    assert late.state is not None
+    assert late.state.ended
+    assert effect(late.state) is None
+
+
+def test_a_result_of_an_earlier_attempt_changes_nothing() -> None:
+    _, state = play(run(UPDATE), ActivityDone(TOKEN, failure=Failure("x", 500)))
+    late = decide(state, ActivityDone(TOKEN), NOW, "i")
+    assert shape(late.events) == ["LateResultRecorded 0"]
+    assert effect(late.state) == effect(state)
+
+
+def test_a_long_definition_goes_on_in_the_next_turn() -> None:
+    events, state = play(run(*[NOOP] * (2 * MAX_STAGES_PER_DECISION + 1)))
+    assert sum(isinstance(event, ev.StageEnded) for event in events) == MAX_STAGES_PER_DECISION
+    turns = 0
+    while (pending := effect(state)) is not None:
+        assert isinstance(pending, GoOn)
+        state, turns = decide(state, Due(pending.token), NOW, "i").state, turns + 1
+    assert turns == 2
+    assert state is not None
+    assert state.ended
+
+
+def test_versions_have_no_gap() -> None:
+    events, state = play(run(NOOP, WAIT))
+    assert state is not None
+    assert state.version == len(events)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ev.InstanceStarted(at=NOW, workflow_id="w", stages=[], variables={}),
+        ev.StageStarted(at=NOW, number=0, name="RunNoop", input={}),
+        ev.StageEnded(at=NOW, number=1),
+        ev.ActivityStarted(at=NOW, stage=0, index=1, name="x", input={}),
+        ev.ActivityEnded(at=NOW, stage=0, index=0, attempt=1),
+        ev.InstanceEnded(at=NOW),
+    ],
+)
+def test_illegal_transitions_raise(event: ev.InstanceEvent) -> None:
+    _, state = play(run(WAIT))
+    with pytest.raises(IllegalTransition):
+        evolve(state, event, "i")
+
+
+def test_an_event_without_an_instance_is_illegal() -> None:
+    with pytest.raises(IllegalTransition):
+        evolve(None, ev.StageEnded(at=NOW, number=0), "i")
+
+
+def test_backoff_is_bounded() -> None:
+    assert backoff(1) == timedelta(seconds=1)
+    assert backoff(10_000) == timedelta(seconds=100)

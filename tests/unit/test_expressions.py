@@ -1,0 +1,339 @@
+"""The expression language of triggers: agreement with expr-lang, limits, links, and values as variables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.expressions import (
+    EvaluationError,
+    ExpressionSyntaxError,
+    LinkAnswer,
+    LinkNeeded,
+    compile_expression,
+    is_match,
+    limits,
+    to_variable,
+)
+
+_FOLDER = Path(__file__).parents[1] / "expressions"
+_CASES = msgspec.json.decode((_FOLDER / "cases.json").read_bytes())
+_EXPECTED = json.loads((_FOLDER / "expected.json").read_text())
+
+_BIG = 12345678901234567890
+
+
+def evaluate(text: str, payload: Any = None, links: dict[str, LinkAnswer] | None = None) -> Any:
+    return compile_expression(text).evaluate(payload, links or {})
+
+
+# --- agreement with expr-lang
+
+
+def _is_same(ours: Any, expected: Any) -> bool:
+    """Equal in value and in type; how `main.go` writes values is explained there."""
+    if isinstance(expected, dict) and expected.keys() == {"$float"}:
+        return type(ours) is float and repr(ours) == repr(float(expected["$float"]))
+    if isinstance(expected, dict):
+        return (
+            isinstance(ours, dict)
+            and {str(key) for key in ours} == expected.keys()
+            and all(_is_same(value, expected[str(key)]) for key, value in ours.items())
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(ours, list)
+            and len(ours) == len(expected)
+            and all(_is_same(value, item) for value, item in zip(ours, expected, strict=True))
+        )
+    return type(ours) is type(expected) and bool(ours == expected)
+
+
+def _outcome(text: str, payload: Any) -> tuple[str, Any]:
+    try:
+        expression = compile_expression(text)
+    except ExpressionSyntaxError as error:
+        return "compile_error", str(error)
+    try:
+        return "result", expression.evaluate(payload)
+    except EvaluationError as error:
+        return "run_error", str(error)
+
+
+def test_the_table_of_expr_lang_belongs_to_the_cases() -> None:
+    cases = [
+        (expression, name)
+        for group in _CASES["groups"]
+        for expression in group["expressions"]
+        for name in group["inputs"]
+    ]
+    assert [(row["expression"], row["input"]) for row in _EXPECTED] == cases
+    assert len(cases) > 1000
+
+
+@pytest.mark.parametrize("topic", [group["topic"] for group in _CASES["groups"]])
+def test_agrees_with_expr_lang(topic: str) -> None:
+    group = next(group for group in _CASES["groups"] if group["topic"] == topic)
+    rows = [row for row in _EXPECTED if row["expression"] in group["expressions"] and row["input"] in group["inputs"]]
+    assert rows
+    differences = []
+    for row in rows:
+        kind, value = _outcome(row["expression"], _CASES["inputs"][row["input"]])
+        if kind not in row or (kind == "result" and not _is_same(value, row["result"])):
+            differences.append((row, kind, value))
+    assert differences == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("event.who.name", "cannot fetch name from nil"),
+        ("event.n.name", "cannot fetch name from int"),
+        ("event.list[2]", "index out of range: 2 (array length is 1)"),
+        ("event.n + event.s", "invalid operation: int + string"),
+        ("event.n < event.s", "invalid operation: int < string"),
+        ("unknown(1)", "invalid operation: cannot call nil"),
+        ("event.n % 0", "integer divide by zero"),
+        ('event.n in "x"', 'operator "in" not defined on string'),
+    ],
+)
+def test_evaluation_errors_say_what_expr_lang_says(text: str, message: str) -> None:
+    # `in` on a string literal compiles, since the left side is unknown.
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(text, {"n": 1, "s": "x", "list": [1]})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "unexpected end of expression"),
+        ("event.a ==", "unexpected end of expression"),
+        ("event.a = 1", "unexpected '=' (1:9)"),
+        ("event.a\n  event.b", "unexpected 'event' (2:3)"),
+        ('1 + "a"', "invalid operation: + (mismatched types int and string)"),
+        ("upper()", "not enough arguments to call upper"),
+        ('event.a matches "("', "error parsing regexp: missing ): ("),
+        ('"\\q"', "invalid char escape: \\q"),
+        ("event.a ?? 1 + 2", "operator (+) and coalesce expressions (??) cannot be mixed; wrap either by parentheses"),
+        ("date(event.date)", "the function date is not supported"),
+        ("event.date < now()", "the function now is not supported"),
+    ],
+)
+def test_syntax_errors_say_what_is_wrong_and_where(text: str, message: str) -> None:
+    with pytest.raises(ExpressionSyntaxError) as caught:
+        compile_expression(text)
+    assert str(caught.value) == message
+
+
+# --- where we are better than expr-lang
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("event.big", _BIG),
+        ("event.big + 1", _BIG + 1),
+        ("event.big * event.big", _BIG**2),
+        ("-event.big % 1000", -890),
+        ("event.big > 12345678901234567889", True),
+        ("event.big == 12345678901234567890", True),
+        ("string(event.big)", str(_BIG)),
+        ('int("12345678901234567890")', _BIG),
+        ('fromJSON("[12345678901234567890]")[0]', _BIG),
+        ("9223372036854775807 + 1", 2**63),
+        ("event.big / 10", float(_BIG) / 10),
+    ],
+)
+def test_integers_are_exact_beyond_64_bits(text: str, value: Any) -> None:
+    result = evaluate(text, {"big": _BIG})
+    assert result == value
+    assert type(result) is type(value)
+
+
+def test_a_float_that_overflows_is_infinite() -> None:
+    assert evaluate("event.big / 1", {"big": 10**400}) == float("inf")
+
+
+# --- filters and variables
+
+
+@pytest.mark.parametrize(("value", "matches"), [(True, True), (False, False), (1, False), (None, False), ("true", False)])
+def test_only_true_matches(value: Any, matches: bool) -> None:
+    assert is_match(value) is matches
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a \"b\"", 'a "b"'),
+        ("", ""),
+        (True, "true"),
+        (False, "false"),
+        (100, "100"),
+        (_BIG, "12345678901234567890"),
+        (-7, "-7"),
+        (1.5, "1.5"),
+        (100.0, "100"),
+        (1e21, "1000000000000000000000"),
+        (1.25e-7, "0.000000125"),
+        (-0.0, "0"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (None, ""),
+        ([1, "a", None, 1.0], '[1,"a",null,1]'),
+        ({"x": 1, "a": {"é": [True]}}, '{"x":1,"a":{"é":[true]}}'),
+        ([], "[]"),
+        ({}, "{}"),
+    ],
+)
+def test_a_variable_is_a_string(value: Any, text: str) -> None:
+    assert to_variable(value) == text
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "[-1 / 0]", "0 / 0"])
+def test_what_has_no_digits_is_no_variable(text: str) -> None:
+    with pytest.raises(EvaluationError, match="has no JSON form"):
+        to_variable(evaluate(text))
+
+
+def test_a_payload_is_not_changed() -> None:
+    payload = {"list": [3, 1, 2]}
+    assert evaluate("reverse(sort(event.list))", payload) == [3, 2, 1]
+    assert payload == {"list": [3, 1, 2]}
+
+
+# --- links
+
+_LINKED = {"links": [{"name": "source", "uri": "/a"}, {"name": "twice", "uri": "/b"}, {"name": "twice", "uri": "/c"}]}
+
+
+def test_a_link_is_asked_for_and_then_answered() -> None:
+    expression = compile_expression('link(event, "source").id + "!"')
+    with pytest.raises(LinkNeeded) as needed:
+        expression.evaluate(_LINKED)
+    assert needed.value.uri == "/a"
+    assert expression.evaluate(_LINKED, {"/a": LinkAnswer(data={"id": "x"})}) == "x!"
+
+
+def test_a_link_that_failed_fails_the_expression() -> None:
+    with pytest.raises(EvaluationError, match="^unexpected status code 404$"):
+        evaluate('link(event, "source").id', _LINKED, {"/a": LinkAnswer(error="unexpected status code 404")})
+
+
+def test_a_link_of_what_a_link_gave() -> None:
+    answers = {"/a": LinkAnswer(data={"links": [{"name": "next", "uri": "/n"}]})}
+    with pytest.raises(LinkNeeded) as needed:
+        evaluate('link(link(event, "source"), "next")', _LINKED, answers)
+    assert needed.value.uri == "/n"
+
+
+def test_a_link_that_is_not_reached_is_not_asked_for() -> None:
+    assert evaluate('false and link(event, "source").ok', _LINKED) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('link(event, "other")', "link 'other' not defined for object"),
+        ('link(event, "twice")', "multiple link 'twice' found for object"),
+        ('link(event.none, "source")', "link 'source' not defined for object"),
+        ('link("text", "source")', "link takes an object, got string"),
+        ("link(event, 1)", "second parameter must be a string"),
+        ("link(event)", "expect two arguments, got 1"),
+        ('link({links: [{name: "a"}]}, "a")', "link 'a' has no uri"),
+    ],
+)
+def test_links_that_cannot_be_followed(text: str, message: str) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(text, _LINKED)
+    assert str(caught.value) == message
+
+
+def test_the_number_of_links_is_bounded() -> None:
+    uris = [f"/{number}" for number in range(limits.MAX_LINKS + 1)]
+    payload = {"all": [{"links": [{"name": "x", "uri": uri}]} for uri in uris]}
+    answers = {uri: LinkAnswer(data=1) for uri in uris}
+    assert evaluate('sum(event.all[1:], link(#, "x"))', payload, answers) == limits.MAX_LINKS
+    with pytest.raises(EvaluationError, match="follows more than 10 links"):
+        evaluate('sum(event.all, link(#, "x"))', payload, answers)
+
+
+# --- limits
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" + " " * limits.MAX_EXPRESSION_LENGTH,
+        "[" * 300 + "]" * 300,
+        "-" * 5000 + "1",
+        "2" + " ** 2" * 1000,
+        "1" + " + 1" * 1000,
+        "event" + ".a" * 1000,
+        "event" + "?.a" * 1000,
+        "f(" * 300 + ")" * 300,
+        "true" + " ? true : true" * 300,
+        "event[1:" + "[" * 300 + "]" * 301,
+        "9" * 3000,
+        f'event.a matches "{"a" * (limits.MAX_PATTERN_LENGTH + 1)}"',
+        'event.a matches "((a{1000}){1000}){1000}"',
+        f'event.a matches "{"(a{100}){10}" * 80}"',
+    ],
+    ids=lambda text: text[:12],
+)
+def test_what_is_too_large_does_not_compile(text: str) -> None:
+    with pytest.raises(ExpressionSyntaxError):
+        compile_expression(text)
+
+
+def test_what_is_just_large_enough_compiles() -> None:
+    terms = limits.MAX_DEPTH - 2
+    assert evaluate(" or ".join(['event.a == "x"'] * terms), {"a": "y"}) is False
+    assert evaluate("(" * 4000 + "1" + ")" * 4000) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1..99999999999", "memory budget exceeded"),
+        ('repeat("abc", 1000000)', "memory budget exceeded"),
+        ('reduce(1..60, #acc + #acc, "a")', "memory budget exceeded"),
+        ('reduce(1..60, replace(#acc, "a", "aaa"), "a")', "memory budget exceeded"),
+        ("reduce(1..60, concat(#acc, #acc), [1])", "memory budget exceeded"),
+        ("reduce(1..60, [#acc, #acc], 1) | flatten()", "budget exceeded|steps"),
+        ("reduce(1..60, [#acc, #acc], 1) | string()", "budget exceeded|steps"),
+        ("reduce(1..60, [#acc, #acc], 1) == reduce(1..60, [#acc, #acc], 1)", "steps"),
+        ("reduce(1..60, #acc * #acc, 3)", "more than 8192 bits"),
+        ("bitshl(1, 99999999)", "more than 8192 bits"),
+        ("map(1..999, map(1..999, 1))", "steps"),
+        ("map(1..999, 1..999)", "memory budget exceeded"),
+        ("sum(map(1..50000, #), # * 1)", "steps"),
+        ("uniq(1..50000)", "steps"),
+        ("map(1..900, # in event.list)", "steps"),
+        ('all(1..9000, event.text matches "x$")', "steps"),
+        ('none(1..9000, event.text contains "xyz")', "steps"),
+        ("sort(map(1..30000, # % 7))", "steps"),
+        ("event.deep == event.deep", "nested too deeply"),
+        ("flatten(event.deep)", "nested too deeply"),
+        ("string(event.deep)", "nested too deeply"),
+        ("max(event.deep)", "nested too deeply"),
+        ('"a" matches event.text', "the pattern is longer than"),
+    ],
+)
+def test_what_takes_too_much_fails(text: str, message: str) -> None:
+    payload = {"list": list(range(1000)), "text": "x" * 100_000, "deep": _nested(3000)}
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(text, payload)
+
+
+def test_a_pattern_that_backtracking_cannot_match_is_no_problem() -> None:
+    assert evaluate(r'event.text matches "^(a+)+$"', {"text": "a" * 50_000 + "!"}) is False
