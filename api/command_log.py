@@ -27,7 +27,7 @@ from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from api.errors import CommandLogUnavailable, TooLarge
@@ -118,12 +118,13 @@ class KafkaCommandLog:
             self._build_in_background()
 
     async def close(self) -> None:
-        """Throw the producer away. Appends in progress fail."""
+        """Throw the producer away. Appends in progress run into their deadlines."""
         if self._builder is not None:
             self._builder.cancel()
             await asyncio.wait([self._builder])
         if self._link is not None:
-            self._retire(self._link, rebuild=False)
+            self._throw_away(self._link)
+            self._link = None
         if self._closers:
             await asyncio.wait(self._closers)
 
@@ -148,9 +149,8 @@ class KafkaCommandLog:
                     record.headers,
                 )
         except (TimeoutError, KafkaError) as error:
-            logger.warning("command %s was not acknowledged: %r", type(command).__name__, error)
             self._metrics.count_append_failure()
-            self._retire(link)
+            self._retire(link, error)
             raise CommandLogUnavailable("Kafka did not acknowledge the command") from error
         finally:
             link.appends -= 1
@@ -190,15 +190,13 @@ class KafkaCommandLog:
                 raise CommandLogUnavailable("Kafka is away") from None
         return self._link
 
-    def _retire(self, link: _Link, rebuild: bool = True) -> None:
-        """Take a link out of use; it is thrown away with its last append."""
+    def _retire(self, link: _Link, error: Exception) -> None:
+        """Take a link out of use; its last append throws it away."""
         link.retired = True
-        if link is self._link:
+        if link is self._link:  # once, however many appends fail with it
+            logger.warning("Kafka did not acknowledge a command, connecting anew: %r", error)
             self._link = None
-            if rebuild:
-                self._build_in_background()
-        if not link.appends:
-            self._throw_away(link)
+            self._build_in_background()
 
     def _build_in_background(self) -> None:
         self._built.clear()
@@ -244,16 +242,15 @@ async def _discard(producer: Any) -> None:
     """Close a producer together with what it has not sent.
 
     `AIOKafkaProducer.stop` would first send everything, so that it never returns while Kafka is away, and a `stop`
-    that is cancelled leaves the sender running. So the sender goes first and the batches that it leaves fail; these
-    two have no public way.
+    that is cancelled leaves the sender running. So the sender is stopped by itself, which has no public way.
     """
-    with contextlib.suppress(Exception):
+    producer._closed = True  # noqa: SLF001
+    with contextlib.suppress(Exception):  # a sender that has failed does so again when it is closed
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer._sender.close()  # noqa: SLF001
     with contextlib.suppress(Exception):
-        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await producer.stop()
+            await producer.client.close()
 
 
 def _partition_of(key: bytes, partitions: int) -> int:

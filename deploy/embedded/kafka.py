@@ -184,7 +184,8 @@ class EmbeddedKafka:
         return path
 
     def _format(self, java: list[str], configuration: Path) -> None:
-        if (self._data_dir / "data" / "meta.properties").exists():
+        done_before = self._data_dir / "formatted"
+        if done_before.exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # --ignore-formatted: a format that was interrupted leaves part of the folder behind.
@@ -199,6 +200,7 @@ class EmbeddedKafka:
         )
         if done.returncode:
             raise StartFailed(f"Kafka's data folder can't be formatted: {_last_line(done.stderr or done.stdout)}")
+        done_before.touch()
 
     def _wait_ready(self, logs: Path) -> None:
         assert self.process is not None  # noqa: S101 - for the type checker

@@ -1,7 +1,7 @@
 """What does not compile although it parses: types that can be seen not to fit, and limits.
 
-The payload's types are unknown, so this finds `1 + "a"`, `len(5)` or `upper()`, as expr-lang's checker does, and keeps the
-author of a trigger from learning it at the first event only.
+The payload's types are unknown, so this finds `1 + "a"`, `len(5)` or `upper()`, as expr-lang's checker does, and keeps
+the author of a trigger from learning it at the first event only.
 """
 
 from collections.abc import Callable
@@ -304,6 +304,7 @@ def _check_pattern(node: Node) -> None:
 
 
 def _check_get(base: Nature, key: Nature) -> None:
-    if base.kind == "array" and key.may_be("int") or base.kind == "map" and (base.any_key or key.may_be("string")):
+    fits = key.may_be("int") if base.kind == "array" else base.any_key or key.may_be("string")
+    if base.kind in ("array", "map") and fits:
         return
     raise ExpressionSyntaxError(f"cannot use {key.kind} to get an element from {base.kind}")

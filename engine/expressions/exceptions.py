@@ -1,7 +1,7 @@
 """What compiling and evaluating an expression can raise.
 
-`ExpressionSyntaxError` comes from `compile_expression` alone, `EvaluationError` and `LinkNeeded` from `Expression.evaluate`.
-The messages are written for whoever wrote the expression: the API shows them.
+`ExpressionSyntaxError` comes from `compile_expression` alone, `EvaluationError` and `LinkNeeded` from
+`Expression.evaluate`. The messages are written for whoever wrote the expression: the API shows them.
 """
 
 

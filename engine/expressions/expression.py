@@ -39,8 +39,8 @@ class Expression:
 
         Raises:
             EvaluationError: it failed; the message is for the trigger's author.
-            LinkNeeded: `link()` wants a URI that is not among `links`. Fetch it and evaluate again, with the answer or its
-                error added; an evaluation follows at most `limits.MAX_LINKS` links, so this ends.
+            LinkNeeded: `link()` wants a URI that is not among `links`. Fetch it and evaluate again, with the answer or
+                its error added; an evaluation follows at most `limits.MAX_LINKS` links, so this ends.
         """
         try:
             return Evaluator(payload, links).evaluate(self._root)

@@ -3,71 +3,88 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from engine.expressions.exceptions import EvaluationError
+from engine.expressions.limits import Budget
 
 
 def to_variable(value: Any) -> str:
     """A value as a variable of a run, the contract's table under "Expressions" in `triggers-and-events`.
 
-    Strings stay as they are, nil is empty, lists and maps are compact JSON; numbers have all their digits and no exponent.
+    Strings stay as they are, nil is empty, lists and maps are compact JSON; numbers have all their digits and no
+    exponent.
 
     Raises:
-        EvaluationError: the value is or holds a float that is infinite or not a number.
+        EvaluationError: the value is or holds a float that is infinite or not a number, or it is larger than `limits`
+            allow (a small expression can put a list twice into another, and that again, and again).
     """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    return _compact_json(value)
+    try:
+        return _compact_json(value, Budget())
+    except RecursionError:
+        raise EvaluationError("a value is nested too deeply") from None
 
 
-def _compact_json(value: Any) -> str:
+def _compact_json(value: Any, budget: Budget) -> str:
+    budget.spend()
     if isinstance(value, list):
-        return "[" + ",".join(map(_compact_json, value)) + "]"
+        return "[" + ",".join(_compact_json(item, budget) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(format_value(k))}:{_compact_json(v)}" for k, v in value.items()) + "}"
-    return _scalar_json(value, _plain_float)
+        members = ((format_value(key, budget), _compact_json(item, budget)) for key, item in value.items())
+        return "{" + ",".join(f"{_quoted(key)}:{text}" for key, text in members) + "}"
+    text = _scalar_json(value, _plain_float)
+    budget.grow(len(text))
+    return text
 
 
-def to_json(value: Any, indent: str = "\n") -> str:
+def to_json(value: Any, budget: Budget, indent: str = "\n") -> str:
     """What `toJSON()` gives: Go's `json.MarshalIndent`, keys sorted, two spaces, characters of HTML escaped."""
+    budget.spend()
+    budget.grow(len(indent))
     inner = indent + "  "
     if isinstance(value, list) and value:
-        return "[" + ",".join(inner + to_json(item, inner) for item in value) + indent + "]"
+        return "[" + ",".join(inner + to_json(item, budget, inner) for item in value) + indent + "]"
     if isinstance(value, dict) and value:
         if not all(isinstance(key, str) for key in value):
             raise EvaluationError("toJSON takes only maps whose keys are strings")
-        members = (f"{inner}{_html_safe(_quoted(key))}: {to_json(value[key], inner)}" for key in sorted(value))
+        members = (f"{inner}{_html_safe(_quoted(key))}: {to_json(value[key], budget, inner)}" for key in sorted(value))
         return "{" + ",".join(members) + indent + "}"
-    return _html_safe(_scalar_json(value, _go_json_float))
+    text = _html_safe(_scalar_json(value, _go_json_float))
+    budget.grow(len(text))
+    return text
 
 
-def format_value(value: Any) -> str:
+def format_value(value: Any, budget: Budget) -> str:
     """What `string()` gives: Go's `%v`, such as `[1 a]` and `map[x:1]`."""
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return _go_float(value)
+    budget.spend()
     if isinstance(value, list):
-        return "[" + " ".join(map(format_value, value)) + "]"
+        return "[" + " ".join(format_value(item, budget) for item in value) + "]"
     if isinstance(value, dict):
-        members = sorted((format_value(key), format_value(item)) for key, item in value.items())
+        members = sorted((format_value(key, budget), format_value(item, budget)) for key, item in value.items())
         return "map[" + " ".join(f"{key}:{item}" for key, item in members) + "]"
-    return str(value)
+    if value is None:
+        text = "<nil>"
+    elif isinstance(value, bool):
+        text = "true" if value else "false"
+    else:
+        text = _go_float(value) if isinstance(value, float) else str(value)
+    budget.grow(len(text))
+    return text
 
 
-def _scalar_json(value: Any, format_float: Any) -> str:
+def _scalar_json(value: Any, format_float: Callable[[float], str]) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise EvaluationError(f"a float that is {_go_float(value)} has no JSON form")
-        return str(format_float(value))
+        return format_float(value)
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     return "[]" if isinstance(value, list) else "{}" if isinstance(value, dict) else str(value)

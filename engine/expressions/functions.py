@@ -108,7 +108,7 @@ def _lower(text: str) -> str:
     return "".join(char.lower()[0] for char in text)
 
 
-def _split(budget: Budget, arguments: list[Any], *, keep: str = "") -> list[str] | None:
+def _split(budget: Budget, arguments: list[Any]) -> list[str] | None:
     text, separator = (_take_kind("split", argument, "string") for argument in arguments[:2])
     limit = to_int(arguments[2]) if len(arguments) == 3 else -1
     budget.grow(len(text) + 1)
@@ -123,7 +123,7 @@ def _split(budget: Budget, arguments: list[Any], *, keep: str = "") -> list[str]
 
 def _split_after(budget: Budget, arguments: list[Any]) -> list[str] | None:
     parts = _split(budget, arguments)
-    return parts and [*(part + arguments[1] for part in parts[:-1]), parts[-1]]
+    return [*(part + arguments[1] for part in parts[:-1]), parts[-1]] if parts else parts
 
 
 def _replace(budget: Budget, arguments: list[Any]) -> str:
@@ -163,23 +163,6 @@ def _from_json(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise EvaluationError(f"fromJSON: {error}") from None
-
-
-def _printed(function: Callable[[Any], str]) -> Callable[[Budget, list[Any]], Any]:
-    def call(budget: Budget, arguments: list[Any]) -> str:
-        budget.spend(_size(arguments[0]))
-        text = function(arguments[0])
-        budget.grow(len(text))
-        return text
-
-    return call
-
-
-def _size(value: Any) -> int:
-    """How many values it consists of."""
-    if isinstance(value, dict):
-        return 1 + sum(map(_size, value.values()))
-    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
 
 
 # --- numbers
@@ -372,6 +355,7 @@ def _unique(budget: Budget, items: list[Any]) -> list[Any]:
 
 
 def _flatten(budget: Budget, items: list[Any]) -> list[Any]:
+    budget.spend(len(items))
     budget.grow(len(items))
     nested = (_flatten(budget, item) if isinstance(item, list) else [item] for item in items)
     return list(chain.from_iterable(nested))
@@ -392,7 +376,9 @@ def _from_pairs(budget: Budget, items: list[Any]) -> Groups:
 FUNCTIONS: dict[str, Function] = {
     "len": Function((("string", "array", "map"),), 1, _gives(natures.INT), _length),
     "type": Function((_ANY,), 1, _gives(natures.STRING), lambda budget, arguments: type_name(arguments[0])),
-    "string": Function((_ANY,), 1, _gives(natures.STRING), _printed(format_value)),
+    "string": Function(
+        (_ANY,), 1, _gives(natures.STRING), lambda budget, arguments: format_value(arguments[0], budget)
+    ),
     "int": Function((_NUMBER + _STRING,), 1, _gives(natures.INT), _to_int),
     "float": Function((_NUMBER + _STRING,), 1, _gives(natures.FLOAT), _to_float),
     "abs": Function((_NUMBER,), 1, _same, lambda budget, arguments: abs(_number("abs", arguments[0]))),
@@ -424,7 +410,7 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "hasPrefix": _of_strings("hasPrefix", str.startswith, natures.BOOL, count=2),
     "hasSuffix": _of_strings("hasSuffix", str.endswith, natures.BOOL, count=2),
-    "toJSON": Function((_ANY,), 1, _gives(natures.STRING), _printed(to_json)),
+    "toJSON": Function((_ANY,), 1, _gives(natures.STRING), lambda budget, arguments: to_json(arguments[0], budget)),
     "fromJSON": _of_strings("fromJSON", _from_json, natures.UNKNOWN, count=1),
     "toBase64": _of_strings("toBase64", lambda text: base64.b64encode(text.encode()).decode(), natures.STRING, count=1),
     "fromBase64": _of_strings("fromBase64", _from_base64, natures.STRING, count=1),

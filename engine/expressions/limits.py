@@ -1,7 +1,7 @@
 """What an expression may cost.
 
-Filters run in the engine's event loop on every matching message, and expressions and payloads are both written by others:
-each limit below is what keeps one of them from stopping everybody else.
+Filters run in the engine's event loop on every matching message, and expressions and payloads are both written by
+others: each limit below is what keeps one of them from stopping everybody else.
 """
 
 from engine.expressions.exceptions import EvaluationError
@@ -12,18 +12,19 @@ MAX_EXPRESSION_LENGTH = 10_000
 # The evaluator recurses, two Python frames a level; a deeper tree would end in Python's RecursionError.
 MAX_DEPTH = 200
 
-# One step is one node evaluated or one list item touched, below a microsecond: without it, nested predicates over a large
-# payload would hold the event loop for minutes.
+# One step is one node evaluated or one list item touched, about a microsecond: without it, nested predicates over a
+# large payload would hold the event loop for minutes.
 MAX_STEPS = 100_000
 
-# List items and characters that an evaluation builds, as in expr-lang (its memory budget); without it, `1..9999999999` or a
-# string doubled in a loop would take all memory.
+# List items and characters that an evaluation builds, as in expr-lang (its memory budget); without it, `1..9999999999`
+# or a string doubled in a loop would take all memory.
 MAX_MEMORY = 1_000_000
 
 # Integers are exact; without a bound, repeated squaring would double their digits at every step.
 MAX_INTEGER_BITS = 8_192
 
-# A pattern's automaton grows with its length; RE2's own memory bound is the second limit.
+# Compiling a pattern takes time and memory that grow with its length, and `(a{100}){10}` is longer than it looks, hence
+# RE2's own memory bound.
 MAX_PATTERN_LENGTH = 1_000
 MAX_PATTERN_MEMORY_BYTES = 1 << 20
 

@@ -1,7 +1,7 @@
 """The operators of the language: their precedence in the text and what they do to values.
 
-Values are decoded JSON: None, bool, int (exact, of any size), float, str, list and dict. `Groups` is the one type beside
-them. Where expr-lang has Go's integers, which wrap around, ours stay exact.
+Values are decoded JSON: None, bool, int (exact, of any size), float, str, list and dict. `Groups` is the one type
+beside them. Where expr-lang has Go's integers, which wrap around, ours stay exact.
 """
 
 import math
@@ -12,7 +12,8 @@ from typing import Any
 from engine.expressions.exceptions import EvaluationError
 from engine.expressions.limits import MAX_INTEGER_BITS, Budget
 
-# How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the parser.
+# How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the
+# parser.
 PRECEDENCES = {
     "or": 10,
     "and": 15,
@@ -142,13 +143,13 @@ def checked_integer(value: int) -> int:
 
 def compare(operator: str, left: Any, right: Any) -> bool:
     """`<`, `>`, `<=` and `>=`: of two numbers or of two strings."""
-    if is_number(left) and is_number(right) or type(left) is str and type(right) is str:
+    if (is_number(left) and is_number(right)) or (type(left) is str and type(right) is str):
         return COMPARISONS[operator](left, right)
     raise _undefined(operator, left, right)
 
 
 def equal(left: Any, right: Any, budget: Budget) -> bool:
-    """`==`: numbers by value; lists item by item; maps only if the types of their numbers agree too, as in expr-lang."""
+    """`==`: numbers by value, lists item by item; in maps the types of numbers must agree too, as in expr-lang."""
     if is_number(left) and is_number(right):
         return bool(left == right)
     if isinstance(left, list) and isinstance(right, list):
@@ -190,7 +191,7 @@ def make_range(start: Any, stop: Any, budget: Budget) -> list[int]:
 
 
 def fetch(value: Any, key: Any) -> Any:
-    """`value[key]`: of a map, what it lacks is nil; of a list or a string (a byte of it), a missing index is an error."""
+    """`value[key]`: nil where a map lacks the key, an error where a list or a string (a byte of it) has no such index."""
     if isinstance(value, dict):
         return value.get(_key(value, key))
     if not isinstance(value, (list, str)):
@@ -205,7 +206,7 @@ def fetch(value: Any, key: Any) -> Any:
 
 
 def cut(value: Any, start: int | None, stop: int | None, budget: Budget) -> Any:
-    """`value[start:stop]` of a list or a string (by bytes of UTF-8); ends beyond it are cut; None is an end left out."""
+    """`value[start:stop]` of a list or a string (bytes of UTF-8); ends beyond it are cut, None is an end left out."""
     if not isinstance(value, (list, str)):
         raise EvaluationError(f"cannot slice {type_name(value)}")
     items = value.encode() if isinstance(value, str) else value

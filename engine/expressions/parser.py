@@ -1,4 +1,4 @@
-"""From text to syntax tree: `grammar.lark` gives the structure, this module the values of literals and the precedences."""
+"""From text to syntax tree: `grammar.lark` has the structure, this module the precedences and the literals' values."""
 
 import math
 import re
@@ -99,7 +99,8 @@ class _Precedences:
                 break
             if previous == "??" and item.operator != "??":
                 raise ExpressionSyntaxError(
-                    f"operator ({item.operator}) and coalesce expressions (??) cannot be mixed; wrap either by parentheses"
+                    f"operator ({item.operator}) and coalesce expressions (??) cannot be mixed; "
+                    "wrap either by parentheses"
                 )
             self._position += 1
             left, previous = self._operation(left, item, precedence), item.operator
@@ -273,7 +274,7 @@ class _ToNodes(Transformer[Token, Any]):
 
 
 def _reach(node: Node, name: str, *, optional: bool, arguments: tuple[Node, ...] | None = None) -> Node:
-    """A named member. It belongs to the chain of what stands before it, so that `a?.b.c` is nil if `a` is; `[]` does not."""
+    """A named member. It joins the chain of what stands before it, so that `a?.b.c` is nil if `a` is; `[]` does not."""
     chained = isinstance(node, Chain)
     base = node.node if isinstance(node, Chain) else node
     member: Node = Member(base, Literal(str(name)), optional)
@@ -293,7 +294,7 @@ def _to_number(text: str) -> int | float:
             number = int(digits)
     except ValueError:
         raise ExpressionSyntaxError(f"bad number syntax: {text}") from None
-    if isinstance(number, int) and number.bit_length() > MAX_INTEGER_BITS or math.isinf(number):
+    if number == math.inf or (isinstance(number, int) and number.bit_length() > MAX_INTEGER_BITS):
         raise ExpressionSyntaxError(f"the number {text[:20]}... is too large")
     return number
 

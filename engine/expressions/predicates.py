@@ -90,8 +90,8 @@ def _reduce(scope: Scope) -> Any:
         scope.index = 1
     else:
         scope.accumulated = scope.option
-    for _, scope.accumulated in scope.each():
-        pass
+    for _, value in scope.each():
+        scope.accumulated = value
     return scope.accumulated
 
 

@@ -16,11 +16,18 @@ from typing import Any, TypeVar
 from schemas.definition.durations import parse_duration
 from schemas.definition.errors import InvalidField
 from schemas.definition.instants import parse_instant
-from schemas.definition.text import has_reference, is_only_references, quoted, replace_references
+from schemas.definition.text import (
+    MAX_RESOLVED_CHARACTERS,
+    has_reference,
+    is_only_references,
+    quoted,
+    replace_references,
+)
 
 _T = TypeVar("_T")
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_TOO_LONG = f"is longer than {MAX_RESOLVED_CHARACTERS} characters with its variables"
 _BOOLEANS = {"true": True, "false": False}
 _ANY_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,7 +59,7 @@ class Fields:
         if type(value) is not str:
             raise self.fail(f"must be a string, not {_kind(value)}", name)
         if self._variables is not None:
-            value = replace_references(value, self._variables)
+            value = self._replaced(name, value, self._variables)
         return value or default
 
     def required_text(self, name: str) -> str:
@@ -124,7 +131,14 @@ class Fields:
         variables = self._variables
         if variables is None:
             return dict(values)
-        return {key: replace_references(value, variables) for key, value in values.items()}
+        resolved = {}
+        room = MAX_RESOLVED_CHARACTERS
+        for key, value in values.items():
+            resolved[key] = self._replaced(name, value, variables)
+            room -= len(resolved[key])
+            if room < 0:
+                raise self.fail(_TOO_LONG, name)
+        return resolved
 
     def required_texts(self, name: str) -> dict[str, str]:
         """A map of strings that must be there; `{}` is one."""
@@ -180,6 +194,12 @@ class Fields:
             return parse(text)
         except ValueError:
             raise self.fail(f"must be {what}, not {quoted(text)}", name) from None
+
+    def _replaced(self, name: str, text: str, variables: Mapping[str, str]) -> str:
+        try:
+            return replace_references(text, variables)
+        except OverflowError:
+            raise self.fail(_TOO_LONG, name) from None
 
     def _unknown(self, text: str) -> bool:
         return self._variables is None and has_reference(text)

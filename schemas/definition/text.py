@@ -9,6 +9,9 @@ _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 # An error message repeats what it complains about; a megabyte of it would go into every event and answer.
 _MAX_QUOTED_CHARACTERS = 100
 
+MAX_RESOLVED_CHARACTERS = 1024 * 1024
+"""A long variable named many times would multiply: two requests under the body limit could fill the memory."""
+
 
 def has_reference(text: str) -> bool:
     """Whether the text holds `${name}`. `${}` and an unclosed `${` are plain text."""
@@ -21,10 +24,24 @@ def is_only_references(text: str) -> bool:
 
 
 def replace_references(text: str, variables: Mapping[str, str]) -> str:
-    """Replace every `${name}`, once: what a variable holds is not looked at again. An unknown name becomes `""`."""
+    """Replace every `${name}`, once: what a variable holds is not looked at again. An unknown name becomes `""`.
+
+    Raises:
+        OverflowError: The text would become longer than `MAX_RESOLVED_CHARACTERS`.
+    """
     if "${" not in text:
         return text
-    return _REFERENCE.sub(lambda match: variables.get(match[1], ""), text)
+    room = MAX_RESOLVED_CHARACTERS
+
+    def replaced(match: re.Match[str]) -> str:
+        nonlocal room
+        value = variables.get(match[1], "")
+        room -= len(value)
+        if room < 0:
+            raise OverflowError
+        return value
+
+    return _REFERENCE.sub(replaced, text)
 
 
 def quoted(text: str) -> str:

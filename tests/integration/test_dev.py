@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from deploy import dev
-from deploy.demo import ScenarioError, read_scenario
+from deploy.demo import read_scenario
 from deploy.embedded.ports import free_ports
-from deploy.errors import DevError
+from deploy.errors import DevError, ScenarioError
 from tests.integration.test_embedded import processes_of, until
 
 EXIT_SECONDS = 60.0

@@ -103,12 +103,12 @@ async def test_events_become_rows(settings: ProjectionsSettings, log: Log, table
             await log.append(partition, id, *run(partition), cause=5)
         await until(lambda: caught_up(log, tables))
         assert process.projections.ready
-        assert process.count("events_total") == 1 + 4 * PARTITIONS
     assert tables.progress() == {p: (log.ends[p], log.epochs[p], 5) for p in range(PARTITIONS)}
     assert sorted(tables.rows("SELECT id FROM instances WHERE terminated_at IS NOT NULL")) == sorted(
         (id,) for id in ids
     )
     assert len(tables.rows("SELECT FROM stages WHERE terminated_at IS NOT NULL")) == PARTITIONS
+    assert process.count("events_total") == 1 + 4 * PARTITIONS
     assert not process.projections.ready
 
 
@@ -127,7 +127,7 @@ async def test_what_a_superseded_engine_wrote_is_not_shown(
     async with running(settings):
         await until(lambda: caught_up(log, tables))
     assert tables.rows("SELECT terminated_at FROM instances") == [(None,)]
-    assert tables.progress() == {0: (log.ends[0], new, 1)} | {p: (0, -1, -1) for p in range(1, PARTITIONS)}
+    assert tables.progress() == {0: (log.ends[0], new, 1)} | dict.fromkeys(range(1, PARTITIONS), (0, -1, -1))
 
 
 async def test_events_that_cannot_be_read_or_stored_are_skipped(

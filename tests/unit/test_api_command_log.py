@@ -44,18 +44,14 @@ class Producer:
     def __init__(self, kafka: Kafka):
         self.kafka = kafka
         self.calls: list[str] = []
-        self.client = SimpleNamespace(fetch_all_metadata=self._fetch)
+        self.client = SimpleNamespace(fetch_all_metadata=self._fetch, close=self._close_client)
         self._sender = SimpleNamespace(close=self._close_sender)
-        self._message_accumulator = SimpleNamespace(fail_all=lambda error: self.calls.append("fail_all"))
 
     async def start(self) -> None:
         if self.kafka.connecting is not None:
             await self.kafka.connecting.wait()
         if self.kafka.away:
             raise KafkaConnectionError("away")
-
-    async def stop(self) -> None:
-        self.calls.append("stop")
 
     async def partitions_for(self, topic: str) -> set[int]:
         assert topic == "test.commands"
@@ -79,8 +75,11 @@ class Producer:
     async def _close_sender(self) -> None:
         self.calls.append("close_sender")
 
+    async def _close_client(self) -> None:
+        self.calls.append("close_client")
 
-DISCARDED = ["close_sender", "fail_all", "stop"]
+
+DISCARDED = ["close_sender", "close_client"]
 
 
 def command_log(kafka: Kafka) -> KafkaCommandLog:

@@ -310,3 +310,16 @@ def test_what_the_history_shows_of_an_unresolvable_stage(
     stage: dict[str, Any], name: str, fields: dict[str, Any]
 ) -> None:
     assert (stage_name(stage), unresolved_input(stage)) == (name, fields)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"wait_event": {"event": "${x}" * 3}},
+        {"update": {"account": {"id": "a", "metadata": {str(key): "${x}" for key in range(3)}}}},
+    ],
+)
+def test_a_variable_that_multiplies_is_refused(stage: dict[str, Any]) -> None:
+    variables = {"x": "y" * 400_000}
+    with pytest.raises(StageUnresolvable, match="longer than 1048576 characters"):
+        resolve_stage(stage, variables)
