@@ -118,13 +118,14 @@ class KafkaCommandLog:
             self._build_in_background()
 
     async def close(self) -> None:
-        """Throw the producer away. Appends in progress run into their deadlines."""
+        """Throw the producer away. Appends in progress run into their deadlines, later ones fail."""
         if self._builder is not None:
             self._builder.cancel()
             await asyncio.wait([self._builder])
         if self._link is not None:
             self._throw_away(self._link)
             self._link = None
+        self._away = True
         if self._closers:
             await asyncio.wait(self._closers)
 

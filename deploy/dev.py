@@ -85,6 +85,16 @@ class Stack:
         self.stopping = False
         self.url = ""
 
+    @property
+    def kafka_bootstrap_servers(self) -> str:
+        """Where the embedded Kafka listens."""
+        return self._kafka.bootstrap_servers
+
+    @property
+    def database_url(self) -> str:
+        """Where the embedded Postgres listens."""
+        return self._postgres.url
+
     def __enter__(self) -> Self:
         """Start everything; returns once all processes are ready.
 

@@ -60,7 +60,7 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
 
 def _enter_schema(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
     # CREATE … IF NOT EXISTS asks for the right to create even when there is nothing to do.
-    if not connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,)).fetchall():
+    if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchall():
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", (schema,))
     if not connection.execute("SELECT to_regclass('migrations')").fetchall()[0][0]:

@@ -63,7 +63,7 @@ class Projections:
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)
         self._store = Store(settings)
-        self._projector = Projector(self._store, self._metrics)
+        self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
         self._assignment = _Assignment()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
@@ -122,9 +122,8 @@ class Projections:
     async def _step(self, consumer: AIOKafkaConsumer) -> None:
         if self._assignment.changed:
             await self._load(consumer)
-        fetched = await consumer.getmany(
-            timeout_ms=int(IDLE_SECONDS * 1000), max_records=self._settings.max_batch_events
-        )
+        # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
+        fetched = await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000))
         # What was assigned while waiting is loaded first, and then read from its position.
         if fetched and not self._assignment.changed and await self._follows(consumer, fetched):
             await self._projector.project({tp.partition: records for tp, records in fetched.items()})
@@ -163,6 +162,7 @@ class Projections:
     async def _chores(self, consumer: AIOKafkaConsumer) -> None:
         self._chores_at = time.monotonic() + CHORES_SECONDS
         progress = self._projector.progress
+        self._metrics.lag.clear()  # of partitions that went to another projector
         for partition, reached in progress.items():
             with contextlib.suppress(IllegalStateError):
                 if end := consumer.highwater(TopicPartition(self._topic, partition)):

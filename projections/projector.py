@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import psycopg
 
 from projections.metrics import Metrics
-from projections.reader import Reader, Records, halves
+from projections.reader import Reader, Records, chunks, halves
 from projections.rows import Progress
 from projections.store import Store
 
@@ -27,11 +27,13 @@ class Projector:
     Args:
         store: where the rows go; not closed here.
         metrics: what is counted.
+        max_batch_events: about how many events go into one transaction.
     """
 
-    def __init__(self, store: Store, metrics: Metrics):
+    def __init__(self, store: Store, metrics: Metrics, max_batch_events: int):
         self._store = store
         self._metrics = metrics
+        self._max_batch_events = max_batch_events
         self._reader = Reader(metrics)
         self.progress: dict[int, Progress] = {}
         """By partition; what is not in here has not been loaded."""
@@ -43,12 +45,16 @@ class Projector:
             self.progress = await self._store.progress(wanted)
 
     async def project(self, records: Records) -> None:
-        """Write records that follow on `progress`, in one transaction unless some of them can't be stored.
+        """Write records that follow on `progress`, in one transaction unless they are many.
 
         Raises:
             PositionConflict: the positions are not where `progress` says: load them again.
             one of `projections.database.FAULTS`: whether they were written is unknown: load the positions again.
         """
+        for chunk in chunks(records, self._max_batch_events):
+            await self._project(chunk)
+
+    async def _project(self, records: Records) -> None:
         reading = self._reader.read(records, self.progress)
         started = time.perf_counter()
         try:
@@ -64,8 +70,8 @@ class Projector:
     async def _project_around(self, records: Records, error: Exception) -> None:
         left, right = halves(records)
         if any(left.values()):
-            await self.project(left)
-            await self.project(right)
+            await self._project(left)
+            await self._project(right)
             return
         ((partition, record),) = [(partition, record) for partition, some in records.items() for record in some]
         self._metrics.undecodable.inc()

@@ -1,7 +1,7 @@
 """From records to a batch: which records count, what they say, and how far they move their partitions. No IO."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -70,6 +70,29 @@ class Reader:
         except UndecodableRecord as error:
             self._metrics.undecodable.inc()
             log.error("event record %s/%s is skipped: %s", partition, record.offset, error)
+
+
+def chunks(records: Records, max_events: int) -> Iterator[Records]:
+    """The records in parts of about `max_events`, to be read one after the other.
+
+    What one command caused is never cut: whoever waits for the command expects to see all of it.
+    """
+    chunk: dict[int, Sequence[Record]] = {}
+    room = max_events
+    for partition, some in records.items():
+        start = 0
+        while start < len(some):
+            end = min(start + room, len(some))
+            while end < len(some) and _cause(some[end]) == _cause(some[end - 1]) >= 0:
+                end += 1
+            chunk[partition] = some[start:end]
+            room -= end - start
+            start = end
+            if room <= 0:
+                yield chunk
+                chunk, room = {}, max_events
+    if chunk:
+        yield chunk
 
 
 def halves(records: Records) -> tuple[Records, Records]:

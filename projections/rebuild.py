@@ -82,10 +82,9 @@ async def rebuild(settings: ProjectionsSettings, progress: Progress | None = Non
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, projector: Projector, max_records: int, progress: Progress | None):
+    def __init__(self, consumer: AIOKafkaConsumer, projector: Projector, progress: Progress | None):
         self._consumer = consumer
         self._projector = projector
-        self._max_records = max_records
         self._progress = progress
 
     async def catch_up(self, targets: dict[int, int]) -> None:
@@ -115,7 +114,7 @@ class _Replay:
             async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 fetched: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
                 while not fetched:
-                    fetched = await consumer.getmany(timeout_ms=1000, max_records=self._max_records)
+                    fetched = await consumer.getmany(timeout_ms=1000)
             await self._projector.project({tp.partition: records for tp, records in fetched.items()})
 
     def announcements(self) -> list[str]:
@@ -140,8 +139,8 @@ async def _replay(shadow: ProjectionsSettings, progress: Progress | None) -> Asy
     store = Store(shadow)
     try:
         await consumer.start()
-        projector = Projector(store, Metrics(CollectorRegistry()))
-        yield _Replay(consumer, projector, shadow.max_batch_events, progress)
+        projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
+        yield _Replay(consumer, projector, progress)
     finally:
         await consumer.stop()
         await store.close()
@@ -190,7 +189,7 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
 
 
 async def _rename(connection: Connection, old: str, new: str) -> None:
-    cursor = await connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (old,))
+    cursor = await connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (old,))
     if await cursor.fetchall():
         await connection.execute(
             sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))

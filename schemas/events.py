@@ -1,6 +1,6 @@
 """Events: what has happened. One record on topic `events` each, keyed by the aggregate's id; the log is the truth.
 
-All times are UTC, microseconds. An event's meaning is frozen once released: a change is a new schema version with an
+All times are UTC, microseconds. Events that are published name their workflow, so that the publisher needs no state. An event's meaning is frozen once released: a change is a new schema version with an
 upcaster (`schemas.records`).
 """
 
@@ -42,6 +42,7 @@ class StageStarted(Struct, frozen=True, kw_only=True):
     """The instance entered a stage."""
 
     at: datetime
+    workflow_id: str
     number: int
     name: str
     """As the history shows it: `RunSend`, …"""
@@ -55,6 +56,7 @@ class StageEnded(Struct, frozen=True, kw_only=True):
     """The running stage succeeded, or failed with `error`."""
 
     at: datetime
+    workflow_id: str
     number: int
     error: str | None = None
 
@@ -120,6 +122,7 @@ class InstanceEnded(Struct, frozen=True, kw_only=True):
     """The instance succeeded, or ended with the error of the stage that failed."""
 
     at: datetime
+    workflow_id: str
     error: str | None = None
 
 

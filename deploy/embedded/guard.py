@@ -88,7 +88,7 @@ def _prepare(user: list[int] | None) -> None:
             _keep_file_access(libc)
     if libc:
         # Last, since changing user or capabilities resets it.
-        pass
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _keep_file_access(libc: ctypes.CDLL) -> None:

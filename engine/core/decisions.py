@@ -111,8 +111,8 @@ def _abort(progress: Progress, now: datetime) -> None:
             progress.record(
                 ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=ev.CANCELED)
             )
-        progress.record(ev.StageEnded(at=now, number=state.stage, error=ev.CANCELED))
-    progress.record(ev.InstanceEnded(at=now, error=ev.CANCELED))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=ev.CANCELED))
+    progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=ev.CANCELED))
 
 
 def _due(progress: Progress, given: Due, now: datetime) -> None:
@@ -152,6 +152,6 @@ def give_up(state: Instance, now: datetime, error: str) -> Progress:
     """End an instance whose next decision can't be written down, with an error that says so."""
     progress = Progress(state.id, state)
     if state.running:
-        progress.record(ev.StageEnded(at=now, number=state.stage, error=error))
-    progress.record(ev.InstanceEnded(at=now, error=error))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error))
+    progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error))
     return progress

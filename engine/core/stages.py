@@ -43,7 +43,7 @@ def advance(progress: Progress, now: datetime) -> None:
             return
         if not state.running:
             if state.failed is not None or state.stage == len(state.stages):
-                progress.record(ev.InstanceEnded(at=now, error=state.failed))
+                progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=state.failed))
                 return
             resolved = _enter(progress, state, now)
         else:
@@ -61,12 +61,27 @@ def _enter(progress: Progress, state: Instance, now: datetime) -> ResolvedStage 
         _check_size(shown)
     except StageUnresolvable as error:
         progress.record(
-            ev.StageStarted(at=now, number=state.stage, name=stage_name(stage), input=unresolved_input(stage))
+            ev.StageStarted(
+                at=now,
+                workflow_id=state.workflow_id,
+                number=state.stage,
+                name=stage_name(stage),
+                input=unresolved_input(stage),
+            )
         )
-        progress.record(ev.StageEnded(at=now, number=state.stage, error=str(error)))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(error)))
         return None
     wait_until = _end_of(resolved, now) if isinstance(resolved, Delay) else None
-    progress.record(ev.StageStarted(at=now, number=state.stage, name=resolved.name, input=shown, wait_until=wait_until))
+    progress.record(
+        ev.StageStarted(
+            at=now,
+            workflow_id=state.workflow_id,
+            number=state.stage,
+            name=resolved.name,
+            input=shown,
+            wait_until=wait_until,
+        )
+    )
     return resolved
 
 
@@ -97,7 +112,7 @@ def _run(progress: Progress, resolved: ResolvedStage, now: datetime) -> bool:
         case Send() | Update():
             return _run_activities(progress, state, resolved, now)
     if done:
-        progress.record(ev.StageEnded(at=now, number=state.stage))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage))
     return done
 
 
@@ -107,10 +122,10 @@ def _run_activities(progress: Progress, state: Instance, resolved: Send | Update
     try:
         activity = next_activity(resolved, state.activities)
     except StageFailed as failure:
-        progress.record(ev.StageEnded(at=now, number=state.stage, error=str(failure)))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(failure)))
         return True
     if activity is None:
-        progress.record(ev.StageEnded(at=now, number=state.stage))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage))
         return True
     index = len(state.activities)
     progress.record(

@@ -134,7 +134,7 @@ class Evaluator:
         base = self.evaluate(node.node)
         if node.optional and base is None:
             raise _ChainBroken
-        return fetch(base, self.evaluate(node.key))
+        return fetch(base, self.evaluate(node.key), self._budget)
 
     def _slice(self, node: Slice) -> Any:
         base = self.evaluate(node.node)

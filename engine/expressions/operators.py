@@ -167,6 +167,8 @@ def _identical(left: Any, right: Any, budget: Budget) -> bool:
     if isinstance(left, list):
         budget.spend(len(left))
         return len(left) == len(right) and all(_identical(a, b, budget) for a, b in zip(left, right, strict=True))
+    if isinstance(left, str):
+        budget.scan(len(left))
     return bool(left == right)
 
 
@@ -190,13 +192,13 @@ def make_range(start: Any, stop: Any, budget: Budget) -> list[int]:
     return list(range(first, last + 1))
 
 
-def fetch(value: Any, key: Any) -> Any:
-    """`value[key]`: nil where a map lacks the key, an error where a list or a string (a byte of it) has no such index."""
+def fetch(value: Any, key: Any, budget: Budget) -> Any:
+    """`value[key]`: nil where a map lacks the key, an error where a list or a string (its bytes) lacks the index."""
     if isinstance(value, dict):
         return value.get(_key(value, key))
     if not isinstance(value, (list, str)):
         raise EvaluationError(f"cannot fetch {_shown(key)} from {type_name(value)}")
-    items = value.encode() if isinstance(value, str) else value
+    items = _bytes(value, budget) if isinstance(value, str) else value
     index = to_int(key)
     if index < 0:
         index += len(items)
@@ -209,7 +211,7 @@ def cut(value: Any, start: int | None, stop: int | None, budget: Budget) -> Any:
     """`value[start:stop]` of a list or a string (bytes of UTF-8); ends beyond it are cut, None is an end left out."""
     if not isinstance(value, (list, str)):
         raise EvaluationError(f"cannot slice {type_name(value)}")
-    items = value.encode() if isinstance(value, str) else value
+    items = _bytes(value, budget) if isinstance(value, str) else value
     length = len(items)
     first = 0 if start is None else start
     last = length if stop is None else stop
@@ -220,6 +222,11 @@ def cut(value: Any, start: int | None, stop: int | None, budget: Budget) -> Any:
     budget.grow(max(0, min(last, length) - first))
     part = items[min(first, last, length) : min(last, length)]
     return part.decode(errors="replace") if isinstance(part, bytes) else part
+
+
+def _bytes(text: str, budget: Budget) -> bytes:
+    budget.scan(len(text))
+    return text.encode()
 
 
 def _key(container: dict[Any, Any], key: Any) -> Any:

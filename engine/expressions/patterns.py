@@ -1,7 +1,7 @@
 """Regular expressions of `matches`, on RE2, whose time is linear in the text, whatever pattern somebody writes.
 
-Python's `re` backtracks, so that a pattern such as `(a+)+$` can take for ever; and the reference's patterns are those of
-Go's regexp, which is RE2 too.
+Python's `re` backtracks, so that a pattern such as `(a+)+$` can take for ever; and the reference's patterns are those
+of Go's regexp, which is RE2 too.
 """
 
 from functools import lru_cache

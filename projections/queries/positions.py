@@ -203,7 +203,7 @@ class Positions:
         if fresh:
             # Behind a new connection may be another database: what an old one had passed says nothing about it.
             for state in self._partitions.values():
-                state.cause = state.next_offset = -1
+                state.cause, state.next_offset = -1, 0
         positions = {partition: (cause, next_offset) for partition, next_offset, _, cause in rows}
         self._announced(Announcement(positions))
 

@@ -36,9 +36,9 @@ def run(seconds: float = 0) -> list[Any]:
     """The events of an instance with one noop stage."""
     return [
         started(seconds),
-        events.StageStarted(at=at(seconds + 0.1), number=0, name="RunNoop", input={}),
-        events.StageEnded(at=at(seconds + 0.2), number=0),
-        events.InstanceEnded(at=at(seconds + 0.3)),
+        events.StageStarted(workflow_id="w", at=at(seconds + 0.1), number=0, name="RunNoop", input={}),
+        events.StageEnded(workflow_id="w", at=at(seconds + 0.2), number=0),
+        events.InstanceEnded(workflow_id="w", at=at(seconds + 0.3)),
     ]
 
 
@@ -134,23 +134,20 @@ class Log:
     ) -> None:
         if partition not in self.epochs:
             await self.claim(partition)
-        for version, event in enumerate(happened, start=1):
-            await self.put(
-                partition,
-                self._codec.encode(
-                    str(id),
-                    event,
-                    timestamp_ms=0,
-                    version=version,
-                    cause=cause,
-                    epoch=self.epochs[partition] if epoch is None else epoch,
-                ),
-            )
+        epoch = self.epochs[partition] if epoch is None else epoch
+        records = [
+            self._codec.encode(str(id), event, timestamp_ms=0, version=version, cause=cause, epoch=epoch)
+            for version, event in enumerate(happened, start=1)
+        ]
+        await self.put(partition, *records)
 
-    async def put(self, partition: int, record: NewRecord) -> int:
-        sent = await self._producer.send_and_wait(
-            self._topic, record.value, record.key, partition=partition, headers=record.headers
-        )
-        self.ends[partition] = sent.offset + 1
+    async def put(self, partition: int, *records: NewRecord) -> int:
+        """Append records in one batch; the offset of the first."""
+        batch = self._producer.create_batch()
+        for record in records:
+            assert batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
+        batch.close()
+        sent = await (await self._producer.send_batch(batch, self._topic, partition=partition))
+        self.ends[partition] = sent.offset + len(records)
         offset: int = sent.offset
         return offset

@@ -204,12 +204,21 @@ def test_a_killed_owner_takes_postgres_along(tmp_path: Path) -> None:
         assert owner.stdout.readline()
         assert processes_of(tmp_path / "data")
         owner.kill()
+    until(lambda: processes_of(tmp_path) == [])
+
+
+def test_a_start_waits_for_what_a_killed_owner_left_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline()
+        owner.kill()
     postgres = EmbeddedPostgres(tmp_path)
     try:
-        postgres.start()
+        assert postgres.start()
     finally:
         postgres.stop()
-    until(lambda: processes_of(tmp_path) == [])
 
 
 def test_a_killed_guard_takes_its_program_along(tmp_path: Path) -> None:

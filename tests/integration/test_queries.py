@@ -92,9 +92,9 @@ async def test_an_instance_moves_with_its_events(writer: Writer, model: ReadMode
     assert (row.workflow_id, row.workflow.name, row.stages) == (WORKFLOW, "payout", [])
     assert (row.created_at, row.updated_at, row.terminated_at, row.error) == (at(1), at(1), None, None)
 
-    stage = events.StageStarted(at=at(2), number=0, name="RunNoop", input={})
-    await writer.write((id, stage), (id, events.StageEnded(at=at(3), number=0)))
-    second = events.StageStarted(at=at(3), number=1, name="RunWaitEvent", input={"event": "go"})
+    stage = events.StageStarted(workflow_id="w", at=at(2), number=0, name="RunNoop", input={})
+    await writer.write((id, stage), (id, events.StageEnded(workflow_id="w", at=at(3), number=0)))
+    second = events.StageStarted(workflow_id="w", at=at(3), number=1, name="RunWaitEvent", input={"event": "go"})
     await writer.write((id, second))
     await writer.write((id, events.EventReceived(at=at(4), name="other")))
     row = await model.instance(id)
@@ -102,8 +102,8 @@ async def test_an_instance_moves_with_its_events(writer: Writer, model: ReadMode
     assert row.updated_at == at(4)
     assert row.stages == [StageRow(0, at(2), at(3)), StageRow(1, at(3))]
 
-    await writer.write((id, events.StageEnded(at=at(5), number=1, error="canceled")))
-    await writer.write((id, events.InstanceEnded(at=at(6), error="canceled")))
+    await writer.write((id, events.StageEnded(workflow_id="w", at=at(5), number=1, error="canceled")))
+    await writer.write((id, events.InstanceEnded(workflow_id="w", at=at(6), error="canceled")))
     row = await model.instance(id)
     assert row is not None
     assert row.stages[1] == StageRow(1, at(3), at(5), "canceled")
@@ -116,7 +116,9 @@ async def test_history_of_stages(writer: Writer, model: ReadModel) -> None:
     assert await model.history(id) is None
     await writer.write((WORKFLOW, CREATED), (id, started()))
     assert await model.history(id) == []
-    await writer.write((id, events.StageStarted(at=at(1), number=0, name="RunSend", input={"amount": BIG})))
+    await writer.write(
+        (id, events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={"amount": BIG}))
+    )
     history = await model.history(id)
     assert history is not None
     assert [(s.number, s.name, bytes(s.input), s.terminated_at) for s in history] == [
@@ -129,7 +131,7 @@ async def test_history_of_activities(writer: Writer, model: ReadModel) -> None:
     await writer.write((WORKFLOW, CREATED), (id, started()))
     for number in (0, -1, 2**31, 2**100):
         assert await model.activities(id, number) is None
-    await writer.write((id, events.StageStarted(at=at(1), number=0, name="RunSend", input={})))
+    await writer.write((id, events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={})))
     assert await model.activities(id, 0) == []
 
     await writer.write((id, events.ActivityStarted(at=at(2), stage=0, index=0, name="GetWallet", input={"id": "w"})))
@@ -161,7 +163,7 @@ async def test_pages_are_newest_first_and_neither_skip_nor_repeat(writer: Writer
     # Pairs of the same instant, so that the id decides between them; every third one runs.
     ids = [uuid.uuid4() for _ in range(12)]
     for n, id in enumerate(ids):
-        happened = [started(n // 2, other if n % 4 == 0 else WORKFLOW), events.InstanceEnded(at=at(n))]
+        happened = [started(n // 2, other if n % 4 == 0 else WORKFLOW), events.InstanceEnded(workflow_id="w", at=at(n))]
         await writer.write(*((id, event) for event in (happened[:1] if n % 3 == 0 else happened)))
     ordered = sorted(range(12), key=lambda n: (n // 2, ids[n]), reverse=True)
 
@@ -283,7 +285,7 @@ async def test_waiting_for_an_end(writer: Writer, positions: Positions) -> None:
     assert not await positions.wait_ended(id, soon(0.05))
     ends = asyncio.create_task(positions.wait_ended(id, soon()))
     await asyncio.sleep(0.05)
-    await writer.write((id, events.InstanceEnded(at=at(1))), cause=2)
+    await writer.write((id, events.InstanceEnded(workflow_id="w", at=at(1))), cause=2)
     # The announcement tells, well before anything is polled.
     async with asyncio.timeout(POLL_SECONDS / 2):
         assert await ends

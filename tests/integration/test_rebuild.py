@@ -65,7 +65,7 @@ async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
         rejected = events.CommandRejected(at=at(9), code="ENDED", message="has ended")
         call = events.ActivityStarted(at=at(2), stage=0, index=0, name="GetWallet", input={})
         failed = events.ActivityFailed(at=at(3), stage=0, index=0, attempt=1, error="x", retry_at=at(4))
-        stage = events.StageStarted(at=at(1), number=0, name="RunSend", input={})
+        stage = events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={})
         await log.append(1, id, started(), stage, call, failed, cause=30)
         await log.append(1, id, rejected, cause=31)
         yield log
@@ -81,7 +81,6 @@ def leftovers(settings: ProjectionsSettings) -> list[tuple[object, ...]]:
 
 
 async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
-    # Rejections this old would be pruned at once.
     async with running(settings):
         await until(lambda: caught_up(log, tables))
     live = snapshot(tables)
@@ -92,8 +91,9 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
     seen: list[tuple[int, int]] = []
     await rebuild(settings, lambda done, total: seen.append((done, total)))
     rebuilt = snapshot(tables)
-    rebuilt["rejections"] = live["rejections"]
-    assert rebuilt == live
+    # The running projections may have pruned this one already.
+    assert len(rebuilt.pop("rejections")) == 1
+    assert rebuilt == {name: rows for name, rows in live.items() if name != "rejections"}
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1] == sum(log.ends.values())
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -156,7 +156,7 @@ async def test_what_is_written_while_the_live_positions_are_locked_waits_for_the
             await log.append(2, late, *run(50), cause=50)
             await until(
                 lambda: tables.rows(
-                    "SELECT FROM pg_stat_activity WHERE application_name = 'orchestration projections'"
+                    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'orchestration projections'"
                     " AND wait_event_type = 'Lock'"
                 )
             )

@@ -1,4 +1,4 @@
-"""A load client whose own cost is small beside what it measures: keep-alive connections over asyncio, no HTTP library."""
+"""A load client whose own cost is small beside what it measures: keep-alive connections, no HTTP library."""
 
 import asyncio
 import time

@@ -49,6 +49,8 @@ class Backend:
         self.page_rows = 2
         self.reject: Rejection | None = None
         """What the next commands are answered with."""
+        self.overtaken = False
+        """Whether a rejected command finds that another one had its effect before."""
         self.kafka_away = self.postgres_away = self.stalled = self.broken = False
         self.ends_at_once = True
         self.on_wait_ended: Callable[[UUID], None] | None = None
@@ -144,6 +146,8 @@ class FakeCommandLog(FakeConnection):
         offset = len(backend.commands) - 1
         if backend.reject is not None:
             backend.rejections[offset] = backend.reject
+            if backend.overtaken:
+                backend.take(key, command)
         elif not backend.stalled:
             backend.take(key, command)
         return Position(PARTITION, offset)

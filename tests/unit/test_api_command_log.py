@@ -118,6 +118,8 @@ async def test_a_command_goes_to_the_partition_of_its_key() -> None:
         assert headers == {"type": b"SendEvent"}
     await log.close()
     assert kafka.producers[0].calls == DISCARDED
+    with pytest.raises(CommandLogUnavailable):
+        await append(log)
 
 
 @pytest.mark.parametrize("error", [OutOfOrderSequenceNumber(), KafkaConnectionError()])
@@ -185,12 +187,13 @@ async def test_while_kafka_is_known_to_be_away_commands_fail_at_once(monkeypatch
     log = command_log(kafka)
     await log.open()
     waiting = asyncio.create_task(append(log, seconds=60))
-    with pytest.raises(CommandLogUnavailable):
-        await waiting  # told so as soon as it is known
-    with pytest.raises(CommandLogUnavailable):
-        await append(log, seconds=60)
-    with pytest.raises(CommandLogUnavailable):
-        await log.partition(uuid4(), soon(60))
+    async with asyncio.timeout(5):
+        with pytest.raises(CommandLogUnavailable):
+            await waiting  # told so as soon as it is known
+        with pytest.raises(CommandLogUnavailable):
+            await append(log, seconds=60)
+        with pytest.raises(CommandLogUnavailable):
+            await log.partition(uuid4(), soon(60))
     assert not await log.reachable()
     assert all(producer.calls == DISCARDED for producer in kafka.producers)
     kafka.away = False

@@ -17,8 +17,8 @@ NOOP: dict[str, object] = {"stages": [{"noop": {}}]}
 async def test_a_repeated_creation_has_the_same_answer_and_no_second_effect() -> None:
     backend = Backend()
     client = make_client(backend)
-    first = await client.call("POST", "/workflows", NOOP, KEY)
-    second = await client.call("POST", "/workflows", b' {"stages":  [{"noop": {}}]}', KEY)
+    first = await client.call("POST", "/workflows", {"stages": [{"noop": {}}], "name": "a"}, KEY)
+    second = await client.call("POST", "/workflows", b' {"name":  "a", "stages": [{"noop": {}}]}', KEY)
     assert (first.status, second.status) == (201, 201)
     assert first.body == second.body
     ((key, command),) = backend.commands
@@ -93,11 +93,15 @@ async def test_a_repeated_run_waits_for_the_end_as_well() -> None:
     ("rejection", "expected"),
     [("CONFLICT", (400, "VALIDATION")), ("RETRY", (503, "INTERNAL"))],
 )
-async def test_two_at_once_are_told_apart_by_the_engine(rejection: str, expected: tuple[int, str]) -> None:
+@pytest.mark.parametrize("overtaken", [True, False])
+async def test_two_at_once_are_told_apart_by_the_engine(
+    rejection: str, expected: tuple[int, str], overtaken: bool
+) -> None:
     """Neither finds the other in the read model, so both send; what exists then may be the other one's."""
     backend = Backend()
     workflow = backend.add_workflow(uuid4())
     backend.reject = Rejection(rejection, "because")
+    backend.overtaken = overtaken
     calls: list[tuple[str, Any]] = [("/workflows", NOOP), (f"/workflows/{workflow.id}/instances", b"")]
     for target, body in calls:
         assert (await make_client(backend).call("POST", target, body, KEY)).error == expected

@@ -245,11 +245,11 @@ def test_versions_have_no_gap() -> None:
     "event",
     [
         ev.InstanceStarted(at=NOW, workflow_id="w", stages=[], variables={}),
-        ev.StageStarted(at=NOW, number=0, name="RunNoop", input={}),
-        ev.StageEnded(at=NOW, number=1),
+        ev.StageStarted(workflow_id="w", at=NOW, number=0, name="RunNoop", input={}),
+        ev.StageEnded(workflow_id="w", at=NOW, number=1),
         ev.ActivityStarted(at=NOW, stage=0, index=1, name="x", input={}),
         ev.ActivityEnded(at=NOW, stage=0, index=0, attempt=1),
-        ev.InstanceEnded(at=NOW),
+        ev.InstanceEnded(workflow_id="w", at=NOW),
     ],
 )
 def test_illegal_transitions_raise(event: ev.InstanceEvent) -> None:
@@ -260,7 +260,7 @@ def test_illegal_transitions_raise(event: ev.InstanceEvent) -> None:
 
 def test_an_event_without_an_instance_is_illegal() -> None:
     with pytest.raises(IllegalTransition):
-        evolve(None, ev.StageEnded(at=NOW, number=0), "i")
+        evolve(None, ev.StageEnded(workflow_id="w", at=NOW, number=0), "i")
 
 
 def test_backoff_is_bounded() -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from projections.fold import Batch
 from projections.metrics import Metrics
-from projections.reader import Reader, halves
+from projections.reader import Reader, chunks, halves
 from projections.rows import Activity, Advance, Instance, Progress, Rejection, Stage, Workflow
 from projections.store import announcements
 from schemas import events, rejections
@@ -21,9 +21,9 @@ WORKFLOW, INSTANCE, OTHER = "workflow", "instance", "other"
 T = [datetime(2026, 3, 1, 10, tzinfo=UTC) + timedelta(seconds=n) for n in range(10)]
 
 CREATED = events.WorkflowCreated(at=T[0], name="a", stages=[{"noop": None}])
-ENDED = events.InstanceEnded(at=T[3], error="x")
+ENDED = events.InstanceEnded(workflow_id="w", at=T[3], error="x")
 STARTED = events.InstanceStarted(at=T[0], workflow_id=WORKFLOW, stages=[{"noop": {}}], variables={})
-STAGE = events.StageStarted(at=T[1], number=0, name="RunNoop", input={"n": 10**30})
+STAGE = events.StageStarted(workflow_id="w", at=T[1], number=0, name="RunNoop", input={"n": 10**30})
 CALL = events.ActivityStarted(at=T[2], stage=0, index=0, name="GetWallet", input={"id": "w"})
 RUNNING = Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])
 FAILED = events.ActivityFailed(at=T[3], stage=0, index=0, attempt=1, error="HTTP 502", retry_at=T[4])
@@ -59,8 +59,8 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
             [
                 (INSTANCE, STARTED),
                 (INSTANCE, STAGE),
-                (INSTANCE, events.StageEnded(at=T[2], number=0)),
-                (INSTANCE, events.InstanceEnded(at=T[3])),
+                (INSTANCE, events.StageEnded(workflow_id="w", at=T[2], number=0)),
+                (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3])),
             ],
             {
                 "instances": [Instance(INSTANCE, T[3], WORKFLOW, T[0], T[3])],
@@ -70,8 +70,8 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         ),
         pytest.param(
             [
-                (INSTANCE, events.StageEnded(at=T[2], number=3, error="x")),
-                (INSTANCE, events.InstanceEnded(at=T[3], error="x")),
+                (INSTANCE, events.StageEnded(workflow_id="w", at=T[2], number=3, error="x")),
+                (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3], error="x")),
             ],
             {
                 "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x")],
@@ -163,11 +163,16 @@ def test_rows(happened: Sequence[tuple[str, Any]], rows: dict[str, list[Any]]) -
 def test_ends_are_announced_unless_the_starting_cause_says_them(
     started: int | None, ended: int | None, announced: list[str]
 ) -> None:
-    assert folded((INSTANCE, STARTED, started), (INSTANCE, events.InstanceEnded(at=T[1]), ended)).ended == announced
+    assert (
+        folded((INSTANCE, STARTED, started), (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[1]), ended)).ended
+        == announced
+    )
 
 
 def test_an_end_in_a_later_batch_is_announced() -> None:
-    assert folded((INSTANCE, events.InstanceEnded(at=T[1]), 5), (OTHER, STARTED, 5)).ended == [INSTANCE]
+    assert folded((INSTANCE, events.InstanceEnded(workflow_id="w", at=T[1]), 5), (OTHER, STARTED, 5)).ended == [
+        INSTANCE
+    ]
 
 
 def test_announcements_stay_below_the_limit_of_postgres_and_lose_nothing() -> None:
@@ -213,7 +218,11 @@ def test_records_of_superseded_engines_do_not_count(reader: Reader) -> None:
     lines = log(
         (STARTED, 4, 7),
         (CLAIM, None, None),
-        (events.InstanceEnded(at=T[9], error="stale"), 4, 9),  # written by the engine that claimed at 4
+        (
+            events.InstanceEnded(workflow_id="w", at=T[9], error="stale"),
+            4,
+            9,
+        ),  # written by the engine that claimed at 4
         (STAGE, 11, 8),
     )
     reading = reader.read({3: lines}, {3: Progress(10, epoch=4, cause=6)})
@@ -246,6 +255,16 @@ def test_skipping_only_moves_positions(reader: Reader) -> None:
     reading = reader.read({0: log((STARTED, 4, 8))}, {0: Progress(10, 4, 6)}, skip=True)
     assert reading.progress == {0: Progress(11, 4, 8)}
     assert not reading.batch.instances
+
+
+def test_chunks_are_bounded_but_never_cut_what_one_command_caused() -> None:
+    causes = [1, 1, 1, 1, 2, 2, None, None, None, 3]
+    records = {0: log(*[(STAGE, 4, cause) for cause in causes]), 1: log((STAGE, 4, 7)), 2: log((STAGE, 4, 8))}
+    parts = list(chunks(records, 2))
+    sizes = [{partition: len(some) for partition, some in part.items()} for part in parts]
+    assert sizes == [{0: 4}, {0: 2}, {0: 2}, {0: 2}, {1: 1, 2: 1}]
+    assert {p: [line for part in parts for line in part.get(p, ())] for p in records} == records
+    assert list(chunks(records, 100)) == [records]
 
 
 def test_halves_keep_order_and_everything() -> None:

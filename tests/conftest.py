@@ -1,0 +1,31 @@
+"""Kafka, Postgres and an installation on them, shared by all tests of a session that need them."""
+
+from collections.abc import AsyncIterator, Generator
+from typing import Any
+
+import pytest
+
+from tests.integration.installation import RUNNING, Installation
+from tests.stack import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
+
+__all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
+
+
+@pytest.fixture(scope="session")
+async def installation(
+    kafka_bootstrap_servers: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Installation]:
+    """An installation with a sandbox, for tests that leave its processes alone."""
+    folder = tmp_path_factory.mktemp("installation")
+    async with Installation(kafka_bootstrap_servers, database_url, folder, sandbox=True) as installation:
+        yield installation
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+    """Show what the processes wrote when a test fails."""
+    report = yield
+    if report.failed:
+        for installation in RUNNING:
+            report.sections.extend(installation.logs())
+    return report

@@ -1,0 +1,174 @@
+"""Turns: inputs of many aggregates become one batch, and nothing else changes before it is proven."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from engine import turn as turns
+from engine.aggregates import Aggregates
+from engine.core.decisions import ActivityDone, Due, decide
+from engine.core.effects import CallActivity, GoOn
+from engine.turn import Turn, Unreadable
+from schemas import rejections
+from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow, SendEvent
+from schemas.records import NewRecord, RecordCodec
+from tests.simulation.memory import StoredRecord
+
+NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
+WAIT: dict[str, Any] = {"wait_event": {"event": "go"}}
+UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
+CODEC = RecordCodec()
+
+
+def run(*stages: dict[str, Any], request: str | None = None, seen_offset: int = 0) -> RunWorkflow:
+    return RunWorkflow(workflow_id="w", stages=list(stages), variables={}, request=request, seen_offset=seen_offset)
+
+
+class Desk:
+    """Takes turns one after another, each one committed."""
+
+    def __init__(self, max_remembered: int = 100):
+        self.aggregates = Aggregates(max_remembered)
+        self.end = 0
+        self.effects: dict[str, Any] = {}
+
+    def turn(self, *commands: tuple[str, Command | Unreadable], keep: tuple[str, ...] = ()) -> list[str]:
+        """Decide commands as one turn; its records in words."""
+        turn = Turn(self.aggregates, CODEC, 7, NOW)
+        for offset, (aggregate_id, command) in enumerate(commands, 100):
+            turn.command(offset, aggregate_id, command)
+        return self.commit(turn, keep)
+
+    def commit(self, turn: Turn, keep: tuple[str, ...] = ()) -> list[str]:
+        self.effects = dict(turn.commit(self.end, keep))
+        self.end += len(turn.records)
+        return words(turn.records)
+
+
+def words(records: list[NewRecord]) -> list[str]:
+    """Records as `StageEnded i v3 cause 100`, rejections with their code."""
+    result = []
+    for offset, record in enumerate(records):
+        stored = StoredRecord(offset, record.key, record.value, record.headers)
+        recorded = CODEC.decode_event(stored)
+        code = getattr(recorded.event, "code", None)
+        cause = "" if recorded.cause is None else f" cause {recorded.cause}"
+        version = f" v{recorded.version}" if recorded.version else ""
+        shown = f" {code}" if isinstance(code, str) else ""
+        result.append(f"{type(recorded.event).__name__} {recorded.aggregate_id}{version}{cause}{shown}")
+        assert dict(record.headers)["epoch"] == b"7"
+    return result
+
+
+def test_commands_of_several_aggregates_share_a_batch() -> None:
+    desk = Desk()
+    assert desk.turn(
+        ("w", CreateWorkflow(name="", stages=[])),
+        ("a", run(WAIT)),
+        ("a", SendEvent(name="go")),
+        ("w", DeleteWorkflow()),
+    ) == [
+        "WorkflowCreated w v1 cause 100",
+        "InstanceStarted a v1 cause 101",
+        "StageStarted a v2 cause 101",
+        "EventReceived a v3 cause 102",
+        "StageEnded a v4 cause 102",
+        "InstanceEnded a v5 cause 102",
+        "WorkflowDeleted w v2 cause 103",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        (CreateWorkflow(name="", stages=[]), CreateWorkflow(name="", stages=[]), "CommandSkipped x cause 100"),
+        (
+            CreateWorkflow(name="", stages=[], request="a"),
+            CreateWorkflow(name="", stages=[], request="b"),
+            "CommandRejected x cause 100 CONFLICT",
+        ),
+        (CreateWorkflow(name="", stages=[]), Unreadable("no JSON"), "CommandRejected x cause 100 UNDECODABLE"),
+        (run(WAIT), run(WAIT), "CommandSkipped x cause 100"),
+        (run(WAIT, request="a"), run(WAIT, request="b"), "CommandRejected x cause 100 CONFLICT"),
+        (run(), SendEvent(name="go"), "CommandRejected x cause 100 ENDED"),
+        (run(), AbortInstance(), "CommandRejected x cause 100 ENDED"),
+        # with an Idempotency-Key an ended instance is remembered
+        (run(request="a"), run(request="a"), "CommandSkipped x cause 100"),
+        (run(request="a"), run(request="b"), "CommandRejected x cause 100 CONFLICT"),
+    ],
+)
+def test_every_command_leaves_a_record(first: Command, second: Command | Unreadable, outcome: str) -> None:
+    desk = Desk()
+    desk.turn(("x", first))
+    assert desk.turn(("x", second)) == [outcome]
+
+
+def test_deleting_what_is_not_there_is_skipped() -> None:
+    assert Desk().turn(("x", DeleteWorkflow())) == ["CommandSkipped x cause 100"]
+
+
+def test_a_keyed_run_is_refused_when_it_may_be_forgotten() -> None:
+    desk = Desk(max_remembered=1)
+    desk.turn(("a", run(request="a")))
+    desk.turn(("b", run(request="b")))  # forgets a, which ended at offset 1
+    assert desk.turn(("a", run(request="a", seen_offset=1))) == ["CommandRejected a cause 100 RETRY"]
+    assert desk.turn(("c", run(request="c", seen_offset=2)))[0] == "InstanceStarted c v1 cause 100"
+
+
+def test_a_bug_in_one_decision_rejects_that_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def broken(state: Any, given: Any, now: datetime, instance_id: str) -> Any:
+        if instance_id == "bad":
+            raise RuntimeError("bug")
+        return decide(state, given, now, instance_id)
+
+    monkeypatch.setattr("engine.turn.decide", broken)
+    assert Desk().turn(("bad", run(WAIT)), ("good", run())) == [
+        "CommandRejected bad cause 100 FAULT",
+        "InstanceStarted good v1 cause 101",
+        "InstanceEnded good v2 cause 101",
+    ]
+
+
+def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE, {"wait_event": {"event": "x" * 1000}})))
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 650)
+    assert desk.turn(("b", run(WAIT, WAIT, WAIT))) == ["CommandRejected b cause 100 TOO_LARGE"]
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("a", ActivityDone((0, 0, 1)))
+    assert desk.commit(turn) == ["StageEnded a v4", "InstanceEnded a v5"]
+
+
+def test_nothing_changes_before_the_commit() -> None:
+    desk = Desk()
+    desk.turn(("a", run(WAIT)))
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.command(101, "a", AbortInstance())
+    assert desk.turn(("a", SendEvent(name="other"))) == ["EventReceived a v3 cause 100"]
+
+
+def test_effects_are_those_of_the_new_state() -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)), ("b", run(WAIT)), ("c", run(*[{"noop": {}}] * 101)))
+    assert isinstance(desk.effects["a"], CallActivity)
+    assert desk.effects["b"] is None
+    assert desk.effects["c"] == GoOn((100, -1, 0))
+
+
+def test_an_aborted_instance_is_kept_for_the_late_result_of_its_call() -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)))
+    desk.turn(("a", AbortInstance()), keep=("a",))
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("a", ActivityDone((0, 0, 1)))
+    assert desk.commit(turn) == ["LateResultRecorded a v7"]
+    assert len(desk.aggregates) == 0
+
+
+def test_an_input_for_nobody_leaves_nothing() -> None:
+    turn = Turn(Aggregates(), CODEC, 7, NOW)
+    turn.input("a", Due((0, -1, 0)))
+    turn.input("a", ActivityDone((0, 0, 1)))
+    assert turn.records == []
