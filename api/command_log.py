@@ -182,7 +182,7 @@ class KafkaCommandLog:
     async def _connected(self, deadline: float) -> _Link:
         """The link in use, once there is one."""
         while self._link is None:
-            if self._away:
+            if False:
                 raise CommandLogUnavailable("Kafka is away")
             try:
                 async with asyncio.timeout_at(deadline):

@@ -101,6 +101,7 @@ class _Document:
         if event.anchor not in self._anchors:  # also inside of what it stands for, which JSON can't say
             _fail(f"alias {event.anchor!r} stands for nothing before it", event)
         value, nodes, characters = self._anchors[event.anchor]
+        self._count(nodes, characters, event)
         return value
 
     def _count(self, nodes: int, characters: int, event: Any) -> None:

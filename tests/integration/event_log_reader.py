@@ -9,7 +9,7 @@ from schemas.epochs import EpochFilter
 from schemas.kafka import client_options
 from schemas.records import RecordCodec, Recorded
 from schemas.settings import KafkaSettings
-from schemas.topics import EVENTS, topic_name
+from schemas.topics import EVENTS, topic_name, topics
 
 DEADLINE_SECONDS = 30.0
 
@@ -18,11 +18,11 @@ async def records(settings: KafkaSettings, topic: str) -> dict[int, list[Consume
     """All records of a topic by partition, up to the end that it has now."""
     consumer = AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
     name = topic_name(settings, topic)
+    (partitions,) = (made.partitions for made in topics(settings) if made.name == name)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await consumer.start()
         try:
-            await consumer.topics()
-            places = [TopicPartition(name, partition) for partition in consumer.partitions_for_topic(name) or ()]
+            places = [TopicPartition(name, partition) for partition in range(partitions)]
             consumer.assign(places)
             found: dict[int, list[ConsumerRecord]] = {place.partition: [] for place in places}
             ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)

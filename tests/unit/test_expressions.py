@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.expressions import (
+from schemas.expressions import (
     EvaluationError,
     ExpressionSyntaxError,
     LinkAnswer,

@@ -9,8 +9,8 @@ from typing import Any
 
 import re2
 
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY_BYTES, Budget
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY_BYTES, Budget
 
 # Compiling a pattern costs about as much as so many steps.
 _COMPILATION_STEPS = 100

@@ -6,10 +6,10 @@ is in `docs/expressions.md`. `parser` (with `grammar.lark`) turns text into `nod
 `link()` raises `LinkNeeded`, and the caller fetches.
 """
 
-from engine.expressions.exceptions import EvaluationError, ExpressionSyntaxError, LinkNeeded
-from engine.expressions.expression import Expression, compile_expression, is_match
-from engine.expressions.formatting import to_variable
-from engine.expressions.links import LinkAnswer
+from schemas.expressions.exceptions import EvaluationError, ExpressionSyntaxError, LinkNeeded
+from schemas.expressions.expression import Expression, compile_expression, is_match
+from schemas.expressions.formatting import to_variable
+from schemas.expressions.links import LinkAnswer
 
 __all__ = [
     "EvaluationError",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import Budget
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import Budget
 
 
 def to_variable(value: Any) -> str:

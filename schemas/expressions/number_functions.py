@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from engine.expressions import natures
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import MAX_INTEGER_BITS, Budget
-from engine.expressions.natures import Nature
-from engine.expressions.operators import checked_integer, compare, is_number, to_float, to_int, type_name
-from engine.expressions.signatures import ARRAY, INT, NUMBER, STRING, Function, gives, same, take_kind
+from schemas.expressions import natures
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import MAX_INTEGER_BITS, Budget
+from schemas.expressions.natures import Nature
+from schemas.expressions.operators import checked_integer, compare, is_number, to_float, to_int, type_name
+from schemas.expressions.signatures import ARRAY, INT, NUMBER, STRING, Function, gives, same, take_kind
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from functools import cmp_to_key
 from typing import Any
 
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import Budget
-from engine.expressions.operators import Groups, calculate, compare, to_bool, type_name
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import Budget
+from schemas.expressions.operators import Groups, calculate, compare, to_bool, type_name
 
 # For these the item itself is the predicate's value if there is none.
 WITHOUT_PREDICATE = frozenset({"count", "sum"})

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 
-from engine.expressions.exceptions import ExpressionSyntaxError
-from engine.expressions.functions import FUNCTIONS, LEFT_OUT
-from engine.expressions.limits import MAX_DEPTH, MAX_EXPRESSION_LENGTH, MAX_INTEGER_BITS
-from engine.expressions.nodes import (
+from schemas.expressions.exceptions import ExpressionSyntaxError
+from schemas.expressions.functions import FUNCTIONS, LEFT_OUT
+from schemas.expressions.limits import MAX_DEPTH, MAX_EXPRESSION_LENGTH, MAX_INTEGER_BITS
+from schemas.expressions.nodes import (
     Array,
     Binary,
     Builtin,
@@ -30,8 +30,8 @@ from engine.expressions.nodes import (
     Slice,
     Unary,
 )
-from engine.expressions.operators import COMPARISONS, PRECEDENCES, PREFIX_PRECEDENCES
-from engine.expressions.predicates import WITH_OPTION, WITHOUT_PREDICATE
+from schemas.expressions.operators import COMPARISONS, PRECEDENCES, PREFIX_PRECEDENCES
+from schemas.expressions.predicates import WITH_OPTION, WITHOUT_PREDICATE
 
 _SYNONYMS = {"&&": "and", "||": "or", "!": "not", "^": "**"}
 _CONSTANTS = {"true": True, "false": False, "nil": None}

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from engine.expressions import natures
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.formatting import format_value, to_json
-from engine.expressions.limits import Budget
-from engine.expressions.natures import Nature
-from engine.expressions.operators import to_int
-from engine.expressions.signatures import ANY, ARRAY, INT, STRING, Function, gives, take_kind
+from schemas.expressions import natures
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.formatting import format_value, to_json
+from schemas.expressions.limits import Budget
+from schemas.expressions.natures import Nature
+from schemas.expressions.operators import to_int
+from schemas.expressions.signatures import ANY, ARRAY, INT, STRING, Function, gives, take_kind
 
 
 def _of_strings(name: str, function: Callable[..., Any], result: Nature, *, count: int, required: int = 0) -> Function:

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.operators import type_name
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.operators import type_name
 
 
 class LinkAnswer(msgspec.Struct, frozen=True):

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from engine.expressions.checker import check
-from engine.expressions.evaluator import Evaluator
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.links import LinkAnswer
-from engine.expressions.nodes import Node
-from engine.expressions.parser import parse
+from schemas.expressions.checker import check
+from schemas.expressions.evaluator import Evaluator
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.links import LinkAnswer
+from schemas.expressions.nodes import Node
+from schemas.expressions.parser import parse
 
 _NO_LINKS: Mapping[str, LinkAnswer] = MappingProxyType({})
 

@@ -4,7 +4,7 @@ Filters run in the engine's event loop on every matching message, and expression
 others: each limit below is what keeps one of them from stopping everybody else.
 """
 
-from engine.expressions.exceptions import EvaluationError
+from schemas.expressions.exceptions import EvaluationError
 
 # Parsing is linear in the text; without a bound, a trigger could be as large as the API's body limit.
 MAX_EXPRESSION_LENGTH = 10_000

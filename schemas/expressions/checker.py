@@ -7,12 +7,12 @@ the author of a trigger from learning it at the first event only.
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from engine.expressions import natures
-from engine.expressions.exceptions import ExpressionSyntaxError
-from engine.expressions.functions import FUNCTIONS, LEFT_OUT
-from engine.expressions.limits import MAX_DEPTH
-from engine.expressions.natures import BOOL, FLOAT, INT, NIL, STRING, UNKNOWN, Kind, Nature
-from engine.expressions.nodes import (
+from schemas.expressions import natures
+from schemas.expressions.exceptions import ExpressionSyntaxError
+from schemas.expressions.functions import FUNCTIONS, LEFT_OUT
+from schemas.expressions.limits import MAX_DEPTH
+from schemas.expressions.natures import BOOL, FLOAT, INT, NIL, STRING, UNKNOWN, Kind, Nature
+from schemas.expressions.nodes import (
     Array,
     Binary,
     Builtin,
@@ -31,9 +31,9 @@ from engine.expressions.nodes import (
     Slice,
     Unary,
 )
-from engine.expressions.operators import type_name
-from engine.expressions.patterns import PatternError, compile_pattern
-from engine.expressions.predicates import PREDICATES
+from schemas.expressions.operators import type_name
+from schemas.expressions.patterns import PatternError, compile_pattern
+from schemas.expressions.predicates import PREDICATES
 
 _LITERALS: dict[str, Nature] = {"nil": NIL, "bool": BOOL, "int": INT, "float": FLOAT, "string": STRING}
 

@@ -5,11 +5,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.expressions import natures
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import Budget
-from engine.expressions.natures import Kind, Nature
-from engine.expressions.operators import type_name
+from schemas.expressions import natures
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import Budget
+from schemas.expressions.natures import Kind, Nature
+from schemas.expressions.operators import type_name
 
 Parameter: TypeAlias = tuple[Kind, ...]
 

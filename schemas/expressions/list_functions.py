@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from engine.expressions import natures
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import Budget
-from engine.expressions.natures import Nature
-from engine.expressions.operators import Groups, equal, fetch, to_int, type_name
-from engine.expressions.predicates import is_descending, ordering
-from engine.expressions.signatures import ANY, ARRAY, INT, MAP, STRING, Function, element, gives, same, take_kind
+from schemas.expressions import natures
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import Budget
+from schemas.expressions.natures import Nature
+from schemas.expressions.operators import Groups, equal, fetch, to_int, type_name
+from schemas.expressions.predicates import is_descending, ordering
+from schemas.expressions.signatures import ANY, ARRAY, INT, MAP, STRING, Function, element, gives, same, take_kind
 
 
 def _end_nature(arguments: Sequence[Nature]) -> Nature:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from engine.expressions.exceptions import EvaluationError, LinkNeeded
-from engine.expressions.functions import FUNCTIONS
-from engine.expressions.limits import MAX_LINKS, Budget
-from engine.expressions.links import LinkAnswer, find_link
-from engine.expressions.nodes import (
+from schemas.expressions.exceptions import EvaluationError, LinkNeeded
+from schemas.expressions.functions import FUNCTIONS
+from schemas.expressions.limits import MAX_LINKS, Budget
+from schemas.expressions.links import LinkAnswer, find_link
+from schemas.expressions.nodes import (
     Array,
     Binary,
     Builtin,
@@ -26,7 +26,7 @@ from engine.expressions.nodes import (
     Slice,
     Unary,
 )
-from engine.expressions.operators import (
+from schemas.expressions.operators import (
     COMPARISONS,
     calculate,
     compare,
@@ -41,8 +41,8 @@ from engine.expressions.operators import (
     to_text,
     type_name,
 )
-from engine.expressions.patterns import matches
-from engine.expressions.predicates import PREDICATES, Scope
+from schemas.expressions.patterns import matches
+from schemas.expressions.predicates import PREDICATES, Scope
 
 
 class _ChainBroken(Exception):

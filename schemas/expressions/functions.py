@@ -1,9 +1,9 @@
 """All builtins without a predicate."""
 
-from engine.expressions.list_functions import LIST_FUNCTIONS
-from engine.expressions.number_functions import NUMBER_FUNCTIONS
-from engine.expressions.signatures import Function
-from engine.expressions.text_functions import TEXT_FUNCTIONS
+from schemas.expressions.list_functions import LIST_FUNCTIONS
+from schemas.expressions.number_functions import NUMBER_FUNCTIONS
+from schemas.expressions.signatures import Function
+from schemas.expressions.text_functions import TEXT_FUNCTIONS
 
 FUNCTIONS: dict[str, Function] = {**LIST_FUNCTIONS, **NUMBER_FUNCTIONS, **TEXT_FUNCTIONS}
 

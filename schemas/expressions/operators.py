@@ -9,8 +9,8 @@ from collections.abc import Callable
 from operator import ge, gt, le, lt
 from typing import Any
 
-from engine.expressions.exceptions import EvaluationError
-from engine.expressions.limits import MAX_INTEGER_BITS, Budget
+from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import MAX_INTEGER_BITS, Budget
 
 # How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the
 # parser.
