@@ -6,6 +6,7 @@
 | `command_log` | appends commands to Kafka |
 | `ports`, `services` | what the operations work with |
 | `routing`, `calls`, `answers`, `errors` | one request: which operation, what came, what goes |
+| `auth` | tokens: who may call the operations |
 | `bodies` | JSON and YAML into values |
 | `resources` | what an operation does, the same for every surface |
 | `rendering` | rows into resources |

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import v1
+from api.auth.guard import make_guard
 from api.command_log import KafkaCommandLog
 from api.errors import ApiError, Fault, NotAllowed, NotFound
 from api.health import health_routes
@@ -41,8 +42,10 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> Starl
         services: what stands behind the operations; Kafka and Postgres as the settings say when not given.
 
     Raises:
-        SettingsError: the settings for Kafka can't be used.
+        SettingsError: the settings for Kafka or authorization can't be used.
     """
+    guard = make_guard(settings)
+    operations = guard.protect(v1.OPERATIONS) if guard else v1.OPERATIONS
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
     if services is None:
@@ -52,17 +55,18 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> Starl
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await _open(opened)
-        try:
-            yield
-        finally:
-            await _close(opened)
+        async with guard or contextlib.nullcontext():
+            await _open(opened)
+            try:
+                yield
+            finally:
+                await _close(opened)
 
     app = Starlette(
         routes=[
-            *path_routes(settings.base_path, v1.OPERATIONS, services, reads, commands, metrics),
+            *path_routes(settings.base_path, operations, services, reads, commands, metrics),
             *health_routes(services, metrics),
-            *openapi_routes(settings.base_path, v1.OPERATIONS),
+            *openapi_routes(settings.base_path, operations),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _fault},
         lifespan=lifespan,

@@ -28,7 +28,6 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
@@ -37,7 +36,7 @@ from schemas.commands import Command
 from schemas.kafka import client_options
 from schemas.records import RecordCodec
 from schemas.settings import ApiSettings
-from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, topic_name
+from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +131,11 @@ class KafkaCommandLog:
     async def append(self, key: UUID, command: Command, deadline: float, partition: int | None = None) -> Position:
         """Append a command; see `api.ports.CommandLog.append`."""
         record = self._codec.encode(str(key), command, timestamp_ms=time.time_ns() // 1_000_000)
-        if len(record.value) > MAX_COMMAND_BYTES:
+        if len(record.value or b"") > MAX_COMMAND_BYTES:
             raise TooLarge("the command is too large")
         link = self._link or await self._connected(deadline)
         if partition is None:
-            partition = _partition_of(record.key, link.partitions)
+            partition = partition_of(record.key, link.partitions)
         link.appends += 1
         started = time.perf_counter()
         try:
@@ -166,7 +165,7 @@ class KafkaCommandLog:
     async def partition(self, key: UUID, deadline: float) -> int:
         """The partition of an aggregate; see `api.ports.CommandLog.partition`."""
         link = self._link or await self._connected(deadline)
-        return _partition_of(str(key).encode(), link.partitions)
+        return partition_of(str(key).encode(), link.partitions)
 
     async def reachable(self) -> bool:
         """Whether Kafka answers now."""
@@ -181,14 +180,12 @@ class KafkaCommandLog:
 
     async def _connected(self, deadline: float) -> _Link:
         """The link in use, once there is one."""
-        while self._link is None:
-            if False:
-                raise CommandLogUnavailable("Kafka is away")
-            try:
+        if self._link is None and not self._away:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self._built.wait()
-            except TimeoutError:
-                raise CommandLogUnavailable("Kafka is away") from None
+        if self._link is None:
+            raise CommandLogUnavailable("Kafka is away")
         return self._link
 
     def _retire(self, link: _Link, error: Exception) -> None:
@@ -252,8 +249,3 @@ async def _discard(producer: Any) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer.client.close()
-
-
-def _partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Kafka's default partitioner gives a key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions

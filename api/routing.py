@@ -68,6 +68,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Whether the path also matches with a trailing slash: those of collections and items do."""
     unlimited: bool = False
     """Whether it is answered however many requests wait."""
+    public: bool = False
+    """Whether it is answered without a token, also when authorization is on."""
 
 
 class PathRoute(BaseRoute):

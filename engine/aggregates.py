@@ -11,10 +11,21 @@ from collections.abc import Iterator
 import msgspec
 
 from engine.core import instance as instances
+from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.instance import Instance
+from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
-from schemas.events import InstanceEnded, InstanceEvent, LateResultRecorded, WorkflowEvent
+from schemas.events import (
+    InstanceEnded,
+    InstanceEvent,
+    InstanceStarted,
+    LateResultRecorded,
+    TriggerEvent,
+    TriggerFailed,
+    TriggerFired,
+    WorkflowEvent,
+)
 from schemas.records import Recorded
 
 MAX_REMEMBERED = 100_000
@@ -23,10 +34,13 @@ read model was as far behind, is answered with 503 instead of a second run."""
 
 
 class Aggregates:
-    """Workflows and instances of one partition, by id."""
+    """Workflows, triggers and instances of one partition, by id."""
 
     def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
         self._workflows: dict[str, Workflow] = {}
+        self._triggers: dict[str, Trigger] = {}
+        self._fired: dict[str, set[str]] = {}
+        self._sequences: dict[str, int] = {}
         self._instances: dict[str, bytes] = {}
         self._fresh: dict[str, Instance] = {}
         self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
@@ -41,6 +55,22 @@ class Aggregates:
     def workflow(self, workflow_id: str) -> Workflow | None:
         """A workflow, None when it is unknown."""
         return self._workflows.get(workflow_id)
+
+    def trigger(self, trigger_id: str) -> Trigger | None:
+        """A trigger, None when it is unknown."""
+        return self._triggers.get(trigger_id)
+
+    def triggers(self) -> Iterator[Trigger]:
+        """All triggers."""
+        yield from self._triggers.values()
+
+    def has_fired_for(self, trigger_id: str, once: str | None) -> bool:
+        """Whether a trigger has fired for what it fires for once, ever."""
+        return once is not None and once in self._fired.get(trigger_id, ())
+
+    def last_sequence(self, source: str) -> int:
+        """The highest sequence of the commands of a source that have been decided; -1 before the first."""
+        return self._sequences.get(source, -1)
 
     def instance(self, instance_id: str) -> Instance | None:
         """An instance, None when it is unknown or ended and forgotten."""
@@ -60,6 +90,17 @@ class Aggregates:
     def put_workflow(self, workflow: Workflow) -> None:
         """Keep the new state of a workflow."""
         self._workflows[workflow.id] = workflow
+
+    def put_trigger(self, trigger: Trigger) -> None:
+        """Keep the new state of a trigger."""
+        self._triggers[trigger.id] = trigger
+
+    def note(self, aggregate_id: str, event: object) -> None:
+        """Remember what tells repetitions of this event's command, beside the aggregate's own state."""
+        if isinstance(event, InstanceStarted) and event.source is not None:
+            self._sequences[event.source] = event.sequence
+        elif isinstance(event, TriggerFired | TriggerFailed) and event.once is not None:
+            self._fired.setdefault(aggregate_id, set()).add(event.once)
 
     def put_instance(self, instance: Instance) -> None:
         """Keep the new state of an instance that waits."""
@@ -93,7 +134,11 @@ class Aggregates:
             IllegalTransition: the event does not follow from what came before.
         """
         event, aggregate_id = recorded.event, recorded.aggregate_id
-        if isinstance(event, WorkflowEvent):
+        self.note(aggregate_id, event)
+        if isinstance(event, TriggerEvent):
+            before_fired = self._triggers.get(aggregate_id)
+            self._triggers[aggregate_id] = triggers.evolve(before_fired, event, aggregate_id, recorded.offset)
+        elif isinstance(event, WorkflowEvent):
             self._workflows[aggregate_id] = workflows.evolve(self._workflows.get(aggregate_id), event, aggregate_id)
         elif isinstance(event, InstanceEvent):
             before = self._fresh.get(aggregate_id)

@@ -3,17 +3,28 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
 
 from engine.errors import AppendFailed, ReadFailed
+from schemas.commands import Command
+from schemas.current import Current, encode_current
 from schemas.kafka import client_options
-from schemas.records import NewRecord, Record
+from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
-from schemas.topics import COMMANDS, COMMANDS_DEAD, EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+from schemas.topics import (
+    COMMANDS,
+    COMMANDS_DEAD,
+    DEFINITIONS,
+    EVENTS,
+    MAX_RECORD_BATCH_BYTES,
+    partition_of,
+    topic_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +39,13 @@ MAX_READ_RECORDS = 2000
 class KafkaEventLog:
     """`engine.ports.EventLog` on Kafka."""
 
-    def __init__(self, settings: EngineSettings):
+    def __init__(self, settings: EngineSettings, codec: RecordCodec):
+        self._codec = codec
         self._options = client_options(settings)
         self._events = topic_name(settings, EVENTS)
         self._commands = topic_name(settings, COMMANDS)
         self._dead = topic_name(settings, COMMANDS_DEAD)
+        self._definitions = topic_name(settings, DEFINITIONS)
         self._timeout = settings.append_timeout_seconds
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -48,19 +61,47 @@ class KafkaEventLog:
         """See `EventLog.append`."""
 
         async def send(producer: AIOKafkaProducer) -> Any:
-            batch = producer.create_batch()
-            for record in records:
-                appended = batch.append(
-                    timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
-                )
-                if appended is None:
-                    raise AppendFailed("the batch is larger than the topic takes")
-            batch.close()
-            acknowledged = await producer.send_batch(batch, self._events, partition=partition)
-            return (await acknowledged).offset
+            return (await (await self._send_batch(producer, self._events, partition, records))).offset
 
         base: int = await self._with_producer(send)
         return base
+
+    async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
+        """See `EventLog.define`."""
+        records = [encode_current(current, timestamp_ms) for current in definitions]
+        await self._with_producer(lambda producer: self._send_all(producer, self._definitions, {0: records}))
+
+    async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
+        """See `EventLog.send`."""
+        records = [self._codec.encode(key, command, timestamp_ms=timestamp_ms) for key, command in commands]
+
+        async def send(producer: AIOKafkaProducer) -> None:
+            partitions = len(await producer.partitions_for(self._commands))
+            by_partition: dict[int, list[NewRecord]] = {}
+            for record in records:
+                by_partition.setdefault(partition_of(record.key, partitions), []).append(record)
+            await self._send_all(producer, self._commands, by_partition)
+
+        await self._with_producer(send)
+
+    async def _send_all(
+        self, producer: AIOKafkaProducer, topic: str, batches: Mapping[int, Sequence[NewRecord]]
+    ) -> None:
+        acks = [await self._send_batch(producer, topic, number, records) for number, records in batches.items()]
+        await asyncio.gather(*acks)
+
+    async def _send_batch(
+        self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[NewRecord]
+    ) -> asyncio.Future[RecordMetadata]:
+        batch = producer.create_batch()
+        for record in records:
+            appended = batch.append(
+                timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
+            )
+            if appended is None:
+                raise AppendFailed("the batch is larger than the topic takes")
+        batch.close()
+        return cast("asyncio.Future[RecordMetadata]", await producer.send_batch(batch, topic, partition=partition))
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""

@@ -14,11 +14,13 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from engine.aggregates import Aggregates
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, effect
-from engine.errors import Superseded
+from engine.core.trigger import Pending, Requested
+from engine.errors import AppendFailed, Superseded
 from engine.metrics import Metrics
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
 from engine.timers import Timers
@@ -37,6 +39,12 @@ MAX_TURN_INPUTS = 500
 
 MAX_TURN_BYTES = 1024 * 1024
 """A turn is closed above this size, so that its batch stays well under the topic's limit."""
+
+MAX_REQUESTS = 100
+"""Run commands of triggers in one batch; each may carry a definition of its own."""
+
+RESEND_SECONDS = 0.5
+"""Pause before run commands of triggers are sent again after a fault."""
 
 MAX_SLEEP_SECONDS = 60.0
 """The wall clock may be set; a timer is looked at again at least this often."""
@@ -77,7 +85,9 @@ class Partition:
         self._owner, self._codec, self._metrics = owner, codec, metrics
         self._aggregates = Aggregates()
         self._commands: deque[Record] = deque()
-        self._inputs: deque[tuple[str, Due | ActivityDone]] = deque()
+        self._inputs: deque[tuple[str, Due | ActivityDone | Requested]] = deque()
+        self._requests: deque[tuple[str, Pending]] = deque()
+        self._requesting: asyncio.Task[None] | None = None
         self._current: dict[str, Token] = {}
         self._timers = Timers(lambda instance_id, token: self._current.get(instance_id) == token)
         self._calls: dict[str, asyncio.Task[None]] = {}
@@ -155,6 +165,8 @@ class Partition:
         self.next_command = next_command
         for instance in self._aggregates.instances():
             self._start(instance.id, effect(instance))
+        pending = [(trigger.id, request) for trigger in self._aggregates.triggers() for request in trigger.pending]
+        self._request(sorted(pending, key=lambda request: request[1].sequence))
         self.restored = True
         logger.info(
             "partition restored",
@@ -194,9 +206,12 @@ class Partition:
         turn = Turn(self._aggregates, self._codec, self.epoch, self._now())
         with self._metrics.turn_seconds.time():
             await self._decide(turn)
+            if turn.definitions:
+                await self._log.define(turn.definitions, int(turn.now.timestamp() * 1000))
             base = await self._append(turn.records) if turn.records else self.end
         for instance_id, pending in turn.commit(base, self._calls.keys()):
             self._start(instance_id, pending)
+        self._request(turn.requests())
         self._metrics.events.inc(len(turn.records))
         if turn.next_command is not None:
             self._feed.done(self.number, turn.next_command)
@@ -270,8 +285,31 @@ class Partition:
         self._inputs.append((instance_id, result))
         self._wakeup.set()
 
+    def _request(self, requests: Sequence[tuple[str, Pending]]) -> None:
+        """Send the run commands of triggers. One task sends them in order: their sequence tells repetitions apart."""
+        self._requests.extend(requests)
+        if self._requests and (self._requesting is None or self._requesting.done()):
+            self._requesting = asyncio.create_task(self._send_requests())
+
+    async def _send_requests(self) -> None:
+        while self._requests:
+            batch = list(islice(self._requests, MAX_REQUESTS))
+            commands = [(request.instance_id, request.command(f"events/{self.number}")) for _, request in batch]
+            try:
+                await self._log.send(commands, int(self._now().timestamp() * 1000))
+            except AppendFailed as error:
+                logger.warning("run commands of triggers are sent again: %s", error, extra={"partition": self.number})
+                await asyncio.sleep(RESEND_SECONDS)
+                continue
+            for trigger_id, request in batch:
+                self._requests.popleft()
+                self._inputs.append((trigger_id, Requested(request.occurrence_id)))
+            self._wakeup.set()
+
     async def _drop_calls(self) -> None:
         calls = list(self._calls.values())
+        if self._requesting is not None:
+            calls.append(self._requesting)
         for call in calls:
             call.cancel()
         if calls:

@@ -6,11 +6,13 @@ from typing import Protocol
 
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
+from schemas.commands import Command
+from schemas.current import Current
 from schemas.records import NewRecord, Record
 
 
 class EventLog(Protocol):
-    """The partitions of topic `events`, and the topic of dead commands."""
+    """The partitions of topic `events`, and the other topics that an engine writes."""
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         """Append records as one batch, whole or not at all; the offset of the first one.
@@ -24,6 +26,20 @@ class EventLog(Protocol):
 
         Raises:
             ReadFailed: the log can't be reached.
+        """
+
+    async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
+        """Append current definitions to topic `definitions`.
+
+        Raises:
+            AppendFailed: nobody knows whether they were or will be appended.
+        """
+
+    async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
+        """Append commands to other aggregates, in order.
+
+        Raises:
+            AppendFailed: nobody knows which of them were or will be appended.
         """
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:

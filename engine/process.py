@@ -26,7 +26,8 @@ class Engine:
     def __init__(self, settings: EngineSettings):
         self._timeout = settings.shutdown_timeout_seconds
         metrics = Metrics()
-        self._log = KafkaEventLog(settings)
+        codec = RecordCodec()
+        self._log = KafkaEventLog(settings, codec)
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
         self._supervisor = Supervisor(
@@ -35,7 +36,7 @@ class Engine:
             caller=self._caller,
             clock=SystemClock(),
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
-            codec=RecordCodec(),
+            codec=codec,
             metrics=metrics,
         )
         metrics.instances.set_function(self._sum(lambda partition: partition.instances))

@@ -9,18 +9,40 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.aggregates import Aggregates
+from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.decisions import Due, Input, check_same_request, decide, give_up
 from engine.core.effects import Effect, effect
 from engine.core.errors import Rejected
 from engine.core.instance import Instance
 from engine.core.progress import Progress
+from engine.core.trigger import Pending, Requested, Trigger
 from engine.errors import DecisionTooLarge
 from schemas import rejections
-from schemas.commands import Command, CreateWorkflow, DeleteWorkflow, RunWorkflow
-from schemas.events import CommandRejected, CommandSkipped, Event
+from schemas.commands import (
+    Command,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteTrigger,
+    DeleteWorkflow,
+    FireTrigger,
+    RunWorkflow,
+)
+from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from schemas.events import (
+    CommandRejected,
+    CommandSkipped,
+    Event,
+    InstanceStarted,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerFired,
+    WorkflowCreated,
+    WorkflowDeleted,
+)
 from schemas.records import NewRecord, RecordCodec
 
 logger = logging.getLogger(__name__)
@@ -53,12 +75,16 @@ class Turn:
         self.records: list[NewRecord] = []
         self.size_bytes = 0
         self.next_command: int | None = None
+        self.definitions: list[Current] = []
         self._aggregates = aggregates
         self._codec = codec
         self._epoch = epoch
         self._timestamp_ms = int(now.timestamp() * 1000)
         self._workflows: dict[str, workflows.Workflow] = {}
+        self._triggers: dict[str, Trigger] = {}
+        self._fired_at: dict[str, int] = {}
         self._instances: dict[str, Instance] = {}
+        self._noted: list[tuple[str, Event]] = []
         self._ended_at: dict[str, int] = {}
 
     def command(self, offset: int, aggregate_id: str, command: Command | Unreadable) -> None:
@@ -70,7 +96,9 @@ class Turn:
                 raise Rejected(rejections.UNDECODABLE, f"the command can't be decoded: {command.reason}")
             if isinstance(command, CreateWorkflow | DeleteWorkflow):
                 self._workflow(aggregate_id, command, offset)
-            else:
+            elif isinstance(command, CreateTrigger | DeleteTrigger | FireTrigger):
+                self._trigger(aggregate_id, command, offset)
+            elif not self._is_repeated(command):
                 self._keep(self._decide(aggregate_id, command), offset)
             if len(self.records) == before:
                 self._outcome(aggregate_id, CommandSkipped(at=self.now), offset)
@@ -87,13 +115,16 @@ class Turn:
             rejection = CommandRejected(at=self.now, code=rejections.FAULT, message="internal fault")
             self._outcome(aggregate_id, rejection, offset)
 
-    def input(self, instance_id: str, given: Input) -> None:
-        """Decide about what is due or what a call has answered."""
+    def input(self, instance_id: str, given: Input | Requested) -> None:
+        """Decide about what is due, what a call has answered, or a run command that was sent."""
         try:
+            if isinstance(given, Requested):
+                self._trigger(instance_id, given, None)
+                return
             self._keep(self._decide(instance_id, given), None)
         except DecisionTooLarge as error:
             state = self._instance(instance_id)
-            if state is not None:
+            if state is not None and not isinstance(given, Requested):
                 self._keep(give_up(state, self.now, str(error)), None)
         except Exception:
             logger.exception("deciding an input failed", extra={"instance": instance_id, "input": type(given).__name__})
@@ -110,6 +141,10 @@ class Turn:
         """
         for workflow in self._workflows.values():
             self._aggregates.put_workflow(workflow)
+        for trigger in self._triggers.values():
+            self._aggregates.put_trigger(self._placed(trigger, base))
+        for aggregate_id, event in self._noted:
+            self._aggregates.note(aggregate_id, event)
         for instance_id, instance in self._instances.items():
             if instance.ended and instance_id not in keep:
                 self._aggregates.forget_instance(instance, base + self._ended_at.get(instance_id, 0))
@@ -117,9 +152,19 @@ class Turn:
                 self._aggregates.put_instance(instance)
         return [(instance_id, effect(instance)) for instance_id, instance in self._instances.items()]
 
-    def instance_effect(self, instance_id: str) -> Effect | None:
-        """What an instance would go on with, on the newest state."""
-        return effect(self._instance(instance_id))
+    def requests(self) -> list[tuple[str, Pending]]:
+        """After the commit: the instances that triggers start because of this turn, in the order of the log."""
+        placed = [self._aggregates.trigger(trigger_id) for trigger_id in self._triggers]
+        pending = [(t.id, p) for t in placed if t is not None for p in t.pending if p.occurrence_id in self._fired_at]
+        return sorted(pending, key=lambda request: request[1].sequence)
+
+    def _placed(self, trigger: Trigger, base: int) -> Trigger:
+        """The trigger with the offsets of what it fired in this turn."""
+        pending = tuple(
+            replace(p, sequence=base + self._fired_at[p.occurrence_id]) if p.sequence < 0 else p
+            for p in trigger.pending
+        )
+        return replace(trigger, pending=pending)
 
     def _instance(self, instance_id: str) -> Instance | None:
         return self._instances.get(instance_id) or self._aggregates.instance(instance_id)
@@ -147,6 +192,59 @@ class Turn:
         if state is not None and decided:
             self._write(workflow_id, decided, state.version, cause)
             self._workflows[workflow_id] = state
+            self._define(workflow_id, decided[-1], state.version)
+
+    def _trigger(
+        self, trigger_id: str, given: CreateTrigger | DeleteTrigger | FireTrigger | Requested, cause: int | None
+    ) -> None:
+        state = self._triggers.get(trigger_id) or self._aggregates.trigger(trigger_id)
+        decided = triggers.decide(state, given, self.now, self._has_fired_for(trigger_id, given))
+        for event in decided:
+            state = triggers.evolve(state, event, trigger_id)
+        if state is None or not decided:
+            return
+        self._write(trigger_id, decided, state.version, cause)
+        self._triggers[trigger_id] = state
+        for event in decided:
+            self._noted.append((trigger_id, event))
+            self._define(trigger_id, event, state.version)
+            if isinstance(event, TriggerFired):
+                self._fired_at[event.occurrence_id] = len(self.records) - 1
+
+    def _has_fired_for(self, trigger_id: str, given: object) -> bool:
+        if not isinstance(given, FireTrigger) or given.once is None:
+            return False
+        in_turn = any(
+            noted == trigger_id and getattr(event, "once", None) == given.once for noted, event in self._noted
+        )
+        return in_turn or self._aggregates.has_fired_for(trigger_id, given.once)
+
+    def _is_repeated(self, command: Command) -> bool:
+        """Whether another engine has sent this run before (see `RunWorkflow.sequence`)."""
+        if not isinstance(command, RunWorkflow) or command.source is None:
+            return False
+        last = self._aggregates.last_sequence(command.source)
+        for _, event in self._noted:
+            if getattr(event, "source", None) == command.source:
+                last = max(last, getattr(event, "sequence", -1))
+        return command.sequence <= last
+
+    def _define(self, aggregate_id: str, event: Event, version: int) -> None:
+        """What engines that listen for triggers have to know, before the event that makes it so."""
+        match event:
+            case WorkflowCreated():
+                self.definitions.append(Current(aggregate_id, version, CurrentWorkflow(stages=event.stages)))
+            case TriggerCreated():
+                trigger = CurrentTrigger(
+                    event=event.event,
+                    version=event.version,
+                    workflow_id=event.workflow_id,
+                    filter=event.filter,
+                    vars=event.vars,
+                )
+                self.definitions.append(Current(aggregate_id, version, trigger))
+            case WorkflowDeleted() | TriggerDeleted():
+                self.definitions.append(Current(aggregate_id, version, None))
 
     def _keep(self, progress: Progress, cause: int | None) -> None:
         state = progress.state
@@ -154,6 +252,9 @@ class Turn:
             return
         self._write(progress.instance_id, progress.events, state.version, cause)
         self._instances[progress.instance_id] = state
+        first = progress.events[0]
+        if isinstance(first, InstanceStarted) and first.source is not None:
+            self._noted.append((progress.instance_id, first))
         if state.ended:
             self._ended_at.setdefault(progress.instance_id, len(self.records) - 1)
 

@@ -34,6 +34,11 @@ class RunWorkflow(Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
     request: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
+    source: str | None = None
+    """Set when an engine sends it: the partition of the event log that holds the event it follows from."""
+    sequence: int = 0
+    """Only with `source`: the offset of that event. Commands of one source come in this order, so one that is not
+    above the last is a repetition."""
     seen_offset: int = 0
     """Only with `request`: the events of the instance's partition below this offset were in the read model when the API
     looked for the instance there and found none. The engine knows what came later, so together they know all."""
@@ -51,4 +56,50 @@ class AbortInstance(Struct, frozen=True, kw_only=True):
     """End the instance whose id is the key with error `canceled`."""
 
 
-Command = CreateWorkflow | DeleteWorkflow | RunWorkflow | SendEvent | AbortInstance
+class CreateTrigger(Struct, frozen=True, kw_only=True):
+    """Create the trigger whose id is the key. Its expressions compile, and its workflow existed."""
+
+    name: str
+    event: str
+    version: str | None = None
+    workflow_id: str
+    filter: str | None = None
+    vars: dict[str, str] | None = None
+    request: str | None = None
+
+
+class DeleteTrigger(Struct, frozen=True, kw_only=True):
+    """Delete the trigger whose id is the key."""
+
+
+class FireTrigger(Struct, frozen=True, kw_only=True):
+    """A message matched the trigger whose id is the key. The engine that read it has evaluated the variables."""
+
+    occurrence_id: str
+    event: Any
+    """The envelope as it came."""
+    source: str
+    """Topic and partition that the message came from."""
+    offset: int
+    """Its offset there. Messages of one source come in this order, so one that is not above the last is a
+    repetition."""
+    once: str | None = None
+    """What the trigger fires for once, ever (contract: triggers-and-events); another message with it changes
+    nothing."""
+    stages: list[dict[str, Any]] | None = None
+    """The workflow's definition; None when it was deleted."""
+    variables: dict[str, str] = {}
+    error: str | None = None
+    """Why a variable could not be evaluated."""
+
+
+Command = (
+    CreateWorkflow
+    | DeleteWorkflow
+    | RunWorkflow
+    | SendEvent
+    | AbortInstance
+    | CreateTrigger
+    | DeleteTrigger
+    | FireTrigger
+)

@@ -1,7 +1,7 @@
 """Events: what has happened. One record on topic `events` each, keyed by the aggregate's id; the log is the truth.
 
-All times are UTC, microseconds. Events that are published name their workflow, so that the publisher needs no state. An event's meaning is frozen once released: a change is a new schema version with an
-upcaster (`schemas.records`).
+All times are UTC, microseconds. Events that are published name their workflow, so that the publisher needs no state.
+An event's meaning is frozen once released: a change is a new schema version with an upcaster (`schemas.records`).
 """
 
 from datetime import datetime
@@ -36,6 +36,9 @@ class InstanceStarted(Struct, frozen=True, kw_only=True):
     stages: list[dict[str, Any]]
     variables: dict[str, str]
     request: str | None = None
+    source: str | None = None
+    """The partition of the event log whose event at offset `sequence` it follows from; None for a client's command."""
+    sequence: int = 0
 
 
 class StageStarted(Struct, frozen=True, kw_only=True):
@@ -126,6 +129,60 @@ class InstanceEnded(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class TriggerCreated(Struct, frozen=True, kw_only=True):
+    """A trigger listens from here on."""
+
+    at: datetime
+    name: str
+    event: str
+    version: str | None = None
+    workflow_id: str
+    filter: str | None = None
+    vars: dict[str, str] | None = None
+    request: str | None = None
+
+
+class TriggerDeleted(Struct, frozen=True, kw_only=True):
+    """A trigger fires no more."""
+
+    at: datetime
+
+
+class TriggerFired(Struct, frozen=True, kw_only=True):
+    """A message fired the trigger: an instance of its workflow is to be started."""
+
+    at: datetime
+    occurrence_id: str
+    event: Any
+    """The envelope as it came."""
+    source: str
+    offset: int
+    once: str | None = None
+    workflow_id: str
+    instance_id: str
+    stages: list[dict[str, Any]]
+    variables: dict[str, str]
+
+
+class TriggerFailed(Struct, frozen=True, kw_only=True):
+    """A message fired the trigger, but nothing can be started, for the reason in `error`."""
+
+    at: datetime
+    occurrence_id: str
+    event: Any
+    source: str
+    offset: int
+    once: str | None = None
+    error: str
+
+
+class InstanceRequested(Struct, frozen=True, kw_only=True):
+    """The command that starts the instance of an occurrence stands in the log of commands."""
+
+    at: datetime
+    occurrence_id: str
+
+
 class CommandRejected(Struct, frozen=True, kw_only=True):
     """A command changed nothing, for a reason that its sender is told."""
 
@@ -161,5 +218,6 @@ InstanceEvent = (
     | InstanceEnded
 )
 WorkflowEvent = WorkflowCreated | WorkflowDeleted
+TriggerEvent = TriggerCreated | TriggerDeleted | TriggerFired | TriggerFailed | InstanceRequested
 Outcome = CommandRejected | CommandSkipped
-Event = WorkflowEvent | InstanceEvent | Outcome
+Event = WorkflowEvent | InstanceEvent | TriggerEvent | Outcome

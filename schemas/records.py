@@ -34,6 +34,9 @@ MESSAGES: dict[str, type[Struct]] = {
         commands.RunWorkflow,
         commands.SendEvent,
         commands.AbortInstance,
+        commands.CreateTrigger,
+        commands.DeleteTrigger,
+        commands.FireTrigger,
         events.WorkflowCreated,
         events.WorkflowDeleted,
         events.InstanceStarted,
@@ -45,6 +48,11 @@ MESSAGES: dict[str, type[Struct]] = {
         events.ActivityEnded,
         events.LateResultRecorded,
         events.InstanceEnded,
+        events.TriggerCreated,
+        events.TriggerDeleted,
+        events.TriggerFired,
+        events.TriggerFailed,
+        events.InstanceRequested,
         events.CommandRejected,
         events.CommandSkipped,
         events.PartitionClaimed,
@@ -84,7 +92,7 @@ class NewRecord(Struct, frozen=True):
     """A record that is not in the log yet."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
 

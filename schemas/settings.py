@@ -16,6 +16,8 @@ PREFIX = "ORCHESTRATION_"
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s?#]+[^\s?#]*$")]
+Algorithms = Annotated[str, Meta(pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(256|384|512))*$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,48}$")]
 Prefix = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
 BasePath = Annotated[str, Meta(pattern=r"^(/[^/\s]+)*$")]
@@ -81,6 +83,20 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """Requests that may wait at once; one more is answered 503 with `Retry-After`."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = 512 * 1024
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
+    auth_enabled: bool = False
+    """Whether operations need a token (contract: http-api, Authorization and health)."""
+    auth_issuer: Url | None = None
+    """OIDC issuer of the tokens, exactly as in their `iss`; needed when `auth_enabled`. Discovery finds its keys."""
+    auth_audience: str | None = None
+    """What tokens must name in `aud`. Unset, a token that the issuer made for another service is as good."""
+    auth_check_scopes: bool = False
+    """Whether tokens need a scope: `orchestration:read` for GET, `orchestration:write` for everything."""
+    auth_algorithms: Algorithms = "RS256,ES256"
+    """Signature algorithms to accept, with commas between: `RS…`, `PS…` and `ES…` with 256, 384 or 512."""
+    auth_leeway_seconds: Annotated[int, Meta(ge=0, le=300)] = 30
+    """How far the issuer's clock may be from ours."""
+    auth_keys_ttl_seconds: Seconds = 300.0
+    """How long the issuer's keys are used before they are fetched again, so how long a withdrawn one is good."""
 
 
 class EngineSettings(KafkaSettings, frozen=True, kw_only=True):

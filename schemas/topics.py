@@ -4,6 +4,7 @@
 partition p of the other.
 """
 
+from aiokafka.partitioner import murmur2
 from msgspec import Struct
 
 from schemas.settings import KafkaSettings
@@ -14,6 +15,7 @@ MAX_RECORD_BATCH_BYTES = 8 * 1024 * 1024
 COMMANDS = "commands"
 EVENTS = "events"
 COMMANDS_DEAD = "commands.dead"
+DEFINITIONS = "definitions"
 
 
 class Topic(Struct, frozen=True):
@@ -29,6 +31,11 @@ def topic_name(settings: KafkaSettings, topic: str) -> str:
     return settings.topic_prefix + topic
 
 
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's default partitioner has it (murmur2)."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
 def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
     """All topics of an installation, with their configuration."""
     size = {"max.message.bytes": str(MAX_RECORD_BATCH_BYTES)}
@@ -42,4 +49,5 @@ def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         ),
         Topic(topic_name(settings, EVENTS), settings.partitions, log),
         Topic(topic_name(settings, COMMANDS_DEAD), 1, log),
+        Topic(topic_name(settings, DEFINITIONS), 1, {"cleanup.policy": "compact", **size}),
     )

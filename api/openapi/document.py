@@ -13,6 +13,9 @@ from schemas.resources import Data, Error
 ALWAYS = (405, 500, 503)
 """Statuses that every operation can answer beside its own."""
 
+HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+"""The header that an error has beside its body."""
+
 Json = dict[str, Any]
 
 
@@ -28,11 +31,14 @@ def document(base_path: str, operations: Sequence[Operation]) -> Json:
     for operation in operations:
         described = _operation(operation, schemas)
         paths.setdefault(base_path + operation.path, {})[operation.method.lower()] = described
+    components: Json = {"schemas": schemas.components}
+    if any(_takes_token(operation) for operation in operations):
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Orchestration", "version": version("orchestration")},
         "paths": paths,
-        "components": {"schemas": schemas.components},
+        "components": components,
     }
 
 
@@ -76,6 +82,8 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
         "parameters": [_parameter(parameter, schemas) for parameter in operation.parameters],
         "responses": answers,
     }
+    if _takes_token(operation):
+        described["security"] = [{"bearer": []}]
     if operation.body is not None:
         schema = schemas.of(operation.body)
         described["requestBody"] = {
@@ -83,6 +91,10 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
             "content": {media_type: {"schema": schema} for media_type in operation.body_types},
         }
     return described
+
+
+def _takes_token(operation: Operation) -> bool:
+    return 401 in operation.errors
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> Json:
@@ -107,7 +119,6 @@ def _error(status: int, schemas: _Schemas) -> Json:
         "description": HTTPStatus(status).phrase,
         "content": {"application/json": {"schema": schemas.of(Error)}},
     }
-    if status in (405, 503):
-        header = "Allow" if status == 405 else "Retry-After"
-        answer["headers"] = {header: {"schema": {"type": "string"}}}
+    if status in HEADERS:
+        answer["headers"] = {HEADERS[status]: {"schema": {"type": "string"}}}
     return answer

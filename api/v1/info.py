@@ -25,5 +25,6 @@ OPERATIONS = (
         status=200,
         answer=ServerInfo,
         unlimited=True,
+        public=True,
     ),
 )

@@ -75,6 +75,8 @@ def _run(progress: Progress, command: RunWorkflow, now: datetime) -> None:
             stages=command.stages,
             variables=command.variables,
             request=command.request,
+            source=command.source,
+            sequence=command.sequence,
         )
     )
     stages.advance(progress, now)

@@ -104,9 +104,9 @@ class Process:
         return 0.0
 
     async def kill(self) -> None:
-        """End it at once, as `kill -9` does."""
-        assert self._child is not None
-        await asyncio.to_thread(self._child.kill)
+        """End it at once, as `kill -9` does. Fine to call when it doesn't run."""
+        if self._child is not None:
+            await asyncio.to_thread(self._child.kill)
 
     async def terminate(self) -> int:
         """End it in order; returns its exit status."""
@@ -128,11 +128,6 @@ class Process:
         """Kill it and start it again."""
         await self.kill()
         await self.start()
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._child is not None and self._child.returncode is None
 
     def log(self, lines: int = SHOWN_LINES) -> str:
         """The end of what it has written since its last start."""
@@ -214,7 +209,7 @@ class Installation:
         """Close the clients, end all processes at once."""
         for session in self._sessions:
             await session.close()
-        await asyncio.gather(*(process.kill() for process in self.processes if process.running))
+        await asyncio.gather(*(process.kill() for process in self.processes))
         if self in RUNNING:
             RUNNING.remove(self)
 

@@ -289,7 +289,7 @@ async def test_waiting_for_an_end(writer: Writer, positions: Positions) -> None:
     # The announcement tells, well before anything is polled.
     async with asyncio.timeout(POLL_SECONDS / 2):
         assert await ends
-    assert await positions.wait_ended(id, soon())  # an end in the past
+        assert await positions.wait_ended(id, soon())  # an end in the past
 
 
 async def test_positions_are_known_before_anything_happens(settings: ProjectionsSettings, writer: Writer) -> None:

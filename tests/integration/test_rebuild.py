@@ -145,6 +145,36 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
     await positions.close()
 
 
+async def test_the_swap_takes_what_the_live_model_got_meanwhile(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap, rename = rebuilding._swap, rebuilding._rename
+    behind: list[tuple[object, ...]] = []
+
+    async def late_swap(*args: object) -> bool:
+        await log.append(3, uuid.uuid4(), *run(60), cause=60)
+        await until(lambda: caught_up(log, tables))
+        return await swap(*args)  # type: ignore[arg-type]
+
+    async def checked_rename(*args: object) -> None:
+        if str(args[2]).endswith("_replaced"):
+            behind.extend(
+                tables.rows(
+                    "SELECT partition FROM positions live"  # noqa: S608
+                    f' JOIN "{settings.database_schema}_rebuild".positions new USING (partition)'
+                    " WHERE new.next_offset < live.next_offset"
+                )
+            )
+        await rename(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rebuilding, "_swap", late_swap)
+    monkeypatch.setattr(rebuilding, "_rename", checked_rename)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+        await rebuild(settings)
+    assert behind == []
+
+
 async def test_what_is_written_while_the_live_positions_are_locked_waits_for_the_swap(
     settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:

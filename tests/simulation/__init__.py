@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| `loop` | an event loop whose time jumps to the next timer, so hours pass in milliseconds and every run of a seed is the same |
+| `loop` | an event loop whose time jumps to the next timer: hours pass in milliseconds, the same for every seed |
 | `memory` | the event log, the commands and their feed in memory, behind the engine's ports, with faults |
 | `stack` | a stack that loses answers, and remembers every idempotency key |
 | `checkers` | what must hold after every append, and at the end |

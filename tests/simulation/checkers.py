@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from engine.core import instance as instances
+from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.effects import CallActivity
 from engine.core.instance import Instance
+from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
 from schemas.epochs import EpochFilter
@@ -25,6 +27,10 @@ class Observer:
     codec: RecordCodec
     instances: dict[str, Instance] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
+    triggers: dict[str, Trigger] = field(default_factory=dict)
+    fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
+    fired_once: set[tuple[str, str]] = field(default_factory=set)
+    started: dict[str, int] = field(default_factory=dict)
     activities: dict[str, bytes] = field(default_factory=dict)
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
@@ -66,6 +72,12 @@ class Observer:
             assert workflow.version == recorded.version
             self.workflows[aggregate_id] = workflow
             return
+        if isinstance(event, ev.TriggerEvent):
+            self._fold_trigger(recorded)
+            return
+        if isinstance(event, ev.InstanceStarted):
+            self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1
+            assert self.started[aggregate_id] == 1, f"{aggregate_id} was started twice"
         before = self.instances.get(aggregate_id)
         after = instances.evolve(before, event, aggregate_id)
         assert after.version == recorded.version, f"{aggregate_id}: version {recorded.version}, not {after.version}"
@@ -73,6 +85,19 @@ class Observer:
         if isinstance(event, ev.ActivityStarted):
             self.activities[f"{aggregate_id}:{event.stage}:{event.index}"] = event.name.encode()
         self.instances[aggregate_id] = after
+
+    def _fold_trigger(self, recorded: Recorded) -> None:
+        """A message fires a trigger once; what fires once ever does so."""
+        event, trigger_id = recorded.event, recorded.aggregate_id
+        trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id, recorded.offset)
+        assert trigger.version == recorded.version
+        self.triggers[trigger_id] = trigger
+        if isinstance(event, ev.TriggerFired):
+            assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
+            self.fired[event.occurrence_id] = event
+            if event.once is not None:
+                assert (trigger_id, event.once) not in self.fired_once, f"{event.once} fired twice"
+                self.fired_once.add((trigger_id, event.once))
 
     def called(self, call: CallActivity) -> None:
         """No effect starts before the event it follows from stands in the log and counts."""

@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import AppendFailed, ReadFailed
-from schemas.records import Headers, NewRecord, Record
+from schemas.commands import Command
+from schemas.current import Current
+from schemas.records import Headers, NewRecord, Record, RecordCodec
+from schemas.topics import partition_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Log:
     events: list[list[StoredRecord]] = field(init=False)
     commands: list[list[StoredRecord]] = field(init=False)
     dead: list[tuple[int, int, str]] = field(default_factory=list)
+    definitions: list[Current] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ class MemoryEventLog:
 
     def __init__(self, log: Log, rng: random.Random, faults: Faults):
         self._log, self._rng, self.faults = log, rng, faults
+        self._codec = RecordCodec()
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         """See `EventLog.append`."""
@@ -97,6 +102,30 @@ class MemoryEventLog:
             raise AppendFailed("acknowledgement lost")
         await self._latency()
         return base
+
+    async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
+        """See `EventLog.define`."""
+        await self._latency()
+        if self._rng.random() < self.faults.refused:
+            raise AppendFailed("refused")
+        self._log.definitions += definitions
+        if self._rng.random() < self.faults.lost_ack:
+            raise AppendFailed("acknowledgement lost")
+
+    async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
+        """See `EventLog.send`."""
+        await self._latency()
+        by_partition: dict[int, list[NewRecord]] = {}
+        for key, command in commands:
+            record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
+            by_partition.setdefault(partition_of(record.key, self._log.partitions), []).append(record)
+        for partition, records in by_partition.items():
+            if self._rng.random() < self.faults.refused:
+                raise AppendFailed("refused")
+            for record in records:
+                self._log.append_command(partition, record)
+            if self._rng.random() < self.faults.lost_ack:
+                raise AppendFailed("acknowledgement lost")
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""

@@ -18,6 +18,7 @@ def test_seed(seed: int) -> None:
     simulate(world.run())
     check_money(world)
     check_outcomes(world)
+    check_triggers(world)
     for partition in range(PARTITIONS):
         log = world.log.events[partition]
         steps = [world.rng.randint(0, len(log)) for _ in range(5)]
@@ -33,6 +34,12 @@ def check_money(world: World) -> None:
         event = recorded.event
         if type(event).__name__ == "ActivityEnded" and event.error is None:
             assert f"{recorded.aggregate_id}:{event.stage}:{event.index}" in stack.done
+
+
+def check_triggers(world: World) -> None:
+    """Every occurrence has started its instance."""
+    for event in world.observer.fired.values():
+        assert event.instance_id in world.observer.instances
 
 
 def check_outcomes(world: World) -> None:

@@ -10,8 +10,18 @@ from prometheus_client import CollectorRegistry
 
 from engine.metrics import Metrics
 from engine.supervisor import Supervisor
-from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow, SendEvent
+from schemas.commands import (
+    AbortInstance,
+    Command,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteWorkflow,
+    FireTrigger,
+    RunWorkflow,
+    SendEvent,
+)
 from schemas.records import NewRecord, RecordCodec
+from schemas.topics import partition_of
 from tests.simulation.checkers import Observer
 from tests.simulation.loop import VirtualClock
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
@@ -56,7 +66,8 @@ class World:
         self.clock = VirtualClock()
         self.engines = [self._new_engine(number) for number in range(engines)]
         self.runs: dict[str, RunWorkflow] = {}
-        self._started = 0
+        self.trigger: str | None = None
+        self.messages = 0
 
     # Engines and their group
 
@@ -114,8 +125,10 @@ class World:
                 self._send(self.rng.choice(list(self.runs)), SendEvent(name=name))
             elif chance < 0.9:
                 self._send(self.rng.choice(list(self.runs)), AbortInstance())
-            elif chance < 0.95:
+            elif chance < 0.92:
                 self._garbage()
+            elif chance < 0.97:
+                self._fire()
             else:
                 workflow_id = self._id()
                 self._send(workflow_id, CreateWorkflow(name="", stages=[]))
@@ -123,6 +136,25 @@ class World:
 
     def _id(self) -> str:
         return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def _fire(self) -> None:
+        """A message that matches a trigger; who listens may deliver it again, with what follows it."""
+        if self.trigger is None or self.rng.random() < 0.1:
+            self.trigger = self._id()
+            self._send(self.trigger, CreateTrigger(name="", event="X", workflow_id=self._id()))
+        self.messages += 1
+        first = self.messages if self.rng.random() < 0.5 else max(1, self.messages - 3)
+        for offset in range(first, self.messages + 1):
+            once = f"payment-{offset % 7}" if offset % 2 else None
+            fired = FireTrigger(
+                occurrence_id=f"{self.trigger}-{offset}",
+                event={},
+                source="topic/0",
+                offset=offset,
+                once=once,
+                stages=[],
+            )
+            self._send(self.trigger, fired)
 
     def _run(self) -> None:
         instance_id = self._id()
@@ -159,7 +191,7 @@ class World:
         )
 
     def _partition(self, aggregate_id: str) -> int:
-        return UUID(aggregate_id).int % PARTITIONS
+        return partition_of(aggregate_id.encode(), PARTITIONS)
 
     # The run
 
@@ -212,4 +244,5 @@ class World:
             for p in range(PARTITIONS)
             if len(self.log.commands[p]) != len(self.observer.causes[p])
         ]
-        return open_commands + self.waiting() + [i for i in self.runs if i not in self.observer.instances]
+        requested = [f"{t.id} has to start {p.instance_id}" for t in self.observer.triggers.values() for p in t.pending]
+        return open_commands + requested + self.waiting() + [i for i in self.runs if i not in self.observer.instances]

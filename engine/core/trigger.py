@@ -1,0 +1,171 @@
+"""The trigger aggregate: what it listens to, what it has fired for, which instances it still has to start.
+
+A message fires once: those of one source (topic and partition) come in the order of their offsets, so the highest
+offset fired for tells the repetitions. Some kinds of message fire once by what they are about (`once`), ever; the
+caller knows those, since they can be many.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.core.errors import IllegalTransition, Rejected
+from schemas import events as ev
+from schemas import rejections
+from schemas.commands import CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+
+INSTANCES = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
+"""Namespace of the instances that triggers start: an occurrence always starts the same one."""
+
+
+class Requested(Struct, frozen=True):
+    """The end of an effect: the run command of an occurrence stands in the log of commands."""
+
+    occurrence_id: str
+
+
+class Pending(Struct, frozen=True):
+    """An instance that is still to be started."""
+
+    occurrence_id: str
+    instance_id: str
+    workflow_id: str
+    stages: list[dict[str, Any]]
+    variables: dict[str, str]
+    sequence: int = -1
+    """Offset of the event in the log, as soon as it stands there."""
+
+    def command(self, source: str) -> RunWorkflow:
+        """What starts the instance."""
+        return RunWorkflow(
+            workflow_id=self.workflow_id,
+            stages=self.stages,
+            variables=self.variables,
+            source=source,
+            sequence=self.sequence,
+        )
+
+
+class Trigger(Struct, frozen=True, kw_only=True):
+    """State of one trigger."""
+
+    id: str
+    version: int
+    workflow_id: str
+    request: str | None = None
+    deleted: bool = False
+    positions: dict[str, int] = {}
+    """By source, the highest offset that it has fired for."""
+    pending: tuple[Pending, ...] = ()
+
+
+def decide(
+    state: Trigger | None,
+    given: CreateTrigger | DeleteTrigger | FireTrigger | Requested,
+    now: datetime,
+    fired_before: bool = False,
+) -> list[ev.TriggerEvent]:
+    """The events that follow from an input; none when it changes nothing.
+
+    Args:
+        state: the trigger, None when it is unknown.
+        given: the input.
+        now: the time of the turn, UTC.
+        fired_before: whether the trigger has fired for `given.once`.
+
+    Raises:
+        Rejected: the Idempotency-Key was used with another body.
+    """
+    match given:
+        case CreateTrigger():
+            return _create(state, given, now)
+        case DeleteTrigger():
+            return [] if state is None or state.deleted else [ev.TriggerDeleted(at=now)]
+        case FireTrigger():
+            repeated = state is not None and given.offset <= state.positions.get(given.source, -1)
+            if state is None or state.deleted or repeated or fired_before:
+                return []
+            return [_fire(state, given, now)]
+        case Requested():
+            waits = state is not None and any(p.occurrence_id == given.occurrence_id for p in state.pending)
+            return [ev.InstanceRequested(at=now, occurrence_id=given.occurrence_id)] if waits else []
+
+
+def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> list[ev.TriggerEvent]:
+    if state is None:
+        return [
+            ev.TriggerCreated(
+                at=now,
+                name=command.name,
+                event=command.event,
+                version=command.version,
+                workflow_id=command.workflow_id,
+                filter=command.filter,
+                vars=command.vars,
+                request=command.request,
+            )
+        ]
+    if state.request != command.request:
+        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
+    return []
+
+
+def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEvent:
+    error = command.error
+    if error is None and command.stages is None:
+        error = f"the workflow {state.workflow_id} was deleted"
+    if error is not None or command.stages is None:
+        return ev.TriggerFailed(
+            at=now,
+            occurrence_id=command.occurrence_id,
+            event=command.event,
+            source=command.source,
+            offset=command.offset,
+            once=command.once,
+            error=error or "",
+        )
+    return ev.TriggerFired(
+        at=now,
+        occurrence_id=command.occurrence_id,
+        event=command.event,
+        source=command.source,
+        offset=command.offset,
+        once=command.once,
+        workflow_id=state.workflow_id,
+        instance_id=str(uuid5(INSTANCES, command.occurrence_id)),
+        stages=command.stages,
+        variables=command.variables,
+    )
+
+
+def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offset: int = -1) -> Trigger:
+    """The state after an event that stands at an offset of the log, -1 while it does not yet.
+
+    Raises:
+        IllegalTransition: the event does not follow from the state.
+    """
+    if isinstance(event, ev.TriggerCreated):
+        if state is not None:
+            raise IllegalTransition(f"trigger {trigger_id} was created twice")
+        return Trigger(id=trigger_id, version=1, workflow_id=event.workflow_id, request=event.request)
+    if state is None:
+        raise IllegalTransition(f"{type(event).__name__} of trigger {trigger_id}, which does not exist")
+    version = state.version + 1
+    match event:
+        case ev.TriggerDeleted():
+            return replace(state, version=version, deleted=True, positions={})
+        case ev.TriggerFired() | ev.TriggerFailed():
+            positions = state.positions | {event.source: event.offset}
+            pending = state.pending
+            if isinstance(event, ev.TriggerFired):
+                started = Pending(
+                    event.occurrence_id, event.instance_id, event.workflow_id, event.stages, event.variables, offset
+                )
+                pending = (*pending, started)
+            return replace(state, version=version, positions=positions, pending=pending)
+        case ev.InstanceRequested():
+            left = tuple(p for p in state.pending if p.occurrence_id != event.occurrence_id)
+            return replace(state, version=version, pending=left)

@@ -1,0 +1,59 @@
+"""Current workflows and triggers: topic `definitions`, compacted, keyed by id, read whole by every engine.
+
+An engine appends the new definition before the event that makes it so, hence the topic is never behind the event log.
+The header `version` orders the records of one id: a reader keeps the highest, whatever order they come in. A deleted
+workflow or trigger has no value.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from schemas.records import NewRecord, Record, UndecodableRecord
+
+
+class CurrentWorkflow(Struct, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
+    """What a run of the workflow would start with."""
+
+    stages: list[dict[str, Any]]
+
+
+class CurrentTrigger(Struct, frozen=True, kw_only=True, tag_field="kind", tag="trigger"):
+    """When the trigger fires, and what it starts."""
+
+    event: str
+    version: str | None = None
+    workflow_id: str
+    filter: str | None = None
+    vars: dict[str, str] | None = None
+
+
+class Current(Struct, frozen=True):
+    """A record of the topic. `definition` is None when it was deleted."""
+
+    id: str
+    version: int
+    definition: CurrentWorkflow | CurrentTrigger | None
+
+
+_DECODER = msgspec.json.Decoder(CurrentWorkflow | CurrentTrigger)
+
+
+def encode_current(current: Current, timestamp_ms: int) -> NewRecord:
+    """The record of a definition; without a value when it was deleted."""
+    value = None if current.definition is None else msgspec.json.encode(current.definition)
+    return NewRecord(current.id.encode(), value, [("version", b"%d" % current.version)], timestamp_ms)
+
+
+def decode_current(record: Record) -> Current:
+    """What a record of the topic says.
+
+    Raises:
+        UndecodableRecord: it is none of ours, or of a newer build.
+    """
+    try:
+        definition = None if record.value is None else _DECODER.decode(record.value)
+        return Current((record.key or b"").decode(), int(dict(record.headers)["version"]), definition)
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        raise UndecodableRecord(f"definition: {error!r}") from error

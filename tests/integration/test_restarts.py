@@ -1,0 +1,235 @@
+"""Our processes end and start again, in order and not, and nothing is lost or done twice."""
+
+import asyncio
+import os
+import random
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from schemas.events import CANCELED, InstanceStarted
+from tests.integration.http_client import Answer, Client, Json
+from tests.integration.installation import PARTITIONS, Installation, Process
+from tests.integration.log_checks import check_log, check_read_model, received, stale_records
+from tests.integration.sandbox_client import SandboxClient
+from tests.integration.waiting import eventually
+
+SEED = int(os.environ.get("RESTARTS_SEED", "1"))
+"""Decides who is killed when; set the variable to try another one."""
+RUNS = 60
+CLIENTS = 6
+ASSET = "EUR/2"
+WAITS: Json = {"wait_event": {"event": "go"}}
+HOUR: Json = {"delay": {"duration": "1h"}}
+SEND: Json = {
+    "send": {
+        "source": {"account": {"id": "world"}},
+        "destination": {"account": {"id": "users:${user}"}},
+        "amount": {"amount": 1, "asset": ASSET},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+async def installation(
+    kafka_bootstrap_servers: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Installation]:
+    folder = tmp_path_factory.mktemp("restarts")
+    async with Installation(kafka_bootstrap_servers, database_url, folder, sandbox=True) as installation:
+        yield installation
+
+
+async def insist(client: Client, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    """Send until there is an answer other than 503; whether an earlier try had an effect is unknown."""
+
+    async def tried() -> Answer | None:
+        try:
+            answer = await client.call(method, path, body, headers=headers)
+        except aiohttp.ClientError:
+            return None
+        return None if answer.status == 503 else answer
+
+    answer = await eventually(tried, seconds=60.0)
+    assert answer is not None
+    return answer
+
+
+async def instance_of(client: Client, instance_id: str) -> Json:
+    shown: Json = (await insist(client, "GET", f"/instances/{instance_id}")).data
+    return shown
+
+
+async def until_ended(client: Client, instance_id: str) -> Json:
+    return await eventually(lambda: instance_of(client, instance_id), lambda i: i["terminated"], seconds=60.0)
+
+
+async def test_an_orderly_restart_carries_on(installation: Installation) -> None:
+    client = installation.client()
+    waiting = await client.run(await client.workflow(WAITS, {"noop": {}}))
+    delayed = await client.run(await client.workflow({"delay": {"duration": "1s"}}))
+    due = datetime.fromisoformat(delayed["createdAt"]) + timedelta(seconds=1)
+    processes = [installation.api, installation.engine, installation.projections]
+    assert await asyncio.gather(*(process.terminate() for process in processes)) == [0, 0, 0]
+    await eventually(lambda: clock_reads(due))
+    started = datetime.now(UTC)
+    await asyncio.gather(*(process.start() for process in processes))
+    ended = await until_ended(client, delayed["id"])
+    assert "error" not in ended
+    assert datetime.fromisoformat(ended["terminatedAt"]) > started
+    assert len((await client.instance(waiting["id"]))["status"]) == 1
+    assert (await client.send(waiting["id"], "go", marker="restart")).status == 204
+    assert "error" not in await until_ended(client, waiting["id"])
+    await check_log(installation)
+
+
+async def clock_reads(at: datetime) -> bool:
+    return datetime.now(UTC) > at
+
+
+@dataclass
+class Stream:
+    """Clients that run workflows, send events and abort, while something kills processes.
+
+    Args:
+        client: talks to the API.
+        rng: decides what comes when.
+        kills: how many steps until who is killed.
+    """
+
+    client: Client
+    rng: random.Random
+    kills: list[tuple[int, Process]]
+    workflows: dict[str, str] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
+    steps: int = 0
+    restarts: list[asyncio.Task[None]] = field(default_factory=list)
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    async def flow(self, kinds: list[str]) -> None:
+        """One client: its instances, one after another, each to its end."""
+        while kinds:
+            kind = kinds.pop()
+            instance_id = await self._start(kind)
+            self.started[instance_id] = kind
+            self._step()
+            if kind == "event":
+                await self._send(instance_id)
+            elif kind == "abort":
+                assert (await insist(self.client, "PUT", f"/instances/{instance_id}/abort")).status == 204
+            self._step()
+            ended = await until_ended(self.client, instance_id)
+            assert ended.get("error") == (CANCELED if kind == "abort" else None)
+
+    async def _start(self, kind: str) -> str:
+        path = f"/workflows/{self.workflows[kind]}/instances"
+        body = {"user": str(self.rng.randrange(100))}
+        answer = await insist(self.client, "POST", path, body, **{"Idempotency-Key": uuid.uuid4().hex})
+        return str(answer.data["id"])
+
+    async def _send(self, instance_id: str) -> None:
+        """Send an event with a marker of its own; one with an unknown outcome is only repeated if it had no effect."""
+        while True:
+            marker = uuid.uuid4().hex
+            body = {"name": "go", "marker": marker}
+            try:
+                answer = await self.client.call("POST", f"/instances/{instance_id}/events", body)
+            except aiohttp.ClientError:
+                answer = None
+            if answer is not None and answer.status == 204:
+                self.acknowledged.add(marker)
+                return
+            assert answer is None or answer.status in (400, 503), answer
+            self.doubtful.add(marker)
+            if (await instance_of(self.client, instance_id))["terminated"]:
+                return
+
+    def _step(self) -> None:
+        self.steps += 1
+        while self.kills and self.steps >= self.kills[0][0]:
+            self.restarts.append(asyncio.create_task(self._restart(self.kills.pop(0)[1])))
+
+    async def _restart(self, victim: Process) -> None:
+        async with self.locks.setdefault(victim.name, asyncio.Lock()):
+            await victim.restart()
+
+
+async def test_kills_under_load_lose_nothing_and_repeat_nothing(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(SEED)
+    victims = [installation.engine, installation.engine, installation.api, installation.api, installation.projections]
+    rng.shuffle(victims)
+    moments = sorted(rng.sample(range(5, 2 * RUNS - 10), len(victims)))
+    stream = Stream(installation.client(), rng, list(zip(moments, victims, strict=True)))
+    print(f"RESTARTS_SEED={SEED}:", [(moment, victim.name) for moment, victim in stream.kills])
+    stages = {"event": WAITS, "abort": HOUR, "money": SEND, "delay": {"delay": {"duration": "300ms"}}}
+    stream.workflows = {kind: await stream.client.workflow(stage) for kind, stage in stages.items()}
+    kinds = [rng.choice(list(stages)) for _ in range(RUNS)]
+    expected = sorted(kinds)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CLIENTS):
+            group.create_task(stream.flow(kinds))
+    assert not stream.kills
+    await asyncio.gather(*stream.restarts)
+
+    assert sorted(stream.started.values()) == expected
+    observer = await check_log(installation)
+    ours = set(stream.workflows.values())
+    admitted = [recorded for records in observer.admitted for recorded in records]
+    runs = [r.aggregate_id for r in admitted if isinstance(r.event, InstanceStarted) and r.event.workflow_id in ours]
+    assert sorted(runs) == sorted(stream.started)
+    taken = received(observer)
+    assert {taken[marker] for marker in stream.acknowledged} == {1}
+    assert {taken[marker] for marker in stream.doubtful} <= {0, 1}
+    assert installation.sandbox
+    async with SandboxClient(installation.sandbox.url) as sandbox:
+        assert len(await sandbox.transactions("default")) == expected.count("money")
+    await check_read_model(installation)
+
+
+async def test_an_engine_that_stood_still_is_superseded(installation: Installation) -> None:
+    client = installation.client()
+    slow, fast = installation.engine, installation.add_engine(engine_id="engine-2")
+    await fast.start()
+    for engine in (slow, fast):
+        await eventually(lambda engine=engine: partitions(engine), lambda n: n == PARTITIONS // 2)  # type: ignore[misc]
+    delay = await client.workflow({"delay": {"duration": "3s"}}, SEND)
+    delayed = [await client.run(delay, {"user": "slow"}) for _ in range(16)]
+    slow.pause()
+    await eventually(lambda: partitions(fast), lambda n: n == PARTITIONS)
+    for instance in delayed:
+        assert "error" not in await until_ended(client, instance["id"])
+    slow.resume()
+    await eventually(lambda: stale_records(installation))
+    for engine in (slow, fast):
+        await eventually(lambda engine=engine: partitions(engine), lambda n: n == PARTITIONS // 2)  # type: ignore[misc]
+    await check_all_partitions_work(client)
+    await fast.kill()
+    await eventually(lambda: partitions(slow), lambda n: n == PARTITIONS)
+    await check_all_partitions_work(client)
+
+    await check_log(installation)
+    assert installation.sandbox
+    async with SandboxClient(installation.sandbox.url) as sandbox:
+        paid = [t for t in await sandbox.transactions("default") if t["postings"][0]["destination"] == "users:slow"]
+    assert len(paid) == len(delayed)
+    await check_read_model(installation)
+
+
+async def partitions(engine: Process) -> float:
+    """How many partitions an engine works on."""
+    return await engine.metric("orchestration_engine_partitions")
+
+
+async def check_all_partitions_work(client: Client) -> None:
+    """Instances spread over the partitions by their ids: so many meet all of them."""
+    workflow = await client.workflow({"noop": {}})
+    for ended in await asyncio.gather(*(client.run(workflow, wait=True) for _ in range(40))):
+        assert ended["terminated"] is True
