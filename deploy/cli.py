@@ -51,7 +51,10 @@ def _expected() -> tuple[type[Exception], ...]:
     import psycopg
     from aiokafka.errors import KafkaError
 
-    return (SettingsError, DeployError, OSError, KafkaError, psycopg.Error)
+    from engine.errors import EngineError
+    from projections.errors import ProjectionsError
+
+    return (SettingsError, DeployError, EngineError, ProjectionsError, OSError, KafkaError, psycopg.Error)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -29,6 +29,12 @@ class Metrics:
         self.dead_commands = Counter(
             f"{prefix}_dead_commands", "Commands that could not be decoded.", registry=registry
         )
+        self.trigger_messages = Counter(
+            f"{prefix}_trigger_messages", "Messages looked at for triggers.", registry=registry
+        )
+        self.skipped_messages = Counter(
+            f"{prefix}_skipped_messages", "Messages that are no JSON or no envelope.", registry=registry
+        )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
             "Partitions that were dropped and claimed anew, by the error that caused it.",

@@ -12,8 +12,11 @@ from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.supervisor import Supervisor
+from engine.triggers.definitions import DefinitionsReader
+from engine.triggers.listener import Listener
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
+from schemas.stack.links import LinkFetcher
 
 
 class Engine:
@@ -30,6 +33,9 @@ class Engine:
         self._log = KafkaEventLog(settings, codec)
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
+        self._definitions = DefinitionsReader(settings)
+        fetcher = LinkFetcher(settings, self._caller.client)
+        self._listener = Listener(settings, self._log, self._definitions, fetcher, metrics)
         self._supervisor = Supervisor(
             log=self._log,
             feed=self._feed,
@@ -46,22 +52,26 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether the group is joined and every partition assigned here is restored."""
-        return self._feed.joined and self._supervisor.restored
+        return self._feed.joined and self._supervisor.restored and self._listener.joined
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then end the turns under way and leave the group."""
         await self._caller.open()
-        feeding = asyncio.create_task(self._feed.run(self._supervisor.assigned, self._supervisor.received))
+        work = [self._feed.run(self._supervisor.assigned, self._supervisor.received)]
+        if self._listener.topics:
+            work += [self._definitions.run(), self._listener.run()]
+        tasks = [asyncio.create_task(coroutine) for coroutine in work]
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({feeding, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if feeding.done():
-                feeding.result()
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             stopped.cancel()
             await self._supervisor.stop(self._timeout / 3)
-            feeding.cancel()
-            await asyncio.wait({feeding}, timeout=self._timeout / 3)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=self._timeout / 3)
             await self._log.close()
             await self._caller.close()
 

@@ -270,7 +270,7 @@ class Turn:
                 cause=cause,
                 epoch=self._epoch,
             )
-            size += len(record.value) + RECORD_OVERHEAD_BYTES
+            size += len(record.value or b"") + RECORD_OVERHEAD_BYTES
             records.append(record)
         if size > MAX_DECISION_BYTES:
             raise DecisionTooLarge(f"the events of one decision would take {size} bytes; {MAX_DECISION_BYTES} fit")

@@ -61,7 +61,9 @@ class Batch:
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
-        self.workflows[id] = Workflow(id, event.at, _text(event.name), _json(event.stages), event.at)
+        self.workflows[id] = Workflow(
+            id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request
+        )
 
     def _workflow_deleted(self, id: str, event: events.WorkflowDeleted) -> None:
         workflow = self.workflows.get(id)
@@ -70,7 +72,7 @@ class Batch:
         workflow.updated_at = workflow.deleted_at = event.at
 
     def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
-        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at)
+        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at, request=event.request)
         if cause is not None:
             self._started_by[id] = cause
 

@@ -13,6 +13,7 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY):
+        self.registry = registry
         self.events = Counter(f"{PREFIX}events", "Events folded into the read model", registry=registry)
         self.undecodable = Counter(
             f"{PREFIX}undecodable_events", "Records skipped since they can't be read or stored", registry=registry

@@ -23,6 +23,7 @@ from projections.database import FAULTS
 from projections.errors import LogBehindReadModel, PositionConflict
 from projections.metrics import Metrics
 from projections.projector import Projector
+from projections.publisher import Publisher
 from projections.store import Store
 from schemas.kafka import client_options
 from schemas.settings import ProjectionsSettings
@@ -64,6 +65,7 @@ class Projections:
         self._topic = topic_name(settings, EVENTS)
         self._store = Store(settings)
         self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
+        self._publisher = Publisher(settings, self._metrics.registry)
         self._assignment = _Assignment()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
@@ -81,6 +83,7 @@ class Projections:
             LogBehindReadModel: the log is not the one that the read model was built from.
             Exception: a defect of ours.
         """
+        self._publisher.start()
         try:
             while not stop.is_set():
                 try:
@@ -88,6 +91,7 @@ class Projections:
                 except (KafkaError, OSError, TimeoutError) as fault:
                     await self._pause("Kafka", fault, stop)
         finally:
+            await self._publisher.stop(self._settings.shutdown_timeout_seconds / 3)
             await self._store.close()
 
     async def _consume(self, stop: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ class Workflow(Struct, omit_defaults=True):
     definition: str | None = None
     created_at: datetime | None = None
     deleted_at: datetime | None = None
+    request: str | None = None
 
 
 class Instance(Struct, omit_defaults=True):
@@ -29,6 +30,7 @@ class Instance(Struct, omit_defaults=True):
     created_at: datetime | None = None
     terminated_at: datetime | None = None
     error: str | None = None
+    request: str | None = None
 
 
 class Stage(Struct, omit_defaults=True):

@@ -20,6 +20,7 @@ Url = Annotated[str, Meta(pattern=r"^https?://[^/\s?#]+[^\s?#]*$")]
 Algorithms = Annotated[str, Meta(pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(256|384|512))*$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,48}$")]
 Prefix = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
+TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 BasePath = Annotated[str, Meta(pattern=r"^(/[^/\s]+)*$")]
 
 
@@ -52,8 +53,11 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     kafka_ssl_keyfile: str | None = None
     topic_prefix: Prefix = ""
     """Put before every topic name and consumer group, so that several installations share one Kafka."""
+    public_topic: TopicName | None = None
+    """Topic of the public events, as it is, without the prefix; `<topic_prefix>orchestration` when not given. Not to be
+    shared by installations: their idempotency keys would meet."""
     partitions: Positive = 16
-    """Partitions of `commands` and `events`, used when `topics create` makes them; fixed from then on."""
+    """Partitions of `commands`, `events` and the public topic, used when `topics create` makes them; fixed then."""
     replication_factor: Annotated[int, Meta(ge=-1)] = -1
     """Replicas of each topic; -1 takes the broker's default."""
     commands_retention_seconds: Positive = 30 * 24 * 3600
@@ -99,8 +103,31 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """How long the issuer's keys are used before they are fetched again, so how long a withdrawn one is good."""
 
 
-class EngineSettings(KafkaSettings, frozen=True, kw_only=True):
+class StackSettings(KafkaSettings, frozen=True, kw_only=True):
+    """How to reach the stack that activities and `link()` call."""
+
+    stack_url: str = "http://127.0.0.1:8090"
+    """Base URL of the stack."""
+    stack_client_id: str | None = None
+    """OAuth2 client credentials for the stack; without them calls carry no token."""
+    stack_client_secret: str | None = None
+    stack_token_url: str | None = None
+    """Token endpoint; found by OIDC discovery at `stack_issuer` when not given."""
+    stack_issuer: str | None = None
+    """OIDC issuer of the stack's tokens; `<stack_url>/api/auth` when not given."""
+    stack_connect_timeout_seconds: Seconds = 10.0
+    max_answer_bytes: Positive = 1024 * 1024
+    """Largest answer of the stack that is read; a larger one is a failure that is retried."""
+    link_allowed_origins: str = ""
+    """Comma-separated origins, such as `https://example.com`, that `link()` may fetch from beside the stack's own,
+    without credentials."""
+
+
+class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """Settings of `orchestration engine`."""
+
+    trigger_topics: str = ""
+    """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply."""
 
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
@@ -112,22 +139,10 @@ class EngineSettings(KafkaSettings, frozen=True, kw_only=True):
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
     append_timeout_seconds: Seconds = 10.0
     """Deadline of one append; past it its outcome counts as unknown and the partition is claimed anew."""
-    stack_url: str = "http://127.0.0.1:8090"
-    """Base URL of the stack that activities call."""
-    stack_client_id: str | None = None
-    """OAuth2 client credentials for the stack; without them calls carry no token."""
-    stack_client_secret: str | None = None
-    stack_token_url: str | None = None
-    """Token endpoint; found by OIDC discovery at `stack_issuer` when not given."""
-    stack_issuer: str | None = None
-    """OIDC issuer of the stack's tokens; `<stack_url>/api/auth` when not given."""
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
-    activity_connect_timeout_seconds: Seconds = 10.0
     max_activities_in_flight: Positive = 1024
     """Calls that one engine has in flight at once; more wait their turn."""
-    max_answer_bytes: Positive = 1024 * 1024
-    """Largest answer of the stack that is read; a larger one is a failure that is retried."""
 
 
 class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
@@ -153,7 +168,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     sandbox_port: Port = 8090
 
 
-ALL = (ApiSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
+ALL = (ApiSettings, StackSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
 T = TypeVar("T", bound=Struct)
 
 

@@ -1,7 +1,8 @@
 """The Kafka topics: names, partitions and how long each keeps its records.
 
 `commands` and `events` have the same number of partitions and the same key, so partition p of one belongs to
-partition p of the other.
+partition p of the other. So do the public topic, where public events of partition p go to partition p, and
+`events.published`, which says how far they are (see `projections.publisher`).
 """
 
 from aiokafka.partitioner import murmur2
@@ -16,6 +17,12 @@ COMMANDS = "commands"
 EVENTS = "events"
 COMMANDS_DEAD = "commands.dead"
 DEFINITIONS = "definitions"
+EVENTS_PUBLISHED = "events.published"
+PUBLIC = "orchestration"
+
+POSITIONS_SEGMENT_BYTES = 8 * 1024 * 1024
+"""Size of a segment of `events.published`. One record in each partition counts, but the newest segment is never
+compacted, and by default it may grow to a gigabyte."""
 
 
 class Topic(Struct, frozen=True):
@@ -29,6 +36,11 @@ class Topic(Struct, frozen=True):
 def topic_name(settings: KafkaSettings, topic: str) -> str:
     """The name of a topic in Kafka, with the installation's prefix."""
     return settings.topic_prefix + topic
+
+
+def public_topic(settings: KafkaSettings) -> str:
+    """The name of the topic of public events in Kafka."""
+    return settings.public_topic or topic_name(settings, PUBLIC)
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -50,4 +62,10 @@ def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         Topic(topic_name(settings, EVENTS), settings.partitions, log),
         Topic(topic_name(settings, COMMANDS_DEAD), 1, log),
         Topic(topic_name(settings, DEFINITIONS), 1, {"cleanup.policy": "compact", **size}),
+        Topic(public_topic(settings), settings.partitions, log),
+        Topic(
+            topic_name(settings, EVENTS_PUBLISHED),
+            settings.partitions,
+            {"cleanup.policy": "compact", "segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
+        ),
     )

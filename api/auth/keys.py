@@ -46,6 +46,7 @@ class IssuerKeys:
         self._keys: Keys | None = None
         self._fetched_at = self._next_fetch_at = -math.inf
         self._fetching: asyncio.Task[None] | None = None
+        self._failed = False
         self._waiting = Admission(MAX_WAITING_REQUESTS)
 
     def renew(self) -> None:
@@ -73,12 +74,16 @@ class IssuerKeys:
         """Keys that were fetched later, now if need be; None when there are none or it is too soon to ask again.
 
         Raises:
-            KeysUnavailable: too many wait for them.
+            KeysUnavailable: the issuer is away, or too many wait for it.
         """
         if self._keys is than:
             self.renew()
             await self._fetched()
-        return None if self._keys is than else self._keys
+        if self._keys is not than:
+            return self._keys
+        if self._failed:
+            raise KeysUnavailable("the token may be signed with a new key, and its issuer is not available")
+        return None
 
     async def close(self) -> None:
         """End a fetch under way."""
@@ -99,6 +104,7 @@ class IssuerKeys:
             self._waiting.leave()
 
     async def _renew(self) -> None:
+        self._failed = True  # until it has succeeded
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 keys = await self._fetch()
@@ -111,7 +117,7 @@ class IssuerKeys:
         else:
             if not keys:
                 logger.warning("the token issuer publishes no key that can be used, so no token is valid")
-            self._keys, self._fetched_at = keys, self._monotonic()
+            self._keys, self._fetched_at, self._failed = keys, self._monotonic(), False
         finally:
             self._next_fetch_at = self._monotonic() + FETCH_PAUSE_SECONDS
             self._fetching = None

@@ -5,10 +5,8 @@
 | `caller` | `StackCaller`: one attempt of an activity, from its input to its result |
 | `ledger`, `wallets`, `payments` | what each service's activities send, and what their answers have to be. Pure |
 | `operations` | what these share about requests: ids as parts of a path |
-| `answers` | what they share about answers: refusals, shapes, texts that can be kept |
-| `oauth` | access tokens by client credentials |
-| `transport` | one HTTP exchange with a pooled session |
-| `errors` | what can go wrong, each as a `Failure` |
+
+How the stack is reached (connections, tokens, refusals) is in `schemas.stack`.
 
 An attempt never raises: whatever goes wrong is a `Failure` in its result, and `engine.core.retries` decides what
 follows.

@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 
 from engine.activities import ledger, payments, wallets
-from engine.activities.answers import Answer
-from engine.activities.errors import ActivityFailed, NoAnswer, NotSendable
-from engine.activities.oauth import TokenSource
 from engine.activities.operations import Operation, Request
-from engine.activities.transport import Transport
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure, is_final
 from engine.metrics import Metrics
-from schemas.settings import EngineSettings, SettingsError, variable
+from schemas.settings import EngineSettings
+from schemas.stack.answers import Answer
+from schemas.stack.client import StackClient
+from schemas.stack.errors import CallFailed, NotSendable
 
 logger = logging.getLogger(__name__)
 
@@ -39,30 +38,19 @@ class StackCaller:
     """
 
     def __init__(self, settings: EngineSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic):
-        if not settings.stack_url.startswith(("http://", "https://")):
-            raise SettingsError(f"setting {variable('stack_url')} must begin with http:// or https://")
-        if (settings.stack_client_id is None) != (settings.stack_client_secret is None):
-            names = f"{variable('stack_client_id')} and {variable('stack_client_secret')}"
-            raise SettingsError(f"settings {names} need each other")
-        self._url = settings.stack_url.rstrip("/")
+        self.client = StackClient(settings, monotonic)
         self._timeout_seconds = settings.activity_timeout_seconds
         self._metrics = metrics
         self._monotonic = monotonic
         self._slots = asyncio.Semaphore(settings.max_activities_in_flight)
-        self._transport = Transport(settings)
-        self._tokens: TokenSource | None = None
-        if settings.stack_client_id is not None:
-            self._tokens = TokenSource(settings, self._transport, monotonic)
 
     async def open(self) -> None:
         """Make ready for calls. The stack need not be there yet."""
-        await self._transport.open()
+        await self.client.open()
 
     async def close(self) -> None:
         """Close all connections. Calls under way fail."""
-        if self._tokens is not None:
-            await self._tokens.close()
-        await self._transport.close()
+        await self.client.close()
 
     async def call(self, activity: CallActivity) -> ActivityDone:
         """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception.
@@ -84,9 +72,9 @@ class StackCaller:
             async with asyncio.timeout(self._timeout_seconds):
                 return ActivityDone(activity.token, output=await self._output(activity))
         except TimeoutError:
-            failure = NoAnswer(f"timeout after {self._timeout_seconds:g} s").failure()
-        except ActivityFailed as failed:
-            failure = failed.failure()
+            failure = Failure(f"timeout after {self._timeout_seconds:g} s")
+        except CallFailed as failed:
+            failure = as_failure(failed)
         except Exception:
             # A bug here must neither stop the partition nor leave the instance waiting for a result.
             logger.exception("an attempt failed", extra={"activity": activity.name})
@@ -96,7 +84,7 @@ class StackCaller:
     async def _output(self, activity: CallActivity) -> Any:
         operation = OPERATIONS.get(activity.name)
         if operation is None:
-            raise ActivityFailed("this engine does not know the activity")
+            raise CallFailed("this engine does not know the activity")
         request = operation.request(activity.input, activity.idempotency_key)
         return operation.output(await self._exchange(request))
 
@@ -105,20 +93,12 @@ class StackCaller:
         headers: dict[str, str] = {} if body is None else {"Content-Type": "application/json"}
         if request.idempotency_key is not None:
             headers["Idempotency-Key"] = request.idempotency_key
-        url = self._url + request.path
-        if self._tokens is None:
-            return await self._transport.send(request.method, url, headers=headers, body=body)
-        token = await self._tokens.token()
-        answer = await self._send_as(token, request.method, url, headers, body)
-        if answer.status == 401:
-            # Revoked, or the stack's clock is ahead. Once only: a new token that is refused too is the client's fault.
-            self._tokens.reject(token)
-            answer = await self._send_as(await self._tokens.token(), request.method, url, headers, body)
-        return answer
+        return await self.client.send(request.method, self.client.url + request.path, headers, body)
 
-    async def _send_as(self, token: str, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        headers = {**headers, "Authorization": f"Bearer {token}"}
-        return await self._transport.send(method, url, headers=headers, body=body)
+
+def as_failure(failed: CallFailed) -> Failure:
+    """The error as data."""
+    return Failure(str(failed), failed.status, failed.code)
 
 
 def _encoded(body: Any) -> bytes:

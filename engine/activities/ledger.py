@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.activities.answers import Answer, ignore, read, read_as
-from engine.activities.errors import NotSendable
 from engine.activities.operations import Operation, Request, segment
 from schemas.activities import ADD_ACCOUNT_METADATA, CREATE_TRANSACTION, GET_ACCOUNT
+from schemas.stack.answers import Answer, ignore, read, read_as
+from schemas.stack.errors import NotSendable
 
 
 def _get_account(given: Mapping[str, Any], key: str) -> Request:

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from engine.activities.answers import Answer
-from engine.activities.errors import NotSendable
+from schemas.stack.answers import Answer
+from schemas.stack.errors import NotSendable
 
 
 class Request(Struct, frozen=True, kw_only=True):

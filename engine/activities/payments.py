@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from engine.activities.answers import Answer, ignore, read
-from engine.activities.errors import Refused
 from engine.activities.operations import Operation, Request, segment
 from schemas.activities import CREATE_TRANSFER_INITIATION, GET_PAYMENT
+from schemas.stack.answers import Answer, ignore, read
+from schemas.stack.errors import Refused
 
 
 class _Payment(Struct, rename="camel"):

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from engine.activities.answers import Answer, check, ignore, read
-from engine.activities.errors import NotSendable, Refused
 from engine.activities.operations import Operation, Request, encoded, segment
 from schemas.activities import CREDIT_WALLET, DEBIT_WALLET, GET_WALLET, LIST_WALLETS
+from schemas.stack.answers import Answer, check, ignore, read
+from schemas.stack.errors import NotSendable, Refused
 
 _WALLETS = "/api/wallets/wallets"
 

@@ -7,7 +7,8 @@ CREATE TABLE workflows (
     definition text        NOT NULL, -- JSON list of the stages
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    deleted_at timestamptz
+    deleted_at timestamptz,
+    request    text -- digest of the request that carried an Idempotency-Key
 );
 CREATE INDEX workflows_newest ON workflows (created_at DESC, id DESC) WHERE deleted_at IS NULL;
 
@@ -18,7 +19,8 @@ CREATE TABLE instances (
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
     terminated_at timestamptz,
-    error         text
+    error         text,
+    request       text -- as in workflows
 ) WITH (fillfactor = 85);
 CREATE INDEX instances_newest ON instances (created_at DESC, id DESC);
 CREATE INDEX instances_of_workflow ON instances (workflow_id, created_at DESC, id DESC);

@@ -198,16 +198,16 @@ def _page(after: Position | None, before: Position | None, limit: int) -> dict[s
 
 
 def _workflow(row: Sequence[Any]) -> WorkflowRow:
-    id, name, definition, created_at, updated_at, deleted_at = row
-    return WorkflowRow(id, name, _raw(definition), created_at, updated_at, deleted_at)
+    id, name, definition, *rest = row
+    return WorkflowRow(id, name, _raw(definition), *rest)
 
 
 def _instance(row: Row) -> InstanceRow:
-    id, workflow_id, created_at, updated_at, terminated_at, error = row[:6]
-    workflow = _workflow((workflow_id, *row[6:11]))
-    numbers, started, terminated_ats, errors = row[11:]
+    id, workflow_id, created_at, updated_at, terminated_at, error, request = row[:7]
+    workflow = _workflow((workflow_id, *row[7:13]))
+    numbers, started, terminated_ats, errors = row[13:]
     stages = [] if numbers is None else list(map(StageRow, numbers, started, terminated_ats, errors))
-    return InstanceRow(id, workflow_id, created_at, updated_at, terminated_at, error, workflow, stages)
+    return InstanceRow(id, workflow_id, created_at, updated_at, terminated_at, error, workflow, stages, request)
 
 
 def _raw(json: str) -> Raw:

@@ -23,6 +23,8 @@ class WorkflowRow(Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
+    request: str | None = None
+    """Digest of the request that carried an `Idempotency-Key`."""
 
     @property
     def position(self) -> Position:
@@ -50,6 +52,8 @@ class InstanceRow(Struct, frozen=True):
     error: str | None
     workflow: WorkflowRow
     stages: list[StageRow]
+    request: str | None = None
+    """Digest of the request that carried an `Idempotency-Key`."""
 
     @property
     def position(self) -> Position:

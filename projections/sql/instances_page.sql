@@ -1,7 +1,7 @@
 -- A page of instances next to a position, newest first; with `backwards`, the page before it, oldest first.
 -- Planned anew for each call, with the filters' values, so that each combination uses its own index.
-SELECT i.id, i.workflow_id, i.created_at, i.updated_at, i.terminated_at, i.error,
-       w.name, w.definition, w.created_at, w.updated_at, w.deleted_at,
+SELECT i.id, i.workflow_id, i.created_at, i.updated_at, i.terminated_at, i.error, i.request,
+       w.name, w.definition, w.created_at, w.updated_at, w.deleted_at, w.request,
        s.numbers, s.started, s.terminated, s.errors
 FROM (
     (

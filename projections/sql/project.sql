@@ -23,11 +23,11 @@ moved AS (
 workflow_rows AS MATERIALIZED (
     SELECT * FROM go, json_to_recordset($2::json)
         AS r (id uuid, name text, definition text, created_at timestamptz, updated_at timestamptz,
-              deleted_at timestamptz)
+              deleted_at timestamptz, request text)
 ),
 new_workflows AS (
-    INSERT INTO workflows (id, name, definition, created_at, updated_at, deleted_at)
-    SELECT id, name, definition, created_at, updated_at, deleted_at
+    INSERT INTO workflows (id, name, definition, created_at, updated_at, deleted_at, request)
+    SELECT id, name, definition, created_at, updated_at, deleted_at, request
     FROM workflow_rows WHERE created_at IS NOT NULL
     ON CONFLICT DO NOTHING
 ),
@@ -38,11 +38,11 @@ changed_workflows AS (
 instance_rows AS MATERIALIZED (
     SELECT * FROM go, json_to_recordset($3::json)
         AS r (id uuid, workflow_id uuid, created_at timestamptz, updated_at timestamptz, terminated_at timestamptz,
-              error text)
+              error text, request text)
 ),
 new_instances AS (
-    INSERT INTO instances (id, workflow_id, created_at, updated_at, terminated_at, error)
-    SELECT id, workflow_id, created_at, updated_at, terminated_at, error
+    INSERT INTO instances (id, workflow_id, created_at, updated_at, terminated_at, error, request)
+    SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request
     FROM instance_rows WHERE created_at IS NOT NULL
     ON CONFLICT DO NOTHING
 ),

@@ -1,3 +1,3 @@
-SELECT id, name, definition, created_at, updated_at, deleted_at
+SELECT id, name, definition, created_at, updated_at, deleted_at, request
 FROM workflows
 WHERE id = ANY($1)

@@ -1,5 +1,5 @@
 -- A page of the workflows that are not deleted, next to a position, newest first; with `backwards`, the page before it.
-SELECT id, name, definition, created_at, updated_at, deleted_at
+SELECT id, name, definition, created_at, updated_at, deleted_at, request
 FROM (
     (
         SELECT * FROM workflows

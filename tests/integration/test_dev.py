@@ -103,6 +103,25 @@ def test_a_process_that_is_killed_is_started_again(running: Dev) -> None:
     assert "engine ended (status 137), starts again in 0.5 s" in running.errors.read_text()
 
 
+def test_a_kafka_that_is_killed_is_started_again(running: Dev) -> None:
+    pid_file = running.folder / "kafka" / "pid"
+    before = int(pid_file.read_text())
+    psutil.Process(before).kill()
+    until(lambda: pid_file.exists() and pid_file.read_text() not in ("", f"{before}\n"))
+    assert "kafka ended (status 137), starts again" in running.errors.read_text()
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    running = Dev(tmp_path / "data")
+    engine = psutil.Process(int((running.folder / "run" / "engine.pid").read_text()))
+    engine.suspend()  # It can't end in order, so the stop is still under way when the second signal comes.
+    running.process.send_signal(signal.SIGTERM)
+    api = running.folder / "run" / "api.pid"
+    until(lambda: not api.exists())
+    assert running.stop() == 128 + signal.SIGTERM
+    assert processes_of(running.folder) == []
+
+
 def test_it_carries_on_after_a_kill(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     first = Dev(folder)

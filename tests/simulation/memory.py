@@ -47,12 +47,15 @@ class Log:
     events: list[list[StoredRecord]] = field(init=False)
     commands: list[list[StoredRecord]] = field(init=False)
     dead: list[tuple[int, int, str]] = field(default_factory=list)
+    buried: list[StoredRecord] = field(default_factory=list)
+    starts: list[int] = field(init=False)
     definitions: list[Current] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.events = [[] for _ in range(self.partitions)]
         self.commands = [[] for _ in range(self.partitions)]
+        self.starts = [0] * self.partitions
 
     def append_events(self, partition: int, records: Sequence[NewRecord]) -> int:
         """Append a batch as Kafka does, whole."""
@@ -61,6 +64,17 @@ class Log:
         self.events[partition] += stored
         self.observe(partition, stored)
         return base
+
+    def bury(self, partition: int, command: Record, reason: str) -> None:
+        """Append to `commands.dead`."""
+        self.dead.append((partition, command.offset, reason))
+        source = f"commands/{partition}/{command.offset}"
+        headers = [*command.headers, ("dead-reason", reason.encode()), ("dead-source", source.encode())]
+        self.buried.append(StoredRecord(len(self.buried), command.key, command.value or b"", headers))
+
+    def expire(self, partition: int, before: int) -> None:
+        """Keep no event before this offset any more."""
+        self.starts[partition] = max(self.starts[partition], before)
 
     def append_command(self, partition: int, record: NewRecord) -> int:
         """Append a command, as the API does."""
@@ -132,10 +146,11 @@ class MemoryEventLog:
         await self._latency()
         if self._rng.random() < self.faults.refused:
             raise AppendFailed("refused")
-        self._log.dead.append((partition, command.offset, reason))
+        self._log.bury(partition, command, reason)
 
     async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
         """See `EventLog.read`."""
+        start = max(start, self._log.starts[partition])
         while start < stop:
             await self._latency()
             if self._rng.random() < self.faults.unreadable:

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.activities.answers import MAX_ERROR_BYTES, Answer, printable
-from engine.activities.caller import OPERATIONS
-from engine.activities.errors import Refused, Unreadable
+from engine.activities.caller import OPERATIONS, as_failure
 from engine.core.retries import is_final
 from schemas.activities import (
     ADD_ACCOUNT_METADATA,
@@ -23,6 +21,8 @@ from schemas.activities import (
     GET_WALLET,
     LIST_WALLETS,
 )
+from schemas.stack.answers import MAX_ERROR_BYTES, Answer, printable
+from schemas.stack.errors import Refused, Unreadable
 
 HUGE = 2**70 + 1
 POSTING = {"source": "world", "destination": "users:7", "amount": HUGE, "asset": "EUR/2"}
@@ -113,7 +113,7 @@ GARBAGE = [
 def test_garbage_is_unreadable_and_tried_again(name: str, body: bytes) -> None:
     with pytest.raises(Unreadable) as caught:
         output(name, 200, body)
-    assert not is_final(name, caught.value.failure())
+    assert not is_final(name, as_failure(caught.value))
     assert str(caught.value).startswith("HTTP 200, but the answer can't be read")
 
 
@@ -150,7 +150,7 @@ def test_another_shape_is_unreadable_and_the_error_says_where(name: str, body: s
     with pytest.raises(Unreadable) as caught:
         output(name, 200, body.encode())
     assert where in str(caught.value)
-    assert not is_final(name, caught.value.failure())
+    assert not is_final(name, as_failure(caught.value))
 
 
 def test_an_answer_too_deep_to_be_recorded_is_unreadable() -> None:
@@ -194,7 +194,7 @@ def test_a_refusal_keeps_the_stacks_own_words(
 ) -> None:
     with pytest.raises(Refused) as caught:
         output(name, status, body)
-    failure = caught.value.failure()
+    failure = as_failure(caught.value)
     assert (failure.error, failure.status, failure.code) == (error, status, code)
     assert is_final(name, failure) == (code in ("VALIDATION", "COMPILATION_FAILED"))
 
@@ -203,7 +203,7 @@ def test_a_refusal_keeps_the_stacks_own_words(
 def test_only_a_wallet_that_is_read_ends_by_404(name: str) -> None:
     with pytest.raises(Refused) as caught:
         output(name, 404, b"")
-    assert is_final(name, caught.value.failure()) == (name == GET_WALLET)
+    assert is_final(name, as_failure(caught.value)) == (name == GET_WALLET)
     assert str(caught.value) == ("wallet not found" if name == GET_WALLET else "HTTP 404")
 
 
@@ -211,7 +211,7 @@ def test_only_a_wallet_that_is_read_ends_by_404(name: str) -> None:
 def test_a_conflict_ends_an_activity(name: str) -> None:
     with pytest.raises(Refused) as caught:
         output(name, 409, b'{"errorCode": "CONFLICT", "errorMessage": "reference used"}')
-    assert is_final(name, caught.value.failure())
+    assert is_final(name, as_failure(caught.value))
 
 
 def test_a_transfer_initiation_that_is_there_already_is_ours() -> None:

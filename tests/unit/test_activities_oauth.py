@@ -8,10 +8,11 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from engine.activities.answers import Answer
-from engine.activities.errors import NoAnswer, NoToken
-from engine.activities.oauth import FAILURE_PAUSE_SECONDS, TokenSource
+from engine.activities.caller import as_failure
 from schemas.settings import EngineSettings
+from schemas.stack.answers import Answer
+from schemas.stack.errors import NoAnswer, NoToken
+from schemas.stack.oauth import FAILURE_PAUSE_SECONDS, TokenSource
 
 URL = "https://stack.example/api/auth/oauth/token"
 DISCOVERY = "https://stack.example/api/auth/.well-known/openid-configuration"
@@ -70,7 +71,7 @@ def source(server: Server, clock: Clock | None = None, **settings: Any) -> Token
 async def problem(tokens: TokenSource) -> str:
     with pytest.raises(NoToken) as caught:
         await tokens.token()
-    failure = caught.value.failure()
+    failure = as_failure(caught.value)
     # A status would be taken for the stack's own: 404 would end a GetWallet.
     assert (failure.status, failure.code) == (None, None)
     return failure.error

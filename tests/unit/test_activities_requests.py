@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.activities.caller import OPERATIONS
-from engine.activities.errors import NotSendable
+from engine.activities.caller import OPERATIONS, as_failure
 from engine.activities.operations import Request, segment
 from engine.core.retries import is_final
 from schemas import activities
 from schemas.activities import Activity
+from schemas.stack.errors import NotSendable
 
 KEY = "i1:0:2"
 HUGE = 2**70 + 1
@@ -159,7 +159,7 @@ def test_an_id_that_is_no_single_segment_is_not_sent_and_not_tried_again(value: 
     for activity in with_id(value):
         with pytest.raises(NotSendable) as caught:
             request(activity)
-        assert is_final(activity.name, caught.value.failure())
+        assert is_final(activity.name, as_failure(caught.value))
         assert "\n" not in str(caught.value)
         str(caught.value).encode()
 

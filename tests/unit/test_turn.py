@@ -10,7 +10,6 @@ from engine.aggregates import Aggregates
 from engine.core.decisions import ActivityDone, Due, decide
 from engine.core.effects import CallActivity, GoOn
 from engine.turn import Turn, Unreadable
-from schemas import rejections
 from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow, SendEvent
 from schemas.records import NewRecord, RecordCodec
 from tests.simulation.memory import StoredRecord

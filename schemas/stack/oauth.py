@@ -11,9 +11,9 @@ from urllib.parse import quote_plus, urlencode
 import msgspec
 from msgspec import Struct
 
-from engine.activities.answers import Answer, printable
-from engine.activities.errors import ActivityFailed, NoToken
-from schemas.settings import EngineSettings
+from schemas.settings import StackSettings
+from schemas.stack.answers import Answer, printable
+from schemas.stack.errors import CallFailed, NoToken
 
 RENEWAL_MARGIN_SECONDS = 30.0
 """A token is renewed this long before it expires, or a quarter of its life if that is less. Without the margin, calls
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class Sender(Protocol):
-    """`engine.activities.transport.Transport`, as far as tokens need it."""
+    """`schemas.stack.transport.Transport`, as far as tokens need it."""
 
     async def send(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
@@ -69,7 +69,7 @@ class TokenSource:
         monotonic: seconds that never go back.
     """
 
-    def __init__(self, settings: EngineSettings, transport: Sender, monotonic: Callable[[], float] = time.monotonic):
+    def __init__(self, settings: StackSettings, transport: Sender, monotonic: Callable[[], float] = time.monotonic):
         self._client_id = settings.stack_client_id or ""
         self._client_secret = settings.stack_client_secret or ""
         self._token_url = settings.stack_token_url
@@ -118,7 +118,7 @@ class TokenSource:
         try:
             async with asyncio.timeout(RENEWAL_TIMEOUT_SECONDS):
                 granted = await self._request()
-        except ActivityFailed as failed:
+        except CallFailed as failed:
             self._problem = str(failed)
         except TimeoutError:
             self._problem = f"timeout after {RENEWAL_TIMEOUT_SECONDS:g} s"

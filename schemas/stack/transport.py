@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import aiohttp
 from yarl import URL
 
-from engine.activities.answers import Answer
-from engine.activities.errors import NoAnswer, Unreadable
-from schemas.settings import EngineSettings
+from schemas.settings import StackSettings
+from schemas.stack.answers import Answer
+from schemas.stack.errors import NoAnswer, Unreadable
 
 KEEPALIVE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers close theirs. Kept longer, a call
@@ -29,8 +29,8 @@ class Transport:
         settings: timeouts and the largest answer.
     """
 
-    def __init__(self, settings: EngineSettings):
-        self._connect_timeout_seconds = settings.activity_connect_timeout_seconds
+    def __init__(self, settings: StackSettings):
+        self._connect_timeout_seconds = settings.stack_connect_timeout_seconds
         self._max_answer_bytes = settings.max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 

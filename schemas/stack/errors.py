@@ -1,9 +1,7 @@
-"""What can go wrong with a call. Inside this folder errors are raised; `StackCaller` turns them into failures."""
-
-from engine.core.retries import Failure
+"""What can go wrong with a call of the stack."""
 
 
-class ActivityFailed(Exception):
+class CallFailed(Exception):
     """Base of these errors. The message is what the history shows.
 
     Attributes:
@@ -16,29 +14,25 @@ class ActivityFailed(Exception):
         self.status = status
         self.code = code
 
-    def failure(self) -> Failure:
-        """The error as data."""
-        return Failure(str(self), self.status, self.code)
 
-
-class NotSendable(ActivityFailed):
+class NotSendable(CallFailed):
     """An input that no request may be made from. No attempt could succeed, so it counts as refused by the stack."""
 
     def __init__(self, error: str):
         super().__init__(error, code="VALIDATION")
 
 
-class NoAnswer(ActivityFailed):
+class NoAnswer(CallFailed):
     """The stack was not reached, or did not answer in time or in full. Nobody knows whether it did what it was told."""
 
 
-class NoToken(ActivityFailed):
+class NoToken(CallFailed):
     """There is no access token to call the stack with."""
 
 
-class Refused(ActivityFailed):
+class Refused(CallFailed):
     """The stack answered, and not with success."""
 
 
-class Unreadable(ActivityFailed):
+class Unreadable(CallFailed):
     """The stack reports success, but its answer is not what the contract says."""

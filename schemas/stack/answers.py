@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from engine.activities.errors import Refused, Unreadable
+from schemas.stack.errors import Refused, Unreadable
 
 MAX_ERROR_BYTES = 4096
 """Longest text kept of an error. Each retry records it again: without a limit a stack that answers with a page of stack

@@ -1,0 +1,132 @@
+"""One partition of the log, from its position on: read, map, publish."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from projections.publisher.errors import LogBehindPosition
+from projections.publisher.metrics import Metrics
+from projections.publisher.positions import Position
+from projections.publisher.public_events import PublicEvent, public_event
+from projections.publisher.transactions import Transactions
+from schemas.epochs import EpochFilter
+from schemas.records import Record, RecordCodec, UndecodableRecord
+
+log = logging.getLogger(__name__)
+
+IDLE_MS: Final = 1000
+"""How long to wait for records before the lag is looked at."""
+MAX_BATCH_RECORDS: Final = 2000
+"""Most records read for one transaction, which bounds its size, and how long the event loop is busy with it."""
+MAX_UNRECORDED: Final = 10_000
+"""Records without a public event that are passed over before their position is written down: a publisher that starts
+reads them again."""
+
+
+class Partition:
+    """Publishes one partition.
+
+    Args:
+        place: the partition of `events`; it is assigned to the consumer.
+        consumer: reads the log.
+        transactions: of this partition, not opened; closed at the end.
+        metrics: what is counted.
+    """
+
+    def __init__(self, place: TopicPartition, consumer: AIOKafkaConsumer, transactions: Transactions, metrics: Metrics):
+        self._place = place
+        self._consumer = consumer
+        self._transactions = transactions
+        self._metrics = metrics
+        self._codec = RecordCodec()
+        self._position = self._recorded = Position()
+        self.opened = False
+        """Whether the position is known; what fails later is another failure."""
+
+    async def run(self) -> None:
+        """Publish until cancelled; a transaction under way is ended first.
+
+        Raises:
+            TransactionFailed: begin anew with a new object.
+            LogBehindPosition: the log is not the one that the position is from.
+            aiokafka.errors.KafkaError, OSError: the consumer can't go on.
+        """
+        try:
+            self._position = self._recorded = await self._transactions.open()
+            self._position = await self._seek()
+            self.opened = True
+            while True:
+                fetched = await self._consumer.getmany(self._place, timeout_ms=IDLE_MS, max_records=MAX_BATCH_RECORDS)
+                if records := fetched.get(self._place):
+                    await self._publish(records)
+                end = self._consumer.highwater(self._place) or 0
+                self._metrics.lag.labels(self._place.partition).set(max(0, end - self._position.next_offset))
+        finally:
+            await self._transactions.close()
+
+    async def _seek(self) -> Position:
+        """Have the consumer go on at the position, or at the start of the log if that lies behind it."""
+        position = self._position
+        begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
+        end = (await self._consumer.end_offsets([self._place]))[self._place]
+        if end < position.next_offset:
+            raise self._log_behind(end)
+        if begin > position.next_offset:
+            lost = begin - position.next_offset
+            self._metrics.expired.inc(lost)
+            log.error("%d records of partition %d expired unpublished", lost, self._place.partition)
+            position = Position(begin, position.epoch)
+        self._consumer.seek(self._place, position.next_offset)
+        return position
+
+    async def _publish(self, records: Sequence[Record]) -> None:
+        if records[0].offset < self._position.next_offset:
+            raise self._log_behind(records[0].offset)
+        public, position = self._read(records)
+        if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
+            started = time.perf_counter()
+            await _to_its_end(self._transactions.publish(public, position))
+            self._metrics.transaction_seconds.observe(time.perf_counter() - started)
+            self._recorded = position
+        self._position = position
+        for event in public:
+            self._metrics.events.labels(event.type).inc()
+
+    def _read(self, records: Sequence[Record]) -> tuple[list[PublicEvent], Position]:
+        epochs, public = EpochFilter(self._position.epoch), []
+        for record in records:
+            if not epochs.admits(record):
+                continue
+            try:
+                recorded = self._codec.decode_event(record)
+            except UndecodableRecord as error:
+                self._metrics.undecodable.inc()
+                log.error("event record %d/%d is not published: %s", self._place.partition, record.offset, error)
+                continue
+            event = public_event(self._place.partition, recorded)
+            if event is not None:
+                public.append(event)
+        return public, Position(records[-1].offset + 1, epochs.epoch)
+
+    def _log_behind(self, offset: int) -> LogBehindPosition:
+        return LogBehindPosition(
+            f"partition {self._place.partition} of {self._place.topic} is at {offset}, the publisher was at"
+            f" {self._position.next_offset}: the log was cut or made anew; to publish it from its start, delete the"
+            " records of `events.published`"
+        )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work also if cancelled; it has a deadline. An open transaction would hold up the topic's consumers."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # so that nobody misses it
+        raise

@@ -1,0 +1,179 @@
+"""The consumer group of the publishers: a task for each partition that it gives to this process."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from projections.publisher.errors import Fenced, LogBehindPosition, PublisherError, TransactionFailed
+from projections.publisher.metrics import Metrics
+from projections.publisher.partition import Partition
+from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
+from schemas.kafka import client_options
+from schemas.settings import KafkaSettings
+from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+
+log = logging.getLogger(__name__)
+
+GROUP: Final = "orchestration-publisher"
+WATCH_SECONDS: Final = 1.0
+"""How often it is looked whether a partition's task has ended."""
+RECONNECT_SECONDS: Final = 1.0
+"""Pause before the group is joined anew."""
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 10.0
+"""Pauses before a partition is opened anew double up to this; without them a lasting fault would be a busy loop."""
+FENCED_PAUSE_SECONDS: Final = 3.0
+"""More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
+would take it back for a moment."""
+LEAVE_TIMEOUT_SECONDS: Final = 2.0
+"""Leaving the group hands the partitions over at once; without an answer they follow by the session timeout."""
+FETCH: Final = {
+    # A record waits for a fetch under way that does not ask for its partition yet; this bounds how long.
+    "fetch_max_wait_ms": 100,
+    # One partition that is far behind must not hide the others, nor may a fetch exceed the memory at hand.
+    "max_partition_fetch_bytes": 1024 * 1024,
+    "fetch_max_bytes": 2 * MAX_RECORD_BATCH_BYTES,
+}
+MAX_POLL_INTERVAL_MS: Final = 24 * 3600 * 1000
+"""While transactions fail nothing is polled; giving the partitions to another publisher would not help then."""
+
+
+class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Publishes its share of the partitions until stopped. Whatever fails is logged, counted and tried again.
+
+    Args:
+        settings: how to reach Kafka.
+        registry: where its metrics are registered.
+    """
+
+    def __init__(self, settings: KafkaSettings, registry: CollectorRegistry = REGISTRY):
+        self._settings = settings
+        self._metrics = Metrics(registry)
+        self._topic = topic_name(settings, EVENTS)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._owners: dict[int, asyncio.Task[None]] = {}
+        self._run: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; an absent Kafka is waited for."""
+        self._run = asyncio.create_task(self._join_again())
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """End the transactions under way and leave the group, as far as that is done in time."""
+        if self._run is not None:
+            self._run.cancel()
+            await asyncio.wait({self._run}, timeout=timeout_seconds)
+
+    async def _join_again(self) -> None:
+        """Be a member of the group until cancelled, joining anew after faults."""
+        while True:
+            try:
+                await self._join()
+            except (KafkaError, OSError) as fault:
+                self._failed("consumer", f"the log of events can't be read: {fault!r}", RECONNECT_SECONDS)
+            except Exception:
+                log.exception("the publisher failed")
+                self._failed("defect", "the group is joined anew", RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _join(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            **FETCH,
+            client_id="orchestration-publisher",
+            group_id=self._settings.topic_prefix + GROUP,
+            partition_assignment_strategy=[StickyPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        )
+        consumer.subscribe([self._topic], listener=self)
+        self._consumer = consumer
+        try:
+            await consumer.start()
+            while True:
+                await self._watch(consumer)
+        finally:
+            await self._release()
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
+                    await consumer.stop()
+
+    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+        """Notice what is wrong with the consumer."""
+        if not self._owners:
+            # There is nothing to read, but this tells if the group can't be joined.
+            await consumer.getmany(timeout_ms=int(WATCH_SECONDS * 1000))
+            return
+        ended, _ = await asyncio.wait(self._owners.values(), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for owner in ended:
+            if not owner.cancelled():  # by a rebalance
+                owner.result()
+
+    async def _own(self, consumer: AIOKafkaConsumer, partition: int) -> None:
+        """Publish a partition until cancelled, opening it anew after failures.
+
+        Raises:
+            aiokafka.errors.KafkaError, OSError: the consumer can't go on.
+        """
+        place, pause = TopicPartition(self._topic, partition), FIRST_PAUSE_SECONDS
+        while True:
+            owned = Partition(place, consumer, Transactions(self._settings, partition), self._metrics)
+            try:
+                await owned.run()
+            except (KafkaError, OSError):
+                raise
+            except Exception as failure:
+                if owned.opened:
+                    pause = FIRST_PAUSE_SECONDS
+                if isinstance(failure, Fenced):
+                    pause = max(pause, FENCED_PAUSE_SECONDS)
+                if not isinstance(failure, PublisherError):
+                    log.exception("publishing partition %d failed", partition)
+                self._failed(_reason(failure), f"partition {partition}: {failure}", pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    def _failed(self, reason: str, message: str, pause: float) -> None:
+        self._metrics.failures.labels(reason).inc()
+        log.warning("%s; next try in %.1f s", message, pause)
+
+    async def _release(self) -> None:
+        """Let go of all partitions, once their transactions under way have ended."""
+        owners, self._owners = self._owners, {}
+        for owner in owners.values():
+            owner.cancel()
+        if owners:
+            await asyncio.wait(owners.values(), timeout=TIMEOUT_SECONDS)
+        self._metrics.lag.clear()
+
+    # Listener of the group
+
+    async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        """Let go of all partitions. Those that come back are opened again, which is quicker than to tell them apart."""
+        await self._release()
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Own what is given."""
+        consumer = self._consumer
+        self._owners = {
+            place.partition: asyncio.create_task(
+                self._own(consumer, place.partition), name=f"publish-{place.partition}"
+            )
+            for place in assigned
+        }
+
+
+def _reason(failure: Exception) -> str:
+    """As the metric has it."""
+    for kind, reason in ((Fenced, "fenced"), (TransactionFailed, "transaction"), (LogBehindPosition, "log")):
+        if isinstance(failure, kind):
+            return reason
+    return "defect"

@@ -1,0 +1,93 @@
+"""Fetching what `link()` names (contract: triggers-and-events, Expressions).
+
+The uri comes in a message, so it decides where a request goes: the service's credentials go to the stack's own origin
+alone. Other origins have to be allowed by a setting, and get none.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas.expressions import Expression, LinkAnswer, LinkNeeded
+from schemas.settings import StackSettings
+from schemas.stack.answers import Answer
+from schemas.stack.client import StackClient
+from schemas.stack.errors import CallFailed
+
+LINK_TIMEOUT_SECONDS = 10.0
+"""How long one link may take. A message's links hold up those behind it."""
+
+Origin = tuple[str, str | None, int | None]
+_PORTS = {"http": 80, "https": 443}
+
+
+class _Answered(msgspec.Struct):
+    data: Any
+
+
+class LinkFetcher:
+    """Evaluates expressions, fetching the links that they need.
+
+    Args:
+        settings: the stack, and the origins that are allowed beside it.
+        client: the session with the stack.
+    """
+
+    def __init__(self, settings: StackSettings, client: StackClient):
+        self._client = client
+        self._own = _origin(settings.stack_url)
+        self._allowed = {_origin(text.strip()) for text in settings.link_allowed_origins.split(",") if text.strip()}
+
+    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
+        """The value of an expression.
+
+        Args:
+            expression: what to evaluate.
+            payload: the message's payload, `event`.
+            links: answers so far, by uri; new ones are added, so that several expressions fetch each link once.
+
+        Raises:
+            EvaluationError: it fails, also because a link can't be fetched.
+        """
+        while True:  # an evaluation asks for a bounded number of links
+            try:
+                return expression.evaluate(payload, links)
+            except LinkNeeded as needed:
+                links[needed.uri] = await self._fetch(needed.uri)
+
+    async def _fetch(self, uri: str) -> LinkAnswer:
+        try:
+            async with asyncio.timeout(LINK_TIMEOUT_SECONDS):
+                answer = await self._send(uri)
+        except TimeoutError:
+            return LinkAnswer(error=f"link {uri}: timeout after {LINK_TIMEOUT_SECONDS:g} s")
+        except (CallFailed, ValueError) as error:
+            return LinkAnswer(error=f"link {uri}: {error}")
+        if not 200 <= answer.status < 300:
+            return LinkAnswer(error=f"link {uri}: HTTP {answer.status}")
+        try:
+            return LinkAnswer(data=msgspec.json.decode(answer.body, type=_Answered).data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return LinkAnswer(error=f"link {uri}: the answer is no JSON object with `data`")
+
+    async def _send(self, uri: str) -> Answer:
+        origin = _origin(uri)
+        if origin == self._own:
+            return await self._client.send("GET", uri)
+        if origin in self._allowed:
+            return await self._client.transport.send("GET", uri)
+        raise ValueError("its origin is not allowed")
+
+
+def _origin(uri: str) -> Origin:
+    """Scheme, host and port.
+
+    Raises:
+        ValueError: it is no absolute http(s) URL, or holds a user name.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("it is no plain http or https URL")
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]

@@ -1,0 +1,75 @@
+"""`/openapi.json` is right, and the service does what it says: schemathesis makes requests from it, checks answers."""
+
+import os
+import zlib
+
+import pytest
+import schemathesis
+from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from api import v1
+from api.openapi.document import document
+from schemas.settings import ApiSettings
+from tests.integration.http_client import Client, Json
+from tests.integration.installation import Installation
+
+SEED = int(os.environ.get("CONTRACT_SEED", "1"))
+"""Decides which requests are made; set the variable to make other ones."""
+MAX_EXAMPLES = 25
+"""Requests per operation beside those that cover its schema: so few keep the suite quick."""
+REQUEST_TIMEOUT_SECONDS = 30.0
+
+described = document(ApiSettings().base_path, v1.OPERATIONS)
+schema = schemathesis.openapi.from_dict(described)
+schema.config.seed = SEED
+schema.config.generation.max_examples = MAX_EXAMPLES
+schema.config.generation.no_shrink = True
+schema.config.update(request_timeout=REQUEST_TIMEOUT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+async def client(installation: Installation) -> Client:
+    print(f"CONTRACT_SEED={SEED}")
+    return installation.client()
+
+
+@pytest.fixture(scope="module")
+async def ids(client: Client) -> dict[str, str]:
+    """Ids that exist, by the names that paths have for them; made-up ones would only ever meet 404."""
+    waiting = await client.run(await client.workflow({"wait_event": {"event": "go"}}))
+    return {
+        "workflowID": await client.workflow({"noop": {}}),
+        "flowId": await client.workflow({"noop": {}}),
+        "instanceID": waiting["id"],
+    }
+
+
+@pytest.fixture(scope="module")
+async def served(client: Client) -> Json:
+    answer = await client.get("/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    description: Json = answer.json()
+    return description
+
+
+def test_the_description_is_openapi_3_1(served: Json) -> None:
+    assert served["openapi"].startswith("3.1.")
+    assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(served)] == []
+
+
+def test_the_served_description_is_the_one_that_is_tested(served: Json) -> None:
+    for path, operations in described["paths"].items():
+        assert served["paths"][path] == operations
+    for name, component in described["components"]["schemas"].items():
+        assert served["components"]["schemas"][name] == component
+
+
+@schema.parametrize()
+def test_the_service_does_what_it_says(case: Case, installation: Installation, ids: dict[str, str]) -> None:
+    # Half of the requests that should succeed get an id that exists.
+    if case.meta and case.meta.generation.mode is GenerationMode.POSITIVE and zlib.crc32(repr(case).encode()) % 2:
+        for name in ids.keys() & case.path_parameters.keys():
+            case.path_parameters[name] = ids[name]
+    case.call_and_validate(base_url=installation.api.url)
