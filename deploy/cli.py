@@ -115,9 +115,8 @@ def create() -> None:
 @main.command()
 def rebuild() -> None:
     """Rebuild the read models from the event log, beside the live ones, and swap them in."""
-    from projections.rebuild import rebuild as run
-
     from deploy import logs
+    from projections.rebuild import rebuild as run
 
     settings = load(ProjectionsSettings)
     logs.configure(settings)

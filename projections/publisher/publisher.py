@@ -32,6 +32,10 @@ MAX_PAUSE_SECONDS: Final = 10.0
 FENCED_PAUSE_SECONDS: Final = 3.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
+SESSION_TIMEOUT_MS: Final = 6000
+"""How long the partitions of a publisher that was killed rest until another one gets them."""
+REBALANCE_TIMEOUT_MS: Final = 10_000
+"""How long others wait for a publisher that still ends its transactions."""
 LEAVE_TIMEOUT_SECONDS: Final = 2.0
 """Leaving the group hands the partitions over at once; without an answer they follow by the session timeout."""
 FETCH: Final = {
@@ -92,6 +96,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=[StickyPartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         )
         consumer.subscribe([self._topic], listener=self)

@@ -24,8 +24,8 @@ from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 
 TRANSACTIONAL_ID: Final = "orchestration-publisher-"
 TIMEOUT_SECONDS: Final = 8.0
-"""Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's session timeout,
-so that the last transaction of a partition that goes to another publisher ends before that one waits for it."""
+"""Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's rebalance timeout,
+so that a publisher can end the transaction of a partition that it has to give away."""
 REQUEST_TIMEOUT_MS: Final = 5000
 """Deadline of one request; below that of the step, so that it is told which request failed."""
 OPEN_TIMEOUT_MS: Final = 15_000

@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from typing import Any
 
 import pytest
 import schemathesis
@@ -18,12 +19,15 @@ SEED = int(os.environ.get("CONTRACT_SEED", "1"))
 """Decides which requests are made; set the variable to make other ones."""
 MAX_EXAMPLES = 25
 """Requests per operation beside those that cover its schema: so few keep the suite quick."""
+COVERAGE_SHARE = 8
+"""One of so many of the bodies that cover a schema is sent: a definition's schema alone has thousands."""
 REQUEST_TIMEOUT_SECONDS = 30.0
 
 described = document(ApiSettings().base_path, v1.OPERATIONS)
 schema = schemathesis.openapi.from_dict(described)
 schema.config.seed = SEED
 schema.config.generation.max_examples = MAX_EXAMPLES
+schema.config.generation.allow_x00 = False  # no text may hold U+0000, which a schema can hardly say
 schema.config.generation.no_shrink = True
 schema.config.update(request_timeout=REQUEST_TIMEOUT_SECONDS)
 
@@ -67,9 +71,17 @@ def test_the_served_description_is_the_one_that_is_tested(served: Json) -> None:
 
 
 @schema.parametrize()
-def test_the_service_does_what_it_says(case: Case, installation: Installation, ids: dict[str, str]) -> None:
+def test_the_service_does_what_it_says(case: Case[Any], installation: Installation, ids: dict[str, str]) -> None:
+    assert case.meta
+    if case.method == "POST" and case.meta.phase.name == "coverage" and not chosen(case, COVERAGE_SHARE):
+        return
     # Half of the requests that should succeed get an id that exists.
-    if case.meta and case.meta.generation.mode is GenerationMode.POSITIVE and zlib.crc32(repr(case).encode()) % 2:
+    if case.meta.generation.mode is GenerationMode.POSITIVE and chosen(case, 2):
         for name in ids.keys() & case.path_parameters.keys():
             case.path_parameters[name] = ids[name]
     case.call_and_validate(base_url=installation.api.url)
+
+
+def chosen(case: Case[Any], share: int) -> bool:
+    """True for one of so many cases, the same ones in every run."""
+    return zlib.crc32(repr((case.path_parameters, case.query, case.body)).encode()) % share == 0

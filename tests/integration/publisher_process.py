@@ -1,0 +1,15 @@
+"""A process that runs the publisher and nothing else, for tests that kill it."""
+
+import asyncio
+
+from projections.publisher import Publisher
+from schemas.settings import KafkaSettings, load
+
+
+async def main() -> None:
+    Publisher(load(KafkaSettings)).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,351 @@
+"""The publisher against a real Kafka: order, content, and every event once whatever happens to it."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from prometheus_client import CollectorRegistry
+
+from deploy.embedded.child import Child
+from deploy.embedded.kafka import EmbeddedKafka
+from deploy.topics import create_topics
+from projections.metrics import Metrics
+from projections.migrate import migrate
+from projections.process import Projections
+from projections.publisher import transactions
+from projections.publisher.errors import Fenced
+from projections.publisher.positions import Position
+from projections.publisher.public_events import PublicEvent
+from projections.publisher.transactions import Transactions
+from projections.rebuild import rebuild
+from schemas import events
+from schemas.records import NewRecord
+from schemas.settings import ProjectionsSettings, environment_of
+from schemas.topics import public_topic
+from tests.integration.projection_world import Log, Tables, at, run, until
+from tests.integration.publisher_world import Public, Running, publishing
+
+PARTITIONS = 4
+RUN = ["STARTED_WORKFLOW", "STARTED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW"]
+KILLS = 4
+MAX_BACKLOG = 2000
+Step = Callable[[Transactions], Awaitable[None]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def settings(kafka_bootstrap_servers: str, topic_prefix: str) -> ProjectionsSettings:
+    settings = ProjectionsSettings(
+        kafka_bootstrap_servers=kafka_bootstrap_servers, topic_prefix=topic_prefix, partitions=PARTITIONS
+    )
+    await create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
+    async with Log(settings) as log:
+        yield log
+
+
+@pytest.fixture
+async def public(settings: ProjectionsSettings) -> AsyncIterator[Public]:
+    async with Public(settings) as public:
+        yield public
+
+
+def of_instance(kind: type[Any], seconds: float = 0, **fields: Any) -> Any:
+    return kind(at=at(seconds), workflow_id="w", **fields)
+
+
+def stage_started(number: int) -> events.StageStarted:
+    return of_instance(events.StageStarted, number=number, name="RunNoop", input={})  # type: ignore[no-any-return]
+
+
+async def test_what_happened_is_published_in_order(settings: ProjectionsSettings, log: Log, public: Public) -> None:
+    succeeded, failed, aborted, trigger = (uuid.uuid4() for _ in range(4))
+    await log.append(0, succeeded, *run(), cause=1)
+    started = of_instance(events.InstanceStarted, stages=[], variables={})
+    activity = events.ActivityFailed(at=at(1), stage=1, index=0, attempt=1, error="503", retry_at=at(2))
+    first = [started, stage_started(0), of_instance(events.StageEnded, number=0), stage_started(1), activity]
+    ended = [
+        of_instance(events.StageEnded, number=1, error="no funds"),
+        of_instance(events.InstanceEnded, error="no funds"),
+    ]
+    await log.append(1, failed, *first, *ended)
+    canceled = [
+        of_instance(events.StageEnded, number=0, error="canceled"),
+        of_instance(events.InstanceEnded, error="canceled"),
+    ]
+    await log.append(1, aborted, started, stage_started(0), *canceled)
+    occurrence: dict[str, Any] = {"at": at(0), "occurrence_id": "o", "event": {}, "source": "ledger", "offset": 1}
+    await log.append(2, trigger, events.TriggerFailed(**occurrence, error="no link"))
+    async with publishing(settings) as running:
+        await public.until(4 + 6 + 4 + 1)
+        assert running.count("events_total", type="STARTED_WORKFLOW") == 3
+        assert running.count("transaction_seconds_count") >= 3
+        await until(lambda: running.count("lag_records", partition="1") == 0)
+    base = {"id": "w", "instanceID": str(failed)}
+    assert public.of(failed) == [
+        {"type": "STARTED_WORKFLOW", **base},
+        {"type": "STARTED_WORKFLOW_STAGE", **base, "number": 0},
+        {"type": "SUCCEEDED_WORKFLOW_STAGE", **base, "number": 0},
+        {"type": "STARTED_WORKFLOW_STAGE", **base, "number": 1},
+        {"type": "FAILED_WORKFLOW_STAGE", **base, "number": 1, "error": "no funds"},
+        {"type": "FAILED_WORKFLOW", **base, "error": "no funds"},
+    ]
+    assert [(event["type"], event.get("error")) for event in public.of(aborted)] == [
+        ("STARTED_WORKFLOW", None),
+        ("STARTED_WORKFLOW_STAGE", None),
+        ("FAILED_WORKFLOW_STAGE", "canceled"),
+        ("FAILED_WORKFLOW", "canceled"),
+    ]
+    assert [event["type"] for event in public.of(succeeded)] == RUN
+    assert public.of(trigger) == [{"type": "FAILED_TRIGGER", "id": "o", "triggerID": str(trigger), "error": "no link"}]
+    assert {record.partition for record in public.records if record.key == str(failed).encode()} == {1}
+    # The claim is at offset 0, so the first event at 1.
+    assert "orchestration-2-1" in public.keys
+
+
+async def test_a_publisher_goes_on_where_the_last_one_was(
+    settings: ProjectionsSettings, log: Log, public: Public
+) -> None:
+    for n in range(3):
+        await log.append(0, uuid.uuid4(), *run(n))
+        async with publishing(settings):
+            await public.until(4 * (n + 1))
+    assert public.keys == [f"orchestration-0-{offset}" for offset in range(1, 13)]
+
+
+async def test_what_a_superseded_engine_wrote_is_not_published(
+    settings: ProjectionsSettings, log: Log, public: Public
+) -> None:
+    id, stale = uuid.uuid4(), of_instance(events.InstanceEnded, error="stale")
+    old = await log.claim(0)
+    await log.append(0, id, of_instance(events.InstanceStarted, stages=[], variables={}))
+    await log.claim(0)
+    await log.append(0, id, stale, epoch=old)
+    await log.append(0, id, stage_started(0))
+    async with publishing(settings):
+        await public.until(2)
+    # The epoch is remembered with the position, so it holds for the next publisher as well.
+    await log.append(0, id, stale, epoch=old)
+    await log.append(0, id, of_instance(events.InstanceEnded))
+    async with publishing(settings):
+        await public.until(3)
+    assert [event["type"] for event in public.of(id)] == [
+        "STARTED_WORKFLOW",
+        "STARTED_WORKFLOW_STAGE",
+        "SUCCEEDED_WORKFLOW",
+    ]
+
+
+async def test_what_cannot_be_read_is_counted_and_skipped(
+    settings: ProjectionsSettings, log: Log, public: Public
+) -> None:
+    epoch = await log.claim(0)
+    headers = [("type", b"StageStarted"), ("epoch", b"%d" % epoch)]
+    await log.put(0, NewRecord(b"x", b"{", headers, 0), NewRecord(b"x", b"{}", [("epoch", b"%d" % epoch)], 0))
+    await log.append(0, uuid.uuid4(), *run())
+    async with publishing(settings) as running:
+        await public.until(4)
+        assert running.count("undecodable_events_total") == 2
+    assert len(public.records) == 4
+
+
+def numbered(number: int) -> PublicEvent:
+    return PublicEvent("T", b"key", json.dumps({"idempotency_key": str(number)}).encode())
+
+
+async def begin(publisher: Transactions) -> None:
+    await publisher._producer.begin_transaction()
+
+
+async def send(publisher: Transactions) -> None:
+    """What is sent between the begin and the commit of a transaction."""
+    sent = await publisher._send(public_topic(publisher._settings), [(b"key", numbered(2).value)])
+    sent += await publisher._send(publisher._published, [(b"0", msgspec.json.encode(Position(8, 3)))])
+    await asyncio.gather(*sent)
+
+
+async def commit(publisher: Transactions) -> None:
+    await publisher._producer.commit_transaction()
+
+
+@pytest.mark.parametrize(
+    ("done", "left"),
+    [([], [begin, send]), ([begin], [send]), ([begin, send], [commit]), ([begin, send, commit], [begin, send])],
+)
+async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
+    settings: ProjectionsSettings, public: Public, done: list[Step], left: list[Step]
+) -> None:
+    async def go_on() -> None:
+        async with transactions._failures():
+            for step in left:
+                await step(stale)
+
+    stale, new = Transactions(settings, 0), Transactions(settings, 0)
+    try:
+        assert await stale.open() == Position()
+        await stale.publish([numbered(1)], Position(7, 3))
+        for step in done:
+            await step(stale)
+        assert await new.open() == Position(8 if commit in done else 7, 3)
+        with pytest.raises(Fenced):
+            await go_on()
+        if commit not in done:
+            await new.publish([numbered(2)], Position(8, 3))
+        await new.publish([numbered(3)], Position(9, 3))
+    finally:
+        await stale.close()
+        await new.close()
+    await public.until(3)
+    assert public.keys == ["1", "2", "3"]
+
+
+async def test_many_aborted_transactions_do_not_hide_the_position(settings: ProjectionsSettings) -> None:
+    for n in range(12):
+        publisher = Transactions(settings, 0)
+        try:
+            assert await publisher.open() == (Position(5, 1) if n else Position())
+            if not n:
+                await publisher.publish([], Position(5, 1))
+            await publisher._producer.begin_transaction()
+            sent = await publisher._send(publisher._published, [(b"0", b"{}"), (b"0", b"{}")])
+            await asyncio.gather(*sent)
+        finally:
+            await publisher.close()
+
+
+async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettings, log: Log, public: Public) -> None:
+    async def everywhere() -> None:
+        for partition in range(PARTITIONS):
+            await log.append(partition, uuid.uuid4(), *run())
+
+    def owned(running: Running) -> int:
+        places = [
+            running.registry.get_sample_value("orchestration_publisher_lag_records", {"partition": str(p)})
+            for p in range(PARTITIONS)
+        ]
+        return sum(lag is not None for lag in places)
+
+    async with publishing(settings) as first:
+        await everywhere()
+        await public.until(4 * PARTITIONS)
+        async with publishing(settings) as second:
+            await until(lambda: (owned(first), owned(second)) == (2, 2))
+            await everywhere()
+            await public.until(8 * PARTITIONS)
+        await everywhere()
+        await public.until(12 * PARTITIONS)
+        assert second.count("failures_total", reason="fenced") == first.count("failures_total", reason="fenced") == 0
+    assert len(set(public.keys)) == len(public.keys) == 12 * PARTITIONS
+
+
+async def test_every_event_is_published_once_though_publishers_are_killed(
+    settings: ProjectionsSettings, log: Log, public: Public, tmp_path: Path
+) -> None:
+    chance = random.Random(20260301)
+    fed: dict[str, list[str]] = {}
+    enough = asyncio.Event()
+
+    async def feed() -> None:
+        while not enough.is_set():
+            if 4 * len(fed) - len(public.records) > MAX_BACKLOG:
+                await asyncio.sleep(0.01)
+                continue
+            id, partition = str(uuid.uuid4()), chance.randrange(PARTITIONS)
+            fed[id] = RUN
+            await log.append(partition, id, *run())
+
+    def child() -> Child:
+        environment = {**os.environ, **environment_of(settings)}
+        command = [sys.executable, "-m", "tests.integration.publisher_process"]
+        return Child(
+            command, pid_file=tmp_path / "pid", output=tmp_path / "log", environment=environment, directory=ROOT
+        )
+
+    feeding = asyncio.create_task(feed())
+    try:
+        for _ in range(KILLS):
+            publisher = await asyncio.to_thread(child)
+            try:
+                await public.until(len(public.records) + chance.randint(1, 400))
+                # Publishing goes on all the time: this is anywhere in a transaction, which takes about as long.
+                await asyncio.sleep(chance.uniform(0, 0.05))
+            finally:
+                await asyncio.to_thread(publisher.kill)
+    finally:
+        enough.set()
+        await feeding
+    async with publishing(settings):
+        await public.until(4 * len(fed))
+    await public.drain()
+    published: dict[str, list[str]] = {}
+    for record in public.records:
+        published.setdefault(record.key.decode(), []).append(json.loads(record.value)["type"])
+    assert published == fed
+    assert len(set(public.keys)) == len(public.keys)
+
+
+async def test_kafka_may_stand_still_or_go_away(
+    topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "TIMEOUT_SECONDS", 3.0)
+    kafka = EmbeddedKafka(tmp_path)
+    try:
+        servers = await asyncio.to_thread(kafka.start)
+        settings = ProjectionsSettings(kafka_bootstrap_servers=servers, topic_prefix=topic_prefix, partitions=1)
+        await create_topics(settings)
+        async with Log(settings) as log, Public(settings) as public, publishing(settings) as running:
+            await log.append(0, uuid.uuid4(), *run())
+            await public.until(4)
+
+            broker = psutil.Process(int((tmp_path / "pid").read_text()))
+            appending = asyncio.create_task(log.append(0, uuid.uuid4(), *run()))
+            await appending
+            broker.send_signal(signal.SIGSTOP)
+            try:
+                await until(lambda: running.count("failures_total", reason="transaction") >= 1)
+            finally:
+                broker.send_signal(signal.SIGCONT)
+            await public.until(8)
+
+            kafka.kill()
+            await asyncio.to_thread(kafka.start)
+            await log.append(0, uuid.uuid4(), *run())
+            await public.until(12, seconds=40)
+            assert public.keys == [f"orchestration-0-{offset}" for offset in range(1, 13)]
+    finally:
+        await asyncio.to_thread(kafka.stop)
+
+
+async def test_a_rebuild_of_the_read_model_publishes_nothing(
+    settings: ProjectionsSettings, log: Log, public: Public, database_url: str, database_schema: str
+) -> None:
+    settings = msgspec.structs.replace(settings, database_url=database_url, database_schema=database_schema)
+    migrate(settings)
+    tables = Tables(settings)
+    stop = asyncio.Event()
+    projections = asyncio.create_task(Projections(settings, Metrics(CollectorRegistry())).run(stop))
+    try:
+        await log.append(0, uuid.uuid4(), *run())
+        await public.until(4)
+        await rebuild(settings)
+        await log.append(0, uuid.uuid4(), *run())
+        await public.until(8)
+    finally:
+        stop.set()
+        await projections
+        tables.drop()
+    assert public.keys == [f"orchestration-0-{offset}" for offset in range(1, 9)]
