@@ -1,7 +1,8 @@
 """`orchestration demo`: a scenario on a stack of its own, told step by step, with the instance's timeline at the end.
 
 A scenario is a YAML file: `workflow` (a file beside it), `variables` (of the instance), `events` (each is sent once the
-instance waits for it), `sandbox` (whether activities need the sandbox). Everything goes through the HTTP API.
+instance waits for it), `sandbox` (whether activities need the sandbox), `prepare` and `show` (what to put into the
+sandbox before, and what to look at there in the end). Everything goes through the HTTP APIs.
 """
 
 import asyncio
@@ -9,23 +10,40 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import aiohttp
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.dev import Options, Stack, stop_signals
 from deploy.errors import ScenarioError, Stopped
 
-DEFAULT = Path(__file__).with_name("examples") / "approval.scenario.yaml"
+DEFAULT = Path(__file__).with_name("examples") / "payout.scenario.yaml"
 STEP_TIMEOUT_SECONDS = 60.0
 """How long the instance may take to wait for the next event, or to end."""
 POLL_SECONDS = 0.1
+
+
+class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A POST to the sandbox; the `id` of what it makes becomes a variable of the instance."""
+
+    post: str
+    variable: str
+    body: dict[str, Any] = {}
+
+
+class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A GET from the sandbox, and which part of the answer to print. `${name}` stands for a variable."""
+
+    title: str
+    get: str
+    path: list[str] = []
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +53,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variables: dict[str, str] = {}
     events: list[str] = []
     sandbox: bool = False
+    prepare: list[Preparation] = []
+    show: list[Look] = []
 
 
 def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
@@ -54,7 +74,7 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
         console.print("starting Kafka, Postgres, api, engine and projections …")
         stack.enter_context(processes)
         console.print(f"ready {processes.url}")
-        asyncio.run(play(processes.url, path.parent / told.workflow, told, console))
+        asyncio.run(play(processes.url, processes.sandbox_url, path.parent / told.workflow, told, console))
         if keep:
             console.print(f"still running at {processes.url}, Ctrl-C stops it")
             sys.stdout.flush()
@@ -74,11 +94,12 @@ def read_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"scenario {path}: {error}") from None
 
 
-async def play(url: str, workflow: Path, scenario: Scenario, console: Console) -> None:
+async def play(url: str, sandbox_url: str, workflow: Path, scenario: Scenario, console: Console) -> None:
     """Run a scenario against an API.
 
     Args:
         url: the API with its base path.
+        sandbox_url: the sandbox, if the scenario needs it.
         workflow: YAML file of the workflow.
         scenario: what to do.
         console: where the story is told.
@@ -88,11 +109,16 @@ async def play(url: str, workflow: Path, scenario: Scenario, console: Console) -
     """
     timeout = aiohttp.ClientTimeout(total=STEP_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        client = _Client(session, url)
+        client, sandbox = _Client(session, url), _Client(session, sandbox_url)
+        variables = dict(scenario.variables)
+        for step in scenario.prepare:
+            made = await sandbox.call("POST", step.post, json=step.body)
+            variables[step.variable] = made["id"]
+            console.print(f"made the {step.variable} {made['id']} in the sandbox")
         body = await asyncio.to_thread(workflow.read_bytes)
         created = await client.call("POST", "/workflows", data=body, headers={"Content-Type": "application/yaml"})
         console.print(f"created workflow {created['id']} from {workflow.name}")
-        instance = await client.call("POST", f"/workflows/{created['id']}/instances", json=scenario.variables)
+        instance = await client.call("POST", f"/workflows/{created['id']}/instances", json=variables)
         path = f"/instances/{instance['id']}"
         console.print(f"started instance {instance['id']}")
         for event in scenario.events:
@@ -101,48 +127,63 @@ async def play(url: str, workflow: Path, scenario: Scenario, console: Console) -
             await client.call("POST", f"{path}/events", json={"name": event})
             console.print(f"sent the event {event}")
         await _until("has ended", lambda: _ended(client, path))
-        console.print(timeline(await client.call("GET", f"{path}/history")))
+        history = await client.call("GET", f"{path}/history")
+        activities = [await client.call("GET", f"{path}/stages/{number}/history") for number in range(len(history))]
+        console.print(timeline(history, activities))
+        for look in scenario.show:
+            shown = await sandbox.call("GET", Template(look.get).substitute(variables), path=look.path)
+            console.print(f"{look.title}: {msgspec.json.encode(shown).decode()}", soft_wrap=True)
         ended = await client.call("GET", path)
         if ended.get("error"):
             raise ScenarioError(f"the instance ended with an error: {ended['error']}")
 
 
-def timeline(history: list[dict[str, Any]]) -> Table:
-    """The stages of an instance as a table.
+def timeline(history: list[dict[str, Any]], activities: list[list[dict[str, Any]]]) -> Table:
+    """The stages of an instance and their activities as a table.
 
     Args:
         history: the API's stage history (contract: http-api, StageHistory).
+        activities: for each stage, the API's activity history.
     """
-    table = Table("#", "stage", "started", "ended", "duration", "error", title="timeline (UTC)")
-    for number, stage in enumerate(history):
-        started, ended = _instant(stage.get("startedAt")), _instant(stage.get("terminatedAt"))
-        table.add_row(
-            str(number),
-            stage["name"],
-            f"{started:%H:%M:%S.%f}"[:-3] if started else "",
-            f"{ended:%H:%M:%S.%f}"[:-3] if ended else "",
-            f"{(ended - started).total_seconds() * 1000:.1f} ms" if started and ended else "",
-            stage.get("error") or "",
-        )
+    stages = Column("stage", no_wrap=True)  # whole names, also on a narrow terminal
+    table = Table("#", stages, "started", "ended", "duration", "attempts", "error", title="timeline (UTC)")
+    for number, (stage, calls) in enumerate(zip(history, activities, strict=True)):
+        table.add_row(str(number), stage["name"], *_span(stage), "", stage.get("error") or "")
+        for call in calls:
+            table.add_row("", f"  {call['name']}", *_span(call), str(call["attempt"]), call.get("error") or "")
     return table
 
 
+def _span(shown: dict[str, Any]) -> tuple[str, str, str]:
+    started, ended = _instant(shown.get("startedAt")), _instant(shown.get("terminatedAt"))
+    return (
+        f"{started:%H:%M:%S.%f}"[:-3] if started else "",
+        f"{ended:%H:%M:%S.%f}"[:-3] if ended else "",
+        f"{(ended - started).total_seconds() * 1000:.1f} ms" if started and ended else "",
+    )
+
+
 class _Client:
-    """The HTTP API; an answer's `data` comes back, an error is raised."""
+    """The HTTP API; an answer's part (its `data`) comes back, an error is raised."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url
 
-    async def call(self, method: str, path: str, **request: Any) -> Any:
+    async def call(self, method: str, url: str, path: Sequence[str] = ("data",), **request: Any) -> Any:
         try:
-            async with self._session.request(method, self._url + path, **request) as answer:
+            async with self._session.request(method, self._url + url, **request) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ScenarioError(f"{method} {path}: {error or type(error).__name__}") from error
+            raise ScenarioError(f"{method} {url}: {error or type(error).__name__}") from error
         if not answer.ok:
-            raise ScenarioError(f"{method} {path} answered {answer.status}: {text[:300]}")
-        return msgspec.json.decode(text)["data"] if text else None
+            raise ScenarioError(f"{method} {url} answered {answer.status}: {text[:300]}")
+        if not text:
+            return None
+        part = msgspec.json.decode(text)
+        for key in path:
+            part = part[key]
+        return part
 
 
 async def _waits(client: _Client, path: str, event: str) -> bool:

@@ -84,6 +84,7 @@ class Stack:
         self._restarted: dict[str, float] = {}
         self.stopping = False
         self.url = ""
+        self.sandbox_url = ""
 
     @property
     def kafka_bootstrap_servers(self) -> str:
@@ -227,6 +228,7 @@ class Stack:
             self._service("projections", projections, projections_port),
         ]
         if self._options.sandbox:
+            self.sandbox_url = f"http://{HOST}:{sandbox_port}"
             sandbox = SandboxSettings(sandbox_host=HOST, sandbox_port=sandbox_port)
             services.append(self._service("sandbox", sandbox, sandbox_port, SANDBOX_READY_PATH))
         return services
