@@ -18,6 +18,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -146,7 +147,7 @@ def timeline(history: list[dict[str, Any]], activities: list[list[dict[str, Any]
         activities: for each stage, the API's activity history.
     """
     stages = Column("stage", no_wrap=True)  # whole names, also on a narrow terminal
-    table = Table("#", stages, "started", "ended", "duration", "attempts", "error", title="timeline (UTC)")
+    table = Table("#", stages, "started (UTC)", "ms", "attempts", "error", box=box.SIMPLE)
     for number, (stage, calls) in enumerate(zip(history, activities, strict=True)):
         table.add_row(str(number), stage["name"], *_span(stage), "", stage.get("error") or "")
         for call in calls:
@@ -154,12 +155,11 @@ def timeline(history: list[dict[str, Any]], activities: list[list[dict[str, Any]
     return table
 
 
-def _span(shown: dict[str, Any]) -> tuple[str, str, str]:
+def _span(shown: dict[str, Any]) -> tuple[str, str]:
     started, ended = _instant(shown.get("startedAt")), _instant(shown.get("terminatedAt"))
     return (
         f"{started:%H:%M:%S.%f}"[:-3] if started else "",
-        f"{ended:%H:%M:%S.%f}"[:-3] if ended else "",
-        f"{(ended - started).total_seconds() * 1000:.1f} ms" if started and ended else "",
+        f"{(ended - started).total_seconds() * 1000:.1f}" if started and ended else "",
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from projections.rows import Activity, Advance, Instance, Rejection, Stage, Workflow
+from projections.names import folded
+from projections.rows import Activity, Advance, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
 from schemas import events
 from schemas.records import Recorded
 
@@ -24,6 +25,8 @@ class Batch:
         self.instances: dict[str, Instance] = {}
         self.stages: dict[tuple[str, int], Stage] = {}
         self.activities: dict[tuple[str, int, int], Activity] = {}
+        self.triggers: dict[str, Trigger] = {}
+        self.occurrences: list[Occurrence] = []
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
@@ -53,11 +56,17 @@ class Batch:
                 self._workflow_created(id, event)
             case events.WorkflowDeleted() as event:
                 self._workflow_deleted(id, event)
+            case events.TriggerFired() | events.TriggerFailed() as event:
+                self._occurred(id, event)
+            case events.TriggerCreated() as event:
+                self._trigger_created(id, event)
+            case events.TriggerDeleted() as event:
+                self._trigger_deleted(id, event)
             case events.CommandRejected() as event if cause is not None:
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
-            case _:  # LateResultRecorded and CommandSkipped change nothing
+            case _:  # LateResultRecorded, InstanceRequested and CommandSkipped change nothing
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
@@ -121,6 +130,31 @@ class Batch:
         activity.error = _text(event.error)
         activity.output = None if event.output is None else _json(event.output)
         activity.next_execution = None
+
+    def _trigger_created(self, id: str, event: events.TriggerCreated) -> None:
+        self.triggers[id] = Trigger(
+            id,
+            _text(event.name),
+            folded(event.name),
+            _text(event.event),
+            _text(event.version),
+            event.workflow_id,
+            _text(event.filter),
+            None if event.vars is None else _json(event.vars),
+            event.at,
+            request=event.request,
+        )
+
+    def _trigger_deleted(self, id: str, event: events.TriggerDeleted) -> None:
+        self.triggers.setdefault(id, Trigger(id)).deleted_at = event.at
+
+    def _occurred(self, id: str, event: events.TriggerFired | events.TriggerFailed) -> None:
+        occurrence = Occurrence(event.occurrence_id, id, event.at, _json(event.event))
+        if isinstance(event, events.TriggerFired):
+            occurrence.workflow_instance_id = event.instance_id
+        else:
+            occurrence.error = _text(event.error)
+        self.occurrences.append(occurrence)
 
     def _touch(self, id: str, at: datetime) -> Instance:
         instance = self.instances.get(id)

@@ -62,6 +62,33 @@ class Activity(Struct, omit_defaults=True):
     next_execution: datetime | None = None
 
 
+class Trigger(Struct, omit_defaults=True):
+    """Row of `triggers`; one without `created_at` deletes the trigger."""
+
+    id: str
+    name: str | None = None
+    folded_name: str | None = None
+    event: str | None = None
+    version: str | None = None
+    workflow_id: str | None = None
+    filter: str | None = None
+    vars: str | None = None
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+    request: str | None = None
+
+
+class Occurrence(Struct, omit_defaults=True):
+    """Row of `occurrences`."""
+
+    id: str
+    trigger_id: str
+    date: datetime
+    event: str
+    workflow_instance_id: str | None = None
+    error: str | None = None
+
+
 class Rejection(Struct):
     """Row of `rejections`."""
 

@@ -78,6 +78,8 @@ class Store:
                 _json(batch.stages.values()),
                 _json(batch.activities.values()),
                 _json(batch.rejections.values()),
+                _json(batch.triggers.values()),
+                _json(batch.occurrences),
                 self._schema,
                 _json(announcements(batch)),
             ),

@@ -51,7 +51,22 @@ class StageStatus(
     error: str | UnsetType = UNSET
 
 
-class WorkflowInstance(
+class RunStatus(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"occurrence_id": "occurrenceID"} | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
+):
+    """One started stage on surface flows."""
+
+    stage: int
+    occurrence_id: UUID
+    started_at: Instant
+    terminated_at: Instant | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class Instance(
     Struct,
     frozen=True,
     kw_only=True,
@@ -62,7 +77,7 @@ class WorkflowInstance(
         "terminated_at": "terminatedAt",
     },
 ):
-    """An instance on surface v1. `statuses` repeats `status`: clients of the first generation require it everywhere."""
+    """What every surface shows of an instance."""
 
     id: UUID
     workflow_id: UUID
@@ -71,9 +86,25 @@ class WorkflowInstance(
     terminated: bool
     terminated_at: Instant | UnsetType = UNSET
     error: str | UnsetType = UNSET
+
+
+class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
+    """An instance on surface v2."""
+
     workflow: Workflow | UnsetType = UNSET
     status: list[StageStatus]
+
+
+class WorkflowInstance(V2WorkflowInstance, frozen=True, kw_only=True):
+    """An instance on surface v1. `statuses` repeats `status`: clients of the first generation require it everywhere."""
+
     statuses: list[StageStatus]
+
+
+class WorkflowOccurrence(Instance, frozen=True, kw_only=True):
+    """An instance on surface flows, where it is called a run or an occurrence."""
+
+    statuses: list[RunStatus]
 
 
 class StageHistory(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -103,9 +134,25 @@ class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Data(Struct, Generic[T], frozen=True):
-    """The envelope of v1 answers."""
+    """The envelope of all answers but pages."""
 
     data: T
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True, rename="camel"):
+    """A page of a list on surface v2. `previous` is missing on the first page, `next` on the last."""
+
+    page_size: int
+    has_more: bool
+    previous: str | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+    data: list[T]
+
+
+class Paged(Struct, Generic[T], frozen=True):
+    """The envelope of a page."""
+
+    cursor: Page[T]
 
 
 class ServerInfo(Struct, frozen=True):

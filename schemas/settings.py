@@ -87,6 +87,9 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """Requests that may wait at once; one more is answered 503 with `Retry-After`."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = 512 * 1024
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
+    cursor_secret: str | None = None
+    """Key of the checksum in cursors, the same on all replicas; follows from `database_schema` when not given. It tells
+    our cursors from others, no more: a cursor holds nothing that its client could not ask for without one."""
     auth_enabled: bool = False
     """Whether operations need a token (contract: http-api, Authorization and health)."""
     auth_issuer: Url | None = None

@@ -1,6 +1,6 @@
 -- One batch in one statement, which is one transaction and one round trip: rows, positions and the announcement.
--- Parameters: JSON lists of advances, workflows, instances, stages, activities and rejections ($1 to $6, see `rows`);
--- channel ($7); JSON list of announcements ($8).
+-- Parameters: JSON lists of advances, workflows, instances, stages, activities, rejections, triggers and occurrences
+-- ($1 to $8, see `rows`); channel ($9); JSON list of announcements ($10).
 -- Everything hangs on `go`: a row if every position is still where the batch starts from, else nothing happens.
 WITH expected AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::json)
@@ -91,6 +91,28 @@ new_rejections AS (
     SELECT r.* FROM go, json_to_recordset($6::json)
         AS r (partition integer, cause bigint, code text, message text, at timestamptz)
     ON CONFLICT DO NOTHING
+),
+trigger_rows AS MATERIALIZED (
+    SELECT * FROM go, json_to_recordset($7::json)
+        AS r (id uuid, name text, folded_name text, event text, version text, workflow_id uuid, filter text, vars text,
+              created_at timestamptz, deleted_at timestamptz, request text)
+),
+new_triggers AS (
+    INSERT INTO triggers (id, name, folded_name, event, version, workflow_id, filter, vars, created_at, deleted_at,
+        request)
+    SELECT id, name, folded_name, event, version, workflow_id, filter, vars, created_at, deleted_at, request
+    FROM trigger_rows WHERE created_at IS NOT NULL
+    ON CONFLICT DO NOTHING
+),
+changed_triggers AS (
+    UPDATE triggers t SET deleted_at = r.deleted_at
+    FROM trigger_rows r WHERE r.created_at IS NULL AND t.id = r.id
+),
+new_occurrences AS (
+    INSERT INTO occurrences (id, trigger_id, date, workflow_instance_id, event, error)
+    SELECT r.* FROM go, json_to_recordset($8::json)
+        AS r (id uuid, trigger_id uuid, date timestamptz, workflow_instance_id uuid, event text, error text)
+    ON CONFLICT DO NOTHING
 )
 SELECT (SELECT count(*) FROM moved) = (SELECT count(*) FROM expected),
-       (SELECT count(pg_notify($7::text, n)) FROM go, json_array_elements_text($8::json) n)
+       (SELECT count(pg_notify($9::text, n)) FROM go, json_array_elements_text($10::json) n)

@@ -20,6 +20,7 @@ from api.metrics import Metrics as ApiMetrics
 from api.waiting import Admission
 from engine.metrics import Metrics as EngineMetrics
 from projections.metrics import Metrics as ProjectionsMetrics
+from projections.publisher.metrics import Metrics as PublisherMetrics
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def shown() -> dict[str, set[str]]:
     engine, projections = CollectorRegistry(), CollectorRegistry()
     EngineMetrics(engine)
     ProjectionsMetrics(projections)
+    PublisherMetrics(projections)
     series: dict[str, set[str]] = dict(FOREIGN)
     for registry in (engine, projections, ApiMetrics(Admission(1), Admission(1)).registry):
         for collector in list(registry._collector_to_names):
