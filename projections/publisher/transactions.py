@@ -23,8 +23,8 @@ from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 
 TRANSACTIONAL_ID: Final = "orchestration-publisher-"
 TIMEOUT_SECONDS: Final = 8.0
-"""Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's rebalance timeout,
-so that a publisher can end the transaction of a partition that it has to give away."""
+"""Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's rebalance
+timeout, so that a publisher can end the transaction of a partition that it has to give away."""
 REQUEST_TIMEOUT_MS: Final = 5000
 """Deadline of one request; below that of the step, so that it is told which request failed."""
 OPEN_TIMEOUT_MS: Final = 15_000
@@ -93,8 +93,8 @@ class Transactions:
 
     async def close(self) -> None:
         """Close the connections. A transaction that is open stays so until the partition is opened again."""
-        # Not by `stop`, which delivers what is left first: for ever, while the broker is away. After a failure it must not
-        # be delivered, and after a success nothing is left.
+        # Not by `stop`, which delivers what is left first: for ever, while the broker is away. After a success nothing is
+        # left, and after a failure it must not be delivered.
         sender = self._producer._sender.sender_task  # noqa: SLF001
         for _ in range(2):  # the first time it ends its requests, the second time it drops them
             if sender is not None and not sender.done():
