@@ -1,9 +1,14 @@
 """Rows of the read model as resources (contract: `http-api`, Resources). What surfaces name differently is theirs."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from msgspec import UNSET, Raw
 
-from api.ports import ActivityRow, InstanceRow, StageHistoryRow, WorkflowRow
-from schemas.resources import ActivityHistory, StageHistory, StageStatus, Workflow, WorkflowConfig
+from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, TriggerRow, WorkflowRow
+from schemas.resources import ActivityHistory, Instance, StageHistory, StageStatus, Workflow, WorkflowConfig
+
+Shown = TypeVar("Shown", bound=Instance)
 
 
 def workflow(row: WorkflowRow) -> Workflow:
@@ -14,6 +19,26 @@ def workflow(row: WorkflowRow) -> Workflow:
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=UNSET if row.deleted_at is None else row.deleted_at,
+    )
+
+
+def instance(kind: Callable[..., Shown], row: InstanceRow, **more: Any) -> Shown:
+    """An instance.
+
+    Args:
+        kind: the surface's type.
+        row: the row.
+        more: the fields that only this type has.
+    """
+    return kind(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        terminated=row.terminated_at is not None,
+        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
+        error=UNSET if row.error is None else row.error,
+        **more,
     )
 
 
@@ -56,6 +81,46 @@ def activity_history(row: ActivityRow) -> ActivityHistory:
         attempt=row.attempt,
         last_failure=UNSET if row.last_failure is None else row.last_failure,
         next_execution=UNSET if row.next_execution is None else row.next_execution,
+    )
+
+
+def trigger(row: TriggerRow) -> Trigger:
+    """A trigger."""
+    return Trigger(
+        id=row.id,
+        created_at=row.created_at,
+        name=row.name,
+        event=row.event,
+        version=UNSET if row.version is None else row.version,
+        workflow_id=row.workflow_id,
+        filter=UNSET if row.filter is None else row.filter,
+        vars=UNSET if row.vars is None else row.vars,
+    )
+
+
+def occurrence(row: OccurrenceRow) -> TriggerOccurrence:
+    """An occurrence, with its instance as it is now."""
+    started = row.instance
+    return TriggerOccurrence(
+        id=row.id,
+        trigger_id=row.trigger_id,
+        date=row.date,
+        workflow_instance_id=UNSET if row.workflow_instance_id is None else row.workflow_instance_id,
+        workflow_instance=UNSET if started is None else _started(started),
+        event=row.event,
+        error=UNSET if row.error is None else row.error,
+    )
+
+
+def _started(row: StartedRow) -> Instance:
+    return Instance(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        terminated=row.terminated_at is not None,
+        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
+        error=UNSET if row.error is None else row.error,
     )
 
 

@@ -85,6 +85,7 @@ class Stack:
         self.stopping = False
         self.url = ""
         self.sandbox_url = ""
+        self.engine_url = ""
 
     @property
     def kafka_bootstrap_servers(self) -> str:
@@ -222,6 +223,7 @@ class Stack:
             projections_metrics_port=projections_port,
         )
         self.url = f"http://{HOST}:{api_port}{api.base_path}"
+        self.engine_url = f"http://{HOST}:{engine_port}"
         services = [
             self._service("api", api, api_port),
             self._service("engine", engine, engine_port),

@@ -92,6 +92,7 @@ async def _serve_api(make: Callable[[], Starlette], settings: ApiSettings) -> No
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,  # nothing here asks where a request came from
                 # Whole seconds, and less than all of them: the lifespan ends behind the requests.
                 timeout_graceful_shutdown=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
             )

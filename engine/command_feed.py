@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from schemas.kafka import client_options
 from schemas.records import Record
@@ -24,6 +25,9 @@ expired."""
 
 POLL_SECONDS = 1.0
 """How long one poll waits for commands; the interval at which housekeeping runs when nothing comes."""
+
+OPEN_TIMEOUT_SECONDS = 10.0
+"""How long the group's coordinator may take to tell an offset, before the partition is claimed anew."""
 
 RECONNECT_SECONDS = 1.0
 """Pause after a fault of the consumer; without it a broker that is away would be asked in a tight loop."""
@@ -169,14 +173,18 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         """See `CommandFeed.open`."""
         consumer, place = self._consumer, TopicPartition(self._topic, partition)
         if consumer is None:
-            return
-        committed = await consumer.committed(place)
-        start = max(next_offset, committed or 0)
+            raise ReadFailed("the consumer is being started anew")
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                committed = await consumer.committed(place)
+        except (KafkaError, TimeoutError) as error:
+            raise ReadFailed(f"committed offset of {place.topic}/{partition}: {error!r}") from error
         self._held.discard(partition)
-        with contextlib.suppress(IllegalStateError):  # reassigned meanwhile
-            consumer.seek(place, start)
+        # First of all: a rebalance that is under way seeks to it at its end.
+        self._fed[partition] = self._done[partition] = max(next_offset, committed or 0)
+        with contextlib.suppress(IllegalStateError):
+            consumer.seek(place, self._fed[partition])
             consumer.resume(place)
-            self._fed[partition] = self._done[partition] = start
 
     def close(self, partition: int) -> None:
         """The partition's owner is gone: feed nothing before the next `open`."""

@@ -58,6 +58,9 @@ class CommandFeed(Protocol):
 
         The feed starts further on if the group has committed that: those commands were decided, and their events have
         expired.
+
+        Raises:
+            ReadFailed: Kafka is away.
         """
 
     def pause(self, partition: int) -> None:

@@ -17,6 +17,8 @@ Stages = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type
 """JSON that is answered as it was stored, without decoding it."""
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 """Likewise."""
+Expressions = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}})]
+"""Likewise."""
 
 
 class WorkflowConfig(Struct, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ class RunStatus(
     Struct,
     frozen=True,
     kw_only=True,
-    rename={"occurrence_id": "occurrenceID"} | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
+    rename={"occurrence_id": "occurrenceID", "started_at": "startedAt", "terminated_at": "terminatedAt"},
 ):
     """One started stage on surface flows."""
 
@@ -131,6 +133,73 @@ class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
     attempt: int
     last_failure: str | UnsetType = UNSET
     next_execution: Instant | UnsetType = UNSET
+
+
+class Trigger(
+    Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}
+):
+    """What messages start which workflow; the name is `""` when none was given."""
+
+    id: UUID
+    created_at: Instant
+    name: str
+    event: str
+    version: str | UnsetType = UNSET
+    workflow_id: UUID
+    filter: str | UnsetType = UNSET
+    vars: Expressions | UnsetType = UNSET
+
+
+class TriggerBody(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"}):
+    """Body of a request that creates a trigger; null counts as not given, and unknown keys are ignored."""
+
+    name: str | None = None
+    event: Annotated[str, Meta(min_length=1)]
+    version: str | None = None
+    workflow_id: Annotated[str, Meta(min_length=1)]
+    filter: str | None = None
+    vars: dict[str, str] | None = None
+
+
+class TriggerOccurrence(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"trigger_id": "triggerID"}
+    | {"workflow_instance_id": "workflowInstanceID", "workflow_instance": "workflowInstance"},
+):
+    """What a trigger did about a message: it started an instance, or failed with `error`. `event` is the message."""
+
+    id: UUID
+    trigger_id: UUID
+    date: Instant
+    workflow_instance_id: UUID | UnsetType = UNSET
+    workflow_instance: Instance | UnsetType = UNSET
+    event: JsonObject
+    error: str | UnsetType = UNSET
+
+
+class FilterResult(Struct, frozen=True, kw_only=True):
+    """Whether a trigger would fire; `error` says why its filter could not be evaluated."""
+
+    match: bool
+    error: str | UnsetType = UNSET
+
+
+class VariableResult(Struct, frozen=True, kw_only=True):
+    """A variable that a trigger would start its workflow with, or why it has no value."""
+
+    value: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class TriggerTest(Struct, frozen=True, kw_only=True):
+    """What a trigger would make of a payload. `filter` is missing when it has none, `variables` when it would not fire
+    or has none.
+    """
+
+    filter: FilterResult | UnsetType = UNSET
+    variables: dict[str, VariableResult] | UnsetType = UNSET
 
 
 class Data(Struct, Generic[T], frozen=True):

@@ -7,5 +7,6 @@
 | `workflows` | create, read, list, delete |
 | `instances` | run, read, list |
 | `instance_events` | send an event, abort |
+| `pages` | a page of a list, and whether there are more |
 | `histories` | stages of an instance, activities of a stage |
 """

@@ -10,13 +10,14 @@ from schemas import rejections
 from schemas.commands import AbortInstance, SendEvent
 
 
-async def send_event(services: Services, instance_id: str, body: Any) -> None:
+async def send_event(services: Services, instance_id: str, body: Any, workflow_id: str | None = None) -> None:
     """Send an event.
 
     Args:
         services: the outside world.
         instance_id: as the path has it.
         body: the decoded body; None when there was none. Keys beside `name` are kept in the log.
+        workflow_id: as in `get_instance`.
 
     Raises:
         Invalid: the body is no object with a name, or the instance has ended.
@@ -27,7 +28,7 @@ async def send_event(services: Services, instance_id: str, body: Any) -> None:
     name = body.pop("name", None)
     if not isinstance(name, str) or not name:
         raise Invalid("name: must be a string that is not empty")
-    row = await get_instance(services, instance_id)
+    row = await get_instance(services, instance_id, workflow_id)
     if row.terminated_at is not None:
         raise Invalid("the instance has ended")
     command = SendEvent(name=name, payload=body)
@@ -35,13 +36,18 @@ async def send_event(services: Services, instance_id: str, body: Any) -> None:
     await raise_rejection(services, position)
 
 
-async def abort_instance(services: Services, instance_id: str) -> None:
+async def abort_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> None:
     """End an instance with error `canceled`; one that has ended stays as it is.
+
+    Args:
+        services: the outside world.
+        instance_id: as the path has it.
+        workflow_id: as in `get_instance`.
 
     Raises:
         NotFound: there is no such instance.
     """
-    row = await get_instance(services, instance_id)
+    row = await get_instance(services, instance_id, workflow_id)
     if row.terminated_at is not None:
         return
     position = await accept(services, row.id, AbortInstance(), command_deadline(services))

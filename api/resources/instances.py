@@ -2,16 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
+from msgspec import Struct
+
+from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
 from api.ports import InstanceRow, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import KeyedRequest, keyed_request
+from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import RunWorkflow
+
+NO_WORKFLOW = UUID(int=0)
+"""The nil UUID, which no workflow has. A filter by an id that is no UUID becomes one by it."""
 
 
 async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bool, key: str | None) -> InstanceRow:
@@ -120,15 +128,20 @@ def _no_workflow(workflow_id: str) -> NotFound:
     return NotFound(f"workflow {workflow_id!r} not found")
 
 
-async def get_instance(services: Services, instance_id: str) -> InstanceRow:
+async def get_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> InstanceRow:
     """An instance.
+
+    Args:
+        services: the outside world.
+        instance_id: as the path has it.
+        workflow_id: as the path has it, if it names one: the instance must be of this workflow.
 
     Raises:
         NotFound: there is none of this id.
     """
     parsed = parse_id(instance_id)
     row = None if parsed is None else await services.read_model.instance(parsed)
-    if row is None:
+    if row is None or (workflow_id is not None and parse_id(workflow_id) != row.workflow_id):
         raise no_instance(instance_id)
     return row
 
@@ -138,21 +151,26 @@ def no_instance(instance_id: str) -> NotFound:
     return NotFound(f"instance {instance_id!r} not found")
 
 
-def list_instances(services: Services, workflow_id: str | None, running: bool) -> AsyncIterator[list[InstanceRow]]:
-    """Pages of instances, newest first.
+class InstanceFilters(Struct, frozen=True, array_like=True):
+    """Which instances a list shows."""
 
-    Args:
-        services: the outside world.
-        workflow_id: only those of this workflow; none when there is no such workflow. None or `""`: of all.
-        running: only those that have not ended.
-    """
-    parsed = parse_id(workflow_id) if workflow_id else None
-    if workflow_id and parsed is None:
-        return _nothing()
-    return services.read_model.instances(parsed, running)
+    workflow_id: UUID | None
+    """Only those of this workflow."""
+    running: bool
+    """Only those that have not ended."""
 
 
-async def _nothing() -> AsyncIterator[list[InstanceRow]]:
-    pages: tuple[list[InstanceRow], ...] = ()
-    for page in pages:
-        yield page
+def read_filters(workflow_id: str | None, running: bool) -> InstanceFilters:
+    """The filters of a request; without a workflow's id or with `""`, the instances of all workflows are shown."""
+    return InstanceFilters((parse_id(workflow_id) or NO_WORKFLOW) if workflow_id else None, running)
+
+
+def list_instances(services: Services, filters: InstanceFilters) -> AsyncIterator[list[InstanceRow]]:
+    """All instances that pass the filters in chunks, newest first."""
+    return services.read_model.instances(filters.workflow_id, filters.running)
+
+
+async def page_of_instances(services: Services, cursor: Cursor[InstanceFilters]) -> PageOf[InstanceRow]:
+    """A page of the instances that pass the cursor's filters."""
+    filters = cursor.filters
+    return await read_page(cursor, partial(services.read_model.instances_page, filters.workflow_id, filters.running))

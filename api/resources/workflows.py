@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
 from api.ports import WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import keyed_request
+from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import CreateWorkflow, DeleteWorkflow
 from schemas.definition import InvalidDefinition, parse_definition
@@ -61,8 +63,13 @@ async def get_workflow(services: Services, workflow_id: str) -> WorkflowRow:
 
 
 def list_workflows(services: Services) -> AsyncIterator[list[WorkflowRow]]:
-    """Pages of all workflows that are not deleted, newest first."""
+    """All workflows that are not deleted in chunks, newest first."""
     return services.read_model.workflows()
+
+
+async def page_of_workflows(services: Services, cursor: Cursor[None]) -> PageOf[WorkflowRow]:
+    """A page of the workflows that are not deleted."""
+    return await read_page(cursor, services.read_model.workflows_page)
 
 
 async def delete_workflow(services: Services, workflow_id: str) -> None:

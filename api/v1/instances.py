@@ -20,14 +20,9 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowInstance:
         complete: with its workflow and the status of its stages; a run that is not waited for is shown without.
     """
     status = rendering.status(row) if complete else []
-    return WorkflowInstance(
-        id=row.id,
-        workflow_id=row.workflow_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        terminated=row.terminated_at is not None,
-        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
-        error=UNSET if row.error is None else row.error,
+    return rendering.instance(
+        WorkflowInstance,
+        row,
         workflow=rendering.workflow(row.workflow) if complete else UNSET,
         status=status,
         statuses=status,
@@ -44,8 +39,8 @@ async def run_workflow(call: Call) -> Answer:
 
 async def list_instances(call: Call) -> Answer:
     """`GET /instances`."""
-    pages = instances.list_instances(call.services, call.query("workflowID"), call.flag("running"))
-    return await list_answer(pages, render)
+    filters = instances.read_filters(call.query("workflowID"), call.flag("running"))
+    return await list_answer(instances.list_instances(call.services, filters), render)
 
 
 async def get_instance(call: Call) -> Answer:

@@ -93,8 +93,8 @@ class Transactions:
 
     async def close(self) -> None:
         """Close the connections. A transaction that is open stays so until the partition is opened again."""
-        # Not by `stop`, which delivers what is left first: for ever, while the broker is away. After a success nothing is
-        # left, and after a failure it must not be delivered.
+        # Not by `stop`, which first delivers what is left: for ever, while the broker is away. After a success nothing
+        # is left, and after a failure it must not be delivered.
         sender = self._producer._sender.sender_task  # noqa: SLF001
         for _ in range(2):  # the first time it ends its requests, the second time it drops them
             if sender is not None and not sender.done():

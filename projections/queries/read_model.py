@@ -14,14 +14,18 @@ from msgspec import Raw
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from projections.database import FAULTS, Connection, Row, Session, configure, conninfo
+from projections.names import folded
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.rows import (
     ActivityRow,
     InstanceRow,
+    OccurrenceRow,
     Position,
     StageHistoryRow,
     StageRow,
+    StartedRow,
+    TriggerRow,
     WorkflowRow,
 )
 from projections.sql import statement
@@ -33,12 +37,14 @@ LIST_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one page, and of waiting for a connection; without it slow lists would pile up."""
 CHUNK_ROWS: Final = 200
 """Rows of a streamed list that are in memory at once."""
+OCCURRENCES_CHUNK_ROWS: Final = 20
+"""Likewise for occurrences, whose messages are often large."""
 MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold; Postgres refuses to compare with a larger one."""
 
 
 class ReadModel:
-    """The API's view of workflows and instances.
+    """The API's view of workflows, instances and triggers.
 
     Every method raises `ReadModelUnavailable` while Postgres is away.
     """
@@ -47,10 +53,11 @@ class ReadModel:
         self._settings = settings
         self._sessions = [
             Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS)
-            for name in ("workflows", "instances")
+            for name in ("workflows", "instances", "triggers")
         ]
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
         self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
+        self._triggers: Loader[UUID, TriggerRow] = Loader(self._fetch_triggers)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo(settings, "api lists"),
             min_size=0,
@@ -74,14 +81,15 @@ class ReadModel:
         """Close all connections; callers in flight get `ReadModelUnavailable`."""
         await self._workflows.close()
         await self._instances.close()
+        await self._triggers.close()
         for session in self._sessions:
             await session.close()
         await self._pool.close()
 
     @property
     def ready(self) -> bool:
-        """Whether the last look-ups reached Postgres."""
-        return all(session.connected for session in self._sessions)
+        """Whether the last look-ups reached Postgres. Triggers are looked up too rarely to tell."""
+        return all(session.connected for session in self._sessions[:2])
 
     async def workflow(self, id: UUID) -> WorkflowRow | None:
         """A workflow, also a deleted one."""
@@ -90,6 +98,10 @@ class ReadModel:
     async def instance(self, id: UUID) -> InstanceRow | None:
         """An instance with its workflow and stages."""
         return await self._instances.load(id)
+
+    async def trigger(self, id: UUID) -> TriggerRow | None:
+        """A trigger, also a deleted one."""
+        return await self._triggers.load(id)
 
     async def history(self, id: UUID) -> list[StageHistoryRow] | None:
         """The started stages of an instance, in order; None for an unknown instance."""
@@ -161,6 +173,48 @@ class ReadModel:
             yield rows
             after = rows[-1].position
 
+    async def triggers_page(
+        self, name: str = "", *, after: Position | None = None, before: Position | None = None, limit: int
+    ) -> list[TriggerRow]:
+        """Triggers that are not deleted, newest first.
+
+        Args:
+            name: only those whose name contains it, ignoring case.
+            after: only those that stand behind this position.
+            before: only the last `limit` that stand in front of this one; not together with `after`.
+            limit: most rows of the page.
+        """
+        parameters = {"folded_name": folded(name), **_page(after, before, limit)}
+        return [_trigger(row) for row in await self._list("triggers_page", parameters)]
+
+    async def occurrences_page(
+        self, trigger_id: UUID, *, after: Position | None = None, before: Position | None = None, limit: int
+    ) -> list[OccurrenceRow]:
+        """Occurrences of a trigger, also of a deleted one, newest first; none for an unknown one.
+
+        Args:
+            trigger_id: the trigger.
+            after: only those that stand behind this position.
+            before: only the last `limit` that stand in front of this one; not together with `after`.
+            limit: most rows of the page.
+        """
+        parameters = {"trigger_id": trigger_id, **_page(after, before, limit)}
+        return [_occurrence(row) for row in await self._list("occurrences_page", parameters)]
+
+    async def triggers(self, name: str = "") -> AsyncIterator[list[TriggerRow]]:
+        """All triggers that pass the filter of `triggers_page`, newest first, in chunks."""
+        after: Position | None = None
+        while rows := await self.triggers_page(name, after=after, limit=CHUNK_ROWS):
+            yield rows
+            after = rows[-1].position
+
+    async def occurrences(self, trigger_id: UUID) -> AsyncIterator[list[OccurrenceRow]]:
+        """All occurrences of a trigger, newest first, in chunks."""
+        after: Position | None = None
+        while rows := await self.occurrences_page(trigger_id, after=after, limit=OCCURRENCES_CHUNK_ROWS):
+            yield rows
+            after = rows[-1].position
+
     async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow]:
         rows = await self._sessions[0].execute(statement("workflows"), (ids,))
         return {row[0]: _workflow(row) for row in rows}
@@ -168,6 +222,10 @@ class ReadModel:
     async def _fetch_instances(self, ids: list[UUID]) -> dict[UUID, InstanceRow]:
         rows = await self._sessions[1].execute(statement("instances"), (ids,))
         return {row[0]: _instance(row) for row in rows}
+
+    async def _fetch_triggers(self, ids: list[UUID]) -> dict[UUID, TriggerRow]:
+        rows = await self._sessions[2].execute(statement("triggers"), (ids,))
+        return {row[0]: _trigger(row) for row in rows}
 
     async def _list(self, name: str, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
         with _unavailable():
@@ -208,6 +266,17 @@ def _instance(row: Row) -> InstanceRow:
     numbers, started, terminated_ats, errors = row[13:]
     stages = [] if numbers is None else list(map(StageRow, numbers, started, terminated_ats, errors))
     return InstanceRow(id, workflow_id, created_at, updated_at, terminated_at, error, workflow, stages, request)
+
+
+def _trigger(row: Row) -> TriggerRow:
+    id, name, event, version, workflow_id, filter, vars, *rest = row
+    return TriggerRow(id, name, event, version, workflow_id, filter, None if vars is None else _raw(vars), *rest)
+
+
+def _occurrence(row: Row) -> OccurrenceRow:
+    id, trigger_id, date, instance_id, event, error = row[:6]
+    instance = None if row[6] is None else StartedRow(*row[6:])
+    return OccurrenceRow(id, trigger_id, date, instance_id, _raw(event), error, instance)
 
 
 def _raw(json: str) -> Raw:

@@ -87,6 +87,57 @@ class ActivityRow(Struct, frozen=True):
     next_execution: datetime | None = None
 
 
+class TriggerRow(Struct, frozen=True):
+    """A trigger; `vars` is the JSON object of expressions as it was created, None when none was given."""
+
+    id: UUID
+    name: str
+    event: str
+    version: str | None
+    workflow_id: UUID
+    filter: str | None
+    vars: Raw | None
+    created_at: datetime
+    deleted_at: datetime | None = None
+    request: str | None = None
+    """Digest of the request that carried an `Idempotency-Key`."""
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in lists."""
+        return Position(self.created_at, self.id)
+
+
+class StartedRow(Struct, frozen=True):
+    """An instance that a trigger started, as it is now."""
+
+    id: UUID
+    workflow_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class OccurrenceRow(Struct, frozen=True):
+    """What a trigger did about a message: it started an instance, or failed with `error`."""
+
+    id: UUID
+    trigger_id: UUID
+    date: datetime
+    workflow_instance_id: UUID | None
+    event: Raw
+    """The message, a JSON object."""
+    error: str | None = None
+    instance: StartedRow | None = None
+    """None when nothing was started, and until the start is in the read model."""
+
+    @property
+    def position(self) -> Position:
+        """Where it stands in lists."""
+        return Position(self.date, self.id)
+
+
 class Rejection(Struct, frozen=True):
     """Why a command changed nothing; `code` is one of `schemas.rejections`."""
 

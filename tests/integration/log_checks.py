@@ -32,8 +32,11 @@ async def check_log(installation: Installation) -> Observer:
 
 def decisions(some: Sequence[ConsumerRecord]) -> list[list[ConsumerRecord]]:
     """Records as they were decided: those of one command and one owner that stand together."""
-    key = lambda record: (header(record.headers, "epoch"), header(record.headers, "cause"))  # noqa: E731
-    return [list(group) for _, group in itertools.groupby(some, key)]
+    return [list(group) for _, group in itertools.groupby(some, _owner_and_cause)]
+
+
+def _owner_and_cause(record: ConsumerRecord) -> tuple[bytes | None, bytes | None]:
+    return header(record.headers, "epoch"), header(record.headers, "cause")
 
 
 async def undecided(installation: Installation) -> int:

@@ -14,6 +14,9 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from prometheus_client import CollectorRegistry
 
 from deploy.embedded.child import Child
@@ -31,7 +34,7 @@ from projections.rebuild import rebuild
 from schemas import events
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings, environment_of
-from schemas.topics import public_topic
+from schemas.topics import EVENTS, public_topic, topic_name
 from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, at, run, until
 from tests.integration.publisher_world import Public, Running, publishing
 
@@ -225,6 +228,36 @@ async def test_many_aborted_transactions_do_not_hide_the_position(settings: Proj
             await asyncio.gather(*sent)
         finally:
             await publisher.close()
+
+
+async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings, log: Log, public: Public) -> None:
+    await log.append(0, uuid.uuid4(), *run())
+    await log.append(0, uuid.uuid4(), *run())
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    place = TopicPartition(topic_name(settings, EVENTS), 0)
+    await admin.delete_records({place: RecordsToDelete(before_offset=5)})
+    await admin.close()
+    # A claim before the ones that are left is not needed: the next one is.
+    await log.claim(0)
+    await log.append(0, uuid.uuid4(), *run())
+    async with publishing(settings) as running:
+        await public.until(4)
+        assert running.count("expired_records_total") == 5
+
+
+async def test_a_log_that_was_made_anew_is_not_published(settings: ProjectionsSettings, log: Log) -> None:
+    ahead = Transactions(settings, 0)
+    try:
+        await ahead.open()
+        await ahead.publish([], Position(100, 1))
+    finally:
+        await ahead.close()
+    await log.append(0, uuid.uuid4(), *run())
+    async with publishing(settings) as running, Public(settings) as public:
+        await until(lambda: running.count("failures_total", reason="log") >= 1)
+        await public.drain()
+        assert not public.records
 
 
 async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettings, log: Log, public: Public) -> None:

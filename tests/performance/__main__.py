@@ -7,6 +7,7 @@ of shared machines drift:
 clients;
 - the floor: a bare asyncio loop that produces one record to Kafka, reads it back, upserts one row and notifies.
 
+Then sends of one transaction to the sandbox at 64 clients, and a noop's latency while a thousand calls are in flight.
 Prints throughput, p50 and p99 by number of clients, CPU per instance by process, the ratio to the floor, and `GET` of
 an instance. The clients share the machine.
 """
@@ -24,16 +25,19 @@ from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
 from tests.performance.floor import Floor
+from tests.performance.sends import SEND, measure_calls_in_flight
 
 NOOP: dict[str, Any] = {"stages": [{"noop": {}}]}
 
 
-async def _run_and_wait(stack: Stack, clients: int, seconds: float, workflow: str) -> Figures:
+async def _run_and_wait(
+    stack: Stack, clients: int, seconds: float, workflow: str, name: str = "run and wait"
+) -> Figures:
     meter = CpuMeter(os.getpid())
     async with LoadClient(stack.url, clients) as load:
         before = meter.read()
         path = f"/workflows/{workflow}/instances?wait=true"
-        figures = await load.measure(f"run and wait, {clients} clients", seconds, "POST", path)
+        figures = await load.measure(f"{name}, {clients} clients", seconds, "POST", path)
         figures.cpu = meter.since(before, figures.count)
     return figures
 
@@ -47,6 +51,7 @@ async def _measure(stack: Stack, options: argparse.Namespace) -> None:
     async with LoadClient(stack.url, 1) as load:
         workflow = await load.create_workflow(NOOP)
         instance = await load.run_instance(workflow)
+        send = await load.create_workflow(SEND)
     await _run_and_wait(stack, 64, options.seconds, workflow)  # warm-up: the JVM compiles, caches fill
     rows: list[Figures] = []
     for clients in options.clients:
@@ -54,9 +59,14 @@ async def _measure(stack: Stack, options: argparse.Namespace) -> None:
             rows.append(await _run_and_wait(stack, clients, options.seconds, workflow))
             async with Floor(stack.kafka_bootstrap_servers, stack.database_url, clients) as floor:
                 rows.append(await floor.measure(options.seconds))
+    rows += [await _run_and_wait(stack, 64, options.seconds, send, "send") for _ in range(options.rounds)]
     for clients in (1, 16):
         rows += [await _get(stack, clients, options.seconds, instance) for _ in range(options.rounds)]
+    in_flight, most = await measure_calls_in_flight(stack, workflow, options.seconds)
+    rows += in_flight
     print_table(rows)
+    print(f"most calls in flight at once: {most}")
+    print_ratios(rows, "send, 64 clients", "run and wait, 64 clients")
     for clients in options.clients:
         print_ratios(rows, f"run and wait, {clients} clients", f"floor, {clients} clients")
 
@@ -68,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Stack(Options(0, Path(folder), quiet=True)) as stack:
+    with tempfile.TemporaryDirectory() as folder, Stack(Options(0, Path(folder), sandbox=True, quiet=True)) as stack:
         uvloop.run(_measure(stack, options))
 
 

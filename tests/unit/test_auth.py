@@ -10,13 +10,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 from joserfc import jwk, jws, jwt
 
 from api.app import create_app
 from api.auth import tokens as tokens_module
 from api.auth.errors import IssuerFault, KeysUnavailable, TokenInvalid
-from api.auth.issuer import MAX_KEYS, Keys, signing_keys
+from api.auth.issuer import MAX_KEYS, Issuer, Keys, signing_keys
 from api.auth.keys import FETCH_PAUSE_SECONDS, MAX_STALE_SECONDS, MAX_WAITING_REQUESTS, IssuerKeys
 from api.auth.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from schemas.settings import ApiSettings, SettingsError, load, variable
@@ -201,6 +202,9 @@ REFUSED = {
     "other claims": ".".join([SIGNED.split(".")[0], encoded(claims(sub="root")), SIGNED.split(".")[2]]),
     "critical extension": token(header={"crit": ["b65"], "b65": True}),
     "critical extension that the library knows": token(header={"crit": ["b64"], "b64": True}),
+    "critical extensions that are none": by_hand({"alg": "RS256", "crit": []}),
+    "critical extensions that are no list": by_hand({"alg": "RS256", "crit": 1}),
+    "critical extension that is no text": by_hand({"alg": "RS256", "crit": [[]]}),
     "logout token": token(header={"typ": "logout+jwt"}),
     "expired": token(exp=NOW - LEEWAY),
     "expired long ago": token(exp=0),
@@ -248,7 +252,7 @@ async def test_a_bad_token(text: str) -> None:
 
 
 async def test_claims_that_are_no_object() -> None:
-    for payload in (b"[]", b"null", b"{", b"\xff", b"[" * 5000):
+    for payload in (b"[]", b"null", b"{", b"\xff", b'{"a":' + b"[" * 5000):
         signed = jws.serialize_compact({"alg": "RS256", "kid": "one"}, payload, private("one"))
         assert "can't be read" in await World().refused(signed)
 
@@ -314,6 +318,32 @@ async def test_a_key_is_for_its_algorithm_alone() -> None:
     assert await world.scopes(token(header={"alg": "PS256"}))
 
 
+@pytest.mark.parametrize(
+    ("issuer", "jwks_uri", "accepted"),
+    [
+        ("https://issuer.example", "https://keys.example/", True),
+        ("https://issuer.example", "http://issuer.example/keys", False),
+        ("https://issuer.example", "file:///keys", False),
+        ("http://issuer.example", "http://issuer.example/keys", True),
+        ("http://issuer.example", "https://issuer.example/keys", True),
+        ("http://issuer.example", "file:///keys", False),
+        ("http://issuer.example", "/keys", False),
+    ],
+)
+async def test_keys_travel_no_less_protected_than_where_they_are(
+    issuer: str, jwks_uri: str, accepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def get(self: Issuer, url: str, shape: type[msgspec.Struct]) -> msgspec.Struct:
+        return msgspec.convert({"issuer": issuer, "jwks_uri": jwks_uri, "keys": []}, shape)
+
+    monkeypatch.setattr(Issuer, "_get", get)
+    if accepted:
+        assert await Issuer(issuer).keys() == ()
+    else:
+        with pytest.raises(IssuerFault, match="jwks_uri"):
+            await Issuer(issuer).keys()
+
+
 # Rotation and outages
 
 
@@ -329,6 +359,7 @@ async def test_a_new_key_is_fetched_when_a_token_names_it() -> None:
 
 async def test_a_new_key_without_a_name() -> None:
     world = World()
+    del world.issuer.published[0]["kid"]
     await world.scopes(token(header={"kid": None}))
     world.issuer.published = published(private("two"))
     del world.issuer.published[0]["kid"]
@@ -444,15 +475,14 @@ async def test_a_withdrawn_key_ends_its_tokens() -> None:
     await world.refused(text)
 
 
-async def test_closing_ends_a_fetch() -> None:
+async def test_closing_ends_a_fetch(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     world.issuer.gate.clear()
     world.keys.renew()
     await world.idle()
     await world.keys.close()
-    world.issuer.gate.set()
-    await world.idle()
     assert world.issuer.fetches == 1
+    assert not caplog.records  # it did not run into its timeout
     await world.keys.close()
 
 

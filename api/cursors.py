@@ -1,0 +1,117 @@
+"""Cursors: places in a list, as text that a client carries from one page to the next (contract: `http-api`, Surface v2).
+
+    base64url( checksum, msgpack [page size, backwards, [created_at, id], filters] )
+
+A cursor holds a position, not an offset, so rows that arrive in between are neither skipped nor repeated. The position
+is that of a row of the page where the cursor stood; the cursor's page lies behind it, or in front of it (backwards).
+
+The checksum is keyed and covers the list's name, so that a text which we did not make for that list is refused. Its key
+is the same on all replicas. It is no security boundary: whoever forges a cursor sees no more than without one.
+"""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from hmac import compare_digest
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api.errors import Invalid
+from projections.queries.rows import Position
+from schemas.settings import ApiSettings
+
+F = TypeVar("F")
+
+DEFAULT_PAGE_SIZE = 15
+MAX_PAGE_SIZE = 1000
+"""Both are the contract's. Without the second a client could have a whole list held in memory."""
+
+START = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+"""In front of all rows: they are newest first."""
+END = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+"""Behind all rows."""
+
+CHECKSUM_BYTES = 8
+"""Fewer, and a text that is damaged on its way would now and then pass for a cursor."""
+
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+
+
+class Cursor(Struct, Generic[F], frozen=True, array_like=True):
+    """Which page of a list. `F` are the list's filters: what msgpack takes, None for a list without."""
+
+    page_size: Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
+    backwards: bool
+    """Whether it is the page in front of the position; else the one behind."""
+    position: Position
+    filters: F
+
+
+def first_page(page_size: int, filters: F) -> Cursor[F]:
+    """The page that a request without a cursor asks for."""
+    return Cursor(page_size, False, START, filters)
+
+
+class Cursors(Generic[F]):
+    """The cursors of one list, into text and back.
+
+    Args:
+        settings: the key.
+        name: of the list; what its path names is a part of it.
+        kind: `Cursor[F]` with the type of the list's filters.
+    """
+
+    def __init__(self, settings: ApiSettings, name: str, kind: type[Cursor[F]]):
+        secret = settings.cursor_secret or f"cursors of {settings.database_schema}"
+        self._key = hashlib.sha256(secret.encode()).digest()
+        self._name = name.encode()
+        self._kind = kind
+
+    def encode(self, cursor: Cursor[F]) -> str:
+        """The text of a cursor: letters, digits, `-` and `_`."""
+        content = _encode(cursor)
+        return _text(self._checksum(content) + content)
+
+    def decode(self, text: str) -> Cursor[F]:
+        """The cursor of a text.
+
+        Raises:
+            Invalid: it is no cursor of this list.
+        """
+        try:
+            decoded = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+            checksum, content = decoded[:CHECKSUM_BYTES], decoded[CHECKSUM_BYTES:]
+            # Several texts decode to the same bytes; only one of them is ours.
+            if _text(decoded) == text and compare_digest(checksum, self._checksum(content)):
+                return msgspec.msgpack.decode(content, type=self._kind)
+        except (ValueError, msgspec.MsgspecError):
+            pass
+        raise Invalid("cursor: not a cursor of this list")
+
+    def _checksum(self, content: bytes) -> bytes:
+        return hashlib.blake2b(self._name + b"\0" + content, digest_size=CHECKSUM_BYTES, key=self._key).digest()
+
+
+def read_page_size(text: str | None) -> int:
+    """The page size that a query parameter asks for. Absent, empty and 0 are the default, too much is the maximum.
+
+    Raises:
+        Invalid: it is not made of digits alone.
+    """
+    if not text:
+        return DEFAULT_PAGE_SIZE
+    if not _DIGITS.fullmatch(text):
+        raise Invalid("pageSize: must be an integer that is not negative")
+    digits = text.lstrip("0") or "0"
+    # Python refuses to convert thousands of digits.
+    size = int(digits) if len(digits) <= len(str(MAX_PAGE_SIZE)) else MAX_PAGE_SIZE
+    return min(size, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,66 @@
+"""Pages of a list: rows next to a position, and whether there are more on either side."""
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from api.cursors import END, START, Cursor, F
+from projections.queries.rows import Position
+
+
+class Placed(Protocol):
+    """A row that has its place in a list."""
+
+    @property
+    def position(self) -> Position:
+        """Newest first."""
+
+
+Row = TypeVar("Row", bound=Placed)
+Read = TypeVar("Read", bound=Placed, covariant=True)
+
+
+class Fetch(Protocol[Read]):
+    """Reads rows next to a position, newest first."""
+
+    async def __call__(
+        self, *, after: Position | None = None, before: Position | None = None, limit: int
+    ) -> Sequence[Read]:
+        """The first `limit` rows behind `after`, or the last `limit` in front of `before`."""
+
+
+class PageOf(Struct, Generic[Row], frozen=True):
+    """A page. Its neighbours are given where there are any."""
+
+    rows: Sequence[Row]
+    size: int
+    """Most rows of it."""
+    backwards: Position | None
+    """The page in front of this position comes before."""
+    forwards: Position | None
+    """The page behind this position comes next."""
+
+
+async def read_page(cursor: Cursor[F], fetch: Fetch[Row]) -> PageOf[Row]:
+    """The page that a cursor stands for.
+
+    One row more than the page holds tells whether there are more on the side that is read to. On the other side there
+    was a row when the cursor was made, which may be gone since: it was deleted, or does not pass the filters any more.
+    So a second, short query asks. A page that has become empty leads on to the start or the end of the list.
+    """
+    size, position = cursor.page_size, cursor.position
+    if cursor.backwards:
+        rows = await fetch(before=position, limit=size + 1)
+        more_before, rows = len(rows) > size, rows[-size:]
+        more_behind = bool(await fetch(after=rows[-1].position if rows else START, limit=1))
+    else:
+        rows = await fetch(after=position, limit=size + 1)
+        more_behind, rows = len(rows) > size, rows[:size]
+        more_before = position != START and bool(await fetch(before=rows[0].position if rows else END, limit=1))
+    return PageOf(
+        rows=rows,
+        size=size,
+        backwards=(rows[0].position if rows else END) if more_before else None,
+        forwards=(rows[-1].position if rows else START) if more_behind else None,
+    )
