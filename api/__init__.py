@@ -10,6 +10,7 @@
 | `bodies` | JSON and YAML into values |
 | `resources` | what an operation does, the same for every surface |
 | `rendering` | rows into resources |
-| `v1` | the paths of surface v1 |
+| `v1`, `v2`, `flows` | the surfaces: their paths, what they name differently |
+| `cursors` | places in the lists of v2 |
 | `health`, `metrics`, `openapi` | probes, Prometheus, the API's description |
 """

@@ -11,11 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import v1
+from api import flows, v1, v2
 from api.auth.guard import make_guard
 from api.command_log import KafkaCommandLog
 from api.errors import ApiError, Fault, NotAllowed, NotFound
 from api.health import health_routes
+from api.links import StackLinks
 from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
 from api.ports import Connection
@@ -25,9 +26,12 @@ from api.waiting import Admission
 from projections.queries.positions import Positions
 from projections.queries.read_model import ReadModel
 from schemas.resources import Error
-from schemas.settings import ApiSettings
+from schemas.settings import ApiSettings, StackSettings, load
 
 logger = logging.getLogger(__name__)
+
+OPERATIONS = (*v1.OPERATIONS, *v2.OPERATIONS, *flows.OPERATIONS)
+"""Those of all surfaces."""
 
 START_TIMEOUT_SECONDS = 5.0
 """How long a start waits for Kafka and Postgres. Past it the process serves all the same, answers 503 and recovers by
@@ -39,18 +43,20 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> Starl
 
     Args:
         settings: where things are, and the limits.
-        services: what stands behind the operations; Kafka and Postgres as the settings say when not given.
+        services: what stands behind the operations; when not given, Kafka and Postgres as the settings say, and the
+            stack as the environment says.
 
     Raises:
-        SettingsError: the settings for Kafka or authorization can't be used.
+        SettingsError: the settings for Kafka, the stack or authorization can't be used.
     """
     guard = make_guard(settings)
-    operations = guard.protect(v1.OPERATIONS) if guard else v1.OPERATIONS
+    operations = guard.protect(OPERATIONS) if guard else OPERATIONS
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
     if services is None:
         command_log = KafkaCommandLog(settings, metrics)
-        services = Services(settings, ReadModel(settings), Positions(settings), command_log)
+        links = StackLinks(load(StackSettings))
+        services = Services(settings, ReadModel(settings), Positions(settings), command_log, links)
     opened = services
 
     @contextlib.asynccontextmanager
@@ -92,7 +98,7 @@ async def _close(services: Services) -> None:
 
 
 def _connections(services: Services) -> tuple[Connection, ...]:
-    return services.read_model, services.positions, services.command_log
+    return services.read_model, services.positions, services.command_log, services.links
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

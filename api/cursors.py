@@ -1,4 +1,4 @@
-"""Cursors: places in a list, as text that a client carries from one page to the next (contract: `http-api`, Surface v2).
+"""Cursors: places in a list, as text that a client carries from page to page (contract: `http-api`, Surface v2).
 
     base64url( checksum, msgpack [page size, backwards, [created_at, id], filters] )
 

@@ -5,21 +5,37 @@ The rows and the real read model and positions are those of `projections.queries
 """
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from projections.queries.rows import ActivityRow, InstanceRow, Rejection, StageHistoryRow, WorkflowRow
+from projections.queries.rows import (
+    ActivityRow,
+    InstanceRow,
+    OccurrenceRow,
+    Rejection,
+    StageHistoryRow,
+    StartedRow,
+    TriggerRow,
+    WorkflowRow,
+)
+from projections.queries.rows import Position as RowPosition
 from schemas.commands import Command
+from schemas.expressions import Expression, LinkAnswer
 
 __all__ = [
     "ActivityRow",
     "CommandLog",
     "InstanceRow",
+    "Links",
+    "OccurrenceRow",
     "Position",
     "Positions",
     "ReadModel",
     "Rejection",
+    "RowPosition",
     "StageHistoryRow",
+    "StartedRow",
+    "TriggerRow",
     "WorkflowRow",
 ]
 
@@ -82,6 +98,9 @@ class ReadModel(Connection, Protocol):
     async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
         """An instance."""
 
+    async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
+        """A trigger, also a deleted one."""
+
     async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
         """Started stages of an instance; None for an unknown one."""
 
@@ -97,6 +116,59 @@ class ReadModel(Connection, Protocol):
         Args:
             workflow_id: only those of this workflow.
             running: only those that have not ended.
+        """
+
+    def triggers(self, name: str, /) -> AsyncIterator[list[TriggerRow]]:
+        """Pages of the triggers that are not deleted, newest first.
+
+        Args:
+            name: only those whose name contains it, ignoring case.
+        """
+
+    def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[list[OccurrenceRow]]:
+        """Pages of a trigger's occurrences, newest first; also of a deleted one's."""
+
+    async def workflows_page(
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+    ) -> list[WorkflowRow]:
+        """The first `limit` rows of `workflows` behind a position, or the last in front of one; newest first."""
+
+    async def instances_page(
+        self,
+        workflow_id: UUID | None,
+        running: bool,
+        /,
+        *,
+        after: RowPosition | None = None,
+        before: RowPosition | None = None,
+        limit: int,
+    ) -> list[InstanceRow]:
+        """Likewise of `instances`."""
+
+    async def triggers_page(
+        self, name: str, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+    ) -> list[TriggerRow]:
+        """Likewise of `triggers`."""
+
+    async def occurrences_page(
+        self, trigger_id: UUID, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+    ) -> list[OccurrenceRow]:
+        """Likewise of `occurrences`."""
+
+
+class Links(Connection, Protocol):
+    """Evaluates expressions, fetching the links that they need from the stack."""
+
+    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], /) -> Any:
+        """The value of an expression.
+
+        Args:
+            expression: what to evaluate.
+            payload: what `event` is.
+            links: answers so far, by uri; new ones are added.
+
+        Raises:
+            EvaluationError: it fails, also because a link can't be fetched.
         """
 
 

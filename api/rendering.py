@@ -5,8 +5,17 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET, Raw
 
-from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, TriggerRow, WorkflowRow
-from schemas.resources import ActivityHistory, Instance, StageHistory, StageStatus, Workflow, WorkflowConfig
+from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, StartedRow, TriggerRow, WorkflowRow
+from schemas.resources import (
+    ActivityHistory,
+    Instance,
+    StageHistory,
+    StageStatus,
+    Trigger,
+    TriggerOccurrence,
+    Workflow,
+    WorkflowConfig,
+)
 
 Shown = TypeVar("Shown", bound=Instance)
 
@@ -22,7 +31,7 @@ def workflow(row: WorkflowRow) -> Workflow:
     )
 
 
-def instance(kind: Callable[..., Shown], row: InstanceRow, **more: Any) -> Shown:
+def instance(kind: Callable[..., Shown], row: InstanceRow | StartedRow, **more: Any) -> Shown:
     """An instance.
 
     Args:
@@ -106,20 +115,8 @@ def occurrence(row: OccurrenceRow) -> TriggerOccurrence:
         trigger_id=row.trigger_id,
         date=row.date,
         workflow_instance_id=UNSET if row.workflow_instance_id is None else row.workflow_instance_id,
-        workflow_instance=UNSET if started is None else _started(started),
+        workflow_instance=UNSET if started is None else instance(Instance, started),
         event=row.event,
-        error=UNSET if row.error is None else row.error,
-    )
-
-
-def _started(row: StartedRow) -> Instance:
-    return Instance(
-        id=row.id,
-        workflow_id=row.workflow_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        terminated=row.terminated_at is not None,
-        terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
         error=UNSET if row.error is None else row.error,
     )
 

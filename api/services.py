@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from api.ports import CommandLog, Positions, ReadModel
+from api.ports import CommandLog, Links, Positions, ReadModel
 from schemas.settings import ApiSettings
 
 
@@ -13,3 +13,4 @@ class Services(Struct, frozen=True):
     read_model: ReadModel
     positions: Positions
     command_log: CommandLog
+    links: Links

@@ -154,6 +154,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         """Tell the engine what it owns now, and go on where its partitions are."""
         consumer = self._consumer
         partitions = {place.partition for place in assigned}
+        self._metrics.command_lag.clear()  # what it was here is not the lag at the next owner
         self._fed = {partition: offset for partition, offset in self._fed.items() if partition in partitions}
         self._done = {partition: offset for partition, offset in self._done.items() if partition in partitions}
         self._committed = {}

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from engine.errors import AppendFailed, ReadFailed
@@ -87,20 +88,27 @@ class KafkaEventLog:
     async def _send_all(
         self, producer: AIOKafkaProducer, topic: str, batches: Mapping[int, Sequence[NewRecord]]
     ) -> None:
-        acks = [await self._send_batch(producer, topic, number, records) for number, records in batches.items()]
-        await asyncio.gather(*acks)
+        """Send the records of each partition, in as many batches as they need.
+
+        A batch is only sent when those before it are acknowledged: what comes later must not count without them.
+        """
+        while batches:
+            left: dict[int, Sequence[NewRecord]] = {}
+            acks = []
+            for partition, records in batches.items():
+                batch, count = _new_batch(producer, records)
+                acks.append(await producer.send_batch(batch, topic, partition=partition))
+                if records[count:]:
+                    left[partition] = records[count:]
+            await asyncio.gather(*acks)
+            batches = left
 
     async def _send_batch(
         self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[NewRecord]
     ) -> asyncio.Future[RecordMetadata]:
-        batch = producer.create_batch()
-        for record in records:
-            appended = batch.append(
-                timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
-            )
-            if appended is None:
-                raise AppendFailed("the batch is larger than the topic takes")
-        batch.close()
+        batch, count = _new_batch(producer, records)
+        if count < len(records):
+            raise AppendFailed("the batch is larger than the topic takes")
         return cast("asyncio.Future[RecordMetadata]", await producer.send_batch(batch, topic, partition=partition))
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
@@ -182,6 +190,19 @@ class KafkaEventLog:
     async def _discard(self, producer: AIOKafkaProducer | None) -> None:
         if producer is not None:
             await _stop(producer, self._timeout)
+
+
+def _new_batch(producer: AIOKafkaProducer, records: Sequence[NewRecord]) -> tuple[BatchBuilder, int]:
+    """A batch with as many of the records as the topic takes at once, at least one, and how many these are."""
+    batch = producer.create_batch()
+    for count, record in enumerate(records):
+        appended = batch.append(
+            timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
+        )
+        if appended is None:
+            return batch, count
+    batch.close()
+    return batch, len(records)
 
 
 async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float = 5.0) -> None:

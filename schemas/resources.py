@@ -194,8 +194,9 @@ class VariableResult(Struct, frozen=True, kw_only=True):
 
 
 class TriggerTest(Struct, frozen=True, kw_only=True):
-    """What a trigger would make of a payload. `filter` is missing when it has none, `variables` when it would not fire
-    or has none.
+    """What a trigger would make of a payload.
+
+    `filter` is missing when the trigger has none, `variables` when it would not fire or has none.
     """
 
     filter: FilterResult | UnsetType = UNSET

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 import msgspec
 
 from api.routing import Operation, Parameter
-from schemas.resources import Data, Error
+from schemas.resources import Data, Error, Paged
 
 ALWAYS = (405, 500, 503)
 """Statuses that every operation can answer beside its own."""
@@ -62,14 +62,19 @@ class _Schemas:
                 return kind
             self.components[kind["title"]] = kind
             return {"$ref": f"#/components/schemas/{kind['title']}"}
-        if get_origin(kind) is Data:
-            data = self.of(_unwrapped(kind))
-            return {"type": "object", "properties": {"data": data}, "required": ["data"], "additionalProperties": False}
+        if get_origin(kind) in _ENVELOPES:
+            name, inner = msgspec.structs.fields(kind)[0].name, self.of(_unwrapped(kind))
+            return {"type": "object", "properties": {name: inner}, "required": [name], "additionalProperties": False}
         return next(schema for known, schema in self._by_type if known == kind)
 
 
+_ENVELOPES = (Data, Paged)
+"""They have one field."""
+
+
 def _unwrapped(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Data else kind
+    """What an envelope holds; any other type is its own."""
+    return msgspec.structs.fields(kind)[0].type if get_origin(kind) in _ENVELOPES else kind
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> Json:

@@ -65,6 +65,16 @@ async def abort_instance(call: Call) -> Answer:
 QUERY_BOOLEAN = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
 """`true` and `1` are true; anything else is false, not an error."""
 
+VARIABLES = dict[str, str | None] | None
+"""The body of a run."""
+
+WAIT = Parameter(name="wait", where="query", type=QUERY_BOOLEAN, description="Answer when the instance has ended")
+
+LIST_FILTERS = (
+    Parameter(name="workflowID", where="query", description="Only those of this workflow"),
+    Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only those that have not ended"),
+)
+
 INSTANCE_ID = Parameter(name="instanceID", where="path", description="The instance's id")
 
 OPERATIONS = (
@@ -88,11 +98,11 @@ OPERATIONS = (
         summary="Run a workflow",
         status=201,
         answer=Data[WorkflowInstance],
-        body=dict[str, str | None] | None,
+        body=VARIABLES,
         body_required=False,
         parameters=(
             Parameter(name="workflowID", where="path", description="The workflow's id"),
-            Parameter(name="wait", where="query", type=QUERY_BOOLEAN, description="Answer when the instance has ended"),
+            WAIT,
             IDEMPOTENCY_KEY,
         ),
         errors=(400, 404, 413),
@@ -127,10 +137,7 @@ OPERATIONS = (
         summary="List instances, newest first",
         status=200,
         answer=Data[list[WorkflowInstance]],
-        parameters=(
-            Parameter(name="workflowID", where="query", description="Only those of this workflow"),
-            Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only those that have not ended"),
-        ),
+        parameters=LIST_FILTERS,
         slash=True,
     ),
 )

@@ -1,22 +1,33 @@
 """A message and a trigger: whether it fires, and the command that follows."""
 
+import logging
 from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from engine.triggers.definitions import CompiledTrigger, Definitions
 from schemas.commands import FireTrigger
 from schemas.expressions import EvaluationError, Expression, LinkAnswer, is_match, to_variable
+from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.stack.links import LinkFetcher
+
+logger = logging.getLogger(__name__)
 
 ONCE_EVER = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
 """Messages that fire a trigger once for each payload id, ever: their services send them again at every change."""
 
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+"""Largest message that can fire. One command carries it with the workflow and the variables; one that topic `commands`
+does not take would be tried again for ever, and nothing behind it would fire."""
+
+MAX_NAME_LENGTH = 100
+"""Characters of a variable's name in an error; the rest tells nobody more."""
+
 
 class NoEnvelope(ValueError):
-    """A record is no JSON, or not in the form of the contract."""
+    """A record is no JSON, or not in the form of the contract, or too large."""
 
 
 class Message(Struct, frozen=True):
@@ -27,12 +38,15 @@ class Message(Struct, frozen=True):
     type: str
     version: str | None
     payload: Any
-    envelope: Any
+    envelope: Raw
+    """All of it as it came."""
+    links: dict[str, LinkAnswer]
+    """What `link()` has fetched for it so far, by uri: each once, however many expressions ask."""
 
     @property
     def once(self) -> str | None:
         """What it fires a trigger for once, ever."""
-        if self.type not in ONCE_EVER or not isinstance(self.payload, dict) or "id" not in self.payload:
+        if self.type not in ONCE_EVER or not isinstance(self.payload, dict) or self.payload.get("id") is None:
             return None
         return f"{self.type}:{msgspec.json.encode(self.payload['id']).decode()}"
 
@@ -43,8 +57,11 @@ def read_message(source: str, offset: int, value: bytes | None) -> Message:
     Raises:
         NoEnvelope: it is none.
     """
+    value = value or b""
+    if len(value) > MAX_MESSAGE_BYTES:
+        raise NoEnvelope(f"its {len(value)} bytes are more than {MAX_MESSAGE_BYTES}")
     try:
-        envelope = msgspec.json.decode(value or b"")
+        envelope = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NoEnvelope(f"no JSON: {error}") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("type"), str):
@@ -56,7 +73,8 @@ def read_message(source: str, offset: int, value: bytes | None) -> Message:
         envelope["type"],
         version if isinstance(version, str) else None,
         envelope.get("payload"),
-        envelope,
+        Raw(value),
+        {},
     )
 
 
@@ -64,21 +82,18 @@ async def fire(
     trigger: CompiledTrigger, message: Message, definitions: Definitions, fetcher: LinkFetcher
 ) -> FireTrigger | None:
     """The command that follows from a message for a trigger of its type; None when it does not fire."""
-    links: dict[str, LinkAnswer] = {}
     if trigger.definition.version and trigger.definition.version != message.version:
         return None
     try:
-        if trigger.filter is not None and not is_match(await _value(trigger.filter, message, fetcher, links)):
+        if trigger.filter is not None and not is_match(await _value(trigger.filter, message, fetcher)):
             return None
     except EvaluationError:
         return None
-    variables, error = {}, None
-    for name, expression in trigger.vars.items():
-        try:
-            variables[name] = to_variable(await _value(expression, message, fetcher, links))
-        except EvaluationError as failed:
-            variables, error = {}, f"{name}: {failed}"
-            break
+    error = None
+    try:
+        variables = await _variables(trigger, message, fetcher)
+    except EvaluationError as failed:
+        variables, error = {}, str(failed)
     return FireTrigger(
         occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
         event=message.envelope,
@@ -91,9 +106,28 @@ async def fire(
     )
 
 
-async def _value(
-    expression: Expression | str, message: Message, fetcher: LinkFetcher, links: dict[str, LinkAnswer]
-) -> Any:
+async def _variables(trigger: CompiledTrigger, message: Message, fetcher: LinkFetcher) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    length = 0
+    for name, expression in trigger.vars.items():
+        try:
+            variables[name] = to_variable(await _value(expression, message, fetcher))
+        except EvaluationError as error:
+            raise EvaluationError(f"{name[:MAX_NAME_LENGTH]}: {error}") from None
+        length += len(variables[name])
+        if length > MAX_VARIABLES_LENGTH:
+            raise EvaluationError(f"the variables have more than {MAX_VARIABLES_LENGTH} characters")
+    return variables
+
+
+async def _value(expression: Expression | str, message: Message, fetcher: LinkFetcher) -> Any:
     if isinstance(expression, str):
         raise EvaluationError(expression)
-    return await fetcher.evaluate(expression, message.payload, links)
+    try:
+        return await fetcher.evaluate(expression, message.payload, message.links)
+    except EvaluationError:
+        raise
+    except Exception:
+        # A bug in the evaluation of one expression must not stop all other triggers, again and again.
+        logger.exception("an expression could not be evaluated", extra={"expression": expression.text})
+        raise EvaluationError("internal fault") from None

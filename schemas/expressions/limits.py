@@ -31,6 +31,9 @@ MAX_PATTERN_MEMORY_BYTES = 1 << 20
 # Each link is an HTTP request in the name of one evaluation; a payload may list any number of them.
 MAX_LINKS = 10
 
+# Characters of all variables of a trigger together: they travel in one record, with the message and the workflow.
+MAX_VARIABLES_LENGTH = 250_000
+
 # Characters that a search passes in about the time of one step.
 _CHARACTERS_PER_STEP = 256
 

@@ -29,7 +29,7 @@ from api.services import Services
 from deploy.probes import Server, bind
 from schemas.settings import ApiSettings
 from tests.integration.http_client import Answer, Client
-from tests.unit.api_fakes import Backend, FakeCommandLog, FakePositions, FakeReadModel
+from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
 
 HOST = "127.0.0.1"
 READ, WRITE = "orchestration:read", "orchestration:write"
@@ -126,7 +126,9 @@ async def api(**settings: Any) -> AsyncIterator[Client]:
     given: dict[str, Any] = {"auth_enabled": True, "auth_audience": AUDIENCE, "auth_check_scopes": True}
     configured = ApiSettings(**(given | settings))
     backend = Backend()
-    services = Services(configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend))
+    services = Services(
+        configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
+    )
     async with serving(create_app(configured, services)) as port, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{HOST}:{port}", configured.base_path)
 

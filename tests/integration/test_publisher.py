@@ -238,7 +238,6 @@ async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings
     place = TopicPartition(topic_name(settings, EVENTS), 0)
     await admin.delete_records({place: RecordsToDelete(before_offset=5)})
     await admin.close()
-    # A claim before the ones that are left is not needed: the next one is.
     await log.claim(0)
     await log.append(0, uuid.uuid4(), *run())
     async with publishing(settings) as running:

@@ -1,16 +1,54 @@
-"""A stack in memory that fails, is slow and loses answers; each idempotency key moves money once."""
+"""The sandbox's domain as the stack of a simulation, behind the engine's own requests, with the faults of a network.
+
+An activity becomes the engine's request, which is routed to the sandbox's handler as HTTP would, and the sandbox's
+answer is read by the engine's code. Between the two, requests are lost, slow or arrive much later than their caller
+waits, and answers get lost. A second wallets service keeps its money on a ledger of its own, so that `send` between
+wallets of two ledgers occurs; the sandbox alone has one.
+"""
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
 
 import msgspec
+from starlette.routing import compile_path
+from starlette.types import Message
 
+from deploy.sandbox.endpoint import Endpoint
+from deploy.sandbox.ledger import INITIAL_LEDGERS, WALLETS_LEDGER
+from deploy.sandbox.payments import Payment
+from deploy.sandbox.stack_routes import STACK_ROUTES
+from deploy.sandbox.state import Sandbox, SandboxSettings
+from deploy.sandbox.wallets import CreateWallet, Wallets
+from engine.activities.caller import OPERATIONS, as_failure
+from engine.activities.operations import Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
+from schemas.stack.answers import Answer
+from schemas.stack.errors import CallFailed
+from tests.simulation.checkers import Observer
+from tests.simulation.loop import START, VirtualClock
+from tests.simulation.money import Books
+
+ABROAD_LEDGER = "wallets-003"
+LEDGERS = (*INITIAL_LEDGERS, ABROAD_LEDGER)
+PAYOUT_ACCOUNT = {"stripe": "acct_1"}
+"""Metadata that names the account to pay to."""
+WALLETS = {"alice": 1, "bob": 2, "twin": 3, "carol-abroad": 5, "dave-abroad": 6}
+"""Ids of the wallets; there are two of the name `twin`."""
+LATE_PAYMENT = "pay-late"
+"""A payment that is not known before the trouble is over."""
+
+
+def wallet_id(name: str) -> str:
+    """The id of a wallet."""
+    return str(UUID(int=WALLETS[name]))
 
 
 @dataclass
@@ -21,61 +59,192 @@ class StackFaults:
     """The call fails before anything is done."""
     after: float = 0.0
     """It is done, but the answer is lost."""
+    late: float = 0.0
+    """The call fails, and is done seconds later all the same, maybe after the next attempt."""
     final: float = 0.0
     """The stack refuses for good; decided per key, so that every attempt is told the same."""
 
 
-@dataclass
 class MemoryStack:
-    """`engine.ports.ActivityCaller`, shared by all engines.
+    """The stack, shared by all engines, each of which calls through a `Line` of its own.
 
     Args:
         rng: decides latencies and faults.
-        on_call: told of every call as it starts.
+        observer: told of every call as it starts and as its result is handed over.
     """
 
-    rng: random.Random
-    on_call: Callable[[CallActivity], None]
-    faults: StackFaults = field(default_factory=StackFaults)
-    done: dict[str, bytes] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
-    balances: dict[str, int] = field(default_factory=dict)
+    def __init__(self, rng: random.Random, observer: Observer):
+        self.rng = rng
+        self.observer = observer
+        self.faults = StackFaults()
+        self.effects: Counter[str] = Counter()
+        self.under_way = 0
+        self._refused: set[str] = set()
+        self._ids = 0
+        self._now = lambda: START
+        settings = SandboxSettings(now=lambda: self._now(), new_id=self._new_id)
+        self._home, self._abroad = Sandbox(settings), Sandbox(settings)
+        self._home.ledgers.create(ABROAD_LEDGER)
+        self._abroad.wallets = Wallets(self._home.ledgers.get(ABROAD_LEDGER), settings.now, self._new_id)
+        self._routes = {route.name: compile_path(route.path)[0] for route in STACK_ROUTES}
+        self._endpoints = {
+            sandbox: {route.name: Endpoint(sandbox, route.handler, writes=route.writes) for route in STACK_ROUTES}
+            for sandbox in (self._home, self._abroad)
+        }
+        self._furnish()
+        self._now = VirtualClock().now
+
+    def line(self, owner: str) -> "Line":
+        """What the engine of that name calls through."""
+        return Line(self, owner)
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return str(UUID(int=self._ids))
+
+    def _furnish(self) -> None:
+        """Wallets, metadata of accounts, payments: what no workflow makes."""
+        for name in ("alice", "bob", "twin", "twin", "carol-abroad", "dave-abroad"):
+            metadata = PAYOUT_ACCOUNT if name != "bob" else {"stripe": ""}
+            wallets = self._service(name).wallets
+            wallet = wallets.create(CreateWallet(name, metadata), None).value
+            wallets.create_balance(wallet.id, "savings", None)
+        for ledger in LEDGERS:
+            for account in ("world", "users:1", "payment:pay_1"):
+                self._home.ledgers.get(ledger).add_metadata(account, PAYOUT_ACCOUNT, None)
+        for number in range(1, 4):
+            self.add_payment(f"pay-{number}")
+
+    def add_payment(self, payment_id: str) -> None:
+        """Let a payment be known."""
+        self._home.payments.add(Payment(asset="EUR/2", initial_amount=100, id=payment_id))
+
+    def _service(self, wallet: str) -> Sandbox:
+        """Which sandbox has a wallet, by name or id."""
+        is_abroad = wallet.endswith("-abroad") or wallet in (wallet_id("carol-abroad"), wallet_id("dave-abroad"))
+        return self._abroad if is_abroad else self._home
+
+    async def attempt(self, activity: CallActivity) -> ActivityDone:
+        """One attempt, with what may happen to it on the way."""
+        rng = self.rng
+        await asyncio.sleep(rng.uniform(0.0, 0.2) if rng.random() < 0.9 else rng.uniform(1.0, 30.0))
+        if rng.random() < self.faults.before:
+            return ActivityDone(activity.token, failure=Failure("HTTP 503", 503))
+        if rng.random() < self.faults.late:
+            self.under_way += 1
+            asyncio.get_running_loop().call_later(rng.uniform(0.0, 20.0), self._arrive_late, activity)
+            await asyncio.sleep(rng.uniform(0.0, 5.0))
+            return ActivityDone(activity.token, failure=Failure("timeout after 60 s"))
+        done = self._serve(activity)
+        await asyncio.sleep(rng.uniform(0.0, 0.2))
+        if rng.random() < self.faults.after:
+            return ActivityDone(activity.token, failure=Failure("connection lost"))
+        return done
+
+    def _arrive_late(self, activity: CallActivity) -> None:
+        self.under_way -= 1
+        self._serve(activity)
+
+    def _serve(self, activity: CallActivity) -> ActivityDone:
+        key = activity.idempotency_key
+        if not self.effects[key] and self.rng.random() < self.faults.final:
+            self._refused.add(key)
+        if key in self._refused:
+            return ActivityDone(activity.token, failure=Failure("refused", 400, "VALIDATION"))
+        operation, before = OPERATIONS[activity.name], self._volume()
+        try:
+            request = operation.request(activity.input, key)
+            output = operation.output(self._exchange(activity.name, request))
+        except CallFailed as failed:
+            return ActivityDone(activity.token, failure=as_failure(failed))
+        finally:
+            self.effects[key] += self._volume() - before
+            assert self.effects[key] <= 1, f"{key} moved money twice"
+        return ActivityDone(activity.token, output=output)
+
+    def _volume(self) -> int:
+        """How much there is in the books."""
+        transactions = sum(len(self._home.ledgers.get(ledger).transactions) for ledger in LEDGERS)
+        return transactions + len(self._home.payments.transfers)
+
+    def _exchange(self, name: str, request: Request) -> Answer:
+        """Have the sandbox answer a request."""
+        path, _, query = request.path.partition("?")
+        match = self._routes[name].fullmatch(path)
+        assert match is not None, f"{request.path} is not the path of {name}"
+        parameters = {parameter: unquote(value) for parameter, value in match.groupdict().items()}
+        service = self._home
+        if "Wallet" in name:
+            service = self._service(parameters.get("id") or unquote(query.partition("=")[2]))
+        key = request.idempotency_key
+        scope = {
+            "path_params": parameters,
+            "query_string": query.encode(),
+            "headers": [] if key is None else [(b"idempotency-key", key.encode())],
+        }
+        exchange = _Exchange(b"" if request.body is None else msgspec.json.encode(request.body))
+        # A handler never waits, so its coroutine is through after one step.
+        endpoint = self._endpoints[service][name](scope, exchange.receive, exchange.send)
+        try:
+            endpoint.send(None)  # type: ignore[attr-defined]
+        except StopIteration:
+            pass
+        body = exchange.answer
+        if service is self._abroad:
+            body = body.replace(f'"{WALLETS_LEDGER}"'.encode(), f'"{ABROAD_LEDGER}"'.encode())
+        return Answer(exchange.status, body)
+
+    def books(self) -> Books:
+        """All that was done, and what is left where."""
+        books = Books()
+        for name in LEDGERS:
+            ledger = self._home.ledgers.get(name)
+            for transaction in ledger.transactions:
+                books.add_transaction(name, msgspec.to_builtins(transaction))
+            for address, account in ledger.accounts.items():
+                books.balances |= {((name, address), asset): v.balance for asset, v in account.volumes.items()}
+        for transfer in self._home.payments.transfers:
+            books.add_transfer(msgspec.to_builtins(transfer))
+        return books
+
+
+@dataclass
+class _Exchange:
+    """The two ends that an ASGI application speaks through."""
+
+    body: bytes
+    status: int = 0
+    answer: bytes = b""
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": self.body}
+
+    async def send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+        self.answer += message.get("body", b"")
+
+
+@dataclass
+class Line:
+    """`engine.ports.ActivityCaller` of one engine.
+
+    Args:
+        stack: that it leads to.
+        owner: the engine's name, as its claims have it.
+    """
+
+    stack: MemoryStack
+    owner: str
+    _clock: Callable[[], Any] = field(default_factory=lambda: VirtualClock().now)
 
     async def call(self, activity: CallActivity) -> ActivityDone:
         """See `ActivityCaller.call`."""
-        self.on_call(activity)
-        await asyncio.sleep(self.rng.uniform(0.0, 0.2) if self.rng.random() < 0.9 else self.rng.uniform(1.0, 30.0))
-        if self.rng.random() < self.faults.before:
-            return ActivityDone(activity.token, failure=Failure("HTTP 503", 503))
-        if not self._commit(activity):
-            return ActivityDone(activity.token, failure=Failure("refused", 400, "VALIDATION"))
-        await asyncio.sleep(self.rng.uniform(0.0, 0.2))
-        if self.rng.random() < self.faults.after:
-            return ActivityDone(activity.token, failure=Failure("connection lost"))
-        return ActivityDone(activity.token, output=self._output(activity))
-
-    def _commit(self, activity: CallActivity) -> bool:
-        key, content = activity.idempotency_key, msgspec.json.encode([activity.name, activity.input], order="sorted")
-        if key in self.refused:
-            return False
-        if key in self.done:
-            assert self.done[key] == content, f"key {key} was used for another call"
-            return True
-        if self.rng.random() < self.faults.final:
-            self.refused.add(key)
-            return False
-        self.done[key] = content
-        for posting in activity.input.get("data", {}).get("postings", []):
-            self._move(posting)
-        return True
-
-    def _move(self, posting: dict[str, Any]) -> None:
-        amount = posting["amount"]
-        self.balances[posting["source"]] = self.balances.get(posting["source"], 0) - amount
-        self.balances[posting["destination"]] = self.balances.get(posting["destination"], 0) + amount
-
-    def _output(self, activity: CallActivity) -> Any:
-        if activity.name != "CreateTransaction":
-            return None
-        data = activity.input["data"]
-        return {"data": [{"id": 1, "txid": 1, "postings": data.get("postings", []), "metadata": data["metadata"]}]}
+        observer = self.stack.observer
+        claim = observer.called(activity, self.owner, self._clock())
+        self.stack.under_way += 1
+        try:
+            done = await self.stack.attempt(activity)
+        finally:
+            self.stack.under_way -= 1
+        observer.returned(activity, claim)
+        return done

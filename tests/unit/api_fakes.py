@@ -21,15 +21,27 @@ from api.errors import CommandLogUnavailable
 from api.ports import (
     ActivityRow,
     InstanceRow,
+    OccurrenceRow,
     Position,
     Rejection,
+    RowPosition,
     StageHistoryRow,
+    TriggerRow,
     WorkflowRow,
 )
 from api.services import Services
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.rows import StageRow
-from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow
+from schemas.commands import (
+    AbortInstance,
+    Command,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteTrigger,
+    DeleteWorkflow,
+    RunWorkflow,
+)
+from schemas.expressions import Expression, LinkAnswer, LinkNeeded
 from schemas.settings import ApiSettings
 
 START = datetime(2026, 3, 1, 10, 0, 0, 120931, tzinfo=UTC)
@@ -45,6 +57,9 @@ class Backend:
         self.instance_rows: dict[UUID, InstanceRow] = {}
         self.histories: dict[UUID, list[StageHistoryRow]] = {}
         self.activity_rows: dict[tuple[UUID, int], list[ActivityRow]] = {}
+        self.trigger_rows: dict[UUID, TriggerRow] = {}
+        self.occurrence_rows: list[OccurrenceRow] = []
+        self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
         self.page_rows = 2
         self.reject: Rejection | None = None
@@ -81,6 +96,10 @@ class Backend:
                 self.add_instance(key, UUID(command.workflow_id), self.ends_at_once, request=command.request)
             case AbortInstance():
                 self.end(key, "canceled")
+            case CreateTrigger():
+                self.add_trigger(key, command)
+            case DeleteTrigger():
+                self.trigger_rows[key] = msgspec.structs.replace(self.trigger_rows[key], deleted_at=self.at())
 
     def add_workflow(
         self, key: UUID, name: str = "payout", stages: Any = ({"noop": {}},), request: str | None = None
@@ -109,6 +128,21 @@ class Backend:
         if ended:
             self.end(key)
         return self.instance_rows[key]
+
+    def add_trigger(self, key: UUID, command: CreateTrigger) -> TriggerRow:
+        """A trigger in the read model."""
+        row = self.trigger_rows[key] = TriggerRow(
+            id=key,
+            name=command.name,
+            event=command.event,
+            version=command.version,
+            workflow_id=UUID(command.workflow_id),
+            filter=command.filter,
+            vars=None if command.vars is None else Raw(msgspec.json.encode(command.vars)),
+            created_at=self.at(),
+            request=command.request,
+        )
+        return row
 
     def end(self, key: UUID, error: str | None = None) -> None:
         """End an instance with its running stage."""
@@ -159,6 +193,18 @@ class FakeCommandLog(FakeConnection):
 
     async def reachable(self) -> bool:
         return not self.backend.kafka_away
+
+
+class FakeLinks(FakeConnection):
+    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], /) -> Any:
+        while True:
+            try:
+                return expression.evaluate(payload, links)
+            except LinkNeeded as needed:
+                self.backend.calls.append(f"link {needed.uri}")
+                if self.backend.stalled:
+                    await self.backend.wake.wait()
+                links[needed.uri] = self.backend.link_answers[needed.uri]
 
 
 class FakePositions(FakeConnection):
@@ -216,6 +262,35 @@ class FakeReadModel(FakeConnection):
         async for page in self._pages(rows):
             yield page
 
+    async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
+        self.backend.check()
+        return self.backend.trigger_rows.get(trigger_id)
+
+    async def triggers(self, name: str, /) -> AsyncIterator[list[TriggerRow]]:
+        rows = [
+            row
+            for row in self.backend.trigger_rows.values()
+            if row.deleted_at is None and name.casefold() in row.name.casefold()
+        ]
+        async for page in self._pages(rows):
+            yield page
+
+    async def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[list[OccurrenceRow]]:
+        async for page in self._pages([row for row in self.backend.occurrence_rows if row.trigger_id == trigger_id]):
+            yield page
+
+    async def workflows_page(self, **place: Any) -> list[WorkflowRow]:
+        return await _page(self.workflows(), **place)
+
+    async def instances_page(self, workflow_id: UUID | None, running: bool, /, **place: Any) -> list[InstanceRow]:
+        return await _page(self.instances(workflow_id, running), **place)
+
+    async def triggers_page(self, name: str, /, **place: Any) -> list[TriggerRow]:
+        return await _page(self.triggers(name), **place)
+
+    async def occurrences_page(self, trigger_id: UUID, /, **place: Any) -> list[OccurrenceRow]:
+        return await _page(self.occurrences(trigger_id), **place)
+
     async def _pages(self, rows: list[Any]) -> AsyncIterator[list[Any]]:
         self.backend.check()
         for start in range(0, len(rows), self.backend.page_rows):
@@ -223,6 +298,19 @@ class FakeReadModel(FakeConnection):
             self.backend.calls.append("page")
             await asyncio.sleep(0)  # a query lets other tasks run
             yield rows[start : start + self.backend.page_rows]
+
+
+async def _page(
+    chunks: AsyncIterator[list[Any]],
+    *,
+    after: RowPosition | None = None,
+    before: RowPosition | None = None,
+    limit: int,
+) -> list[Any]:
+    rows = sorted([row async for rows in chunks for row in rows], key=lambda row: row.position, reverse=True)
+    if before is not None:
+        return [row for row in rows if row.position > before][-limit:]
+    return [row for row in rows if after is None or row.position < after][:limit]
 
 
 @dataclass
@@ -333,5 +421,7 @@ class Client:
 def make_client(backend: Backend, **settings: Any) -> Client:
     """A client of an app with this backend."""
     configured = ApiSettings(**settings)
-    services = Services(configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend))
+    services = Services(
+        configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
+    )
     return Client(create_app(configured, services), configured.base_path)

@@ -9,7 +9,7 @@ from api import app as api_app
 from api.app import create_app
 from api.services import Services
 from schemas.settings import ApiSettings
-from tests.unit.api_fakes import Backend, FakeCommandLog, FakePositions, FakeReadModel, make_client
+from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel, make_client
 
 
 @pytest.mark.parametrize("path", ["/_healthcheck", "/livez"])
@@ -90,7 +90,9 @@ async def test_start_and_stop_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(api_app, "START_TIMEOUT_SECONDS", 0.01)
     backend = Backend()
     settings = ApiSettings(shutdown_timeout_seconds=0.01)
-    services = Services(settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend))
+    services = Services(
+        settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
+    )
     app = create_app(settings, services)
     async with asyncio.timeout(5), app.router.lifespan_context(app):
         assert "FakeCommandLog" in backend.opened

@@ -1,0 +1,15 @@
+"""`/flows`: what `/workflows` is in v1."""
+
+from msgspec.structs import replace
+
+from api.routing import Operation
+from api.v1 import workflows
+
+_IDS = {"createWorkflow": "createFlow", "listWorkflows": "listFlows", "getWorkflow": "getFlow"}
+
+OPERATIONS: tuple[Operation, ...] = tuple(
+    replace(original, id=_IDS[original.id], path=original.path.replace("/workflows", "/flows"))
+    for original in workflows.OPERATIONS
+    if original.id in _IDS
+)
+"""Deleting came later."""

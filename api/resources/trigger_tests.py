@@ -1,0 +1,101 @@
+"""The test of a trigger: what it would make of a payload, without doing it (contract: `triggers-and-events`, Trigger test).
+
+The filter and the variables are evaluated as they are when a message comes; `link()` does fetch. All of it together is
+bounded in time and size: past a bound, what is left has the bound as its error.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from api.errors import Invalid
+from api.ports import TriggerRow
+from api.resources.triggers import get_trigger
+from api.services import Services
+from schemas.expressions import (
+    EvaluationError,
+    ExpressionSyntaxError,
+    LinkAnswer,
+    compile_expression,
+    is_match,
+    to_variable,
+)
+from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+from schemas.resources import FilterResult, TriggerTest, VariableResult
+
+TEST_TIMEOUT_SECONDS = 15.0
+"""How long a whole test may take, links included. Each link may take 10 seconds, so without it a test with several
+would outlast its client."""
+
+
+async def test_trigger(services: Services, trigger_id: str, body: Any) -> TriggerTest:
+    """What a trigger would make of a payload.
+
+    Args:
+        services: the outside world.
+        trigger_id: as the path has it.
+        body: the decoded body, the payload.
+
+    Raises:
+        Invalid: the body is no object.
+        NotFound: there is no such trigger, or it was deleted.
+    """
+    if not isinstance(body, dict):
+        raise Invalid("the body must be an object, the payload of a message")
+    row = await get_trigger(services, trigger_id)
+    evaluation = _Evaluation(services, body)
+    tested = TriggerTest()
+    if row.filter:
+        result = await evaluation.filter(row.filter)
+        tested = TriggerTest(filter=result)
+        if not result.match:
+            return tested
+    if texts := _variables(row):
+        results = {name: await evaluation.variable(text) for name, text in texts.items()}
+        return msgspec.structs.replace(tested, variables=results)
+    return tested
+
+
+def _variables(row: TriggerRow) -> dict[str, str]:
+    return {} if row.vars is None else msgspec.json.decode(row.vars, type=dict[str, str])
+
+
+class _Evaluation:
+    """Evaluates on one payload, all by one deadline. Each link is fetched once."""
+
+    def __init__(self, services: Services, payload: dict[str, Any]):
+        self._services = services
+        self._payload = payload
+        self._links: dict[str, LinkAnswer] = {}
+        self._length = 0
+        self._deadline = asyncio.get_running_loop().time() + TEST_TIMEOUT_SECONDS
+
+    async def filter(self, text: str) -> FilterResult:
+        """Whether the filter matches; one that gives no boolean does not."""
+        try:
+            return FilterResult(match=is_match(await self._value(text)))
+        except EvaluationError as error:
+            return FilterResult(match=False, error=str(error))
+
+    async def variable(self, text: str) -> VariableResult:
+        """The value of a variable."""
+        try:
+            value = to_variable(await self._value(text))
+        except EvaluationError as error:
+            return VariableResult(error=str(error))
+        self._length += len(value)
+        if self._length > MAX_VARIABLES_LENGTH:
+            return VariableResult(error=f"the variables have more than {MAX_VARIABLES_LENGTH} characters")
+        return VariableResult(value=value)
+
+    async def _value(self, text: str) -> Any:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await asyncio.sleep(0)  # between two evaluations others have their turn, and the deadline its effect
+                expression = compile_expression(text)
+                return await self._services.links.evaluate(expression, self._payload, self._links)
+        except ExpressionSyntaxError as error:  # it was compiled by another build
+            raise EvaluationError(str(error)) from None
+        except TimeoutError:
+            raise EvaluationError(f"not evaluated within {TEST_TIMEOUT_SECONDS:g} s") from None

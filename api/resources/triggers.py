@@ -1,0 +1,131 @@
+"""Triggers and their occurrences: create, read, list, delete (contract: `triggers-and-events`, Trigger resource)."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+from api.cursors import Cursor
+from api.errors import Fault, NotFound
+from api.ids import new_id, parse_id
+from api.ports import OccurrenceRow, TriggerRow
+from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.resources.idempotency import keyed_request
+from api.resources.pages import PageOf, read_page
+from api.resources.trigger_bodies import check_expressions, read_trigger
+from api.services import Services
+from schemas.commands import CreateTrigger, DeleteTrigger
+
+
+async def create_trigger(services: Services, body: Any, key: str | None) -> TriggerRow:
+    """Create a trigger.
+
+    Args:
+        services: the outside world.
+        body: the decoded body; None when there was none.
+        key: the Idempotency-Key, if there was one.
+
+    Raises:
+        Invalid: the body is no trigger, an expression does not compile, or the key was used with another body.
+        NotFound: the workflow does not exist or is deleted.
+    """
+    new = read_trigger(body)
+    keyed = keyed_request(key, "trigger", "", body)
+    deadline = command_deadline(services)
+    if keyed is not None:
+        row = await services.read_model.trigger(keyed.id)
+        if row is not None:
+            keyed.check(row.request)
+            return row
+    await check_expressions(new)
+    workflow_id = await _startable(services, new.workflow_id)
+    trigger_id = keyed.id if keyed else new_id()
+    command = CreateTrigger(
+        name=new.name,
+        event=new.event,
+        version=new.version,
+        workflow_id=workflow_id,
+        filter=new.filter,
+        vars=new.vars,
+        request=keyed.digest if keyed else None,
+    )
+    position = await accept(services, trigger_id, command, deadline)
+    if keyed is not None:  # what exists may be another request's
+        await raise_rejection(services, position)
+    row = await services.read_model.trigger(trigger_id)
+    if row is None:
+        await raise_rejection(services, position)
+        raise Fault("the trigger is missing after its creation")
+    return row
+
+
+async def _startable(services: Services, workflow_id: str) -> str:
+    """The id of a workflow that can be started."""
+    parsed = parse_id(workflow_id)
+    row = None if parsed is None else await services.read_model.workflow(parsed)
+    if row is None or row.deleted_at is not None:
+        raise NotFound(f"workflow {workflow_id!r} not found")
+    return str(row.id)
+
+
+async def get_trigger(services: Services, trigger_id: str) -> TriggerRow:
+    """A trigger.
+
+    Raises:
+        NotFound: there is none of this id, or it was deleted.
+    """
+    parsed = parse_id(trigger_id)
+    row = None if parsed is None else await services.read_model.trigger(parsed)
+    if row is None or row.deleted_at is not None:
+        raise NotFound(f"trigger {trigger_id!r} not found")
+    return row
+
+
+async def delete_trigger(services: Services, trigger_id: str) -> None:
+    """Delete a trigger; its occurrences stay.
+
+    Raises:
+        NotFound: there is none of this id, or it was deleted before.
+    """
+    row = await get_trigger(services, trigger_id)
+    position = await accept(services, row.id, DeleteTrigger(), command_deadline(services))
+    await raise_rejection(services, position)
+
+
+def list_triggers(services: Services, name: str, max_rows: int | None = None) -> AsyncIterator[list[TriggerRow]]:
+    """The triggers that are not deleted in chunks, newest first.
+
+    Args:
+        services: the outside world.
+        name: only those whose name contains it, ignoring case.
+        max_rows: only the first ones; None for all.
+    """
+    return services.read_model.triggers(name) if max_rows is None else _first(services, name, max_rows)
+
+
+async def _first(services: Services, name: str, max_rows: int) -> AsyncIterator[list[TriggerRow]]:
+    yield await services.read_model.triggers_page(name, limit=max_rows)
+
+
+async def page_of_triggers(services: Services, cursor: Cursor[str]) -> PageOf[TriggerRow]:
+    """A page of the triggers that are not deleted and whose name contains the cursor's filter, ignoring case."""
+    return await read_page(cursor, partial(services.read_model.triggers_page, cursor.filters))
+
+
+def list_occurrences(services: Services, trigger_id: str) -> AsyncIterator[list[OccurrenceRow]]:
+    """All occurrences of a trigger in chunks, newest first; also of a deleted one, and none of an unknown one."""
+    parsed = parse_id(trigger_id)
+    return _nothing() if parsed is None else services.read_model.occurrences(parsed)
+
+
+async def _nothing() -> AsyncIterator[list[OccurrenceRow]]:
+    pages: tuple[list[OccurrenceRow], ...] = ()
+    for page in pages:
+        yield page
+
+
+async def page_of_occurrences(services: Services, trigger_id: str, cursor: Cursor[None]) -> PageOf[OccurrenceRow]:
+    """A page of a trigger's occurrences; an empty one when the trigger is unknown."""
+    parsed = parse_id(trigger_id)
+    if parsed is None:
+        return PageOf(rows=[], size=cursor.page_size, backwards=None, forwards=None)
+    return await read_page(cursor, partial(services.read_model.occurrences_page, parsed))

@@ -1,0 +1,123 @@
+"""`/triggers` and `/triggers/{triggerID}/occurrences`."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from api import rendering
+from api.answers import NO_CONTENT, Answer, json_answer, list_answer
+from api.calls import Call
+from api.cursors import read_page_size
+from api.resources import triggers
+from api.routing import Operation, Parameter
+from api.v1.workflows import IDEMPOTENCY_KEY
+from schemas.resources import Data, Trigger, TriggerBody, TriggerOccurrence
+
+
+async def create_trigger(call: Call) -> Answer:
+    """`POST /triggers`."""
+    row = await triggers.create_trigger(call.services, await call.json(), call.idempotency_key)
+    return json_answer(201, Data(rendering.trigger(row)))
+
+
+async def list_triggers(call: Call) -> Answer:
+    """`GET /triggers`. Without a page size, or with 0, the list is complete."""
+    size = call.query("pageSize") or ""
+    max_rows = read_page_size(size) if size.strip("0") else None
+    pages = triggers.list_triggers(call.services, call.query("name") or "", max_rows)
+    return await list_answer(pages, rendering.trigger)
+
+
+async def get_trigger(call: Call) -> Answer:
+    """`GET /triggers/{triggerID}`."""
+    row = await triggers.get_trigger(call.services, call.params["triggerID"])
+    return json_answer(200, Data(rendering.trigger(row)))
+
+
+async def delete_trigger(call: Call) -> Answer:
+    """`DELETE /triggers/{triggerID}`."""
+    await triggers.delete_trigger(call.services, call.params["triggerID"])
+    return NO_CONTENT
+
+
+async def list_occurrences(call: Call) -> Answer:
+    """`GET /triggers/{triggerID}/occurrences`."""
+    pages = triggers.list_occurrences(call.services, call.params["triggerID"])
+    return await list_answer(pages, rendering.occurrence)
+
+
+TRIGGER_ID = Parameter(name="triggerID", where="path", description="The trigger's id")
+NAME = Parameter(name="name", where="query", description="Only those whose name contains it, ignoring case")
+
+OPERATIONS = (
+    Operation(
+        id="createTrigger",
+        method="POST",
+        path="/triggers",
+        handler=create_trigger,
+        summary="Create a trigger",
+        status=201,
+        answer=Data[Trigger],
+        body=TriggerBody,
+        parameters=(IDEMPOTENCY_KEY,),
+        errors=(400, 404, 413),
+        not_found_code="NOT_FOUND",
+        slash=True,
+    ),
+    Operation(
+        id="listTriggers",
+        method="GET",
+        path="/triggers",
+        handler=list_triggers,
+        summary="List triggers that are not deleted, newest first",
+        status=200,
+        answer=Data[list[Trigger]],
+        parameters=(
+            NAME,
+            Parameter(
+                name="pageSize",
+                where="query",
+                type=Annotated[int, Meta(ge=0)],
+                description="Only so many, 1000 at most; all of them when it is not given or 0",
+            ),
+        ),
+        errors=(400,),
+        slash=True,
+    ),
+    Operation(
+        id="readTrigger",
+        method="GET",
+        path="/triggers/{triggerID}",
+        handler=get_trigger,
+        summary="Get a trigger",
+        status=200,
+        answer=Data[Trigger],
+        parameters=(TRIGGER_ID,),
+        errors=(404,),
+        not_found_code="NOT_FOUND",
+        slash=True,
+    ),
+    Operation(
+        id="deleteTrigger",
+        method="DELETE",
+        path="/triggers/{triggerID}",
+        handler=delete_trigger,
+        summary="Delete a trigger; its occurrences stay",
+        status=204,
+        parameters=(TRIGGER_ID,),
+        errors=(404,),
+        not_found_code="NOT_FOUND",
+        slash=True,
+    ),
+    Operation(
+        id="listTriggersOccurrences",
+        method="GET",
+        path="/triggers/{triggerID}/occurrences",
+        handler=list_occurrences,
+        summary="List the occurrences of a trigger, newest first",
+        status=200,
+        answer=Data[list[TriggerOccurrence]],
+        parameters=(TRIGGER_ID,),
+        slash=True,
+    ),
+)

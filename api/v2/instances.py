@@ -1,0 +1,57 @@
+"""`/v2/workflows/{workflowID}/instances` and `/v2/instances`: where they differ from v1."""
+
+from msgspec import UNSET
+
+from api import rendering
+from api.answers import Answer, json_answer
+from api.calls import Call
+from api.cursors import Cursor, Cursors
+from api.ports import InstanceRow
+from api.resources import instances
+from api.v1.instances import LIST_FILTERS
+from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
+from schemas.resources import Data, Paged, V2WorkflowInstance
+
+
+def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
+    """An instance; `complete` as in v1."""
+    return rendering.instance(
+        V2WorkflowInstance,
+        row,
+        workflow=rendering.workflow(row.workflow) if complete else UNSET,
+        status=rendering.status(row) if complete else [],
+    )
+
+
+async def run_workflow(call: Call) -> Answer:
+    """`POST /v2/workflows/{workflowID}/instances`."""
+    wait = call.flag("wait")
+    body = await call.json(required=False)
+    row = await instances.run_workflow(call.services, call.params["workflowID"], body, wait, call.idempotency_key)
+    return json_answer(201, Data(render(row, complete=wait)))
+
+
+async def list_instances(call: Call) -> Answer:
+    """`GET /v2/instances`."""
+    cursors = Cursors(call.services.settings, "instances", Cursor[instances.InstanceFilters])
+    cursor = read_cursor(call, cursors, lambda: instances.read_filters(call.query("workflowID"), call.flag("running")))
+    page = await instances.page_of_instances(call.services, cursor)
+    return page_answer(cursors, cursor, page, render)
+
+
+async def get_instance(call: Call) -> Answer:
+    """`GET /v2/instances/{instanceID}`."""
+    row = await instances.get_instance(call.services, call.params["instanceID"])
+    return json_answer(200, Data(render(row)))
+
+
+DIFFERENCES = {
+    "runWorkflow": {"handler": run_workflow, "answer": Data[V2WorkflowInstance]},
+    "getInstance": {"handler": get_instance, "answer": Data[V2WorkflowInstance]},
+    "listInstances": {
+        "handler": list_instances,
+        "answer": Paged[V2WorkflowInstance],
+        "parameters": (*LIST_FILTERS, *PAGE_PARAMETERS),
+        "errors": (400,),
+    },
+}

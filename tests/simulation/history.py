@@ -1,0 +1,180 @@
+"""What the log says about an instance, folded event by event without the engine's `evolve`, and held against it.
+
+The fold is the history that the API shows: stages, their activities, attempts. On the way it checks the contract's
+rules about them (`workflows`, "Retries" and "Abort").
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from engine.core.instance import Instance
+from schemas import events as ev
+
+BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 64, 100)
+"""Pauses after the first, second, … failure; the last one from then on."""
+
+
+@dataclass
+class ActivityRun:
+    """An activity and all that became of it."""
+
+    name: str
+    input: dict[str, Any]
+    not_before: list[datetime]
+    """When each attempt might start, the first one first."""
+    failures: list[str] = field(default_factory=list)
+    ended: bool = False
+    attempt: int = 1
+    output: Any = None
+    error: str | None = None
+    code: str | None = None
+    late_success: bool = False
+    results: Counter[int] = field(default_factory=Counter)
+    """How many results of each attempt the log holds."""
+
+
+@dataclass
+class StageRun:
+    """A stage that was started."""
+
+    number: int
+    name: str
+    input: dict[str, Any]
+    wait_until: datetime | None
+    ended: bool = False
+    error: str | None = None
+    activities: list[ActivityRun] = field(default_factory=list)
+
+
+@dataclass
+class History:
+    """An instance as its events tell it."""
+
+    definition: list[dict[str, Any]]
+    variables: dict[str, str]
+    stages: list[StageRun] = field(default_factory=list)
+    ended: bool = False
+    error: str | None = None
+
+    def fold(self, event: ev.InstanceEvent) -> None:
+        """Take in the next event."""
+        assert not self.ended or isinstance(event, ev.LateResultRecorded), f"{event} after the end"
+        _FOLDS[type(event)](self, event)
+
+    def activity(self, stage: int, index: int) -> ActivityRun:
+        """An activity that was started."""
+        return self.stages[stage].activities[index]
+
+    def check(self, state: Instance) -> None:
+        """The engine's state says the same."""
+        running = [stage for stage in self.stages if not stage.ended]
+        assert running == self.stages[len(self.stages) - len(running) :]
+        assert len(running) == state.running <= 1
+        assert len(self.stages) - len(running) == state.stage
+        assert (self.stages[-1].error if self.stages and not running else None) == state.failed
+        assert state.ended == self.ended
+        if not running:
+            assert not state.activities
+            return
+        assert running[0].wait_until == state.wait_until
+        shown = [_shown(activity) for activity in running[0].activities]
+        assert shown == [
+            (a.name, a.input, a.attempt, a.retry_at, a.ended, a.output, a.error, a.code) for a in state.activities
+        ]
+
+
+def _shown(activity: ActivityRun) -> tuple[Any, ...]:
+    retried = activity.attempt > 1 and not activity.ended
+    return (
+        activity.name,
+        activity.input,
+        activity.attempt,
+        activity.not_before[-1] if retried else None,
+        activity.ended,
+        activity.output,
+        activity.failures[-1] if retried else activity.error,
+        activity.code,
+    )
+
+
+def _stage_started(history: History, event: ev.StageStarted) -> None:
+    assert event.number == len(history.stages)
+    assert all(stage.ended and stage.error is None for stage in history.stages)
+    history.stages.append(StageRun(event.number, event.name, event.input, event.wait_until))
+
+
+def _stage_ended(history: History, event: ev.StageEnded) -> None:
+    stage = history.stages[-1]
+    assert not stage.ended
+    assert event.number == stage.number
+    assert all(activity.ended for activity in stage.activities), "an activity would be shown as running for ever"
+    stage.ended, stage.error = True, event.error
+
+
+def _activity_started(history: History, event: ev.ActivityStarted) -> None:
+    stage = history.stages[event.stage]
+    assert not stage.ended
+    assert event.index == len(stage.activities)
+    assert all(activity.ended for activity in stage.activities)
+    stage.activities.append(ActivityRun(event.name, event.input, [event.at]))
+
+
+def _activity_failed(history: History, event: ev.ActivityFailed) -> None:
+    activity = _running(history, event)
+    pause = BACKOFF_SECONDS[min(len(activity.failures), len(BACKOFF_SECONDS) - 1)]
+    assert event.retry_at - event.at == timedelta(seconds=pause)
+    _result(activity, event.attempt)
+    activity.failures.append(event.error)
+    activity.not_before.append(event.retry_at)
+    activity.attempt += 1
+
+
+def _activity_ended(history: History, event: ev.ActivityEnded) -> None:
+    activity = _running(history, event)
+    if event.error != ev.CANCELED:
+        _result(activity, event.attempt)
+    activity.ended = True
+    activity.output, activity.error, activity.code = event.output, event.error, event.code
+
+
+def _running(history: History, event: ev.ActivityFailed | ev.ActivityEnded) -> ActivityRun:
+    activity = history.activity(event.stage, event.index)
+    assert not activity.ended
+    assert event.attempt == activity.attempt == len(activity.failures) + 1, "attempts count up by one"
+    return activity
+
+
+def _late_result(history: History, event: ev.LateResultRecorded) -> None:
+    assert history.ended, "a result came late while its instance was running"
+    activity = history.activity(event.stage, event.index)
+    assert activity.error == ev.CANCELED
+    _result(activity, event.attempt)
+    activity.late_success = event.error is None
+
+
+def _result(activity: ActivityRun, attempt: int) -> None:
+    activity.results[attempt] += 1
+    assert activity.results[attempt] == 1, f"two results of attempt {attempt}"
+
+
+def _instance_ended(history: History, event: ev.InstanceEnded) -> None:
+    assert all(stage.ended for stage in history.stages)
+    failed = history.stages[-1].error if history.stages else None
+    assert event.error == ev.CANCELED or event.error == failed
+    assert event.error is not None or len(history.stages) == len(history.definition)
+    history.ended, history.error = True, event.error
+
+
+_FOLDS: dict[type, Callable[[History, Any], None]] = {
+    ev.StageStarted: _stage_started,
+    ev.StageEnded: _stage_ended,
+    ev.EventReceived: lambda history, event: None,
+    ev.ActivityStarted: _activity_started,
+    ev.ActivityFailed: _activity_failed,
+    ev.ActivityEnded: _activity_ended,
+    ev.LateResultRecorded: _late_result,
+    ev.InstanceEnded: _instance_ended,
+}
