@@ -42,6 +42,7 @@ from schemas.settings import (
     OperatorSettings,
     ProjectionsSettings,
     SandboxSettings,
+    StackSettings,
     environment_of,
     load,
     variable,
@@ -206,26 +207,30 @@ class Stack:
             "database_url": self._postgres.url,
             "shutdown_timeout_seconds": self._api.shutdown_timeout_seconds * PROCESS_STOP_SHARE,
         }
-        stack = {"stack_url": f"http://{HOST}:{sandbox_port}"} if self._options.sandbox else {}
         replace = msgspec.structs.replace
+        stack = load(StackSettings)
+        if self._options.sandbox:
+            stack = replace(stack, stack_url=f"http://{HOST}:{sandbox_port}")
         api = replace(self._api, **common, host=HOST, port=api_port)
         engine = replace(
             load(EngineSettings),
             **{name: value for name, value in common.items() if name != "database_url"},
-            **stack,
+            stack_url=stack.stack_url,
+            engine_id="dev",  # the only one: started again, it takes its partitions back at once
             engine_metrics_host=HOST,
             engine_metrics_port=engine_port,
         )
         projections = replace(
             load(ProjectionsSettings),
             **common,
+            projections_id="dev",
             projections_metrics_host=HOST,
             projections_metrics_port=projections_port,
         )
         self.url = f"http://{HOST}:{api_port}{api.base_path}"
         self.engine_url = f"http://{HOST}:{engine_port}"
         services = [
-            self._service("api", api, api_port),
+            self._service("api", api, api_port, more=stack),
             self._service("engine", engine, engine_port),
             self._service("projections", projections, projections_port),
         ]
@@ -235,13 +240,20 @@ class Stack:
             services.append(self._service("sandbox", sandbox, sandbox_port, SANDBOX_READY_PATH))
         return services
 
-    def _service(self, name: str, settings: msgspec.Struct, port: int, ready_path: str = "/readyz") -> Service:
+    def _service(
+        self,
+        name: str,
+        settings: msgspec.Struct,
+        port: int,
+        ready_path: str = "/readyz",
+        more: msgspec.Struct | None = None,
+    ) -> Service:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return Service(
             name,
             # -P: modules in the user's current directory must not stand in for ours.
             ["-P", "-m", "deploy.cli", name],
-            {**inherited, **environment_of(settings)},
+            {**inherited, **(environment_of(more) if more else {}), **environment_of(settings)},
             port=port,
             folder=self._folder,
             quiet=self._options.quiet,

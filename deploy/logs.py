@@ -6,6 +6,8 @@ message, in JSON as keys of their own.
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,10 @@ QUIET_LOGGERS = ("aiokafka", "asyncio", "uvicorn")
 """Libraries that log their every step at INFO, which would bury our own lines."""
 
 
+RECORDS_PER_SECOND = 5
+"""Lines of the Kafka client that are written in a second."""
+
+
 def configure(settings: ProcessSettings) -> None:
     """Send all log records of this process to standard error, in the settings' format and from its level on."""
     handler = logging.StreamHandler(sys.stderr)
@@ -29,7 +35,45 @@ def configure(settings: ProcessSettings) -> None:
     root.setLevel(settings.log_level)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # A filter of a logger does not see the records of those below it; the handler sees all.
+    handler.addFilter(OfLogger("aiokafka", RateLimit()))
     logging.captureWarnings(True)
+
+
+class OfLogger(logging.Filter):
+    """Applies a filter to the records of one logger and those below it, and lets all others pass."""
+
+    def __init__(self, name: str, inner: logging.Filter) -> None:
+        super().__init__(name)
+        self._inner = inner
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        return not super().filter(record) or bool(self._inner.filter(record))
+
+
+class RateLimit(logging.Filter):
+    """Lets at most `RECORDS_PER_SECOND` records of a logger through, and says how many were left out.
+
+    While Kafka is away its client logs hundreds of errors a second, which would bury everything else and fill disks.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._second = 0
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        second = int(self._clock())
+        if second != self._second:
+            left_out = self._count - RECORDS_PER_SECOND
+            self._second, self._count = second, 0
+            if left_out > 0:
+                record.msg, record.args = f"{record.getMessage()} ({left_out} more lines like this left out)", ()
+        self._count += 1
+        return self._count <= RECORDS_PER_SECOND
 
 
 class TextFormatter(logging.Formatter):

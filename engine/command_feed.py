@@ -12,7 +12,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import client_options
+from schemas.kafka import client_options, membership
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, topic_name
@@ -91,17 +91,13 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
-        session_ms = int(self._settings.engine_session_timeout_seconds * 1000)
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
             group_id=f"{self._settings.topic_prefix}orchestration-engine",
-            group_instance_id=self._settings.engine_id,
+            **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=max(session_ms // 4, 100),
-            request_timeout_ms=max(session_ms, 10_000),
         )
         consumer.subscribe([self._topic], listener=self)
         return consumer

@@ -60,6 +60,7 @@ class Supervisor:
         self._owner, self._codec, self._metrics = owner, codec, metrics
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._owning: dict[int, asyncio.Lock] = {}
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -97,7 +98,15 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _own(self, number: int) -> None:
-        """Own a partition for as long as it is assigned, claiming it anew after faults."""
+        """Own a partition for as long as it is assigned, claiming it anew after faults.
+
+        A partition that is lost and comes back at once waits for its former owner here to end. Otherwise the commands
+        that the feed still has for the former would reach the new one before it knows which it has decided.
+        """
+        async with self._owning.setdefault(number, asyncio.Lock()):
+            await self._own_alone(number)
+
+    async def _own_alone(self, number: int) -> None:
         pause = FIRST_PAUSE_SECONDS
         while self._feed.owns(number):
             partition = self._partitions[number] = self._new_partition(number)

@@ -25,7 +25,7 @@ from projections.metrics import Metrics
 from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.store import Store
-from schemas.kafka import client_options
+from schemas.kafka import client_options, membership
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -104,6 +104,7 @@ class Projections:
             partition_assignment_strategy=[StickyPartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         )
         consumer.subscribe([self._topic], listener=self._assignment)

@@ -28,6 +28,21 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def membership(member_id: str | None, session_timeout_seconds: float) -> dict[str, Any]:
+    """Keyword arguments of a consumer for its place in a group.
+
+    Args:
+        member_id: stable name of the member (static membership); None makes a new member at each start.
+        session_timeout_seconds: without a heartbeat for this long its partitions go to others.
+    """
+    session_ms = int(session_timeout_seconds * 1000)
+    return {
+        "group_instance_id": member_id,
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": max(session_ms // 4, 100),
+    }
+
+
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)

@@ -135,9 +135,7 @@ class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
     next_execution: Instant | UnsetType = UNSET
 
 
-class Trigger(
-    Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}
-):
+class Trigger(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}):
     """What messages start which workflow; the name is `""` when none was given."""
 
     id: UUID

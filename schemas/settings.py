@@ -151,6 +151,10 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
 class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
     """Settings of `orchestration projections`."""
 
+    projections_id: str | None = None
+    """Stable name of this process in its consumer groups (static membership), as `engine_id` is for engines."""
+    projections_session_timeout_seconds: Seconds = 10.0
+    """Without a heartbeat for this long, a process loses its partitions to the others."""
     projections_metrics_host: str = "127.0.0.1"
     projections_metrics_port: Port = 8082
     """Where `/livez`, `/readyz` and `/metrics` of the projections are served; 0 takes a free port."""

@@ -1,4 +1,4 @@
-"""The test of a trigger: what it would make of a payload, without doing it (contract: `triggers-and-events`, Trigger test).
+"""The test of a trigger: what it would make of a payload (contract: `triggers-and-events`, Trigger test).
 
 The filter and the variables are evaluated as they are when a message comes; `link()` does fetch. All of it together is
 bounded in time and size: past a bound, what is left has the bound as its error.

@@ -15,7 +15,7 @@ from engine.ports import EventLog
 from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message
 from schemas.commands import Command
-from schemas.kafka import client_options
+from schemas.kafka import client_options, membership
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
@@ -28,6 +28,10 @@ MAX_MESSAGES = 200
 CHUNK_SECONDS = 20.0
 """How long the messages taken at once may occupy the listener, whose links may be slow; the rest is taken anew. Much
 longer, and the group would think that it is gone."""
+
+MAX_UNSENT_BYTES = 4 * 1024 * 1024
+"""Size of the messages of commands that wait to be sent together. Each command carries its whole message, so without it
+a few large messages that fire many triggers would fill the memory."""
 
 RECONNECT_SECONDS = 1.0
 """Pause after a fault; without it a broker that is away would be asked in a tight loop."""
@@ -56,12 +60,17 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self.topics = [topic.strip() for topic in settings.trigger_topics.split(",") if topic.strip()]
         self._log, self._reader, self._fetcher, self._metrics = log, reader, fetcher, metrics
         self._consumer: AIOKafkaConsumer | None = None
+        self._unsent: list[tuple[str, Command]] = []
+        self._unsent_bytes = 0
+        self._fault: Exception | None = None
+        self._since_ms = int(time.time() * 1000)
         self.joined = not self.topics
 
     async def run(self) -> None:
         """Listen until cancelled, joining the group anew after faults."""
         while self.topics:
             consumer = self._consumer = self._new_consumer()
+            self._unsent, self._unsent_bytes, self._fault = [], 0, None
             try:
                 await consumer.start()
                 while True:
@@ -82,48 +91,56 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=int(self._settings.engine_session_timeout_seconds * 1000),
-            heartbeat_interval_ms=max(int(self._settings.engine_session_timeout_seconds * 250), 100),
+            **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
         )
         consumer.subscribe(self.topics, listener=self)
         return consumer
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(timeout_ms=1000, max_records=MAX_MESSAGES)
+        if self._fault is not None:
+            raise self._fault
         if not fetched:
             return
         # What was defined before a message came has to be known before it is judged.
         await self._reader.catch_up()
         until = time.monotonic() + CHUNK_SECONDS
-        commands: list[tuple[str, Command]] = []
         done: dict[TopicPartition, int] = {}
         for place, records in fetched.items():
             for record in records:
                 if time.monotonic() > until:
                     consumer.seek(place, record.offset)
                     break
-                commands += await self._fired(place, record)
+                await self._judge(place, record)
                 done[place] = record.offset + 1
-        if commands:
-            await self._log.send(commands, int(time.time() * 1000))
-        self._metrics.trigger_messages.inc(sum(map(len, fetched.values())))
+                self._metrics.trigger_messages.inc()
+        await self._send()
         with contextlib.suppress(KafkaError):  # a rebalance under way: they come again, and fire nothing twice
             await consumer.commit(done)
 
-    async def _fired(self, place: TopicPartition, record: Record) -> list[tuple[str, Command]]:
+    async def _judge(self, place: TopicPartition, record: Record) -> None:
+        """Collect the commands that a record fires."""
         source = f"{place.topic}/{place.partition}"
         try:
             message: Message = read_message(source, record.offset, record.value)
         except NoEnvelope as error:
             self._metrics.skipped_messages.inc()
             logger.warning("a message is skipped: %s", error, extra={"source": source, "offset": record.offset})
-            return []
+            return
         definitions = self._reader.definitions
-        fired = [
-            (trigger.id, await fire(trigger, message, definitions, self._fetcher))
-            for trigger in definitions.triggers(message.type)
-        ]
-        return [(trigger_id, command) for trigger_id, command in fired if command is not None]
+        for trigger in definitions.triggers(message.type):
+            command = await fire(trigger, message, definitions, self._fetcher)
+            if command is not None:
+                self._unsent.append((trigger.id, command))
+                self._unsent_bytes += len(record.value or b"")
+                if self._unsent_bytes > MAX_UNSENT_BYTES:
+                    await self._send()
+
+    async def _send(self) -> None:
+        """Append the collected commands. Each trigger gets its own in the order of the messages."""
+        if self._unsent:
+            await self._log.send(self._unsent, int(time.time() * 1000))
+        self._unsent, self._unsent_bytes = [], 0
 
     # Listener of the group
 
@@ -133,21 +150,31 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Decide where partitions begin that nobody has read yet.
 
-        A topic that is new to the group begins with what comes from now on: what triggers would make of its past is not
-        what their author meant. A partition that was added to a known topic begins at its start.
+        A topic that is new to the group begins with what has come since this engine listens: what triggers would make
+        of its past is not what their author meant, but a topic that is made later may be noticed minutes after its first
+        messages. A partition that was added to a known topic begins at its start.
         """
         consumer = self._consumer
         if consumer is None:
             return
+        try:
+            await self._begin(consumer, assigned)
+        except (KafkaError, OSError, TimeoutError) as error:
+            # Nothing may be taken now: a partition whose beginning is unknown would be taken from its start.
+            self._fault = error
+        else:
+            self.joined = True
+
+    async def _begin(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
         fresh: dict[TopicPartition, int] = {}
         for place in sorted(assigned):
             if await consumer.committed(place) is None:
                 siblings = [TopicPartition(place.topic, n) for n in consumer.partitions_for_topic(place.topic) or ()]
                 known = [sibling for sibling in siblings if await consumer.committed(sibling) is not None]
                 if not known:
-                    fresh[place] = (await consumer.end_offsets([place]))[place]
+                    since = (await consumer.offsets_for_times({place: self._since_ms}))[place]
+                    fresh[place] = since.offset if since else (await consumer.end_offsets([place]))[place]
         for place, offset in fresh.items():
             consumer.seek(place, offset)
         if fresh:
             await consumer.commit(fresh)
-        self.joined = True

@@ -22,6 +22,10 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """Largest message that can fire. One command carries it with the workflow and the variables; one that topic `commands`
 does not take would be tried again for ever, and nothing behind it would fire."""
 
+MAX_DEPTH = 100
+"""Most levels of lists and objects in each other in a message. How deep a value may be decoded depends on who decodes
+it: one that fires here could later stop its partition from being restored."""
+
 MAX_NAME_LENGTH = 100
 """Characters of a variable's name in an error; the rest tells nobody more."""
 
@@ -66,6 +70,9 @@ def read_message(source: str, offset: int, value: bytes | None) -> Message:
         raise NoEnvelope(f"no JSON: {error}") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("type"), str):
         raise NoEnvelope("no envelope: `type` is missing")
+    # Counting brackets is far cheaper than walking through the value, and often tells that it needs no walk.
+    if value.count(b"[") + value.count(b"{") > MAX_DEPTH and _is_deep(envelope):
+        raise NoEnvelope(f"it is nested more than {MAX_DEPTH} levels deep")
     version = envelope.get("version")
     return Message(
         source,
@@ -76,6 +83,21 @@ def read_message(source: str, offset: int, value: bytes | None) -> Message:
         Raw(value),
         {},
     )
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        if not below:
+            return False
+        level = below
+    return any(isinstance(item, dict | list) for item in level)
 
 
 async def fire(

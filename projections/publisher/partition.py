@@ -80,12 +80,12 @@ class Partition:
         return position
 
     async def _publish(self, records: Sequence[Record]) -> None:
-        if False:
+        if records[0].offset < self._position.next_offset:
             # Kafka found the position to be out of range.
             raise LogBehindPosition(
-                f"partition {self._place.partition} of {self._place.topic} ends before {self._position.next_offset}, where"
-                " the publisher was: the log was cut or made anew; to publish it from its start, delete the records of"
-                " `events.published`"
+                f"partition {self._place.partition} of {self._place.topic} ends before {self._position.next_offset},"
+                " where the publisher was: the log was cut or made anew; to publish it from its start, delete the"
+                " records of `events.published`"
             )
         public, position = self._read(records)
         if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:

@@ -15,8 +15,8 @@ from projections.publisher.errors import Fenced, LogBehindPosition, PublisherErr
 from projections.publisher.metrics import Metrics
 from projections.publisher.partition import Partition
 from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
-from schemas.kafka import client_options
-from schemas.settings import KafkaSettings
+from schemas.kafka import client_options, membership
+from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ MAX_PAUSE_SECONDS: Final = 10.0
 FENCED_PAUSE_SECONDS: Final = 3.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
-SESSION_TIMEOUT_MS: Final = 6000
-"""How long the partitions of a publisher that was killed rest until another one gets them."""
 REBALANCE_TIMEOUT_MS: Final = 10_000
 """How long others wait for a publisher that still ends its transactions."""
 LEAVE_TIMEOUT_SECONDS: Final = 2.0
@@ -57,10 +55,11 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         registry: where its metrics are registered.
     """
 
-    def __init__(self, settings: KafkaSettings, registry: CollectorRegistry = REGISTRY):
+    def __init__(self, settings: ProjectionsSettings, registry: CollectorRegistry = REGISTRY):
         self._settings = settings
         self._metrics = Metrics(registry)
         self._topic = topic_name(settings, EVENTS)
+        self._nowhere = TopicPartition(self._topic, -1)
         self._consumer: AIOKafkaConsumer | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._run: asyncio.Task[None] | None = None
@@ -96,8 +95,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=[StickyPartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         )
@@ -116,8 +114,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
         """Notice what is wrong with the consumer."""
         if not self._owners:
-            # There is nothing to read, but this tells if the group can't be joined.
-            await consumer.getmany(timeout_ms=int(WATCH_SECONDS * 1000))
+            # This tells if the group can't be joined. It must not take any records: a partition that is assigned
+            # meanwhile would miss them.
+            await consumer.getmany(self._nowhere, timeout_ms=int(WATCH_SECONDS * 1000))
             return
         ended, _ = await asyncio.wait(self._owners.values(), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for owner in ended:

@@ -33,7 +33,7 @@ from schemas.settings import PostgresSettings
 
 MAX_LIST_CONNECTIONS: Final = 4
 """More would let lists take Postgres away from single rows and from the projections."""
-LIST_TIMEOUT_SECONDS: Final = 10.0
+LIST_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of one page, and of waiting for a connection; without it slow lists would pile up."""
 CHUNK_ROWS: Final = 200
 """Rows of a streamed list that are in memory at once."""

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,15 @@ from deploy.embedded.child import Child
 from deploy.embedded.ports import HOST, free_ports
 from deploy.topics import create_topics
 from projections.migrate import migrate
-from schemas.settings import PREFIX, ApiSettings, EngineSettings, ProjectionsSettings, SandboxSettings, environment_of
+from schemas.settings import (
+    PREFIX,
+    ApiSettings,
+    EngineSettings,
+    ProjectionsSettings,
+    SandboxSettings,
+    environment_of,
+    variable,
+)
 from tests.integration.http_client import Client
 from tests.integration.projection_world import Tables
 
@@ -48,10 +56,18 @@ class Process:
         port: where its probes are.
         folder: takes its output, one file per start.
         ready_path: answers 200 once it does its work.
+        environment: more variables.
     """
 
     def __init__(
-        self, name: str, command: str, settings: msgspec.Struct, port: int, folder: Path, ready_path: str = "/readyz"
+        self,
+        name: str,
+        command: str,
+        settings: msgspec.Struct,
+        port: int,
+        folder: Path,
+        ready_path: str = "/readyz",
+        environment: Mapping[str, str] | None = None,
     ):
         self.name = name
         self.settings = settings
@@ -60,6 +76,7 @@ class Process:
         self._command = [sys.executable, "-P", "-m", "deploy.cli", command]
         self._folder = folder
         self._ready_path = ready_path
+        self._environment = dict(environment or {})
         self._pid_file = folder / f"{name}.pid"
         self._starts = 0
         self._child: Child | None = None
@@ -73,7 +90,7 @@ class Process:
             self._command,
             pid_file=self._pid_file,
             output=self._output,
-            environment={**inherited, **environment_of(self.settings)},
+            environment={**inherited, **environment_of(self.settings), **self._environment},
         )
         if wait:
             await self.wait_ready()
@@ -225,14 +242,13 @@ class Installation:
         """One more API process, not started."""
         (port,) = free_ports(1)
         settings = ApiSettings(**self._kafka, **self._postgres, host=HOST, port=port)
-        return self._add("api", "api", settings, port)
+        return self._add("api", "api", settings, port, environment={variable("stack_url"): self._stack_url})
 
     def add_engine(self, **engine: Any) -> Process:
         """One more engine, not started."""
         (port,) = free_ports(1)
-        stack = {"stack_url": self.sandbox.url} if self.sandbox else {"stack_url": f"http://{HOST}:1"}
         probes = {"engine_metrics_host": HOST, "engine_metrics_port": port}
-        settings = EngineSettings(**self._kafka, **{**stack, **probes, **self._engine, **engine})
+        settings = EngineSettings(**self._kafka, **{"stack_url": self._stack_url, **probes, **self._engine, **engine})
         return self._add("engine", "engine", settings, port)
 
     def _add_projections(self) -> Process:
@@ -245,11 +261,21 @@ class Installation:
         settings = SandboxSettings(sandbox_host=HOST, sandbox_port=port)
         return self._add("sandbox", "sandbox", settings, port, "/sandbox/calls")
 
+    @property
+    def _stack_url(self) -> str:
+        return self.sandbox.url if self.sandbox else f"http://{HOST}:1"
+
     def _add(
-        self, name: str, command: str, settings: msgspec.Struct, port: int, ready_path: str = "/readyz"
+        self,
+        name: str,
+        command: str,
+        settings: msgspec.Struct,
+        port: int,
+        ready_path: str = "/readyz",
+        environment: Mapping[str, str] | None = None,
     ) -> Process:
         same = sum(process.name.partition("-")[0] == name for process in self.processes)
-        process = Process(f"{name}-{same + 1}", command, settings, port, self._folder, ready_path)
+        process = Process(f"{name}-{same + 1}", command, settings, port, self._folder, ready_path, environment)
         self.processes.append(process)
         return process
 

@@ -42,6 +42,26 @@ def run(seconds: float = 0) -> list[Any]:
     ]
 
 
+LISTENS = events.TriggerCreated(
+    at=START, name="Payouts", event="X", version="v2", workflow_id=str(WORKFLOW), filter="true", vars={"a": "1"}
+)
+
+
+def fired(id: uuid.UUID, seconds: float = 0, instance_id: uuid.UUID = WORKFLOW) -> events.TriggerFired:
+    """An occurrence with this id."""
+    return events.TriggerFired(
+        at=at(seconds),
+        occurrence_id=str(id),
+        event={"type": "X", "payload": {"n": 10**30, "text": "\0"}},
+        source="ledger/0",
+        offset=int(seconds),
+        workflow_id=str(WORKFLOW),
+        instance_id=str(instance_id),
+        stages=[],
+        variables={},
+    )
+
+
 async def until(holds: Callable[[], Any]) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(DEADLINE_SECONDS):

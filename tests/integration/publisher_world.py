@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +24,9 @@ class Running:
         self.registry = CollectorRegistry()
         self.publisher = Publisher(settings, self.registry)
         self.publisher.start()
+
+    def has(self, name: str, **labels: str) -> bool:
+        return self.registry.get_sample_value(f"orchestration_publisher_{name}", labels) is not None
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"orchestration_publisher_{name}", labels) or 0.0
@@ -69,11 +72,17 @@ class Public:
             self.records += fetched
 
     async def until(self, count: int, *, seconds: float = DEADLINE_SECONDS) -> None:
-        """Wait until so many were published, and then take what is there beyond."""
+        """Wait until so many were published, and then take what is there beyond them."""
         async with asyncio.timeout(seconds):
             while len(self.records) < count:
                 await self.poll()
         await self.drain()
+
+    async def while_polling(self, holds: Callable[[], bool]) -> None:
+        """Take what comes until something holds."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not holds():
+                await self.poll()
 
     async def drain(self) -> None:
         """Read to the end that the topic has now."""

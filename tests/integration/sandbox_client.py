@@ -1,5 +1,6 @@
 """A client of the sandbox's own API."""
 
+import json
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,10 +34,26 @@ class SandboxClient:
 
     async def transactions(self, ledger: str) -> list[Any]:
         """All transactions of a ledger, oldest first."""
-        async with self._session.get(f"/sandbox/ledgers/{ledger}/transactions?limit=10000") as answer:
-            assert answer.status == 200, await answer.text()
-            shown: list[Any] = (await answer.json())["data"]
-            return shown
+        return await self._all(f"/sandbox/ledgers/{ledger}/transactions")
+
+    async def transfers(self) -> list[Any]:
+        """All transfer initiations, oldest first."""
+        return await self._all("/sandbox/transfer-initiations")
+
+    async def _all(self, path: str) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            page = await self.call("GET", f"{path}?limit=10000&offset={len(found)}")
+            found += page["data"]
+            if not page["hasMore"]:
+                return found
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Any call, of the stack's too, that must succeed; returns the JSON of the answer, None without any."""
+        async with self._session.request(method, path, json=body) as answer:
+            content = await answer.read()
+            assert answer.status < 300, (method, path, content)
+            return json.loads(content) if content else None
 
     async def calls(self) -> dict[str, Any]:
         """Counters by endpoint."""

@@ -318,6 +318,19 @@ async def test_an_abort_of_an_ended_instance_changes_nothing(client: Client, ids
     assert await client.instance(ids["ended"]) == before
 
 
+async def test_commands_that_cross_each_other(client: Client, other: Client) -> None:
+    """All of them see the instance running; those that come behind its end are told so, or have nothing to do."""
+    workflow = await client.workflow(WAITS)
+    aborted, sent = await client.run(workflow), await client.run(workflow)
+    aborts = await asyncio.gather(*(c.abort(aborted["id"]) for c in (client, other) * 8))
+    assert {answer.status for answer in aborts} == {204}
+    assert (await client.instance(aborted["id"]))["error"] == "canceled"
+    events = await asyncio.gather(*(c.send(sent["id"], "go") for c in (client, other) * 8))
+    assert {answer.status for answer in events} <= {204, 400}
+    assert 204 in {answer.status for answer in events}
+    assert "error" not in await until_ended(client, sent["id"])
+
+
 # Reads
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from tests.integration.publisher_world import Public, Running, publishing
 PARTITIONS = 4
 RUN = ["STARTED_WORKFLOW", "STARTED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW"]
 KILLS = 4
+HANDOVERS = 3
 MAX_BACKLOG = 2000
 Step = Callable[[Transactions], Awaitable[None]]
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,41 @@ def of_instance(kind: type[Any], seconds: float = 0, **fields: Any) -> Any:
 
 def stage_started(number: int) -> events.StageStarted:
     return of_instance(events.StageStarted, number=number, name="RunNoop", input={})  # type: ignore[no-any-return]
+
+
+class Fed:
+    """What is put into the log during a test: one run after the other, on partitions in turn."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.enough = asyncio.Event()
+
+    async def feed(self, log: Log, public: Public) -> None:
+        while not self.enough.is_set():
+            if 4 * len(self.ids) - len(public.records) > MAX_BACKLOG:
+                await asyncio.sleep(0.01)
+                continue
+            self.ids.append(str(uuid.uuid4()))
+            await log.append(len(self.ids) % PARTITIONS, self.ids[-1], *run())
+
+
+@asynccontextmanager
+async def feeding(log: Log, public: Public) -> AsyncIterator[Fed]:
+    fed = Fed()
+    task = asyncio.create_task(fed.feed(log, public))
+    try:
+        yield fed
+    finally:
+        fed.enough.set()
+        await task
+
+
+def check_complete(public: Public, fed: Fed) -> None:
+    published: dict[str, list[str]] = {}
+    for record in public.records:
+        published.setdefault(record.key.decode(), []).append(json.loads(record.value)["type"])
+    assert published == dict.fromkeys(fed.ids, RUN)
+    assert len(set(public.keys)) == len(public.keys)
 
 
 async def test_what_happened_is_published_in_order(settings: ProjectionsSettings, log: Log, public: Public) -> None:
@@ -260,45 +297,25 @@ async def test_a_log_that_was_made_anew_is_not_published(settings: ProjectionsSe
 
 
 async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettings, log: Log, public: Public) -> None:
-    async def everywhere() -> None:
-        for partition in range(PARTITIONS):
-            await log.append(partition, uuid.uuid4(), *run())
+    def owned(running: Running) -> set[int]:
+        return {p for p in range(PARTITIONS) if running.has("lag_records", partition=str(p))}
 
-    def owned(running: Running) -> int:
-        places = [
-            running.registry.get_sample_value("orchestration_publisher_lag_records", {"partition": str(p)})
-            for p in range(PARTITIONS)
-        ]
-        return sum(lag is not None for lag in places)
-
-    async with publishing(settings) as first:
-        await everywhere()
-        await public.until(4 * PARTITIONS)
-        async with publishing(settings) as second:
-            await until(lambda: (owned(first), owned(second)) == (2, 2))
-            await everywhere()
-            await public.until(8 * PARTITIONS)
-        await everywhere()
-        await public.until(12 * PARTITIONS)
-        assert second.count("failures_total", reason="fenced") == first.count("failures_total", reason="fenced") == 0
-    assert len(set(public.keys)) == len(public.keys) == 12 * PARTITIONS
+    async with feeding(log, public) as fed, publishing(settings) as first:
+        for _ in range(HANDOVERS):
+            async with publishing(settings) as second:
+                await public.while_polling(lambda: len(owned(first)) == len(owned(second)) == PARTITIONS // 2)
+                assert not owned(first) & owned(second)
+            await public.while_polling(lambda: len(owned(first)) == PARTITIONS)
+        fed.enough.set()
+        await public.until(4 * len(fed.ids))
+        assert first.count("failures_total", reason="fenced") == 0
+    check_complete(public, fed)
 
 
 async def test_every_event_is_published_once_though_publishers_are_killed(
     settings: ProjectionsSettings, log: Log, public: Public, tmp_path: Path
 ) -> None:
     chance = random.Random(20260301)
-    fed: dict[str, list[str]] = {}
-    enough = asyncio.Event()
-
-    async def feed() -> None:
-        while not enough.is_set():
-            if 4 * len(fed) - len(public.records) > MAX_BACKLOG:
-                await asyncio.sleep(0.01)
-                continue
-            id, partition = str(uuid.uuid4()), chance.randrange(PARTITIONS)
-            fed[id] = RUN
-            await log.append(partition, id, *run())
 
     def child() -> Child:
         environment = {**os.environ, **environment_of(settings)}
@@ -307,8 +324,7 @@ async def test_every_event_is_published_once_though_publishers_are_killed(
             command, pid_file=tmp_path / "pid", output=tmp_path / "log", environment=environment, directory=ROOT
         )
 
-    feeding = asyncio.create_task(feed())
-    try:
+    async with feeding(log, public) as fed:
         for _ in range(KILLS):
             publisher = await asyncio.to_thread(child)
             try:
@@ -317,17 +333,9 @@ async def test_every_event_is_published_once_though_publishers_are_killed(
                 await asyncio.sleep(chance.uniform(0, 0.05))
             finally:
                 await asyncio.to_thread(publisher.kill)
-    finally:
-        enough.set()
-        await feeding
     async with publishing(settings):
-        await public.until(4 * len(fed))
-    await public.drain()
-    published: dict[str, list[str]] = {}
-    for record in public.records:
-        published.setdefault(record.key.decode(), []).append(json.loads(record.value)["type"])
-    assert published == fed
-    assert len(set(public.keys)) == len(public.keys)
+        await public.until(4 * len(fed.ids))
+    check_complete(public, fed)
 
 
 async def test_kafka_may_stand_still_or_go_away(

@@ -15,7 +15,19 @@ from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild
 from schemas import events
 from schemas.settings import ProjectionsSettings
-from tests.integration.projection_world import CREATED, DEADLINE_SECONDS, WORKFLOW, Log, Tables, at, run, started, until
+from tests.integration.projection_world import (
+    CREATED,
+    DEADLINE_SECONDS,
+    LISTENS,
+    WORKFLOW,
+    Log,
+    Tables,
+    at,
+    fired,
+    run,
+    started,
+    until,
+)
 from tests.integration.test_projections import caught_up, running
 
 PARTITIONS = 4
@@ -24,6 +36,8 @@ SNAPSHOT = {
     "instances": "SELECT * FROM instances ORDER BY id",
     "stages": "SELECT * FROM stages ORDER BY instance_id, number",
     "activities": "SELECT * FROM activities ORDER BY instance_id, stage, index",
+    "triggers": "SELECT * FROM triggers ORDER BY id",
+    "occurrences": "SELECT * FROM occurrences ORDER BY id",
     "rejections": "SELECT * FROM rejections ORDER BY partition, cause",
     "positions": "SELECT * FROM positions ORDER BY partition",
 }
@@ -68,6 +82,7 @@ async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
         stage = events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={})
         await log.append(1, id, started(), stage, call, failed, cause=30)
         await log.append(1, id, rejected, cause=31)
+        await log.append(2, uuid.uuid4(), LISTENS, fired(uuid.uuid4(), 1), cause=40)
         yield log
 
 

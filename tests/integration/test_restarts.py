@@ -1,6 +1,7 @@
 """Our processes end and start again, in order and not, and nothing is lost or done twice."""
 
 import asyncio
+import functools
 import os
 import random
 import uuid
@@ -195,32 +196,48 @@ async def test_kills_under_load_lose_nothing_and_repeat_nothing(
 
 
 async def test_an_engine_that_stood_still_is_superseded(installation: Installation) -> None:
+    assert installation.sandbox
     client = installation.client()
     slow, fast = installation.engine, installation.add_engine(engine_id="engine-2")
     await fast.start()
-    for engine in (slow, fast):
-        await eventually(lambda engine=engine: partitions(engine), lambda n: n == PARTITIONS // 2)  # type: ignore[misc]
-    delay = await client.workflow({"delay": {"duration": "3s"}}, SEND)
-    delayed = [await client.run(delay, {"user": "slow"}) for _ in range(16)]
-    slow.pause()
-    await eventually(lambda: partitions(fast), lambda n: n == PARTITIONS)
-    for instance in delayed:
-        assert "error" not in await until_ended(client, instance["id"])
-    slow.resume()
-    await eventually(lambda: stale_records(installation))
-    for engine in (slow, fast):
-        await eventually(lambda engine=engine: partitions(engine), lambda n: n == PARTITIONS // 2)  # type: ignore[misc]
-    await check_all_partitions_work(client)
-    await fast.kill()
-    await eventually(lambda: partitions(slow), lambda n: n == PARTITIONS)
-    await check_all_partitions_work(client)
-
-    await check_log(installation)
-    assert installation.sandbox
+    await until_partitions(PARTITIONS // 2, slow, fast)
+    delay, pay = await client.workflow({"delay": {"duration": "3s"}}, SEND), await client.workflow(SEND)
     async with SandboxClient(installation.sandbox.url) as sandbox:
-        paid = [t for t in await sandbox.transactions("default") if t["postings"][0]["destination"] == "users:slow"]
-    assert len(paid) == len(delayed)
+        # Money has moved, but no engine knows yet.
+        await sandbox.faults({"endpoint": "CreateTransaction", "kind": "slow", "delay_seconds": 8})
+        instances = [await client.run(pay, {"user": "called"}) for _ in range(8)]
+        await eventually(lambda: payments(sandbox, "called"), lambda count: count == 8)
+        await sandbox.faults()
+        instances += [await client.run(delay, {"user": "due"}) for _ in range(16)]
+        slow.pause()
+        await until_partitions(PARTITIONS, fast)
+        for instance in instances:
+            assert "error" not in await until_ended(client, instance["id"])
+        slow.resume()
+        await eventually(lambda: stale_records(installation))
+        await until_partitions(PARTITIONS // 2, slow, fast)
+        await check_all_partitions_work(client)
+        await fast.kill()
+        await until_partitions(PARTITIONS, slow)
+        await check_all_partitions_work(client)
+
+        assert await payments(sandbox, "called") == 8
+        assert await payments(sandbox, "due") == 16
+        assert (await sandbox.calls())["CreateTransaction"]["idempotencyHits"] > 0
+    await check_log(installation)
     await check_read_model(installation)
+
+
+async def payments(sandbox: SandboxClient, user: str) -> int:
+    """How many transactions paid a user."""
+    paid = [t["postings"][0]["destination"] for t in await sandbox.transactions("default")]
+    return paid.count(f"users:{user}")
+
+
+async def until_partitions(count: int, *engines: Process) -> None:
+    """Wait until each of the engines works on that many partitions."""
+    for engine in engines:
+        await eventually(functools.partial(partitions, engine), lambda found: found == count)
 
 
 async def partitions(engine: Process) -> float:

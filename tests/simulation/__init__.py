@@ -4,8 +4,11 @@
 |---|---|
 | `loop` | an event loop whose time jumps to the next timer: hours pass in milliseconds, the same for every seed |
 | `memory` | the event log, the commands and their feed in memory, behind the engine's ports, with faults |
-| `stack` | a stack that loses answers, and remembers every idempotency key |
-| `checkers` | what must hold after every append, and at the end |
+| `stack` | the sandbox's domain as the stack, with requests and answers that are lost, late or slow |
+| `sends` | `send` stages of all pairs, and deposits for those that are short of money |
+| `checkers` | what must hold after every append and at every call of the stack |
+| `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
+| `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `world` | engines, a group coordinator, clients; faults for a while, then quiet, then everything must have ended |
 
 A failing seed is printed with the test's name; `pytest tests/simulation --seed N` runs it alone,

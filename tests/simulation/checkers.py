@@ -3,9 +3,13 @@
 The observer reads the log as any consumer does, with the epoch rule alone, and folds it with the engine's own `evolve`.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
+
+from msgspec.structs import replace
 
 from engine.core import instance as instances
 from engine.core import trigger as triggers
@@ -15,8 +19,18 @@ from engine.core.instance import Instance
 from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
-from schemas.epochs import EpochFilter
+from schemas.epochs import EpochFilter, is_claim
 from schemas.records import Record, RecordCodec, Recorded
+from schemas.topics import partition_of
+from tests.simulation.history import ActivityRun, History
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The newest claim of a partition and its place, which is the epoch of whoever holds it."""
+
+    partition: int
+    offset: int
 
 
 @dataclass
@@ -31,21 +45,46 @@ class Observer:
     fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
     fired_once: set[tuple[str, str]] = field(default_factory=set)
     started: dict[str, int] = field(default_factory=dict)
-    activities: dict[str, bytes] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
+    broken: list[AssertionError] = field(default_factory=list)
+    """Rules that were broken. The engine survives faults of its ports, so raising alone would not end a simulation."""
+    results: list[tuple[ActivityRun, int, Claim]] = field(default_factory=list)
+    """Results that an engine was handed while its claim was the newest: activity, attempt, claim."""
+    claims: list[Claim] = field(init=False)
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.claims = [Claim(partition, -1) for partition in range(self.partitions)]
         self.causes = [[] for _ in range(self.partitions)]
         self.admitted = [[] for _ in range(self.partitions)]
         self._filters = [EpochFilter() for _ in range(self.partitions)]
 
     def observe(self, partition: int, records: Sequence[Record]) -> None:
         """Check a batch as it is appended."""
+        with self._noting():
+            self._observe(partition, records)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as error:
+            self.broken.append(error)
+            raise
+
+    def check(self) -> None:
+        """Raise the first failure of all."""
+        if self.broken:
+            raise self.broken[0]
+
+    def _observe(self, partition: int, records: Sequence[Record]) -> None:
         decided: set[int] = set()
         for record in records:
             if not self._filters[partition].admits(record):
+                if is_claim(record):
+                    self.claims[partition] = Claim(partition, record.offset)
                 continue
             recorded = self.codec.decode_event(record)
             self.admitted[partition].append(recorded)
@@ -78,12 +117,17 @@ class Observer:
         if isinstance(event, ev.InstanceStarted):
             self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1
             assert self.started[aggregate_id] == 1, f"{aggregate_id} was started twice"
+            self.histories[aggregate_id] = History(event.stages, event.variables)
         before = self.instances.get(aggregate_id)
         after = instances.evolve(before, event, aggregate_id)
         assert after.version == recorded.version, f"{aggregate_id}: version {recorded.version}, not {after.version}"
         assert before is None or not before.ended or isinstance(event, ev.LateResultRecorded)
-        if isinstance(event, ev.ActivityStarted):
-            self.activities[f"{aggregate_id}:{event.stage}:{event.index}"] = event.name.encode()
+        history = self.histories[aggregate_id]
+        if not isinstance(event, ev.InstanceStarted):
+            history.fold(event)
+        if isinstance(event, ev.LateResultRecorded):
+            assert replace(after, version=0) == (before and replace(before, version=0)), "a late result changes nothing"
+        history.check(after)
         self.instances[aggregate_id] = after
 
     def _fold_trigger(self, recorded: Recorded) -> None:
@@ -99,9 +143,50 @@ class Observer:
                 assert (trigger_id, event.once) not in self.fired_once, f"{event.once} fired twice"
                 self.fired_once.add((trigger_id, event.once))
 
-    def called(self, call: CallActivity) -> None:
-        """No effect starts before the event it follows from stands in the log and counts."""
-        assert call.idempotency_key in self.activities, f"{call.idempotency_key} called before its event counted"
+    # Calls of the stack
+
+    def called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
+        """An engine whose partitions have these epochs starts an attempt.
+
+        Returns the claim that it holds, None when it has been superseded and does not know yet.
+
+        No attempt starts before the event it follows from stands in the log and counts, or before its time, or with
+        another key or content than that event's. Who holds the claim starts only what is due: nothing after an end.
+        """
+        with self._noting():
+            return self._called(call, epochs, now)
+
+    def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
+        activity, history, partition = self._activity(call)
+        stage, index, attempt = call.token
+        assert call.idempotency_key.endswith(f":{stage}:{index}"), "every activity has one key"
+        assert (call.name, call.input) == (activity.name, activity.input)
+        assert attempt <= len(activity.not_before), f"{call.idempotency_key}: attempt {attempt} is not due yet"
+        assert now >= activity.not_before[attempt - 1], f"{call.idempotency_key}: attempt {attempt} came early"
+        claim = self.claims[partition]
+        if claim.offset != epochs.get(partition):
+            return None
+        assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
+        assert not activity.ended
+        assert attempt == activity.attempt
+        return claim
+
+    def returned(self, call: CallActivity, claim: Claim | None) -> None:
+        """The engine that started an attempt under a claim is handed its result."""
+        if claim is not None:
+            self.results.append((self._activity(call)[0], call.token[2], claim))
+
+    def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
+        instance_id, _, _ = call.idempotency_key.rsplit(":", 2)
+        history = self.histories[instance_id]
+        activity = history.activity(call.token[0], call.token[1])
+        return activity, history, partition_of(instance_id.encode(), self.partitions)
+
+    def check_results(self) -> None:
+        """Every result that came to an engine whose claim was never superseded stands in the log, once."""
+        for activity, attempt, claim in self.results:
+            if self.claims[claim.partition] == claim:
+                assert activity.results[attempt] == 1, f"the result of attempt {attempt} of {activity} was lost"
 
     def check_reader(self, log: Sequence[Record], partition: int, steps: Sequence[int]) -> None:
         """A reader that stops and starts anew at arbitrary offsets, keeping offset and epoch, sees the same events."""

@@ -64,7 +64,7 @@ class Books:
         """Take in a transaction as the ledger shows it."""
         (p,) = shown["postings"]
         posting = (p["source"], p["destination"], p["amount"], p["asset"])
-        self.entries.append(Entry(ledger, posting, _items(shown["metadata"]), shown.get("reference", "")))
+        self.entries.append(Entry(ledger, posting, _items(shown["metadata"]), shown.get("reference") or ""))
 
     def add_transfer(self, shown: Mapping[str, Any]) -> None:
         """Take in a transfer initiation as the payments service shows it."""
@@ -132,8 +132,8 @@ def check_plan(history: History, stage: StageRun) -> None:
     try:
         resolved = resolve_stage(history.definition[stage.number], history.variables)
     except StageUnresolvable as error:
+        _check_ended_with(stage, error)
         assert not stage.activities
-        assert stage.error == str(error)
         return
     if not isinstance(resolved, Send | Update):
         assert not stage.activities
@@ -148,14 +148,19 @@ def check_plan(history: History, stage: StageRun) -> None:
         assert next_activity(resolved, stage.activities) is None
         assert stage.error is None
     except StageFailed as failed:
-        assert stage.error == str(failed)
+        _check_ended_with(stage, failed)
+
+
+def _check_ended_with(stage: StageRun, error: Exception) -> None:
+    assert stage.error == str(error)
 
 
 def check_flow(stage: StageRun, flow: Counter[tuple[Account, str]]) -> None:
     """What a stage that succeeded has moved: out of its source and into its destination, whatever lies between."""
     given, found = stage.input, list(_wallets(stage))
-    (source_kind, source), (destination_kind, destination) = *given["source"].items(), *given["destination"].items()
-    paid = next((a.output["data"] for a in stage.activities if a.name == GET_PAYMENT), None)
+    ((source_kind, source),) = given["source"].items()
+    ((destination_kind, destination),) = given["destination"].items()
+    paid: dict[str, Any] = next((a.output["data"] for a in stage.activities if a.name == GET_PAYMENT), {})
     amount = given.get("amount") or {"amount": paid["initialAmount"], "asset": paid["asset"]}
     expected: Counter[tuple[Account, str]] = Counter()
     passed = {WORLD, source.get("throughAccount"), destination.get("throughAccount")}

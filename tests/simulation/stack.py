@@ -7,11 +7,12 @@ wallets of two ledgers occurs; the sandbox alone has one.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -38,6 +39,7 @@ from tests.simulation.money import Books
 
 ABROAD_LEDGER = "wallets-003"
 LEDGERS = (*INITIAL_LEDGERS, ABROAD_LEDGER)
+PAYMENTS = ("pay-1", "pay-2", "pay-3")
 PAYOUT_ACCOUNT = {"stripe": "acct_1"}
 """Metadata that names the account to pay to."""
 WALLETS = {"alice": 1, "bob": 2, "twin": 3, "carol-abroad": 5, "dave-abroad": 6}
@@ -81,7 +83,7 @@ class MemoryStack:
         self.under_way = 0
         self._refused: set[str] = set()
         self._ids = 0
-        self._now = lambda: START
+        self._now: Callable[[], datetime] = lambda: START
         settings = SandboxSettings(now=lambda: self._now(), new_id=self._new_id)
         self._home, self._abroad = Sandbox(settings), Sandbox(settings)
         self._home.ledgers.create(ABROAD_LEDGER)
@@ -93,10 +95,6 @@ class MemoryStack:
         }
         self._furnish()
         self._now = VirtualClock().now
-
-    def line(self, owner: str) -> "Line":
-        """What the engine of that name calls through."""
-        return Line(self, owner)
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -112,8 +110,8 @@ class MemoryStack:
         for ledger in LEDGERS:
             for account in ("world", "users:1", "payment:pay_1"):
                 self._home.ledgers.get(ledger).add_metadata(account, PAYOUT_ACCOUNT, None)
-        for number in range(1, 4):
-            self.add_payment(f"pay-{number}")
+        for payment_id in PAYMENTS:
+            self.add_payment(payment_id)
 
     def add_payment(self, payment_id: str) -> None:
         """Let a payment be known."""
@@ -185,10 +183,8 @@ class MemoryStack:
         exchange = _Exchange(b"" if request.body is None else msgspec.json.encode(request.body))
         # A handler never waits, so its coroutine is through after one step.
         endpoint = self._endpoints[service][name](scope, exchange.receive, exchange.send)
-        try:
-            endpoint.send(None)  # type: ignore[attr-defined]
-        except StopIteration:
-            pass
+        with contextlib.suppress(StopIteration):
+            endpoint.send(None)
         body = exchange.answer
         if service is self._abroad:
             body = body.replace(f'"{WALLETS_LEDGER}"'.encode(), f'"{ABROAD_LEDGER}"'.encode())
@@ -199,8 +195,9 @@ class MemoryStack:
         books = Books()
         for name in LEDGERS:
             ledger = self._home.ledgers.get(name)
-            for transaction in ledger.transactions:
-                books.add_transaction(name, msgspec.to_builtins(transaction))
+            for t in ledger.transactions:
+                shown = {"postings": t.postings, "metadata": t.metadata, "reference": t.reference}
+                books.add_transaction(name, msgspec.to_builtins(shown))
             for address, account in ledger.accounts.items():
                 books.balances |= {((name, address), asset): v.balance for asset, v in account.volumes.items()}
         for transfer in self._home.payments.transfers:
@@ -230,17 +227,16 @@ class Line:
 
     Args:
         stack: that it leads to.
-        owner: the engine's name, as its claims have it.
+        epochs: of the partitions that the engine owns, as far as it knows.
     """
 
     stack: MemoryStack
-    owner: str
-    _clock: Callable[[], Any] = field(default_factory=lambda: VirtualClock().now)
+    epochs: Callable[[], Mapping[int, int]]
 
     async def call(self, activity: CallActivity) -> ActivityDone:
         """See `ActivityCaller.call`."""
         observer = self.stack.observer
-        claim = observer.called(activity, self.owner, self._clock())
+        claim = observer.called(activity, self.epochs(), VirtualClock().now())
         self.stack.under_way += 1
         try:
             done = await self.stack.attempt(activity)

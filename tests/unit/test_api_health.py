@@ -74,7 +74,7 @@ async def test_start_and_stop_open_and_close_everything() -> None:
     backend = Backend()
     app = make_client(backend).app
     async with app.router.lifespan_context(app):
-        assert backend.opened == {"FakeReadModel", "FakePositions", "FakeCommandLog"}
+        assert backend.opened == {"FakeReadModel", "FakePositions", "FakeCommandLog", "FakeLinks"}
     assert backend.opened == set()
 
 
@@ -90,9 +90,7 @@ async def test_start_and_stop_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(api_app, "START_TIMEOUT_SECONDS", 0.01)
     backend = Backend()
     settings = ApiSettings(shutdown_timeout_seconds=0.01)
-    services = Services(
-        settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
-    )
+    services = Services(settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend))
     app = create_app(settings, services)
     async with asyncio.timeout(5), app.router.lifespan_context(app):
         assert "FakeCommandLog" in backend.opened

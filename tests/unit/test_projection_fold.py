@@ -12,12 +12,22 @@ from prometheus_client import CollectorRegistry
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.reader import Reader, chunks, halves
-from projections.rows import Activity, Advance, Instance, Progress, Rejection, Stage, Workflow
+from projections.rows import (
+    Activity,
+    Advance,
+    Instance,
+    Occurrence,
+    Progress,
+    Rejection,
+    Stage,
+    Trigger,
+    Workflow,
+)
 from projections.store import announcements
 from schemas import events, rejections
 from schemas.records import Headers, RecordCodec, Recorded
 
-WORKFLOW, INSTANCE, OTHER = "workflow", "instance", "other"
+WORKFLOW, INSTANCE, TRIGGER, OTHER = "workflow", "instance", "trigger", "other"
 T = [datetime(2026, 3, 1, 10, tzinfo=UTC) + timedelta(seconds=n) for n in range(10)]
 
 CREATED = events.WorkflowCreated(at=T[0], name="a", stages=[{"noop": None}])
@@ -28,6 +38,24 @@ CALL = events.ActivityStarted(at=T[2], stage=0, index=0, name="GetWallet", input
 RUNNING = Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])
 FAILED = events.ActivityFailed(at=T[3], stage=0, index=0, attempt=1, error="HTTP 502", retry_at=T[4])
 SUCCEEDED = events.ActivityEnded(at=T[5], stage=0, index=0, attempt=2, output={"data": {}})
+
+LISTENS = events.TriggerCreated(at=T[0], name="Payouts", event="X", workflow_id=WORKFLOW)
+MESSAGE = {"type": "X", "payload": {"n": 10**30, "text": "\0"}}
+FIRED = events.TriggerFired(
+    at=T[1],
+    occurrence_id="o1",
+    event=MESSAGE,
+    source="ledger/0",
+    offset=5,
+    workflow_id=WORKFLOW,
+    instance_id=INSTANCE,
+    stages=[],
+    variables={"secret": "x"},
+)
+MISFIRED = events.TriggerFailed(
+    at=T[2], occurrence_id="o2", event=MESSAGE, source="ledger/0", offset=6, error="a: bo\0om"
+)
+ENVELOPE = r'{"type":"X","payload":{"n":1000000000000000000000000000000,"text":"\u0000"}}'
 
 
 def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: int = 0) -> Batch:
@@ -147,12 +175,69 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
             {"workflows": [Workflow(WORKFLOW, T[0], "a\ufffdb", r'[{"noop":{"x":"\u0000"}}]', T[0])]},
             id="NUL, which Postgres can't hold, is replaced in texts and escaped in JSON",
         ),
+        pytest.param(
+            [(TRIGGER, LISTENS)],
+            {"triggers": [Trigger(TRIGGER, "Payouts", "payouts", "X", workflow_id=WORKFLOW, created_at=T[0])]},
+            id="trigger created",
+        ),
+        pytest.param(
+            [
+                (
+                    TRIGGER,
+                    events.TriggerCreated(
+                        at=T[0],
+                        name="Stra\0ße",
+                        event="X\0",
+                        version="v\0",
+                        workflow_id=WORKFLOW,
+                        filter="'\0'",
+                        vars={"a\0": "'\0'"},
+                        request="digest",
+                    ),
+                ),
+                (TRIGGER, events.TriggerDeleted(at=T[1])),
+            ],
+            {
+                "triggers": [
+                    Trigger(
+                        TRIGGER,
+                        "Stra\ufffdße",
+                        "stra\ufffdsse",
+                        "X\ufffd",
+                        "v\ufffd",
+                        WORKFLOW,
+                        "'\ufffd'",
+                        r"""{"a\u0000":"'\u0000'"}""",
+                        T[0],
+                        T[1],
+                        "digest",
+                    )
+                ]
+            },
+            id="trigger with everything, created and deleted in one batch",
+        ),
+        pytest.param(
+            [(TRIGGER, events.TriggerDeleted(at=T[1]))],
+            {"triggers": [Trigger(TRIGGER, deleted_at=T[1])]},
+            id="trigger of an earlier batch deleted",
+        ),
+        pytest.param(
+            [(TRIGGER, FIRED), (TRIGGER, MISFIRED), (TRIGGER, events.InstanceRequested(at=T[3], occurrence_id="o1"))],
+            {
+                "occurrences": [
+                    Occurrence("o1", TRIGGER, T[1], ENVELOPE, INSTANCE),
+                    Occurrence("o2", TRIGGER, T[2], ENVELOPE, error="a: bo\ufffdom"),
+                ]
+            },
+            id="occurrences, of which one has started an instance",
+        ),
     ],
 )
 def test_rows(happened: Sequence[tuple[str, Any]], rows: dict[str, list[Any]]) -> None:
     batch = folded(*happened)
-    for table in ("workflows", "instances", "stages", "activities", "rejections"):
+    for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers"):
         assert list(getattr(batch, table).values()) == rows.get(table, []), table
+    assert batch.occurrences == rows.get("occurrences", [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,242 @@
+"""Pages of v2 on a real Postgres: each row once, in order, and found by an index."""
+
+import itertools
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from starlette.applications import Starlette
+
+from api.app import create_app
+from api.cursors import DEFAULT_PAGE_SIZE, END, MAX_PAGE_SIZE, START
+from api.services import Services
+from projections.database import Connection, connect
+from projections.migrate import migrate
+from projections.queries.read_model import ReadModel, _page
+from projections.queries.rows import Position
+from projections.sql import statement
+from schemas import events
+from schemas.settings import ApiSettings, ProjectionsSettings
+from tests.integration.projection_world import CREATED, WORKFLOW, Tables, Writer, at, started
+from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
+
+OTHER = uuid.UUID(int=2)
+NOBODY = uuid.UUID(int=99)
+
+
+def same_place(settings: ApiSettings) -> ProjectionsSettings:
+    return ProjectionsSettings(database_url=settings.database_url, database_schema=settings.database_schema)
+
+
+@pytest.fixture
+async def settings(database_url: str, database_schema: str) -> AsyncIterator[ApiSettings]:
+    settings = ApiSettings(database_url=database_url, database_schema=database_schema)
+    migrate(settings)
+    yield settings
+    Tables(same_place(settings)).drop()
+
+
+@pytest.fixture
+async def writer(settings: ApiSettings) -> AsyncIterator[Writer]:
+    writer = Writer(same_place(settings))
+    yield writer
+    await writer.store.close()
+
+
+@pytest.fixture
+async def app(settings: ApiSettings) -> AsyncIterator[Starlette]:
+    """The API on the real read model; nothing here sends a command."""
+    backend = Backend()
+    services = Services(
+        settings, ReadModel(settings), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
+    )
+    app = create_app(settings, services)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+def client(app: Starlette) -> Client:
+    return Client(app)
+
+
+async def read(client: Client, path: str, **query: Any) -> dict[str, Any]:
+    answer = await client.call("GET", f"/v2{path}?{urlencode(query)}")
+    assert answer.status == 200, answer
+    cursor: dict[str, Any] = answer.json()["cursor"]
+    assert cursor["hasMore"] is ("next" in cursor)
+    return cursor
+
+
+def ids_of(cursor: dict[str, Any]) -> list[str]:
+    return [row["id"] for row in cursor["data"]]
+
+
+async def walk(client: Client, path: str, way: str, page: dict[str, Any]) -> list[dict[str, Any]]:
+    """This page and those behind it, or in front of it."""
+    pages = [page]
+    while way in pages[-1]:
+        pages.append(await read(client, path, cursor=pages[-1][way]))
+    return pages
+
+
+def flat(pages: list[dict[str, Any]]) -> list[str]:
+    return [id for page in pages for id in ids_of(page)]
+
+
+async def fill(writer: Writer) -> list[uuid.UUID]:
+    """Instances of two workflows, in pairs of the same microsecond; every third one runs."""
+    await writer.write((WORKFLOW, CREATED), (OTHER, CREATED))
+    ids = [uuid.uuid4() for _ in range(12)]
+    for n, id in enumerate(ids):
+        happened: list[Any] = [started(n // 2 + 1e-6, OTHER if n % 4 == 0 else WORKFLOW)]
+        if n % 3:
+            happened.append(events.InstanceEnded(workflow_id="w", at=at(n)))
+        await writer.write(*((id, event) for event in happened))
+    return ids
+
+
+FILTERS: list[dict[str, Any]] = [
+    dict(pair)
+    for pair in itertools.product(
+        (("workflowID", ""), ("workflowID", WORKFLOW), ("workflowID", NOBODY)),
+        (("running", "false"), ("running", "true")),
+    )
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("size", [1, 2, 5, 12])
+async def test_a_walk_there_and_back_shows_each_instance_once_and_in_order(
+    writer: Writer, client: Client, filters: dict[str, Any], size: int
+) -> None:
+    ids = await fill(writer)
+    expected = [
+        str(ids[n])
+        for n in sorted(range(12), key=lambda n: (n // 2, ids[n]), reverse=True)
+        if filters["workflowID"] in ("", OTHER if n % 4 == 0 else WORKFLOW)
+        and (filters["running"] == "false" or n % 3 == 0)
+    ]
+    first = await read(client, "/instances", pageSize=size, **filters)
+    pages = await walk(client, "/instances", "next", first)
+    assert flat(pages) == expected
+    assert [len(page["data"]) for page in pages[:-1]] == [size] * (len(pages) - 1)
+    back = await walk(client, "/instances", "previous", pages[-1])
+    assert [ids_of(page) for page in back[::-1]] == [ids_of(page) for page in pages]
+
+
+async def test_instances_that_start_in_between_are_neither_skipped_nor_repeated(writer: Writer, client: Client) -> None:
+    ids = {str(id) for id in await fill(writer)}
+    page = await read(client, "/instances", pageSize=5)
+    seen = ids_of(page)
+    for n in itertools.count(1):
+        if "next" not in page:
+            break
+        # One in front of all, and one in the middle: partitions are not projected in the order of time.
+        await writer.write((uuid.uuid4(), started(100 + n)), (uuid.uuid4(), started(3)))
+        page = await read(client, "/instances", cursor=page["next"])
+        seen += ids_of(page)
+    assert len(seen) == len(set(seen))
+    assert ids <= set(seen)
+    back = flat((await walk(client, "/instances", "previous", page))[::-1])
+    everything = flat(await walk(client, "/instances", "next", await read(client, "/instances")))
+    assert len(everything) > len(ids)
+    assert back == everything
+
+
+async def test_a_page_whose_rows_are_gone_leads_to_what_is_left(writer: Writer, client: Client) -> None:
+    ids = [uuid.UUID(int=n) for n in range(1, 7)]
+    await writer.write(*((id, CREATED) for id in ids))
+    first = await read(client, "/workflows", pageSize=2)
+    second = await read(client, "/workflows", cursor=first["next"])
+    await writer.write(*((id, events.WorkflowDeleted(at=at(1))) for id in ids[4:]))
+    again = await read(client, "/workflows", cursor=first["next"])
+    assert ids_of(again) == ids_of(second)
+    assert "previous" not in again
+    empty = await read(client, "/workflows", cursor=second["previous"])
+    assert (empty["data"], "previous" in empty) == ([], False)
+    assert ids_of(await read(client, "/workflows", cursor=empty["next"])) == ids_of(second)
+    await writer.write(*((id, events.WorkflowDeleted(at=at(1))) for id in ids[:2]))
+    empty = await read(client, "/workflows", cursor=second["next"])
+    assert (empty["data"], empty["hasMore"]) == ([], False)
+    assert ids_of(await read(client, "/workflows", cursor=empty["previous"])) == ids_of(second)
+
+
+# Indexes
+
+ROWS = 20_000
+PARENTS = 50
+MIDDLE = Position(at(0), NOBODY)
+
+
+LOAD = f"""
+    CREATE TEMP TABLE numbers AS
+        SELECT n, gen_random_uuid() AS id, timestamptz '{MIDDLE.created_at}' + (n - {ROWS // 2}) * interval '1 s' AS at,
+               lpad((n % {PARENTS})::text, 32, '0')::uuid AS parent
+        FROM generate_series(1, {ROWS}) n;
+    INSERT INTO workflows SELECT id, 'w', '[]', at, at FROM numbers;
+    INSERT INTO instances SELECT id, parent, at, at, CASE WHEN n / {PARENTS} % 20 > 0 THEN at END FROM numbers;
+    INSERT INTO triggers (id, name, folded_name, event, workflow_id, created_at)
+        SELECT id, 'N', 'n', 'e', parent, at FROM numbers;
+    INSERT INTO occurrences SELECT id, parent, at, NULL, '{{}}' FROM numbers;
+    ANALYZE workflows, instances, triggers, occurrences;
+"""  # noqa: S608
+
+
+@pytest.fixture
+async def big(settings: ApiSettings) -> AsyncIterator[Connection]:
+    """Tables so large that a sequential scan would cost more than an index."""
+    connection = await connect(settings, "test", statement_timeout_seconds=20.0)
+    await connection.execute(LOAD.encode())
+    yield connection
+    await connection.close()
+
+
+def instances(workflow_id: uuid.UUID | None, running: bool) -> dict[str, Any]:
+    return {"workflow_id": workflow_id, "running": running}
+
+
+PLANS = [
+    ("instances_page", instances(None, False), "instances_newest"),
+    ("instances_page", instances(None, True), "instances_running"),
+    ("instances_page", instances(WORKFLOW, False), "instances_of_workflow"),
+    ("instances_page", instances(WORKFLOW, True), "instances_running_of_workflow"),
+    ("workflows_page", {}, "workflows_newest"),
+    ("triggers_page", {"folded_name": ""}, "triggers_newest"),
+    ("triggers_page", {"folded_name": "n"}, "triggers_newest"),
+    ("occurrences_page", {"trigger_id": WORKFLOW}, "occurrences_of_trigger"),
+]
+PLACES = [
+    {"after": START, "before": None},
+    {"after": MIDDLE, "before": None},
+    {"after": None, "before": MIDDLE},
+    {"after": None, "before": END},
+]
+
+
+@pytest.mark.parametrize(("name", "filters", "index"), PLANS)
+async def test_a_page_is_read_by_the_index_of_its_filters(
+    big: Connection, name: str, filters: dict[str, Any], index: str
+) -> None:
+    for place, limit in itertools.product(PLACES, (1, DEFAULT_PAGE_SIZE + 1, MAX_PAGE_SIZE + 1)):
+        parameters = {**filters, **_page(**place, limit=limit)}
+        cursor = await big.execute(b"EXPLAIN (FORMAT JSON) " + statement(name), parameters)
+        (((explained,),),) = await cursor.fetchall()
+        nodes = below(explained["Plan"])
+        (scan,) = (node for node in nodes if node.get("Relation Name") == name.removesuffix("_page"))
+        case = (place, limit, scan)
+        # Where all rows that pass the filters fit into the page, they may as well be taken together and sorted.
+        assert scan["Node Type"] in ("Index Scan", "Bitmap Heap Scan"), case
+        (used,) = (node for node in below(scan) if "Index Name" in node)
+        if limit <= MAX_PAGE_SIZE:
+            assert used["Index Name"] == index, case
+            assert "ROW(" in used["Index Cond"], case
+
+
+def below(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """A plan's node and all below it, but those that are never executed."""
+    if node.get("One-Time Filter") == "false":
+        return []
+    return [node, *(found for child in node.get("Plans", []) for found in below(child))]

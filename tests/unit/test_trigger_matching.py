@@ -1,0 +1,269 @@
+"""Messages and triggers: what is a message, what fires, with which command (`engine.triggers`)."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from engine.triggers.definitions import Definitions, compile_trigger
+from engine.triggers.matching import MAX_DEPTH, MAX_MESSAGE_BYTES, Message, NoEnvelope, fire, read_message
+from schemas.commands import FireTrigger
+from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from schemas.expressions import Expression, LinkAnswer, LinkNeeded
+from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+
+TRIGGER, WORKFLOW = str(UUID(int=1)), str(UUID(int=2))
+STAGES: list[dict[str, Any]] = [{"noop": {}}]
+PAYLOAD = {"ledger": "main", "links": [{"name": "account", "uri": "http://stack/a"}]}
+
+
+class FakeFetcher:
+    """Evaluates with links that are at hand, and remembers which were fetched."""
+
+    def __init__(self, answers: dict[str, LinkAnswer] | None = None):
+        self.answers = answers or {}
+        self.fetched: list[str] = []
+
+    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
+        while True:
+            try:
+                return expression.evaluate(payload, links)
+            except LinkNeeded as needed:
+                self.fetched.append(needed.uri)
+                links[needed.uri] = self.answers[needed.uri]
+
+
+def definitions(*currents: Current) -> Definitions:
+    """Definitions that know these, and the workflow."""
+    known = Definitions()
+    for current in (Current(WORKFLOW, 1, CurrentWorkflow(stages=STAGES)), *currents):
+        known.apply(current)
+    return known
+
+
+def message(payload: Any = PAYLOAD, offset: int = 7, **fields: Any) -> Message:
+    value = msgspec.json.encode({"type": "X", "version": "v2", "payload": payload, **fields})
+    return read_message("ledger/0", offset, value)
+
+
+async def fired(given: Message, fetcher: FakeFetcher | None = None, **trigger: Any) -> FireTrigger | None:
+    """What a message makes of a trigger."""
+    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, **trigger))
+    return await fire(compiled, given, definitions(), fetcher or FakeFetcher())  # type: ignore[arg-type]
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"hello",
+        b"[]",
+        b"null",
+        b"17",
+        b'"X"',
+        b"{}",
+        b'{"type": null}',
+        b'{"type": 5}',
+        b'{"Type": "X"}',
+        b'{"type": "X"} x',
+        b'{"type": "X", "payload": 1e999}',
+        b'{"type": "X", "payload": ' + b"9" * 5000 + b"}",
+        b'{"type": "X", "payload": "\xff"}',
+        b'{"type": "X", "payload": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
+        b'{"type": "X", "payload": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"type": "X", "payload": "' + b"x" * MAX_MESSAGE_BYTES + b'"}',
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_is_no_envelope(value: bytes | None) -> None:
+    with pytest.raises(NoEnvelope):
+        read_message("ledger/0", 7, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "version", "payload"),
+    [
+        (b'{"type": "X"}', "X", None, None),
+        (b'{"type": "", "payload": null}', "", None, None),
+        (b' {"type": "X", "version": 2, "payload": [1]}\n', "X", None, [1]),
+        (
+            b'{"type": "X", "version": "v2", "payload": {"n": 12345678901234567890}}',
+            "X",
+            "v2",
+            {"n": 12345678901234567890},
+        ),
+        (b'{"type": "X", "payload": ' + b"[[]," * 98 + b"1" + b"]" * 98 + b"}", "X", None, ...),
+        (b'{"type": "X", "payload": [' + b"{}," * 500 + b"1]}", "X", None, [{}] * 500 + [1]),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_messages(value: bytes, type_: str, version: str | None, payload: Any) -> None:
+    read = read_message("ledger/0", 7, value)
+    assert (read.source, read.offset, read.type, read.version) == ("ledger/0", 7, type_, version)
+    assert payload is ... or read.payload == payload
+    assert bytes(read.envelope) == value, "the envelope is kept as it came"
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload", "once"),
+    [
+        ("SAVED_PAYMENT", {"id": "p1", "status": "PENDING"}, 'SAVED_PAYMENT:"p1"'),
+        ("SAVED_ACCOUNT", {"id": "p1"}, 'SAVED_ACCOUNT:"p1"'),
+        ("SAVED_PAYMENT", {"id": 1}, "SAVED_PAYMENT:1"),
+        ("SAVED_PAYMENT", {"id": "1"}, 'SAVED_PAYMENT:"1"'),
+        ("SAVED_PAYMENT", {"id": None}, None),
+        ("SAVED_PAYMENT", {}, None),
+        ("SAVED_PAYMENT", [], None),
+        ("SAVED_PAYMENT", None, None),
+        ("COMMITTED_TRANSACTIONS", {"id": "p1"}, None),
+    ],
+)
+async def test_what_fires_once_ever(type_: str, payload: Any, once: str | None) -> None:
+    given = message(payload, type=type_)
+    command = await fired(given)
+    assert command is not None
+    assert given.once == command.once == once
+
+
+# Filters
+
+
+@pytest.mark.parametrize(
+    ("trigger", "fires"),
+    [
+        ({}, True),
+        ({"filter": ""}, True),
+        ({"filter": "true"}, True),
+        ({"filter": "event.ledger == 'main'"}, True),
+        ({"filter": "event.ledger == 'other'"}, False),
+        ({"filter": "event.nobody.name == 1"}, False),
+        ({"filter": "1+1"}, False),
+        ({"filter": "nil"}, False),
+        ({"filter": "'true'"}, False),
+        ({"filter": "nobody_knows"}, False),
+        ({"filter": "event."}, False),
+        ({"version": "v2"}, True),
+        ({"version": ""}, True),
+        ({"version": "v1"}, False),
+        ({"version": "V2"}, False),
+    ],
+)
+async def test_whether_it_fires(trigger: dict[str, Any], fires: bool) -> None:
+    assert (await fired(message(), **trigger) is not None) is fires
+
+
+@pytest.mark.parametrize("version", [None, 2, ""])
+async def test_a_message_without_that_version_does_not_fire(version: Any) -> None:
+    assert await fired(message(version=version), version="v2") is None
+    assert await fired(message(version=version)) is not None
+
+
+async def test_expressions_see_only_the_payload() -> None:
+    assert await fired(message(), filter="event.payload != nil or event.type != nil") is None
+
+
+# Commands
+
+
+async def test_the_command_of_a_message() -> None:
+    given = message({"n": 10**30, "flag": True})
+    command = await fired(given, vars={"n": "event.n", "flag": "event.flag", "nothing": "event.x"})
+    assert command is not None
+    assert command == FireTrigger(
+        occurrence_id=command.occurrence_id,
+        event=given.envelope,
+        source="ledger/0",
+        offset=7,
+        stages=STAGES,
+        variables={"n": str(10**30), "flag": "true", "nothing": ""},
+    )
+
+
+async def test_a_message_always_makes_the_same_occurrence() -> None:
+    ids = [command.occurrence_id for command in [await fired(message(offset=n)) for n in (7, 7, 8)] if command]
+    assert ids[0] == ids[1] != ids[2]
+    other = compile_trigger(str(uuid4()), CurrentTrigger(event="X", workflow_id=WORKFLOW))
+    command = await fire(other, message(), definitions(), FakeFetcher())  # type: ignore[arg-type]
+    assert command is not None
+    assert command.occurrence_id not in ids
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({"a": "1", "bad": "event.x.name"}, "bad: cannot fetch name from nil"),
+        ({"bad": "event."}, "bad: unexpected end of expression"),
+        ({"bad": "link(event, 'no')"}, "bad: link 'no' not defined for object"),
+        ({"bad": "1e308 * 10"}, "bad: a float"),
+        ({"x" * 500: "event.x.name"}, "x" * 100 + ": cannot"),
+        ({f"v{n}": f"repeat('x', {MAX_VARIABLES_LENGTH // 2})" for n in range(3)}, "the variables have more than"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_variable_that_fails_is_the_commands_error(variables: dict[str, str], error: str) -> None:
+    command = await fired(message(), vars=variables)
+    assert command is not None
+    assert command.variables == {}
+    assert command.error is not None
+    assert command.error.startswith(error)
+
+
+async def test_a_bug_in_an_evaluation_is_the_commands_error(caplog: pytest.LogCaptureFixture) -> None:
+    command = await fired(message(), vars={"a": "link(event, 'account')"})  # the fake fetcher has no answer
+    assert command is not None
+    assert command.error == "a: internal fault"
+    assert "KeyError" in caplog.text
+    assert await fired(message(), filter="link(event, 'account')") is None
+
+
+async def test_each_link_of_a_message_is_fetched_once() -> None:
+    fetcher = FakeFetcher({"http://stack/a": LinkAnswer({"owner": "Ada"})})
+    given, who = message(), "link(event, 'account').owner"
+    for _ in range(2):
+        command = await fired(given, fetcher, filter=f"{who} == 'Ada'", vars={"a": who, "b": who})
+        assert command is not None
+        assert command.variables == {"a": "Ada", "b": "Ada"}
+    assert fetcher.fetched == ["http://stack/a"]
+
+
+# Definitions
+
+
+def trigger(trigger_id: str, version: int = 1, event: str = "X") -> Current:
+    return Current(trigger_id, version, CurrentTrigger(event=event, workflow_id=WORKFLOW))
+
+
+def listening(known: Definitions, event: str = "X") -> Iterator[str]:
+    return (trigger.id for trigger in known.triggers(event))
+
+
+def test_triggers_are_known_by_what_they_listen_to() -> None:
+    known = definitions(trigger("b"), trigger("a"), trigger("c", event="Y"))
+    assert list(listening(known)) == ["a", "b"]
+    assert list(listening(known, "Y")) == ["c"]
+    assert list(listening(known, "x")) == []
+
+
+def test_the_newest_version_counts_in_whatever_order_they_come() -> None:
+    known = definitions(trigger("a"), Current("a", 2, None), trigger("a"))
+    assert list(listening(known)) == []
+    known = definitions(Current("a", 2, None), trigger("a"))
+    assert list(listening(known)) == []
+
+
+async def test_a_deleted_workflow_starts_nothing() -> None:
+    known = definitions(Current(WORKFLOW, 2, None))
+    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW))
+    command = await fire(compiled, message(), known, FakeFetcher())  # type: ignore[arg-type]
+    assert command is not None
+    assert (command.stages, command.error) == (None, None)
+    assert known.stages(WORKFLOW) is None
+    assert known.stages("unknown") is None
