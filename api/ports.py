@@ -101,6 +101,9 @@ class ReadModel(Connection, Protocol):
     async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
         """A trigger, also a deleted one."""
 
+    async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
+        """Digest of the request that sent an event with this key to an instance; None if none did."""
+
     async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
         """Started stages of an instance; None for an unknown one."""
 

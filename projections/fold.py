@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from projections.names import folded
-from projections.rows import Activity, Advance, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
+from projections.rows import Activity, Advance, EventRequest, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
 from schemas import events
 from schemas.records import Recorded
 
@@ -28,6 +28,7 @@ class Batch:
         self.triggers: dict[str, Trigger] = {}
         self.occurrences: list[Occurrence] = []
         self.rejections: dict[tuple[int, int], Rejection] = {}
+        self.event_requests: list[EventRequest] = []
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -52,6 +53,8 @@ class Batch:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
                 self._touch(id, event.at)
+                if event.key is not None and event.request is not None:
+                    self.event_requests.append(EventRequest(id, event.key, event.request))
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
             case events.WorkflowDeleted() as event:

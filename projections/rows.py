@@ -99,6 +99,14 @@ class Rejection(Struct):
     at: datetime
 
 
+class EventRequest(Struct):
+    """Row of `event_requests`."""
+
+    instance_id: str
+    key: str
+    request: str
+
+
 class Progress(Struct, frozen=True):
     """Row of `positions`: how far a partition is in the read model."""
 

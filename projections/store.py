@@ -80,6 +80,7 @@ class Store:
                 _json(batch.rejections.values()),
                 _json(batch.triggers.values()),
                 _json(batch.occurrences),
+                _json(batch.event_requests),
                 self._schema,
                 _json(announcements(batch)),
             ),

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class CreateWorkflow(Struct, frozen=True, kw_only=True):
+class CreateWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Create the workflow whose id is the key. The definition has been validated."""
 
     name: str
@@ -18,11 +18,11 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True):
     """Digest of the request that carried an `Idempotency-Key`; another digest for the same id is refused."""
 
 
-class DeleteWorkflow(Struct, frozen=True, kw_only=True):
+class DeleteWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Delete the workflow whose id is the key; repeatable."""
 
 
-class RunWorkflow(Struct, frozen=True, kw_only=True):
+class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Start the instance whose id is the key.
 
     It carries the definition, so that instances of one workflow spread over all partitions and keep what they started
@@ -44,19 +44,23 @@ class RunWorkflow(Struct, frozen=True, kw_only=True):
     looked for the instance there and found none. The engine knows what came later, so together they know all."""
 
 
-class SendEvent(Struct, frozen=True, kw_only=True):
+class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Send an event to the instance whose id is the key."""
 
     name: str
     payload: dict[str, Any] = {}
     """The body's other keys; kept in the log, without effect."""
+    key: str | None = None
+    """A UUID made of the `Idempotency-Key`, if there was one."""
+    request: str | None = None
+    """With `key`: digest of the request."""
 
 
-class AbortInstance(Struct, frozen=True, kw_only=True):
+class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """End the instance whose id is the key with error `canceled`."""
 
 
-class CreateTrigger(Struct, frozen=True, kw_only=True):
+class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Create the trigger whose id is the key. Its expressions compile, and its workflow existed."""
 
     name: str
@@ -68,11 +72,11 @@ class CreateTrigger(Struct, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class DeleteTrigger(Struct, frozen=True, kw_only=True):
+class DeleteTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Delete the trigger whose id is the key."""
 
 
-class FireTrigger(Struct, frozen=True, kw_only=True):
+class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message matched the trigger whose id is the key. The engine that read it has evaluated the variables."""
 
     occurrence_id: str

@@ -13,7 +13,7 @@ CANCELED = "canceled"
 """Error of everything that an abort ends (contract: workflows, Abort)."""
 
 
-class WorkflowCreated(Struct, frozen=True, kw_only=True):
+class WorkflowCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A workflow exists from here on."""
 
     at: datetime
@@ -22,13 +22,13 @@ class WorkflowCreated(Struct, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class WorkflowDeleted(Struct, frozen=True, kw_only=True):
+class WorkflowDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A workflow can't be run any more; its running instances go on."""
 
     at: datetime
 
 
-class InstanceStarted(Struct, frozen=True, kw_only=True):
+class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instance of a workflow began, with the definition it keeps."""
 
     at: datetime
@@ -41,7 +41,7 @@ class InstanceStarted(Struct, frozen=True, kw_only=True):
     sequence: int = 0
 
 
-class StageStarted(Struct, frozen=True, kw_only=True):
+class StageStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The instance entered a stage."""
 
     at: datetime
@@ -55,7 +55,7 @@ class StageStarted(Struct, frozen=True, kw_only=True):
     """When a delay ends."""
 
 
-class StageEnded(Struct, frozen=True, kw_only=True):
+class StageEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The running stage succeeded, or failed with `error`."""
 
     at: datetime
@@ -64,7 +64,7 @@ class StageEnded(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class EventReceived(Struct, frozen=True, kw_only=True):
+class EventReceived(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An event was sent to the instance."""
 
     at: datetime
@@ -72,9 +72,11 @@ class EventReceived(Struct, frozen=True, kw_only=True):
     payload: dict[str, Any] = {}
     stage: int | None = None
     """Number of the `wait_event` stage that takes it, running or still to come; None when none does."""
+    key: str | None = None
+    request: str | None = None
 
 
-class ActivityStarted(Struct, frozen=True, kw_only=True):
+class ActivityStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The running stage needs a call to the stack; its first attempt follows."""
 
     at: datetime
@@ -85,7 +87,7 @@ class ActivityStarted(Struct, frozen=True, kw_only=True):
     input: dict[str, Any]
 
 
-class ActivityFailed(Struct, frozen=True, kw_only=True):
+class ActivityFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An attempt failed and another one follows at `retry_at`."""
 
     at: datetime
@@ -97,7 +99,7 @@ class ActivityFailed(Struct, frozen=True, kw_only=True):
     retry_at: datetime
 
 
-class ActivityEnded(Struct, frozen=True, kw_only=True):
+class ActivityEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The activity succeeded with `output`, or failed for good with `error`."""
 
     at: datetime
@@ -110,7 +112,7 @@ class ActivityEnded(Struct, frozen=True, kw_only=True):
     """The stack's errorCode, when it sent one."""
 
 
-class LateResultRecorded(Struct, frozen=True, kw_only=True):
+class LateResultRecorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A call that was in flight when its instance ended came back. Nothing changes."""
 
     at: datetime
@@ -121,7 +123,7 @@ class LateResultRecorded(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class InstanceEnded(Struct, frozen=True, kw_only=True):
+class InstanceEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The instance succeeded, or ended with the error of the stage that failed."""
 
     at: datetime
@@ -129,7 +131,7 @@ class InstanceEnded(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class TriggerCreated(Struct, frozen=True, kw_only=True):
+class TriggerCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trigger listens from here on."""
 
     at: datetime
@@ -142,13 +144,13 @@ class TriggerCreated(Struct, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class TriggerDeleted(Struct, frozen=True, kw_only=True):
+class TriggerDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trigger fires no more."""
 
     at: datetime
 
 
-class TriggerFired(Struct, frozen=True, kw_only=True):
+class TriggerFired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message fired the trigger: an instance of its workflow is to be started."""
 
     at: datetime
@@ -164,7 +166,7 @@ class TriggerFired(Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
 
 
-class TriggerFailed(Struct, frozen=True, kw_only=True):
+class TriggerFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message fired the trigger, but nothing can be started, for the reason in `error`."""
 
     at: datetime
@@ -176,14 +178,14 @@ class TriggerFailed(Struct, frozen=True, kw_only=True):
     error: str
 
 
-class InstanceRequested(Struct, frozen=True, kw_only=True):
+class InstanceRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command that starts the instance of an occurrence stands in the log of commands."""
 
     at: datetime
     occurrence_id: str
 
 
-class CommandRejected(Struct, frozen=True, kw_only=True):
+class CommandRejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A command changed nothing, for a reason that its sender is told."""
 
     at: datetime
@@ -192,13 +194,13 @@ class CommandRejected(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class CommandSkipped(Struct, frozen=True, kw_only=True):
+class CommandSkipped(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A command changed nothing because its effect exists already; its sender reads what exists."""
 
     at: datetime
 
 
-class PartitionClaimed(Struct, frozen=True, kw_only=True):
+class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An engine owns the partition from here on. The offset of this record is the epoch of everything it writes."""
 
     at: datetime

@@ -10,6 +10,8 @@ The value is the message's state as JSON (integers of any size stay exact, and a
 | `cause` | events | offset of the command that caused it, on the partition of the same number; left out if none did |
 | `epoch` | events | offset of the owner's claim (see `schemas.epochs`); a claim itself has none |
 
+Fields that have their default are left out of the value.
+
 The mapping is that of the `eventsourcing` library (`Mapper`, `StoredEvent`, explicit topic names), with msgspec for
 its transcoder, so that its compressor and cipher can be used for encryption at rest.
 """

@@ -55,7 +55,9 @@ async def get_run(call: Call) -> Answer:
 async def send_event(call: Call) -> Answer:
     """`POST /flows/{flowId}/runs/{runId}/events`."""
     body = await call.json()
-    await instance_events.send_event(call.services, call.params["runId"], body, call.params["flowId"])
+    await instance_events.send_event(
+        call.services, call.params["runId"], body, call.idempotency_key, call.params["flowId"]
+    )
     return NO_CONTENT
 
 
@@ -114,7 +116,7 @@ OPERATIONS = (
         summary="Send an event to a run that has not ended",
         status=204,
         body=EventBody,
-        parameters=(FLOW_ID, RUN_ID),
+        parameters=(FLOW_ID, RUN_ID, IDEMPOTENCY_KEY),
         errors=(400, 404, 413),
     ),
     Operation(

@@ -1,39 +1,70 @@
 """What can be sent to an instance: an event, an abort (contract: `http-api`, Surface v1; `workflows`)."""
 
 from typing import Any
+from uuid import UUID
 
 from api.errors import Invalid
-from api.resources.accepting import accept, command_deadline, raise_rejection, rejected, rejection_of
+from api.resources.accepting import accept, command_deadline, rejected, rejection_of
+from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.instances import get_instance
 from api.services import Services
 from schemas import rejections
 from schemas.commands import AbortInstance, SendEvent
 
 
-async def send_event(services: Services, instance_id: str, body: Any, workflow_id: str | None = None) -> None:
+async def send_event(
+    services: Services, instance_id: str, body: Any, key: str | None, workflow_id: str | None = None
+) -> None:
     """Send an event.
 
     Args:
         services: the outside world.
         instance_id: as the path has it.
         body: the decoded body; None when there was none. Keys beside `name` are kept in the log.
+        key: the Idempotency-Key, if there was one.
         workflow_id: as in `get_instance`.
 
     Raises:
-        Invalid: the body is no object with a name, or the instance has ended.
+        Invalid: the body is no object with a name, the instance has ended, or the key was used with another body.
         NotFound: there is no such instance.
     """
     if not isinstance(body, dict):
         raise Invalid("the body must be an object with a name")
-    name = body.pop("name", None)
+    name = body.get("name")
     if not isinstance(name, str) or not name:
         raise Invalid("name: must be a string that is not empty")
     row = await get_instance(services, instance_id, workflow_id)
+    keyed = keyed_request(key, "event", str(row.id), body)
+    if keyed is not None and await _sent_before(services, row.id, keyed):
+        return
     if row.terminated_at is not None:
         raise Invalid("the instance has ended")
-    command = SendEvent(name=name, payload=body)
+    command = SendEvent(
+        name=name,
+        payload={field: value for field, value in body.items() if field != "name"},
+        key=str(keyed.id) if keyed else None,
+        request=keyed.digest if keyed else None,
+    )
     position = await accept(services, row.id, command, command_deadline(services))
-    await raise_rejection(services, position)
+    rejection = await rejection_of(services, position)
+    if rejection is None:
+        return
+    # The same request may have come twice at once, and the first one ended the instance.
+    if keyed is not None and rejection.code == rejections.ENDED and await _sent_before(services, row.id, keyed):
+        return
+    raise rejected(rejection)
+
+
+async def _sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest) -> bool:
+    """Whether the same request was carried out before.
+
+    Raises:
+        Invalid: the key was used with another body.
+    """
+    known = await services.read_model.event_request(instance_id, keyed.id)
+    if known is not None:
+        keyed.check(known)
+    return known is not None
 
 
 async def abort_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> None:

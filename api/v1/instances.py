@@ -52,7 +52,7 @@ async def get_instance(call: Call) -> Answer:
 async def send_event(call: Call) -> Answer:
     """`POST /instances/{instanceID}/events`."""
     body = await call.json()
-    await instance_events.send_event(call.services, call.params["instanceID"], body)
+    await instance_events.send_event(call.services, call.params["instanceID"], body, call.idempotency_key)
     return NO_CONTENT
 
 
@@ -116,7 +116,7 @@ OPERATIONS = (
         summary="Send an event to a running instance",
         status=204,
         body=EventBody,
-        parameters=(INSTANCE_ID,),
+        parameters=(INSTANCE_ID, IDEMPOTENCY_KEY),
         errors=(400, 404, 413),
     ),
     Operation(

@@ -100,8 +100,20 @@ def _alive(state: Instance | None) -> Instance:
 
 
 def _send_event(progress: Progress, command: SendEvent, now: datetime) -> None:
-    taker = stages.taker(_alive(progress.state), command.name)
-    progress.record(ev.EventReceived(at=now, name=command.name, payload=command.payload, stage=taker))
+    state = _alive(progress.state)
+    if command.key is not None and (known := dict(state.requests).get(command.key)) is not None:
+        check_same_request(known, command.request)
+        return
+    progress.record(
+        ev.EventReceived(
+            at=now,
+            name=command.name,
+            payload=command.payload,
+            stage=stages.taker(state, command.name),
+            key=command.key,
+            request=command.request,
+        )
+    )
     stages.advance(progress, now)
 
 

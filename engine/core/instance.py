@@ -22,6 +22,10 @@ from msgspec.structs import replace
 from engine.core.errors import IllegalTransition
 from schemas import events as ev
 
+MAX_REQUESTS = 100
+"""Events with an `Idempotency-Key` whose repetitions an instance recognises by itself. The read model knows all of
+them, so more are needed only for repetitions that come before it has caught up."""
+
 
 class Activity(Struct, frozen=True, kw_only=True):
     """One activity of the running stage."""
@@ -53,6 +57,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     """Error of the stage that failed; the instance ends next."""
     wait_until: datetime | None = None
     """When the running delay ends."""
+    requests: tuple[tuple[str, str], ...] = ()
+    """Keys and digests of the last events that came with an `Idempotency-Key`."""
     arrived: tuple[int, ...] = ()
     """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
     activities: tuple[Activity, ...] = ()
@@ -112,7 +118,10 @@ def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
 def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
     _check(not state.ended and event.stage not in state.arrived, state, event)
     arrived = state.arrived if event.stage is None else (*state.arrived, event.stage)
-    return replace(state, version=state.version + 1, arrived=arrived)
+    requests = state.requests
+    if event.key is not None and event.request is not None:
+        requests = (*requests, (event.key, event.request))[-MAX_REQUESTS:]
+    return replace(state, version=state.version + 1, arrived=arrived, requests=requests)
 
 
 def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:

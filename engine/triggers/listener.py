@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -32,6 +33,9 @@ longer, and the group would think that it is gone."""
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
 """Size of the messages of commands that wait to be sent together. Each command carries its whole message, so without it
 a few large messages that fire many triggers would fill the memory."""
+
+NEW_TOPIC_SECONDS = 15.0
+"""How long a topic that is made later, or a new partition, may go unnoticed; by default that is minutes."""
 
 RECONNECT_SECONDS = 1.0
 """Pause after a fault; without it a broker that is away would be asked in a tight loop."""
@@ -91,9 +95,11 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            metadata_max_age_ms=int(NEW_TOPIC_SECONDS * 1000),
             **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
         )
-        consumer.subscribe(self.topics, listener=self)
+        # By a pattern, since a topic that is missing from a list would keep the consumer from joining at all.
+        consumer.subscribe(pattern=rf"(?:{'|'.join(map(re.escape, self.topics))})\Z", listener=self)
         return consumer
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
@@ -151,8 +157,8 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         """Decide where partitions begin that nobody has read yet.
 
         A topic that is new to the group begins with what has come since this engine listens: what triggers would make
-        of its past is not what their author meant, but a topic that is made later may be noticed minutes after its first
-        messages. A partition that was added to a known topic begins at its start.
+        of its past is not what their author meant, but a topic that is made later is noticed after its first messages.
+        A partition that was added to a known topic begins at its start.
         """
         consumer = self._consumer
         if consumer is None:

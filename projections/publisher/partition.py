@@ -1,13 +1,13 @@
 """One partition of the log, from its position on: read, map, publish."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import LogBehindPosition
 from projections.publisher.metrics import Metrics
 from projections.publisher.positions import Position
@@ -56,7 +56,8 @@ class Partition:
             aiokafka.errors.KafkaError, OSError: the consumer can't go on.
         """
         try:
-            self._position = self._recorded = await self._transactions.open()
+            # aiokafka leaves a connection open that is cancelled while it is made.
+            self._position = self._recorded = await to_its_end(self._transactions.open())
             self._position = await self._seek()
             while True:
                 fetched = await self._consumer.getmany(self._place, timeout_ms=IDLE_MS, max_records=MAX_BATCH_RECORDS)
@@ -90,7 +91,8 @@ class Partition:
         public, position = self._read(records)
         if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
             started = time.perf_counter()
-            await _to_its_end(self._transactions.publish(public, position))
+            # A transaction that stays open would hold up the topic's consumers.
+            await to_its_end(self._transactions.publish(public, position))
             self._metrics.transaction_seconds.observe(time.perf_counter() - started)
             self._recorded = position
         self._position, self.advanced = position, True
@@ -112,15 +114,3 @@ class Partition:
             if event is not None:
                 public.append(event)
         return public, Position(records[-1].offset + 1, epochs.epoch)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await work also if cancelled; it has a deadline. An open transaction would hold up the topic's consumers."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # so that nobody misses it
-        raise

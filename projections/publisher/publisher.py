@@ -11,6 +11,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import Fenced, LogBehindPosition, PublisherError, TransactionFailed
 from projections.publisher.metrics import Metrics
 from projections.publisher.partition import Partition
@@ -102,10 +103,11 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer.subscribe([self._topic], listener=self)
         self._consumer = consumer
         try:
-            await consumer.start()
+            await to_its_end(_start(consumer))
             while True:
                 await self._watch(consumer)
         finally:
+            self._consumer = None
             await self._release()
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
@@ -169,12 +171,19 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Own what is given."""
         consumer = self._consumer
+        if consumer is None:  # it is leaving the group
+            return
         self._owners = {
             place.partition: asyncio.create_task(
                 self._own(consumer, place.partition), name=f"publish-{place.partition}"
             )
             for place in assigned
         }
+
+
+async def _start(consumer: AIOKafkaConsumer) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await consumer.start()
 
 
 def _reason(failure: Exception) -> str:

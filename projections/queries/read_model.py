@@ -103,6 +103,11 @@ class ReadModel:
         """A trigger, also a deleted one."""
         return await self._triggers.load(id)
 
+    async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
+        """Digest of the request that sent an event with this key to an instance; None if none did."""
+        rows = await self._list("event_request", (instance_id, key))
+        return rows[0][0] if rows else None
+
     async def history(self, id: UUID) -> list[StageHistoryRow] | None:
         """The started stages of an instance, in order; None for an unknown instance."""
         rows = await self._list("history", (id,))

@@ -1,6 +1,6 @@
 -- One batch in one statement, which is one transaction and one round trip: rows, positions and the announcement.
--- Parameters: JSON lists of advances, workflows, instances, stages, activities, rejections, triggers and occurrences
--- ($1 to $8, see `rows`); channel ($9); JSON list of announcements ($10).
+-- Parameters: JSON lists of advances, workflows, instances, stages, activities, rejections, triggers, occurrences
+-- and event requests ($1 to $9, see `rows`); channel ($10); JSON list of announcements ($11).
 -- Everything hangs on `go`: a row if every position is still where the batch starts from, else nothing happens.
 WITH expected AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::json)
@@ -86,6 +86,11 @@ changed_activities AS (
     FROM activity_rows r
     WHERE r.started_at IS NULL AND a.instance_id = r.instance_id AND a.stage = r.stage AND a.index = r.index
 ),
+new_event_requests AS (
+    INSERT INTO event_requests (instance_id, key, request)
+    SELECT r.* FROM go, json_to_recordset($9::json) AS r (instance_id uuid, key uuid, request text)
+    ON CONFLICT DO NOTHING
+),
 new_rejections AS (
     INSERT INTO rejections (partition, cause, code, message, at)
     SELECT r.* FROM go, json_to_recordset($6::json)
@@ -115,4 +120,4 @@ new_occurrences AS (
     ON CONFLICT DO NOTHING
 )
 SELECT (SELECT count(*) FROM moved) = (SELECT count(*) FROM expected),
-       (SELECT count(pg_notify($9::text, n)) FROM go, json_array_elements_text($10::json) n)
+       (SELECT count(pg_notify($10::text, n)) FROM go, json_array_elements_text($11::json) n)

@@ -3,11 +3,11 @@
 import asyncio
 
 from projections.publisher import Publisher
-from schemas.settings import KafkaSettings, load
+from schemas.settings import ProjectionsSettings, load
 
 
 async def main() -> None:
-    Publisher(load(KafkaSettings)).start()
+    Publisher(load(ProjectionsSettings)).start()
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""Messages of other services start workflows: real Kafka and Postgres, real processes (contract: `triggers-and-events`)."""
+"""Messages of other services start workflows, in a real installation (contract: `triggers-and-events`)."""
 
 import asyncio
 import json
@@ -159,7 +159,8 @@ async def test_a_message_starts_the_workflow_with_its_variables(
         client, type_, workflow_id, version="v2", filter='event.ledger == "main"', vars=variables, name="payouts"
     )
     payload = {"ledger": "main", "amount": 12345678901234567890123, "transactions": [{"postings": [{"source": "ann"}]}]}
-    for other in ({"ledger": "other"}, {"transactions": []}, [], "text", None):
+    others: list[Any] = [{"ledger": "other"}, {"transactions": []}, [], "text", None]
+    for other in others:
         await topic.publish(type_, other)
     await topic.publish(type_, payload, version="v1")
     await topic.publish(new_type(), payload)

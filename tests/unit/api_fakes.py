@@ -40,6 +40,7 @@ from schemas.commands import (
     DeleteTrigger,
     DeleteWorkflow,
     RunWorkflow,
+    SendEvent,
 )
 from schemas.expressions import Expression, LinkAnswer, LinkNeeded
 from schemas.settings import ApiSettings
@@ -59,6 +60,7 @@ class Backend:
         self.activity_rows: dict[tuple[UUID, int], list[ActivityRow]] = {}
         self.trigger_rows: dict[UUID, TriggerRow] = {}
         self.occurrence_rows: list[OccurrenceRow] = []
+        self.event_requests: dict[tuple[UUID, UUID], str] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
         self.page_rows = 2
@@ -96,6 +98,8 @@ class Backend:
                 self.add_instance(key, UUID(command.workflow_id), self.ends_at_once, request=command.request)
             case AbortInstance():
                 self.end(key, "canceled")
+            case SendEvent(key=str(event_key), request=str(request)):
+                self.event_requests[key, UUID(event_key)] = request
             case CreateTrigger():
                 self.add_trigger(key, command)
             case DeleteTrigger():
@@ -239,6 +243,10 @@ class FakeReadModel(FakeConnection):
         self.backend.check()
         self.backend.calls.append("instance")
         return self.backend.instance_rows.get(instance_id)
+
+    async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
+        self.backend.check()
+        return self.backend.event_requests.get((instance_id, key))
 
     async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
         self.backend.check()

@@ -114,7 +114,7 @@ async def test_a_command_goes_to_the_partition_of_its_key() -> None:
         assert position == (expected, len(kafka.log) - 1)
         topic, value, record_key, partition, headers = kafka.log[-1]
         assert (topic, record_key, partition) == ("test.commands", str(key).encode(), expected)
-        assert value == b'{"name":"x","payload":{}}'
+        assert value == b'{"name":"x"}'
         assert headers == {"type": b"SendEvent"}
     await log.close()
     assert kafka.producers[0].calls == DISCARDED

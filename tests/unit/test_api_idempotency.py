@@ -107,6 +107,31 @@ async def test_two_at_once_are_told_apart_by_the_engine(
         assert (await make_client(backend).call("POST", target, body, KEY)).error == expected
 
 
+async def test_a_repeated_event_is_sent_once_also_after_the_instance_has_ended() -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    client = make_client(backend)
+    target = f"/instances/{instance.id}/events"
+    for _ in range(2):
+        assert (await client.call("POST", target, {"name": "go"}, KEY)).status == 204
+    assert len(backend.commands) == 1
+    backend.end(instance.id)
+    assert (await client.call("POST", target, {"name": "go"}, KEY)).status == 204
+    assert (await client.call("POST", target, {"name": "other"}, KEY)).error == (400, "VALIDATION")
+    assert (await client.call("POST", target, {"name": "go"}, {"Idempotency-Key": "k-2"})).error == (400, "VALIDATION")
+    assert len(backend.commands) == 1
+
+
+@pytest.mark.parametrize(("overtaken", "status"), [(True, 204), (False, 400)])
+async def test_of_two_equal_events_at_once_the_first_may_end_the_instance(overtaken: bool, status: int) -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    backend.reject = Rejection("ENDED", "the instance has ended")
+    backend.overtaken = overtaken
+    answer = await make_client(backend).call("POST", f"/instances/{instance.id}/events", {"name": "go"}, KEY)
+    assert answer.status == status
+
+
 def test_ids_of_keys_never_change() -> None:
     """They are in the log: another id for the same key would have a second effect."""
     assert str(NAMESPACE) == "b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4"

@@ -8,7 +8,7 @@ import pytest
 from engine.core.decisions import ActivityDone, Due, Input, decide
 from engine.core.effects import CallActivity, GoOn, Wake, effect
 from engine.core.errors import IllegalTransition, Rejected
-from engine.core.instance import Instance, evolve
+from engine.core.instance import MAX_REQUESTS, Instance, evolve
 from engine.core.retries import Failure, backoff
 from engine.core.stages import MAX_STAGES_PER_DECISION
 from schemas import events as ev
@@ -132,6 +132,23 @@ OTHER = SendEvent(name="other")
 def test_events(stages: list[dict[str, Any]], inputs: list[Input], expected: list[str]) -> None:
     events, _ = play(run(*stages), *inputs)
     assert shape(events) == expected
+
+
+def test_a_repeated_event_changes_nothing() -> None:
+    keyed = SendEvent(name="approved", key="k", request="a")
+    events, state = play(run(WAIT, WAIT), keyed, keyed)
+    assert shape(events) == []
+    with pytest.raises(Rejected) as rejected:
+        decide(state, SendEvent(name="approved", key="k", request="b"), NOW, "i")
+    assert rejected.value.code == rejections.CONFLICT
+    other = decide(state, SendEvent(name="approved", key="l", request="a"), NOW, "i")
+    assert shape(other.events) == ["EventReceived 1", "StageEnded 1", "InstanceEnded"]
+
+
+def test_requests_that_are_remembered_are_bounded() -> None:
+    _, state = play(run(WAIT), *[SendEvent(name="x", key=str(n), request="a") for n in range(3 * MAX_REQUESTS)])
+    assert state is not None
+    assert len(state.requests) == MAX_REQUESTS
 
 
 @pytest.mark.parametrize(

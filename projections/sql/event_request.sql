@@ -1,0 +1,1 @@
+SELECT request FROM event_requests WHERE instance_id = %s AND key = %s
