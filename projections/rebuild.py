@@ -44,6 +44,8 @@ STATEMENT_TIMEOUT_SECONDS: Final = 60.0
 """Dropping a large schema takes its time."""
 MAX_LOCKED_SECONDS: Final = 3.0
 """How long the live projections are held up; past it they go on, and the swap is tried again later."""
+DROP_ATTEMPTS: Final = 5
+"""A drop takes the locks of many tables in an order of its own, and may meet a statement that takes them in another."""
 MAX_SWAPS: Final = 20
 """Tries to swap; one is enough unless Kafka or Postgres are hardly working."""
 
@@ -154,7 +156,14 @@ async def _claim(connection: Connection, live: str) -> None:
 
 
 async def _drop(connection: Connection, schema: str) -> None:
-    await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+    """Drop a schema that nobody uses any more, but for statements that began before the swap."""
+    for attempts_left in reversed(range(DROP_ATTEMPTS)):
+        try:
+            await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+            return
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
+            if not attempts_left:
+                raise
 
 
 async def _live_positions(connection: Connection, live: str) -> dict[int, int]:

@@ -7,6 +7,9 @@
 | `workflows` | create, read, list, delete |
 | `instances` | run, read, list |
 | `instance_events` | send an event, abort |
+| `triggers` | create, read, list, delete; occurrences |
+| `trigger_bodies` | the body of a request that creates a trigger |
+| `trigger_tests` | what a trigger would make of a payload |
 | `pages` | a page of a list, and whether there are more |
 | `histories` | stages of an instance, activities of a stage |
 """

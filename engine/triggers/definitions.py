@@ -95,7 +95,7 @@ class DefinitionsReader:
         self.definitions = Definitions()
         self._options = client_options(settings)
         self._place = TopicPartition(topic_name(settings, DEFINITIONS), 0)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._asker: AIOKafkaConsumer | None = None
         self._position = 0
         self._moved = asyncio.Condition()
 
@@ -103,20 +103,24 @@ class DefinitionsReader:
         """Follow the topic until cancelled, beginning anew after faults."""
         while True:
             consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False, auto_offset_reset="earliest")
+            # On a connection of its own: behind a fetch that waits for news, a question takes half a second.
+            asker = AIOKafkaConsumer(**self._options)
             try:
                 await consumer.start()
+                await asker.start()
                 consumer.assign([self._place])
                 consumer.seek(self._place, self._position)
-                self._consumer = consumer
+                self._asker = asker
                 while True:
                     await self._follow(consumer)
             except (KafkaError, OSError) as error:
                 logger.warning("following %s failed and is started anew: %r", self._place.topic, error)
             finally:
-                self._consumer = None
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    async with asyncio.timeout(5.0):
-                        await consumer.stop()
+                self._asker = None
+                for client in (consumer, asker):
+                    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                        async with asyncio.timeout(5.0):
+                            await client.stop()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def catch_up(self) -> None:
@@ -125,10 +129,10 @@ class DefinitionsReader:
         Raises:
             KafkaError, TimeoutError: Kafka is away.
         """
-        if self._consumer is None:
+        if self._asker is None:
             raise TimeoutError("the definitions can't be read")
         async with asyncio.timeout(CATCH_UP_SECONDS):
-            end: int = (await self._consumer.end_offsets([self._place]))[self._place]
+            end: int = (await self._asker.end_offsets([self._place]))[self._place]
             async with self._moved:
                 await self._moved.wait_for(lambda: self._position >= end)
 

@@ -98,8 +98,9 @@ class Load:
 
         async def flow() -> None:
             while queue:
-                while len(self.started) >= (self.kills + 1) * burst:
+                if len(self.started) >= (self.kills + 1) * burst:
                     await self._killed.wait()
+                    continue
                 workflow = queue.pop()
                 is_aborted = rng.random() < ABORTED and workflow not in deposits
                 path, key = f"/workflows/{workflow}/instances", uuid.UUID(int=rng.getrandbits(128)).hex

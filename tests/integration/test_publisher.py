@@ -312,6 +312,13 @@ async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettin
     check_complete(public, fed)
 
 
+async def test_what_is_assigned_while_a_publisher_leaves_is_not_owned(settings: ProjectionsSettings) -> None:
+    async with publishing(settings) as running:
+        await until(lambda: running.has("lag_records", partition="0"))
+    await running.publisher.on_partitions_assigned([TopicPartition(topic_name(settings, EVENTS), 0)])
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("publish-")]
+
+
 async def test_every_event_is_published_once_though_publishers_are_killed(
     settings: ProjectionsSettings, log: Log, public: Public, tmp_path: Path
 ) -> None:

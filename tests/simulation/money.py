@@ -139,6 +139,7 @@ def check_plan(history: History, stage: StageRun) -> None:
         assert not stage.activities
         return
     for count, activity in enumerate(stage.activities):
+        assert activity.code != "CONFLICT" or stage.error != activity.error, "an ingested payment counts as success"
         planned = next_activity(resolved, stage.activities[:count])
         assert planned is not None
         assert (planned.name, planned.input) == (activity.name, activity.input)

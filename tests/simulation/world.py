@@ -101,6 +101,8 @@ class World:
             if self.rng.random() < stale_chance:
                 mine |= engine.feed.assigned
             engine.feed.assigned = mine
+            if self.rng.random() < stale_chance:
+                engine.supervisor.assigned(set())  # it has joined the group anew, and gets back what it had
             engine.supervisor.assigned(mine)
 
     async def _trouble(self, seconds: float) -> None:
@@ -227,7 +229,8 @@ class World:
 
     async def _converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
-        deadline = asyncio.get_running_loop().time() + 1800
+        begin = asyncio.get_running_loop().time()
+        deadline, help_at = begin + 1800, begin + self.rng.choice((0, 0, 0, 400))
         while not self._settled():
             self.observer.check()
             assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
@@ -235,7 +238,8 @@ class World:
             for instance_id in self.waiting():
                 for name in ("approved", "paid", "ann"):
                     self._send(instance_id, SendEvent(name=name))
-                self._help(instance_id)
+                if asyncio.get_running_loop().time() >= help_at:
+                    self._help(instance_id)
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()
 
