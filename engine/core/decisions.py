@@ -118,15 +118,17 @@ def _send_event(progress: Progress, command: SendEvent, now: datetime) -> None:
 
 
 def _abort(progress: Progress, now: datetime) -> None:
-    state = _alive(progress.state)
+    _end(progress, _alive(progress.state), now, ev.CANCELED)
+
+
+def _end(progress: Progress, state: Instance, now: datetime, error: str) -> None:
+    """End the instance and whatever runs in it with one error."""
     if state.running:
         if state.activities and not state.activities[-1].ended:
             index, attempt = len(state.activities) - 1, state.activities[-1].attempt
-            progress.record(
-                ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=ev.CANCELED)
-            )
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=ev.CANCELED))
-    progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=ev.CANCELED))
+            progress.record(ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=error))
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error))
+    progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error))
 
 
 def _due(progress: Progress, given: Due, now: datetime) -> None:
@@ -165,7 +167,5 @@ def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> No
 def give_up(state: Instance, now: datetime, error: str) -> Progress:
     """End an instance whose next decision can't be written down, with an error that says so."""
     progress = Progress(state.id, state)
-    if state.running:
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error))
-    progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error))
+    _end(progress, state, now, error)
     return progress

@@ -225,6 +225,14 @@ async def test_lists(query: str, names: list[str]) -> None:
     assert [row["name"] for row in answer.data] == names
 
 
+@pytest.mark.parametrize(("query", "rows"), [("", 20), ("?pageSize=0", 20), ("?pageSize=00", 20), ("?pageSize=16", 16)])
+async def test_lists_are_complete_unless_a_size_is_given(query: str, rows: int) -> None:
+    backend = Backend()
+    ids = [str(stored(backend)) for _ in range(20)]
+    answer = await make_client(backend).call("GET", f"/triggers{query}")
+    assert [row["id"] for row in answer.data] == ids[:rows]
+
+
 @pytest.mark.parametrize("size", ["-1", "abc", "1.5", "1e2", "+1"])
 async def test_a_bad_page_size_is_refused(size: str) -> None:
     assert (await make_client(Backend()).call("GET", f"/triggers?pageSize={size}")).error == INVALID

@@ -140,6 +140,15 @@ def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert desk.commit(turn) == ["StageEnded a v4", "InstanceEnded a v5"]
 
 
+def test_a_result_that_is_too_large_ends_the_running_activity_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 3000)
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)))
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("a", ActivityDone((0, 0, 1), output={"data": "x" * 4000}))
+    assert desk.commit(turn) == ["ActivityEnded a v4", "StageEnded a v5", "InstanceEnded a v6"]
+
+
 def test_nothing_changes_before_the_commit() -> None:
     desk = Desk()
     desk.turn(("a", run(WAIT)))
