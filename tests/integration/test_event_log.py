@@ -19,7 +19,15 @@ from schemas.current import Current, CurrentWorkflow, decode_current
 from schemas.kafka import client_options
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
-from schemas.topics import COMMANDS, COMMANDS_DEAD, DEFINITIONS, EVENTS, partition_of, topic_name
+from schemas.topics import (
+    COMMANDS,
+    COMMANDS_DEAD,
+    DEFINITIONS,
+    EVENTS,
+    MAX_RECORD_BATCH_BYTES,
+    partition_of,
+    topic_name,
+)
 from tests.integration.event_log_reader import records
 from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
 
@@ -245,6 +253,18 @@ async def test_commands_reach_the_partition_of_their_aggregate_in_order(subject:
         expected[partition_of(key.encode(), PARTITIONS)].append((key, command))
     found = {p: [CODEC.decode_command(record) for record in some] for p, some in (await subject.commands()).items()}
     assert found == expected
+
+
+async def test_commands_may_be_larger_together_than_a_batch(subject: Subject, log: EventLog) -> None:
+    text = "x" * (MAX_RECORD_BATCH_BYTES // 8)
+    keys = [f"instance-{n % 2}" for n in range(30)]
+    sent: list[tuple[str, Command]] = [(key, SendEvent(name=f"{n} {text}")) for n, key in enumerate(keys)]
+    await log.send(sent, 0)
+    by_partition: dict[int, list[tuple[str, Command]]] = {partition: [] for partition in range(PARTITIONS)}
+    for key, command in sent:
+        by_partition[partition_of(key.encode(), PARTITIONS)].append((key, command))
+    found = {p: [CODEC.decode_command(record) for record in some] for p, some in (await subject.commands()).items()}
+    assert found == by_partition
 
 
 async def test_definitions_are_appended_in_order(subject: Subject, log: EventLog) -> None:
