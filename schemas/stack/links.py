@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.expressions import Expression, LinkAnswer, LinkNeeded
-from schemas.settings import StackSettings
+from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
 from schemas.stack.errors import CallFailed
@@ -33,12 +33,16 @@ class LinkFetcher:
     Args:
         settings: the stack, and the origins that are allowed beside it.
         client: the session with the stack.
+
+    Raises:
+        SettingsError: the stack's URL or an allowed origin is none.
     """
 
     def __init__(self, settings: StackSettings, client: StackClient):
         self._client = client
-        self._own = _origin(settings.stack_url)
-        self._allowed = {_origin(text.strip()) for text in settings.link_allowed_origins.split(",") if text.strip()}
+        self._own = _setting("stack_url", settings.stack_url)
+        allowed = [text.strip() for text in settings.link_allowed_origins.split(",")]
+        self._allowed = {_setting("link_allowed_origins", text) for text in allowed if text}
 
     async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
         """The value of an expression.
@@ -79,6 +83,13 @@ class LinkFetcher:
         if origin in self._allowed:
             return await self._client.transport.send("GET", uri)
         raise ValueError("its origin is not allowed")
+
+
+def _setting(name: str, text: str) -> Origin:
+    try:
+        return _origin(text)
+    except ValueError as error:
+        raise SettingsError(f"setting {variable(name)} {text!r}: {error}") from None
 
 
 def _origin(uri: str) -> Origin:
