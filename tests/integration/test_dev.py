@@ -209,4 +209,13 @@ def test_the_demo_tells_its_story() -> None:
     done = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, timeout=EXIT_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     assert "sent the event approved" in done.stdout
-    assert [name for name in ("RunNoop", "RunDelay", "RunWaitEvent") if name not in done.stdout] == []
+    told = (
+        "RunSend",
+        "CreditWallet",
+        "RunWaitEvent",
+        "RunDelay",
+        "DebitWallet",
+        "CreateTransferInitiation",
+        '{"EUR/2":750}',
+    )
+    assert [words for words in told if words not in done.stdout] == []
