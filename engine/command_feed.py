@@ -29,6 +29,9 @@ POLL_SECONDS = 1.0
 OPEN_TIMEOUT_SECONDS = 10.0
 """How long the group's coordinator may take to tell an offset, before the partition is claimed anew."""
 
+FETCH_WAIT_MS = 100
+"""A command waits for a fetch under way that does not ask for its partition; this bounds how long."""
+
 RECONNECT_SECONDS = 1.0
 """Pause after a fault of the consumer; without it a broker that is away would be asked in a tight loop."""
 
@@ -98,6 +101,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         consumer.subscribe([self._topic], listener=self)
         return consumer
