@@ -27,6 +27,9 @@ from tests.performance.figures import Figures, print_ratios, print_table
 from tests.performance.floor import Floor
 from tests.performance.sends import SEND, measure_calls_in_flight
 
+WARM_UP_SECONDS = 20.0
+"""The JVM compiles what is hot, caches fill; before that Kafka takes several times the CPU."""
+
 NOOP: dict[str, Any] = {"stages": [{"noop": {}}]}
 
 
@@ -52,7 +55,7 @@ async def _measure(stack: Stack, options: argparse.Namespace) -> None:
         workflow = await load.create_workflow(NOOP)
         instance = await load.run_instance(workflow)
         send = await load.create_workflow(SEND)
-    await _run_and_wait(stack, 64, options.seconds, workflow)  # warm-up: the JVM compiles, caches fill
+    await _run_and_wait(stack, 64, WARM_UP_SECONDS, workflow)
     rows: list[Figures] = []
     for clients in options.clients:
         for _ in range(options.rounds):
