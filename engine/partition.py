@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 MAX_INBOX = 2000
 """Commands that wait in memory; the feed is paused above. Unbounded, a slow log would fill the memory."""
 
-MAX_TURN_INPUTS = 500
+MAX_TURN_INPUTS = 100
 """Inputs decided in one turn: more would hold up the event loop for all other partitions."""
 
 MAX_TURN_BYTES = 1024 * 1024

@@ -38,8 +38,9 @@ REBALANCE_TIMEOUT_MS: Final = 10_000
 LEAVE_TIMEOUT_SECONDS: Final = 2.0
 """Leaving the group hands the partitions over at once; without an answer they follow by the session timeout."""
 FETCH: Final = {
-    # A record waits for a fetch under way that does not ask for its partition yet; this bounds how long.
-    "fetch_max_wait_ms": 100,
+    # The broker gathers records for a while: a fetch for each one would take the processor from what answers requests.
+    "fetch_min_bytes": 64 * 1024,
+    "fetch_max_wait_ms": 200,
     # One partition that is far behind must not hide the others, nor may a fetch exceed the memory at hand.
     "max_partition_fetch_bytes": 1024 * 1024,
     "fetch_max_bytes": 2 * MAX_RECORD_BATCH_BYTES,

@@ -45,6 +45,36 @@ class InFlight:
                 await asyncio.sleep(POLL_SECONDS)
 
 
+class TurnSeconds:
+    """Quantiles of the engine's turns between two readings of its histogram.
+
+    Args:
+        url: of the engine's metrics.
+    """
+
+    def __init__(self, url: str):
+        self._url = url
+        self._before: dict[float, float] = {}
+
+    async def read(self) -> dict[float, float]:
+        """Turns so far that took at most so many seconds, by the histogram's bounds."""
+        async with aiohttp.ClientSession() as session, session.get(self._url) as answer:
+            found = re.findall(
+                r'^orchestration_engine_turn_seconds_bucket{le="(.+)"} (\S+)$', await answer.text(), re.M
+            )
+        return {float(bound): float(count) for bound, count in found}
+
+    async def start(self) -> None:
+        """Count from here on."""
+        self._before = await self.read()
+
+    async def p99(self) -> float:
+        """The bound, in milliseconds, that 99 of 100 turns since `start` stayed under."""
+        counts = {bound: count - self._before.get(bound, 0.0) for bound, count in (await self.read()).items()}
+        total = max(counts.values())
+        return 1000 * min(bound for bound, count in counts.items() if count >= 0.99 * total)
+
+
 async def slow_sandbox(stack: Stack, seconds: float) -> None:
     """Make every transaction of the sandbox take this long; 0 makes it quick again."""
     fault = {"endpoint": "CreateTransaction", "kind": "slow", "probability": 1.0, "delay_seconds": seconds}
@@ -59,9 +89,13 @@ async def measure_calls_in_flight(stack: Stack, noop: str, seconds: float) -> tu
     async with LoadClient(stack.url, 1) as load:
         send = await load.create_workflow(SEND)
     path = f"/workflows/{noop}/instances?wait=true"
+    turns = TurnSeconds(f"{stack.engine_url}/metrics")
+    await turns.start()
     async with LoadClient(stack.url, 1) as load:
         before = await load.measure("noop, 1 client, no calls in flight", seconds, "POST", path)
+    print(f"99 of 100 turns without calls in flight took less than {await turns.p99():g} ms")
     await slow_sandbox(stack, DELAY_SECONDS)
+    await turns.start()
     watch = InFlight(f"{stack.engine_url}/metrics")
     async with LoadClient(stack.url, CALLS) as senders, LoadClient(stack.url, 1) as load:
         watching = asyncio.create_task(watch.watch())
@@ -72,5 +106,6 @@ async def measure_calls_in_flight(stack: Stack, noop: str, seconds: float) -> tu
         sent = await sends
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+    print(f"99 of 100 turns with 1000 calls in flight took less than {await turns.p99():g} ms")
     await slow_sandbox(stack, 0)
     return [before, during, sent], watch.most
