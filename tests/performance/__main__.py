@@ -65,10 +65,8 @@ async def _measure(stack: Stack, options: argparse.Namespace) -> None:
     rows += [await _run_and_wait(stack, 64, options.seconds, send, "send") for _ in range(options.rounds)]
     for clients in (1, 16):
         rows += [await _get(stack, clients, options.seconds, instance) for _ in range(options.rounds)]
-    in_flight, most = await measure_calls_in_flight(stack, workflow, options.seconds)
-    rows += in_flight
+    rows += await measure_calls_in_flight(stack, workflow, options.seconds)
     print_table(rows)
-    print(f"most calls in flight at once: {most}")
     print_ratios(rows, "send, 64 clients", "run and wait, 64 clients")
     for clients in options.clients:
         print_ratios(rows, f"run and wait, {clients} clients", f"floor, {clients} clients")

@@ -23,6 +23,8 @@ SEND: dict[str, Any] = {
 }
 CALLS = 1000
 DELAY_SECONDS = 0.5
+LONG_DELAY_SECONDS = 10.0
+"""Long enough to look at an engine that holds the calls, apart from one that starts and ends them all the time."""
 POLL_SECONDS = 0.05
 
 
@@ -32,6 +34,7 @@ class InFlight:
     def __init__(self, url: str):
         self._url = url
         self.most = 0
+        self.reached = asyncio.Event()
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
@@ -42,6 +45,8 @@ class InFlight:
                         r"^orchestration_engine_calls_in_flight (\S+)$", await answer.text(), re.MULTILINE
                     )
                 self.most = max(self.most, int(float(found[1])) if found else 0)
+                if self.most >= CALLS:
+                    self.reached.set()
                 await asyncio.sleep(POLL_SECONDS)
 
 
@@ -84,28 +89,40 @@ async def slow_sandbox(stack: Stack, seconds: float) -> None:
             answer.raise_for_status()
 
 
-async def measure_calls_in_flight(stack: Stack, noop: str, seconds: float) -> tuple[list[Figures], int]:
-    """A noop with one client, before and while a thousand clients keep calls of 500 ms in flight; and how many."""
-    async with LoadClient(stack.url, 1) as load:
-        send = await load.create_workflow(SEND)
+async def measure_calls_in_flight(stack: Stack, noop: str, seconds: float) -> list[Figures]:
+    """A noop with one client: alone, beside a thousand calls that hang, and beside a thousand clients that send."""
     path = f"/workflows/{noop}/instances?wait=true"
     turns = TurnSeconds(f"{stack.engine_url}/metrics")
     await turns.start()
     async with LoadClient(stack.url, 1) as load:
-        before = await load.measure("noop, 1 client, no calls in flight", seconds, "POST", path)
+        rows = [await load.measure("noop, 1 client, no calls in flight", seconds, "POST", path)]
     print(f"99 of 100 turns without calls in flight took less than {await turns.p99():g} ms")
-    await slow_sandbox(stack, DELAY_SECONDS)
-    await turns.start()
+    rows += await _beside_calls(stack, path, turns, seconds, LONG_DELAY_SECONDS, lasting_seconds=1.0)
+    rows += await _beside_calls(stack, path, turns, seconds, DELAY_SECONDS, lasting_seconds=seconds + 4)
+    return rows
+
+
+async def _beside_calls(
+    stack: Stack, path: str, turns: TurnSeconds, seconds: float, delay_seconds: float, lasting_seconds: float
+) -> list[Figures]:
+    """A noop's latency while a thousand clients each have a call of this length in flight."""
+    await slow_sandbox(stack, delay_seconds)
     watch = InFlight(f"{stack.engine_url}/metrics")
     async with LoadClient(stack.url, CALLS) as senders, LoadClient(stack.url, 1) as load:
+        send = await load.create_workflow(SEND)
         watching = asyncio.create_task(watch.watch())
+        target = f"/workflows/{send}/instances?wait=true"
         sends = asyncio.create_task(
-            senders.measure("send, 1000 clients", seconds + 2, "POST", f"/workflows/{send}/instances?wait=true")
+            senders.measure(f"send, 1000 clients, {delay_seconds:g} s", lasting_seconds, "POST", target)
         )
-        during = await load.measure("noop, 1 client, 1000 calls in flight", seconds, "POST", path)
+        async with asyncio.timeout(60):
+            await watch.reached.wait()
+        await turns.start()
+        during = await load.measure(f"noop beside 1000 calls of {delay_seconds:g} s", seconds, "POST", path)
+        p99 = await turns.p99()
         sent = await sends
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    print(f"99 of 100 turns with 1000 calls in flight took less than {await turns.p99():g} ms")
     await slow_sandbox(stack, 0)
-    return [before, during, sent], watch.most
+    print(f"99 of 100 turns beside {watch.most} calls of {delay_seconds:g} s took less than {p99:g} ms")
+    return [during, sent]
