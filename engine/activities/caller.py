@@ -42,6 +42,7 @@ class StackCaller:
         self._timeout_seconds = settings.activity_timeout_seconds
         self._metrics = metrics
         self._monotonic = monotonic
+        self._turnstile = asyncio.Lock()
         self._slots = asyncio.Semaphore(settings.max_activities_in_flight)
 
     async def open(self) -> None:
@@ -58,6 +59,9 @@ class StackCaller:
         More calls than may be in flight wait their turn; the time of an attempt starts after that.
         """
         async with self._slots:
+            # One start per round of the event loop: a thousand at once would keep acknowledgements and commands waiting.
+            async with self._turnstile:
+                await asyncio.sleep(0)
             begin = self._monotonic()
             with self._metrics.calls_in_flight.track_inprogress():
                 done = await self._attempt(activity)
