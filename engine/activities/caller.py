@@ -59,7 +59,7 @@ class StackCaller:
         More calls than may be in flight wait their turn; the time of an attempt starts after that.
         """
         async with self._slots:
-            # One start per round of the event loop: a thousand at once would keep acknowledgements and commands waiting.
+            # One start per round of the event loop: a thousand at once would keep acknowledgements waiting.
             async with self._turnstile:
                 await asyncio.sleep(0)
             begin = self._monotonic()
