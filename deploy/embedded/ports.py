@@ -1,10 +1,17 @@
 """Ports on the loopback interface."""
 
+import secrets
 import socket
 
 from deploy.embedded.errors import PortInUse
 
 HOST = "127.0.0.1"
+
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+"""Below the range that systems give to outgoing connections: one of those could take a port between our look and the
+start of the server that it is for."""
+MAX_TRIES = 1000
+"""Ports that are looked at before giving up."""
 
 
 def is_free(port: int, host: str = HOST) -> bool:
@@ -26,12 +33,16 @@ def check_free(port: int, host: str = HOST) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports nobody listens on. They are not reserved: use them soon."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Different ports nobody listens on. They are not reserved: use them soon.
+
+    Raises:
+        PortInUse: next to all are taken.
+    """
+    ports: set[int] = set()
+    for _ in range(MAX_TRIES):
+        if len(ports) == count:
+            return sorted(ports)
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        if is_free(port):
+            ports.add(port)
+    raise PortInUse(f"no {count} free ports on {HOST} between {FIRST_PORT} and {LAST_PORT}")
