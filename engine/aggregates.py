@@ -64,9 +64,9 @@ class Aggregates:
         """All triggers."""
         yield from self._triggers.values()
 
-    def has_fired_for(self, trigger_id: str, once: str | None) -> bool:
+    def has_fired_for(self, trigger_id: str, once: str) -> bool:
         """Whether a trigger has fired for what it fires for once, ever."""
-        return once is not None and once in self._fired.get(trigger_id, ())
+        return once in self._fired.get(trigger_id, ())
 
     def last_sequence(self, source: str) -> int:
         """The highest sequence of the commands of a source that have been decided; -1 before the first."""

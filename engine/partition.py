@@ -207,7 +207,7 @@ class Partition:
         with self._metrics.turn_seconds.time():
             await self._decide(turn)
             if turn.definitions:
-                await self._log.define(turn.definitions, int(turn.now.timestamp() * 1000))
+                await self._log.define(turn.definitions, turn.timestamp_ms)
             base = await self._append(turn.records) if turn.records else self.end
         for instance_id, pending in turn.commit(base, self._calls.keys()):
             self._start(instance_id, pending)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine.aggregates import Aggregates
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
-from engine.core.decisions import Due, Input, check_same_request, decide, give_up
+from engine.core.decisions import Input, check_same_request, decide, give_up
 from engine.core.effects import Effect, effect
 from engine.core.errors import Rejected
 from engine.core.instance import Instance
@@ -79,7 +79,7 @@ class Turn:
         self._aggregates = aggregates
         self._codec = codec
         self._epoch = epoch
-        self._timestamp_ms = int(now.timestamp() * 1000)
+        self.timestamp_ms = int(now.timestamp() * 1000)
         self._workflows: dict[str, workflows.Workflow] = {}
         self._triggers: dict[str, Trigger] = {}
         self._fired_at: dict[str, int] = {}
@@ -265,7 +265,7 @@ class Turn:
             record = self._codec.encode(
                 aggregate_id,
                 event,
-                timestamp_ms=self._timestamp_ms,
+                timestamp_ms=self.timestamp_ms,
                 version=version,
                 cause=cause,
                 epoch=self._epoch,
@@ -279,9 +279,6 @@ class Turn:
 
     def _outcome(self, aggregate_id: str, outcome: CommandRejected | CommandSkipped, cause: int) -> None:
         self.records.append(
-            self._codec.encode(aggregate_id, outcome, timestamp_ms=self._timestamp_ms, cause=cause, epoch=self._epoch)
+            self._codec.encode(aggregate_id, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)
         )
         self.size_bytes += RECORD_OVERHEAD_BYTES
-
-
-__all__ = ["Due", "Turn", "Unreadable"]
