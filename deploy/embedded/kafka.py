@@ -189,7 +189,9 @@ class EmbeddedKafka:
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # --ignore-formatted: a format that was interrupted leaves part of the folder behind.
-        command = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(configuration)]
+        # One word with its option, since every 64th id begins with a dash.
+        options = ["--ignore-formatted", f"--cluster-id={cluster}", "--config", str(configuration)]
+        command = ["kafka.tools.StorageTool", "format", *options]
         done = subprocess.run(  # noqa: S603 - the command is our own
             [*java, *command],
             stdin=subprocess.DEVNULL,

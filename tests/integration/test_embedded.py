@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import psycopg
@@ -24,6 +25,8 @@ from deploy.topics import create_topics
 from schemas.settings import KafkaSettings
 
 DEADLINE_SECONDS = 20.0
+DASHED_ID = b"\xf8" + bytes(15)
+"""Of a cluster whose id, in base64, looks like an option on a command line."""
 
 OWNER = """
 import sys, pathlib
@@ -55,7 +58,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"))
-    kafka.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploy.embedded.kafka.uuid.uuid4", lambda: UUID(bytes=DASHED_ID))
+        kafka.start()
     yield kafka
     kafka.stop()
 
@@ -85,6 +90,10 @@ async def test_kafka_keeps_records_and_port_over_a_kill(tmp_path: Path) -> None:
     finally:
         kafka.stop()
     assert processes_of(tmp_path) == []
+
+
+def test_a_cluster_id_may_begin_with_a_dash(kafka: EmbeddedKafka) -> None:
+    assert "cluster.id=-" in (kafka._data_dir / "data" / "meta.properties").read_text()
 
 
 async def test_kafka_makes_no_topic_by_itself(kafka: EmbeddedKafka) -> None:
