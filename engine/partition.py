@@ -7,13 +7,19 @@ The proof: an acknowledged batch starts right behind the last record that the ow
 written. If it starts later, the owner reads what lies between. Records of an older claim are harmless; a newer claim
 means that another engine has taken over. An append whose outcome is unknown is not argued about: the owner drops
 everything and claims anew, and whatever had reached the log before the new claim counts.
+
+A call may start long after its turn: it is a retry, comes from a restore, or waited for others, and the process may
+have stood still meanwhile. So right before it starts, its instance must still want it and the claim must have been
+proven a moment ago. If it was not, a turn proves it first, by a record of its own if it has no other.
 """
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from engine.aggregates import Aggregates
@@ -45,6 +51,11 @@ MAX_REQUESTS = 100
 
 RESEND_SECONDS = 0.5
 """Pause before run commands of triggers are sent again after a fault."""
+
+MAX_UNPROVEN_SECONDS = 3.0
+"""How old the latest proof of the claim may be when a call starts. Another engine takes a silent one's partitions over
+after the session timeout, of which heartbeats may have used up a quarter: this is less than what is left of Kafka's
+shortest session, 6 s. With less, a Kafka that takes its time for an append would keep calls from starting at all."""
 
 MAX_SLEEP_SECONDS = 60.0
 """The wall clock may be set; a timer is looked at again at least this often."""
@@ -92,6 +103,9 @@ class Partition:
         self._timers = Timers(lambda instance_id, token: self._current.get(instance_id) == token)
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._wakeup = asyncio.Event()
+        self._held_at = -math.inf
+        self._proof_wanted = False
+        self._proven = asyncio.Event()
         self._last_now: datetime | None = None
         self._paused = False
         self._stopping = False
@@ -144,12 +158,12 @@ class Partition:
     # Claim and restore
 
     async def _claim(self) -> None:
-        now = self._now()
+        now, begin = self._now(), self._clock.monotonic()
         claim = self._codec.encode(
             "", PartitionClaimed(at=now, owner=self._owner), timestamp_ms=int(now.timestamp() * 1000)
         )
         self.epoch = await self._log.append(self.number, [claim])
-        self.end = self.epoch + 1
+        self.end, self._held_at = self.epoch + 1, begin
 
     async def _restore(self) -> None:
         admitted, next_command = EpochFilter(), 0
@@ -177,7 +191,7 @@ class Partition:
 
     async def _wait(self) -> None:
         """Until there is something to do."""
-        while not (self._commands or self._inputs or self._stopping):
+        while not (self._commands or self._inputs or self._proof_wanted or self._stopping):
             self._wakeup.clear()
             self._take_due()
             if self._inputs:
@@ -206,6 +220,8 @@ class Partition:
         turn = Turn(self._aggregates, self._codec, self.epoch, self._now())
         with self._metrics.turn_seconds.time():
             await self._decide(turn)
+            if self._proof_wanted:
+                turn.confirm()
             if turn.definitions:
                 await self._log.define(turn.definitions, turn.timestamp_ms)
             base = await self._append(turn.records) if turn.records else self.end
@@ -244,10 +260,13 @@ class Partition:
 
     async def _append(self, records: Sequence[NewRecord]) -> int:
         """Append a turn's records and prove that the claim held."""
+        begin = self._clock.monotonic()
         base = await self._log.append(self.number, records)
         if base != self.end:
             await self._prove(self.end, base)
         self.end = base + len(records)
+        self._held_at, self._proof_wanted = begin, False
+        self._proven.set()
         return base
 
     async def _prove(self, start: int, stop: int) -> None:
@@ -281,9 +300,28 @@ class Partition:
         self._calls[instance_id] = asyncio.create_task(self._attempt(instance_id, pending))
 
     async def _attempt(self, instance_id: str, pending: CallActivity) -> None:
-        result = await self._caller.call(pending)
+        result = await self._caller.call(pending, partial(self._may_start, instance_id, pending.token))
+        if result is None:
+            self._not_started(instance_id)
+            return
         self._inputs.append((instance_id, result))
         self._wakeup.set()
+
+    async def _may_start(self, instance_id: str, token: Token) -> bool:
+        """Whether an instance still wants an attempt, once the claim is known to have held a moment ago."""
+        while self._clock.monotonic() - self._held_at > MAX_UNPROVEN_SECONDS:
+            self._proven.clear()
+            self._proof_wanted = True
+            self._wakeup.set()
+            await self._proven.wait()
+        return self._current.get(instance_id) == token
+
+    def _not_started(self, instance_id: str) -> None:
+        """The instance ended before its call started, so no late result will come that it is kept for."""
+        del self._calls[instance_id]
+        instance = self._aggregates.instance(instance_id)
+        if instance is not None and instance.ended:
+            self._aggregates.forget_instance(instance, self.end - 1)
 
     def _request(self, requests: Sequence[tuple[str, Pending]]) -> None:
         """Send the run commands of triggers. One task sends them in order: their sequence tells repetitions apart."""

@@ -1,6 +1,6 @@
 """What an engine needs from the outside, as small protocols. Each has a twin in memory that passes the same tests."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -9,6 +9,9 @@ from engine.core.effects import CallActivity
 from schemas.commands import Command
 from schemas.current import Current
 from schemas.records import NewRecord, Record
+
+MayStart = Callable[[], Awaitable[bool]]
+"""Whether an attempt may start now; it waits until that is known."""
 
 
 class EventLog(Protocol):
@@ -76,8 +79,16 @@ class CommandFeed(Protocol):
 class ActivityCaller(Protocol):
     """Calls the stack."""
 
-    async def call(self, activity: CallActivity) -> ActivityDone:
-        """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception."""
+    async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
+        """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception.
+
+        Args:
+            activity: what to call.
+            may_start: asked right before the attempt starts, which may have had to wait for others.
+
+        Returns:
+            Its result; None when it was not started.
+        """
 
 
 class Clock(Protocol):
@@ -85,3 +96,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Now, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, and go on while the process stands still."""

@@ -33,6 +33,7 @@ from schemas.commands import (
 )
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.events import (
+    ClaimConfirmed,
     CommandRejected,
     CommandSkipped,
     Event,
@@ -128,6 +129,12 @@ class Turn:
                 self._keep(give_up(state, self.now, str(error)), None)
         except Exception:
             logger.exception("deciding an input failed", extra={"instance": instance_id, "input": type(given).__name__})
+
+    def confirm(self) -> None:
+        """Have the batch prove the claim, also when nothing was decided."""
+        if not self.records:
+            confirmed = ClaimConfirmed(at=self.now)
+            self.records.append(self._codec.encode("", confirmed, timestamp_ms=self.timestamp_ms, epoch=self._epoch))
 
     def commit(self, base: int, keep: Collection[str] = ()) -> list[tuple[str, Effect | None]]:
         """Make the turn's states those of the partition.

@@ -69,7 +69,7 @@ class Batch:
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
-            case _:  # LateResultRecorded, InstanceRequested and CommandSkipped change nothing
+            case _:  # LateResultRecorded, InstanceRequested, CommandSkipped and ClaimConfirmed change nothing
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:

@@ -208,6 +208,12 @@ class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which engine, for people who read the log; a claim is known by its offset."""
 
 
+class ClaimConfirmed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The partition's owner is about to start calls and had nothing else to append that proves its claim."""
+
+    at: datetime
+
+
 InstanceEvent = (
     InstanceStarted
     | StageStarted
@@ -222,4 +228,4 @@ InstanceEvent = (
 WorkflowEvent = WorkflowCreated | WorkflowDeleted
 TriggerEvent = TriggerCreated | TriggerDeleted | TriggerFired | TriggerFailed | InstanceRequested
 Outcome = CommandRejected | CommandSkipped
-Event = WorkflowEvent | InstanceEvent | TriggerEvent | Outcome
+Event = WorkflowEvent | InstanceEvent | TriggerEvent | Outcome | ClaimConfirmed

@@ -58,6 +58,7 @@ MESSAGES: dict[str, type[Struct]] = {
         events.CommandRejected,
         events.CommandSkipped,
         events.PartitionClaimed,
+        events.ClaimConfirmed,
     )
 }
 """Every message by the name that its records carry."""

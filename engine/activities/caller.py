@@ -14,6 +14,7 @@ from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure, is_final
 from engine.metrics import Metrics
+from engine.ports import MayStart
 from schemas.settings import EngineSettings
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
@@ -53,8 +54,8 @@ class StackCaller:
         """Close all connections. Calls under way fail."""
         await self.client.close()
 
-    async def call(self, activity: CallActivity) -> ActivityDone:
-        """One attempt of an activity. Whatever goes wrong is a failure in the result, never an exception.
+    async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
+        """See `ActivityCaller.call`.
 
         More calls than may be in flight wait their turn; the time of an attempt starts after that.
         """
@@ -62,6 +63,8 @@ class StackCaller:
             # One start per round of the event loop: a thousand at once would keep acknowledgements waiting.
             async with self._turnstile:
                 await asyncio.sleep(0)
+            if not await may_start():
+                return None
             begin = self._monotonic()
             with self._metrics.calls_in_flight.track_inprogress():
                 done = await self._attempt(activity)

@@ -209,8 +209,15 @@ async def test_an_engine_that_stood_still_is_superseded(installation: Installati
         await eventually(lambda: payments(sandbox, "called"), lambda count: count == 8)
         await sandbox.faults()
         instances += [await client.run(delay, {"user": "due"}) for _ in range(16)]
+        await sandbox.faults({"endpoint": "CreateTransaction", "kind": "error", "status": 503})
+        retrying = [await client.run(pay, {"user": "aborted"}) for _ in range(8)]
+        for instance in retrying:
+            await eventually(functools.partial(last_failure, client, instance["id"]))
         slow.pause()
         await until_partitions(PARTITIONS, fast)
+        for instance in retrying:
+            assert (await client.call("PUT", f"/instances/{instance['id']}/abort")).status == 204
+        await sandbox.faults()  # a retry that the slow one starts when it wakes up would succeed
         for instance in instances:
             assert "error" not in await until_ended(client, instance["id"])
         slow.resume()
@@ -223,9 +230,16 @@ async def test_an_engine_that_stood_still_is_superseded(installation: Installati
 
         assert await payments(sandbox, "called") == 8
         assert await payments(sandbox, "due") == 16
+        assert await payments(sandbox, "aborted") == 0
         assert (await sandbox.calls())["CreateTransaction"]["idempotencyHits"] > 0
     await check_log(installation)
     await check_read_model(installation)
+
+
+async def last_failure(client: Client, instance_id: str) -> Any:
+    """Why the latest attempt of the first stage's activity failed."""
+    (activity,) = (await client.call("GET", f"/instances/{instance_id}/stages/0/history")).data
+    return activity.get("lastFailure")
 
 
 async def payments(sandbox: SandboxClient, user: str) -> int:

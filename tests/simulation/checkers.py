@@ -3,6 +3,7 @@
 The observer reads the log as any consumer does, with the epoch rule alone, and folds it with the engine's own `evolve`.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from engine.core.effects import CallActivity
 from engine.core.instance import Instance
 from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
+from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas import events as ev
 from schemas.epochs import EpochFilter, is_claim
 from schemas.records import Record, RecordCodec, Recorded
@@ -31,6 +33,8 @@ class Claim:
 
     partition: int
     offset: int
+    at: float = 0.0
+    """When it was appended, as time of the event loop."""
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Observer:
         for record in records:
             if not self._filters[partition].admits(record):
                 if is_claim(record):
-                    self.claims[partition] = Claim(partition, record.offset)
+                    self.claims[partition] = Claim(partition, record.offset, asyncio.get_running_loop().time())
                 continue
             recorded = self.codec.decode_event(record)
             self.admitted[partition].append(recorded)
@@ -151,7 +155,8 @@ class Observer:
         Returns the claim that it holds, None when it has been superseded and does not know yet.
 
         No attempt starts before the event it follows from stands in the log and counts, or before its time, or with
-        another key or content than that event's. Who holds the claim starts only what is due: nothing after an end.
+        another key or content than that event's. Who holds the claim starts only what is due: nothing after an end. Who
+        has lost it starts nothing once the newer claim is older than a proof may be.
         """
         with self._noting():
             return self._called(call, epochs, now)
@@ -165,6 +170,8 @@ class Observer:
         assert now >= activity.not_before[attempt - 1], f"{call.idempotency_key}: attempt {attempt} came early"
         claim = self.claims[partition]
         if claim.offset != epochs.get(partition):
+            superseded_for = asyncio.get_running_loop().time() - claim.at
+            assert superseded_for <= MAX_UNPROVEN_SECONDS, f"called {superseded_for} s after a newer claim"
             return None
         assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
         assert not activity.ended

@@ -54,7 +54,10 @@ class VirtualClock:
     """The wall clock of the simulation, in step with the loop."""
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=asyncio.get_running_loop().time())
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 def simulate(main: Coroutine[Any, Any, T]) -> T:

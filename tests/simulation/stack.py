@@ -31,6 +31,7 @@ from engine.activities.operations import Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
+from engine.ports import MayStart
 from schemas.stack.answers import Answer
 from schemas.stack.errors import CallFailed
 from tests.simulation.checkers import Observer
@@ -233,12 +234,16 @@ class Line:
     stack: MemoryStack
     epochs: Callable[[], Mapping[int, int]]
 
-    async def call(self, activity: CallActivity) -> ActivityDone:
+    async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         """See `ActivityCaller.call`."""
-        observer = self.stack.observer
-        claim = observer.called(activity, self.epochs(), VirtualClock().now())
+        observer, rng = self.stack.observer, self.stack.rng
         self.stack.under_way += 1
         try:
+            if rng.random() < 0.1:  # all slots are taken
+                await asyncio.sleep(rng.uniform(0.0, 20.0))
+            if not await may_start():
+                return None
+            claim = observer.called(activity, self.epochs(), VirtualClock().now())
             done = await self.stack.attempt(activity)
         finally:
             self.stack.under_way -= 1

@@ -213,6 +213,7 @@ class World:
             group.create_task(self._trouble(trouble_seconds))
         await self._quiet()
         await self._converge()
+        self._check_memory()
         for engine in self.engines:
             await engine.crash()
 
@@ -253,6 +254,11 @@ class World:
             self.helped.add(mark)
             run = RunWorkflow(workflow_id=self._id(), stages=self.sends.deposits(stages[-1].input, mark), variables={})
             self._send(self._id(), run)
+
+    def _check_memory(self) -> None:
+        """No engine keeps what has ended."""
+        partitions = [partition for engine in self.engines for partition in engine.supervisor.partitions]
+        assert sum(partition.instances for partition in partitions) == len(self.waiting())
 
     def waiting(self) -> list[str]:
         """Instances that are known and have not ended."""

@@ -37,6 +37,14 @@ def attempt(activity: Activity, key: str = "i1:0:0") -> CallActivity:
     return CallActivity(token=TOKEN, name=activity.name, input=activity.input, idempotency_key=key, not_before=None)
 
 
+async def yes() -> bool:
+    return True
+
+
+async def no() -> bool:
+    return False
+
+
 class Watched:
     """A caller and what it counted."""
 
@@ -45,7 +53,12 @@ class Watched:
         self._registry = registry
 
     async def call(self, activity: Activity, key: str = "i1:0:0") -> ActivityDone:
-        return await self._caller.call(attempt(activity, key))
+        done = await self._caller.call(attempt(activity, key), yes)
+        assert done is not None
+        return done
+
+    async def refused(self, activity: Activity) -> None:
+        assert await self._caller.call(attempt(activity), no) is None
 
     async def output(self, activity: Activity, key: str = "i1:0:0") -> Any:
         done = await self.call(activity, key)
@@ -383,6 +396,17 @@ async def test_the_time_of_an_attempt_starts_when_its_turn_comes() -> None:
         hung, quick = await asyncio.gather(*(stack.call(activities.list_wallets("a")) for _ in range(2)))
     assert hung.failure == Failure("timeout after 0.5 s")
     assert quick.failure is None
+
+
+async def test_a_call_that_may_not_start_is_not_made_and_frees_its_place() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response({"cursor": {"data": []}})
+
+    async with serving(handler) as url, caller_of(url, max_activities_in_flight=1) as stack:
+        await stack.refused(activities.list_wallets("a"))
+        assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") is None
+        await stack.output(activities.list_wallets("a"))
+        assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") == 1
 
 
 async def test_a_cancelled_call_frees_its_place() -> None:
