@@ -33,6 +33,10 @@ CHECKS = (
 )
 
 
+PYTEST = ("pytest", "-q", "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+"""A worker per core, each with a Kafka and a Postgres of its own: much of the time tests wait for deadlines."""
+
+
 def main(arguments: list[str]) -> int:
     """Install what the command needs, then run it; returns its exit status."""
     if sys.version_info < MIN_PYTHON:
@@ -74,7 +78,7 @@ def _install(extras: set[str]) -> None:
 
 
 def _test(arguments: list[str]) -> int:
-    for check in (*CHECKS, ("pytest", "-q", *arguments)):
+    for check in (*CHECKS, (*PYTEST, *arguments)):
         print("$ " + " ".join(check), flush=True)
         status = subprocess.call([str(BIN / check[0]), *check[1:]], cwd=ROOT)  # noqa: S603 - our own commands
         if status != 0:

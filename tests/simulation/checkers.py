@@ -50,7 +50,7 @@ class Observer:
     fired_once: set[tuple[str, str]] = field(default_factory=set)
     started: dict[str, int] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
-    broken: list[AssertionError] = field(default_factory=list)
+    broken: list[Exception] = field(default_factory=list)
     """Rules that were broken. The engine survives faults of its ports, so raising alone would not end a simulation."""
     results: list[tuple[ActivityRun, int, Claim]] = field(default_factory=list)
     """Results that an engine was handed while its claim was the newest: activity, attempt, claim."""
@@ -74,7 +74,7 @@ class Observer:
     def _noting(self) -> Iterator[None]:
         try:
             yield
-        except AssertionError as error:
+        except Exception as error:
             self.broken.append(error)
             raise
 
@@ -109,6 +109,8 @@ class Observer:
         if isinstance(event, ev.Outcome):
             if isinstance(event, ev.CommandRejected) and recorded.cause is not None:
                 self.rejected[partition, recorded.cause] = event.code
+            return
+        if isinstance(event, ev.ClaimConfirmed):
             return
         if isinstance(event, ev.WorkflowEvent):
             workflow = workflows.evolve(self.workflows.get(aggregate_id), event, aggregate_id)
