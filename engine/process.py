@@ -16,6 +16,7 @@ from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.listener import Listener
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
+from schemas.stack.client import StackClient
 from schemas.stack.links import LinkFetcher
 
 
@@ -34,7 +35,8 @@ class Engine:
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
         self._definitions = DefinitionsReader(settings)
-        fetcher = LinkFetcher(settings, self._caller.client)
+        self._links = StackClient(settings)
+        fetcher = LinkFetcher(settings, self._links)
         self._listener = Listener(settings, self._log, self._definitions, fetcher, metrics)
         self._supervisor = Supervisor(
             log=self._log,
@@ -57,6 +59,7 @@ class Engine:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then end the turns under way and leave the group."""
         await self._caller.open()
+        await self._links.open()
         work = [self._feed.run(self._supervisor.assigned, self._supervisor.received)]
         if self._listener.topics:
             work += [self._definitions.run(), self._listener.run()]
@@ -73,6 +76,7 @@ class Engine:
                 task.cancel()
             await asyncio.wait(tasks, timeout=self._timeout / 3)
             await self._log.close()
+            await self._links.close()
             await self._caller.close()
 
     def _sum(self, value: Callable[[Partition], int]) -> Callable[[], float]:

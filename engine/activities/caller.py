@@ -1,4 +1,8 @@
-"""One attempt of an activity: from its input to a request, over HTTP, and from the answer to its output."""
+"""One attempt of an activity: from its input to a request, over HTTP, and from the answer to its output.
+
+Requests and answers have a thread of their own. On the loop of the decisions every answer that is read would stand
+before the acknowledgements of turns: with a thousand calls in flight, for as long as a thousand answers take.
+"""
 
 import asyncio
 import logging
@@ -9,6 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.activities import ledger, payments, wallets
+from engine.activities.loop_thread import LoopThread
 from engine.activities.operations import Operation, Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
@@ -39,20 +44,23 @@ class StackCaller:
     """
 
     def __init__(self, settings: EngineSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic):
-        self.client = StackClient(settings, monotonic)
+        self._client = StackClient(settings, monotonic)
+        self._thread = LoopThread("activities")
         self._timeout_seconds = settings.activity_timeout_seconds
         self._metrics = metrics
         self._monotonic = monotonic
-        self._turnstile = asyncio.Lock()
         self._slots = asyncio.Semaphore(settings.max_activities_in_flight)
 
     async def open(self) -> None:
         """Make ready for calls. The stack need not be there yet."""
-        await self.client.open()
+        self._thread.start()
+        await self._thread.run(self._client.open())
 
     async def close(self) -> None:
         """Close all connections. Calls under way fail."""
-        await self.client.close()
+        if self._thread.running:
+            await self._thread.run(self._client.close())
+            await self._thread.stop()
 
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         """See `ActivityCaller.call`.
@@ -60,18 +68,20 @@ class StackCaller:
         More calls than may be in flight wait their turn; the time of an attempt starts after that.
         """
         async with self._slots:
-            # One start per round of the event loop: a thousand at once would keep acknowledgements waiting.
-            async with self._turnstile:
-                await asyncio.sleep(0)
             if not await may_start():
                 return None
             begin = self._monotonic()
             with self._metrics.calls_in_flight.track_inprogress():
-                done = await self._attempt(activity)
+                done = await self._attempt_there(activity)
         outcome = "ok" if done.failure is None else "final" if is_final(activity.name, done.failure) else "retry"
         self._metrics.attempts.labels(activity.name, outcome).inc()
         self._metrics.attempt_seconds.labels(activity.name).observe(self._monotonic() - begin)
         return done
+
+    async def _attempt_there(self, activity: CallActivity) -> ActivityDone:
+        if not self._thread.running:
+            return ActivityDone(activity.token, failure=Failure("the caller is closed"))
+        return await self._thread.run(self._attempt(activity))
 
     async def _attempt(self, activity: CallActivity) -> ActivityDone:
         failure: Failure
@@ -100,7 +110,7 @@ class StackCaller:
         headers: dict[str, str] = {} if body is None else {"Content-Type": "application/json"}
         if request.idempotency_key is not None:
             headers["Idempotency-Key"] = request.idempotency_key
-        return await self.client.send(request.method, self.client.url + request.path, headers, body)
+        return await self._client.send(request.method, self._client.url + request.path, headers, body)
 
 
 def as_failure(failed: CallFailed) -> Failure:
