@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -102,8 +103,8 @@ class Partition:
             self._metrics.transaction_seconds.observe(time.perf_counter() - started)
             self._recorded = position
         self._position, self.advanced = position, True
-        for event in public:
-            self._metrics.events.labels(event.type).inc()
+        for type_, count in Counter(event.type for event in public).items():
+            self._metrics.events.labels(type_).inc(count)
         return bool(public)
 
     def _read(self, records: Sequence[Record]) -> tuple[list[PublicEvent], Position]:
