@@ -32,7 +32,6 @@ CHECKS = (
     ("lint-imports",),
 )
 
-
 PYTEST = ("pytest", "-q", "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 """A worker per core, each with a Kafka and a Postgres of its own: much of the time tests wait for deadlines."""
 

@@ -24,6 +24,7 @@ from rich.table import Column, Table
 
 from deploy.dev import Options, Stack, stop_signals
 from deploy.errors import ScenarioError, Stopped
+from schemas.settings import ApiSettings, load, variable
 
 DEFAULT = Path(__file__).with_name("examples") / "payout.scenario.yaml"
 STEP_TIMEOUT_SECONDS = 60.0
@@ -67,6 +68,8 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
     """
     path = scenario or DEFAULT
     told = read_scenario(path)
+    if load(ApiSettings).auth_enabled:
+        raise ScenarioError(f"the demo has no token for the API that it starts: unset {variable('auth_enabled')}")
     console = Console(highlight=False)
     with contextlib.ExitStack() as stack:
         folder = data_dir or stack.enter_context(_temporary_folder())

@@ -185,6 +185,11 @@ def occupy_api_port(folder: Path) -> None:
             {"ORCHESTRATION_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
             "127.0.0.1:1 can't be reached",
         ),
+        (
+            ["demo"],
+            {"ORCHESTRATION_AUTH_ENABLED": "true", "ORCHESTRATION_AUTH_ISSUER": "http://127.0.0.1:1"},
+            "unset ORCHESTRATION_AUTH_ENABLED",
+        ),
     ],
 )
 def test_expected_faults_are_one_line(arguments: list[str], variables: dict[str, str], message: str) -> None:
