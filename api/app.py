@@ -16,7 +16,6 @@ from api.auth.guard import make_guard
 from api.command_log import KafkaCommandLog
 from api.errors import ApiError, Fault, NotAllowed, NotFound
 from api.health import health_routes
-from api.links import StackLinks
 from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
 from api.ports import Connection
@@ -27,6 +26,7 @@ from projections.queries.positions import Positions
 from projections.queries.read_model import ReadModel
 from schemas.resources import Error
 from schemas.settings import ApiSettings, StackSettings, load
+from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> Starl
     metrics = Metrics(reads, commands)
     if services is None:
         command_log = KafkaCommandLog(settings, metrics)
-        links = StackLinks(load(StackSettings))
+        links = LinkFetcher(load(StackSettings))
         services = Services(settings, ReadModel(settings), Positions(settings), command_log, links)
     opened = services
 

@@ -16,7 +16,6 @@ from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.listener import Listener
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
-from schemas.stack.client import StackClient
 from schemas.stack.links import LinkFetcher
 
 
@@ -35,9 +34,8 @@ class Engine:
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
         self._definitions = DefinitionsReader(settings)
-        self._links = StackClient(settings)
-        fetcher = LinkFetcher(settings, self._links)
-        self._listener = Listener(settings, self._log, self._definitions, fetcher, metrics)
+        self._links = LinkFetcher(settings)
+        self._listener = Listener(settings, self._log, self._definitions, self._links, metrics)
         self._supervisor = Supervisor(
             log=self._log,
             feed=self._feed,

@@ -28,21 +28,28 @@ class _Answered(msgspec.Struct):
 
 
 class LinkFetcher:
-    """Evaluates expressions, fetching the links that they need.
+    """Evaluates expressions, fetching the links that they need, with a pooled session of its own.
 
     Args:
         settings: the stack, and the origins that are allowed beside it.
-        client: the session with the stack.
 
     Raises:
-        SettingsError: the stack's URL or an allowed origin is none.
+        SettingsError: the stack's URL or an allowed origin is none, or one of the client credentials is missing.
     """
 
-    def __init__(self, settings: StackSettings, client: StackClient):
-        self._client = client
+    def __init__(self, settings: StackSettings):
+        self._client = StackClient(settings)
         self._own = _setting("stack_url", settings.stack_url)
         allowed = [text.strip() for text in settings.link_allowed_origins.split(",")]
         self._allowed = {_setting("link_allowed_origins", text) for text in allowed if text}
+
+    async def open(self) -> None:
+        """Make ready for requests. The stack need not be there yet."""
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
 
     async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
         """The value of an expression.

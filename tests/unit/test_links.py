@@ -11,7 +11,6 @@ from aiohttp import web
 from schemas.expressions import EvaluationError, LinkAnswer, compile_expression
 from schemas.settings import SettingsError, StackSettings
 from schemas.stack import links as fetching
-from schemas.stack.client import StackClient
 from schemas.stack.links import LinkFetcher
 
 LINK = compile_expression("link(event, 'it')")
@@ -76,14 +75,13 @@ async def fetch(stack: Server, uri: str, links: dict[str, LinkAnswer] | None = N
         link_allowed_origins=allowed,
         max_answer_bytes=MAX_ANSWER_BYTES,
     )
-    client = StackClient(settings)
-    await client.open()
+    fetcher = LinkFetcher(settings)
+    await fetcher.open()
     try:
-        fetcher = LinkFetcher(settings, client)
         payload = {"links": [{"name": "it", "uri": uri}]}
         return await fetcher.evaluate(LINK, payload, {} if links is None else links)
     finally:
-        await client.close()
+        await fetcher.close()
 
 
 async def error(stack: Server, uri: str, allowed: str = "") -> str:
@@ -179,4 +177,4 @@ async def test_a_stack_that_does_not_answer(stack: Server, monkeypatch: pytest.M
 def test_an_origin_that_is_none_is_a_wrong_setting(settings: dict[str, str]) -> None:
     given = StackSettings(**settings)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="ORCHESTRATION_LINK_ALLOWED_ORIGINS"):
-        LinkFetcher(given, StackClient(given))
+        LinkFetcher(given)

@@ -21,7 +21,6 @@ from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.records import Headers, Record
 from schemas.settings import EngineSettings
-from schemas.stack.client import StackClient
 from schemas.stack.links import LinkFetcher
 
 FIRST, SECOND, OTHER = TopicPartition("ledger", 0), TopicPartition("ledger", 1), TopicPartition("wallets", 0)
@@ -95,7 +94,7 @@ def make(consumer: FakeConsumer, kind: type[Listener] = Listener) -> tuple[Liste
     """A listener with this consumer."""
     settings = EngineSettings(trigger_topics="ledger, wallets,")
     log, metrics = FakeLog(), Metrics(CollectorRegistry())
-    fetcher = LinkFetcher(settings, StackClient(settings))
+    fetcher = LinkFetcher(settings)
     listener = kind(settings, log, FakeReader(settings), fetcher, metrics)  # type: ignore[arg-type]
     listener._consumer = consumer
     return listener, log
