@@ -5,15 +5,18 @@ The rows and the real read model and positions are those of `projections.queries
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.queries.positions import Starting
 from projections.queries.rows import (
     ActivityRow,
     InstanceRow,
     OccurrenceRow,
     Rejection,
     StageHistoryRow,
+    StageRow,
     StartedRow,
     TriggerRow,
     WorkflowRow,
@@ -34,7 +37,9 @@ __all__ = [
     "Rejection",
     "RowPosition",
     "StageHistoryRow",
+    "StageRow",
     "StartedRow",
+    "Starting",
     "TriggerRow",
     "WorkflowRow",
 ]
@@ -181,6 +186,9 @@ class Positions(Connection, Protocol):
     @property
     def ready(self) -> bool:
         """Whether news of projections arrive."""
+
+    def starting(self, instance_id: UUID, /) -> AbstractContextManager[Starting]:
+        """Keep what is announced of an instance's start meanwhile; nobody else may start it."""
 
     async def wait_cause(self, partition: int, cause: int, deadline: float, /) -> None:
         """Wait until the command at an offset has had its effect; raises TimeoutError."""

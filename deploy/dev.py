@@ -48,7 +48,7 @@ from schemas.settings import (
     variable,
 )
 
-PARTITIONS = 4
+PARTITIONS = 1
 """Fewer than the default: on one machine more partitions only split batches."""
 MIN_FREE_BYTES = 1024**3
 """Kafka and Postgres need some hundred megabytes to start, and break in odd ways on a full disk."""

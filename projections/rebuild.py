@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 from psycopg import sql
 
+from projections.announcements import announcements
 from projections.database import Connection, connect
 from projections.errors import RebuildInProgress
 from projections.fold import Batch
@@ -29,7 +30,7 @@ from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.projector import Projector
 from projections.rows import Advance
-from projections.store import Store, announcements
+from projections.store import Store
 from schemas.kafka import client_options
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name

@@ -4,24 +4,21 @@ Rows travel as one JSON text per table, which costs this process the least: the 
 arrays and COPY take psycopg a conversion per value. COPY also needs a table in between and more round trips.
 """
 
-import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
 
+from projections.announcements import announcements
 from projections.database import Session
 from projections.errors import PositionConflict
 from projections.fold import Batch
 from projections.rows import Progress
-from projections.sql import statement
+from projections.sql import project, statement
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one batch; past it, it is rolled back and read again. A batch takes milliseconds."""
-MAX_ANNOUNCED_PARTITIONS: Final = 50
-MAX_ANNOUNCED_ENDS: Final = 130
-"""Postgres refuses a notification above 7,999 bytes; 50 positions and 130 ids stay below it in one."""
 MAX_PRUNED: Final = 1000
 """Rejections deleted at once, so that pruning never holds up a batch for long."""
 
@@ -69,23 +66,12 @@ class Store:
             PositionConflict: a position is not where the batch starts.
             psycopg.DataError: Postgres can't hold something in the batch.
         """
-        rows = await self._session.execute(
-            statement("project"),
-            (
-                _json(batch.advances),
-                _json(batch.workflows.values()),
-                _json(batch.instances.values()),
-                _json(batch.stages.values()),
-                _json(batch.activities.values()),
-                _json(batch.rejections.values()),
-                _json(batch.triggers.values()),
-                _json(batch.occurrences),
-                _json(batch.event_requests),
-                self._schema,
-                _json(announcements(batch)),
-            ),
+        rows = parts(batch)
+        done = await self._session.execute(
+            project(tuple(rows)),
+            (_json(batch.advances), self._schema, _json(list(announcements(batch))), *map(_json, rows.values())),
         )
-        if not rows[0][0]:
+        if not done[0][0]:
             raise PositionConflict
 
     async def prune_rejections(self, retention_seconds: int) -> bool:
@@ -94,20 +80,28 @@ class Store:
         return len(deleted) == MAX_PRUNED
 
 
-def announcements(batch: Batch) -> Iterator[str]:
-    """The notifications of a batch, which `projections.queries.positions` reads: usually one."""
-    positions = ((str(a.partition), (a.cause, a.next_offset)) for a in batch.advances)
-    ends = iter(batch.ended)
-    while True:
-        some_positions = dict(itertools.islice(positions, MAX_ANNOUNCED_PARTITIONS))
-        some_ends = list(itertools.islice(ends, MAX_ANNOUNCED_ENDS))
-        if not some_positions and not some_ends:
-            return
-        announcement: dict[str, Any] = {"p": some_positions} if some_positions else {}
-        if some_ends:
-            announcement["e"] = some_ends
-        yield _json(announcement)
+def parts(batch: Batch) -> dict[str, list[Any]]:
+    """The rows of a batch, by the part of the statement (`sql/project`) that writes them."""
+    rows: dict[str, list[Any]] = {}
+    for table, some in (
+        ("workflows", batch.workflows.values()),
+        ("instances", batch.instances.values()),
+        ("stages", batch.stages.values()),
+        ("activities", batch.activities.values()),
+        ("triggers", batch.triggers.values()),
+    ):
+        for row in some:
+            rows.setdefault(f"new_{table}" if row.new else f"changed_{table}", []).append(row)
+    for table, more in (
+        ("event_requests", batch.event_requests),
+        ("rejections", batch.rejections.values()),
+        ("occurrences", batch.occurrences),
+    ):
+        if more:
+            rows[f"new_{table}"] = list(more)
+    # In one order, so that the same parts are the same statement.
+    return dict(sorted(rows.items()))
 
 
 def _json(value: Any) -> str:
-    return _encoder.encode(list(value) if not isinstance(value, dict) else value).decode()
+    return _encoder.encode(value).decode()

@@ -5,13 +5,16 @@ partition p of the other. So do the public topic, where public events of partiti
 `events.published`, which says how far they are (see `projections.publisher`).
 """
 
-from aiokafka.partitioner import murmur2
 from msgspec import Struct
+from murmurhash2 import murmurhash2
 
 from schemas.settings import KafkaSettings
 
 MAX_RECORD_BATCH_BYTES = 8 * 1024 * 1024
 """`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
+
+MURMUR2_SEED = 0x9747B28C
+"""That of Kafka's clients: `org.apache.kafka.common.utils.Utils.murmur2`."""
 
 COMMANDS = "commands"
 EVENTS = "events"
@@ -44,8 +47,8 @@ def public_topic(settings: KafkaSettings) -> str:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key, as Kafka's default partitioner has it (murmur2)."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+    """The partition of a key, as Kafka's default partitioner has it."""
+    return int(murmurhash2(key, MURMUR2_SEED) & 0x7FFFFFFF) % partitions
 
 
 def topics(settings: KafkaSettings) -> tuple[Topic, ...]:

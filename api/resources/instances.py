@@ -11,7 +11,7 @@ from msgspec import Struct
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import InstanceRow, WorkflowRow
+from api.ports import InstanceRow, Position, StageRow, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.pages import PageOf, read_page
@@ -44,8 +44,7 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bo
     keyed = keyed_request(key, "instance", str(workflow), variables)
     if keyed is None:
         definition = _startable(await services.read_model.workflow(workflow), workflow_id)
-        command = _command(definition, variables)
-        row = await _start(services, new_id(), command, deadline)
+        row = await _start_new(services, definition, variables, deadline)
     else:
         row = await _start_once(services, keyed, workflow, variables, deadline)
     return await _ended(services, row) if wait and row.terminated_at is None else row
@@ -69,6 +68,29 @@ def read_variables(body: Any) -> dict[str, str]:
     return body
 
 
+async def _start_new(
+    services: Services, workflow: WorkflowRow, variables: dict[str, str], deadline: float
+) -> InstanceRow:
+    """A new instance."""
+    id = new_id()
+    with services.positions.starting(id) as starting:
+        position = await accept(services, id, _command(workflow, variables), deadline)
+    start = starting.start
+    if start is None:  # too large to be announced, or the announcement was lost
+        return await _started(services, id, position)
+    stages = [StageRow(stage.number, stage.started_at, stage.terminated_at, stage.error) for stage in start.stages]
+    return InstanceRow(
+        id=id,
+        workflow_id=workflow.id,
+        created_at=start.created_at,
+        updated_at=start.updated_at,
+        terminated_at=start.terminated_at,
+        error=start.error,
+        workflow=workflow,
+        stages=stages,
+    )
+
+
 async def _start_once(
     services: Services, keyed: KeyedRequest, workflow: UUID, variables: dict[str, str], deadline: float
 ) -> InstanceRow:
@@ -82,7 +104,9 @@ async def _start_once(
         return row
     definition = _startable(await services.read_model.workflow(workflow), str(workflow))
     command = _command(definition, variables, keyed.digest, seen_offset)
-    return await _start(services, keyed.id, command, deadline, partition)
+    position = await accept(services, keyed.id, command, deadline, partition)
+    await raise_rejection(services, position)  # what exists may be another request's
+    return await _started(services, keyed.id, position)
 
 
 def _command(
@@ -98,12 +122,8 @@ def _command(
     )
 
 
-async def _start(
-    services: Services, instance_id: UUID, command: RunWorkflow, deadline: float, partition: int | None = None
-) -> InstanceRow:
-    position = await accept(services, instance_id, command, deadline, partition)
-    if command.request is not None:  # what exists may be another request's
-        await raise_rejection(services, position)
+async def _started(services: Services, instance_id: UUID, position: Position) -> InstanceRow:
+    """The instance that a command has started."""
     row = await services.read_model.instance(instance_id)
     if row is None:
         await raise_rejection(services, position)

@@ -4,7 +4,8 @@
     classpath      one jar per line, relative; written last, so it marks a complete download
     repository/    the jars and their descriptions, as Maven lays them out
     environments/  jgo's own bookkeeping
-    lock           held while downloading, so that two processes don't do it at once
+    aot-…          see `aot`
+    lock           held while something here is made, so that two processes don't do it at once
 """
 
 import contextlib
@@ -31,6 +32,15 @@ TIMEOUT_SECONDS = 30
 """Deadline for each step of a connection. Without it a dead mirror would hang the start."""
 
 
+def kafka_cache(cache: Path | None = None) -> Path:
+    """The folder of everything that is kept for this version of Kafka.
+
+    Args:
+        cache: folder to use instead of the user's cache folder.
+    """
+    return (cache or platformdirs.user_cache_path("orchestration")) / f"kafka-{KAFKA_VERSION}"
+
+
 def kafka_jars(cache: Path | None = None) -> list[Path]:
     """The class path that runs Kafka, downloaded first if it isn't in the cache yet.
 
@@ -40,13 +50,13 @@ def kafka_jars(cache: Path | None = None) -> list[Path]:
     Raises:
         DownloadFailed: no network, no such file, no space. What did arrive is kept for the next try.
     """
-    folder = (cache or platformdirs.user_cache_path("orchestration")) / f"kafka-{KAFKA_VERSION}"
+    folder = kafka_cache(cache)
     ready = _read(folder)
     if ready:
         return ready
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        with locked(folder / "lock"):
             # Another process may have finished while we waited for the lock.
             return _read(folder) or _download(folder)
     except Exception as error:
@@ -98,7 +108,8 @@ def _remove_partial_files(repository: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, so that two processes don't do the same at once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,6 +8,7 @@
     pid                 the running JVM
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -16,16 +17,22 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from deploy.embedded.aot import aot_options
 from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import JavaMissing, StartFailed
-from deploy.embedded.jars import kafka_jars
+from deploy.embedded.jars import kafka_cache, kafka_jars
 from deploy.embedded.ports import HOST, check_free, free_ports, is_free
 
 START_TIMEOUT_SECONDS = 60.0
 """Up in four seconds on two cores; a start that takes longer than this won't end."""
 POLL_SECONDS = 0.05
+STOP_SECONDS = 10.0
+"""How long an orderly stop may take; what is not on disk then is recovered at the next start."""
+RECORDING_STOP_SECONDS = 60.0
+"""How long the stop of a training run may take: Java writes its cache then, for some seconds."""
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 READY_LINE = "Kafka Server started"
 """Logged after the broker is unfenced. A port that accepts is no sign: it does so before topics can be made."""
@@ -43,9 +50,6 @@ REASONS = tuple(
 JVM_OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    # The optimizing compiler takes half a core for the first minute, as much as the broker itself, and pays off only
-    # after minutes of full load.
-    "-XX:TieredStopAtLevel=1",
     "-Djava.awt.headless=true",
     # Kafka reads it; without it Java's own default (system proxies etc.) could reach out when resolving 127.0.0.1.
     "-Djava.net.preferIPv4Stack=true",
@@ -67,6 +71,9 @@ NODE = {
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.num.partitions": "1",
+    # Each hand-over between threads costs tens of microseconds; the defaults (3 and 8) are for a machine of its own.
+    "num.network.threads": "1",
+    "num.io.threads": "2",
     # The default waits 3 s for more members whenever a group starts.
     "group.initial.rebalance.delay.ms": "0",
     # A mistyped name would otherwise become a topic.
@@ -85,12 +92,16 @@ class EmbeddedKafka:
         data_dir: folder for its data, made if needed. One broker at a time may use it.
         port: port of the broker; a free one when not given.
         cache: folder for the jars instead of the user's cache.
+        recording: JVM options for a training run (see `aot`), which uses no cache itself.
     """
 
-    def __init__(self, data_dir: Path, *, port: int | None = None, cache: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, port: int | None = None, cache: Path | None = None, recording: Sequence[str] = ()
+    ) -> None:
         self._data_dir = data_dir.resolve()
         self._port = port
         self._cache = cache
+        self._recording = recording
         self._pid_file = self._data_dir / "pid"
         self.process: Child | None = None
         self.bootstrap_servers = ""
@@ -107,6 +118,7 @@ class EmbeddedKafka:
         """
         java = java_executable()
         jars = kafka_jars(self._cache)
+        ahead_of_time = () if self._recording else aot_options(java, jars, kafka_cache(self._cache), self._training)
         logs = self._data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         end_leftover(self._pid_file)
@@ -119,14 +131,16 @@ class EmbeddedKafka:
             os.pathsep.join(str(jar) for jar in jars),
             f"-Dlog4j2.configurationFile={log4j}",
             f"-Dkafka.logs.dir={logs}",
+            *JVM_OPTIONS,
         ]
-        self._format([*base, *JVM_OPTIONS], configuration)
+        self._format([*base, *ahead_of_time], configuration)
         # Not the log of the last run, in which the line that we wait for stands already.
         _rotate(logs / "server.log")
         self.process = Child(
-            [*base, *JVM_OPTIONS, "kafka.Kafka", str(configuration)],
+            [*base, *(self._recording or ahead_of_time), "kafka.Kafka", str(configuration)],
             pid_file=self._pid_file,
             output=logs / "output.log",
+            grace_seconds=RECORDING_STOP_SECONDS if self._recording else STOP_SECONDS,
             directory=self._data_dir,
         )
         try:
@@ -152,10 +166,20 @@ class EmbeddedKafka:
         if self.process:
             self.process.kill()
 
-    def stop(self, timeout_seconds: float = 10.0) -> None:
+    def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
         """End the broker in order, or kill it when the time is over. Fine to call when it doesn't run."""
         if self.process:
             self.process.stop(timeout_seconds)
+
+    @contextlib.contextmanager
+    def _training(self, folder: Path, options: Sequence[str]) -> Iterator[str]:
+        """Another Kafka, which is trained (see `aot`)."""
+        kafka = EmbeddedKafka(folder, cache=self._cache, recording=options)
+        try:
+            yield kafka.start()
+            kafka.stop(RECORDING_STOP_SECONDS)
+        finally:
+            kafka.kill()
 
     def _ports(self) -> tuple[int, int]:
         """The ports of the last run if they are still free, so that clients' settings stay right over a restart."""

@@ -9,6 +9,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+from collections.abc import Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from projections.announcements import Announcement, Start
 from projections.database import CONNECT_TIMEOUT_SECONDS, FAULTS, Session, connect
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
@@ -31,15 +33,13 @@ RECONNECT_SECONDS: Final = 0.5
 """Pause before listening again; without it an absent Postgres would keep the process busy."""
 
 
-class Announcement(msgspec.Struct, frozen=True, rename={"positions": "p", "ended": "e"}):
-    """What a transaction of the projections added.
+class Starting:
+    """What has been announced of an instance that is being started, if anything was."""
 
-    `positions` maps partition → [highest cause, next offset]. `ended` are instances that ended by another cause than
-    the one that started them: who waits for their end can't know that cause.
-    """
+    __slots__ = ("start",)
 
-    positions: dict[int, tuple[int, int]] = {}
-    ended: list[UUID] = []
+    def __init__(self) -> None:
+        self.start: Start | None = None
 
 
 class Positions:
@@ -53,6 +53,7 @@ class Positions:
         self._ended: Loader[UUID, bool] = Loader(self._fetch_ended)
         self._decoder = msgspec.json.Decoder(Announcement)
         self._partitions: dict[int, _Partition] = {}
+        self._starting: dict[UUID, Starting] = {}
         self._ends: dict[UUID, set[asyncio.Future[None]]] = {}
         self._waiting = 0
         self._somebody_waits = asyncio.Event()
@@ -83,6 +84,19 @@ class Positions:
         """Every event of the partition below this offset is in the read model, as seen by any query from now on."""
         state = self._partitions.get(partition)
         return 0 if state is None else state.next_offset
+
+    @contextlib.contextmanager
+    def starting(self, instance_id: UUID) -> Iterator[Starting]:
+        """Keep what is announced of an instance's start meanwhile: enter before its command is appended.
+
+        Args:
+            instance_id: the instance, which nobody else starts.
+        """
+        starting = self._starting[instance_id] = Starting()
+        try:
+            yield starting
+        finally:
+            del self._starting[instance_id]
 
     async def wait_cause(self, partition: int, cause: int, deadline: float) -> None:
         """Wait until the outcome of a command is in the read model.
@@ -154,6 +168,9 @@ class Positions:
                 self._somebody_waits.clear()
 
     def _announced(self, announcement: Announcement) -> None:
+        for start in announcement.starts:
+            if starting := self._starting.get(start.id):
+                starting.start = start
         for partition, (cause, next_offset) in announcement.positions.items():
             self._partitions.setdefault(partition, _Partition()).advance(cause, next_offset)
         for instance_id in announcement.ended:
@@ -205,7 +222,7 @@ class Positions:
             for state in self._partitions.values():
                 state.cause, state.next_offset = -1, 0
         positions = {partition: (cause, next_offset) for partition, next_offset, _, cause in rows}
-        self._announced(Announcement(positions))
+        self._announced(Announcement(positions=positions))
 
     async def _fetch_rejections(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Rejection]:
         partitions, causes = zip(*keys, strict=True)

@@ -1,4 +1,7 @@
-"""The statements, one file each, by name: `statement("instances")` is the text of `instances.sql`."""
+"""The statements, one file each, by name: `statement("instances")` is the text of `instances.sql`.
+
+A batch is written by one statement that is put together from the files in `project`.
+"""
 
 from functools import cache
 from importlib.resources import files
@@ -8,3 +11,17 @@ from importlib.resources import files
 def statement(name: str) -> bytes:
     """The text of one statement, as psycopg takes it without asking for a literal."""
     return files(__name__).joinpath(f"{name}.sql").read_bytes()
+
+
+@cache
+def project(parts: tuple[str, ...]) -> bytes:
+    """The statement that writes a batch; what it has no rows for is left out, since every table it names costs time.
+
+    Args:
+        parts: names of files in `project`; the first one's rows are parameter `$4`, and so on.
+    """
+    text = statement("project/begin")
+    for number, part in enumerate(parts, start=4):
+        rows = statement(f"project/{part}").replace(b"$rows", b"$%d" % number)
+        text += b", %s AS (\n%s)\n" % (part.encode(), rows)
+    return text + statement("project/end")

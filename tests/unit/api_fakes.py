@@ -4,7 +4,8 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from api.ports import (
     Rejection,
     RowPosition,
     StageHistoryRow,
+    Starting,
     TriggerRow,
     WorkflowRow,
 )
@@ -212,6 +214,10 @@ class FakeLinks(FakeConnection):
 
 
 class FakePositions(FakeConnection):
+    @contextlib.contextmanager
+    def starting(self, instance_id: UUID, /) -> Iterator[Starting]:
+        yield Starting()
+
     async def wait_cause(self, partition: int, cause: int, deadline: float, /) -> None:
         assert partition == PARTITION
         if self.backend.stalled:
@@ -386,6 +392,8 @@ class Client:
         sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         if chunks is None:
             sent.append((b"content-length", b"%d" % len(content)))
+        elif b"content-length" not in dict(sent):
+            sent.append((b"transfer-encoding", b"chunked"))
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from projections.announcements import announcements
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.reader import Reader, chunks, halves
@@ -23,7 +24,6 @@ from projections.rows import (
     Trigger,
     Workflow,
 )
-from projections.store import announcements
 from schemas import events, rejections
 from schemas.records import Headers, RecordCodec, Recorded
 

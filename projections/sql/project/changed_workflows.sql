@@ -1,0 +1,3 @@
+UPDATE workflows w SET updated_at = r.updated_at, deleted_at = r.deleted_at
+FROM go, json_to_recordset($rows::json) AS r (id uuid, updated_at timestamptz, deleted_at timestamptz)
+WHERE w.id = r.id
