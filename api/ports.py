@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.queries.leases import LEASE_SECONDS
 from projections.queries.positions import Starting
 from projections.queries.rows import (
     ActivityRow,
@@ -26,6 +27,7 @@ from schemas.commands import Command
 from schemas.expressions import Expression, LinkAnswer
 
 __all__ = [
+    "LEASE_SECONDS",
     "ActivityRow",
     "CommandLog",
     "InstanceRow",
@@ -99,6 +101,9 @@ class ReadModel(Connection, Protocol):
 
     async def workflow(self, workflow_id: UUID, /) -> WorkflowRow | None:
         """A workflow, also a deleted one."""
+
+    async def leased_workflow(self, workflow_id: UUID, /) -> WorkflowRow | None:
+        """A workflow as it was at most `LEASE_SECONDS` ago. Whoever deletes one answers only after that."""
 
     async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
         """An instance."""

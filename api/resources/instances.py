@@ -43,7 +43,7 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bo
         raise _no_workflow(workflow_id)
     keyed = keyed_request(key, "instance", str(workflow), variables)
     if keyed is None:
-        definition = _startable(await services.read_model.workflow(workflow), workflow_id)
+        definition = _startable(await services.read_model.leased_workflow(workflow), workflow_id)
         row = await _start_new(services, definition, variables, deadline)
     else:
         row = await _start_once(services, keyed, workflow, variables, deadline)
@@ -102,7 +102,7 @@ async def _start_once(
     if row is not None:
         keyed.check(row.request)
         return row
-    definition = _startable(await services.read_model.workflow(workflow), str(workflow))
+    definition = _startable(await services.read_model.leased_workflow(workflow), str(workflow))
     command = _command(definition, variables, keyed.digest, seen_offset)
     position = await accept(services, keyed.id, command, deadline, partition)
     await raise_rejection(services, position)  # what exists may be another request's

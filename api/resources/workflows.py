@@ -1,12 +1,13 @@
 """Workflows: create, read, list, delete (contract: `http-api`, Surface v1; `workflows`)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import WorkflowRow
+from api.ports import LEASE_SECONDS, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import keyed_request
 from api.resources.pages import PageOf, read_page
@@ -86,3 +87,5 @@ async def delete_workflow(services: Services, workflow_id: str) -> None:
     if row.deleted_at is None:
         position = await accept(services, parsed, DeleteWorkflow(), command_deadline(services))
         await raise_rejection(services, position)
+    # Until then a replica may start it; also after another request's deletion, which may not be answered yet.
+    await asyncio.sleep(LEASE_SECONDS)

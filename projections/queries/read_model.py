@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from projections.database import FAULTS, Connection, Row, Session, configure, conninfo
 from projections.names import folded
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.rows import (
     ActivityRow,
@@ -56,6 +57,7 @@ class ReadModel:
             for name in ("workflows", "instances", "triggers")
         ]
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
+        self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load)
         self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
         self._triggers: Loader[UUID, TriggerRow] = Loader(self._fetch_triggers)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -94,6 +96,10 @@ class ReadModel:
     async def workflow(self, id: UUID) -> WorkflowRow | None:
         """A workflow, also a deleted one."""
         return await self._workflows.load(id)
+
+    async def leased_workflow(self, id: UUID) -> WorkflowRow | None:
+        """A workflow, also a deleted one, as it was at most `LEASE_SECONDS` ago."""
+        return await self._leased_workflows.get(id)
 
     async def instance(self, id: UUID) -> InstanceRow | None:
         """An instance with its workflow and stages."""

@@ -96,6 +96,19 @@ def test_a_cluster_id_may_begin_with_a_dash(kafka: EmbeddedKafka) -> None:
     assert "cluster.id=-" in (kafka._data_dir / "data" / "meta.properties").read_text()
 
 
+def test_java_takes_the_cache_that_kafka_was_trained_for(kafka: EmbeddedKafka) -> None:
+    assert kafka.process
+    command = kafka.process.process.args
+    assert isinstance(command, list)
+    (cache,) = [option for option in command if option.startswith("-XX:AOTCache=")]
+    # With this mode Java refuses to start without the cache.
+    options = command[command.index("-cp") : command.index("kafka.Kafka")]
+    java = [str(java_executable()), *options, "-XX:AOTMode=on", "-version"]
+    assert subprocess.run(java, capture_output=True, check=False).returncode == 0
+    other = [option if option != cache else cache + "x" for option in java]
+    assert subprocess.run(other, capture_output=True, check=False).returncode != 0
+
+
 async def test_kafka_makes_no_topic_by_itself(kafka: EmbeddedKafka) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, request_timeout_ms=1000) as producer:
         with pytest.raises(Exception, match="UnknownTopic"):

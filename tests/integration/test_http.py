@@ -355,6 +355,15 @@ async def test_every_replica_shows_a_write_as_soon_as_it_is_answered(client: Cli
         assert (await client.post(f"/workflows/{workflow}/instances")).status == 404
 
 
+async def test_a_replica_that_has_just_started_a_workflow_knows_of_its_deletion(client: Client, other: Client) -> None:
+    workflow = await client.workflow({"noop": {}})
+    for replica in (client, other):
+        await replica.run(workflow)  # it may use what it has read for a moment
+    assert (await other.delete(f"/workflows/{workflow}")).status == 204
+    for replica in (client, other):
+        assert (await replica.post(f"/workflows/{workflow}/instances")).status == 404
+
+
 async def test_wait_hears_of_an_end_that_another_replica_caused(client: Client, other: Client) -> None:
     workflow = await client.workflow(WAITS)
     waiting = asyncio.create_task(client.run(workflow, wait=True))

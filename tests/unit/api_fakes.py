@@ -32,6 +32,7 @@ from api.ports import (
     WorkflowRow,
 )
 from api.services import Services
+from projections.announcements import Start, StartedStage
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.rows import StageRow
 from schemas.commands import (
@@ -72,6 +73,9 @@ class Backend:
         """Whether a rejected command finds that another one had its effect before."""
         self.kafka_away = self.postgres_away = self.stalled = self.broken = False
         self.ends_at_once = True
+        self.announces = False
+        """Whether starts are announced with what they made."""
+        self.starting: dict[UUID, Starting] = {}
         self.on_wait_ended: Callable[[UUID], None] | None = None
         self.opened: set[str] = set()
         self.calls: list[str] = []
@@ -216,10 +220,20 @@ class FakeLinks(FakeConnection):
 class FakePositions(FakeConnection):
     @contextlib.contextmanager
     def starting(self, instance_id: UUID, /) -> Iterator[Starting]:
-        yield Starting()
+        starting = Starting()
+        self.backend.starting[instance_id] = starting
+        yield starting
+
+    def _announce(self) -> None:
+        for id, starting in self.backend.starting.items():
+            row = self.backend.instance_rows[id]
+            stages = [StartedStage(s.number, s.started_at, s.terminated_at, s.error) for s in row.stages]
+            starting.start = Start(id, row.created_at, row.updated_at, row.terminated_at, row.error, stages)
 
     async def wait_cause(self, partition: int, cause: int, deadline: float, /) -> None:
         assert partition == PARTITION
+        if self.backend.announces:
+            self._announce()
         if self.backend.stalled:
             async with asyncio.timeout_at(deadline):
                 await self.backend.wake.wait()
@@ -244,6 +258,9 @@ class FakeReadModel(FakeConnection):
     async def workflow(self, workflow_id: UUID, /) -> WorkflowRow | None:
         self.backend.check()
         return self.backend.workflow_rows.get(workflow_id)
+
+    async def leased_workflow(self, workflow_id: UUID, /) -> WorkflowRow | None:
+        return await self.workflow(workflow_id)
 
     async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
         self.backend.check()

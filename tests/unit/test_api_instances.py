@@ -107,6 +107,15 @@ async def test_wait_needs_no_second_look_when_the_instance_ended_with_its_comman
     assert backend.calls == ["append", "instance"]
 
 
+async def test_what_is_announced_of_a_start_is_not_read_again() -> None:
+    backend = Backend()
+    backend.announces = True
+    answer = await run(backend, query="?wait=true")
+    assert backend.calls == ["append"]
+    shown = await make_client(backend).call("GET", f"/instances/{answer.data['id']}")
+    assert answer.data == shown.data
+
+
 async def test_past_the_ceiling_wait_answers_the_current_state() -> None:
     backend = Backend()
     backend.ends_at_once = False

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from projections.announcements import announcements
+from projections.announcements import Announcement, Start, StartedStage, announcements
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.reader import Reader, chunks, halves
@@ -264,12 +265,43 @@ def test_announcements_stay_below_the_limit_of_postgres_and_lose_nothing() -> No
     batch = Batch()
     batch.advances = [Advance(p, 0, 2**60 + p, 3, 2**60) for p in range(250)]
     batch.ended = [f"{n:032x}----" for n in range(1000)]
+    ids = [str(UUID(int=n)) for n in range(100)]
+    for id in ids:
+        batch.instances[id] = Instance(id, T[1], WORKFLOW, T[0], error="é" * 99)
     texts = list(announcements(batch))
-    assert max(map(len, texts)) < 7_900
+    assert max(len(text.encode()) for text in texts) < 7_900
     decoded = [msgspec.json.decode(text) for text in texts]
-    positions = {int(p): v for text in decoded for p, v in text.get("p", {}).items()}
+    positions = {int(p): v for text in decoded for p, v in text["p"].items()}
     assert positions == {p: [2**60, 2**60 + p] for p in range(250)}
-    assert [id for text in decoded for id in text.get("e", [])] == batch.ended
+    assert [id for text in decoded for id in text["e"]] == batch.ended
+    assert [start[0] for text in decoded for start in text["s"]] == ids
+    # Whoever is woken by a position finds what it made visible announced already.
+    assert max(n for n, text in enumerate(decoded) if text["s"]) <= min(
+        n for n, text in enumerate(decoded) if text["p"]
+    )
+
+
+def test_a_start_is_announced_with_its_stages() -> None:
+    started, changed = str(UUID(int=1)), str(UUID(int=2))
+    batch = folded(
+        (started, STARTED, 7),
+        (started, STAGE),
+        (started, events.StageEnded(workflow_id="w", at=T[2], number=0, error="no")),
+        (started, ENDED, 7),
+        (changed, STAGE),
+        (changed, ENDED),
+    )
+    (text,) = announcements(batch)
+    announcement = msgspec.json.decode(text, type=Announcement)
+    assert announcement.starts == [Start(UUID(started), T[0], T[3], T[3], "x", [StartedStage(0, T[1], T[2], "no")])]
+    assert announcement.ended == [UUID(changed)]
+
+
+def test_a_start_that_is_too_large_is_left_out() -> None:
+    id = str(UUID(int=1))
+    batch = folded((id, STARTED), (id, events.InstanceEnded(workflow_id="w", at=T[3], error="x" * 1000)))
+    (text,) = announcements(batch)
+    assert msgspec.json.decode(text, type=Announcement).starts == []
 
 
 class Line(msgspec.Struct, frozen=True):

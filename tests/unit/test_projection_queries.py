@@ -1,13 +1,20 @@
 """Coalescing and waiting, without Postgres: `projections.queries.loader` and the waiters of `positions`."""
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from projections.announcements import Announcement, Start
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.leases import LEASE_SECONDS, Leases
 from projections.queries.loader import MAX_KEYS, Loader
-from projections.queries.positions import _Partition
+from projections.queries.positions import Positions, _Partition
+from schemas.settings import ProjectionsSettings
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Source:
@@ -106,6 +113,76 @@ async def test_closing_tells_the_callers() -> None:
     for task in tasks:
         with pytest.raises(ReadModelUnavailable):
             await task
+
+
+class Shelf:
+    """Values that are counted when they are read."""
+
+    def __init__(self, **values: int) -> None:
+        self.values = values
+        self.reads = 0
+
+    async def read(self, key: str) -> int | None:
+        self.reads += 1
+        return self.values.get(key)
+
+
+class Clock:
+    """A time that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_lease_ends() -> None:
+    shelf, clock = Shelf(a=1), Clock()
+    leases = Leases(shelf.read, clock)
+    assert await leases.get("a") == 1
+    shelf.values["a"] = 2
+    clock.now += LEASE_SECONDS * 0.99
+    assert await leases.get("a") == 1
+    clock.now += LEASE_SECONDS * 0.01
+    assert await leases.get("a") == 2
+    assert shelf.reads == 2
+
+
+async def test_a_lease_begins_before_its_read() -> None:
+    clock = Clock()
+
+    async def read(key: str) -> int:
+        clock.now += LEASE_SECONDS  # a slow one
+        return int(clock.now * 10)
+
+    leases = Leases(read, clock)
+    assert await leases.get("a") != await leases.get("a")
+
+
+async def test_nothing_is_kept_of_what_is_missing_and_nothing_longer_than_its_lease() -> None:
+    shelf, clock = Shelf(a=1), Clock()
+    leases = Leases(shelf.read, clock)
+    assert await leases.get("b") is None
+    shelf.values["b"] = 2
+    assert await leases.get("b") == 2
+    for n in range(1000):
+        shelf.values[f"k{n}"] = n
+        await leases.get(f"k{n}")
+        clock.now += LEASE_SECONDS / 10
+        assert len(leases._held) <= 12
+
+
+async def test_what_is_announced_of_a_start_reaches_who_waits_for_it() -> None:
+    positions = Positions(ProjectionsSettings())
+    wanted, other = UUID(int=1), UUID(int=2)
+    starts = [Start(id, AT, AT, None, None, []) for id in (other, wanted)]
+    with positions.starting(wanted) as starting:
+        positions._announced(Announcement(starts=starts, positions={0: (5, 9)}))
+        await positions.wait_cause(0, 5, 0.0)
+        assert starting.start == starts[1]
+    positions._announced(Announcement(starts=starts))
+    assert positions._starting == {}
 
 
 async def test_waiters_wake_in_the_order_of_their_causes() -> None:
