@@ -73,7 +73,7 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
     console = Console(highlight=False)
     with contextlib.ExitStack() as stack:
         folder = data_dir or stack.enter_context(_temporary_folder())
-        processes = Stack(Options(port=port, data_dir=folder, sandbox=told.sandbox, quiet=True))
+        processes = Stack(Options(port=port, data_dir=folder, sandbox=told.sandbox, quiet=True, train=False))
         stack.enter_context(stop_signals(processes))
         console.print("starting Kafka, Postgres, api, engine and projections …")
         stack.enter_context(processes)

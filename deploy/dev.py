@@ -63,12 +63,17 @@ RELAPSE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. `port` 0 takes a free one; `quiet` keeps the processes' output in their log files."""
+    """What the user chose.
+
+    `port` 0 takes a free one; `quiet` keeps the processes' output in their log files; without `train` Kafka is not
+    prepared for quick starts, which does not pay off for a short run.
+    """
 
     port: int
     data_dir: Path
     sandbox: bool = False
     quiet: bool = False
+    train: bool = True
 
 
 class Stack:
@@ -79,7 +84,7 @@ class Stack:
         self._folder = options.data_dir.resolve()
         self._lock: IO[str] | None = None
         self._api = load(ApiSettings)
-        self._kafka = EmbeddedKafka(self._folder / "kafka")
+        self._kafka = EmbeddedKafka(self._folder / "kafka", train=self._options.train)
         self._postgres = EmbeddedPostgres(self._folder / "postgres")
         self._services: list[Service] = []
         self._restarted: dict[str, float] = {}

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 TRAINING_TIMEOUT_SECONDS = 60.0
 """Of the training's load, which takes eight seconds; without it a Kafka that hangs would hang the first start."""
+MAX_CACHES = 4
+"""Each belongs to one installed Java and takes 75 MB; the oldest is deleted for a fifth."""
 WITHOUT_CACHE = ("-XX:TieredStopAtLevel=1",)
 """Untrained, the optimizing compiler pays off only after minutes of full load."""
 
@@ -31,21 +33,21 @@ Broker = Callable[[Path, Sequence[str]], AbstractContextManager[str]]
 """Runs a Kafka in a folder with JVM options and gives its bootstrap servers; at the end it is stopped in order."""
 
 
-def aot_options(java: Path, jars: Sequence[Path], folder: Path, broker: Broker) -> tuple[str, ...]:
+def aot_options(java: Path, jars: Sequence[Path], folder: Path, broker: Broker | None) -> tuple[str, ...]:
     """JVM options that use the cache, which is made first if it isn't there.
 
     Args:
         java: the Java that will run Kafka.
         jars: the class path.
         folder: where caches are kept.
-        broker: runs the Kafka that is trained.
+        broker: runs the Kafka that is trained; without it a cache is used, but not made.
 
     Returns:
-        Options for a Kafka without a cache where Java knows no such caches or the training failed.
+        Options for a Kafka without a cache where there is none, since Java knows no such caches or the training failed.
     """
     cache = folder / f"aot-{_digest(java, jars)}"
     if not cache.exists():
-        if not _supported(java):
+        if broker is None or not _supported(java):
             return WITHOUT_CACHE
         with locked(folder / "lock"):
             # Another process may have finished while we waited for the lock.
@@ -87,3 +89,6 @@ def _make(cache: Path, broker: Broker) -> None:
         new.replace(cache)
     else:
         cache.touch()
+    caches = sorted(cache.parent.glob("aot-*"), key=lambda path: path.stat().st_mtime)
+    for old in caches[:-MAX_CACHES]:
+        old.unlink()

@@ -92,15 +92,23 @@ class EmbeddedKafka:
         data_dir: folder for its data, made if needed. One broker at a time may use it.
         port: port of the broker; a free one when not given.
         cache: folder for the jars instead of the user's cache.
-        recording: JVM options for a training run (see `aot`), which uses no cache itself.
+        train: make the ahead-of-time cache (see `aot`) if it isn't there, which takes twenty seconds.
+        recording: JVM options for a training run, which uses no such cache itself.
     """
 
     def __init__(
-        self, data_dir: Path, *, port: int | None = None, cache: Path | None = None, recording: Sequence[str] = ()
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        cache: Path | None = None,
+        train: bool = True,
+        recording: Sequence[str] = (),
     ) -> None:
         self._data_dir = data_dir.resolve()
         self._port = port
         self._cache = cache
+        self._train = train
         self._recording = recording
         self._pid_file = self._data_dir / "pid"
         self.process: Child | None = None
@@ -118,7 +126,8 @@ class EmbeddedKafka:
         """
         java = java_executable()
         jars = kafka_jars(self._cache)
-        ahead_of_time = () if self._recording else aot_options(java, jars, kafka_cache(self._cache), self._training)
+        trainee = self._trainee if self._train else None
+        ahead_of_time = () if self._recording else aot_options(java, jars, kafka_cache(self._cache), trainee)
         logs = self._data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         end_leftover(self._pid_file)
@@ -172,7 +181,7 @@ class EmbeddedKafka:
             self.process.stop(timeout_seconds)
 
     @contextlib.contextmanager
-    def _training(self, folder: Path, options: Sequence[str]) -> Iterator[str]:
+    def _trainee(self, folder: Path, options: Sequence[str]) -> Iterator[str]:
         """Another Kafka, which is trained (see `aot`)."""
         kafka = EmbeddedKafka(folder, cache=self._cache, recording=options)
         try:

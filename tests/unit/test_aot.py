@@ -1,6 +1,7 @@
 """Java's ahead-of-time cache of the embedded Kafka: made once, used if it is there, and done without if it can't be."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded import aot
-from deploy.embedded.aot import WITHOUT_CACHE, aot_options
+from deploy.embedded.aot import MAX_CACHES, WITHOUT_CACHE, aot_options
 from deploy.embedded.errors import StartFailed
 
 
@@ -51,7 +52,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def options(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
-    def options(broker: aot.Broker, *jars: str) -> tuple[str, ...]:
+    def options(broker: aot.Broker | None, *jars: str) -> tuple[str, ...]:
         return aot_options(tmp_path / "bin" / "java", [Path(jar) for jar in jars], tmp_path, broker)
 
     return options
@@ -70,6 +71,23 @@ def test_another_class_path_has_another_cache(options: Callable[..., tuple[str, 
     brokers = Brokers("cache")
     assert options(brokers, "a.jar") != options(brokers, "b.jar")
     assert brokers.started == 2
+
+
+def test_old_caches_are_deleted(options: Callable[..., tuple[str, ...]], trained: list[str], tmp_path: Path) -> None:
+    for n in range(MAX_CACHES + 2):
+        (option,) = options(Brokers(str(n)), f"{n}.jar")
+        path = Path(option.partition("=")[2])
+        os.utime(path, (n, n))
+    assert sorted(cache.read_text() for cache in tmp_path.glob("aot-*")) == ["2", "3", "4", "5"]
+
+
+def test_a_cache_is_not_made_when_it_does_not_pay_off(
+    options: Callable[..., tuple[str, ...]], trained: list[str], tmp_path: Path
+) -> None:
+    assert options(None, "a.jar") == WITHOUT_CACHE
+    assert list(tmp_path.iterdir()) == []
+    made = options(Brokers("cache"), "a.jar")
+    assert options(None, "a.jar") == made
 
 
 @pytest.mark.parametrize("broker", [Brokers(None), broken])
