@@ -27,8 +27,8 @@ from tests.performance.figures import Figures, print_ratios, print_table
 from tests.performance.floor import Floor
 from tests.performance.sends import SEND, measure_calls_in_flight
 
-WARM_UP_SECONDS = 20.0
-"""The JVM compiles what is hot, caches fill; before that Kafka takes several times the CPU."""
+WARM_UP_SECONDS = 45.0
+"""The JVM compiles what is hot, also with its ahead-of-time cache, and caches fill; the speed after that is asked."""
 
 NOOP: dict[str, Any] = {"stages": [{"noop": {}}]}
 
