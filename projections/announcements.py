@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.fold import Batch
+from projections.queries.rows import StageRow
 
 MAX_BYTES: Final = 7_900
 """Of a notification; Postgres refuses 8,000."""
@@ -20,15 +21,6 @@ MAX_START_BYTES: Final = 1_000
 """A larger start is left out and read instead: every API process gets every notification."""
 
 _FRAME: Final = len('{"s":[],"e":[],"p":{}}')
-
-
-class StartedStage(Struct, frozen=True, array_like=True):
-    """A stage of a `Start`."""
-
-    number: int
-    started_at: datetime
-    terminated_at: datetime | None = None
-    error: str | None = None
 
 
 class Start(Struct, frozen=True, array_like=True):
@@ -39,7 +31,7 @@ class Start(Struct, frozen=True, array_like=True):
     updated_at: datetime
     terminated_at: datetime | None
     error: str | None
-    stages: list[StartedStage]
+    stages: list[StageRow]
 
 
 class Announcement(Struct, frozen=True, rename={"starts": "s", "ended": "e", "positions": "p"}):
@@ -83,7 +75,7 @@ def _starts(batch: Batch) -> Iterator[bytes]:
         shown = (stage.number, stage.started_at, stage.terminated_at, stage.error)
         stages.setdefault(stage.instance_id, []).append(shown)
     for one in batch.instances.values():
-        if one.new:
+        if one.created_at is not None:
             start = (one.id, one.created_at, one.updated_at, one.terminated_at, one.error, stages.get(one.id, []))
             text = _encode(start)
             if len(text) <= MAX_START_BYTES:

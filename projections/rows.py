@@ -1,6 +1,7 @@
 """Rows as the parts of `sql/project` take them: one JSON object each, without the columns that have no value.
 
-A row that is not new holds what changes in a row that an earlier batch made.
+A row with `created_at` (`started_at` for stages and activities) is new. Without it, it holds what changes in a row that
+an earlier batch made.
 """
 
 from datetime import datetime
@@ -19,11 +20,6 @@ class Workflow(Struct, omit_defaults=True):
     deleted_at: datetime | None = None
     request: str | None = None
 
-    @property
-    def new(self) -> bool:
-        """Whether the batch makes the row."""
-        return self.created_at is not None
-
 
 class Instance(Struct, omit_defaults=True):
     """Row of `instances`."""
@@ -36,11 +32,6 @@ class Instance(Struct, omit_defaults=True):
     error: str | None = None
     request: str | None = None
 
-    @property
-    def new(self) -> bool:
-        """Whether the batch makes the row."""
-        return self.created_at is not None
-
 
 class Stage(Struct, omit_defaults=True):
     """Row of `stages`; one without `started_at` ends the stage."""
@@ -52,11 +43,6 @@ class Stage(Struct, omit_defaults=True):
     started_at: datetime | None = None
     terminated_at: datetime | None = None
     error: str | None = None
-
-    @property
-    def new(self) -> bool:
-        """Whether the batch makes the row."""
-        return self.started_at is not None
 
 
 class Activity(Struct, omit_defaults=True):
@@ -75,11 +61,6 @@ class Activity(Struct, omit_defaults=True):
     last_failure: str | None = None
     next_execution: datetime | None = None
 
-    @property
-    def new(self) -> bool:
-        """Whether the batch makes the row."""
-        return self.started_at is not None
-
 
 class Trigger(Struct, omit_defaults=True):
     """Row of `triggers`; one without `created_at` deletes the trigger."""
@@ -95,11 +76,6 @@ class Trigger(Struct, omit_defaults=True):
     created_at: datetime | None = None
     deleted_at: datetime | None = None
     request: str | None = None
-
-    @property
-    def new(self) -> bool:
-        """Whether the batch makes the row."""
-        return self.created_at is not None
 
 
 class Occurrence(Struct, omit_defaults=True):

@@ -83,15 +83,16 @@ class Store:
 def parts(batch: Batch) -> dict[str, list[Any]]:
     """The rows of a batch, by the part of the statement (`sql/project`) that writes them."""
     rows: dict[str, list[Any]] = {}
-    for table, some in (
-        ("workflows", batch.workflows.values()),
-        ("instances", batch.instances.values()),
-        ("stages", batch.stages.values()),
-        ("activities", batch.activities.values()),
-        ("triggers", batch.triggers.values()),
+    for table, some, since in (
+        ("workflows", batch.workflows, "created_at"),
+        ("instances", batch.instances, "created_at"),
+        ("stages", batch.stages, "started_at"),
+        ("activities", batch.activities, "started_at"),
+        ("triggers", batch.triggers, "created_at"),
     ):
-        for row in some:
-            rows.setdefault(f"new_{table}" if row.new else f"changed_{table}", []).append(row)
+        for row in some.values():
+            kind = "changed" if getattr(row, since) is None else "new"
+            rows.setdefault(f"{kind}_{table}", []).append(row)
     for table, more in (
         ("event_requests", batch.event_requests),
         ("rejections", batch.rejections.values()),

@@ -18,15 +18,12 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         Invalid: it did not arrive in time.
         ClientGone: the client closed the connection.
     """
-    empty = True
+    announced = False
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            if int(value[:20]) > max_bytes:
-                raise _too_large(max_bytes)
-            empty = empty and int(value[:20]) == 0
-        elif name in (b"content-length", b"transfer-encoding"):
-            empty = False
-    if empty:  # as RFC 9112 has it; a deadline for nothing would be a twentieth of the request's work
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
+            raise _too_large(max_bytes)
+        announced |= name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+    if not announced:  # as RFC 9112 has it; a deadline for nothing would be a twelfth of the request's work
         return b""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

@@ -11,7 +11,7 @@ from msgspec import Struct
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import InstanceRow, Position, StageRow, WorkflowRow
+from api.ports import InstanceRow, Position, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.pages import PageOf, read_page
@@ -78,7 +78,6 @@ async def _start_new(
     start = starting.start
     if start is None:  # too large to be announced, or the announcement was lost
         return await _started(services, id, position)
-    stages = [StageRow(stage.number, stage.started_at, stage.terminated_at, stage.error) for stage in start.stages]
     return InstanceRow(
         id=id,
         workflow_id=workflow.id,
@@ -87,7 +86,7 @@ async def _start_new(
         terminated_at=start.terminated_at,
         error=start.error,
         workflow=workflow,
-        stages=stages,
+        stages=start.stages,
     )
 
 

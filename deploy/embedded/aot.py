@@ -63,7 +63,7 @@ def _digest(java: Path, jars: Sequence[Path]) -> str:
 
 
 def _supported(java: Path) -> bool:
-    command = [str(java), "-XX:AOTMode=auto", "-XX:+PrintFlagsFinal", "-version"]
+    command = [str(java), "-XX:+PrintFlagsFinal", "-version"]
     flags = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own
     return " AOTCacheOutput " in flags
 

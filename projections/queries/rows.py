@@ -32,8 +32,8 @@ class WorkflowRow(Struct, frozen=True):
         return Position(self.created_at, self.id)
 
 
-class StageRow(Struct, frozen=True):
-    """A started stage as an instance's status shows it."""
+class StageRow(Struct, frozen=True, array_like=True):
+    """A started stage as an instance's status shows it; a list of its fields in announcements."""
 
     number: int
     started_at: datetime

@@ -32,7 +32,7 @@ from api.ports import (
     WorkflowRow,
 )
 from api.services import Services
-from projections.announcements import Start, StartedStage
+from projections.announcements import Start
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.rows import StageRow
 from schemas.commands import (
@@ -227,8 +227,7 @@ class FakePositions(FakeConnection):
     def _announce(self) -> None:
         for id, starting in self.backend.starting.items():
             row = self.backend.instance_rows[id]
-            stages = [StartedStage(s.number, s.started_at, s.terminated_at, s.error) for s in row.stages]
-            starting.start = Start(id, row.created_at, row.updated_at, row.terminated_at, row.error, stages)
+            starting.start = Start(id, row.created_at, row.updated_at, row.terminated_at, row.error, row.stages)
 
     async def wait_cause(self, partition: int, cause: int, deadline: float, /) -> None:
         assert partition == PARTITION

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from projections.announcements import Announcement, Start, StartedStage, announcements
+from projections.announcements import Announcement, Start, announcements
 from projections.fold import Batch
 from projections.metrics import Metrics
+from projections.queries.rows import StageRow
 from projections.reader import Reader, chunks, halves
 from projections.rows import (
     Activity,
@@ -293,7 +294,7 @@ def test_a_start_is_announced_with_its_stages() -> None:
     )
     (text,) = announcements(batch)
     announcement = msgspec.json.decode(text, type=Announcement)
-    assert announcement.starts == [Start(UUID(started), T[0], T[3], T[3], "x", [StartedStage(0, T[1], T[2], "no")])]
+    assert announcement.starts == [Start(UUID(started), T[0], T[3], T[3], "x", [StageRow(0, T[1], T[2], "no")])]
     assert announcement.ended == [UUID(changed)]
 
 
