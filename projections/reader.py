@@ -9,7 +9,7 @@ from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.rows import Advance, Progress
 from schemas.epochs import EpochFilter, header
-from schemas.records import Record, RecordCodec, UndecodableRecord
+from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 
 log = logging.getLogger(__name__)
 
@@ -107,5 +107,5 @@ def halves(records: Records) -> tuple[Records, Records]:
 
 
 def _cause(record: Record) -> int:
-    cause = header(record.headers, "cause")
-    return int(cause) if cause and cause.isdigit() else -1
+    cause = read_number(header(record.headers, "cause"))
+    return -1 if cause is None else cause

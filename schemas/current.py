@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from schemas.records import NewRecord, Record, UndecodableRecord
+from schemas.epochs import header
+from schemas.records import NewRecord, Record, UndecodableRecord, read_number
 
 
 class CurrentWorkflow(Struct, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
@@ -54,6 +55,10 @@ def decode_current(record: Record) -> Current:
     """
     try:
         definition = None if record.value is None else _DECODER.decode(record.value)
-        return Current((record.key or b"").decode(), int(dict(record.headers)["version"]), definition)
-    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        key = (record.key or b"").decode()
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UndecodableRecord(f"definition: {error!r}") from error
+    version = read_number(header(record.headers, "version"))
+    if version is None:
+        raise UndecodableRecord("definition: header `version` is missing or not a number")
+    return Current(key, version, definition)

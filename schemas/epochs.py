@@ -5,7 +5,7 @@ record that it writes carries it. A record counts if its epoch is that of the ne
 superseded engine still appends is skipped by everybody, without a transaction.
 """
 
-from schemas.records import Headers, Record
+from schemas.records import Headers, Record, read_number
 
 CLAIM_TYPE = b"PartitionClaimed"
 
@@ -42,4 +42,4 @@ class EpochFilter:
             elif name == "type" and value == CLAIM_TYPE:
                 self.epoch = record.offset
                 return False
-        return epoch is not None and epoch.isdigit() and int(epoch) == self.epoch
+        return epoch is not None and read_number(epoch) == self.epoch

@@ -25,7 +25,8 @@ from msgspec import Struct
 
 from schemas import commands, events
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""Names and values. A value may be null: whoever can write to a topic can make such a header."""
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 MESSAGES: dict[str, type[Struct]] = {
@@ -65,6 +66,11 @@ MESSAGES: dict[str, type[Struct]] = {
 
 UPCASTERS: dict[str, list[Upcaster]] = {}
 """By message name: entry i turns the state of schema version i + 1 into that of version i + 2."""
+
+
+MAX_NUMBER = 2**63 - 1
+"""Largest number in a header, as offsets have it. Postgres could not hold a larger one, and the position of a partition
+that such a number came to would never be written."""
 
 
 class UndecodableRecord(ValueError):
@@ -220,23 +226,33 @@ class RecordCodec:
         """
         headers = dict(record.headers)
         message = self._decode(record, headers)
-        cause = headers.get("cause")
-        return Recorded(
-            message.originator_id,
-            message.originator_version,
-            message.state,
-            record.offset,
-            None if cause is None else int(cause),
-        )
+        cause = _number(headers, "cause", 0) if "cause" in headers else None
+        return Recorded(message.originator_id, message.originator_version, message.state, record.offset, cause)
 
-    def _decode(self, record: Record, headers: Mapping[str, bytes]) -> Message:
-        if record.key is None or record.value is None or "type" not in headers:
+    def _decode(self, record: Record, headers: Mapping[str, bytes | None]) -> Message:
+        name = headers.get("type")
+        if record.key is None or record.value is None or name is None:
             raise UndecodableRecord("key, value or header `type` is missing")
         try:
-            stored = StoredEvent(
-                record.key.decode(), int(headers.get("version", b"0")), headers["type"].decode(), record.value
-            )
-            schema = int(headers.get("schema", b"1"))
-        except ValueError as error:
-            raise UndecodableRecord(f"key or headers: {error}") from error
-        return cast(Message, self._mapper.to_domain_event(stored, schema))
+            stored = StoredEvent(record.key.decode(), _number(headers, "version", 0), name.decode(), record.value)
+        except UnicodeDecodeError as error:
+            raise UndecodableRecord(f"key or header `type`: {error}") from None
+        return cast(Message, self._mapper.to_domain_event(stored, _number(headers, "schema", 1)))
+
+
+def read_number(text: bytes | None) -> int | None:
+    """The number that a header holds: decimal digits, at most `MAX_NUMBER`. None if it holds anything else."""
+    # `int` takes more than that: signs, spaces, underscores; and it raises above 4300 digits.
+    if text is None or not text.isdigit() or len(text) > len(str(MAX_NUMBER)):
+        return None
+    number = int(text)
+    return number if number <= MAX_NUMBER else None
+
+
+def _number(headers: Mapping[str, bytes | None], name: str, default: int) -> int:
+    if name not in headers:
+        return default
+    number = read_number(headers[name])
+    if number is None:
+        raise UndecodableRecord(f"header `{name}` is not a number")
+    return number

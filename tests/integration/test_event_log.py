@@ -149,7 +149,7 @@ async def read(log: EventLog, partition: int, start: int, stop: int) -> list[Rec
     return [record async for some in log.read(partition, start, stop) for record in some]
 
 
-def content(some: Sequence[Record]) -> list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+def content(some: Sequence[Record]) -> list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]]:
     return [(record.key, record.value, list(record.headers)) for record in some]
 
 
@@ -238,8 +238,8 @@ async def test_a_buried_command_keeps_what_it_was(subject: Subject, log: EventLo
     assert second.key is None
     assert not second.value
     headers = [dict(buried.headers) for buried in (first, second)]
-    assert [found["dead-reason"].decode() for found in headers] == ["no JSON", "no value – none"]
-    sources = [found["dead-source"].decode() for found in headers]
+    assert [found["dead-reason"] for found in headers] == [b"no JSON", "no value – none".encode()]
+    sources = [(found["dead-source"] or b"").decode() for found in headers]
     assert [source.rpartition(COMMANDS)[2] for source in sources] == ["/2/7", "/2/8"]
 
 

@@ -15,6 +15,7 @@ from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
 from schemas.commands import AbortInstance, Command, RunWorkflow
+from schemas.epochs import header
 from schemas.events import ClaimConfirmed, PartitionClaimed
 from schemas.records import Record, RecordCodec
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -93,7 +94,7 @@ class Owner:
     def events(self) -> list[str]:
         """Types of all that stands in the log."""
         records: Sequence[Record] = self.log.events[0]
-        return [dict(record.headers)["type"].decode() for record in records]
+        return [(header(record.headers, "type") or b"").decode() for record in records]
 
 
 def test_a_call_that_its_instance_does_not_want_any_more_is_not_started() -> None:

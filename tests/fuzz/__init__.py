@@ -1,0 +1,21 @@
+"""Fuzzing: input that nobody would send on purpose, thrown at one part of the product after another.
+
+| module | throws |
+|---|---|
+| `records` | damaged records of each topic, at whatever reads that topic |
+| `runner` | runs the cases of a target, and reports those that fail |
+| `__main__` | `python -m tests.fuzz`: all of it, or the one case that failed |
+
+A target is a module with a `NAME` and a function `target()`: an async context manager that sets up what is attacked
+and gives a check. A check makes one input from the random numbers it is given, and raises when the product does
+something wrong with it; otherwise it returns a word or two for what the product made of it, which are counted. To add
+one, list its module in `TARGETS`.
+
+`tests/unit/test_fuzz.py` runs a few cases of each with the other tests.
+"""
+
+from tests.fuzz import records
+from tests.fuzz.runner import Target
+
+TARGETS: tuple[Target, ...] = (records,)
+"""All targets, in the order in which they run."""
