@@ -1,4 +1,4 @@
-"""Options that every Kafka client of ours shares: where the brokers are and how to log in."""
+"""Options of Kafka clients: where the brokers are, how to log in, and a member's place in its group."""
 
 import ssl
 from typing import Any

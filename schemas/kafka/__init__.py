@@ -1,0 +1,12 @@
+"""What every Kafka client of ours shares. Workarounds for faults of aiokafka belong here and nowhere else.
+
+| module | holds |
+|---|---|
+| `options` | where the brokers are, how to log in, a member's place in its group |
+| `closing` | the one way to close a client, by a deadline |
+"""
+
+from schemas.kafka.closing import close, closing
+from schemas.kafka.options import client_options, membership
+
+__all__ = ["client_options", "close", "closing", "membership"]
