@@ -46,8 +46,10 @@ def advance(progress: Progress, now: datetime) -> None:
                 progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=state.failed))
                 return
             resolved = _enter(progress, state, now)
+        elif state.activities and not state.activities[-1].ended:
+            return
         else:
-            resolved = resolve_stage(state.stages[state.stage], state.variables)
+            resolved = _resume(progress, state, now)
         if resolved is not None and not _run(progress, resolved, now):
             return
 
@@ -85,6 +87,19 @@ def _enter(progress: Progress, state: Instance, now: datetime) -> ResolvedStage 
     return resolved
 
 
+def _resume(progress: Progress, state: Instance, now: datetime) -> ResolvedStage | None:
+    """Resolve the running stage again; None when that fails now, which ends it.
+
+    It could be resolved when it started, perhaps by an older build that took what this one refuses. An error here would
+    drop every input of the instance, and it would never end.
+    """
+    try:
+        return resolve_stage(state.stages[state.stage], state.variables)
+    except StageUnresolvable as error:
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(error)))
+        return None
+
+
 def _check_size(shown: Mapping[str, object]) -> None:
     if shown and len(msgspec.json.encode(shown)) > MAX_STAGE_INPUT_BYTES:
         raise StageUnresolvable(f"the resolved stage is larger than {MAX_STAGE_INPUT_BYTES} bytes")
@@ -117,8 +132,6 @@ def _run(progress: Progress, resolved: ResolvedStage, now: datetime) -> bool:
 
 
 def _run_activities(progress: Progress, state: Instance, resolved: Send | Update, now: datetime) -> bool:
-    if state.activities and not state.activities[-1].ended:
-        return False
     try:
         activity = next_activity(resolved, state.activities)
     except StageFailed as failure:

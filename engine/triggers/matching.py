@@ -133,7 +133,10 @@ async def _variables(trigger: CompiledTrigger, message: Message, fetcher: LinkFe
     length = 0
     for name, expression in trigger.vars.items():
         try:
-            variables[name] = to_variable(await _value(expression, message, fetcher))
+            value = await _value(expression, message, fetcher)
+            if value is None:
+                continue  # as if it were not given, so that a message without the field moves no money to `users-`
+            variables[name] = to_variable(value)
         except EvaluationError as error:
             raise EvaluationError(f"{name[:MAX_NAME_LENGTH]}: {error}") from None
         length += len(variables[name])

@@ -52,7 +52,10 @@ class Fields:
         return InvalidField(f"{self.path}.{name}" if name else self.path, reason)
 
     def text(self, name: str, default: str = "") -> str:
-        """A string; `default` if it is missing, null or empty after replacement."""
+        """A string; `default` if it is missing, null or empty after replacement.
+
+        A variable that is not given makes it empty if it is the whole text; mixed with other text, the field fails.
+        """
         value = self._values.get(name)
         if value is None:
             return default
@@ -118,7 +121,7 @@ class Fields:
         return self._parsed(name, "a duration such as 1h30m or 250ms", parse_duration, 0)
 
     def texts(self, name: str) -> dict[str, str] | None:
-        """A map of strings, variables replaced in its values; None if missing or null."""
+        """A map of strings, variables replaced in its values (empty when not given); None if missing or null."""
         values = self._object(name)
         if values is None:
             return None
@@ -134,7 +137,7 @@ class Fields:
         resolved = {}
         room = MAX_RESOLVED_CHARACTERS
         for key, value in values.items():
-            resolved[key] = self._replaced(name, value, variables)
+            resolved[key] = self._replaced(name, value, variables, optional=True)
             room -= len(resolved[key])
             if room < 0:
                 raise self.fail(_TOO_LONG, name)
@@ -195,9 +198,12 @@ class Fields:
         except ValueError:
             raise self.fail(f"must be {what}, not {quoted(text)}", name) from None
 
-    def _replaced(self, name: str, text: str, variables: Mapping[str, str]) -> str:
+    def _replaced(self, name: str, text: str, variables: Mapping[str, str], *, optional: bool = False) -> str:
         try:
-            return replace_references(text, variables)
+            return replace_references(text, variables, optional=optional)
+        except LookupError as error:
+            # The contract's text, without the field: the stage's input shows where the variable is named.
+            raise InvalidField("", f"variable {quoted(error.args[0])} is not given") from None
         except OverflowError:
             raise self.fail(_TOO_LONG, name) from None
 

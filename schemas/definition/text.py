@@ -23,10 +23,17 @@ def is_only_references(text: str) -> bool:
     return has_reference(text) and not _REFERENCE.sub("", text)
 
 
-def replace_references(text: str, variables: Mapping[str, str]) -> str:
-    """Replace every `${name}`, once: what a variable holds is not looked at again. An unknown name becomes `""`.
+def replace_references(text: str, variables: Mapping[str, str], *, optional: bool = False) -> str:
+    """Replace every `${name}`, once: what a variable holds is not looked at again.
+
+    Args:
+        text: The text as the definition has it.
+        variables: What is given.
+        optional: Whether a variable that is not given always counts as empty. If not, it does so only where it is the
+            whole text: `merchant-${id}` would become the name of something else, and money would go there.
 
     Raises:
+        LookupError: A variable that must be given is not; the message is its name.
         OverflowError: The text would become longer than `MAX_RESOLVED_CHARACTERS`.
     """
     if "${" not in text:
@@ -35,7 +42,11 @@ def replace_references(text: str, variables: Mapping[str, str]) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         nonlocal room
-        value = variables.get(match[1], "")
+        value = variables.get(match[1])
+        if value is None:
+            if not optional and len(match[0]) != len(text):
+                raise LookupError(match[1])
+            return ""
         room -= len(value)
         if room < 0:
             raise OverflowError

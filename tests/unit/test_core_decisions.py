@@ -80,6 +80,54 @@ def test_a_stage_that_cannot_be_resolved_is_shown_and_ends_the_instance() -> Non
     assert effect(state) is None
 
 
+def test_no_money_moves_when_a_variable_is_missing() -> None:
+    to = {"account": {"id": "merchant-${merchantId}"}}
+    send = {"source": {"account": {"id": "world"}}, "destination": to, "amount": {"amount": 5, "asset": "EUR/2"}}
+    events, state = play(run({"send": send}, NOOP, merchantID="7"))
+    error = 'variable "merchantId" is not given'
+    assert shape(events) == ["InstanceStarted", "StageStarted 0", f"StageEnded 0 {error}", f"InstanceEnded {error}"]
+    assert effect(state) is None
+
+
+MIXED: dict[str, Any] = {"wait_event": {"event": "paid-${order}"}}
+
+
+def test_an_event_passes_over_a_stage_whose_name_can_not_be_resolved() -> None:
+    events, state = play(run(WAIT, MIXED, {"wait_event": {"event": "paid-"}}), SendEvent(name="paid-"))
+    assert shape(events) == ["EventReceived 2"]
+    assert state is not None
+
+
+def started_by_an_older_build(stage: dict[str, Any], name: str) -> Instance:
+    """An instance in a stage that this build can't resolve."""
+    events = [
+        ev.InstanceStarted(at=NOW, workflow_id="w", stages=[stage, NOOP], variables={}),
+        ev.StageStarted(at=NOW, workflow_id="w", number=0, name=name, input={}),
+    ]
+    state = None
+    for event in events:
+        state = evolve(state, event, "i")
+    assert state is not None
+    return state
+
+
+def test_a_running_stage_that_can_not_be_resolved_any_more_fails() -> None:
+    state = started_by_an_older_build(MIXED, "RunWaitEvent")
+    error = 'variable "order" is not given'
+    decided = decide(state, SendEvent(name="paid-"), NOW, "i")
+    assert shape(decided.events) == ["EventReceived", f"StageEnded 0 {error}", f"InstanceEnded {error}"]
+
+
+def test_a_running_call_ends_before_its_stage_that_can_not_be_resolved_any_more() -> None:
+    update = {"update": {"account": {"id": "users-${n}", "metadata": {}}}}
+    state = started_by_an_older_build(update, "RunUpdate")
+    state = evolve(state, ev.ActivityStarted(at=NOW, stage=0, index=0, name="AddAccountMetadata", input={}), "i")
+    assert shape(decide(state, SendEvent(name="x"), NOW, "i").events) == ["EventReceived"]
+    decided = decide(state, ActivityDone((0, 0, 1)), NOW, "i")
+    error = 'variable "n" is not given'
+    assert shape(decided.events) == ["ActivityEnded 0", f"StageEnded 0 {error}", f"InstanceEnded {error}"]
+
+
 def test_variables_reach_the_stage() -> None:
     events, _ = play(run({"wait_event": {"event": "paid-${order}"}}, order="A-1"))
     started = events[1]

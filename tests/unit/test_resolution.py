@@ -1,5 +1,7 @@
 """Stages made ready to run, and what the history shows of them (contract: `workflows`, "Resolution", "Stages")."""
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +48,7 @@ SHOWN: list[tuple[dict[str, Any], dict[str, str], str, dict[str, Any]]] = [
     ({"noop": None}, {}, "RunNoop", {}),
     ({"noop": {"unknown": 1}}, {}, "RunNoop", {}),
     ({"wait_event": {"event": "approved", "unknown": 1}}, {}, "RunWaitEvent", {"event": "approved"}),
-    ({"wait_event": {"event": "${a}-${b}${c}"}}, {"a": "x", "b": "y"}, "RunWaitEvent", {"event": "x-y"}),
+    ({"wait_event": {"event": "${a}-${b}${c}"}}, {"a": "x", "b": "y", "c": ""}, "RunWaitEvent", {"event": "x-y"}),
     ({"wait_event": {"event": "${a}"}}, {"a": "${b}", "b": "no"}, "RunWaitEvent", {"event": "${b}"}),
     ({"wait_event": {"event": "${}${"}}, {"": "no"}, "RunWaitEvent", {"event": "${}${"}),
     ({"delay": {"duration": "1500ms"}}, {}, "RunDelay", {"duration": "1.5s"}),
@@ -57,10 +59,24 @@ SHOWN: list[tuple[dict[str, Any], dict[str, str], str, dict[str, Any]]] = [
     ({"delay": {"until": "2026-04-01T00:00:10.123456789Z"}}, {}, "RunDelay", {"until": "2026-04-01T00:00:10.123456Z"}),
     ({"delay": {"until": "${d}T00:00:00Z"}}, {"d": "0900-01-01"}, "RunDelay", {"until": "0900-01-01T00:00:00Z"}),
     (
-        {"update": {"account": {"id": "users:${n}", "ledger": "${l}", "metadata": {"k": "${v}", "${n}": "key"}}}},
+        {
+            "update": {
+                "account": {
+                    "id": "users:${n}",
+                    "ledger": "${l}",
+                    "metadata": {"k": "${v}", "${n}": "key", "whole": "${none}", "mixed": "order-${none}-${v}"},
+                }
+            }
+        },
         {"n": "7", "v": "w"},
         "RunUpdate",
-        {"account": {"id": "users:7", "ledger": "main", "metadata": {"k": "w", "${n}": "key"}}},
+        {
+            "account": {
+                "id": "users:7",
+                "ledger": "main",
+                "metadata": {"k": "w", "${n}": "key", "whole": "", "mixed": "order--w"},
+            }
+        },
     ),
     (
         send(),
@@ -168,7 +184,7 @@ SHOWN: list[tuple[dict[str, Any], dict[str, str], str, dict[str, Any]]] = [
 # A stage, its variables, and what the error names.
 UNRESOLVABLE: list[tuple[dict[str, Any], dict[str, str], str]] = [
     ({"wait_event": {"event": "${e}"}}, {}, "wait_event.event: is required"),
-    ({"delay": {"duration": "${n}s"}}, {}, 'delay.duration: must be a duration such as 1h30m or 250ms, not "s"'),
+    ({"delay": {"duration": "${n}s"}}, {"n": ""}, 'must be a duration such as 1h30m or 250ms, not "s"'),
     ({"delay": {"duration": "${d}"}}, {"d": "soon"}, "delay.duration: must be a duration"),
     ({"delay": {"duration": "${d}"}}, {}, "delay: one of duration, until is required"),
     ({"delay": {"until": "${u}"}}, {}, "delay: one of duration, until is required"),
@@ -220,6 +236,69 @@ def test_stages_that_fail_before_they_run(stage: dict[str, Any], variables: dict
     assert message in str(caught.value)
 
 
+def end(kind: str, **fields: Any) -> dict[str, Any]:
+    required = {"account": {"id": "a"}, "wallet": {"id": "w"}, "payment": {"id": "p", "psp": "stripe"}}[kind]
+    return {kind: required | fields}
+
+
+# A stage for every field that is a text, with the text in it.
+TEXTS: list[Callable[[str], dict[str, Any]]] = [
+    lambda text: send(source=account(id=text)),
+    lambda text: send(destination=account(id=text)),
+    lambda text: send(source=account(ledger=text)),
+    lambda text: send(source=account(throughAccount=text)),
+    lambda text: send(source=account(allowOverdraft=text)),
+    lambda text: send(source={"wallet": {"id": text}}),
+    lambda text: send(destination={"wallet": {"name": text}}),
+    lambda text: send(destination={"wallet": {"id": "w", "name": text}}),
+    lambda text: send(source=end("wallet", balance=text)),
+    lambda text: send(source=end("payment", id=text)),
+    lambda text: send(source=end("payment", ledger=text)),
+    lambda text: send(source=end("payment", holdingAccount=text)),
+    lambda text: send(source=end("payment", throughAccount=text)),
+    lambda text: send(source=end("payment", allowOverdraft=text)),
+    lambda text: send(destination=end("payment", psp=text)),
+    lambda text: send(destination=end("payment", type=text)),
+    lambda text: send(destination=end("payment", metadata=text)),
+    lambda text: send(destination=end("payment", waitingValidation=text)),
+    lambda text: send(destination=end("payment", sourceAccount=text)),
+    lambda text: send(destination=end("payment", connectorId=text)),
+    lambda text: send(amount={"amount": text, "asset": "EUR/2"}),
+    lambda text: send(amount={"amount": 1, "asset": text}),
+    lambda text: send(timestamp=text),
+    lambda text: {"wait_event": {"event": text}},
+    lambda text: {"delay": {"duration": text}},
+    lambda text: {"delay": {"until": text}},
+    lambda text: {"update": {"account": {"id": text, "metadata": {}}}},
+    lambda text: {"update": {"account": {"id": "a", "ledger": text, "metadata": {}}}},
+]
+
+
+@pytest.mark.parametrize("stage", TEXTS)
+@pytest.mark.parametrize("text", ["merchant-${id}", "${id}s", "${a}${id}", "${id}${id}", " ${id}", "${a}-${id}-${b}"])
+def test_a_variable_that_is_not_given_fails_the_stage(stage: Callable[[str], dict[str, Any]], text: str) -> None:
+    with pytest.raises(StageUnresolvable) as caught:
+        resolve_stage(stage(text), {"a": "", "ID": "7"})
+    assert str(caught.value) == 'variable "id" is not given'
+
+
+@pytest.mark.parametrize("stage", TEXTS)
+def test_a_variable_that_is_the_whole_text_may_be_missing(stage: Callable[[str], dict[str, Any]]) -> None:
+    """Then the field counts as empty: it takes its default, or the error says that it is required."""
+    try:
+        assert resolve_stage(stage("${id}"), {}) == resolve_stage(stage(""), {})
+    except StageUnresolvable as error:
+        assert "is not given" not in str(error)
+        with pytest.raises(StageUnresolvable, match=re.escape(str(error))):
+            resolve_stage(stage(""), {})
+
+
+def test_the_name_of_a_missing_variable_is_quoted_and_cut() -> None:
+    with pytest.raises(StageUnresolvable) as caught:
+        resolve_stage({"wait_event": {"event": "x${a\n" + "b" * 5000 + "}"}}, {})
+    assert str(caught.value) == 'variable "a\\n' + "b" * 98 + '…" is not given'
+
+
 def test_what_the_engine_works_with() -> None:
     assert resolve_stage({"noop": {}}, {}) == Noop()
     assert resolve_stage({"wait_event": {"event": "e"}}, {}) == WaitEvent("e")
@@ -238,7 +317,7 @@ def test_what_the_engine_works_with() -> None:
 @pytest.mark.parametrize("amount", [0, 2**53 + 1, 2**64, 10**60])
 def test_amounts_stay_exact(amount: int) -> None:
     as_number = resolved_send(send(amount={"amount": amount, "asset": "EUR/2"}))
-    as_text = resolved_send(send(amount={"amount": f"${{n}}{amount}", "asset": "EUR/2"}))
+    as_text = resolved_send(send(amount={"amount": f"${{n}}{amount}", "asset": "EUR/2"}), n="")
     assert as_number.amount == as_text.amount == Amount(amount, "EUR/2")
 
 

@@ -11,6 +11,7 @@ from engine.triggers.definitions import Definitions, compile_trigger
 from engine.triggers.matching import MAX_DEPTH, MAX_MESSAGE_BYTES, Message, NoEnvelope, fire, read_message
 from schemas.commands import FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from schemas.definition import StageUnresolvable, resolve_stage
 from schemas.expressions import Expression, LinkAnswer, LinkNeeded
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 
@@ -183,8 +184,17 @@ async def test_the_command_of_a_message() -> None:
         source="ledger/0",
         offset=7,
         stages=STAGES,
-        variables={"n": str(10**30), "flag": "true", "nothing": ""},
+        variables={"n": str(10**30), "flag": "true"},
     )
+
+
+async def test_a_variable_that_is_nil_is_not_given_and_an_empty_one_is() -> None:
+    command = await fired(message({"empty": "", "none": None}), vars={"a": "event.empty", "b": "event.none", "c": "x"})
+    assert command is not None
+    assert command.variables == {"a": ""}
+    stage = {"wait_event": {"event": "merchant-${b}"}}
+    with pytest.raises(StageUnresolvable, match='^variable "b" is not given$'):
+        resolve_stage(stage, command.variables)
 
 
 async def test_a_message_always_makes_the_same_occurrence() -> None:
