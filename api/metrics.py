@@ -57,6 +57,12 @@ class Metrics:
         )
         waiting.labels("read").set_function(lambda: reads.waiting)
         waiting.labels("command").set_function(lambda: commands.waiting)
+        self._dependencies = Gauge(
+            "orchestration_api_dependency_up",
+            "Whether Kafka or Postgres answers this process, as of the last scrape.",
+            ("dependency",),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, path: str, method: str, status: int, seconds: float) -> None:
@@ -83,6 +89,10 @@ class Metrics:
     def count_append_failure(self) -> None:
         """Count a command that Kafka did not acknowledge."""
         self._append_failures.inc()
+
+    def show_dependency(self, name: str, answers: bool) -> None:
+        """Show whether `kafka` or `postgres` answers."""
+        self._dependencies.labels(name).set(answers)
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics as text, and its content type."""

@@ -1,18 +1,19 @@
 """HTTP servers inside a process: the probes of engine and projections, and the API itself, on sockets bound before.
 
 `/livez` answers 200 while the event loop runs, `/readyz` 200 once the process does its work and 503 before and while it
-stops, `/metrics` what Prometheus scrapes.
+stops, `/metrics` what Prometheus scrapes. `/readyz?verbose` has the same status and shows the checks behind it as JSON:
+`{"ready": true, "checks": {"name": …}}`. A check may be about something that does not make the process unready.
 """
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deploy.errors import DeployError
@@ -43,14 +44,23 @@ def bind(host: str, port: int) -> socket.socket:
         raise DeployError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
 
 
-def probe_server(ready: Callable[[], bool]) -> Server:
-    """The server of a process's probes."""
+def probe_server(ready: Callable[[], bool], checks: Callable[[], Mapping[str, object]]) -> Server:
+    """The server of a process's probes.
+
+    Args:
+        ready: whether the process does its work.
+        checks: what `/readyz?verbose` shows, by name; values that JSON has, quick to get.
+    """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok")
 
-    async def readyz(_: Request) -> Response:
-        return PlainTextResponse("ok") if ready() else PlainTextResponse("not ready", 503)
+    async def readyz(request: Request) -> Response:
+        works = ready()
+        status = 200 if works else 503
+        if "verbose" in request.query_params:
+            return JSONResponse({"ready": works, "checks": dict(checks())}, status)
+        return PlainTextResponse("ok" if works else "not ready", status)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import uvicorn
@@ -36,6 +36,11 @@ class Worker(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it does its work."""
+        ...
+
+    @property
+    def checks(self) -> Mapping[str, object]:
+        """What `/readyz?verbose` shows, by name; values that JSON has."""
         ...
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,7 +79,7 @@ def _run(settings: ProcessSettings, main: Coroutine[Any, Any, None]) -> None:
 async def _serve_worker(name: str, make: Callable[[], Worker], settings: ProcessSettings, host: str, port: int) -> None:
     with bind(host, port) as listener:
         worker = make()
-        async with _stop_event() as stop, _probes(lambda: worker.ready and not stop.is_set(), listener):
+        async with _stop_event() as stop, _probes(worker, stop, listener):
             logger.info("%s started, probes on http://%s:%d", name, *listener.getsockname()[:2])
             await _until_stopped(name, worker.run(stop), stop, settings)
     logger.info("%s stopped", name)
@@ -184,8 +189,8 @@ async def _stop_event() -> AsyncIterator[asyncio.Event]:
 
 
 @contextlib.asynccontextmanager
-async def _probes(ready: Callable[[], bool], listener: Any) -> AsyncIterator[None]:
-    server = probe_server(ready)
+async def _probes(worker: Worker, stop: asyncio.Event, listener: Any) -> AsyncIterator[None]:
+    server = probe_server(lambda: worker.ready and not stop.is_set(), lambda: worker.checks)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield

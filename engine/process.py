@@ -54,6 +54,15 @@ class Engine:
         """Whether the group is joined and every partition assigned here is restored."""
         return self._feed.joined and self._supervisor.restored and self._listener.joined
 
+    @property
+    def checks(self) -> dict[str, object]:
+        """What is behind `ready`."""
+        return {
+            "group": self._feed.joined,
+            "partitions": self._supervisor.restored,
+            "triggers": self._listener.joined,
+        }
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then end the turns under way and leave the group."""
         await self._caller.open()

@@ -76,6 +76,15 @@ class Projections:
         """Whether partitions are assigned (maybe none, if there are more projectors), and Postgres answers."""
         return self._assignment.joined and not self._assignment.changed and self._store.connected
 
+    @property
+    def checks(self) -> dict[str, object]:
+        """What is behind `ready`."""
+        return {
+            "group": self._assignment.joined,
+            "positions": not self._assignment.changed,
+            "postgres": self._store.connected,
+        }
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; an absent Kafka or Postgres is waited for.
 

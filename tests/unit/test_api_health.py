@@ -1,15 +1,20 @@
 """Probes, metrics, start and stop; all outside the base path (contract: `http-api`, Authorization and health)."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from starlette.applications import Starlette
 
 from api import app as api_app
 from api.app import create_app
+from api.health import health_routes
+from api.metrics import Metrics
+from api.ports import InstanceRow
 from api.services import Services
+from api.waiting import Admission
 from schemas.settings import ApiSettings
-from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel, make_client
+from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel, make_client
 
 
 @pytest.mark.parametrize("path", ["/_healthcheck", "/livez"])
@@ -25,12 +30,53 @@ async def test_liveness_does_not_depend_on_anything(path: str) -> None:
 
 @pytest.mark.parametrize("kafka", [True, False])
 @pytest.mark.parametrize("postgres", [True, False])
-async def test_readiness_says_what_is_missing(kafka: bool, postgres: bool) -> None:
+async def test_it_is_ready_while_reads_work(kafka: bool, postgres: bool) -> None:
     backend = Backend()
     backend.kafka_away, backend.postgres_away = not kafka, not postgres
-    answer = await make_client(backend).call("GET", "/readyz", base="")
-    assert answer.status == (200 if kafka and postgres else 503)
-    assert answer.json() == {"kafka": kafka, "postgres": postgres}
+    client = make_client(backend)
+    answer = await client.call("GET", "/readyz", base="")
+    assert (answer.status, answer.json()) == (200 if postgres else 503, {"ready": postgres})
+    verbose = await client.call("GET", "/readyz?verbose", base="")
+    assert verbose.status == answer.status
+    checks = {"kafka": kafka, "postgres": postgres, "notifications": postgres}
+    assert verbose.json() == {"ready": postgres, "checks": checks}
+    metrics = (await client.call("GET", "/metrics", base="")).body.decode()
+    assert f'orchestration_api_dependency_up{{dependency="kafka"}} {float(kafka)}' in metrics
+    assert f'orchestration_api_dependency_up{{dependency="postgres"}} {float(postgres)}' in metrics
+
+
+async def test_kafka_and_postgres_are_asked_once_a_second_however_many_ask() -> None:
+    backend = Backend()
+    asked: list[str] = []
+
+    class CountedLog(FakeCommandLog):
+        async def reachable(self) -> bool:
+            asked.append("kafka")
+            await asyncio.sleep(0)
+            return await super().reachable()
+
+    class CountedReads(FakeReadModel):
+        async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
+            asked.append("postgres")
+            return await super().instance(instance_id)
+
+    now = 0.0
+    settings = ApiSettings()
+    services = Services(
+        settings, CountedReads(backend), FakePositions(backend), CountedLog(backend), FakeLinks(backend)
+    )
+    metrics = Metrics(Admission(1), Admission(1))
+    client = Client(Starlette(routes=health_routes(services, metrics, clock=lambda: now)), base="")
+    paths = ["/readyz", "/readyz?verbose", "/metrics"]
+    for _ in range(3):
+        await asyncio.gather(*(client.call("GET", path) for path in paths * 10))
+        now += 0.3
+    assert sorted(asked) == ["kafka", "postgres"]
+    backend.kafka_away = True
+    now = 1.0  # a second after the answers came
+    await asyncio.gather(*(client.call("GET", path) for path in paths * 10))
+    assert sorted(asked) == ["kafka", "kafka", "postgres", "postgres"]
+    assert (await client.call("GET", "/readyz?verbose")).json()["checks"]["kafka"] is False
 
 
 async def test_probes_answer_while_too_much_waits() -> None:
@@ -106,7 +152,10 @@ async def test_it_starts_and_answers_503_while_nothing_is_there() -> None:
     client = make_client(Backend(), base_path="")
     client.app = app
     async with app.router.lifespan_context(app):
-        assert (await client.call("GET", "/readyz")).json() == {"kafka": False, "postgres": False}
+        assert (await client.call("GET", "/readyz?verbose")).json() == {
+            "ready": False,
+            "checks": {"kafka": False, "postgres": False, "notifications": False},
+        }
         assert (await client.call("POST", "/workflows", {"stages": []})).error == (503, "INTERNAL")
         assert (await client.call("GET", f"/workflows/{uuid4()}")).error == (503, "INTERNAL")
         assert (await client.call("GET", "/_info")).status == 200

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import click
 import jsonschema_rs
 import msgspec
@@ -208,7 +209,7 @@ def test_all_packages_are_sent_to_the_build() -> None:
 async def process(*, ready: bool) -> AsyncIterator[int]:
     """The probes of a process; gives their port."""
     with bind("127.0.0.1", 0) as listener:
-        server = probe_server(lambda: ready)
+        server = probe_server(lambda: ready, lambda: {"group": ready, "topics": {"ledger": "unreadable"}})
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield listener.getsockname()[1]
@@ -234,6 +235,18 @@ async def test_health_check_asks_the_process_that_runs(
         for name in ("PORT", "ENGINE_METRICS_PORT", "PROJECTIONS_METRICS_PORT"):
             monkeypatch.setenv(f"ORCHESTRATION_{name}", str(port if name == mine else free_port()))
         assert await asyncio.to_thread(healthcheck.main, arguments) == status
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_probes_show_their_checks(ready: bool) -> None:
+    async with (
+        process(ready=ready) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz?verbose") as answer,
+    ):
+        assert answer.status == (200 if ready else 503)
+        checks = {"group": ready, "topics": {"ledger": "unreadable"}}
+        assert await answer.json() == {"ready": ready, "checks": checks}
 
 
 def test_health_check_says_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
