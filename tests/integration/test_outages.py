@@ -123,7 +123,7 @@ async def test_kafka_goes_away_and_comes_back(fragile: Installation, kafka: Embe
         assert (await client.instance(waiting["id"]))["id"] == waiting["id"]
         assert (await client.get(f"/workflows/{workflow}")).status == 200
         assert (await client.get("/instances")).status == 200
-        assert not await fragile.api.ready()
+        assert await fragile.api.ready(), "a gateway would take the reads away too"
     assert kafka.bootstrap_servers == address
     assert (await ended(client, delayed["id"]))["terminated"]
     await recovered(fragile, client)
