@@ -7,8 +7,11 @@ the id and the request's digest are kept until enough newer ones have ended.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from engine.core import instance as instances
 from engine.core import trigger as triggers
@@ -16,11 +19,13 @@ from engine.core import workflow as workflows
 from engine.core.instance import Instance
 from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
+from engine.identities import Identities
 from schemas.events import (
     InstanceEnded,
     InstanceEvent,
     InstanceStarted,
     LateResultRecorded,
+    TriggerDeleted,
     TriggerEvent,
     TriggerFailed,
     TriggerFired,
@@ -28,15 +33,28 @@ from schemas.events import (
 )
 from schemas.records import Recorded
 
-MAX_REMEMBERED = 100_000
+MAX_REMEMBERED: Final = 100_000
 """Ended keyed instances that a partition remembers. A repetition that comes after more than these have ended, while the
 read model was as far behind, is answered with 503 instead of a second run."""
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How much a partition remembers of what is over."""
+
+    max_ended: int = MAX_REMEMBERED
+    identity_seconds: float = 7 * 24 * 3600.0
+    """How long a trigger knows the messages that it has judged."""
+    max_identities: int = 100_000
+    """How many of them a trigger knows."""
+
+
+DEFAULT_BOUNDS: Final = Bounds()
 
 
 class Aggregates:
     """Workflows, triggers and instances of one partition, by id."""
 
-    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._workflows: dict[str, Workflow] = {}
         self._triggers: dict[str, Trigger] = {}
         self._fired: dict[str, set[str]] = {}
@@ -44,7 +62,8 @@ class Aggregates:
         self._instances: dict[str, bytes] = {}
         self._fresh: dict[str, Instance] = {}
         self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        self._max_remembered = max_remembered
+        self._identities = Identities(bounds.identity_seconds, bounds.max_identities)
+        self._max_remembered = bounds.max_ended
         self._forgotten_before = 0
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Instance)
@@ -67,6 +86,10 @@ class Aggregates:
     def has_fired_for(self, trigger_id: str, once: str) -> bool:
         """Whether a trigger has fired for what it fires for once, ever."""
         return once in self._fired.get(trigger_id, ())
+
+    def has_judged(self, trigger_id: str, identity: str, now: datetime) -> bool:
+        """Whether a trigger has judged a message with this identity, as far as that is still known."""
+        return self._identities.knows(trigger_id, identity, now)
 
     def last_sequence(self, source: str) -> int:
         """The highest sequence of the commands of a source that have been decided; -1 before the first."""
@@ -99,8 +122,14 @@ class Aggregates:
         """Remember what tells repetitions of this event's command, beside the aggregate's own state."""
         if isinstance(event, InstanceStarted) and event.source is not None:
             self._sequences[event.source] = event.sequence
-        elif isinstance(event, TriggerFired | TriggerFailed) and event.once is not None:
-            self._fired.setdefault(aggregate_id, set()).add(event.once)
+        elif isinstance(event, TriggerFired | TriggerFailed):
+            if event.once is not None and isinstance(event, TriggerFired):
+                self._fired.setdefault(aggregate_id, set()).add(event.once)
+            if event.identity is not None:
+                self._identities.note(aggregate_id, event.identity, event.at)
+        elif isinstance(event, TriggerDeleted):
+            self._fired.pop(aggregate_id, None)
+            self._identities.forget(aggregate_id)
 
     def put_instance(self, instance: Instance) -> None:
         """Keep the new state of an instance that waits."""

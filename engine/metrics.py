@@ -35,6 +35,12 @@ class Metrics:
         self.skipped_messages = Counter(
             f"{prefix}_skipped_messages", "Messages that are no JSON or no envelope.", registry=registry
         )
+        self.filter_failures = Counter(
+            f"{prefix}_trigger_filter_failures",
+            "Messages whose filter failed or was not a boolean, so that they fired nothing, by trigger and reason.",
+            ["trigger", "reason"],
+            registry=registry,
+        )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
             "Partitions that were dropped and claimed anew, by the error that caused it.",

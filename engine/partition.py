@@ -22,7 +22,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 
-from engine.aggregates import Aggregates
+from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, effect
 from engine.core.trigger import Pending, Requested
@@ -73,6 +73,7 @@ class Partition:
         owner: name of this engine, written into the claim.
         codec: makes and reads records.
         metrics: what the engine counts.
+        bounds: how much is remembered of what is over.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Partition:
         owner: str,
         codec: RecordCodec,
         metrics: Metrics,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ):
         self.number = number
         self.epoch = -1
@@ -94,7 +96,7 @@ class Partition:
         self.restored = False
         self._log, self._feed, self._caller, self._clock = log, feed, caller, clock
         self._owner, self._codec, self._metrics = owner, codec, metrics
-        self._aggregates = Aggregates()
+        self._aggregates = Aggregates(bounds)
         self._commands: deque[Record] = deque()
         self._inputs: deque[tuple[str, Due | ActivityDone | Requested]] = deque()
         self._requests: deque[tuple[str, Pending]] = deque()

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from engine.activities import StackCaller
+from engine.aggregates import Bounds
 from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.kafka_log import KafkaEventLog
@@ -44,6 +45,9 @@ class Engine:
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             codec=codec,
             metrics=metrics,
+            bounds=Bounds(
+                identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities
+            ),
         )
         metrics.instances.set_function(self._sum(lambda partition: partition.instances))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from engine.aggregates import DEFAULT_BOUNDS, Bounds
 from engine.errors import AppendFailed, ReadFailed, Superseded
 from engine.metrics import Metrics
 from engine.partition import Partition
@@ -43,6 +44,7 @@ class Supervisor:
         owner: name of this engine.
         codec: makes and reads records.
         metrics: what the engine counts.
+        bounds: how much each partition remembers of what is over.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Supervisor:
         owner: str,
         codec: RecordCodec,
         metrics: Metrics,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ):
         self._log, self._feed, self._caller, self._clock = log, feed, caller, clock
-        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
@@ -138,6 +141,7 @@ class Supervisor:
             owner=self._owner,
             codec=self._codec,
             metrics=self._metrics,
+            bounds=self._bounds,
         )
 
     def _dropped(self, number: int, error: Exception, reason: str) -> None:

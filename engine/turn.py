@@ -8,7 +8,8 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from engine.aggregates import Aggregates
@@ -23,6 +24,7 @@ from engine.core.trigger import Pending, Requested, Trigger
 from engine.errors import DecisionTooLarge
 from schemas import rejections
 from schemas.commands import (
+    NO_STAGES,
     Command,
     CreateTrigger,
     CreateWorkflow,
@@ -40,6 +42,7 @@ from schemas.events import (
     InstanceStarted,
     TriggerCreated,
     TriggerDeleted,
+    TriggerFailed,
     TriggerFired,
     WorkflowCreated,
     WorkflowDeleted,
@@ -205,12 +208,19 @@ class Turn:
         self, trigger_id: str, given: CreateTrigger | DeleteTrigger | FireTrigger | Requested, cause: int | None
     ) -> None:
         state = self._triggers.get(trigger_id) or self._aggregates.trigger(trigger_id)
-        decided = triggers.decide(state, given, self.now, self._has_fired_for(trigger_id, given))
+        decided = triggers.decide(state, given, self.now, self._is_repeated_message(trigger_id, given))
         for event in decided:
             state = triggers.evolve(state, event, trigger_id)
         if state is None or not decided:
             return
-        self._write(trigger_id, decided, state.version, cause)
+        try:
+            self._write(trigger_id, decided, state.version, cause)
+        except DecisionTooLarge as error:
+            if not isinstance(given, FireTrigger) or given.error is not None:
+                raise
+            # Rejected, the message would be gone without a trace.
+            self._trigger(trigger_id, replace(given, stages=NO_STAGES, variables={}, error=str(error)), cause)
+            return
         self._triggers[trigger_id] = state
         for event in decided:
             self._noted.append((trigger_id, event))
@@ -218,13 +228,20 @@ class Turn:
             if isinstance(event, TriggerFired):
                 self._fired_at[event.occurrence_id] = len(self.records) - 1
 
-    def _has_fired_for(self, trigger_id: str, given: object) -> bool:
-        if not isinstance(given, FireTrigger) or given.once is None:
+    def _is_repeated_message(self, trigger_id: str, given: object) -> bool:
+        """Whether the trigger has fired for what it fires for once, or has judged this message."""
+        if not isinstance(given, FireTrigger):
             return False
-        in_turn = any(
-            noted == trigger_id and getattr(event, "once", None) == given.once for noted, event in self._noted
-        )
-        return in_turn or self._aggregates.has_fired_for(trigger_id, given.once)
+        once, identity = given.once, given.identity
+        for noted, event in self._noted:
+            if noted == trigger_id and isinstance(event, TriggerFired | TriggerFailed):
+                if identity is not None and event.identity == identity:
+                    return True
+                if once is not None and event.once == once and isinstance(event, TriggerFired):
+                    return True
+        if once is not None and self._aggregates.has_fired_for(trigger_id, once):
+            return True
+        return identity is not None and self._aggregates.has_judged(trigger_id, identity, self.now)
 
     def _is_repeated(self, command: Command) -> bool:
         """Whether another engine has sent this run before (see `RunWorkflow.sequence`)."""
@@ -240,7 +257,9 @@ class Turn:
         """What engines that listen for triggers have to know, before the event that makes it so."""
         match event:
             case WorkflowCreated():
-                self.definitions.append(Current(aggregate_id, version, CurrentWorkflow(stages=event.stages)))
+                self.definitions.append(
+                    Current(aggregate_id, version, CurrentWorkflow(stages=Raw(msgspec.json.encode(event.stages))))
+                )
             case TriggerCreated():
                 trigger = CurrentTrigger(
                     event=event.event,

@@ -4,9 +4,12 @@ A command is accepted when Kafka has acknowledged it. Every accepted command lea
 as `cause` on topic `events`: an event, a rejection or a mark that it was skipped.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+
+NO_STAGES: Final = Raw(b"null")
+"""Stages of a workflow that was deleted."""
 
 
 class CreateWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +83,7 @@ class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message matched the trigger whose id is the key. The engine that read it has evaluated the variables."""
 
     occurrence_id: str
-    event: Any
+    event: Raw
     """The envelope as it came."""
     source: str
     """Topic and partition that the message came from."""
@@ -90,8 +93,10 @@ class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     once: str | None = None
     """What the trigger fires for once, ever (contract: triggers-and-events); another message with it changes
     nothing."""
-    stages: list[dict[str, Any]] | None = None
-    """The workflow's definition; None when it was deleted."""
+    identity: str | None = None
+    """What tells a message that its producer sent twice: another one with it changes nothing for a time."""
+    stages: Raw = NO_STAGES
+    """The workflow's definition."""
     variables: dict[str, str] = {}
     error: str | None = None
     """Why a variable could not be evaluated."""

@@ -7,7 +7,7 @@ An event's meaning is frozen once released: a change is a new schema version wit
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 CANCELED = "canceled"
 """Error of everything that an abort ends (contract: workflows, Abort)."""
@@ -160,9 +160,12 @@ class TriggerFired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str
     offset: int
     once: str | None = None
+    identity: str | None = None
+    """Tells the same message when its producer sends it again; None when it has nothing that does."""
     workflow_id: str
     instance_id: str
-    stages: list[dict[str, Any]]
+    stages: Raw
+    """The workflow's definition. Only what starts the instance reads it."""
     variables: dict[str, str]
 
 
@@ -175,6 +178,7 @@ class TriggerFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str
     offset: int
     once: str | None = None
+    identity: str | None = None
     error: str
 
 

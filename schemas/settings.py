@@ -131,6 +131,10 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
 
     trigger_topics: str = ""
     """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply."""
+    trigger_identity_seconds: Seconds = 7 * 24 * 3600.0
+    """How long a trigger knows a message by its identity, so that one that its producer sends twice fires once."""
+    max_trigger_identities: Positive = 100_000
+    """How many messages each trigger knows by their identity, about 200 bytes of memory each; the oldest goes first."""
 
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps

@@ -6,16 +6,16 @@ caller knows those, since they can be many.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid5
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from engine.core.errors import IllegalTransition, Rejected
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
 
 INSTANCES = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
 """Namespace of the instances that triggers start: an occurrence always starts the same one."""
@@ -33,7 +33,7 @@ class Pending(Struct, frozen=True):
     occurrence_id: str
     instance_id: str
     workflow_id: str
-    stages: list[dict[str, Any]]
+    stages: Raw
     variables: dict[str, str]
     sequence: int = -1
     """Offset of the event in the log, as soon as it stands there."""
@@ -42,7 +42,7 @@ class Pending(Struct, frozen=True):
         """What starts the instance."""
         return RunWorkflow(
             workflow_id=self.workflow_id,
-            stages=self.stages,
+            stages=cast("list[dict[str, Any]]", self.stages),  # encoded as it is, never decoded on the way
             variables=self.variables,
             source=source,
             sequence=self.sequence,
@@ -66,7 +66,7 @@ def decide(
     state: Trigger | None,
     given: CreateTrigger | DeleteTrigger | FireTrigger | Requested,
     now: datetime,
-    fired_before: bool = False,
+    repeated: bool = False,
 ) -> list[ev.TriggerEvent]:
     """The events that follow from an input; none when it changes nothing.
 
@@ -74,7 +74,7 @@ def decide(
         state: the trigger, None when it is unknown.
         given: the input.
         now: the time of the turn, UTC.
-        fired_before: whether the trigger has fired for `given.once`.
+        repeated: whether the trigger has fired for `given.once`, or has judged a message of `given.identity`.
 
     Raises:
         Rejected: the Idempotency-Key was used with another body.
@@ -85,8 +85,7 @@ def decide(
         case DeleteTrigger():
             return [] if state is None or state.deleted else [ev.TriggerDeleted(at=now)]
         case FireTrigger():
-            repeated = state is not None and given.offset <= state.positions.get(given.source, -1)
-            if state is None or state.deleted or repeated or fired_before:
+            if state is None or state.deleted or repeated or given.offset <= state.positions.get(given.source, -1):
                 return []
             return [_fire(state, given, now)]
         case Requested():
@@ -115,9 +114,9 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
 
 def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEvent:
     error = command.error
-    if error is None and command.stages is None:
+    if error is None and command.stages == NO_STAGES:
         error = f"the workflow {state.workflow_id} was deleted"
-    if error is not None or command.stages is None:
+    if error is not None:
         return ev.TriggerFailed(
             at=now,
             occurrence_id=command.occurrence_id,
@@ -125,7 +124,8 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
             source=command.source,
             offset=command.offset,
             once=command.once,
-            error=error or "",
+            identity=command.identity,
+            error=error,
         )
     return ev.TriggerFired(
         at=now,
@@ -134,6 +134,7 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
         source=command.source,
         offset=command.offset,
         once=command.once,
+        identity=command.identity,
         workflow_id=state.workflow_id,
         instance_id=str(uuid5(INSTANCES, command.occurrence_id)),
         stages=command.stages,
@@ -162,7 +163,12 @@ def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offse
             pending = state.pending
             if isinstance(event, ev.TriggerFired):
                 started = Pending(
-                    event.occurrence_id, event.instance_id, event.workflow_id, event.stages, event.variables, offset
+                    event.occurrence_id,
+                    event.instance_id,
+                    event.workflow_id,
+                    event.stages.copy(),
+                    event.variables,
+                    offset,
                 )
                 pending = (*pending, started)
             return replace(state, version=version, positions=positions, pending=pending)

@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
 from schemas.expressions import Expression, ExpressionSyntaxError, compile_expression
@@ -39,12 +38,12 @@ class Definitions:
 
     def __init__(self) -> None:
         self._versions: dict[str, int] = {}
-        self._workflows: dict[str, list[dict[str, Any]]] = {}
+        self._workflows: dict[str, Raw] = {}
         self._triggers: dict[str, CompiledTrigger] = {}
         self._by_event: dict[str, dict[str, CompiledTrigger]] = {}
 
-    def stages(self, workflow_id: str) -> list[dict[str, Any]] | None:
-        """The stages of a workflow; None when it is unknown or was deleted."""
+    def stages(self, workflow_id: str) -> Raw | None:
+        """The stages of a workflow as JSON; None when it is unknown or was deleted."""
         return self._workflows.get(workflow_id)
 
     def triggers(self, event: str) -> list[CompiledTrigger]:

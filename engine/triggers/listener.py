@@ -14,7 +14,8 @@ from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.ports import EventLog
 from engine.triggers.definitions import DefinitionsReader
-from engine.triggers.matching import Message, NoEnvelope, fire, read_message
+from engine.triggers.failures import FilterFailures
+from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
 from schemas.commands import Command
 from schemas.kafka import client_options, membership
 from schemas.records import Record
@@ -31,8 +32,8 @@ CHUNK_SECONDS = 20.0
 longer, and the group would think that it is gone."""
 
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
-"""Size of the messages of commands that wait to be sent together. Each command carries its whole message, so without it
-a few large messages that fire many triggers would fill the memory."""
+"""Size of the commands that wait to be sent together. Each one carries its message and the workflow, so without it a
+few large ones that fire many triggers would fill the memory."""
 
 NEW_TOPIC_SECONDS = 15.0
 """How long a topic that is made later, or a new partition, may go unnoticed; by default that is minutes."""
@@ -66,6 +67,7 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: AIOKafkaConsumer | None = None
         self._unsent: list[tuple[str, Command]] = []
         self._unsent_bytes = 0
+        self._failures = FilterFailures(metrics)
         self._fault: Exception | None = None
         self._since_ms = int(time.time() * 1000)
         self.joined = not self.topics
@@ -128,17 +130,17 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         """Collect the commands that a record fires."""
         source = f"{place.topic}/{place.partition}"
         try:
-            message: Message = read_message(source, record.offset, record.value)
+            message: Message = read_message(source, record.offset, record.value, record.headers)
         except NoEnvelope as error:
             self._metrics.skipped_messages.inc()
             logger.warning("a message is skipped: %s", error, extra={"source": source, "offset": record.offset})
             return
         definitions = self._reader.definitions
         for trigger in definitions.triggers(message.type):
-            command = await fire(trigger, message, definitions, self._fetcher)
+            command = await fire(trigger, message, definitions, self._fetcher, self._failures)
             if command is not None:
                 self._unsent.append((trigger.id, command))
-                self._unsent_bytes += len(record.value or b"")
+                self._unsent_bytes += size_of(command)
                 if self._unsent_bytes > MAX_UNSENT_BYTES:
                     await self._send()
 

@@ -1,19 +1,20 @@
 """A message and a trigger: whether it fires, and the command that follows."""
 
-import logging
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from engine.triggers.definitions import CompiledTrigger, Definitions
-from schemas.commands import FireTrigger
-from schemas.expressions import EvaluationError, Expression, LinkAnswer, is_match, to_variable
-from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+from engine.triggers.failures import FilterFailures
+from engine.triggers.judging import judge
+from schemas.commands import NO_STAGES, FireTrigger
+from schemas.expressions import Expression, LinkAnswer
+from schemas.records import Headers
 from schemas.stack.links import LinkFetcher
-
-logger = logging.getLogger(__name__)
 
 ONCE_EVER = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
 """Messages that fire a trigger once for each payload id, ever: their services send them again at every change."""
@@ -26,8 +27,15 @@ MAX_DEPTH = 100
 """Most levels of lists and objects in each other in a message. How deep a value may be decoded depends on who decodes
 it: one that fires here could later stop its partition from being restored."""
 
-MAX_NAME_LENGTH = 100
-"""Characters of a variable's name in an error; the rest tells nobody more."""
+MAX_COMMAND_BYTES = 4 * 1024 * 1024 - 64 * 1024
+"""Largest command that a message becomes. It is under what topic `commands` takes, and its event is under
+`engine.turn.MAX_DECISION_BYTES`; a larger one would be sent again for ever, or refused by the trigger's owner."""
+
+MAX_ESCAPED_BYTES = 6
+"""Most bytes of one character in JSON: control characters take six."""
+
+IDENTITY_HEADERS: Final = ("ce_id", "_watermill_message_uuid")
+"""Record headers that tell a message from others of its producer, the first one that is there."""
 
 
 class NoEnvelope(ValueError):
@@ -44,6 +52,8 @@ class Message(Struct, frozen=True):
     payload: Any
     envelope: Raw
     """All of it as it came."""
+    identity: str | None
+    """What tells it from the other messages of its `app`; the same when its producer sends it twice. A digest."""
     links: dict[str, LinkAnswer]
     """What `link()` has fetched for it so far, by uri: each once, however many expressions ask."""
 
@@ -55,8 +65,14 @@ class Message(Struct, frozen=True):
         return f"{self.type}:{msgspec.json.encode(self.payload['id']).decode()}"
 
 
-def read_message(source: str, offset: int, value: bytes | None) -> Message:
+def read_message(source: str, offset: int, value: bytes | None, headers: Headers = ()) -> Message:
     """The message of a record.
+
+    Args:
+        source: topic and partition.
+        offset: its place there.
+        value: the envelope.
+        headers: of the record.
 
     Raises:
         NoEnvelope: it is none.
@@ -81,8 +97,22 @@ def read_message(source: str, offset: int, value: bytes | None) -> Message:
         version if isinstance(version, str) else None,
         envelope.get("payload"),
         Raw(value),
+        _identity(envelope, headers),
         {},
     )
+
+
+def _identity(envelope: dict[str, Any], headers: Headers) -> str | None:
+    """A digest of the message's own id and its app: ids can be long, and many are remembered."""
+    key = envelope.get("idempotency_key")
+    if not isinstance(key, str) or not key:
+        given = dict(reversed(headers))
+        key = next((found.decode(errors="replace") for name in IDENTITY_HEADERS if (found := given.get(name))), None)
+    if key is None:
+        return None
+    app = envelope.get("app")
+    about = msgspec.json.encode([app if isinstance(app, str) else "", key])
+    return blake2b(about, digest_size=16).hexdigest()
 
 
 def _is_deep(value: Any) -> bool:
@@ -101,58 +131,56 @@ def _is_deep(value: Any) -> bool:
 
 
 async def fire(
-    trigger: CompiledTrigger, message: Message, definitions: Definitions, fetcher: LinkFetcher
+    trigger: CompiledTrigger,
+    message: Message,
+    definitions: Definitions,
+    fetcher: LinkFetcher,
+    failures: FilterFailures,
 ) -> FireTrigger | None:
-    """The command that follows from a message for a trigger of its type; None when it does not fire."""
+    """The command that follows from a message for a trigger of its type; None when it does not fire.
+
+    Args:
+        trigger: listens to the message's type.
+        message: what came.
+        definitions: the current workflows.
+        fetcher: evaluates expressions.
+        failures: is told when the filter can't be evaluated.
+    """
     if trigger.definition.version and trigger.definition.version != message.version:
         return None
-    try:
-        if trigger.filter is not None and not is_match(await _value(trigger.filter, message, fetcher)):
-            return None
-    except EvaluationError:
+
+    async def evaluate(expression: Expression) -> Any:
+        return await fetcher.evaluate(expression, message.payload, message.links)
+
+    judgement = await judge(trigger, evaluate)
+    if not judgement.matches:
+        if judgement.failure is not None:
+            failures.note(trigger.id, judgement.failure, judgement.error or "")
         return None
-    error = None
-    try:
-        variables = await _variables(trigger, message, fetcher)
-    except EvaluationError as failed:
-        variables, error = {}, str(failed)
-    return FireTrigger(
-        occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
-        event=message.envelope,
-        source=message.source,
-        offset=message.offset,
-        once=message.once,
-        stages=definitions.stages(trigger.definition.workflow_id),
-        variables=variables,
-        error=error,
+    return _bounded(
+        FireTrigger(
+            occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
+            event=message.envelope,
+            source=message.source,
+            offset=message.offset,
+            once=message.once,
+            identity=message.identity,
+            stages=definitions.stages(trigger.definition.workflow_id) or NO_STAGES,
+            variables=judgement.variables,
+            error=judgement.error,
+        )
     )
 
 
-async def _variables(trigger: CompiledTrigger, message: Message, fetcher: LinkFetcher) -> dict[str, str]:
-    variables: dict[str, str] = {}
-    length = 0
-    for name, expression in trigger.vars.items():
-        try:
-            value = await _value(expression, message, fetcher)
-            if value is None:
-                continue  # as if it were not given, so that a message without the field moves no money to `users-`
-            variables[name] = to_variable(value)
-        except EvaluationError as error:
-            raise EvaluationError(f"{name[:MAX_NAME_LENGTH]}: {error}") from None
-        length += len(variables[name])
-        if length > MAX_VARIABLES_LENGTH:
-            raise EvaluationError(f"the variables have more than {MAX_VARIABLES_LENGTH} characters")
-    return variables
+def size_of(command: FireTrigger) -> int:
+    """Most bytes that the command may take, without encoding it."""
+    characters = sum(len(name) + len(value) for name, value in command.variables.items())
+    return len(bytes(command.event)) + len(bytes(command.stages)) + MAX_ESCAPED_BYTES * characters
 
 
-async def _value(expression: Expression | str, message: Message, fetcher: LinkFetcher) -> Any:
-    if isinstance(expression, str):
-        raise EvaluationError(expression)
-    try:
-        return await fetcher.evaluate(expression, message.payload, message.links)
-    except EvaluationError:
-        raise
-    except Exception:
-        # A bug in the evaluation of one expression must not stop all other triggers, again and again.
-        logger.exception("an expression could not be evaluated", extra={"expression": expression.text})
-        raise EvaluationError("internal fault") from None
+def _bounded(command: FireTrigger) -> FireTrigger:
+    """The command, or one that fails because it would be too large."""
+    if size_of(command) <= MAX_COMMAND_BYTES or (size := len(msgspec.json.encode(command))) <= MAX_COMMAND_BYTES:
+        return command
+    error = f"the message, its workflow and the variables take {size} bytes together; {MAX_COMMAND_BYTES} fit"
+    return replace(command, stages=NO_STAGES, variables={}, error=error)

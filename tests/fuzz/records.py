@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from engine.triggers.matching import NoEnvelope, read_message
 from schemas.commands import CreateTrigger, FireTrigger, RunWorkflow, SendEvent
@@ -51,10 +52,15 @@ NASTY: Final = (
 HEADERS: Final = ("type", "schema", "version", "cause", "epoch", "ce_id", "_watermill_message_uuid", "\ufffd", "")
 
 
+def raw(value: Any) -> Raw:
+    """As JSON."""
+    return Raw(msgspec.json.encode(value))
+
+
 def _seeds() -> dict[str, list[NewRecord]]:
     """Good records, by topic."""
     message = {"type": "SAVED_PAYMENT", "version": "v2", "payload": {"id": "p", "amount": 7}}
-    fire = FireTrigger(occurrence_id=ID, event=message, source="ledger/0", offset=7, stages=STAGES)
+    fire = FireTrigger(occurrence_id=ID, event=raw(message), source="ledger/0", offset=7, stages=raw(STAGES))
     return {
         "commands": [
             CODEC.encode(ID, RunWorkflow(workflow_id=ID, stages=STAGES, variables={}), timestamp_ms=0),
@@ -75,7 +81,7 @@ def _seeds() -> dict[str, list[NewRecord]]:
             ),
         ],
         "definitions": [
-            encode_current(Current(ID, 1, CurrentWorkflow(stages=STAGES)), 0),
+            encode_current(Current(ID, 1, CurrentWorkflow(stages=raw(STAGES))), 0),
             encode_current(Current(ID, 2, CurrentTrigger(event="X", workflow_id=ID, filter="event.a == 1")), 0),
             encode_current(Current(ID, 3, None), 0),
         ],

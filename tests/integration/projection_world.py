@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from aiokafka import AIOKafkaProducer
+from msgspec import Raw
 from psycopg import sql
 
 from projections.fold import Batch
@@ -57,7 +58,7 @@ def fired(id: uuid.UUID, seconds: float = 0, instance_id: uuid.UUID = WORKFLOW) 
         offset=int(seconds),
         workflow_id=str(WORKFLOW),
         instance_id=str(instance_id),
-        stages=[],
+        stages=Raw(b"[]"),
         variables={},
     )
 

@@ -9,6 +9,7 @@ from itertools import groupby
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from msgspec import Raw
 
 from deploy.topics import create_topics
 from engine.errors import AppendFailed, ReadFailed
@@ -268,7 +269,7 @@ async def test_commands_may_be_larger_together_than_a_batch(subject: Subject, lo
 
 
 async def test_definitions_are_appended_in_order(subject: Subject, log: EventLog) -> None:
-    workflow = CurrentWorkflow(stages=[{"noop": None}])
+    workflow = CurrentWorkflow(stages=Raw(b'[{"noop":null}]'))
     definitions = [Current("a", 1, workflow), Current("b", 1, workflow), Current("a", 2, None)]
     await log.define(definitions[:2], 5)
     await log.define(definitions[2:], 6)

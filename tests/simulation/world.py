@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from engine.metrics import Metrics
@@ -157,11 +158,11 @@ class World:
             once = f"payment-{offset % 7}" if offset % 2 else None
             fired = FireTrigger(
                 occurrence_id=f"{self.trigger}-{offset}",
-                event={},
+                event=Raw(b"{}"),
                 source="topic/0",
                 offset=offset,
                 once=once,
-                stages=[],
+                stages=Raw(b"[]"),
             )
             self._send(self.trigger, fired)
 

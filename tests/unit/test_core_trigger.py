@@ -4,18 +4,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid5
 
+import msgspec
 import pytest
+from msgspec import Raw
+from msgspec.structs import replace
 
+from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.trigger import INSTANCES, Pending, Requested, Trigger, decide, evolve
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.records import Recorded
 
 T = datetime(2026, 3, 1, 10, tzinfo=UTC)
 ID, WORKFLOW = "trigger", "workflow"
-STAGES: list[dict[str, Any]] = [{"noop": {}}]
-ENVELOPE = {"type": "X", "payload": {"n": 10**30}}
+STAGES = Raw(b'[{"noop": {}}]')
+ENVELOPE = Raw(b'{"type": "X", "payload": {"n": 1000000000000000000000000000000}}')
 
 CREATE = CreateTrigger(name="n", event="X", version="v2", workflow_id=WORKFLOW, filter="true", vars={"a": "1"})
 CREATED = ev.TriggerCreated(
@@ -30,7 +35,9 @@ def fire(offset: int, source: str = "ledger/0", **fields: Any) -> FireTrigger:
     return FireTrigger(occurrence_id=f"{source}/{offset}", event=ENVELOPE, source=source, offset=offset, **given)
 
 
-def fired(offset: int, source: str = "ledger/0", once: str | None = None) -> ev.TriggerFired:
+def fired(
+    offset: int, source: str = "ledger/0", once: str | None = None, identity: str | None = None
+) -> ev.TriggerFired:
     """What follows from it."""
     occurrence_id = f"{source}/{offset}"
     return ev.TriggerFired(
@@ -40,6 +47,7 @@ def fired(offset: int, source: str = "ledger/0", once: str | None = None) -> ev.
         source=source,
         offset=offset,
         once=once,
+        identity=identity,
         workflow_id=WORKFLOW,
         instance_id=str(uuid5(INSTANCES, occurrence_id)),
         stages=STAGES,
@@ -47,7 +55,7 @@ def fired(offset: int, source: str = "ledger/0", once: str | None = None) -> ev.
     )
 
 
-def failed(offset: int, error: str, once: str | None = None) -> ev.TriggerFailed:
+def failed(offset: int, error: str, once: str | None = None, identity: str | None = None) -> ev.TriggerFailed:
     """What follows when nothing can be started."""
     return ev.TriggerFailed(
         at=T,
@@ -56,6 +64,7 @@ def failed(offset: int, error: str, once: str | None = None) -> ev.TriggerFailed
         source="ledger/0",
         offset=offset,
         once=once,
+        identity=identity,
         error=error,
     )
 
@@ -88,12 +97,15 @@ DECISIONS: list[Any] = [
     pytest.param((CREATED,), fire(5, error="a: boom"), [failed(5, "a: boom")], id="a variable failed"),
     pytest.param(
         (CREATED,),
-        fire(5, stages=None),
+        fire(5, stages=NO_STAGES),
         [failed(5, "the workflow workflow was deleted")],
         id="the workflow was deleted",
     ),
     pytest.param(
-        (CREATED,), fire(5, stages=None, error="a: boom"), [failed(5, "a: boom")], id="the variable's error goes first"
+        (CREATED,),
+        fire(5, stages=NO_STAGES, error="a: boom"),
+        [failed(5, "a: boom")],
+        id="the variable's error goes first",
     ),
     pytest.param((CREATED,), fire(5, once="P:1"), [fired(5, once="P:1")], id="once"),
     pytest.param((), Requested("ledger/0/5"), [], id="requested, of an unknown one"),
@@ -126,12 +138,12 @@ def test_decisions(before: tuple[ev.TriggerEvent, ...], given: Any, expected: li
 
 
 def test_an_empty_workflow_is_not_a_deleted_one() -> None:
-    (event,) = decide(state_after(CREATED), fire(5, stages=[]), T)
+    (event,) = decide(state_after(CREATED), fire(5, stages=Raw(b"[]")), T)
     assert isinstance(event, ev.TriggerFired)
 
 
-def test_what_it_has_fired_for_once_does_not_fire_again() -> None:
-    assert decide(state_after(CREATED), fire(5, once="P:1"), T, fired_before=True) == []
+def test_a_repeated_message_does_not_fire_again() -> None:
+    assert decide(state_after(CREATED), fire(5, once="P:1", identity="k1"), T, repeated=True) == []
 
 
 @pytest.mark.parametrize("events", [(CREATED,), (CREATED, DELETED)])
@@ -166,8 +178,8 @@ def test_what_is_to_be_started_is_known_until_it_is_requested() -> None:
 
 def test_the_run_command_of_an_occurrence() -> None:
     pending = Pending("o", "i", WORKFLOW, STAGES, {"a": "1"}, 42)
-    assert pending.command("events/3") == RunWorkflow(
-        workflow_id=WORKFLOW, stages=STAGES, variables={"a": "1"}, source="events/3", sequence=42
+    assert msgspec.json.decode(msgspec.json.encode(pending.command("events/3")), type=RunWorkflow) == RunWorkflow(
+        workflow_id=WORKFLOW, stages=[{"noop": {}}], variables={"a": "1"}, source="events/3", sequence=42
     )
 
 
@@ -176,3 +188,52 @@ def test_an_occurrence_always_starts_the_same_instance() -> None:
     assert isinstance(first, ev.TriggerFired)
     assert isinstance(again, ev.TriggerFired)
     assert first.instance_id == again.instance_id != fired(6).instance_id
+
+
+# What its partition remembers of it
+
+
+def record(*events: ev.TriggerEvent, bounds: Bounds = DEFAULT_BOUNDS, trigger_id: str = ID) -> Aggregates:
+    """A partition's memory after these."""
+    aggregates = Aggregates(bounds)
+    for offset, event in enumerate((CREATED, *events)):
+        aggregates.restore(Recorded(trigger_id, offset + 1, event, offset, None))
+    return aggregates
+
+
+def known(aggregates: Aggregates, *identities: str, now: datetime = T) -> list[bool]:
+    return [aggregates.has_judged(ID, identity, now) for identity in identities]
+
+
+@pytest.mark.parametrize("error", [None, "boom"])
+def test_a_judged_message_is_known_by_its_identity_for_a_time(error: str | None) -> None:
+    judged = failed(5, error, identity="k1") if error else fired(5, identity="k1")
+    aggregates = record(judged, bounds=Bounds(identity_seconds=60))
+    assert known(aggregates, "k1", "k2") == [True, False]
+    assert known(aggregates, "k1", now=T + timedelta(seconds=59)) == [True]
+    assert known(aggregates, "k1", now=T + timedelta(seconds=60)) == [False]
+    assert not aggregates.has_judged("another", "k1", T)
+
+
+def test_so_many_identities_of_a_trigger_are_known() -> None:
+    aggregates = record(*(fired(n, identity=f"k{n}") for n in range(5)), bounds=Bounds(max_identities=3))
+    assert known(aggregates, *(f"k{n}" for n in range(5))) == [False, False, True, True, True]
+
+
+def test_an_identity_that_expired_is_known_anew() -> None:
+    later = replace(fired(6, identity="k1"), at=T + timedelta(seconds=60))
+    aggregates = record(fired(5, identity="k1"), later, bounds=Bounds(identity_seconds=60))
+    assert known(aggregates, "k1", now=T + timedelta(seconds=119)) == [True]
+
+
+def test_only_what_fired_was_once_ever() -> None:
+    aggregates = record(failed(5, "boom", once="P:1"))
+    assert not aggregates.has_fired_for(ID, "P:1")
+    aggregates = record(failed(5, "boom", once="P:1"), fired(6, once="P:1"))
+    assert aggregates.has_fired_for(ID, "P:1")
+
+
+def test_a_deleted_trigger_needs_no_memory() -> None:
+    aggregates = record(fired(5, once="P:1", identity="k1"), DELETED)
+    assert not aggregates.has_fired_for(ID, "P:1")
+    assert known(aggregates, "k1") == [False]

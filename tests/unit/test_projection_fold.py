@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from projections.announcements import Announcement, Start, announcements
@@ -51,7 +52,7 @@ FIRED = events.TriggerFired(
     offset=5,
     workflow_id=WORKFLOW,
     instance_id=INSTANCE,
-    stages=[],
+    stages=Raw(b"[]"),
     variables={"secret": "x"},
 )
 MISFIRED = events.TriggerFailed(

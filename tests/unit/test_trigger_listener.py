@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.structs import OffsetAndTimestamp
-from msgspec import Struct
+from msgspec import Raw, Struct
 from prometheus_client import CollectorRegistry
 
 from engine.metrics import Metrics
@@ -75,7 +75,7 @@ class FakeReader(DefinitionsReader):
     """Knows two triggers."""
 
     async def catch_up(self) -> None:
-        self.definitions.apply(Current("w", 1, CurrentWorkflow(stages=[])))
+        self.definitions.apply(Current("w", 1, CurrentWorkflow(stages=Raw(b"[]"))))
         for trigger_id in TRIGGERS:
             self.definitions.apply(Current(trigger_id, 1, CurrentTrigger(event="X", workflow_id="w")))
 

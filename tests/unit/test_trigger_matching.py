@@ -1,22 +1,38 @@
 """Messages and triggers: what is a message, what fires, with which command (`engine.triggers`)."""
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec import Raw
+from prometheus_client import CollectorRegistry
 
-from engine.triggers.definitions import Definitions, compile_trigger
-from engine.triggers.matching import MAX_DEPTH, MAX_MESSAGE_BYTES, Message, NoEnvelope, fire, read_message
-from schemas.commands import FireTrigger
-from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from engine.metrics import Metrics
+from engine.triggers.definitions import CompiledTrigger, Definitions, compile_trigger
+from engine.triggers.failures import LOG_SECONDS, MAX_LABELLED, OTHERS, FilterFailures
+from engine.triggers.matching import (
+    MAX_COMMAND_BYTES,
+    MAX_DEPTH,
+    MAX_MESSAGE_BYTES,
+    Message,
+    NoEnvelope,
+    fire,
+    read_message,
+)
+from schemas.commands import NO_STAGES, FireTrigger
+from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.definition import StageUnresolvable, resolve_stage
+from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import Expression, LinkAnswer, LinkNeeded
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+from schemas.records import UndecodableRecord
+from tests.simulation.memory import StoredRecord
 
 TRIGGER, WORKFLOW = str(UUID(int=1)), str(UUID(int=2))
-STAGES: list[dict[str, Any]] = [{"noop": {}}]
+STAGES = Raw(b'[{"noop":{}}]')
 PAYLOAD = {"ledger": "main", "links": [{"name": "account", "uri": "http://stack/a"}]}
 
 
@@ -52,7 +68,14 @@ def message(payload: Any = PAYLOAD, offset: int = 7, **fields: Any) -> Message:
 async def fired(given: Message, fetcher: FakeFetcher | None = None, **trigger: Any) -> FireTrigger | None:
     """What a message makes of a trigger."""
     compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, **trigger))
-    return await fire(compiled, given, definitions(), fetcher or FakeFetcher())  # type: ignore[arg-type]
+    return await judged(compiled, given, definitions(), fetcher)
+
+
+async def judged(
+    compiled: CompiledTrigger, given: Message, known: Definitions, fetcher: FakeFetcher | None = None
+) -> FireTrigger | None:
+    failures = FilterFailures(Metrics(CollectorRegistry()))
+    return await fire(compiled, given, known, fetcher or FakeFetcher(), failures)  # type: ignore[arg-type]
 
 
 # Messages
@@ -201,7 +224,7 @@ async def test_a_message_always_makes_the_same_occurrence() -> None:
     ids = [command.occurrence_id for command in [await fired(message(offset=n)) for n in (7, 7, 8)] if command]
     assert ids[0] == ids[1] != ids[2]
     other = compile_trigger(str(uuid4()), CurrentTrigger(event="X", workflow_id=WORKFLOW))
-    command = await fire(other, message(), definitions(), FakeFetcher())  # type: ignore[arg-type]
+    command = await judged(other, message(), definitions())
     assert command is not None
     assert command.occurrence_id not in ids
 
@@ -232,6 +255,128 @@ async def test_a_bug_in_an_evaluation_is_the_commands_error(caplog: pytest.LogCa
     assert command.error == "a: internal fault"
     assert "KeyError" in caplog.text
     assert await fired(message(), filter="link(event, 'account')") is None
+
+
+async def test_a_command_that_topics_would_not_take_fails_and_names_its_size() -> None:
+    """Without the bound it would be sent again for ever, and nothing behind it would fire."""
+    text = "\x01" * 300_000
+    given = message({"text": text, "more": "x" * (MAX_MESSAGE_BYTES - 1_900_000)})
+    workflow = Raw(b'["' + b"x" * 2_000_000 + b'"]')
+    known = definitions(Current(WORKFLOW, 2, CurrentWorkflow(stages=workflow)))
+    compiled = compile_trigger(
+        TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, vars={"a": "event.text[:240000]"})
+    )
+    command = await judged(compiled, given, known)
+    assert command is not None
+    assert command.error is not None
+    assert command.error.startswith("the message, its workflow and the variables take ")
+    assert (command.stages, command.variables, command.event) == (NO_STAGES, {}, given.envelope)
+    small = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, vars={"a": "event.text[:20000]"}))
+    command = await judged(small, given, known)
+    assert command is not None
+    assert (command.error, command.stages) == (None, workflow)
+    assert len(msgspec.json.encode(command)) <= MAX_COMMAND_BYTES
+
+
+async def test_errors_are_cut() -> None:
+    command = await fired(message(), vars={"a": "link(event, repeat('\\x01', 999900))"})
+    assert command is not None
+    assert command.error is not None
+    assert command.error.startswith("a: link '\x01")
+    assert len(command.error.encode()) <= MAX_ERROR_BYTES
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "same_as"),
+    [
+        pytest.param({"idempotency_key": "k1"}, [], "a", id="the envelope's key"),
+        pytest.param({"idempotency_key": "k1"}, [("ce_id", b"h1")], "a", id="goes before a header"),
+        pytest.param({"idempotency_key": "k1", "app": "wallets"}, [], "b", id="another app's key"),
+        pytest.param({"idempotency_key": "k2"}, [], "c", id="another key"),
+        pytest.param({"idempotency_key": ""}, [("ce_id", b"h1")], "d", id="a header, where the key is empty"),
+        pytest.param({"idempotency_key": 5}, [("ce_id", b"h1")], "d", id="or no text"),
+        pytest.param({}, [("x", b"y"), ("ce_id", b"h1")], "d", id="or not there"),
+        pytest.param({}, [("_watermill_message_uuid", b"w1"), ("ce_id", b"h1")], "d", id="this one goes first"),
+        pytest.param({}, [("_watermill_message_uuid", b"w1"), ("ce_id", b"")], "e", id="the other one"),
+        pytest.param({}, [("_watermill_message_uuid", b"w1"), ("ce_id", None)], "e", id="a header without a value"),
+        pytest.param({}, [("ce_id", b"h1"), ("ce_id", b"h2")], "d", id="a header that comes twice"),
+        pytest.param({}, [("ce_id", b"\xff")], "f", id="bytes"),
+        pytest.param({}, [("x", b"y")], None, id="nothing"),
+        pytest.param({"idempotency_key": None}, [], None, id="null"),
+    ],
+)
+def test_what_tells_a_message_from_others(fields: dict[str, Any], headers: Any, same_as: str | None) -> None:
+    known = {
+        "a": identity({"idempotency_key": "k1"}),
+        "b": identity({"idempotency_key": "k1", "app": "wallets"}),
+        "c": identity({"idempotency_key": "k2"}),
+        "d": identity({"idempotency_key": "h1"}),
+        "e": identity({"idempotency_key": "w1"}),
+        "f": identity({}, [("ce_id", b"\xff")]),
+    }
+    assert len(set(known.values())) == len(known)
+    assert identity(fields, headers) == (known[same_as] if same_as else None)
+
+
+def identity(fields: dict[str, Any], headers: Any = ()) -> str | None:
+    """What tells a message with these fields."""
+    value = msgspec.json.encode({"type": "X", "app": "ledger", **fields})
+    return read_message("ledger/0", 7, value, headers).identity
+
+
+async def test_the_command_carries_the_identity() -> None:
+    command = await fired(message(idempotency_key="k1", app="ledger"))
+    assert command is not None
+    assert command.identity == identity({"idempotency_key": "k1"})
+    assert len(command.identity or "") == 32
+
+
+# Filters that tell nothing
+
+
+@pytest.mark.parametrize(
+    ("filter_", "reason"),
+    [
+        ("event.amount > 1000", "error"),
+        ("event.nobody.name == 1", "error"),
+        ("event.", "error"),
+        ("1+1", "no_boolean"),
+        ("nobody_knows", "no_boolean"),
+        ("event.ledger == 'other'", None),
+        ("true", None),
+    ],
+)
+async def test_filters_that_tell_nothing_are_counted(
+    filter_: str, reason: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = CollectorRegistry()
+    failures = FilterFailures(Metrics(registry))
+    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, filter=filter_))
+    for _ in range(3):
+        given = message({"amount": "1,250", "ledger": "main"})
+        await fire(compiled, given, definitions(), FakeFetcher(), failures)  # type: ignore[arg-type]
+    for possible in ("error", "no_boolean"):
+        labels = {"trigger": TRIGGER, "reason": possible}
+        counted = registry.get_sample_value("orchestration_engine_trigger_filter_failures_total", labels)
+        assert counted == (3 if possible == reason else None)
+    assert caplog.text.count("could not be evaluated") == (1 if reason else 0)
+
+
+def test_triggers_with_failing_filters_are_told_apart_up_to_a_number(caplog: pytest.LogCaptureFixture) -> None:
+    registry, now = CollectorRegistry(), [0.0]
+    failures = FilterFailures(Metrics(registry), lambda: now[0])
+    for n in range(MAX_LABELLED + 20):
+        failures.note(f"t{n}", "error", "boom")
+    name = "orchestration_engine_trigger_filter_failures_total"
+    assert registry.get_sample_value(name, {"trigger": "t0", "reason": "error"}) == 1
+    assert registry.get_sample_value(name, {"trigger": OTHERS, "reason": "error"}) == 20
+    assert len(caplog.records) == MAX_LABELLED + 1
+    now[0] = LOG_SECONDS
+    for _ in range(2):
+        failures.note("t0", "error", "boom")
+        failures.note("t119", "error", "boom")
+    assert [record.args[0] for record in caplog.records[-2:] if isinstance(record.args, tuple)] == ["t0", "t119"]
+    assert len(caplog.records) == MAX_LABELLED + 3
 
 
 async def test_each_link_of_a_message_is_fetched_once() -> None:
@@ -269,11 +414,35 @@ def test_the_newest_version_counts_in_whatever_order_they_come() -> None:
     assert list(listening(known)) == []
 
 
+def test_a_workflow_is_kept_as_it_is_written() -> None:
+    stages = [{"wait_event": {"event": f"e{n}"}} for n in range(16_000)]
+    record = encode_current(Current(WORKFLOW, 1, CurrentWorkflow(stages=Raw(msgspec.json.encode(stages)))), 0)
+    assert record.value is not None
+    stored = StoredRecord(0, record.key, record.value, tuple(record.headers))
+    known = Definitions()
+    tracemalloc.start()
+    try:
+        known.apply(decode_current(stored))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1.2 * len(record.value), "decoded it takes twenty times as much"
+    raw = known.stages(WORKFLOW)
+    assert raw is not None
+    assert msgspec.json.decode(raw) == stages
+
+
+@pytest.mark.parametrize("value", [b'{"kind":"workflow","stages":5}', b'{"kind":"workflow","stages":[5]}', b"{}"])
+def test_what_is_no_definition(value: bytes) -> None:
+    with pytest.raises(UndecodableRecord):
+        decode_current(StoredRecord(0, WORKFLOW.encode(), value, (("version", b"1"),)))
+
+
 async def test_a_deleted_workflow_starts_nothing() -> None:
     known = definitions(Current(WORKFLOW, 2, None))
     compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW))
-    command = await fire(compiled, message(), known, FakeFetcher())  # type: ignore[arg-type]
+    command = await judged(compiled, message(), known)
     assert command is not None
-    assert (command.stages, command.error) == (None, None)
+    assert (command.stages, command.error) == (NO_STAGES, None)
     assert known.stages(WORKFLOW) is None
     assert known.stages("unknown") is None

@@ -4,13 +4,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from engine import turn as turns
-from engine.aggregates import Aggregates
+from engine.aggregates import Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due, decide
 from engine.core.effects import CallActivity, GoOn
 from engine.turn import Turn, Unreadable
-from schemas.commands import AbortInstance, Command, CreateWorkflow, DeleteWorkflow, RunWorkflow, SendEvent
+from schemas.commands import (
+    AbortInstance,
+    Command,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteWorkflow,
+    FireTrigger,
+    RunWorkflow,
+    SendEvent,
+)
 from schemas.records import NewRecord, RecordCodec
 from tests.simulation.memory import StoredRecord
 
@@ -28,7 +38,7 @@ class Desk:
     """Takes turns one after another, each one committed."""
 
     def __init__(self, max_remembered: int = 100):
-        self.aggregates = Aggregates(max_remembered)
+        self.aggregates = Aggregates(Bounds(max_ended=max_remembered))
         self.end = 0
         self.effects: dict[str, Any] = {}
 
@@ -171,3 +181,61 @@ def test_an_input_for_nobody_leaves_nothing() -> None:
     turn.input("a", Due((0, -1, 0)))
     turn.input("a", ActivityDone((0, 0, 1)))
     assert turn.records == []
+
+
+# Triggers
+
+CREATE_TRIGGER = CreateTrigger(name="", event="X", workflow_id="w")
+
+
+def fire(offset: int, **fields: Any) -> FireTrigger:
+    return FireTrigger(
+        occurrence_id=f"o{offset}", event=Raw(b"{}"), source="ledger/0", offset=offset, stages=Raw(b"[]"), **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        pytest.param(fire(1), fire(2), "TriggerFired t v3 cause 102", id="two messages"),
+        pytest.param(fire(1), fire(1), "CommandSkipped t cause 102", id="the same record"),
+        pytest.param(
+            fire(1, identity="k1"), fire(2, identity="k1"), "CommandSkipped t cause 102", id="the same message"
+        ),
+        pytest.param(
+            fire(1, identity="k1"), fire(2, identity="k2"), "TriggerFired t v3 cause 102", id="another identity"
+        ),
+        pytest.param(fire(1, once="P:1"), fire(2, once="P:1"), "CommandSkipped t cause 102", id="once ever"),
+        pytest.param(
+            fire(1, once="P:1", error="boom"),
+            fire(2, once="P:1"),
+            "TriggerFired t v3 cause 102",
+            id="what failed was not once ever",
+        ),
+        pytest.param(
+            fire(1, identity="k1", error="boom"),
+            fire(2, identity="k1"),
+            "CommandSkipped t cause 102",
+            id="the same message, which failed",
+        ),
+    ],
+)
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_message_fires_once(first: FireTrigger, second: FireTrigger, outcome: str, turns: int) -> None:
+    commands: list[tuple[str, Command | Unreadable]] = [("t", CREATE_TRIGGER), ("t", first), ("t", second)]
+    desk = Desk()
+    if turns == 1:
+        assert desk.turn(*commands)[2] == outcome
+    else:
+        desk.turn(*commands[:2])
+        assert desk.turn(*commands[2:]) == [outcome.replace("102", "100")]
+
+
+def test_a_message_that_is_too_large_for_a_decision_leaves_a_failed_occurrence(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER))
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
+    large = FireTrigger(
+        occurrence_id="o", event=Raw(b"{}"), source="ledger/0", offset=1, stages=Raw(b"[]"), variables={"a": "x" * 1000}
+    )
+    assert desk.turn(("t", large), ("t", fire(2))) == ["TriggerFailed t v2 cause 100", "TriggerFired t v3 cause 101"]
