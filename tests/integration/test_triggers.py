@@ -6,7 +6,7 @@ import os
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -59,14 +59,16 @@ class Topic:
         """Disconnect."""
         await self._producer.stop()
 
-    async def put(self, value: bytes | None, partition: int = 0) -> None:
+    async def put(self, value: bytes | None, partition: int = 0, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Append a record; without a value it has a key."""
-        await self._producer.send_and_wait(self.name, value, key=b"k", partition=partition)
+        await self._producer.send_and_wait(self.name, value, key=b"k", partition=partition, headers=list(headers))
 
-    async def publish(self, type_: str, payload: Any, partition: int = 0, **fields: Any) -> Json:
+    async def publish(
+        self, type_: str, payload: Any, partition: int = 0, headers: Sequence[tuple[str, bytes]] = (), **fields: Any
+    ) -> Json:
         """Append a message as the ledger does; returns its envelope."""
         envelope = {"date": DATE, "app": "ledger", "version": "v2", "type": type_, "payload": payload, **fields}
-        await self.put(json.dumps(envelope).encode(), partition)
+        await self.put(json.dumps(envelope).encode(), partition, headers)
         return envelope
 
 
@@ -307,6 +309,28 @@ async def test_a_payment_fires_once_ever(installation: Installation, client: Cli
     shown = await occurred(client, payments, 2)
     assert [o["event"]["payload"]["id"] for o in shown] == [other, id]
     await occurred(client, always, PARTITIONS * 2)
+
+
+async def test_a_message_that_its_producer_writes_twice_fires_once(
+    installation: Installation, client: Client, topic: Topic
+) -> None:
+    type_ = new_type()
+    trigger_id = await listen(client, type_)
+    id, key = [("ce_id", b"h1")], "k1"
+    for partition in range(PARTITIONS):
+        await topic.publish(type_, {"n": 1}, partition, idempotency_key=key)
+        await topic.publish(type_, {"n": 2}, partition, id, idempotency_key="")
+        await topic.publish(type_, {"n": 3}, partition, id, app="wallets")
+        await topic.publish(type_, {"n": 4}, partition)
+    await settle(installation, topic)
+    assert await installation.engine.terminate() == 0
+    await installation.engine.start()
+    await topic.publish(type_, {"n": 1}, idempotency_key=key)
+    await topic.publish(type_, {"n": 2}, headers=[("_watermill_message_uuid", b"h1")])
+    await topic.publish(type_, {"n": 5}, idempotency_key="k2")
+    await settle(installation, topic)
+    shown = await occurred(client, trigger_id, 7)
+    assert Counter(o["event"]["payload"]["n"] for o in shown) == {1: 1, 2: 1, 3: 1, 4: PARTITIONS, 5: 1}
 
 
 async def rewind(installation: Installation, topic: Topic) -> None:
