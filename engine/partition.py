@@ -210,7 +210,7 @@ class Partition:
 
     def _take_due(self) -> None:
         for instance_id, token in self._timers.due(self._now()):
-            if token[2] == 0:
+            if token.kind != "call":
                 self._inputs.append((instance_id, Due(token)))
                 continue
             pending = effect(self._aggregates.instance(instance_id))
@@ -226,8 +226,11 @@ class Partition:
                 turn.confirm()
             if turn.definitions:
                 await self._log.define(turn.definitions, turn.timestamp_ms)
+            effects = turn.effects()
+            self._retract(effects)
             base = await self._append(turn.records) if turn.records else self.end
-        for instance_id, pending in turn.commit(base, self._calls.keys()):
+        turn.commit(base, self._calls.keys())
+        for instance_id, pending in effects:
             self._start(instance_id, pending)
         self._request(turn.requests())
         self._metrics.events.inc(len(turn.records))
@@ -279,6 +282,16 @@ class Partition:
         logger.warning("records of an older claim came late", extra={"partition": self.number, "epoch": self.epoch})
 
     # Effects
+
+    def _retract(self, effects: Sequence[tuple[str, Effect | None]]) -> None:
+        """Let no call start any more that a turn does without, before its batch is sent.
+
+        Others may read the batch, and answer an abort, before the owner has the acknowledgement.
+        """
+        for instance_id, pending in effects:
+            current = self._current.get(instance_id)
+            if current is not None and (pending is None or pending.token != current):
+                del self._current[instance_id]
 
     def _start(self, instance_id: str, pending: Effect | None) -> None:
         """Start the effect of an instance's new state, if it is another one than before."""

@@ -139,15 +139,16 @@ class Turn:
             confirmed = ClaimConfirmed(at=self.now)
             self.records.append(self._codec.encode("", confirmed, timestamp_ms=self.timestamp_ms, epoch=self._epoch))
 
-    def commit(self, base: int, keep: Collection[str] = ()) -> list[tuple[str, Effect | None]]:
+    def effects(self) -> list[tuple[str, Effect | None]]:
+        """Every instance that was decided about, with its effect after this turn."""
+        return [(instance_id, effect(instance)) for instance_id, instance in self._instances.items()]
+
+    def commit(self, base: int, keep: Collection[str] = ()) -> None:
         """Make the turn's states those of the partition.
 
         Args:
             base: offset of the batch's first record.
             keep: instances with a call in flight; they are not forgotten yet when they have ended.
-
-        Returns:
-            Every instance that was decided about, with its effect now.
         """
         for workflow in self._workflows.values():
             self._aggregates.put_workflow(workflow)
@@ -160,7 +161,6 @@ class Turn:
                 self._aggregates.forget_instance(instance, base + self._ended_at.get(instance_id, 0))
             else:
                 self._aggregates.put_instance(instance)
-        return [(instance_id, effect(instance)) for instance_id, instance in self._instances.items()]
 
     def requests(self) -> list[tuple[str, Pending]]:
         """After the commit: the instances that triggers start because of this turn, in the order of the log."""

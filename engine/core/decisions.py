@@ -141,7 +141,7 @@ def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> No
     state = progress.state
     if state is None:
         return
-    stage, index, attempt = given.token
+    stage, index, attempt = given.token.stage, given.token.index, given.token.attempt
     pending, failure = effect(state), given.failure
     if pending is None or pending.token != given.token:
         error = None if failure is None else failure.error

@@ -1,19 +1,32 @@
 """What has to happen outside for an instance to go on. Effects are data, and a function of the state alone.
 
 After a decision the runtime starts the effect of the new state if it differs from that of the old one; after a restore
-it starts the effect of every instance. The token tells whether a result still fits: it names stage, activity and
-attempt.
+it starts the effect of every instance. The token tells whether a result still fits: it names the kind of effect, the
+stage, the activity and the attempt, so no two effects that an instance ever has look alike.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from engine.core.instance import Instance
 
-Token = tuple[int, int, int]
-"""Stage, index of the activity (-1: none) and attempt (0: none) that an effect belongs to."""
+
+class Token(Struct, frozen=True):
+    """What an effect belongs to.
+
+    Attributes:
+        kind: which effect. Without it a delay behind a turn that broke off would look like the turn itself.
+        stage: number of the stage.
+        index: of the activity; -1 if it is not a call.
+        attempt: of the activity, from 1; 0 if it is not a call.
+    """
+
+    kind: Literal["go_on", "wake", "call"]
+    stage: int
+    index: int = -1
+    attempt: int = 0
 
 
 class GoOn(Struct, frozen=True):
@@ -47,13 +60,13 @@ def effect(state: Instance | None) -> Effect | None:
     if state is None or state.ended:
         return None
     if not state.running:
-        return GoOn((state.stage, -1, 0))
+        return GoOn(Token("go_on", state.stage))
     if state.wait_until is not None:
-        return Wake((state.stage, -1, 0), state.wait_until)
+        return Wake(Token("wake", state.stage), state.wait_until)
     if state.activities and not state.activities[-1].ended:
         activity, index = state.activities[-1], len(state.activities) - 1
         return CallActivity(
-            token=(state.stage, index, activity.attempt),
+            token=Token("call", state.stage, index, activity.attempt),
             name=activity.name,
             input=activity.input,
             idempotency_key=f"{state.id}:{state.stage}:{index}",

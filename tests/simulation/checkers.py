@@ -165,7 +165,7 @@ class Observer:
 
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
-        stage, index, attempt = call.token
+        stage, index, attempt = call.token.stage, call.token.index, call.token.attempt
         assert call.idempotency_key.endswith(f":{stage}:{index}"), "every activity has one key"
         assert (call.name, call.input) == (activity.name, activity.input)
         assert attempt <= len(activity.not_before), f"{call.idempotency_key}: attempt {attempt} is not due yet"
@@ -183,12 +183,12 @@ class Observer:
     def returned(self, call: CallActivity, claim: Claim | None) -> None:
         """The engine that started an attempt under a claim is handed its result."""
         if claim is not None:
-            self.results.append((self._activity(call)[0], call.token[2], claim))
+            self.results.append((self._activity(call)[0], call.token.attempt, claim))
 
     def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
         instance_id, _, _ = call.idempotency_key.rsplit(":", 2)
         history = self.histories[instance_id]
-        activity = history.activity(call.token[0], call.token[1])
+        activity = history.activity(call.token.stage, call.token.index)
         return activity, history, partition_of(instance_id.encode(), self.partitions)
 
     def check_results(self) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
+from engine.core.stages import MAX_STAGES_PER_DECISION
 from engine.metrics import Metrics
 from engine.supervisor import Supervisor
 from schemas.commands import (
@@ -33,6 +34,8 @@ PARTITIONS = 3
 SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
 EVENT_NAMES = ["approved", "paid", "${who}"]
+LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
+"""Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
 
 @dataclass
@@ -166,9 +169,11 @@ class World:
             )
             self._send(self.trigger, fired)
 
-    def _run(self) -> None:
+    def _run(self, long_chance: float = 0.02) -> None:
         instance_id = self._id()
         stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
+        if self.rng.random() < long_chance:
+            stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
         request = f"digest-{instance_id}" if self.rng.random() < 0.3 else None
         run = RunWorkflow(workflow_id=self._id(), stages=stages, variables={"who": "ann"}, request=request)
         self.runs[instance_id] = run
@@ -228,6 +233,8 @@ class World:
         for engine in self.engines:
             engine.feed.assigned = set()
         self._assign(stale_chance=0.0)
+        for _ in range(3):
+            self._run(long_chance=0.3)  # no restart comes to the aid of these
 
     async def _converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.core.decisions import ActivityDone, Due, Input, decide
-from engine.core.effects import CallActivity, GoOn, Wake, effect
+from engine.core.effects import CallActivity, GoOn, Token, Wake, effect
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.instance import MAX_REQUESTS, Instance, evolve
 from engine.core.retries import Failure, backoff
@@ -138,7 +138,7 @@ def test_variables_reach_the_stage() -> None:
 def test_a_delay_waits_until_its_time_and_not_shorter() -> None:
     _, state = play(run({"delay": {"duration": "1500ms"}}))
     pending = effect(state)
-    assert pending == Wake((0, -1, 0), NOW + timedelta(seconds=1.5))
+    assert pending == Wake(Token("wake", 0), NOW + timedelta(seconds=1.5))
     assert shape(decide(state, Due(pending.token), NOW + timedelta(seconds=1), "i").events) == []
     late = decide(state, Due(pending.token), NOW + timedelta(seconds=1.5), "i")
     assert shape(late.events) == ["StageEnded 0", "InstanceEnded"]
@@ -146,7 +146,7 @@ def test_a_delay_waits_until_its_time_and_not_shorter() -> None:
 
 def test_nanoseconds_round_up() -> None:
     _, state = play(run({"delay": {"duration": "1500ns"}}))
-    assert effect(state) == Wake((0, -1, 0), NOW + timedelta(microseconds=2))
+    assert effect(state) == Wake(Token("wake", 0), NOW + timedelta(microseconds=2))
 
 
 EVENT = SendEvent(name="approved")
@@ -231,7 +231,7 @@ def test_running_twice() -> None:
     assert rejected.value.code == rejections.CONFLICT
 
 
-TOKEN = (0, 0, 1)
+TOKEN = Token("call", 0, 0, 1)
 
 
 def test_an_activity_is_called_and_its_success_ends_the_stage() -> None:
@@ -247,11 +247,11 @@ def test_a_failure_is_retried_with_the_same_key_for_as_long_as_it_takes() -> Non
     _, state = play(run(UPDATE))
     now, delays = NOW, []
     for attempt in range(1, 11):
-        failed = decide(state, ActivityDone((0, 0, attempt), failure=Failure("HTTP 502", 502)), now, "i")
+        failed = decide(state, ActivityDone(Token("call", 0, 0, attempt), failure=Failure("HTTP 502", 502)), now, "i")
         assert shape(failed.events) == ["ActivityFailed 0 HTTP 502"]
         state, pending = failed.state, effect(failed.state)
         assert isinstance(pending, CallActivity)
-        assert pending.token == (0, 0, attempt + 1)
+        assert pending.token == Token("call", 0, 0, attempt + 1)
         assert pending.idempotency_key == "i:0:0"
         assert pending.not_before is not None
         delays.append((pending.not_before - now).total_seconds())

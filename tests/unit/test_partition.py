@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
+from engine.core.stages import MAX_STAGES_PER_DECISION
 from engine.errors import Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS, Partition
@@ -17,7 +18,7 @@ from engine.ports import MayStart
 from schemas.commands import AbortInstance, Command, RunWorkflow
 from schemas.epochs import header
 from schemas.events import ClaimConfirmed, PartitionClaimed
-from schemas.records import Record, RecordCodec
+from schemas.records import NewRecord, Record, RecordCodec
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog
 
@@ -57,8 +58,22 @@ class Caller:
         if not await may_start():
             self.refused += 1
             return None
-        self.started.append(activity.token[2])
+        self.started.append(activity.token.attempt)
         return ActivityDone(activity.token, failure=Failure("HTTP 503", 503) if self.fails else None)
+
+
+class HeldLog(MemoryEventLog):
+    """A quiet log whose acknowledgements can be held back."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log, random.Random(1), Faults())
+        self.acknowledges = asyncio.Event()
+        self.acknowledges.set()
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        base = await super().append(partition, records)
+        await self.acknowledges.wait()
+        return base
 
 
 class Owner:
@@ -66,10 +81,11 @@ class Owner:
 
     def __init__(self) -> None:
         self.log, self.caller = Log(1), Caller()
+        self.event_log = HeldLog(self.log)
         self.commands = 0
         self.partition = Partition(
             0,
-            log=MemoryEventLog(self.log, random.Random(1), Faults()),
+            log=self.event_log,
             feed=Feed(),
             caller=self.caller,
             clock=VirtualClock(),
@@ -109,6 +125,24 @@ def test_a_call_that_its_instance_does_not_want_any_more_is_not_started() -> Non
         assert (owner.caller.started, owner.caller.refused) == ([], 1)
         assert owner.partition.instances == 0
         assert "LateResultRecorded" not in owner.events()
+
+    simulate(scenario())
+
+
+def test_no_call_starts_between_an_abort_in_the_log_and_its_acknowledgement() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        await owner.command(RUN)
+        owner.event_log.acknowledges.clear()
+        await owner.command(AbortInstance())
+        assert owner.events()[-1] == "InstanceEnded"
+        owner.caller.free.release()
+        await asyncio.sleep(0.1)
+        owner.event_log.acknowledges.set()
+        await asyncio.sleep(0.1)
+        assert (owner.caller.started, owner.caller.refused) == ([], 1)
+        assert owner.partition.instances == 0
 
     simulate(scenario())
 
@@ -154,5 +188,19 @@ def test_an_owner_that_stood_still_and_was_superseded_starts_no_retry() -> None:
         await asyncio.wait([owner.task])
         assert isinstance(owner.task.exception(), Superseded)
         assert len(owner.caller.started) == 3
+
+    simulate(scenario())
+
+
+def test_a_delay_behind_more_stages_than_one_turn_runs_ends_in_time() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        stages: list[dict[str, Any]] = [{"noop": {}}] * MAX_STAGES_PER_DECISION
+        await owner.command(RunWorkflow(workflow_id="w", stages=[*stages, {"delay": {"duration": "1s"}}], variables={}))
+        assert owner.partition.instances == 1
+        await asyncio.sleep(1.0)
+        assert owner.partition.instances == 0
+        assert owner.events()[-1] == "InstanceEnded"
 
     simulate(scenario())

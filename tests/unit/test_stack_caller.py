@@ -19,7 +19,7 @@ from deploy.sandbox.server import server_config
 from deploy.sandbox.wallets import CreateWallet
 from engine.activities import StackCaller
 from engine.core.decisions import ActivityDone
-from engine.core.effects import CallActivity
+from engine.core.effects import CallActivity, Token
 from engine.core.retries import Failure
 from engine.metrics import Metrics
 from schemas import activities
@@ -27,7 +27,7 @@ from schemas.activities import Activity
 from schemas.settings import EngineSettings, SettingsError
 
 HUGE = 2**70 + 1
-TOKEN = (3, 1, 2)
+TOKEN = Token("call", 3, 1, 2)
 GET_WALLET = activities.get_wallet("w-1")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -6,7 +6,7 @@ from engine.core.effects import Token
 from engine.timers import Timers
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
-TOKEN: Token = (0, -1, 0)
+TOKEN = Token("wake", 0)
 
 
 def after(seconds: float) -> datetime:

@@ -9,7 +9,7 @@ from msgspec import Raw
 from engine import turn as turns
 from engine.aggregates import Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due, decide
-from engine.core.effects import CallActivity, GoOn
+from engine.core.effects import CallActivity, GoOn, Token
 from engine.turn import Turn, Unreadable
 from schemas.commands import (
     AbortInstance,
@@ -50,7 +50,8 @@ class Desk:
         return self.commit(turn, keep)
 
     def commit(self, turn: Turn, keep: tuple[str, ...] = ()) -> list[str]:
-        self.effects = dict(turn.commit(self.end, keep))
+        self.effects = dict(turn.effects())
+        turn.commit(self.end, keep)
         self.end += len(turn.records)
         return words(turn.records)
 
@@ -146,7 +147,7 @@ def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
     assert desk.turn(("b", run(*[WAIT] * 30))) == ["CommandRejected b cause 100 TOO_LARGE"]
     turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("a", ActivityDone((0, 0, 1)))
+    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
     assert desk.commit(turn) == ["ActivityEnded a v4", "StageEnded a v5", "InstanceEnded a v6"]
 
 
@@ -163,7 +164,7 @@ def test_effects_are_those_of_the_new_state() -> None:
     desk.turn(("a", run(UPDATE)), ("b", run(WAIT)), ("c", run(*[{"noop": {}}] * 101)))
     assert isinstance(desk.effects["a"], CallActivity)
     assert desk.effects["b"] is None
-    assert desk.effects["c"] == GoOn((100, -1, 0))
+    assert desk.effects["c"] == GoOn(Token("go_on", 100))
 
 
 def test_an_aborted_instance_is_kept_for_the_late_result_of_its_call() -> None:
@@ -171,15 +172,15 @@ def test_an_aborted_instance_is_kept_for_the_late_result_of_its_call() -> None:
     desk.turn(("a", run(UPDATE)))
     desk.turn(("a", AbortInstance()), keep=("a",))
     turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("a", ActivityDone((0, 0, 1)))
+    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
     assert desk.commit(turn) == ["LateResultRecorded a v7"]
     assert len(desk.aggregates) == 0
 
 
 def test_an_input_for_nobody_leaves_nothing() -> None:
     turn = Turn(Aggregates(), CODEC, 7, NOW)
-    turn.input("a", Due((0, -1, 0)))
-    turn.input("a", ActivityDone((0, 0, 1)))
+    turn.input("a", Due(Token("wake", 0)))
+    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
     assert turn.records == []
 
 
