@@ -123,7 +123,7 @@ def test_a_running_call_ends_before_its_stage_that_can_not_be_resolved_any_more(
     state = started_by_an_older_build(update, "RunUpdate")
     state = evolve(state, ev.ActivityStarted(at=NOW, stage=0, index=0, name="AddAccountMetadata", input={}), "i")
     assert shape(decide(state, SendEvent(name="x"), NOW, "i").events) == ["EventReceived"]
-    decided = decide(state, ActivityDone((0, 0, 1)), NOW, "i")
+    decided = decide(state, ActivityDone(Token("call", 0, 0, 1)), NOW, "i")
     error = 'variable "n" is not given'
     assert shape(decided.events) == ["ActivityEnded 0", f"StageEnded 0 {error}", f"InstanceEnded {error}"]
 
