@@ -5,6 +5,7 @@
 | `process` | the consumer: records of topic `events` in, transactions out |
 | `fold`, `rows` | what events mean for rows; pure |
 | `store` | writes one folded batch in one transaction |
+| `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
 | `rebuild` | builds the read model anew beside the live one and swaps them |
 | `migrate`, `migrations/` | the schema, forward only |

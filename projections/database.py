@@ -5,7 +5,7 @@ psycopg's messages may hold parts of rows; they go to the log, never to a client
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -97,6 +97,7 @@ class Session:
         name: what the connection is for.
         statement_timeout_seconds: deadline of one statement, on the server and, a little later, here.
         parameters: more session parameters.
+        admit: called with each new connection, before it is used; raises when it must not be used.
     """
 
     def __init__(
@@ -106,11 +107,13 @@ class Session:
         *,
         statement_timeout_seconds: float,
         parameters: dict[str, str] | None = None,
+        admit: Callable[[Connection], Awaitable[None]] | None = None,
     ):
         self._settings = settings
         self._name = name
         self._timeout_seconds = statement_timeout_seconds
         self._parameters = {**PARSED_ONCE, **(parameters or {})}
+        self._admit = admit
         self._connection: Connection | None = None
         self._closed = False
 
@@ -145,18 +148,28 @@ class Session:
             raise psycopg.InterfaceError(f"session {self._name!r} is closed")
         if self._connection is None:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS + 1):
-                self._connection = await connect(
-                    self._settings,
-                    self._name,
-                    statement_timeout_seconds=self._timeout_seconds,
-                    parameters=self._parameters,
-                )
+                self._connection = await self._new_connection()
         return self._connection
 
     async def close(self) -> None:
         """Close for good."""
         self._closed = True
         await self._drop()
+
+    async def _new_connection(self) -> Connection:
+        connection = await connect(
+            self._settings,
+            self._name,
+            statement_timeout_seconds=self._timeout_seconds,
+            parameters=self._parameters,
+        )
+        if self._admit is not None:
+            try:
+                await self._admit(connection)
+            except BaseException:
+                await connection.close()
+                raise
+        return connection
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -34,6 +34,11 @@ class Metrics:
             buckets=(0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.5, 1, 2, 5, 10),
             registry=registry,
         )
+        self.catching_up = Gauge(
+            f"{PREFIX}catching_up_partitions",
+            "Partitions that readers wait for, since Postgres started and they have not caught up yet",
+            registry=registry,
+        )
         self.lag = Gauge(
             f"{PREFIX}lag_records", "Records that are not in the read model yet", ["partition"], registry=registry
         )

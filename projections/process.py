@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from projections.catching_up import CatchingUp
 from projections.database import FAULTS
 from projections.errors import LogBehindReadModel, PositionConflict
 from projections.metrics import Metrics
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 GROUP: Final = "orchestration-projections"
 IDLE_SECONDS: Final = 0.25
 """How long the loop waits for records before it looks after other things, such as an order to stop."""
-BACKOFF_SECONDS: Final = (0.1, 5.0)
+BACKOFF_SECONDS: Final = (0.1, 2.0)
 """First and longest pause after a fault; without it an absent service would keep the process busy."""
 CHORES_SECONDS: Final = 5.0
 """Between commits of the group's offsets, updates of the lag and prunings."""
@@ -65,6 +66,7 @@ class Projections:
         self._topic = topic_name(settings, EVENTS)
         self._store = Store(settings)
         self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
+        self._catching_up = CatchingUp(self._store, self._topic, self._metrics)
         self._publisher = Publisher(settings, self._metrics.registry)
         self._assignment = _Assignment()
         self._faults_in_a_row = 0
@@ -136,6 +138,7 @@ class Projections:
     async def _step(self, consumer: AIOKafkaConsumer) -> None:
         if self._assignment.changed:
             await self._load(consumer)
+        await self._catching_up.go_on(consumer, self._projector.progress)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
         fetched = await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000))
         # What was assigned while waiting is loaded first, and then read from its position.
@@ -148,6 +151,7 @@ class Projections:
         self._assignment.changed = False
         partitions: Collection[TopicPartition] = consumer.assignment()
         await self._projector.load(tp.partition for tp in partitions)
+        await self._catching_up.begin(self._projector.progress)
         with contextlib.suppress(IllegalStateError):  # revoked meanwhile, so it will be loaded again
             for tp in partitions:
                 consumer.seek(tp, self._projector.progress[tp.partition].next_offset)
@@ -185,6 +189,7 @@ class Projections:
                 self._metrics.lag.labels(partition).set(max(0, end - reached.next_offset))
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(self._commit_offsets(consumer))
+        await self._catching_up.check(progress)
         if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
             self._chores_at = 0.0
 

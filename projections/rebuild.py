@@ -188,6 +188,7 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
                 )
             async with asyncio.timeout(MAX_LOCKED_SECONDS):
                 await replay.catch_up(await _live_positions(connection, live))
+            await _keep_caught_up(connection, live)
             await _rename(connection, live, f"{live}_replaced")
             await _rename(connection, f"{live}_rebuild", live)
             for announcement in replay.announcements():
@@ -196,6 +197,20 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
         log.info("the live projections are too far ahead or too busy to swap, catching up: %s", error)
         return False
     return True
+
+
+async def _keep_caught_up(connection: Connection, live: str) -> None:
+    """Let readers go on: the new read model is at least where the live one is, so what has caught up there has here."""
+    old, new = sql.Identifier(live, "caught_up"), sql.Identifier(f"{live}_rebuild", "caught_up")
+    cursor = await connection.execute("SELECT to_regclass(%s)", (old.as_string(connection),))
+    if (await cursor.fetchall()) != [(None,)]:
+        await connection.execute(
+            sql.SQL(
+                "INSERT INTO {new} (partition, partitions, server_started_at, relation)"
+                " SELECT partition, partitions, server_started_at, {name}::regclass"
+                " FROM {old} WHERE relation = tableoid"
+            ).format(new=new, old=old, name=new.as_string(connection))
+        )
 
 
 async def _rename(connection: Connection, old: str, new: str) -> None:

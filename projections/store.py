@@ -4,7 +4,7 @@ Rows travel as one JSON text per table, which costs this process the least: the 
 arrays and COPY take psycopg a conversion per value. COPY also needs a table in between and more round trips.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -73,6 +73,24 @@ class Store:
         )
         if not done[0][0]:
             raise PositionConflict
+
+    async def not_caught_up(self, partitions: Collection[int]) -> set[int]:
+        """Which of these partitions have not caught up since Postgres started."""
+        rows = await self._session.execute(statement("not_caught_up"), (list(partitions),))
+        return {partition for (partition,) in rows}
+
+    async def note_caught_up(self, ends: Mapping[int, int], partitions: int) -> set[int]:
+        """Note partitions that have passed the end of their log, for whoever reads.
+
+        Args:
+            ends: by partition, as they were after `not_caught_up` was asked over the same connection.
+            partitions: how many there are altogether.
+
+        Returns:
+            Those that have.
+        """
+        rows = await self._session.execute(statement("caught_up"), (list(ends), list(ends.values()), partitions))
+        return {partition for (partition,) in rows}
 
     async def prune_rejections(self, retention_seconds: int) -> bool:
         """Delete some rejections that are older than this; whether there may be more."""

@@ -1,4 +1,4 @@
-"""The one error of the queries."""
+"""What goes wrong with queries. The docstring is the default message."""
 
 
 class ReadModelUnavailable(Exception):
@@ -6,3 +6,10 @@ class ReadModelUnavailable(Exception):
 
     def __init__(self, message: str | None = None):
         super().__init__(message or self.__doc__)
+
+
+class CatchingUp(TimeoutError):
+    """Postgres started, and the projections have not caught up since; reads wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)

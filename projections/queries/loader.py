@@ -93,7 +93,7 @@ class Loader(Generic[K, V]):
                 # A connection that broke while idle is only noticed by using it.
                 values = await self._fetch(list(taken))
         except FAULTS as fault:
-            _fail(taken, ReadModelUnavailable(f"Postgres is away: {fault}"))
+            _fail(taken, ReadModelUnavailable(f"the read model can't be read: {fault}"))
         except Exception as error:  # a defect, which is the callers' to report
             _fail(taken, error)
         else:

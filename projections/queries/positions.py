@@ -19,6 +19,7 @@ from psycopg import sql
 
 from projections.announcements import Announcement, Start
 from projections.database import CONNECT_TIMEOUT_SECONDS, FAULTS, Session, connect
+from projections.queries.caught_up import wait_caught_up
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.rows import Rejection
@@ -47,7 +48,9 @@ class Positions:
 
     def __init__(self, settings: PostgresSettings):
         self._settings = settings
-        self._session = Session(settings, "api positions", statement_timeout_seconds=DEADLINE_SECONDS)
+        self._session = Session(
+            settings, "api positions", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up
+        )
         self._queries = asyncio.Lock()
         self._rejections: Loader[tuple[int, int], Rejection] = Loader(self._fetch_rejections)
         self._ended: Loader[UUID, bool] = Loader(self._fetch_ended)
@@ -180,6 +183,7 @@ class Positions:
 
     async def _listen(self, first: asyncio.Event) -> None:
         channel = self._settings.database_schema
+        told = ""
         while True:
             try:
                 connection = await connect(
@@ -188,12 +192,14 @@ class Positions:
                 async with connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                     await self._reload(fresh=True)
-                    self._listening = True
+                    self._listening, told = True, ""
                     first.set()
                     async for notification in connection.notifies():
                         self._announced(self._decoder.decode(notification.payload))
             except FAULTS as fault:
-                log.warning("not listening for positions: %s", fault)
+                # An outage is told once, however often it is tried again.
+                log.log(logging.DEBUG if str(fault) == told else logging.WARNING, "not listening: %s", fault)
+                told = str(fault)
             except (psycopg.Error, msgspec.MsgspecError):
                 log.exception("not listening for positions")
             finally:

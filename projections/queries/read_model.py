@@ -4,17 +4,20 @@ Single rows go through coalescing loaders on connections of their own, since eve
 Lists and histories use a small pool, so that a client that lists everything does not slow the others down.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakSet
 
 from msgspec import Raw
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from projections.database import FAULTS, Connection, Row, Session, configure, conninfo
 from projections.names import folded
+from projections.queries.caught_up import wait_caught_up
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
@@ -53,7 +56,7 @@ class ReadModel:
     def __init__(self, settings: PostgresSettings):
         self._settings = settings
         self._sessions = [
-            Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS)
+            Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up)
             for name in ("workflows", "instances", "triggers")
         ]
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
@@ -71,13 +74,12 @@ class ReadModel:
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
+        self._admitted: WeakSet[Connection] = WeakSet()
 
     async def open(self) -> None:
         """Connect, if Postgres is there; otherwise later, by itself."""
         await self._pool.open()
-        for session in self._sessions:
-            with contextlib.suppress(*FAULTS):
-                await session.connect()
+        await asyncio.gather(*map(_connect, self._sessions))
 
     async def close(self) -> None:
         """Close all connections; callers in flight get `ReadModelUnavailable`."""
@@ -241,6 +243,10 @@ class ReadModel:
     async def _list(self, name: str, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
         with _unavailable():
             async with self._pool.connection() as connection:
+                # Not when the pool makes it: the pool would pause for longer and longer after a refusal.
+                if connection not in self._admitted:
+                    await wait_caught_up(connection)
+                    self._admitted.add(connection)
                 cursor = await connection.execute(statement(name), parameters, binary=True)
                 return await cursor.fetchall()
 
@@ -249,12 +255,17 @@ class ReadModel:
         await configure(connection, self._settings.database_schema, timeout)
 
 
+async def _connect(session: Session) -> None:
+    with contextlib.suppress(*FAULTS):
+        await session.connect()
+
+
 @contextlib.contextmanager
 def _unavailable() -> Iterator[None]:
     try:
         yield
     except (*FAULTS, PoolTimeout, PoolClosed) as fault:
-        raise ReadModelUnavailable(f"Postgres is away: {fault}") from fault
+        raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
 
 
 def _page(after: Position | None, before: Position | None, limit: int) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class Tables:
         pids = self.rows(f"SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'orchestration {name}'")  # noqa: S608
         return len([self.rows(f"SELECT pg_terminate_backend({pid})") for (pid,) in pids])
 
+    def catch_up(self) -> None:
+        """Let readers in, as projections do that have caught up."""
+        self.rows("INSERT INTO caught_up SELECT 0, 1, pg_postmaster_start_time(), 'caught_up'::regclass")
+
     def drop(self) -> None:
         for suffix in ("", "_rebuild", "_replaced"):
             self.rows(f'DROP SCHEMA IF EXISTS "{self._settings.database_schema}{suffix}" CASCADE')

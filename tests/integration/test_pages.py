@@ -34,6 +34,7 @@ def same_place(settings: ApiSettings) -> ProjectionsSettings:
 async def settings(database_url: str, database_schema: str) -> AsyncIterator[ApiSettings]:
     settings = ApiSettings(database_url=database_url, database_schema=database_schema)
     migrate(settings)
+    Tables(same_place(settings)).catch_up()
     yield settings
     Tables(same_place(settings)).drop()
 

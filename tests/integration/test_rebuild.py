@@ -13,6 +13,7 @@ from projections.migrate import migrate
 from projections.queries.positions import Positions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild
+from projections.sql import statement
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import (
@@ -96,8 +97,10 @@ def leftovers(settings: ProjectionsSettings) -> list[tuple[object, ...]]:
 
 
 async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    readable = statement("all_caught_up").decode()
     async with running(settings):
-        await until(lambda: caught_up(log, tables))
+        await until(lambda: tables.rows(readable) == [(True,)])
+    assert caught_up(log, tables)
     live = snapshot(tables)
     tables.rows("DELETE FROM stages")
     tables.rows("UPDATE instances SET error = 'damaged'")
@@ -112,6 +115,8 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1] == sum(log.ends.values())
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    # Readers that come now need not wait for the projections, which are gone.
+    assert tables.rows(readable) == [(True,)]
     assert leftovers(settings) == []
 
 

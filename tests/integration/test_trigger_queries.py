@@ -22,6 +22,7 @@ TRIGGER = uuid.UUID(int=7)
 async def settings(database_url: str, database_schema: str) -> AsyncIterator[ProjectionsSettings]:
     settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
     migrate(settings)
+    Tables(settings).catch_up()
     yield settings
     Tables(settings).drop()
 

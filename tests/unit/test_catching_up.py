@@ -1,0 +1,139 @@
+"""When readers are told that the read model has everything again."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+from prometheus_client import CollectorRegistry
+
+from projections.catching_up import RETRY_SECONDS, CatchingUp
+from projections.metrics import Metrics
+from projections.rows import Progress
+from projections.store import Store
+
+
+class Database:
+    """The read model: which partitions have caught up, as `Store` tells and notes it."""
+
+    def __init__(self) -> None:
+        self.caught_up: set[int] = set()
+        self.partitions = 0
+
+    async def not_caught_up(self, partitions: Collection[int]) -> set[int]:
+        return set(partitions) - self.caught_up
+
+    async def note_caught_up(self, ends: Mapping[int, int], partitions: int) -> set[int]:
+        self.partitions = partitions
+        self.caught_up |= set(ends)
+        return set(ends)
+
+
+class Kafka:
+    """A log by its beginnings and ends; counts how often it is asked."""
+
+    def __init__(self, ends: dict[int, int]):
+        self.begins = dict.fromkeys(ends, 0)
+        self.ends = ends
+        self.away = False
+        self.asked = 0
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(self.ends)
+
+    async def beginning_offsets(self, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked += 1
+        if self.away:
+            raise KafkaConnectionError
+        return {tp: self.begins[tp.partition] for tp in wanted}
+
+    async def end_offsets(self, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.ends[tp.partition] for tp in wanted}
+
+
+class World:
+    """Two partitions of this projector and one of another."""
+
+    def __init__(self) -> None:
+        self.database, self.kafka, self.now = Database(), Kafka({0: 10, 1: 20, 2: 30}), 0.0
+        self.registry = CollectorRegistry()
+        self.positions = {0: 10, 1: 19}
+        self.catching_up = CatchingUp(
+            cast(Store, self.database), "events", Metrics(self.registry), clock=lambda: self.now
+        )
+
+    async def begin(self) -> None:
+        await self.catching_up.begin(list(self.positions))
+
+    async def go_on(self) -> None:
+        progress = {partition: Progress(next_offset) for partition, next_offset in self.positions.items()}
+        await self.catching_up.go_on(cast(Any, self.kafka), progress)
+
+    @property
+    def missing(self) -> float | None:
+        return self.registry.get_sample_value("orchestration_projections_catching_up_partitions")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_partition_has_caught_up_once_it_has_passed_the_end(world: World) -> None:
+    await world.begin()
+    assert world.missing == 2
+    await world.go_on()
+    assert (world.database.caught_up, world.database.partitions, world.missing) == ({0}, 3, 1)
+    # What comes meanwhile was not shown before: it is not waited for.
+    world.kafka.ends[1] = 1000
+    await world.go_on()
+    assert world.database.caught_up == {0}
+    world.positions[1] = 20
+    await world.go_on()
+    assert (world.database.caught_up, world.missing) == ({0, 1}, 0)
+    await world.go_on()
+    assert world.kafka.asked == 1
+
+
+async def test_the_ends_are_asked_for_again_after_postgres_started_again(world: World) -> None:
+    await world.begin()
+    await world.go_on()
+    world.database.caught_up.clear()
+    world.kafka.ends[0] = 50  # these were shown before Postgres was lost a second time
+    await world.begin()
+    await world.go_on()
+    assert world.database.caught_up == set()
+    world.positions[0] = 50
+    await world.go_on()
+    assert world.database.caught_up == {0}
+
+
+async def test_a_partition_without_records_has_nothing_to_wait_for(world: World) -> None:
+    world.kafka.begins[1] = world.kafka.ends[1] = 5000
+    await world.begin()
+    await world.go_on()
+    assert world.database.caught_up == {0, 1}
+
+
+async def test_kafka_is_asked_again_after_a_pause(world: World) -> None:
+    world.kafka.away = True
+    await world.begin()
+    for _ in range(3):
+        await world.go_on()
+    assert (world.kafka.asked, world.missing) == (1, 2)
+    world.kafka.away = False
+    world.now += RETRY_SECONDS
+    await world.go_on()
+    assert world.database.caught_up == {0}
+
+
+async def test_what_was_noted_and_is_gone_is_noticed(world: World) -> None:
+    world.positions[1] = 20
+    await world.begin()
+    await world.go_on()
+    world.database.caught_up.clear()  # another table is in its place
+    await world.catching_up.check(list(world.positions))
+    assert world.missing == 2
+    await world.go_on()
+    assert world.database.caught_up == {0, 1}
