@@ -23,6 +23,7 @@ from schemas.topics import (
     DEFINITIONS,
     EVENTS,
     MAX_RECORD_BATCH_BYTES,
+    TRIGGERS_POSITIONS,
     partition_of,
     topic_name,
 )
@@ -47,6 +48,7 @@ class KafkaEventLog:
         self._commands = topic_name(settings, COMMANDS)
         self._dead = topic_name(settings, COMMANDS_DEAD)
         self._definitions = topic_name(settings, DEFINITIONS)
+        self._positions = topic_name(settings, TRIGGERS_POSITIONS)
         self._timeout = settings.append_timeout_seconds
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -71,6 +73,14 @@ class KafkaEventLog:
         """See `EventLog.define`."""
         records = [encode_current(current, timestamp_ms) for current in definitions]
         await self._with_producer(lambda producer: self._send_all(producer, self._definitions, {0: records}))
+
+    async def note(self, records: Sequence[NewRecord]) -> None:
+        """Append records to topic `triggers.positions`.
+
+        Raises:
+            AppendFailed: nobody knows which of them were or will be appended.
+        """
+        await self._with_producer(lambda producer: self._send_all(producer, self._positions, {0: records}))
 
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         """See `EventLog.send`."""

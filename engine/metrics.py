@@ -41,6 +41,12 @@ class Metrics:
             ["trigger", "reason"],
             registry=registry,
         )
+        self.trigger_topic_up = Gauge(
+            f"{prefix}_trigger_topic_up",
+            "Whether a topic is listened to for triggers: 0 while it does not exist or can't be read.",
+            ["topic"],
+            registry=registry,
+        )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
             "Partitions that were dropped and claimed anew, by the error that caused it.",

@@ -13,8 +13,8 @@ from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.supervisor import Supervisor
-from engine.triggers.definitions import DefinitionsReader
-from engine.triggers.listener import Listener
+from engine.triggers.listeners import Listeners
+from engine.triggers.positions import Positions
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
@@ -34,9 +34,14 @@ class Engine:
         self._log = KafkaEventLog(settings, codec)
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
-        self._definitions = DefinitionsReader(settings)
         self._links = LinkFetcher(settings)
-        self._listener = Listener(settings, self._log, self._definitions, self._links, metrics)
+        self._listeners = Listeners(
+            settings,
+            log=self._log,
+            positions=Positions(settings, self._log.note),
+            fetcher=self._links,
+            metrics=metrics,
+        )
         self._supervisor = Supervisor(
             log=self._log,
             feed=self._feed,
@@ -56,15 +61,16 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether the group is joined and every partition assigned here is restored."""
-        return self._feed.joined and self._supervisor.restored and self._listener.joined
+        return self._feed.joined and self._supervisor.restored and self._listeners.settled
 
     @property
     def checks(self) -> dict[str, object]:
-        """What is behind `ready`."""
+        """What is behind `ready`, and how it is with each topic that is listened to."""
         return {
             "group": self._feed.joined,
             "partitions": self._supervisor.restored,
-            "triggers": self._listener.joined,
+            "triggers": self._listeners.settled,
+            "trigger_topics": self._listeners.states,
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,8 +78,8 @@ class Engine:
         await self._caller.open()
         await self._links.open()
         work = [self._feed.run(self._supervisor.assigned, self._supervisor.received)]
-        if self._listener.topics:
-            work += [self._definitions.run(), self._listener.run()]
+        if self._listeners.topics:
+            work.append(self._listeners.run())
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
         stopped = asyncio.create_task(stop.wait())
         try:

@@ -2,7 +2,8 @@
 
 `commands` and `events` have the same number of partitions and the same key, so partition p of one belongs to
 partition p of the other. So do the public topic, where public events of partition p go to partition p, and
-`events.published`, which says how far they are (see `projections.publisher`).
+`events.published`, which says how far they are (see `projections.publisher`). `triggers.positions` says how far
+listening for triggers is (see `schemas.trigger_positions`).
 """
 
 from msgspec import Struct
@@ -21,11 +22,12 @@ EVENTS = "events"
 COMMANDS_DEAD = "commands.dead"
 DEFINITIONS = "definitions"
 EVENTS_PUBLISHED = "events.published"
+TRIGGERS_POSITIONS = "triggers.positions"
 PUBLIC = "orchestration"
 
 POSITIONS_SEGMENT_BYTES = 8 * 1024 * 1024
-"""Size of a segment of `events.published`. One record in each partition counts, but the newest segment is never
-compacted, and by default it may grow to a gigabyte."""
+"""Size of a segment of `events.published` and `triggers.positions`. The last record of a key counts, but the newest
+segment is never compacted, and by default it may grow to a gigabyte."""
 
 
 class Topic(Struct, frozen=True):
@@ -69,6 +71,11 @@ def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         Topic(
             topic_name(settings, EVENTS_PUBLISHED),
             settings.partitions,
+            {"cleanup.policy": "compact", "segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
+        ),
+        Topic(
+            topic_name(settings, TRIGGERS_POSITIONS),
+            1,
             {"cleanup.policy": "compact", "segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
         ),
     )

@@ -1,27 +1,13 @@
 """The current triggers and workflows in memory, followed from topic `definitions`."""
 
-import asyncio
-import contextlib
-import logging
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from msgspec import Raw, Struct
 
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
 from schemas.expressions import Expression, ExpressionSyntaxError, compile_expression
-from schemas.kafka import client_options
-from schemas.records import Record, UndecodableRecord
+from schemas.kafka.table import TableReader
+from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.topics import DEFINITIONS, topic_name
-
-logger = logging.getLogger(__name__)
-
-RECONNECT_SECONDS = 1.0
-"""Pause after a fault; without it a broker that is away would be asked in a tight loop."""
-
-CATCH_UP_SECONDS = 10.0
-"""How long a listener waits to know the newest definitions, before it takes its messages anew."""
 
 
 class CompiledTrigger(Struct, frozen=True):
@@ -92,56 +78,19 @@ class DefinitionsReader:
 
     def __init__(self, settings: EngineSettings):
         self.definitions = Definitions()
-        self._options = client_options(settings)
-        self._place = TopicPartition(topic_name(settings, DEFINITIONS), 0)
-        self._asker: AIOKafkaConsumer | None = None
-        self._position = 0
-        self._moved = asyncio.Condition()
+        self._table = TableReader(settings, topic_name(settings, DEFINITIONS), self._apply)
 
     async def run(self) -> None:
         """Follow the topic until cancelled, beginning anew after faults."""
-        while True:
-            consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False, auto_offset_reset="earliest")
-            # On a connection of its own: behind a fetch that waits for news, a question takes half a second.
-            asker = AIOKafkaConsumer(**self._options)
-            try:
-                await consumer.start()
-                await asker.start()
-                consumer.assign([self._place])
-                consumer.seek(self._place, self._position)
-                self._asker = asker
-                while True:
-                    await self._follow(consumer)
-            except (KafkaError, OSError) as error:
-                logger.warning("following %s failed and is started anew: %r", self._place.topic, error)
-            finally:
-                self._asker = None
-                for client in (consumer, asker):
-                    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                        async with asyncio.timeout(5.0):
-                            await client.stop()
-            await asyncio.sleep(RECONNECT_SECONDS)
+        await self._table.run()
 
     async def catch_up(self) -> None:
-        """Wait until everything that stands in the topic now is known.
+        """Wait until everything that the topic holds now is known.
 
         Raises:
             KafkaError, TimeoutError: Kafka is away.
         """
-        if self._asker is None:
-            raise TimeoutError("the definitions can't be read")
-        async with asyncio.timeout(CATCH_UP_SECONDS):
-            end: int = (await self._asker.end_offsets([self._place]))[self._place]
-            async with self._moved:
-                await self._moved.wait_for(lambda: self._position >= end)
+        await self._table.catch_up()
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(timeout_ms=1000)
-        for record in fetched.get(self._place, []):
-            try:
-                self.definitions.apply(decode_current(record))
-            except UndecodableRecord as error:
-                logger.error("definition at offset %d can't be read: %s", record.offset, error)
-        async with self._moved:
-            self._position = await consumer.position(self._place)
-            self._moved.notify_all()
+    def _apply(self, record: Record) -> None:
+        self.definitions.apply(decode_current(record))

@@ -1,134 +1,286 @@
-"""The consumer group on the configured topics: messages in, commands for the triggers that they fire out."""
+"""One topic that is listened to: its consumer group, messages in, commands for the triggers that they fire out.
+
+Each topic has a group and a listener of its own, so one that is away, or holds what nobody can read, stops none of the
+others. Where a listener begins is decided before the first message is taken (see `positions`).
+"""
 
 import asyncio
 import contextlib
 import logging
-import re
 import time
+from collections.abc import Collection, Mapping
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.ports import EventLog
 from engine.triggers.definitions import DefinitionsReader
+from engine.triggers.errors import TopicAway, TopicChanged
 from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
+from engine.triggers.positions import Positions
 from schemas.commands import Command
-from schemas.kafka import client_options, membership
+from schemas.kafka import client_options, closing, membership
+from schemas.kafka.leaving import leave_group
+from schemas.kafka.member import GroupMember
+from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGES = 200
+MAX_MESSAGES: Final = 200
 """Messages that are taken at once; each may fire several triggers."""
 
-CHUNK_SECONDS = 20.0
+CHUNK_SECONDS: Final = 20.0
 """How long the messages taken at once may occupy the listener, whose links may be slow; the rest is taken anew. Much
 longer, and the group would think that it is gone."""
 
-MAX_UNSENT_BYTES = 4 * 1024 * 1024
+MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 """Size of the commands that wait to be sent together. Each one carries its message and the workflow, so without it a
 few large ones that fire many triggers would fill the memory."""
 
-NEW_TOPIC_SECONDS = 15.0
-"""How long a topic that is made later, or a new partition, may go unnoticed; by default that is minutes."""
+TAKE_SECONDS: Final = 1.0
+"""How long to wait for messages before positions are written and the topic is looked at."""
 
-RECONNECT_SECONDS = 1.0
-"""Pause after a fault; without it a broker that is away would be asked in a tight loop."""
+NOTE_SECONDS: Final = 1.0
+"""Between two writes of positions. After a crash, messages of this time come again, which fire nothing twice."""
+
+LOOK_SECONDS: Final = 5.0
+"""How long it may go unnoticed, while no message comes, that a topic was made, deleted or got a new partition."""
+
+START_SECONDS: Final = 60.0
+"""Deadline of joining the group. It waits for members that are gone, until their session ends."""
+
+ENDS_SECONDS: Final = 10.0
+"""Deadline of looking where a topic ends."""
+
+LAST_POSITIONS_SECONDS: Final = 2.0
+"""How long a stop may wait for the last positions. Without them a few messages come again."""
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+MAX_PAUSE_SECONDS: Final = 30.0
+"""Pauses before a topic is tried again double up to this; without them a lasting fault would be a busy loop."""
+
+MAX_FAILURES_UNREADY: Final = 3
+"""Failures in a row after which the engine counts as ready without the topic: it does all its other work."""
 
 
-class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Listens for triggers, sharing the topics with the other engines.
+class Listener:
+    """Listens to one topic for triggers, sharing its partitions with the other engines.
 
     Args:
-        settings: the topics, and how to reach Kafka.
+        topic: its name.
+        settings: how to reach Kafka, and the engine's place in the group.
         log: appends the commands.
         reader: the current triggers and workflows.
+        positions: where listening goes on.
+        finder: tells whether the topic exists.
         fetcher: evaluates expressions.
         metrics: what the engine counts.
     """
 
     def __init__(
         self,
+        topic: str,
         settings: EngineSettings,
+        *,
         log: EventLog,
         reader: DefinitionsReader,
+        positions: Positions,
+        finder: TopicFinder,
         fetcher: LinkFetcher,
         metrics: Metrics,
     ):
-        self._settings = settings
-        self.topics = [topic.strip() for topic in settings.trigger_topics.split(",") if topic.strip()]
-        self._log, self._reader, self._fetcher, self._metrics = log, reader, fetcher, metrics
-        self._consumer: AIOKafkaConsumer | None = None
+        self.topic = topic
+        self.trouble: str | None = None
+        """Why the topic is not listened to at the moment."""
+        self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
+        self._settings, self._log, self._reader, self._fetcher = settings, log, reader, fetcher
+        self._positions, self._finder, self._metrics = positions, finder, metrics
+        self._found = FoundTopic("", 0)
+        self._seen_away = False
+        self.settled = False
+        """Whether it has listened, or the topic is known to be in trouble."""
+        self._failed = 0
+        self._failures = FilterFailures(metrics)
+        self._look_at = self._note_at = 0.0
+        self._next: dict[int, int] = {}
         self._unsent: list[tuple[str, Command]] = []
         self._unsent_bytes = 0
-        self._failures = FilterFailures(metrics)
-        self._fault: Exception | None = None
-        self._since_ms = int(time.time() * 1000)
-        self.joined = not self.topics
 
     async def run(self) -> None:
-        """Listen until cancelled, joining the group anew after faults."""
-        while self.topics:
-            consumer = self._consumer = self._new_consumer()
-            self._unsent, self._unsent_bytes, self._fault = [], 0, None
+        """Listen until cancelled. Whatever goes wrong is told and tried again."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
             try:
-                await consumer.start()
-                while True:
-                    await self._take(consumer)
-            except (KafkaError, OSError, TimeoutError, AppendFailed) as error:
-                logger.warning("listening for triggers failed and is started anew: %r", error)
-            finally:
-                self.joined, self._consumer = False, None
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    async with asyncio.timeout(5.0):
-                        await consumer.stop()
-            await asyncio.sleep(RECONNECT_SECONDS)
+                await self._listen()
+            except TopicAway as away:
+                self._seen_away = self.settled = True
+                self._tell(away)
+                pause = LOOK_SECONDS
+            except TopicChanged as change:
+                self._tell(change)
+                pause = 0.0
+            except Exception as error:
+                pause = min(max(FIRST_PAUSE_SECONDS, 2**self._failed), MAX_PAUSE_SECONDS)
+                self._failed += 1
+                self.settled = self.settled or self._failed >= MAX_FAILURES_UNREADY
+                self._tell(error)
+            await asyncio.sleep(pause)
 
-    def _new_consumer(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
+    def _tell(self, error: Exception) -> None:
+        """Show why the topic is not listened to; in the log once for each reason."""
+        trouble = str(error) if isinstance(error, TopicAway | TopicChanged) else repr(error)
+        expected = isinstance(error, TopicAway | TopicChanged | KafkaError | OSError | AppendFailed)
+        if trouble != self.trouble:
+            text = "topic %s is not listened to for triggers: %s"
+            logger.warning(text, self.topic, trouble, exc_info=None if expected else error)
+        self.trouble = trouble
+        self._metrics.trigger_topic_up.labels(self.topic).set(0)
+
+    async def _listen(self) -> None:
+        """Be a member of the topic's group until something goes wrong, which is raised."""
+        found = await self._finder.find(self.topic)
+        if found is None:
+            raise TopicAway(f"topic {self.topic} does not exist")
+        self._found, self._next, self._unsent, self._unsent_bytes = found, {}, [], 0
+        await self._see_first()
+        member = self._new_member()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                if self._settings.engine_id is not None:
+                    # Its place may be one in a topic that was deleted meanwhile, or has more partitions now.
+                    await leave_group(self._settings, self._group, self._settings.engine_id)
+                await member.start()
+            self.settled = True
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            while True:
+                await self._take(member)
+                self._listens()
+        finally:
+            await self._write_last_positions(member)
+            await member.close()
+
+    def _listens(self) -> None:
+        if self.trouble is not None:
+            logger.info("topic %s is listened to", self.topic)
+        self.trouble, self._failed = None, 0
+        self._metrics.trigger_topic_up.labels(self.topic).set(1)
+
+    async def _see_first(self) -> None:
+        """Write down where a topic ends that is listened to for the first time: its history fires nothing.
+
+        One that this engine has seen to be away has no history: all its messages came since.
+        """
+        await self._positions.catch_up()
+        if not self._positions.knows(self.topic):
+            numbers = range(self._found.partitions)
+            begins = [0 for _ in numbers] if self._seen_away else await self._ends()
+            await self._positions.begin(self.topic, self._found.id, begins)
+
+    async def _ends(self) -> list[int]:
+        places = [TopicPartition(self.topic, number) for number in range(self._found.partitions)]
+        async with (
+            asyncio.timeout(ENDS_SECONDS),
+            closing(AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_committed")) as consumer,
+        ):
+            await consumer.start()
+            ends = await consumer.end_offsets(places)
+        return [ends[place] for place in places]
+
+    def _new_member(self) -> GroupMember:
+        return GroupMember(
+            self.topic,
+            self._begin,
             **client_options(self._settings),
-            group_id=f"{self._settings.topic_prefix}orchestration-triggers",
-            partition_assignment_strategy=(StickyPartitionAssignor,),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            metadata_max_age_ms=int(NEW_TOPIC_SECONDS * 1000),
+            group_id=self._group,
+            isolation_level="read_committed",  # only what was committed counts
             **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
         )
-        # By a pattern, since a topic that is missing from a list would keep the consumer from joining at all.
-        consumer.subscribe(pattern=rf"(?:{'|'.join(map(re.escape, self.topics))})\Z", listener=self)
-        return consumer
 
-    async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(timeout_ms=1000, max_records=MAX_MESSAGES)
-        if self._fault is not None:
-            raise self._fault
-        if not fetched:
-            return
-        # What was defined before a message came has to be known before it is judged.
-        await self._reader.catch_up()
+    async def _begin(self, member: GroupMember, places: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where partitions begin that this engine was given."""
+        await self._write_positions(member)
+        await self._positions.catch_up()
+        begins = {}
+        for place, (oldest, end) in (await member.limits(places)).items():
+            offset = self._positions.begin_of(self.topic, place.partition, self._found.id)
+            if not oldest <= offset <= end:
+                logger.warning("messages from %d on are gone", offset, extra={"source": self._source(place)})
+            begins[place] = min(max(offset, oldest), end)
+        return begins
+
+    async def _take(self, member: GroupMember) -> None:
+        fetched = await member.take(TAKE_SECONDS, MAX_MESSAGES)
+        if fetched:
+            # What was defined before a message came has to be known before it is judged. And what was read came from
+            # this topic only if it is still there now.
+            await asyncio.gather(self._reader.catch_up(), self._look())
+            await self._judge_all(member, fetched)
+        elif time.monotonic() >= self._look_at:
+            await self._look()
+        if time.monotonic() >= self._note_at:
+            await self._write_positions(member)
+
+    async def _look(self) -> None:
+        """Look whether the topic is still the same.
+
+        Raises:
+            TopicAway, TopicChanged: it is not.
+        """
+        found = await self._finder.find(self.topic)
+        if found is None:
+            raise TopicAway(f"topic {self.topic} was deleted")
+        if found.id != self._found.id:
+            raise TopicChanged(f"topic {self.topic} was deleted and made anew")
+        if found.partitions != self._found.partitions:
+            raise TopicChanged(f"topic {self.topic} has {found.partitions} partitions now")
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    async def _judge_all(self, member: GroupMember, fetched: Mapping[TopicPartition, list[Record]]) -> None:
         until = time.monotonic() + CHUNK_SECONDS
-        done: dict[TopicPartition, int] = {}
+        done: dict[int, int] = {}
         for place, records in fetched.items():
             for record in records:
                 if time.monotonic() > until:
-                    consumer.seek(place, record.offset)
+                    member.seek(place, record.offset)
                     break
                 await self._judge(place, record)
-                done[place] = record.offset + 1
+                done[place.partition] = record.offset + 1
                 self._metrics.trigger_messages.inc()
         await self._send()
-        with contextlib.suppress(KafkaError):  # a rebalance under way: they come again, and fire nothing twice
-            await consumer.commit(done)
+        self._next.update(done)
+
+    async def _write_positions(self, member: GroupMember) -> None:
+        """Write down how far the partitions are that this engine still has."""
+        self._note_at = time.monotonic() + NOTE_SECONDS
+        mine = {place.partition for place in member.assignment}
+        moved, self._next = {number: offset for number, offset in self._next.items() if number in mine}, {}
+        if moved:
+            await self._positions.move(self.topic, self._found, moved)
+            await member.commit({TopicPartition(self.topic, number): offset for number, offset in moved.items()})
+
+    async def _write_last_positions(self, member: GroupMember) -> None:
+        with contextlib.suppress(AppendFailed, TimeoutError):
+            async with asyncio.timeout(LAST_POSITIONS_SECONDS):
+                await self._write_positions(member)
+
+    def _source(self, place: TopicPartition) -> str:
+        """Names a partition in commands and events. One of a topic that was made anew is another one."""
+        return (
+            f"{place.topic}:{self._found.id}/{place.partition}"
+            if self._found.id
+            else f"{place.topic}/{place.partition}"
+        )
 
     async def _judge(self, place: TopicPartition, record: Record) -> None:
         """Collect the commands that a record fires."""
-        source = f"{place.topic}/{place.partition}"
+        source = self._source(place)
         try:
             message: Message = read_message(source, record.offset, record.value, record.headers)
         except NoEnvelope as error:
@@ -149,40 +301,3 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._unsent:
             await self._log.send(self._unsent, int(time.time() * 1000))
         self._unsent, self._unsent_bytes = [], 0
-
-    # Listener of the group
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing: what is under way comes again at the next owner, and fires nothing twice."""
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Decide where partitions begin that nobody has read yet.
-
-        A topic that is new to the group begins with what has come since this engine listens: what triggers would make
-        of its past is not what their author meant, but a topic that is made later is noticed after its first messages.
-        A partition that was added to a known topic begins at its start.
-        """
-        consumer = self._consumer
-        if consumer is None:
-            return
-        try:
-            await self._begin(consumer, assigned)
-        except (KafkaError, OSError, TimeoutError) as error:
-            # Nothing may be taken now: a partition whose beginning is unknown would be taken from its start.
-            self._fault = error
-        else:
-            self.joined = True
-
-    async def _begin(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
-        fresh: dict[TopicPartition, int] = {}
-        for place in sorted(assigned):
-            if await consumer.committed(place) is None:
-                siblings = [TopicPartition(place.topic, n) for n in consumer.partitions_for_topic(place.topic) or ()]
-                known = [sibling for sibling in siblings if await consumer.committed(sibling) is not None]
-                if not known:
-                    since = (await consumer.offsets_for_times({place: self._since_ms}))[place]
-                    fresh[place] = since.offset if since else (await consumer.end_offsets([place]))[place]
-        for place, offset in fresh.items():
-            consumer.seek(place, offset)
-        if fresh:
-            await consumer.commit(fresh)

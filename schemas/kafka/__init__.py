@@ -4,6 +4,10 @@
 |---|---|
 | `options` | where the brokers are, how to log in, a member's place in its group |
 | `closing` | the one way to close a client, by a deadline |
+| `leaving` | takes a static member out of its group |
+| `member` | a member of a consumer group: where its partitions begin is decided before a record is handed over |
+| `table` | a table that a compacted topic keeps, followed |
+| `topic_finder` | which topics exist, with Kafka's ids |
 """
 
 from schemas.kafka.closing import close, closing

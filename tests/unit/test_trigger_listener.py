@@ -1,30 +1,35 @@
 """The listener's bookkeeping: where partitions begin, what is sent together, what a fault means. Without Kafka."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, NodeNotReadyError
-from aiokafka.structs import OffsetAndTimestamp
+from aiokafka.errors import NodeNotReadyError
 from msgspec import Raw, Struct
 from prometheus_client import CollectorRegistry
 
 from engine.metrics import Metrics
 from engine.triggers import listener as listening
 from engine.triggers.definitions import DefinitionsReader
+from engine.triggers.errors import TopicAway, TopicChanged
 from engine.triggers.listener import Listener
+from engine.triggers.listeners import Listeners
+from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
-from schemas.records import Headers, Record
+from schemas.kafka.topic_finder import FoundTopic
+from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
+from schemas.trigger_positions import ListeningBegan, ListeningPosition, decode_listening, encode_listening
 
-FIRST, SECOND, OTHER = TopicPartition("ledger", 0), TopicPartition("ledger", 1), TopicPartition("wallets", 0)
+FIRST, SECOND = TopicPartition("ledger", 0), TopicPartition("ledger", 1)
 TRIGGERS = [str(UUID(int=n)) for n in (1, 2)]
+FOUND = FoundTopic("id", 2)
 
 
 class Line(Struct, frozen=True):
@@ -36,39 +41,26 @@ class Line(Struct, frozen=True):
     headers: Headers = ()
 
 
-class FakeConsumer:
-    """A group's offsets, and topics of two partitions with 50 records."""
+class FakeMember:
+    """A member of the group that has both partitions, which hold the offsets 10 to 49."""
 
-    def __init__(self, committed: dict[TopicPartition, int], since: dict[TopicPartition, int] | None = None):
-        self.offsets = committed
-        self.since = since or {}
-        self.position: dict[TopicPartition, int] = {}
+    def __init__(self) -> None:
+        self.assignment = frozenset({FIRST, SECOND})
         self.fetched: dict[TopicPartition, list[Line]] = {}
-        self.away = False
+        self.committed: dict[TopicPartition, int] = {}
+        self.position: dict[TopicPartition, int] = {}
 
-    async def committed(self, place: TopicPartition) -> int | None:
-        if self.away:
-            raise NodeNotReadyError
-        return self.offsets.get(place)
-
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return {0, 1}
-
-    async def end_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 50)
-
-    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
-        return {p: OffsetAndTimestamp(self.since[p], at) if p in self.since else None for p, at in times.items()}
+    async def take(self, timeout_seconds: float, max_records: int) -> dict[TopicPartition, list[Line]]:
+        return self.fetched
 
     def seek(self, place: TopicPartition, offset: int) -> None:
         self.position[place] = offset
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        assert offsets, "the client takes no empty commit"
-        self.offsets.update(offsets)
+        self.committed |= offsets
 
-    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Line]]:
-        return self.fetched
+    async def limits(self, places: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        return dict.fromkeys(places, (10, 50))
 
 
 class FakeReader(DefinitionsReader):
@@ -78,6 +70,29 @@ class FakeReader(DefinitionsReader):
         self.definitions.apply(Current("w", 1, CurrentWorkflow(stages=Raw(b"[]"))))
         for trigger_id in TRIGGERS:
             self.definitions.apply(Current(trigger_id, 1, CurrentTrigger(event="X", workflow_id="w")))
+
+
+class FakePositions(Positions):
+    """Reads at once what it writes."""
+
+    def __init__(self, settings: EngineSettings):
+        super().__init__(settings, self.write)
+
+    async def catch_up(self) -> None:
+        """Always."""
+
+    async def write(self, records: Sequence[NewRecord]) -> None:
+        for record in records:
+            self.apply(Line(0, record.value, record.key))
+
+
+class FakeFinder:
+    """Says what it is told to say."""
+
+    found: FoundTopic | None = FOUND
+
+    async def find(self, topic: str) -> FoundTopic | None:
+        return self.found
 
 
 class FakeLog:
@@ -90,73 +105,140 @@ class FakeLog:
         self.sent.append(list(commands))
 
 
-def make(consumer: FakeConsumer, kind: type[Listener] = Listener) -> tuple[Listener, FakeLog]:
-    """A listener with this consumer."""
-    settings = EngineSettings(trigger_topics="ledger, wallets,")
-    log, metrics = FakeLog(), Metrics(CollectorRegistry())
-    fetcher = LinkFetcher(settings)
-    listener = kind(settings, log, FakeReader(settings), fetcher, metrics)  # type: ignore[arg-type]
-    listener._consumer = consumer
-    return listener, log
+class World:
+    """A listener with everything that it needs."""
+
+    def __init__(self, kind: type[Listener] = Listener) -> None:
+        settings = EngineSettings()
+        self.log, self.positions, self.finder = FakeLog(), FakePositions(settings), FakeFinder()
+        self.metrics = Metrics(CollectorRegistry())
+        self.member: Any = FakeMember()
+        self.listener = kind(
+            "ledger",
+            settings,
+            log=self.log,  # type: ignore[arg-type]
+            reader=FakeReader(settings),
+            positions=self.positions,
+            finder=self.finder,  # type: ignore[arg-type]
+            fetcher=LinkFetcher(settings),
+            metrics=self.metrics,
+        )
+        self.listener._found = FOUND
+
+    async def take(self, fetched: dict[TopicPartition, list[Line]]) -> list[FireTrigger]:
+        """Have the listener take these records; the commands that it has sent so far."""
+        self.member.fetched = fetched
+        await self.listener._take(self.member)
+        return [command for together in self.log.sent for _, command in together if isinstance(command, FireTrigger)]
+
+
+def row(topic: str, partition: int | None, content: ListeningBegan | ListeningPosition) -> Record:
+    record = encode_listening(topic, partition, content)
+    return Line(0, record.value, record.key)
+
+
+BEGAN = row("ledger", None, ListeningBegan("id", [20]))
 
 
 @pytest.mark.parametrize(
-    ("committed", "since", "begins"),
+    ("rows", "begins"),
     [
-        pytest.param({}, {}, {FIRST: 50, SECOND: 50, OTHER: 50}, id="new topics begin at their end"),
-        pytest.param({}, {FIRST: 7}, {FIRST: 7, SECOND: 50, OTHER: 50}, id="or with what came since it listens"),
-        pytest.param({FIRST: 3, OTHER: 0}, {SECOND: 7}, {}, id="a new partition of a known topic begins at its start"),
-        pytest.param({SECOND: 3}, {}, {OTHER: 50}, id="one topic is known"),
+        pytest.param([BEGAN], {FIRST: 20, SECOND: 10}, id="where it ended; a new partition at its start"),
+        pytest.param([BEGAN, row("ledger", 0, ListeningPosition("id", 30))], {FIRST: 30, SECOND: 10}, id="goes on"),
+        pytest.param([BEGAN, row("ledger", 0, ListeningPosition("id", 5))], {FIRST: 10, SECOND: 10}, id="expired"),
+        pytest.param([BEGAN, row("ledger", 0, ListeningPosition("id", 60))], {FIRST: 50, SECOND: 10}, id="cut"),
+        pytest.param(
+            [row("ledger", None, ListeningBegan("old", [20, 20])), row("ledger", 0, ListeningPosition("old", 30))],
+            {FIRST: 10, SECOND: 10},
+            id="made anew: all that is there",
+        ),
+        pytest.param(
+            [BEGAN, row("ledger", None, ListeningBegan("id", [40]))],
+            {FIRST: 20, SECOND: 10},
+            id="of two first sights the first",
+        ),
+        pytest.param(
+            [BEGAN, row("ledger", 0, ListeningPosition("id", 30)), row("ledger", 0, ListeningPosition("id", 25))],
+            {FIRST: 25, SECOND: 10},
+            id="a stale listener moves it back, which repeats messages",
+        ),
     ],
 )
-async def test_where_partitions_begin(
-    committed: dict[TopicPartition, int], since: dict[TopicPartition, int], begins: dict[TopicPartition, int]
-) -> None:
-    consumer = FakeConsumer(dict(committed), since)
-    listener, _ = make(consumer)
-    await listener.on_partitions_assigned({FIRST, SECOND, OTHER})
-    assert listener.joined
-    assert consumer.position == begins
-    assert consumer.offsets == committed | begins, "so that the next owner begins there too"
+async def test_where_partitions_begin(rows: list[Record], begins: dict[TopicPartition, int]) -> None:
+    world = World()
+    for record in rows:
+        world.positions.apply(record)
+    assert await world.listener._begin(world.member, [FIRST, SECOND]) == begins
 
 
-async def test_nothing_is_taken_while_the_beginning_is_unknown() -> None:
-    consumer = FakeConsumer({})
-    consumer.away = True
-    consumer.fetched = {FIRST: [line(0)]}
-    listener, log = make(consumer)
-    await listener.on_partitions_assigned({FIRST})
-    assert not listener.joined
-    with pytest.raises(KafkaError):
-        await listener._take(consumer)
-    assert (log.sent, consumer.offsets) == ([], {})
+@pytest.mark.parametrize(("seen_away", "begins"), [(False, [50, 50]), (True, [0, 0])])
+async def test_a_topic_that_is_new_begins_at_its_end_or_has_no_history(seen_away: bool, begins: list[int]) -> None:
+    world = World(KnowsEnds)
+    world.listener._seen_away = seen_away
+    await world.listener._see_first()
+    assert [world.positions.begin_of("ledger", number, "id") for number in (0, 1)] == begins
+    world.listener._seen_away = not seen_away
+    await world.listener._see_first()
+    assert [world.positions.begin_of("ledger", number, "id") for number in (0, 1)] == begins, "only the first time"
+
+
+class KnowsEnds(Listener):
+    """Both partitions end at 50."""
+
+    async def _ends(self) -> list[int]:
+        return [50, 50]
+
+
+def test_rows_that_cannot_be_read() -> None:
+    for key, value in ((b"ledger/x", b"{}"), (b"ledger", b"[]"), (b"ledger/1", b"{"), (b"\xff", b"{}")):
+        with pytest.raises(UndecodableRecord):
+            decode_listening(Line(0, value, key))
 
 
 def line(offset: int, size: int = 0) -> Line:
     return Line(offset, msgspec.json.encode({"type": "X", "payload": "x" * size}))
 
 
-async def test_messages_become_commands_in_their_order_then_their_offsets_are_committed() -> None:
-    consumer = FakeConsumer({})
-    consumer.fetched = {FIRST: [line(4), Line(5, b"garbage"), line(6)], OTHER: [line(9)]}
-    listener, log = make(consumer)
-    await listener._take(consumer)
-    (together,) = log.sent
-    shown = [(trigger_id, c.source, c.offset) for trigger_id, c in together if isinstance(c, FireTrigger)]
-    places = [("ledger/0", 4), ("ledger/0", 6), ("wallets/0", 9)]
-    assert shown == [(trigger_id, *place) for place in places for trigger_id in TRIGGERS]
-    assert consumer.offsets == {FIRST: 7, OTHER: 10}
+async def test_messages_become_commands_in_their_order_then_their_positions_are_written() -> None:
+    world = World()
+    world.positions.apply(BEGAN)
+    commands = await world.take({FIRST: [line(24), Line(25, b"garbage"), line(26)], SECOND: [line(29)]})
+    assert len(world.log.sent) == 1
+    places = [("ledger:id/0", 24), ("ledger:id/0", 26), ("ledger:id/1", 29)]
+    assert [(c.source, c.offset) for c in commands] == [place for place in places for _ in TRIGGERS]
+    assert await world.listener._begin(world.member, [FIRST, SECOND]) == {FIRST: 27, SECOND: 30}
+    assert world.member.committed == {FIRST: 27, SECOND: 30}, "for whoever watches the lag"
+
+
+async def test_positions_of_partitions_that_were_taken_away_are_not_written() -> None:
+    world = World()
+    world.positions.apply(BEGAN)
+    world.member.assignment = frozenset({SECOND})
+    await world.take({FIRST: [line(24)], SECOND: [line(29)]})
+    assert await world.listener._begin(world.member, [FIRST, SECOND]) == {FIRST: 20, SECOND: 30}
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [(None, TopicAway), (FoundTopic("other", 2), TopicChanged), (FoundTopic("id", 3), TopicChanged)],
+)
+async def test_what_was_read_while_the_topic_was_made_anew_fires_nothing(
+    found: FoundTopic | None, error: type[Exception]
+) -> None:
+    world = World()
+    world.finder.found = found
+    with pytest.raises(error):
+        await world.take({FIRST: [line(24)]})
+    assert world.log.sent == []
 
 
 async def test_large_messages_are_sent_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "MAX_UNSENT_BYTES", 2500)
-    consumer = FakeConsumer({})
-    consumer.fetched = {FIRST: [line(n, 1000) for n in range(4)]}
-    listener, log = make(consumer)
-    await listener._take(consumer)
-    assert [len(together) for together in log.sent] == [3, 3, 2]
-    assert [c.offset for some in log.sent for _, c in some if isinstance(c, FireTrigger)] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert listener._unsent == []
+    world = World()
+    commands = await world.take({FIRST: [line(n, 1000) for n in range(4)]})
+    assert [len(together) for together in world.log.sent] == [3, 3, 2]
+    assert [c.offset for c in commands] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert world.listener._unsent == []
 
 
 class SlowListener(Listener):
@@ -171,10 +253,46 @@ class SlowListener(Listener):
 
 async def test_what_takes_too_long_is_taken_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CHUNK_SECONDS", 0.01)
-    consumer = FakeConsumer({})
-    consumer.fetched = {FIRST: [line(4), line(5), line(6)], OTHER: [line(9)]}
-    listener, log = make(consumer, SlowListener)
-    await listener._take(consumer)
-    assert [c.offset for some in log.sent for _, c in some if isinstance(c, FireTrigger)] == [4, 4]
-    assert consumer.offsets == {FIRST: 5}
-    assert consumer.position == {FIRST: 5, OTHER: 9}
+    world = World(SlowListener)
+    commands = await world.take({FIRST: [line(4), line(5), line(6)], SECOND: [line(9)]})
+    assert [c.offset for c in commands] == [4, 4]
+    assert world.member.committed == {FIRST: 5}
+    assert world.member.position == {FIRST: 5, SECOND: 9}
+
+
+async def test_an_engine_is_ready_without_a_topic_that_fails_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    world = World(FailingListener)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 7:
+            raise StopAsyncIteration
+        assert world.listener.settled == (len(pauses) >= listening.MAX_FAILURES_UNREADY)
+
+    monkeypatch.setattr("engine.triggers.listener.asyncio.sleep", sleep)
+    with pytest.raises(StopAsyncIteration):
+        await world.listener.run()
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert world.listener.trouble == repr(NodeNotReadyError("gone"))
+    assert world.metrics.trigger_topic_up.labels("ledger")._value.get() == 0
+
+
+class FailingListener(Listener):
+    """Gets nowhere."""
+
+    async def _listen(self) -> None:
+        raise NodeNotReadyError("gone")
+
+
+def test_topics_are_listed_once() -> None:
+    settings = EngineSettings(trigger_topics=" ledger, wallets,, ledger,")
+    listeners = Listeners(
+        settings,
+        log=FakeLog(),  # type: ignore[arg-type]
+        positions=FakePositions(settings),
+        fetcher=LinkFetcher(settings),
+        metrics=Metrics(CollectorRegistry()),
+    )
+    assert listeners.topics == ["ledger", "wallets"]
+    assert (listeners.settled, listeners.troubles) == (False, {})

@@ -1,0 +1,16 @@
+"""Why a topic is not listened to. The docstring is the default message. It is tried again."""
+
+
+class TopicError(Exception):
+    """The topic can't be listened to."""
+
+    def __init__(self, message: str | None = None):
+        super().__init__(message or self.__doc__)
+
+
+class TopicAway(TopicError):
+    """The topic does not exist."""
+
+
+class TopicChanged(TopicError):
+    """The topic was deleted and made anew, or has more partitions than before."""

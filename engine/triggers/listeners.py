@@ -1,0 +1,74 @@
+"""All topics that are listened to: a listener for each, and what they share."""
+
+import asyncio
+
+from engine.metrics import Metrics
+from engine.ports import EventLog
+from engine.triggers.definitions import DefinitionsReader
+from engine.triggers.listener import Listener
+from engine.triggers.positions import Positions
+from schemas.kafka.topic_finder import TopicFinder
+from schemas.settings import EngineSettings
+from schemas.stack.links import LinkFetcher
+
+
+class Listeners:
+    """Listens for triggers on the topics of the settings.
+
+    Args:
+        settings: the topics, and how to reach Kafka.
+        log: appends the commands.
+        positions: where listening goes on.
+        fetcher: evaluates expressions.
+        metrics: what the engine counts.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, *, log: EventLog, positions: Positions, fetcher: LinkFetcher, metrics: Metrics
+    ):
+        self._reader = DefinitionsReader(settings)
+        self._positions = positions
+        self._finder = TopicFinder(settings)
+        self.topics = list(dict.fromkeys(name.strip() for name in settings.trigger_topics.split(",") if name.strip()))
+        self._listeners = [
+            Listener(
+                name,
+                settings,
+                log=log,
+                reader=self._reader,
+                positions=positions,
+                finder=self._finder,
+                fetcher=fetcher,
+                metrics=metrics,
+            )
+            for name in self.topics
+        ]
+
+    @property
+    def settled(self) -> bool:
+        """Whether each topic is listened to, or known to be in trouble."""
+        return all(listener.settled for listener in self._listeners)
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """The topics that are not listened to at the moment, and why."""
+        return {listener.topic: listener.trouble for listener in self._listeners if listener.trouble is not None}
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Each topic, with its trouble, `ok` or `starting`."""
+        return {
+            listener.topic: listener.trouble or ("ok" if listener.settled else "starting")
+            for listener in self._listeners
+        }
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reader.run(), name="definitions")
+                group.create_task(self._positions.run(), name="trigger-positions")
+                for listener in self._listeners:
+                    group.create_task(listener.run(), name=f"listen-{listener.topic}")
+        finally:
+            self._finder.close()

@@ -1,0 +1,104 @@
+"""Where listening goes on in each topic, kept in our own log (topic `triggers.positions`).
+
+The offsets of a consumer group would not do: Kafka forgets those of a group that had no member for a week.
+
+A listener that has lost its partition without knowing it may write an older position over a newer one. Then messages
+come again, which fire nothing twice.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from schemas.kafka.table import TableReader
+from schemas.kafka.topic_finder import FoundTopic
+from schemas.records import NewRecord, Record
+from schemas.settings import KafkaSettings
+from schemas.topics import TRIGGERS_POSITIONS, topic_name
+from schemas.trigger_positions import ListeningBegan, ListeningPosition, decode_listening, encode_listening
+
+Append = Callable[[Sequence[NewRecord]], Awaitable[None]]
+"""Appends records to topic `triggers.positions`. Raises `AppendFailed`."""
+
+
+class Positions:
+    """What is known of the topics that were ever listened to.
+
+    Args:
+        settings: how to reach Kafka.
+        append: writes to the topic.
+    """
+
+    def __init__(self, settings: KafkaSettings, append: Append):
+        self._table = TableReader(settings, topic_name(settings, TRIGGERS_POSITIONS), self.apply)
+        self._append = append
+        self._began: dict[str, ListeningBegan] = {}
+        self._positions: dict[tuple[str, int], ListeningPosition] = {}
+
+    async def run(self) -> None:
+        """Follow the topic until cancelled."""
+        await self._table.run()
+
+    async def catch_up(self) -> None:
+        """Wait until everything that was written before is known.
+
+        Raises:
+            KafkaError, TimeoutError: Kafka is away.
+        """
+        await self._table.catch_up()
+
+    def apply(self, record: Record) -> None:
+        """Take over a record.
+
+        Raises:
+            UndecodableRecord: not one of ours, or of a newer build.
+        """
+        topic, partition, row = decode_listening(record)
+        if isinstance(row, ListeningBegan):
+            # Of two engines that saw the topic first at the same time, the first in the log counts.
+            if topic not in self._began:
+                self._began[topic] = row
+        elif isinstance(row, ListeningPosition) and partition is not None:
+            self._positions[topic, partition] = row
+        elif partition is None:
+            self._began.pop(topic, None)
+        else:
+            self._positions.pop((topic, partition), None)
+
+    def knows(self, topic: str) -> bool:
+        """Whether a topic of this name was ever listened to."""
+        return topic in self._began
+
+    def begin_of(self, topic: str, partition: int, topic_id: str) -> int:
+        """Where listening goes on in a partition of a known topic.
+
+        Contract: triggers-and-events, When a trigger fires.
+
+        Args:
+            topic: its name.
+            partition: its number.
+            topic_id: Kafka's id of the topic that has the name now.
+        """
+        position, began = self._positions.get((topic, partition)), self._began[topic]
+        if position is not None and position.topic_id == topic_id:
+            return position.next_offset
+        if began.topic_id == topic_id and partition < len(began.begins):
+            return began.begins[partition]
+        return 0  # the topic was deleted and made anew, or the partition was added later: all of its messages count
+
+    async def begin(self, topic: str, topic_id: str, begins: Sequence[int]) -> None:
+        """Write down where the partitions of a topic begin that was never listened to.
+
+        Raises:
+            AppendFailed: nobody knows whether it was written.
+            KafkaError, TimeoutError: Kafka is away.
+        """
+        await self._append([encode_listening(topic, None, ListeningBegan(topic_id, list(begins)))])
+        await self.catch_up()
+
+    async def move(self, topic: str, found: FoundTopic, next_offsets: dict[int, int]) -> None:
+        """Write down how far the partitions of a topic are.
+
+        Raises:
+            AppendFailed: nobody knows whether it was written.
+        """
+        rows = {partition: ListeningPosition(found.id, offset) for partition, offset in next_offsets.items()}
+        await self._append([encode_listening(topic, partition, row) for partition, row in rows.items()])
