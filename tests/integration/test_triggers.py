@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
+from engine.kafka_log import KafkaEventLog
 from schemas import events
-from schemas.kafka import client_options
+from schemas.kafka.topic_finder import TopicFinder
+from schemas.records import RecordCodec
+from schemas.settings import EngineSettings
 from schemas.topics import PUBLIC
+from schemas.trigger_positions import ListeningPosition, encode_listening
 from tests.integration.event_log_reader import admitted_events, records
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import Installation
@@ -334,27 +336,18 @@ async def test_a_message_that_its_producer_writes_twice_fires_once(
 
 
 async def rewind(installation: Installation, topic: Topic) -> None:
-    """Make the group of the engines begin at the start of the topic again."""
-    consumer = AIOKafkaConsumer(
-        **client_options(installation.settings),
-        group_id=f"{installation.settings.topic_prefix}orchestration-triggers",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
+    """Have the engines begin at the start of the topic again, as a listener can that has lost it without knowing it."""
+    settings = installation.engine.settings
+    assert isinstance(settings, EngineSettings)
+    finder, log = TopicFinder(settings), KafkaEventLog(settings, RecordCodec())
     try:
-        places = [TopicPartition(topic.name, partition) for partition in range(PARTITIONS)]
-        consumer.assign(places)
-
-        async def committed() -> bool:
-            try:
-                await consumer.commit({place: OffsetAndMetadata(0, "") for place in places})
-            except KafkaError:  # an engine stays a member of the group until its session ends
-                return False
-            return True
-
-        await eventually(committed)
+        found = await finder.find(topic.name)
+        assert found is not None
+        start = ListeningPosition(found.id, 0)
+        await log.note([encode_listening(topic.name, partition, start) for partition in range(PARTITIONS)])
     finally:
-        await consumer.stop()
+        finder.close()
+        await log.close()
 
 
 async def test_redelivered_records_do_not_fire_again(installation: Installation, client: Client, topic: Topic) -> None:
