@@ -17,5 +17,9 @@ class Superseded(EngineError):
     """Another engine has claimed the partition. Its state and effects are dropped at once."""
 
 
+class LogCut(EngineError):
+    """The log ends before a record that it had acknowledged. Nothing is started from what it lost."""
+
+
 class DecisionTooLarge(EngineError):
     """The events of one decision would not fit into one record batch."""

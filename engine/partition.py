@@ -5,8 +5,9 @@ batch and proves that the claim still held when they were appended. Only then ar
 
 The proof: an acknowledged batch starts right behind the last record that the owner knows of, so nobody else has
 written. If it starts later, the owner reads what lies between. Records of an older claim are harmless; a newer claim
-means that another engine has taken over. An append whose outcome is unknown is not argued about: the owner drops
-everything and claims anew, and whatever had reached the log before the new claim counts.
+means that another engine has taken over. If it starts earlier, the log has lost records that it had acknowledged. An
+append whose outcome or place is unknown is not argued about: the owner drops everything and claims anew, and whatever
+had reached the log before the new claim counts.
 
 A call may start long after its turn: it is a retry, comes from a restore, or waited for others, and the process may
 have stood still meanwhile. So right before it starts, its instance must still want it and the claim must have been
@@ -26,7 +27,7 @@ from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, effect
 from engine.core.trigger import Pending, Requested
-from engine.errors import AppendFailed, Superseded
+from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
 from engine.timers import Timers
@@ -118,6 +119,7 @@ class Partition:
         Raises:
             Superseded: another engine has claimed it.
             AppendFailed: the outcome of an append is unknown.
+            LogCut: the log has lost acknowledged records.
             ReadFailed: the log could not be read.
             UndecodableRecord: the log holds an event that this build can't read.
             IllegalTransition: the log holds an event that does not follow.
@@ -164,7 +166,7 @@ class Partition:
         claim = self._codec.encode(
             "", PartitionClaimed(at=now, owner=self._owner), timestamp_ms=int(now.timestamp() * 1000)
         )
-        self.epoch = await self._log.append(self.number, [claim])
+        self.epoch = await self._append_somewhere([claim])
         self.end, self._held_at = self.epoch + 1, begin
 
     async def _restore(self) -> None:
@@ -266,12 +268,20 @@ class Partition:
     async def _append(self, records: Sequence[NewRecord]) -> int:
         """Append a turn's records and prove that the claim held."""
         begin = self._clock.monotonic()
-        base = await self._log.append(self.number, records)
-        if base != self.end:
+        base = await self._append_somewhere(records)
+        if base < self.end:
+            raise LogCut(f"partition {self.number} ends at offset {base}, but had records up to {self.end}")
+        if base > self.end:
             await self._prove(self.end, base)
         self.end = base + len(records)
         self._held_at, self._proof_wanted = begin, False
         self._proven.set()
+        return base
+
+    async def _append_somewhere(self, records: Sequence[NewRecord]) -> int:
+        base = await self._log.append(self.number, records)
+        if base < 0:  # a broker that has the batch already may not know where
+            raise AppendFailed("the batch was acknowledged without its offset")
         return base
 
     async def _prove(self, start: int, stop: int) -> None:

@@ -18,7 +18,7 @@ class EventLog(Protocol):
     """The partitions of topic `events`, and the other topics that an engine writes."""
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
-        """Append records as one batch, whole or not at all; the offset of the first one.
+        """Append records as one batch, whole or not at all; the offset of the first one, negative when it is unknown.
 
         Raises:
             AppendFailed: nobody knows whether it was or will be appended.

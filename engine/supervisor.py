@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from engine.aggregates import DEFAULT_BOUNDS, Bounds
-from engine.errors import AppendFailed, ReadFailed, Superseded
+from engine.errors import AppendFailed, LogCut, ReadFailed, Superseded
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
@@ -121,6 +121,9 @@ class Supervisor:
                 pause = max(pause, SUPERSEDED_PAUSE_SECONDS)
             except (AppendFailed, ReadFailed) as error:
                 self._dropped(number, error, "log")
+            except LogCut as error:
+                logger.error("acknowledged events were lost: %s", error, extra={"partition": number})
+                self._dropped(number, error, "cut")
             except Exception as error:
                 logger.exception("a partition failed", extra={"partition": number})
                 self._dropped(number, error, "fault")

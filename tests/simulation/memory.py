@@ -32,6 +32,8 @@ class Faults:
     """The batch is not appended."""
     late: float = 0.0
     """The append fails, and the batch shows up in the log some seconds later all the same."""
+    unplaced: float = 0.0
+    """The batch is appended, and acknowledged without its offset."""
     unreadable: float = 0.0
     """A read breaks off."""
     slow: float = 0.0
@@ -114,8 +116,9 @@ class MemoryEventLog:
         if 0 <= chance < self.faults.lost_ack:
             await asyncio.sleep(self._rng.uniform(0.0, 10.0))
             raise AppendFailed("acknowledgement lost")
+        chance -= self.faults.lost_ack
         await self._latency()
-        return base
+        return -1 if 0 <= chance < self.faults.unplaced else base
 
     async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
         """See `EventLog.define`."""

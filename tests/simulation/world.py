@@ -22,6 +22,7 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
+from schemas.definition import WaitEvent
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import partition_of
 from tests.simulation.checkers import Observer
@@ -210,7 +211,9 @@ class World:
     async def run(self, commands: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
         for engine in self.engines:
-            engine.log.faults = Faults(lost_ack=0.05, refused=0.03, late=0.05, unreadable=0.02, slow=0.03)
+            engine.log.faults = Faults(
+                lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03
+            )
             self._start(engine)
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self._assign(stale_chance=0.0)
@@ -245,12 +248,17 @@ class World:
             assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
             await asyncio.sleep(30.0)
             for instance_id in self.waiting():
-                for name in ("approved", "paid", "ann"):
-                    self._send(instance_id, SendEvent(name=name))
+                if self._waits_for_event(instance_id):  # an event would let a delay end that was forgotten
+                    for name in ("approved", "paid", "ann"):
+                        self._send(instance_id, SendEvent(name=name))
                 if asyncio.get_running_loop().time() >= help_at:
                     self._help(instance_id)
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()
+
+    def _waits_for_event(self, instance_id: str) -> bool:
+        stages = self.observer.histories[instance_id].stages
+        return bool(stages) and not stages[-1].ended and stages[-1].name == WaitEvent.name
 
     def _help(self, instance_id: str) -> None:
         """Let another instance bring the money that this one may be short of, once per stage."""

@@ -5,13 +5,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
 from engine.core.stages import MAX_STAGES_PER_DECISION
-from engine.errors import Superseded
+from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
@@ -63,17 +64,19 @@ class Caller:
 
 
 class HeldLog(MemoryEventLog):
-    """A quiet log whose acknowledgements can be held back."""
+    """A quiet log whose acknowledgements can be held back or changed."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log, random.Random(1), Faults())
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
+        self.says: int | None = None
+        """The offset that acknowledgements tell; the right one if None."""
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         base = await super().append(partition, records)
         await self.acknowledges.wait()
-        return base
+        return base if self.says is None else self.says
 
 
 class Owner:
@@ -202,5 +205,34 @@ def test_a_delay_behind_more_stages_than_one_turn_runs_ends_in_time() -> None:
         await asyncio.sleep(1.0)
         assert owner.partition.instances == 0
         assert owner.events()[-1] == "InstanceEnded"
+
+    simulate(scenario())
+
+
+@pytest.mark.parametrize(("offset", "error"), [(-1, AppendFailed), (0, LogCut), (1, LogCut)])
+def test_no_effect_follows_a_batch_that_is_not_where_the_log_ended(offset: int, error: type[Exception]) -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        await owner.command(RunWorkflow(workflow_id="w", stages=[], variables={}))
+        assert owner.partition.end == 3
+        owner.caller.free.release()
+        owner.event_log.says = offset
+        await owner.command(RUN)
+        await asyncio.wait([owner.task], timeout=10)
+        assert isinstance(owner.task.exception(), error)
+        assert owner.caller.started == []
+        assert owner.partition.end == 3
+
+    simulate(scenario())
+
+
+def test_a_claim_whose_place_is_unknown_is_none() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        owner.event_log.says = -1
+        await asyncio.wait([owner.task], timeout=10)
+        assert isinstance(owner.task.exception(), AppendFailed)
+        assert not owner.partition.restored
 
     simulate(scenario())
