@@ -130,8 +130,8 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """Settings of `orchestration engine`."""
 
     trigger_topics: str = ""
-    """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply. A topic that
-    is new begins at its end, a known one goes on where it was."""
+    """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply. A topic
+    that is new begins at its end, a known one goes on where it was."""
     trigger_identity_seconds: Seconds = 7 * 24 * 3600.0
     """How long a trigger knows a message by its identity, so that one that its producer sends twice fires once."""
     max_trigger_identities: Positive = 100_000

@@ -8,6 +8,10 @@ class TopicError(Exception):
         super().__init__(message or self.__doc__)
 
 
+class PositionsMissing(TopicError):
+    """Topic `triggers.positions` does not exist: it is made by `orchestration topics create`."""
+
+
 class TopicAway(TopicError):
     """The topic does not exist."""
 

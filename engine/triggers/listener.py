@@ -18,7 +18,7 @@ from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.ports import EventLog
 from engine.triggers.definitions import DefinitionsReader
-from engine.triggers.errors import TopicAway, TopicChanged
+from engine.triggers.errors import TopicAway, TopicChanged, TopicError
 from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
 from engine.triggers.positions import Positions
@@ -135,8 +135,8 @@ class Listener:
 
     def _tell(self, error: Exception) -> None:
         """Show why the topic is not listened to; in the log once for each reason."""
-        trouble = str(error) if isinstance(error, TopicAway | TopicChanged) else repr(error)
-        expected = isinstance(error, TopicAway | TopicChanged | KafkaError | OSError | AppendFailed)
+        trouble = str(error) if isinstance(error, TopicError) else repr(error)
+        expected = isinstance(error, TopicError | KafkaError | OSError | AppendFailed)
         if trouble != self.trouble:
             text = "topic %s is not listened to for triggers: %s"
             logger.warning(text, self.topic, trouble, exc_info=None if expected else error)

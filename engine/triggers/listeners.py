@@ -67,7 +67,7 @@ class Listeners:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._reader.run(), name="definitions")
-                group.create_task(self._positions.run(), name="trigger-positions")
+                group.create_task(self._positions.run(self._finder), name="trigger-positions")
                 for listener in self._listeners:
                     group.create_task(listener.run(), name=f"listen-{listener.topic}")
         finally:

@@ -6,14 +6,25 @@ A listener that has lost its partition without knowing it may write an older pos
 come again, which fire nothing twice.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
+from aiokafka.errors import KafkaError
+
+from engine.triggers.errors import PositionsMissing
 from schemas.kafka.table import TableReader
-from schemas.kafka.topic_finder import FoundTopic
+from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import NewRecord, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import TRIGGERS_POSITIONS, topic_name
 from schemas.trigger_positions import ListeningBegan, ListeningPosition, decode_listening, encode_listening
+
+logger = logging.getLogger(__name__)
+
+MISSING_PAUSE_SECONDS: Final = 1.0
+"""Pause before it is looked again whether the topic was made."""
 
 Append = Callable[[Sequence[NewRecord]], Awaitable[None]]
 """Appends records to topic `triggers.positions`. Raises `AppendFailed`."""
@@ -28,21 +39,44 @@ class Positions:
     """
 
     def __init__(self, settings: KafkaSettings, append: Append):
-        self._table = TableReader(settings, topic_name(settings, TRIGGERS_POSITIONS), self.apply)
+        self._topic = topic_name(settings, TRIGGERS_POSITIONS)
+        self._table = TableReader(settings, self._topic, self.apply)
+        self._missing = False
         self._append = append
         self._began: dict[str, ListeningBegan] = {}
         self._positions: dict[tuple[str, int], ListeningPosition] = {}
 
-    async def run(self) -> None:
-        """Follow the topic until cancelled."""
+    async def run(self, finder: TopicFinder) -> None:
+        """Follow the topic until cancelled.
+
+        Args:
+            finder: tells when the topic is there. Who reads a missing one may have the broker make it, with settings by
+                which the positions would expire.
+        """
+        while not await self._is_there(finder):  # noqa: ASYNC110 - Kafka sets no event
+            await asyncio.sleep(MISSING_PAUSE_SECONDS)
         await self._table.run()
+
+    async def _is_there(self, finder: TopicFinder) -> bool:
+        try:
+            missing = await finder.find(self._topic) is None
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.warning("whether topic %s exists can't be told: %r", self._topic, error)
+            return False
+        if missing and not self._missing:
+            logger.error("topic %s does not exist: run `orchestration topics create`", self._topic)
+        self._missing = missing
+        return not missing
 
     async def catch_up(self) -> None:
         """Wait until everything that was written before is known.
 
         Raises:
+            PositionsMissing: the topic does not exist.
             KafkaError, TimeoutError: Kafka is away.
         """
+        if self._missing:
+            raise PositionsMissing
         await self._table.catch_up()
 
     def apply(self, record: Record) -> None:

@@ -16,7 +16,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from deploy.topics import create_topics
 from engine.triggers import listener as listening
 from schemas.settings import EngineSettings
-from tests.integration.listening_world import World, put, until
+from schemas.topics import EVENTS, topic_name
+from tests.integration.listening_world import World, message, put, until
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 
@@ -131,6 +132,15 @@ async def test_every_codec_can_be_read(world: World, ledger: str) -> None:
             async with producer(world, compression_type=codec) as compressing:
                 await put(compressing, ledger, [number])
         await engine.fires(*range(len(CODECS)))
+
+
+async def test_our_own_log_can_be_read_however_it_is_compressed(world: World) -> None:
+    events = topic_name(world.settings, EVENTS)
+    for codec in CODECS:
+        async with producer(world, compression_type=codec) as compressing:
+            await put(compressing, events, [1])
+    read = [record.value async for some in world.log.read(0, 0, len(CODECS)) for record in some]
+    assert read == [message(1)] * len(CODECS)
 
 
 @contextlib.asynccontextmanager

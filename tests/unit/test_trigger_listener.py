@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from engine.metrics import Metrics
 from engine.triggers import listener as listening
 from engine.triggers.definitions import DefinitionsReader
-from engine.triggers.errors import TopicAway, TopicChanged
+from engine.triggers.errors import PositionsMissing, TopicAway, TopicChanged
 from engine.triggers.listener import Listener
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
@@ -296,3 +296,24 @@ def test_topics_are_listed_once() -> None:
     )
     assert listeners.topics == ["ledger", "wallets"]
     assert (listeners.settled, listeners.troubles) == (False, {})
+
+
+async def test_without_its_own_topic_nothing_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read before it exists: a broker may make what is read, with settings by which positions expire."""
+    positions, finder = Positions(EngineSettings(), FakeLog().send), FakeFinder()  # type: ignore[arg-type]
+    finder.found = None
+    runs = 0
+
+    async def made(_: float) -> None:
+        with pytest.raises(PositionsMissing, match="orchestration topics create"):
+            await positions.catch_up()
+        finder.found = FOUND
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+
+    monkeypatch.setattr("engine.triggers.positions.asyncio.sleep", made)
+    monkeypatch.setattr(positions._table, "run", run)
+    await positions.run(finder)  # type: ignore[arg-type]
+    assert runs == 1
