@@ -127,7 +127,7 @@ def rebuild() -> None:
 @main.command()
 def sandbox() -> None:
     """Run a stand-in for the stack that activities call: ledger, wallets and payments in memory."""
-    from deploy.probes import bind
+    from deploy.http.server import bind
     from deploy.sandbox.server import serve
 
     settings = load(SandboxSettings)

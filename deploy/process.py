@@ -14,14 +14,14 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
-import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
 from deploy import logs
 from deploy.errors import DeployError, NotStopped
-from deploy.probes import Server, bind, probe_server
+from deploy.http.server import ManagedServer, bind, connections_within, server_config
+from deploy.probes import probe_server
 from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, ProjectionsSettings
 
 logger = logging.getLogger(__name__)
@@ -88,18 +88,13 @@ async def _serve_worker(name: str, make: Callable[[], Worker], settings: Process
 async def _serve_api(make: Callable[[], Starlette], settings: ApiSettings) -> None:
     with bind(settings.host, settings.port) as listener:
         app = _RecordedStart(make())
-        server = Server(
-            uvicorn.Config(
+        server = ManagedServer(
+            server_config(
                 app,
-                http="httptools",
-                ws="none",
-                lifespan="on",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                proxy_headers=False,  # nothing here asks where a request came from
+                max_connections=connections_within(settings.max_connections),
                 # Whole seconds, and less than all of them: the lifespan ends behind the requests.
-                timeout_graceful_shutdown=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
+                stop_seconds=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
+                lifespan="on",
             )
         )
 
@@ -140,7 +135,7 @@ class _RecordedStart:
             raise
 
 
-async def _exit_when(stop: asyncio.Event, server: Server) -> None:
+async def _exit_when(stop: asyncio.Event, server: ManagedServer) -> None:
     await stop.wait()
     server.should_exit = True
 

@@ -85,6 +85,9 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """Ceiling of `wait=true`; past it the current state is answered."""
     max_waiting_requests: Positive = 4096
     """Requests that may wait at once; one more is answered 503 with `Retry-After`."""
+    max_connections: Positive = 8192
+    """Connections that may be open at once; a request on one more is answered 503 with `Retry-After`. File descriptors
+    may allow fewer."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = 512 * 1024
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
     cursor_secret: str | None = None

@@ -2,8 +2,11 @@
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.config import LOGGING_CONFIG
 
+from deploy.http.protocol import Protocol
+from deploy.http.server import Server
+from deploy.http.server import server_config as config
 from deploy.sandbox.app import create_app
 from deploy.sandbox.endpoint import ABORT_EXTENSION
 from deploy.sandbox.state import SandboxSettings
@@ -13,10 +16,12 @@ from deploy.sandbox.state import SandboxSettings
 KEEP_ALIVE_SECONDS = 120
 # Without a limit, a call that the fault `slow` holds would hold up the shutdown.
 SHUTDOWN_SECONDS = 1
+# Above what all calls of an engine need at once.
+MAX_CONNECTIONS = 4096
 
 
-class AbortableProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, plus an ASGI extension: a function that closes the connection at once.
+class AbortableProtocol(Protocol):
+    """Our protocol, plus an ASGI extension: a function that closes the connection at once.
 
     ASGI itself has no means for that: an application that returns without an answer makes the server send a 500.
     """
@@ -29,19 +34,19 @@ class AbortableProtocol(HttpToolsProtocol):
 
 def server_config(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
     """How uvicorn runs a sandbox; without a line in the log per request."""
-    return uvicorn.Config(
+    return config(
         app,
+        max_connections=MAX_CONNECTIONS,
+        stop_seconds=SHUTDOWN_SECONDS,
+        keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        protocol=AbortableProtocol,
+        lifespan="on",
         host=host,
         port=port,
-        http=AbortableProtocol,
-        ws="none",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        log_config=LOGGING_CONFIG,  # it is a server of its own, whose user wants to know where it listens
     )
 
 
 def serve(host: str, port: int, settings: SandboxSettings | None = None) -> None:
     """Runs a sandbox until the process is told to stop (SIGINT, SIGTERM)."""
-    uvicorn.Server(server_config(create_app(settings), host, port)).run()
+    Server(server_config(create_app(settings), host, port)).run()

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-import uvicorn
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from joserfc.jwk import KeySet, RSAKey
 from starlette.applications import Starlette
@@ -26,7 +25,7 @@ from api.auth import keys as keys_module
 from api.auth.errors import IssuerFault
 from api.auth.issuer import MAX_DOCUMENT_BYTES, Issuer
 from api.services import Services
-from deploy.probes import Server, bind
+from deploy.http.server import ManagedServer, bind, server_config
 from schemas.settings import ApiSettings
 from tests.integration.http_client import Answer, Client
 from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
@@ -42,7 +41,7 @@ UNKNOWN = "11111111-2222-3333-4444-555555555555"
 async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[int]:
     """An app behind uvicorn; gives its port."""
     with bind(HOST, port) as listener:
-        server = Server(uvicorn.Config(app, http="httptools", ws="none", log_config=None, timeout_graceful_shutdown=1))
+        server = ManagedServer(server_config(app, max_connections=100, stop_seconds=1, lifespan="auto"))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield int(listener.getsockname()[1])

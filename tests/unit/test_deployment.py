@@ -22,7 +22,8 @@ import yaml
 
 from deploy.cli import main as command_line
 from deploy.container import healthcheck
-from deploy.probes import bind, probe_server
+from deploy.http.server import bind
+from deploy.probes import probe_server
 from schemas.settings import (
     ALL,
     ApiSettings,

@@ -1,0 +1,362 @@
+"""One HTTP/1.1 connection: uvicorn's protocol on httptools, with what it lacks.
+
+- A request that asks for another protocol (`Upgrade`, RFC 9110 7.8) is answered as if it did not. The parser takes what
+  follows such a head for bytes of the other protocol, so the head is parsed again without that header. uvicorn alone
+  would drop the body, and read what comes in a second segment as a request.
+- Nothing lasts for ever: a head, a body, an idle connection, an answer that the client does not take. A connection has
+  one deadline for what it waits for, and one for its answer. `check`, called every second, enforces them: timers would
+  cost each request two.
+- Nothing grows without bound: heads, trailers, requests that are sent ahead, connections.
+- Refusals are JSON and come behind the answers to earlier requests. After one, the connection is shut down for
+  writing, and what still comes is thrown away until the client closes: closing at once would reset the connection,
+  perhaps before the client has read the answer.
+"""
+
+import logging
+import re
+from asyncio import AbstractEventLoop, Transport
+from math import inf
+from typing import Any, Final
+
+import httptools
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from deploy.http import refusals
+from deploy.http.refusals import Refusal
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Largest head of a request. The parser collects a header until it ends, so without this one connection could take all
+memory."""
+MAX_TRAILER_BYTES: Final = 64 * 1024
+"""Most that may come around the bytes of a body, beside `CHUNK_OVERHEAD` for each: trailers are collected as headers
+are."""
+CHUNK_OVERHEAD: Final = 6
+"""Bytes that a byte of a body takes in chunks of one byte: less would refuse clients that send such chunks."""
+MAX_PIPELINED: Final = 64
+"""Requests of one connection that wait for the answers to earlier ones. Each costs some kilobytes, and one segment has
+room for thousands."""
+HEAD_SECONDS: Final = 10.0
+"""How long a head may take. Without it, clients that send nothing hold connections until none is left."""
+BODY_SECONDS: Final = 60.0
+"""How long a body may take, for applications without a deadline of their own: without it a client that sends a byte now
+and then holds its connection for ever."""
+DRAIN_SECONDS: Final = 10.0
+"""How long the rest of a body is read after the request was answered. Longer would let clients send for ever; not at
+all would reset connections whose answer has not been read."""
+LINGER_SECONDS: Final = 2.0
+"""How long a refused client may take to close its end."""
+WRITE_SECONDS: Final = 10.0
+"""How long a client may take for `MIN_WRITE_BYTES` of an answer. Then the connection is aborted: closing it waits until
+the client has read everything, with the answer in memory."""
+MIN_WRITE_BYTES: Final = 64 * 1024
+"""Taking less in `WRITE_SECONDS` counts as not reading. 6 KiB/s is below any connection that is of use."""
+SPARE_CONNECTIONS: Final = 64
+"""Connections above the cap whose requests are answered 503. One more is dropped at once, since refusals need file
+descriptors too."""
+OVERLOADED_SECONDS: Final = 2.0
+"""How long a head may take on a connection above the cap."""
+PROBES: Final = frozenset({"/livez", "/readyz", "/metrics", "/_healthcheck"})
+"""Answered above the cap too: an orchestrator would restart a process that is merely busy."""
+
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)")
+"""What a method looks like (RFC 9110, 9.1)."""
+
+
+class Limits:
+    """What the connections of one server share.
+
+    Args:
+        max_connections: most that are open at once.
+        keep_alive_seconds: how long a connection may be idle between two requests.
+    """
+
+    def __init__(self, max_connections: int, keep_alive_seconds: float):
+        self.max_connections = max_connections
+        self.keep_alive_seconds = keep_alive_seconds
+        self.refused_connections = 0
+        """How many were above the cap so far."""
+
+
+class _Refused(Exception):
+    """Raised into the parser, which stops then."""
+
+    def __init__(self, refusal: Refusal):
+        super().__init__()
+        self.refusal = refusal
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection. What is not described here is as in uvicorn."""
+
+    limits = Limits(max_connections=1024, keep_alive_seconds=5.0)
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._in_head = True
+        """Whether a head is being read; else a body is."""
+        self._head_bytes = 0
+        """Received since the head began."""
+        self._head_seconds = HEAD_SECONDS
+        self._body_bytes = 0
+        self._body_wire_bytes = 0
+        """Received since the head ended: the body with its chunks' heads and its trailers."""
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered."""
+        self._refusal: Refusal | None = None
+        """To be answered once nothing runs."""
+        self._deaf = False
+        """Whether what comes is thrown away."""
+        self._deadline = inf
+        self._write_deadline = inf
+        self._write_goal = 0
+
+    # The connection
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Take the connection, as far as the cap allows."""
+        super().connection_made(transport)
+        above = len(self.connections) - self.limits.max_connections
+        if above > 0:
+            self.limits.refused_connections += 1
+            self._head_seconds = OVERLOADED_SECONDS
+            self.app = _Overloaded(self.app)
+            if above > SPARE_CONNECTIONS:
+                transport.abort()
+        self._deadline = self.loop.time() + self._head_seconds
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End all its requests."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close it, or let the request under way be the last."""
+        if self._deaf:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def check(self, now: float) -> None:
+        """Enforce the deadlines.
+
+        Args:
+            now: time of the event loop.
+        """
+        if self.flow.write_paused or self.transport.is_closing():
+            self._check_write(now)
+        elif now >= self._deadline:
+            self._expire(now)
+
+    def _expire(self, now: float) -> None:
+        if self._running is not None and (self._in_head or self._running is not self.cycle):
+            self._deadline = now + HEAD_SECONDS  # nothing is read while earlier requests run
+        elif self._deaf or (not self._in_head and self.cycle.response_complete):
+            self.transport.abort()
+        elif not self._in_head:
+            self._refuse(refusals.BODY_TOO_SLOW)
+        elif self._head_bytes:
+            self._refuse(refusals.HEAD_TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def _check_write(self, now: float) -> None:
+        left = self.transport.get_write_buffer_size()
+        if now < self._write_deadline < inf:
+            return
+        if self._write_deadline < inf and left > self._write_goal:
+            logger.info("connection aborted: the client does not read, %d bytes were left", left)
+            self.transport.abort()
+            return
+        self._write_deadline = now + WRITE_SECONDS
+        self._write_goal = max(0, left - MIN_WRITE_BYTES)
+
+    def resume_writing(self) -> None:
+        """The client has taken nearly all that was written."""
+        self._write_deadline = inf
+        super().resume_writing()
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if self._deaf:
+            return
+        if not self._in_head:
+            self._body_wire_bytes += len(data)
+        elif not self._head_bytes:
+            self._head_bytes = len(data)
+            self._deadline = inf
+        else:
+            self._head_bytes += len(data)
+        try:
+            while data:
+                data = self._parse(data)
+        except _Refused as refused:
+            self._refuse(refused.refusal)
+        else:
+            self._check_size()
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse; returns what is to be parsed next.
+
+        Raises:
+            _Refused: with what the client is told.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._head_without_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserInvalidMethodError:
+            raise _Refused(refusals.UNKNOWN_METHOD if _METHOD.match(data) else refusals.MALFORMED) from None
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _Refused):  # by one of the callbacks below
+                raise error.__context__ from None
+            raise _Refused(refusals.MALFORMED) from None
+        return b""
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was just parsed, for a new parser."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            raise _Refused(refusals.UNKNOWN_METHOD)
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return b"\r\n".join((*lines, b"", b""))
+
+    def _check_size(self) -> None:
+        """What is incomplete is bounded in bytes and time."""
+        if self._in_head:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(refusals.HEAD_TOO_LARGE)
+            elif self._head_bytes and self._deadline == inf:
+                self._deadline = self.loop.time() + self._head_seconds
+        elif self._body_wire_bytes > MAX_TRAILER_BYTES + CHUNK_OVERHEAD * self._body_bytes:
+            self._refuse(refusals.HEAD_TOO_LARGE)
+        elif self._deadline == inf:
+            self._deadline = self.loop.time() + BODY_SECONDS
+
+    # What the parser calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; trailers are ignored, as nobody here has asked for any."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A request begins, unless its head has to be parsed again."""
+        if self.parser.should_upgrade():
+            return
+        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+            raise _Refused(refusals.HEAD_TOO_LARGE)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _Refused(refusals.TOO_MANY_REQUESTS_AHEAD)
+        super().on_headers_complete()
+        self._in_head = False
+        self._body_bytes = self._body_wire_bytes = 0
+        self._deadline = inf
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._body_bytes += len(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """A request is complete; the next one may follow."""
+        if self.parser.should_upgrade():
+            return
+        self._in_head = True
+        self._head_bytes = 0
+        if self.cycle.response_complete:
+            self._deadline = self.loop.time() + self.limits.keep_alive_seconds
+            return
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    # What goes out
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """A request was answered; go on with what has come meanwhile."""
+        self.server_state.total_requests += 1
+        self._running = None
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._deaf:
+            self._hang_up()
+        elif self._in_head:
+            seconds = self._head_seconds if self._head_bytes else self.limits.keep_alive_seconds
+            self._deadline = self.loop.time() + seconds
+        elif self.expect_100_continue and not self._body_bytes:
+            self._hang_up()  # nobody knows whether the body or another request comes next
+        else:
+            self._deadline = self.loop.time() + DRAIN_SECONDS
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer the request that is being read, behind the earlier ones, and hang up."""
+        self._deaf = True
+        self._deadline = inf
+        self._refusal = refusal
+        if not self._in_head:
+            if self.pipeline:
+                self.pipeline.popleft()
+            elif self.cycle.response_started:
+                self._refusal = None
+            else:
+                # Its application sees that the client has gone, and whatever it answers goes nowhere.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                self._running = None
+        if self._running is None:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Send the refusal, if there is one, and wait for the client to close."""
+        self._deaf = True
+        if self._refusal is not None:
+            self.transport.write(self._refusal.encode())
+        self.transport.write_eof()  # a half-close, so that the client sees the end of the answer
+        self.flow.resume_reading()
+        self._deadline = self.loop.time() + LINGER_SECONDS
+
+
+class _Overloaded:
+    """Refuses all requests but those of probes."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app if scope["path"] in PROBES else refusals.OVERLOADED
+        await app(scope, receive, send)

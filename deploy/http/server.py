@@ -1,0 +1,135 @@
+"""The server: a listener, its connections' limits, and a stop that is told by whoever runs it."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from deploy.errors import DeployError
+from deploy.http.protocol import Limits, Protocol
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted; a burst of clients beyond Python's 128 would be refused."""
+CHECK_SECONDS: Final = 1.0
+"""Between two looks at the connections' deadlines, so how late they are noticed."""
+KEEP_ALIVE_SECONDS: Final = 5.0
+"""How long a connection may be idle."""
+OTHER_FILES: Final = 256
+"""File descriptors that are not for clients: connections to Kafka, Postgres and the issuer, files, the listener."""
+MAX_FILES: Final = 65_536
+"""More than any cap on connections needs; where the hard limit is endless, so would be the soft one."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that enforces its connections' deadlines."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        checking = asyncio.create_task(self._check_connections())
+        try:
+            await super().serve(sockets)
+        finally:
+            checking.cancel()
+
+    async def _check_connections(self) -> None:
+        loop = asyncio.get_running_loop()
+        refused = 0
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = loop.time()
+            for connection in [*self.server_state.connections]:
+                if isinstance(connection, Protocol):
+                    connection.check(now)
+            limits = getattr(self.config.http_protocol_class, "limits", None)
+            if isinstance(limits, Limits) and limits.refused_connections > refused:
+                logger.warning(
+                    "%d connections refused: %d are open",
+                    limits.refused_connections - refused,
+                    limits.max_connections,
+                )
+                refused = limits.refused_connections
+
+
+class ManagedServer(Server):
+    """A server that leaves signals to its process: `should_exit` stops it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Changes nothing: the process stops everything in order by one deadline."""
+        yield
+
+
+def server_config(
+    app: ASGIApp,
+    *,
+    max_connections: int,
+    stop_seconds: int,
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    protocol: type[Protocol] = Protocol,
+    lifespan: Literal["on", "off", "auto"] = "off",
+    **more: Any,
+) -> uvicorn.Config:
+    """How every server of ours is run.
+
+    Args:
+        app: what answers.
+        max_connections: open at once; a request on one more is answered 503.
+        stop_seconds: how long requests may go on after a stop; then their tasks are cancelled.
+        keep_alive_seconds: how long a connection may be idle between two requests.
+        protocol: of a connection.
+        lifespan: whether the application wants to know about start and stop.
+        more: of uvicorn, such as `host` and `port` for a server that makes its listener itself.
+    """
+    options: dict[str, Any] = {
+        "http": type(protocol.__name__, (protocol,), {"limits": Limits(max_connections, keep_alive_seconds)}),
+        "ws": "none",
+        "lifespan": lifespan,
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,  # nothing here asks where a request came from
+        "timeout_graceful_shutdown": stop_seconds,
+    }
+    return uvicorn.Config(app, **options | more)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Port 0 takes a free one.
+
+    Raises:
+        DeployError: the port is in use or the host is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise DeployError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+
+
+def connections_within(max_connections: int) -> int:
+    """The cap on connections that the file descriptors allow, after their limit was raised as far as it goes.
+
+    Shells give a process 1024, and a server that has none left accepts nobody and can't even say so.
+
+    Args:
+        max_connections: the cap to keep.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    if soft == resource.RLIM_INFINITY or max_connections <= soft - OTHER_FILES:
+        return max_connections
+    allowed = max(1, soft - OTHER_FILES)
+    logger.warning("at most %d connections: the process may open %d files", allowed, soft)
+    return allowed
