@@ -5,10 +5,11 @@ An operation raises one of these; `routing` answers it. Messages are for people.
 
 from typing import ClassVar
 
+from schemas.error_texts import BoundedError
 from schemas.resources import ErrorCode
 
 
-class ApiError(Exception):
+class ApiError(BoundedError):
     """A request that is answered with an error."""
 
     status: ClassVar[int] = 500
@@ -16,7 +17,7 @@ class ApiError(Exception):
 
     def __init__(self, message: str = "internal error"):
         super().__init__(message)
-        self.message = message
+        self.message = str(self)
 
 
 class Invalid(ApiError):

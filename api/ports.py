@@ -23,7 +23,7 @@ from projections.queries.rows import (
 )
 from projections.queries.rows import Position as RowPosition
 from schemas.commands import Command
-from schemas.expressions import Expression, LinkAnswer
+from schemas.expressions import Allowance, Expression, LinkAnswer
 
 __all__ = [
     "LEASE_SECONDS",
@@ -170,16 +170,19 @@ class ReadModel(Connection, Protocol):
 class Links(Connection, Protocol):
     """Evaluates expressions, fetching the links that they need from the stack."""
 
-    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], /) -> Any:
+    async def evaluate(
+        self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance, /
+    ) -> Any:
         """The value of an expression.
 
         Args:
             expression: what to evaluate.
             payload: what `event` is.
             links: answers so far, by uri; new ones are added.
+            allowance: what the trigger's expressions may use together.
 
         Raises:
-            EvaluationError: it fails, also because a link can't be fetched.
+            EvaluationError: it does not compile, or fails, also because a link can't be fetched.
         """
 
 

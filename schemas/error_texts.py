@@ -7,11 +7,18 @@ MAX_ERROR_BYTES: Final = 4096
 characters makes a record that no topic takes."""
 
 
-def cut_error(text: str) -> str:
-    """The text, cut to `MAX_ERROR_BYTES`; a cut one ends with `…`."""
-    if len(text) <= MAX_ERROR_BYTES // 4:  # no character takes more than four bytes
+def cut_error(text: str, max_bytes: int = MAX_ERROR_BYTES) -> str:
+    """The text, cut to so many bytes; a cut one ends with `…`."""
+    if len(text) <= max_bytes // 4:  # no character takes more than four bytes
         return text
     encoded = text.encode(errors="replace")
-    if len(encoded) <= MAX_ERROR_BYTES:
+    if len(encoded) <= max_bytes:
         return text
-    return encoded[: MAX_ERROR_BYTES - len("…".encode())].decode(errors="ignore") + "…"
+    return encoded[: max_bytes - len("…".encode())].decode(errors="ignore") + "…"
+
+
+class BoundedError(Exception):
+    """Base of the errors whose text is stored or answered. It is cut where the error is made, so nobody can forget."""
+
+    def __init__(self, text: str = ""):
+        super().__init__(cut_error(text))

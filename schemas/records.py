@@ -24,6 +24,7 @@ from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent
 from msgspec import Struct
 
 from schemas import commands, events
+from schemas.error_texts import BoundedError
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values. A value may be null: whoever can write to a topic can make such a header."""
@@ -73,7 +74,7 @@ MAX_NUMBER = 2**63 - 1
 that such a number came to would never be written."""
 
 
-class UndecodableRecord(ValueError):
+class UndecodableRecord(BoundedError, ValueError):
     """A record is not one of ours, or is damaged. The message says what is wrong with it."""
 
 

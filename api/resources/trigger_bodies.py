@@ -3,17 +3,13 @@
 An optional field that is null was not given. Messages begin with the field they are about.
 """
 
-import asyncio
 from typing import Any
 
 from msgspec import Struct
 
 from api.errors import Invalid
-from schemas.expressions import ExpressionSyntaxError, compile_expression
-
-MAX_CHARACTERS_HERE = 2000
-"""Longer expressions are compiled in a thread: at several microseconds per character they would hold up all other
-requests."""
+from schemas.expressions import Expression, ExpressionSyntaxError, turns
+from schemas.expressions.limits import MAX_TRIGGER_PATTERN_STEPS, excess
 
 
 class NewTrigger(Struct, frozen=True, kw_only=True):
@@ -49,23 +45,26 @@ async def check_expressions(trigger: NewTrigger) -> None:
     """Compile the filter, unless it is empty, and the variables.
 
     Raises:
-        Invalid: one does not compile; the message is the compiler's.
+        Invalid: one does not compile (the message is the compiler's), or they are too large together.
     """
+    if problem := excess(trigger.filter, trigger.vars or {}):
+        raise Invalid(f"vars: {problem}")
     expressions = {f"vars.{name}": text for name, text in (trigger.vars or {}).items()}
     if trigger.filter:
         expressions["filter"] = trigger.filter
-    if sum(map(len, expressions.values())) <= MAX_CHARACTERS_HERE:
-        _compile(expressions)
-    else:
-        await asyncio.to_thread(_compile, expressions)
+    # Compiling takes up to a second in all, which no other request may wait for.
+    await turns.beside(_compile, expressions)
 
 
 def _compile(expressions: dict[str, str]) -> None:
+    pattern_steps = 0
     for field, text in expressions.items():
         try:
-            compile_expression(text)
+            pattern_steps += Expression(text).compile()
         except ExpressionSyntaxError as error:
             raise Invalid(f"{field[:100]}: {error}") from None
+        if pattern_steps > MAX_TRIGGER_PATTERN_STEPS:
+            raise Invalid("the patterns of the filter and the variables are too large together")
 
 
 def _required(body: dict[str, Any], field: str) -> str:

@@ -1,7 +1,7 @@
 """The test of a trigger: what it would make of a payload (contract: `triggers-and-events`, Trigger test).
 
 The filter and the variables are evaluated as they are when a message comes; `link()` does fetch. All of it together is
-bounded in time and size: past a bound, what is left has the bound as its error.
+bounded in time, steps and size: past a bound, what is left has the bound as its error.
 """
 
 import asyncio
@@ -13,15 +13,8 @@ from api.errors import Invalid
 from api.ports import TriggerRow
 from api.resources.triggers import get_trigger
 from api.services import Services
-from schemas.expressions import (
-    EvaluationError,
-    ExpressionSyntaxError,
-    LinkAnswer,
-    compile_expression,
-    is_match,
-    to_variable,
-)
-from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+from schemas.expressions import Allowance, EvaluationError, Expression, LinkAnswer, Variable, is_match
+from schemas.expressions.limits import MAX_VARIABLES_LENGTH, excess
 from schemas.resources import FilterResult, TriggerTest, VariableResult
 
 TEST_TIMEOUT_SECONDS = 15.0
@@ -52,7 +45,11 @@ async def test_trigger(services: Services, trigger_id: str, body: Any) -> Trigge
         if not result.match:
             return tested
     if texts := _variables(row):
-        results = {name: await evaluation.variable(text) for name, text in texts.items()}
+        problem = excess(row.filter, texts)
+        results = {
+            name: await evaluation.variable(text) if problem is None else VariableResult(error=problem)
+            for name, text in texts.items()
+        }
         return msgspec.structs.replace(tested, variables=results)
     return tested
 
@@ -62,26 +59,27 @@ def _variables(row: TriggerRow) -> dict[str, str]:
 
 
 class _Evaluation:
-    """Evaluates on one payload, all by one deadline. Each link is fetched once."""
+    """Evaluates on one payload, all by one deadline and one allowance. Each link is fetched once."""
 
     def __init__(self, services: Services, payload: dict[str, Any]):
         self._services = services
         self._payload = payload
         self._links: dict[str, LinkAnswer] = {}
+        self._allowance = Allowance()
         self._length = 0
         self._deadline = asyncio.get_running_loop().time() + TEST_TIMEOUT_SECONDS
 
     async def filter(self, text: str) -> FilterResult:
         """Whether the filter matches; one that gives no boolean does not."""
         try:
-            return FilterResult(match=is_match(await self._value(text)))
+            return FilterResult(match=is_match(await self._value(Expression(text))))
         except EvaluationError as error:
             return FilterResult(match=False, error=str(error))
 
     async def variable(self, text: str) -> VariableResult:
-        """The value of a variable."""
+        """The value of a variable; the empty text for nil."""
         try:
-            value = to_variable(await self._value(text))
+            value = await self._value(Variable(text)) or ""
         except EvaluationError as error:
             return VariableResult(error=str(error))
         self._length += len(value)
@@ -89,13 +87,10 @@ class _Evaluation:
             return VariableResult(error=f"the variables have more than {MAX_VARIABLES_LENGTH} characters")
         return VariableResult(value=value)
 
-    async def _value(self, text: str) -> Any:
+    async def _value(self, expression: Expression) -> Any:
         try:
             async with asyncio.timeout_at(self._deadline):
-                await asyncio.sleep(0)  # between two evaluations others have their turn, and the deadline its effect
-                expression = compile_expression(text)
-                return await self._services.links.evaluate(expression, self._payload, self._links)
-        except ExpressionSyntaxError as error:  # it was compiled by another build
-            raise EvaluationError(str(error)) from None
+                await asyncio.sleep(0)  # the deadline has its effect also where nothing waits
+                return await self._services.links.evaluate(expression, self._payload, self._links, self._allowance)
         except TimeoutError:
             raise EvaluationError(f"not evaluated within {TEST_TIMEOUT_SECONDS:g} s") from None

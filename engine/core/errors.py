@@ -1,7 +1,9 @@
 """Errors of the core. The type decides what happens."""
 
+from schemas.error_texts import BoundedError
 
-class CoreError(Exception):
+
+class CoreError(BoundedError):
     """Base of all errors that decisions raise."""
 
 
@@ -11,7 +13,7 @@ class Rejected(CoreError):
     def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = str(self)
 
 
 class StageFailed(CoreError):

@@ -16,6 +16,7 @@ from engine.core.errors import IllegalTransition, Rejected
 from schemas import events as ev
 from schemas import rejections
 from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.error_texts import cut_error
 
 INSTANCES = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
 """Namespace of the instances that triggers start: an occurrence always starts the same one."""
@@ -113,7 +114,7 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
 
 
 def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEvent:
-    error = command.error
+    error = None if command.error is None else cut_error(command.error)
     if error is None and command.stages == NO_STAGES:
         error = f"the workflow {state.workflow_id} was deleted"
     if error is not None:

@@ -3,7 +3,8 @@
 from msgspec import Raw, Struct
 
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
-from schemas.expressions import Expression, ExpressionSyntaxError, compile_expression
+from schemas.expressions import Expression, Variable
+from schemas.expressions.limits import excess
 from schemas.kafka.table import TableReader
 from schemas.records import Record
 from schemas.settings import EngineSettings
@@ -11,12 +12,17 @@ from schemas.topics import DEFINITIONS, topic_name
 
 
 class CompiledTrigger(Struct, frozen=True):
-    """A trigger that can be asked. An expression that this build can't compile is kept as the error."""
+    """A trigger that can be asked.
+
+    Its expressions are compiled by the first message: to compile those of all triggers would take minutes of a start.
+    """
 
     id: str
     definition: CurrentTrigger
-    filter: Expression | str | None
-    vars: dict[str, Expression | str]
+    filter: Expression | None
+    vars: dict[str, Variable]
+    problem: str | None = None
+    """Why its variables can't be evaluated, whatever the message."""
 
 
 class Definitions:
@@ -55,18 +61,16 @@ class Definitions:
 
 
 def compile_trigger(trigger_id: str, definition: CurrentTrigger) -> CompiledTrigger:
-    """Compile the expressions of a trigger."""
-    variables = {name: _compiled(text) for name, text in (definition.vars or {}).items()}
+    """Make a trigger that can be asked."""
+    given = definition.vars or {}
+    problem = excess(definition.filter, given)
     return CompiledTrigger(
-        trigger_id, definition, _compiled(definition.filter) if definition.filter else None, variables
+        id=trigger_id,
+        definition=definition,
+        filter=Expression(definition.filter) if definition.filter else None,
+        vars={} if problem else {name: Variable(text) for name, text in given.items()},
+        problem=problem,
     )
-
-
-def _compiled(text: str) -> Expression | str:
-    try:
-        return compile_expression(text)
-    except ExpressionSyntaxError as error:
-        return str(error)
 
 
 class DefinitionsReader:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from engine.triggers.definitions import CompiledTrigger
 from schemas.error_texts import cut_error
-from schemas.expressions import EvaluationError, Expression, LinkNeeded, to_variable
+from schemas.expressions import Allowance, EvaluationError, Expression, LinkNeeded
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 
 logger = logging.getLogger(__name__)
@@ -19,8 +19,9 @@ MAX_NAME_LENGTH = 100
 FILTER_ERROR: Final = "error"
 FILTER_NO_BOOLEAN: Final = "no_boolean"
 
-Evaluate = Callable[[Expression], Awaitable[Any]]
-"""The value of an expression for the message. Raises `EvaluationError`; `LinkNeeded` where links are not fetched."""
+Evaluate = Callable[[Expression, Allowance], Awaitable[Any]]
+"""The value of an expression for the message, within what the trigger's expressions may use together. Raises
+`EvaluationError`; `LinkNeeded` where links are not fetched."""
 
 
 class Judgement(Struct, frozen=True):
@@ -40,9 +41,10 @@ async def judge(trigger: CompiledTrigger, evaluate: Evaluate) -> Judgement:
     Raises:
         LinkNeeded: `evaluate` raised it.
     """
+    allowance = Allowance()
     if trigger.filter is not None:
         try:
-            value = await _value(trigger.filter, evaluate)
+            value = await _value(trigger.filter, allowance, evaluate)
         except EvaluationError as error:
             return Judgement(False, FILTER_ERROR, error=cut_error(str(error)))
         if not isinstance(value, bool):
@@ -50,33 +52,33 @@ async def judge(trigger: CompiledTrigger, evaluate: Evaluate) -> Judgement:
         if not value:
             return Judgement(False)
     try:
-        return Judgement(True, variables=await _variables(trigger, evaluate))
+        return Judgement(True, variables=await _variables(trigger, allowance, evaluate))
     except EvaluationError as error:
         return Judgement(True, error=cut_error(str(error)))
 
 
-async def _variables(trigger: CompiledTrigger, evaluate: Evaluate) -> dict[str, str]:
+async def _variables(trigger: CompiledTrigger, allowance: Allowance, evaluate: Evaluate) -> dict[str, str]:
+    if trigger.problem is not None:
+        raise EvaluationError(trigger.problem)
     variables: dict[str, str] = {}
     length = 0
     for name, expression in trigger.vars.items():
         try:
-            value = await _value(expression, evaluate)
-            if value is None:
-                continue  # as if it were not given, so that a message without the field moves no money to `users-`
-            variables[name] = to_variable(value)
+            value = await _value(expression, allowance, evaluate)
         except EvaluationError as error:
             raise EvaluationError(f"{name[:MAX_NAME_LENGTH]}: {error}") from None
-        length += len(variables[name])
+        if value is None:
+            continue  # as if it were not given, so that a message without the field moves no money to `users-`
+        variables[name] = value
+        length += len(value)
         if length > MAX_VARIABLES_LENGTH:
             raise EvaluationError(f"the variables have more than {MAX_VARIABLES_LENGTH} characters")
     return variables
 
 
-async def _value(expression: Expression | str, evaluate: Evaluate) -> Any:
-    if isinstance(expression, str):
-        raise EvaluationError(expression)
+async def _value(expression: Expression, allowance: Allowance, evaluate: Evaluate) -> Any:
     try:
-        return await evaluate(expression)
+        return await evaluate(expression, allowance)
     except (EvaluationError, LinkNeeded):
         raise
     except Exception:

@@ -12,7 +12,7 @@ from engine.triggers.definitions import CompiledTrigger, Definitions
 from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import judge
 from schemas.commands import NO_STAGES, FireTrigger
-from schemas.expressions import Expression, LinkAnswer
+from schemas.expressions import Allowance, Expression, LinkAnswer
 from schemas.records import Headers
 from schemas.stack.links import LinkFetcher
 
@@ -149,8 +149,8 @@ async def fire(
     if trigger.definition.version and trigger.definition.version != message.version:
         return None
 
-    async def evaluate(expression: Expression) -> Any:
-        return await fetcher.evaluate(expression, message.payload, message.links)
+    async def evaluate(expression: Expression, allowance: Allowance) -> Any:
+        return await fetcher.evaluate(expression, message.payload, message.links, allowance)
 
     judgement = await judge(trigger, evaluate)
     if not judgement.matches:

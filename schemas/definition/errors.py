@@ -5,6 +5,8 @@ created (`InvalidDefinition`, answered 400 VALIDATION) or a stage is about to ru
 error).
 """
 
+from schemas.error_texts import BoundedError
+
 
 class InvalidField(ValueError):
     """A field of a stage can't be read.
@@ -20,9 +22,9 @@ class InvalidField(ValueError):
         self.reason = reason
 
 
-class InvalidDefinition(ValueError):
+class InvalidDefinition(BoundedError, ValueError):
     """No variables can make the definition run. The message names stage, field and reason."""
 
 
-class StageUnresolvable(ValueError):
+class StageUnresolvable(BoundedError, ValueError):
     """The stage fails before its first activity. The message is the stage's error and names the field."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from schemas.expressions import natures
 from schemas.expressions.exceptions import ExpressionSyntaxError
 from schemas.expressions.functions import FUNCTIONS, LEFT_OUT
-from schemas.expressions.limits import MAX_DEPTH
+from schemas.expressions.limits import MAX_DEPTH, MAX_PATTERN_STEPS, MAX_PATTERNS
 from schemas.expressions.natures import BOOL, FLOAT, INT, NIL, STRING, UNKNOWN, Kind, Nature
 from schemas.expressions.nodes import (
     Array,
@@ -54,13 +54,24 @@ _RESULTS: dict[str, Nature] = {
 _FUNCTION_NAMES = FUNCTIONS.keys() | PREDICATES.keys() | LEFT_OUT | {"link"}
 
 
-def check(node: Node) -> None:
-    """Raises ExpressionSyntaxError if the tree is too deep or its types cannot fit."""
-    _Checker().visit(node)
+def check(node: Node) -> int:
+    """Look for what cannot work.
+
+    Returns:
+        The steps that compiling its patterns costs.
+
+    Raises:
+        ExpressionSyntaxError: the tree is too deep, its types cannot fit, or its patterns are wrong or too large.
+    """
+    checker = _Checker()
+    checker.visit(node)
+    return checker.pattern_steps
 
 
 class _Checker:
     def __init__(self) -> None:
+        self.pattern_steps = 0
+        self._patterns: set[str] = set()
         self._depth = 0
         self._variables: dict[str, Nature] = {}
         # Of each predicate around the node: the list's nature, and what `#index` and `#acc` are.
@@ -118,10 +129,23 @@ class _Checker:
                 f"invalid operation: {node.operator} (mismatched types {left.kind} and {right.kind})"
             )
         if node.operator == "matches":
-            _check_pattern(node.right)
+            self._check_pattern(node.right)
         if node.operator == "%" and _is_integer(node.left) and node.right == Literal(0):
             raise ExpressionSyntaxError("integer divide by zero")
         return _RESULTS.get(node.operator) or _sum(node.operator, left, right)
+
+    def _check_pattern(self, node: Node) -> None:
+        if not isinstance(node, Literal) or node.value in self._patterns:
+            return
+        self._patterns.add(node.value)
+        if len(self._patterns) > MAX_PATTERNS:
+            raise ExpressionSyntaxError(f"the expression has more than {MAX_PATTERNS} different patterns")
+        try:
+            self.pattern_steps += compile_pattern(node.value)
+        except PatternError as error:
+            raise ExpressionSyntaxError(str(error)) from None
+        if self.pattern_steps > MAX_PATTERN_STEPS:
+            raise ExpressionSyntaxError("the patterns of the expression are too large together")
 
     def _chain(self, node: Chain) -> Nature:
         return self.visit(node.node)
@@ -293,14 +317,6 @@ def _sum(operator: str, left: Nature, right: Nature) -> Nature:
 def _is_integer(node: Node) -> bool:
     """True for an integer written as such, with a sign or without."""
     return isinstance(node.operand if isinstance(node, Unary) else node, Literal)
-
-
-def _check_pattern(node: Node) -> None:
-    if isinstance(node, Literal):
-        try:
-            compile_pattern(node.value)
-        except PatternError as error:
-            raise ExpressionSyntaxError(str(error)) from None
 
 
 def _check_get(base: Nature, key: Nature) -> None:

@@ -52,11 +52,11 @@ class _ChainBroken(Exception):
 class Evaluator:
     """One evaluation. `links` are the answers of `link()` so far."""
 
-    def __init__(self, payload: Any, links: Mapping[str, LinkAnswer]) -> None:
+    def __init__(self, payload: Any, links: Mapping[str, LinkAnswer], budget: Budget) -> None:
         self._names: dict[str, Any] = {"event": payload, "$env": {"event": payload}}
         self._links = links
         self._followed: set[str] = set()
-        self._budget = Budget()
+        self._budget = budget
         self._scopes: list[Scope] = []
 
     def evaluate(self, node: Node) -> Any:
@@ -88,7 +88,7 @@ class Evaluator:
             return lazy(self, node)
         left, right = self.evaluate(node.left), self.evaluate(node.right)
         if node.operator in COMPARISONS:
-            return compare(node.operator, left, right)
+            return compare(node.operator, left, right, self._budget)
         if node.operator in _TEXT_OPERATORS:
             return self._text_operation(node.operator, left, right)
         if node.operator in ("==", "!="):
@@ -121,7 +121,7 @@ class Evaluator:
         if left is None or right is None:
             return False
         text, part = to_text(left, operator), to_text(right, operator)
-        self._budget.scan(len(text))
+        self._budget.search(len(text), len(part) if operator == "contains" else 0)
         return _TEXT_OPERATORS[operator](text, part, self._budget)
 
     def _chain(self, node: Chain) -> Any:
@@ -152,7 +152,7 @@ class Evaluator:
         raise EvaluationError(f"invalid operation: cannot call non-function of type {type_name(callee)}")
 
     def _link(self, arguments: list[Any]) -> Any:
-        uri = find_link(arguments)
+        uri = find_link(arguments, self._budget)
         self._followed.add(uri)
         if len(self._followed) > MAX_LINKS:
             raise EvaluationError(f"the expression follows more than {MAX_LINKS} links")

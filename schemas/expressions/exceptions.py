@@ -1,16 +1,22 @@
 """What compiling and evaluating an expression can raise.
 
-`ExpressionSyntaxError` comes from `compile_expression` alone, `EvaluationError` and `LinkNeeded` from
-`Expression.evaluate`. The messages are written for whoever wrote the expression: the API shows them.
+`ExpressionSyntaxError` comes from compiling alone, the others from `Expression.evaluate`. The messages are written for
+whoever wrote the expression: the API shows them.
 """
 
+from schemas.error_texts import BoundedError
 
-class ExpressionSyntaxError(Exception):
+
+class ExpressionSyntaxError(BoundedError):
     """The expression does not compile."""
 
 
-class EvaluationError(Exception):
+class EvaluationError(BoundedError):
     """The expression failed for this payload; evaluating it again gives the same error."""
+
+
+class StepsNeeded(Exception):
+    """The evaluation needs more steps than its caller has offered; evaluate again with more, away from others."""
 
 
 class LinkNeeded(Exception):

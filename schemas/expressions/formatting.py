@@ -11,11 +11,15 @@ from schemas.expressions.exceptions import EvaluationError
 from schemas.expressions.limits import Budget
 
 
-def to_variable(value: Any) -> str:
+def to_variable(value: Any, budget: Budget | None = None) -> str:
     """A value as a variable of a run, the contract's table under "Expressions" in `triggers-and-events`.
 
     Strings stay as they are, nil is empty, lists and maps are compact JSON; numbers have all their digits and no
     exponent.
+
+    Args:
+        value: decoded JSON.
+        budget: what is left for it; a whole one if None.
 
     Raises:
         EvaluationError: the value is or holds a float that is infinite or not a number, or it is larger than `limits`
@@ -26,7 +30,7 @@ def to_variable(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return _compact_json(value, Budget())
+        return _compact_json(value, budget or Budget())
     except RecursionError:
         raise EvaluationError("a value is nested too deeply") from None
 
@@ -38,6 +42,8 @@ def _compact_json(value: Any, budget: Budget) -> str:
     if isinstance(value, dict):
         members = ((format_value(key, budget), _compact_json(item, budget)) for key, item in value.items())
         return "{" + ",".join(f"{_quoted(key)}:{text}" for key, text in members) + "}"
+    if isinstance(value, str):
+        budget.grow(len(value))
     text = _scalar_json(value, _plain_float)
     budget.grow(len(text))
     return text
@@ -53,8 +59,11 @@ def to_json(value: Any, budget: Budget, indent: str = "\n") -> str:
     if isinstance(value, dict) and value:
         if not all(isinstance(key, str) for key in value):
             raise EvaluationError("toJSON takes only maps whose keys are strings")
+        budget.convert(sum(map(len, value)))
         members = (f"{inner}{_html_safe(_quoted(key))}: {to_json(value[key], budget, inner)}" for key in sorted(value))
         return "{" + ",".join(members) + indent + "}"
+    if isinstance(value, str):
+        budget.convert(len(value))
     text = _html_safe(_scalar_json(value, _go_json_float))
     budget.grow(len(text))
     return text

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.limits import Budget
 from schemas.expressions.operators import type_name
 
 
@@ -20,7 +21,7 @@ class LinkAnswer(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-def find_link(arguments: list[Any]) -> str:
+def find_link(arguments: list[Any], budget: Budget) -> str:
     """The URI of the one entry of `links` with the name; raises EvaluationError if it is missing or doubled."""
     if len(arguments) != 2:
         raise EvaluationError(f"expect two arguments, got {len(arguments)}")
@@ -30,6 +31,7 @@ def find_link(arguments: list[Any]) -> str:
     if resource is not None and not isinstance(resource, dict):
         raise EvaluationError(f"link takes an object, got {type_name(resource)}")
     links = (resource or {}).get("links")
+    budget.spend(len(links) if isinstance(links, list) else 0)
     entries = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
     uris = [entry.get("uri") for entry in entries if entry.get("name") == name]
     if not uris:

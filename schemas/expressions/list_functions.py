@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.expressions import natures
 from schemas.expressions.exceptions import EvaluationError
-from schemas.expressions.limits import Budget
+from schemas.expressions.limits import COPIED_PER_STEP, Budget
 from schemas.expressions.natures import Nature
 from schemas.expressions.operators import Groups, equal, fetch, to_int, type_name
 from schemas.expressions.predicates import is_descending, ordering
@@ -97,8 +97,12 @@ def _unique(budget: Budget, items: list[Any]) -> list[Any]:
 def _flatten(budget: Budget, items: list[Any]) -> list[Any]:
     budget.spend(len(items))
     budget.grow(len(items))
-    nested = (_flatten(budget, item) if isinstance(item, list) else [item] for item in items)
-    return list(chain.from_iterable(nested))
+    flat: list[Any] = []
+    for item in items:
+        part = _flatten(budget, item) if isinstance(item, list) else [item]
+        budget.spend(len(part) // COPIED_PER_STEP)
+        flat += part
+    return flat
 
 
 def _concat(budget: Budget, arguments: list[Any]) -> list[Any]:
@@ -107,6 +111,7 @@ def _concat(budget: Budget, arguments: list[Any]) -> list[Any]:
 
 
 def _from_pairs(budget: Budget, items: list[Any]) -> Groups:
+    budget.spend(len(items))
     for pair in items:
         if not isinstance(pair, list) or len(pair) != 2 or isinstance(pair[0], (list, dict)):
             raise EvaluationError("fromPairs takes a list of pairs of a key and a value")

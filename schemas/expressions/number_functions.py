@@ -3,12 +3,11 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 from schemas.expressions import natures
 from schemas.expressions.exceptions import EvaluationError
-from schemas.expressions.limits import MAX_INTEGER_BITS, Budget
+from schemas.expressions.limits import COPIED_PER_STEP, MAX_INTEGER_BITS, Budget
 from schemas.expressions.natures import Nature
 from schemas.expressions.operators import checked_integer, compare, is_number, to_float, to_int, type_name
 from schemas.expressions.signatures import ARRAY, INT, NUMBER, STRING, Function, gives, same, take_kind
@@ -24,6 +23,7 @@ def _to_int(budget: Budget, arguments: list[Any]) -> int:
     # Three bits make less than a digit.
     if len(value) > MAX_INTEGER_BITS // 3 or not _INTEGER.fullmatch(value):
         raise EvaluationError(f"invalid operation: int({value[:100]})")
+    budget.convert(len(value))
     return checked_integer(int(value))
 
 
@@ -31,6 +31,7 @@ def _to_float(budget: Budget, arguments: list[Any]) -> float:
     value = arguments[0]
     if not isinstance(value, str):
         return to_float(value)
+    budget.convert(len(value))
     result = float(value) if _FLOAT.fullmatch(value) else math.nan
     if not math.isfinite(result) and value.strip("+-").lower() not in ("inf", "infinity", "nan"):
         raise EvaluationError(f"invalid operation: float({value[:100]})")
@@ -60,8 +61,12 @@ def _number(name: str, value: Any) -> Any:
 
 def _flat_numbers(name: str, budget: Budget, values: list[Any]) -> list[Any]:
     budget.spend(len(values))
-    nested = ([_number(name, v)] if not isinstance(v, list) else _flat_numbers(name, budget, v) for v in values)
-    return list(chain.from_iterable(nested))
+    flat: list[Any] = []
+    for value in values:
+        part = _flat_numbers(name, budget, value) if isinstance(value, list) else [_number(name, value)]
+        budget.spend(len(part) // COPIED_PER_STEP)
+        flat += part
+    return flat
 
 
 def _extreme(name: str, operator: str) -> Function:
@@ -71,7 +76,7 @@ def _extreme(name: str, operator: str) -> Function:
             return arguments[0]
         best: Any = None
         for number in _flat_numbers(name, budget, arguments):
-            if best is None or compare(operator, number, best):
+            if best is None or compare(operator, number, best, budget):
                 best = number
         return best
 

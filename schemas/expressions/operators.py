@@ -141,9 +141,12 @@ def checked_integer(value: int) -> int:
     return value
 
 
-def compare(operator: str, left: Any, right: Any) -> bool:
+def compare(operator: str, left: Any, right: Any, budget: Budget) -> bool:
     """`<`, `>`, `<=` and `>=`: of two numbers or of two strings."""
-    if (is_number(left) and is_number(right)) or (type(left) is str and type(right) is str):
+    if is_number(left) and is_number(right):
+        return COMPARISONS[operator](left, right)
+    if type(left) is str and type(right) is str:
+        budget.scan(len(left))
         return COMPARISONS[operator](left, right)
     raise _undefined(operator, left, right)
 

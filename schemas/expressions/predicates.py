@@ -108,7 +108,7 @@ def ordering(value_of: Callable[[Any], Any], budget: Budget) -> Any:
     def before(left: Any, right: Any) -> int:
         budget.spend()
         a, b = value_of(left), value_of(right)
-        return -1 if compare("<", a, b) else int(compare(">", a, b))
+        return -1 if compare("<", a, b, budget) else int(compare(">", a, b, budget))
 
     return cmp_to_key(before)
 

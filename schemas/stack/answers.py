@@ -11,11 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from schemas.error_texts import MAX_ERROR_BYTES, cut_error
 from schemas.stack.errors import Refused, Unreadable
-
-MAX_ERROR_BYTES = 4096
-"""Longest text kept of an error. Each retry records it again: without a limit a stack that answers with a page of stack
-trace would fill the log."""
 
 MAX_CODE_CHARS = 100
 """Longest errorCode kept, likewise."""
@@ -105,9 +102,7 @@ def ignore(answer: Answer) -> None:
 def printable(text: str, max_bytes: int = MAX_ERROR_BYTES) -> str:
     """A text that a log, a terminal and Postgres take: no escape sequences or control characters, and not too long."""
     kept = _NOT_KEPT.sub("", _ESCAPE_SEQUENCES.sub("", text)).strip()
-    if len(kept.encode()) <= max_bytes:
-        return kept
-    return kept.encode()[: max_bytes - len("…".encode())].decode(errors="ignore") + "…"
+    return cut_error(kept, max_bytes)
 
 
 def _decode(answer: Answer, shape: type[_T]) -> _T:

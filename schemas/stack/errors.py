@@ -1,7 +1,9 @@
 """What can go wrong with a call of the stack."""
 
+from schemas.error_texts import BoundedError
 
-class CallFailed(Exception):
+
+class CallFailed(BoundedError):
     """Base of these errors. The message is what the history shows.
 
     Attributes:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.expressions import Expression, LinkAnswer, LinkNeeded
+from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
@@ -51,20 +51,23 @@ class LinkFetcher:
         """Close all connections."""
         await self._client.close()
 
-    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
+    async def evaluate(
+        self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance
+    ) -> Any:
         """The value of an expression.
 
         Args:
             expression: what to evaluate.
             payload: the message's payload, `event`.
             links: answers so far, by uri; new ones are added, so that several expressions fetch each link once.
+            allowance: what the trigger's expressions may use together.
 
         Raises:
-            EvaluationError: it fails, also because a link can't be fetched.
+            EvaluationError: it does not compile, or fails, also because a link can't be fetched.
         """
         while True:  # an evaluation asks for a bounded number of links
             try:
-                return expression.evaluate(payload, links)
+                return await turns.evaluate(expression, payload, links, allowance)
             except LinkNeeded as needed:
                 links[needed.uri] = await self._fetch(needed.uri)
 

@@ -186,7 +186,7 @@ async def test_a_message_starts_the_workflow_with_its_variables(
     (ended,) = await occurred(client, trigger_id)
     assert ended["workflowInstance"]["terminated"] is True
     (started,) = await fired(installation, trigger_id)
-    assert started.variables == {"who": "ann", "amount": "12345678901234567890123", "none": ""}
+    assert started.variables == {"who": "ann", "amount": "12345678901234567890123"}
     (public,) = await published(installation, trigger_id, 1)
     assert public["type"] == "SUCCEEDED_TRIGGER"
     assert public["payload"] == {

@@ -45,7 +45,7 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
-from schemas.expressions import Expression, LinkAnswer, LinkNeeded
+from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
 from schemas.settings import ApiSettings
 
 START = datetime(2026, 3, 1, 10, 0, 0, 120931, tzinfo=UTC)
@@ -206,10 +206,12 @@ class FakeCommandLog(FakeConnection):
 
 
 class FakeLinks(FakeConnection):
-    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], /) -> Any:
+    async def evaluate(
+        self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance, /
+    ) -> Any:
         while True:
             try:
-                return expression.evaluate(payload, links)
+                return await turns.evaluate(expression, payload, links, allowance)
             except LinkNeeded as needed:
                 self.backend.calls.append(f"link {needed.uri}")
                 if self.backend.stalled:

@@ -21,7 +21,8 @@ from schemas.activities import (
     GET_WALLET,
     LIST_WALLETS,
 )
-from schemas.stack.answers import MAX_ERROR_BYTES, Answer, printable
+from schemas.error_texts import MAX_ERROR_BYTES
+from schemas.stack.answers import Answer, printable
 from schemas.stack.errors import Refused, Unreadable
 
 HUGE = 2**70 + 1

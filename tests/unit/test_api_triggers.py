@@ -111,7 +111,20 @@ REFUSED: list[tuple[Any, str]] = [
     (trigger(UNKNOWN, filter=" "), "filter: unexpected end of expression"),
     (trigger(UNKNOWN, vars={"a": ""}), "vars.a: unexpected end of expression"),
     (trigger(UNKNOWN, vars={"a": "event.a", "b": "now()"}), "vars.b: the function now is not supported"),
-    (trigger(UNKNOWN, vars={"a": f"[{'event.a,' * 500}event.["}), "vars.a: unexpected"),  # long: compiled in a thread
+    (trigger(UNKNOWN, vars={"a": f"[{'event.a,' * 500}event.["}), "vars.a: unexpected"),
+    (trigger(UNKNOWN, vars={str(n): "1" for n in range(401)}), "vars: at most 400 variables are allowed, not 401"),
+    (trigger(UNKNOWN, vars={str(n): "1" for n in range(16_129)}), "vars: at most 400 variables are allowed, not 16129"),
+    (
+        trigger(UNKNOWN, filter="true", vars={str(n): f'"{"x" * 9995}"' for n in range(11)}),
+        "vars: the filter and the variables have more than 100000 characters together",
+    ),
+    (
+        trigger(
+            UNKNOWN,
+            vars={str(n): rf'event matches "\\pL{{20}}{n}" or event matches "\\pL{{19}}{n}"' for n in range(20)},
+        ),
+        "the patterns of the filter and the variables are too large together",
+    ),
 ]
 
 
@@ -122,6 +135,13 @@ async def test_a_bad_body_is_refused_before_the_workflow_is_looked_for(body: Any
     assert answer.error == INVALID
     assert message in answer.json()["errorMessage"]
     assert not backend.commands
+
+
+async def test_as_many_variables_as_are_allowed() -> None:
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4())
+    body = trigger(str(workflow.id), vars={f"v{n}": "event.a" for n in range(400)})
+    assert (await make_client(backend).call("POST", "/triggers", body)).status == 201
 
 
 async def test_the_workflow_must_be_there() -> None:

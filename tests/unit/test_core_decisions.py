@@ -100,15 +100,8 @@ def test_an_event_passes_over_a_stage_whose_name_can_not_be_resolved() -> None:
 
 def started_by_an_older_build(stage: dict[str, Any], name: str) -> Instance:
     """An instance in a stage that this build can't resolve."""
-    events = [
-        ev.InstanceStarted(at=NOW, workflow_id="w", stages=[stage, NOOP], variables={}),
-        ev.StageStarted(at=NOW, workflow_id="w", number=0, name=name, input={}),
-    ]
-    state = None
-    for event in events:
-        state = evolve(state, event, "i")
-    assert state is not None
-    return state
+    started = evolve(None, ev.InstanceStarted(at=NOW, workflow_id="w", stages=[stage, NOOP], variables={}), "i")
+    return evolve(started, ev.StageStarted(at=NOW, workflow_id="w", number=0, name=name, input={}), "i")
 
 
 def test_a_running_stage_that_can_not_be_resolved_any_more_fails() -> None:

@@ -7,11 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import (
+    Allowance,
     EvaluationError,
+    Expression,
     ExpressionSyntaxError,
     LinkAnswer,
     LinkNeeded,
+    StepsNeeded,
+    Variable,
     compile_expression,
     is_match,
     limits,
@@ -345,6 +350,161 @@ def test_what_takes_too_much_fails(text: str, message: str) -> None:
     payload = {"list": list(range(1000)), "text": "x" * 100_000, "deep": _nested(3000)}
     with pytest.raises(EvaluationError, match=message):
         evaluate(text, payload)
+
+
+_MEGABYTE = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Each takes a second to minutes if what it does is not counted.
+        r'count(1..480, "" matches ("\\pL{20}" + string(#))) < 0',
+        r'count(1..480, "" matches ("[\\pL\\pN\\pS\\pP\\pM\\pC\\pZ]*" + string(#))) < 0',
+        "count(1..20000, float(event.digits) > 0)",
+        "count(1..20000, event.text < event.other)",
+        'count(1..20000, link(event, "q1") == 1)',
+        'count(1..30, event.text contains (repeat("x", 50) + "y" + repeat("x", 48)))',
+        'lastIndexOf(event.text, "y" + repeat("x", 90000))',
+        "trim(event.text, event.letters)",
+        'map(1..3, upper(repeat("é", 300000)))',
+        'map(1..2, toJSON(repeat("<", 450000)))',
+        "flatten(event.deep)",
+    ],
+)
+def test_all_that_takes_time_is_counted(text: str) -> None:
+    deep: Any = list(range(80_000))
+    for _ in range(90):
+        deep = [deep]
+    payload = {
+        "text": "x" * _MEGABYTE,
+        "other": "x" * _MEGABYTE + "y",
+        "digits": "1" * _MEGABYTE,
+        "letters": "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) + "x",
+        "links": [{"name": f"q{number}", "uri": f"/{number}"} for number in range(30_000)],
+        "deep": deep,
+    }
+    with pytest.raises(EvaluationError, match=r"takes more than 100000 steps|memory budget exceeded|patterns"):
+        evaluate(text, payload, {"/1": LinkAnswer(data=1)})
+
+
+def test_what_is_usual_costs_little() -> None:
+    allowance = Allowance()
+    payload = {"s": "pay-1234567", "tags": ["a"] * 100}
+    text = r'event.s matches "^pay-[0-9]+$" and count(event.tags, # matches "^(a|b)$") == 100 and upper(event.s) != ""'
+    assert Expression(text).evaluate(payload, {}, allowance) is True
+    assert limits.MAX_TOTAL_STEPS - allowance.steps < 2000
+
+
+def test_a_pattern_is_paid_for_once() -> None:
+    many = Allowance()
+    assert Expression(r'count(1..1000, "a" matches "^\\pL$")').evaluate(None, {}, many) == 1000
+    once = Allowance()
+    assert Expression(r'"a" matches "^\\pL$"').evaluate(None, {}, once) is True
+    compiling = limits.MAX_TOTAL_STEPS - once.steps
+    assert limits.MAX_TOTAL_STEPS - many.steps < compiling + 1000 * 40
+
+
+def test_the_number_of_patterns_is_bounded() -> None:
+    built = 'count(1..{}, "" matches ("a" + string(#))) + 0'
+    assert evaluate(built.format(limits.MAX_PATTERNS)) == 0
+    with pytest.raises(EvaluationError, match=f"more than {limits.MAX_PATTERNS} different patterns"):
+        evaluate(built.format(limits.MAX_PATTERNS + 1))
+    written = [f'event matches "a{number}"' for number in range(limits.MAX_PATTERNS + 1)]
+    compile_expression(" or ".join([*written[:-1], written[0]]))
+    with pytest.raises(ExpressionSyntaxError, match=f"more than {limits.MAX_PATTERNS} different patterns"):
+        compile_expression(" or ".join(written))
+
+
+def test_the_size_of_patterns_is_bounded() -> None:
+    written = [rf'event matches "\\pL{{20}}{number}"' for number in range(5)]
+    with pytest.raises(ExpressionSyntaxError, match="the patterns of the expression are too large together"):
+        compile_expression(" or ".join(written))
+
+
+def test_expressions_of_a_trigger_share_an_allowance() -> None:
+    text, allowance = "count(1..30000, # > 0)", Allowance()
+    for _ in range(5):
+        assert Variable(text).evaluate(None, {}, allowance) == "30000"
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match="variables take more than 500000 steps together"):
+            Variable(text).evaluate(None, {}, allowance)
+    assert allowance.steps == 0
+    assert evaluate(text) == 30000
+
+
+def test_a_variable_is_text_within_the_same_limits() -> None:
+    assert Variable("event.a").evaluate({"a": [1, "x"]}) == '[1,"x"]'
+    assert Variable("event.b").evaluate({}) is None
+    assert Variable('""').evaluate({}) == ""
+    with pytest.raises(EvaluationError, match="takes more than 100000 steps"):
+        Variable("[map(1..40000, #), map(1..40000, #)]").evaluate({})
+
+
+def test_an_expression_is_compiled_when_it_is_needed() -> None:
+    expression = Expression("event.")
+    assert not expression.is_compiled
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match=r"^unexpected end of expression$"):
+            expression.evaluate({})
+        with pytest.raises(ExpressionSyntaxError, match=r"^unexpected end of expression$"):
+            expression.compile()
+    assert expression.is_compiled
+
+
+def test_few_steps_may_be_offered() -> None:
+    with pytest.raises(StepsNeeded):
+        Expression("count(1..1000, # > 0)").evaluate(None, {}, None, 100)
+    assert Expression("1 + 1").evaluate(None, {}, None, 100) == 2
+    # Compiling a pattern that is not at hand takes a while, so it needs all steps.
+    text = '"a" matches ("b" + "{}")'.format("unique" * 9)
+    with pytest.raises(StepsNeeded):
+        Expression(text).evaluate(None, {}, None, 5000)
+    assert Expression(text).evaluate(None) is False
+    assert Expression(text).evaluate(None, {}, None, 5000) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ('repeat("", 99999999999999999999)', "memory budget exceeded"),
+        ('repeat("", event.f)', "memory budget exceeded"),
+        ('fromBase64("é")', "illegal base64 data at input byte 0"),
+        ('fromBase64("aGVsbG8")', "illegal base64 data at input byte 4"),
+        ('split("a", ",", 99999999999999999999)', ["a"]),
+        ('split("ab", "", 99999999999999999999)', ["a", "b"]),
+        ('splitAfter("a,b", ",", event.f)', ["a,", "b"]),
+        ('split("a,b", ",", -99999999999999999999)', ["a", "b"]),
+        ('replace("aaa", "a", "b", 99999999999999999999)', "bbb"),
+        ('replace("aaa", "a", "b", -99999999999999999999)', "bbb"),
+        ('"abc"[99999999999999999999:]', ""),
+        ("take([1], 99999999999999999999)", [1]),
+        ("99999999999999999999..99999999999999999999", [99999999999999999999]),
+        ("bitshr(1, 99999999999999999999)", 0),
+        ('fromJSON(repeat("9", 5000))', "fromJSON: Integer value out of range"),
+    ],
+)
+def test_extremes(text: str, result: Any) -> None:
+    try:
+        value = evaluate(text, {"f": 1e300})
+    except EvaluationError as error:
+        value = str(error)
+    assert value == result
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'link(event, repeat("\\x01", 999900))',
+        'int(repeat("é", 900000))',
+        'event[repeat("é", 900000)].x.y',
+        "event[event.long].x",
+    ],
+)
+def test_errors_are_short(text: str) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(text, {"long": "x" * 2_000_000})
+    assert 0 < len(str(caught.value).encode()) <= MAX_ERROR_BYTES
 
 
 def test_a_pattern_that_backtracking_cannot_match_is_no_problem() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from schemas.expressions import EvaluationError, LinkAnswer, compile_expression
+from schemas.expressions import Allowance, EvaluationError, LinkAnswer, compile_expression
 from schemas.settings import SettingsError, StackSettings
 from schemas.stack import links as fetching
 from schemas.stack.links import LinkFetcher
@@ -79,7 +79,7 @@ async def fetch(stack: Server, uri: str, links: dict[str, LinkAnswer] | None = N
     await fetcher.open()
     try:
         payload = {"links": [{"name": "it", "uri": uri}]}
-        return await fetcher.evaluate(LINK, payload, {} if links is None else links)
+        return await fetcher.evaluate(LINK, payload, {} if links is None else links, Allowance())
     finally:
         await fetcher.close()
 

@@ -1,6 +1,5 @@
 """Stages made ready to run, and what the history shows of them (contract: `workflows`, "Resolution", "Stages")."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -282,15 +281,19 @@ def test_a_variable_that_is_not_given_fails_the_stage(stage: Callable[[str], dic
     assert str(caught.value) == 'variable "id" is not given'
 
 
+def resolved(stage: dict[str, Any]) -> object:
+    """The stage without any variables, or its error."""
+    try:
+        return resolve_stage(stage, {})
+    except StageUnresolvable as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("stage", TEXTS)
 def test_a_variable_that_is_the_whole_text_may_be_missing(stage: Callable[[str], dict[str, Any]]) -> None:
     """Then the field counts as empty: it takes its default, or the error says that it is required."""
-    try:
-        assert resolve_stage(stage("${id}"), {}) == resolve_stage(stage(""), {})
-    except StageUnresolvable as error:
-        assert "is not given" not in str(error)
-        with pytest.raises(StageUnresolvable, match=re.escape(str(error))):
-            resolve_stage(stage(""), {})
+    assert resolved(stage("${id}")) == resolved(stage(""))
+    assert "is not given" not in str(resolved(stage("${id}")))
 
 
 def test_the_name_of_a_missing_variable_is_quoted_and_cut() -> None:

@@ -26,7 +26,7 @@ from schemas.commands import NO_STAGES, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.definition import StageUnresolvable, resolve_stage
 from schemas.error_texts import MAX_ERROR_BYTES
-from schemas.expressions import Expression, LinkAnswer, LinkNeeded
+from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.records import UndecodableRecord
 from tests.simulation.memory import StoredRecord
@@ -43,10 +43,12 @@ class FakeFetcher:
         self.answers = answers or {}
         self.fetched: list[str] = []
 
-    async def evaluate(self, expression: Expression, payload: Any, links: dict[str, LinkAnswer]) -> Any:
+    async def evaluate(
+        self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance
+    ) -> Any:
         while True:
             try:
-                return expression.evaluate(payload, links)
+                return await turns.evaluate(expression, payload, links, allowance)
             except LinkNeeded as needed:
                 self.fetched.append(needed.uri)
                 links[needed.uri] = self.answers[needed.uri]
@@ -216,7 +218,7 @@ async def test_a_variable_that_is_nil_is_not_given_and_an_empty_one_is() -> None
     assert command is not None
     assert command.variables == {"a": ""}
     stage = {"wait_event": {"event": "merchant-${b}"}}
-    with pytest.raises(StageUnresolvable, match='^variable "b" is not given$'):
+    with pytest.raises(StageUnresolvable, match=r'^variable "b" is not given$'):
         resolve_stage(stage, command.variables)
 
 
@@ -276,6 +278,41 @@ async def test_a_command_that_topics_would_not_take_fails_and_names_its_size() -
     assert command is not None
     assert (command.error, command.stages) == (None, workflow)
     assert len(msgspec.json.encode(command)) <= MAX_COMMAND_BYTES
+
+
+async def test_all_expressions_of_a_trigger_together_are_bounded() -> None:
+    """Without it, 400 variables that each take all steps of an evaluation keep an engine busy for half a minute."""
+    command = await fired(message(), vars={f"v{number}": "count(1..33000, # > 0)" for number in range(400)})
+    assert command is not None
+    assert command.error == "v4: the filter and the variables take more than 500000 steps together"
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({str(n): "1" for n in range(401)}, "at most 400 variables are allowed, not 401"),
+        (
+            {str(n): " " * 9000 + "1" for n in range(12)},
+            "the filter and the variables have more than 100000 characters",
+        ),
+    ],
+    ids=["many", "large"],
+)
+async def test_a_trigger_that_was_created_before_there_were_limits(variables: dict[str, str], error: str) -> None:
+    command = await fired(message(), vars=variables)
+    assert command is not None
+    assert command.variables == {}
+    assert command.error is not None
+    assert command.error.startswith(error)
+    assert await fired(message(), filter="false", vars=variables) is None
+
+
+def test_expressions_are_not_compiled_before_a_message_comes() -> None:
+    """A start reads all triggers; to compile them takes 10 microseconds a character."""
+    definition = CurrentTrigger(event="X", workflow_id=WORKFLOW, filter="event.a", vars={"a": "event.b"})
+    compiled = compile_trigger(TRIGGER, definition)
+    assert compiled.filter is not None
+    assert not any(expression.is_compiled for expression in (compiled.filter, *compiled.vars.values()))
 
 
 async def test_errors_are_cut() -> None:

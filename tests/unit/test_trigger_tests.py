@@ -11,7 +11,7 @@ from api.errors import Invalid, NotFound
 from api.resources import trigger_tests
 from api.services import Services
 from schemas.commands import CreateTrigger
-from schemas.expressions import LinkAnswer
+from schemas.expressions import Expression, LinkAnswer
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.settings import ApiSettings
 from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
@@ -117,6 +117,42 @@ async def test_past_the_deadline_what_is_left_has_an_error(monkeypatch: pytest.M
             "variables": {"first": {"value": "1"}, "slow": late, "left": late}
         }
         assert await outcome(backend, filter=f"{WHO} == 'Ada'", vars={"a": "1"}) == {"filter": {"match": False, **late}}
+
+
+async def test_the_steps_of_all_expressions_are_bounded() -> None:
+    shown = await outcome(Backend(), vars={f"v{number}": "count(1..33000, # > 0)" for number in range(20)})
+    values = [variable.get("value") for variable in shown["variables"].values()]
+    assert values == ["33000"] * 4 + [None] * 16
+    assert shown["variables"]["v19"] == {"error": "the filter and the variables take more than 500000 steps together"}
+
+
+async def test_a_trigger_with_too_many_variables_evaluates_none() -> None:
+    shown = await outcome(Backend(), vars={str(number): "1" for number in range(401)})
+    assert (
+        shown["variables"]["0"] == shown["variables"]["400"] == {"error": "at most 400 variables are allowed, not 401"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('fromBase64("é")', {"error": "illegal base64 data at input byte 0"}),
+        ('repeat("", 99999999999999999999)', {"error": "memory budget exceeded"}),
+        ('split("a", ",", 99999999999999999999)', {"value": '["a"]'}),
+        ('replace("aa", "a", "b", 99999999999999999999)', {"value": "bb"}),
+        ('fromJSON(repeat("9", 5000))', {"error": "fromJSON: Integer value out of range"}),
+    ],
+)
+async def test_extreme_arguments(text: str, expected: dict[str, str]) -> None:
+    assert await outcome(Backend(), vars={"a": text}) == {"variables": {"a": expected}}
+
+
+async def test_a_bug_in_an_evaluation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OverflowError("a bug")
+
+    monkeypatch.setattr(Expression, "evaluate", fail)
+    assert await outcome(Backend(), vars={"a": "1"}) == {"variables": {"a": {"error": "internal fault"}}}
 
 
 async def test_all_variables_together_are_bounded() -> None:
