@@ -5,6 +5,7 @@ message, in JSON as keys of their own.
 """
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -22,8 +23,12 @@ QUIET_LOGGERS = ("aiokafka", "asyncio", "uvicorn")
 """Libraries that log their every step at INFO, which would bury our own lines."""
 
 
-RECORDS_PER_SECOND = 5
-"""Lines of the Kafka client that are written in a second."""
+REPEAT_SECONDS = 60.0
+"""How often the same line of the Kafka client is written. While a broker is away it logs hundreds of errors a second,
+which would bury everything else and fill disks; ours say which broker is away, and when it is back."""
+
+MAX_KINDS = 200
+"""Kinds of lines that are remembered. The client has fewer; texts that never repeat would fill the memory."""
 
 
 def configure(settings: ProcessSettings) -> None:
@@ -36,7 +41,7 @@ def configure(settings: ProcessSettings) -> None:
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # A filter of a logger does not see the records of those below it; the handler sees all.
-    handler.addFilter(OfLogger("aiokafka", RateLimit()))
+    handler.addFilter(OfLogger("aiokafka", OncePerMinute()))
     logging.captureWarnings(True)
 
 
@@ -52,28 +57,27 @@ class OfLogger(logging.Filter):
         return not super().filter(record) or bool(self._inner.filter(record))
 
 
-class RateLimit(logging.Filter):
-    """Lets at most `RECORDS_PER_SECOND` records of a logger through, and says how many were left out.
-
-    While Kafka is away its client logs hundreds of errors a second, which would bury everything else and fill disks.
-    """
+class OncePerMinute(logging.Filter):
+    """Lets one record of each kind through in `REPEAT_SECONDS`, and says how many were left out meanwhile."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._second = 0
-        self._count = 0
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is written."""
-        second = int(self._clock())
-        if second != self._second:
-            left_out = self._count - RECORDS_PER_SECOND
-            self._second, self._count = second, 0
-            if left_out > 0:
-                record.msg, record.args = f"{record.getMessage()} ({left_out} more lines like this left out)", ()
-        self._count += 1
-        return self._count <= RECORDS_PER_SECOND
+        now, kind = self._clock(), (record.name, str(record.msg))
+        last, left_out = self._kinds.get(kind, (-math.inf, 0))
+        if now - last < REPEAT_SECONDS:
+            self._kinds[kind] = (last, left_out + 1)
+            return False
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more lines like this left out)", ()
+        if len(self._kinds) >= MAX_KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = (now, 0)
+        return True
 
 
 class TextFormatter(logging.Formatter):

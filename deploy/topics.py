@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from deploy.errors import TopicsError
-from schemas.kafka import client_options
+from schemas.kafka import Admin, closing
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic, topics
 
-REQUEST_TIMEOUT_MS = 30_000
-"""Deadline of each call to Kafka; making a topic waits for its partitions' leaders."""
+CREATE_TIMEOUT_MS = 25_000
+"""How long Kafka may take to find leaders for the new partitions. Less than our client waits for its answer."""
 
 
 async def create_topics(settings: KafkaSettings) -> list[str]:
@@ -21,24 +21,22 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
         TopicsError: Kafka can't be reached or refuses, or a topic exists with another number of partitions.
         SettingsError: the settings for Kafka contradict each other.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await admin.start()
-        existing = await _partitions(admin)
-        wanted = topics(settings)
-        for topic in wanted:
-            _check(topic, existing.get(topic.name))
-        missing = [topic for topic in wanted if topic.name not in existing]
-        return await _create(admin, missing, settings.replication_factor) if missing else []
+        async with closing(Admin(settings)) as admin:
+            await admin.start()
+            existing = await _partitions(admin)
+            wanted = topics(settings)
+            for topic in wanted:
+                _check(topic, existing.get(topic.name))
+            missing = [topic for topic in wanted if topic.name not in existing]
+            return await _create(admin, missing, settings.replication_factor) if missing else []
     except KafkaConnectionError:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers} can't be reached") from None
     except KafkaError as error:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error
-    finally:
-        await admin.close()
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
+async def _partitions(admin: Admin) -> dict[str, int]:
     return {found["topic"]: len(found["partitions"]) for found in await admin.describe_topics()}
 
 
@@ -50,11 +48,11 @@ def _check(topic: Topic, partitions: int | None) -> None:
         )
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: list[Topic], replication_factor: int) -> list[str]:
+async def _create(admin: Admin, missing: list[Topic], replication_factor: int) -> list[str]:
     # With a factor of -1 (the broker's default) aiokafka insists on an assignment, be it empty.
     assignment: dict[int, list[int]] | None = {} if replication_factor == -1 else None
     new = [NewTopic(topic.name, topic.partitions, replication_factor, assignment, topic.config) for topic in missing]
-    answer: Any = await admin.create_topics(new, timeout_ms=REQUEST_TIMEOUT_MS)
+    answer: Any = await admin.create_topics(new, timeout_ms=CREATE_TIMEOUT_MS)
     made = []
     for name, code, message in answer.topic_errors:
         error = for_code(code)

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import client_options, membership
+from schemas.kafka import Consumer, close, membership
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, topic_name
@@ -55,7 +55,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._on_assigned: OnAssigned = lambda partitions: None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._joined = False
         self._fed: dict[int, int] = {}
         self._held: set[int] = set()
@@ -93,20 +93,18 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             on_assigned(set())
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _new_consumer(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
+    def _new_consumer(self) -> Consumer:
+        consumer = Consumer(
+            self._settings,
             group_id=f"{self._settings.topic_prefix}orchestration-engine",
             **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         consumer.subscribe([self._topic], listener=self)
         return consumer
 
-    async def _poll(self, consumer: AIOKafkaConsumer, on_records: OnRecords) -> None:
+    async def _poll(self, consumer: Consumer, on_records: OnRecords) -> None:
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + COMMIT_SECONDS
         while True:
@@ -119,7 +117,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
                 commit_at = loop.time() + COMMIT_SECONDS
                 await self._commit(consumer)
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit(self, consumer: Consumer) -> None:
         changed: dict[TopicPartition, int] = {}
         for partition, offset in self._done.items():
             place = TopicPartition(self._topic, partition)
@@ -137,13 +135,11 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
                 await consumer.commit(changed)
             self._committed.update({place.partition: offset for place, offset in changed.items()})
 
-    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+    async def _leave(self, consumer: Consumer) -> None:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._commit(consumer)
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(5.0):
-                await consumer.stop()
+        await close(consumer)
 
     # Listener of the group
 
@@ -170,22 +166,26 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # CommandFeed
 
-    async def open(self, partition: int, next_offset: int) -> None:
+    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
         """See `CommandFeed.open`."""
         consumer, place = self._consumer, TopicPartition(self._topic, partition)
         if consumer is None:
             raise ReadFailed("the consumer is being started anew")
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
-                committed = await consumer.committed(place)
-        except (KafkaError, TimeoutError) as error:
-            raise ReadFailed(f"committed offset of {place.topic}/{partition}: {error!r}") from error
+        if expired:
+            next_offset = max(next_offset, await self._committed_offset(consumer, place))
         self._held.discard(partition)
         # First of all: a rebalance that is under way seeks to it at its end.
-        self._fed[partition] = self._done[partition] = max(next_offset, committed or 0)
+        self._fed[partition] = self._done[partition] = next_offset
         with contextlib.suppress(IllegalStateError):
             consumer.seek(place, self._fed[partition])
             consumer.resume(place)
+
+    async def _committed_offset(self, consumer: Consumer, place: TopicPartition) -> int:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                return await consumer.committed(place) or 0
+        except (KafkaError, TimeoutError) as error:
+            raise ReadFailed(f"committed offset of {place.topic}/{place.partition}: {error!r}") from error
 
     def close(self, partition: int) -> None:
         """The partition's owner is gone: feed nothing before the next `open`."""

@@ -1,12 +1,10 @@
-"""The event log on Kafka: an idempotent producer, rebuilt after a fault, and a reader for restores and proofs."""
+"""The event log on Kafka: an idempotent producer, and a reader for restores and proofs."""
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
@@ -14,7 +12,7 @@ from aiokafka.structs import RecordMetadata
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
 from schemas.current import Current, encode_current
-from schemas.kafka import client_options
+from schemas.kafka import Consumer, IdempotentProducer, NotAcknowledged, closing
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import (
@@ -28,8 +26,6 @@ from schemas.topics import (
     topic_name,
 )
 
-logger = logging.getLogger(__name__)
-
 READ_TIMEOUT_SECONDS = 30.0
 """A restore that gets no record for this long gives up and is tried anew; without it a broken connection would hang
 it."""
@@ -37,37 +33,44 @@ it."""
 MAX_READ_RECORDS = 2000
 """Records of a restore that are folded before the event loop gets to run other partitions."""
 
+MAX_REQUEST_BYTES = 4 * MAX_RECORD_BATCH_BYTES
+"""Largest record that the client lets through, so that it is the topic's limit that refuses one."""
+
+R = TypeVar("R")
+
 
 class KafkaEventLog:
     """`engine.ports.EventLog` on Kafka."""
 
     def __init__(self, settings: EngineSettings, codec: RecordCodec):
         self._codec = codec
-        self._options = client_options(settings)
+        self._settings = settings
         self._events = topic_name(settings, EVENTS)
         self._commands = topic_name(settings, COMMANDS)
         self._dead = topic_name(settings, COMMANDS_DEAD)
         self._definitions = topic_name(settings, DEFINITIONS)
         self._positions = topic_name(settings, TRIGGERS_POSITIONS)
         self._timeout = settings.append_timeout_seconds
-        self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._producer = IdempotentProducer(
+            settings,
+            self._events,
+            max_batch_bytes=MAX_RECORD_BATCH_BYTES,
+            max_request_bytes=MAX_REQUEST_BYTES,
+            waits=True,
+        )
 
     async def close(self) -> None:
-        """Close the connections; a producer that can't be flushed is dropped after the append deadline."""
-        await self._discard(self._producer)
-        if self._stopping:
-            await asyncio.wait(self._stopping)
+        """Close the connections, and drop what has not been sent."""
+        await self._producer.close()
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         """See `EventLog.append`."""
 
-        async def send(producer: AIOKafkaProducer) -> Any:
-            return (await (await self._send_batch(producer, self._events, partition, records))).offset
+        async def send(producer: AIOKafkaProducer) -> int:
+            acknowledged = await self._send_batch(producer, self._events, partition, records)
+            return cast(int, (await acknowledged).offset)
 
-        base: int = await self._with_producer(send)
-        return base
+        return await self._with_producer(send)
 
     async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
         """See `EventLog.define`."""
@@ -136,24 +139,22 @@ class KafkaEventLog:
         if start >= stop:
             return
         place = TopicPartition(self._events, partition)
-        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False, auto_offset_reset="earliest")
         try:
-            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                await consumer.start()
-                consumer.assign([place])
-                consumer.seek(place, start)
-            position = start
-            while position < stop:
+            async with closing(Consumer(self._settings)) as consumer:
                 async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                    records = await self._fetch(consumer, place)
-                position = records[-1].offset + 1
-                yield records if position <= stop else [record for record in records if record.offset < stop]
+                    await consumer.start()
+                    consumer.assign([place])
+                    consumer.seek(place, start)
+                position = start
+                while position < stop:
+                    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                        records = await self._fetch(consumer, place)
+                    position = records[-1].offset + 1
+                    yield records if position <= stop else [record for record in records if record.offset < stop]
         except (KafkaError, OSError, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
-        finally:
-            await _stop(consumer)
 
-    async def _fetch(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> list[Record]:
+    async def _fetch(self, consumer: Consumer, place: TopicPartition) -> list[Record]:
         while True:
             fetched: list[Record] = (await consumer.getmany(place, timeout_ms=1000, max_records=MAX_READ_RECORDS)).get(
                 place, []
@@ -161,45 +162,11 @@ class KafkaEventLog:
             if fetched:
                 return fetched
 
-    async def _with_producer(self, send: Callable[[AIOKafkaProducer], Coroutine[Any, Any, Any]]) -> Any:
-        producer: AIOKafkaProducer | None = None
+    async def _with_producer(self, send: Callable[[AIOKafkaProducer], Awaitable[R]]) -> R:
         try:
-            async with asyncio.timeout(self._timeout):
-                producer = await self._ready_producer()
-                return await send(producer)
-        except (KafkaError, OSError, TimeoutError) as error:
-            # After a failed batch an idempotent producer is out of sequence, and may stay so for ever.
-            if producer is not None and producer is self._producer:
-                self._producer = None
-                task = asyncio.create_task(self._discard(producer))
-                self._stopping.add(task)
-                task.add_done_callback(self._stopping.discard)
-            raise AppendFailed(repr(error)) from error
-
-    async def _ready_producer(self) -> AIOKafkaProducer:
-        if self._producer is not None:
-            return self._producer
-        async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    **self._options,
-                    acks="all",
-                    enable_idempotence=True,
-                    max_batch_size=MAX_RECORD_BATCH_BYTES,
-                    max_request_size=MAX_RECORD_BATCH_BYTES * 4,
-                    request_timeout_ms=int(self._timeout * 1000),
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await _stop(producer)
-                    raise
-                self._producer = producer
-        return self._producer
-
-    async def _discard(self, producer: AIOKafkaProducer | None) -> None:
-        if producer is not None:
-            await _stop(producer, self._timeout)
+            return await self._producer.append(asyncio.get_running_loop().time() + self._timeout, send)
+        except NotAcknowledged as error:
+            raise AppendFailed(str(error)) from error
 
 
 def _new_batch(producer: AIOKafkaProducer, records: Sequence[NewRecord]) -> tuple[BatchBuilder, int]:
@@ -213,10 +180,3 @@ def _new_batch(producer: AIOKafkaProducer, records: Sequence[NewRecord]) -> tupl
             return batch, count
     batch.close()
     return batch, len(records)
-
-
-async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float = 5.0) -> None:
-    """Stop a client that may hang or fail while its broker is away."""
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(seconds):
-            await client.stop()

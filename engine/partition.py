@@ -109,6 +109,7 @@ class Partition:
         self._held_at = -math.inf
         self._proof_wanted = False
         self._proven = asyncio.Event()
+        self._log_begin = 0
         self._last_now: datetime | None = None
         self._paused = False
         self._stopping = False
@@ -127,7 +128,7 @@ class Partition:
         try:
             await self._claim()
             await self._restore()
-            await self._feed.open(self.number, self.next_command)
+            await self._feed.open(self.number, self.next_command, expired=self._log_begin > 0)
             while not self._stopping:
                 await self._wait()
                 await self._turn()
@@ -171,7 +172,9 @@ class Partition:
 
     async def _restore(self) -> None:
         admitted, next_command = EpochFilter(), 0
+        self._log_begin = self.epoch
         async for records in self._log.read(self.number, 0, self.epoch):
+            self._log_begin = min(self._log_begin, records[0].offset)
             for record in records:
                 if not admitted.admits(record):
                     continue

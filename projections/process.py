@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
@@ -26,7 +26,7 @@ from projections.metrics import Metrics
 from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.store import Store
-from schemas.kafka import client_options, membership
+from schemas.kafka import Consumer, close, membership
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -107,14 +107,12 @@ class Projections:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         self._assignment = _Assignment()
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
+        consumer = Consumer(
+            self._settings,
             **FETCH,
             client_id="orchestration-projections",
             group_id=self._settings.topic_prefix + GROUP,
             partition_assignment_strategy=[StickyPartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
             **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         )
@@ -135,7 +133,7 @@ class Projections:
         finally:
             await self._leave(consumer)
 
-    async def _step(self, consumer: AIOKafkaConsumer) -> None:
+    async def _step(self, consumer: Consumer) -> None:
         if self._assignment.changed:
             await self._load(consumer)
         await self._catching_up.go_on(consumer, self._projector.progress)
@@ -147,7 +145,7 @@ class Projections:
         if time.monotonic() >= self._chores_at:
             await self._chores(consumer)
 
-    async def _load(self, consumer: AIOKafkaConsumer) -> None:
+    async def _load(self, consumer: Consumer) -> None:
         self._assignment.changed = False
         partitions: Collection[TopicPartition] = consumer.assignment()
         await self._projector.load(tp.partition for tp in partitions)
@@ -156,9 +154,7 @@ class Projections:
             for tp in partitions:
                 consumer.seek(tp, self._projector.progress[tp.partition].next_offset)
 
-    async def _follows(
-        self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, Sequence[ConsumerRecord]]
-    ) -> bool:
+    async def _follows(self, consumer: Consumer, fetched: dict[TopicPartition, Sequence[ConsumerRecord]]) -> bool:
         """Whether the records lie behind the positions. They don't after Kafka found a position to be out of range."""
         for tp, records in fetched.items():
             progress = self._projector.progress.get(tp.partition)
@@ -177,7 +173,7 @@ class Projections:
                 return False
         return True
 
-    async def _chores(self, consumer: AIOKafkaConsumer) -> None:
+    async def _chores(self, consumer: Consumer) -> None:
         self._chores_at = time.monotonic() + CHORES_SECONDS
         progress = self._projector.progress
         self._metrics.lag.clear()  # of partitions that went to another projector
@@ -193,13 +189,13 @@ class Projections:
         if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
             self._chores_at = 0.0
 
-    async def _commit_offsets(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit_offsets(self, consumer: Consumer) -> None:
         offsets = {TopicPartition(self._topic, p): r.next_offset for p, r in self._projector.progress.items()}
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await consumer.commit(offsets)
 
-    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+    async def _leave(self, consumer: Consumer) -> None:
         self._assignment.joined = False
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
@@ -207,7 +203,7 @@ class Projections:
                 if self._commit is not None:
                     await self._commit
                 await self._commit_offsets(consumer)
-                await consumer.stop()
+        await close(consumer)
 
     async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
         first, longest = BACKOFF_SECONDS

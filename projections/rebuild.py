@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 import psycopg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 from psycopg import sql
@@ -31,7 +31,7 @@ from projections.migrate import migrate
 from projections.projector import Projector
 from projections.rows import Advance
 from projections.store import Store
-from schemas.kafka import client_options
+from schemas.kafka import Consumer, closing
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -85,7 +85,7 @@ async def rebuild(settings: ProjectionsSettings, progress: Progress | None = Non
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, projector: Projector, progress: Progress | None):
+    def __init__(self, consumer: Consumer, projector: Projector, progress: Progress | None):
         self._consumer = consumer
         self._projector = projector
         self._progress = progress
@@ -132,20 +132,15 @@ class _Replay:
 
 @asynccontextmanager
 async def _replay(shadow: ProjectionsSettings, progress: Progress | None) -> AsyncIterator[_Replay]:
-    consumer = AIOKafkaConsumer(
-        topic_name(shadow, EVENTS),
-        **client_options(shadow),
-        group_id=None,
-        auto_offset_reset="earliest",
-        fetch_max_bytes=2 * MAX_RECORD_BATCH_BYTES,
-    )
     store = Store(shadow)
     try:
-        await consumer.start()
-        projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
-        yield _Replay(consumer, projector, progress)
+        async with closing(
+            Consumer(shadow, topic_name(shadow, EVENTS), fetch_max_bytes=2 * MAX_RECORD_BATCH_BYTES)
+        ) as consumer:
+            await consumer.start()
+            projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
+            yield _Replay(consumer, projector, progress)
     finally:
-        await consumer.stop()
         await store.close()
 
 

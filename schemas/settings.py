@@ -148,7 +148,7 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     engine_metrics_host: str = "127.0.0.1"
     engine_metrics_port: Port = 8081
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
-    append_timeout_seconds: Seconds = 10.0
+    append_timeout_seconds: Seconds = 20.0
     """Deadline of one append; past it its outcome counts as unknown and the partition is claimed anew."""
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""

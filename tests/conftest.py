@@ -1,11 +1,16 @@
-"""Kafka, Postgres and an installation on them, shared by all tests of a session that need them."""
+"""Kafka, Postgres and an installation on them, shared by all tests of a session that need them.
 
-from collections.abc import AsyncIterator, Generator
+A test fails when asyncio complains while it runs, see `tests.complaints`.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 from schemathesis.pytest.plugin import SchemathesisFunction
 
+from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
 from tests.stack import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
 
@@ -20,6 +25,16 @@ async def installation(
     folder = tmp_path_factory.mktemp("installation")
     async with Installation(kafka_bootstrap_servers, database_url, folder, sandbox=True) as installation:
         yield installation
+
+
+@pytest.fixture(autouse=True)
+def no_complaints() -> Iterator[None]:
+    """Nothing of this process may be forgotten."""
+    handler = ComplaintsHandler()
+    logging.getLogger("asyncio").addHandler(handler)
+    yield
+    logging.getLogger("asyncio").removeHandler(handler)
+    assert handler.heard == []
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.errors import AppendFailed
@@ -23,7 +23,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
 from engine.triggers.positions import Positions
 from schemas.commands import Command
-from schemas.kafka import client_options, closing, membership
+from schemas.kafka import Consumer, closing, membership
 from schemas.kafka.leaving import leave_group
 from schemas.kafka.member import GroupMember
 from schemas.kafka.topic_finder import FoundTopic, TopicFinder
@@ -187,7 +187,7 @@ class Listener:
         places = [TopicPartition(self.topic, number) for number in range(self._found.partitions)]
         async with (
             asyncio.timeout(ENDS_SECONDS),
-            closing(AIOKafkaConsumer(**client_options(self._settings), isolation_level="read_committed")) as consumer,
+            closing(Consumer(self._settings, isolation_level="read_committed")) as consumer,
         ):
             await consumer.start()
             ends = await consumer.end_offsets(places)
@@ -195,9 +195,9 @@ class Listener:
 
     def _new_member(self) -> GroupMember:
         return GroupMember(
+            self._settings,
             self.topic,
             self._begin,
-            **client_options(self._settings),
             group_id=self._group,
             isolation_level="read_committed",  # only what was committed counts
             **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import LogBehindPosition
@@ -16,6 +16,7 @@ from projections.publisher.positions import Position
 from projections.publisher.public_events import PublicEvent, public_event
 from projections.publisher.transactions import Transactions
 from schemas.epochs import EpochFilter
+from schemas.kafka import Consumer
 from schemas.records import Record, RecordCodec, UndecodableRecord
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Partition:
         metrics: what is counted.
     """
 
-    def __init__(self, place: TopicPartition, consumer: AIOKafkaConsumer, transactions: Transactions, metrics: Metrics):
+    def __init__(self, place: TopicPartition, consumer: Consumer, transactions: Transactions, metrics: Metrics):
         self._place = place
         self._consumer = consumer
         self._transactions = transactions

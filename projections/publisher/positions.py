@@ -7,10 +7,10 @@ makes the publisher publish the whole log again.
 from typing import Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from msgspec import Struct
 
-from schemas.kafka import client_options
+from schemas.kafka import Consumer, closing
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, topic_name
 
@@ -42,13 +42,7 @@ async def last_position(settings: KafkaSettings, partition: int) -> Position:
         KafkaError, OSError: Kafka is away.
     """
     place = TopicPartition(topic_name(settings, EVENTS_PUBLISHED), partition)
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    try:
+    async with closing(Consumer(settings, isolation_level="read_committed")) as consumer:
         await consumer.start()
         consumer.assign([place])
         begin = (await consumer.beginning_offsets([place]))[place]
@@ -62,11 +56,9 @@ async def last_position(settings: KafkaSettings, partition: int) -> Position:
             if start == begin:
                 return Position()
             tail *= TAIL_GROWTH
-    finally:
-        await consumer.stop()
 
 
-async def _last_value(consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int) -> bytes | None:
+async def _last_value(consumer: Consumer, place: TopicPartition, start: int, end: int) -> bytes | None:
     """The value of the last committed record from `start` to before `end`, or None if there is none."""
     value: bytes | None = None
     consumer.seek(place, start)

@@ -1,12 +1,11 @@
 """The consumer group of the publishers: a task for each partition that it gives to this process."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -16,7 +15,7 @@ from projections.publisher.errors import Fenced, LogBehindPosition, PublisherErr
 from projections.publisher.metrics import Metrics
 from projections.publisher.partition import Partition
 from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
-from schemas.kafka import client_options, membership
+from schemas.kafka import Consumer, close, membership
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -62,7 +61,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics = Metrics(registry)
         self._topic = topic_name(settings, EVENTS)
         self._nowhere = TopicPartition(self._topic, -1)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._run: asyncio.Task[None] | None = None
 
@@ -89,14 +88,12 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _join(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
+        consumer = Consumer(
+            self._settings,
             **FETCH,
             client_id="orchestration-publisher",
             group_id=self._settings.topic_prefix + GROUP,
             partition_assignment_strategy=[StickyPartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
             **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
@@ -110,11 +107,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             self._consumer = None
             await self._release()
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
-                    await consumer.stop()
+            await close(consumer, LEAVE_TIMEOUT_SECONDS)
 
-    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+    async def _watch(self, consumer: Consumer) -> None:
         """Notice what is wrong with the consumer."""
         if not self._owners:
             # This tells if the group can't be joined. It must not take any records: a partition that is assigned
@@ -126,7 +121,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             if not owner.cancelled():  # by a rebalance
                 owner.result()
 
-    async def _own(self, consumer: AIOKafkaConsumer, partition: int) -> None:
+    async def _own(self, consumer: Consumer, partition: int) -> None:
         """Publish a partition until cancelled, opening it anew after failures.
 
         Raises:
@@ -182,7 +177,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         }
 
 
-async def _start(consumer: AIOKafkaConsumer) -> None:
+async def _start(consumer: Consumer) -> None:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await consumer.start()
 

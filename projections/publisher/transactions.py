@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
@@ -17,7 +16,7 @@ from aiokafka.errors import (
 from projections.publisher.errors import Fenced, TransactionFailed
 from projections.publisher.positions import Position, last_position
 from projections.publisher.public_events import PublicEvent
-from schemas.kafka import client_options
+from schemas.kafka import end, new_producer
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 
@@ -25,13 +24,9 @@ TRANSACTIONAL_ID: Final = "orchestration-publisher-"
 TIMEOUT_SECONDS: Final = 8.0
 """Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's rebalance
 timeout, so that a publisher can end the transaction of a partition that it has to give away."""
-REQUEST_TIMEOUT_MS: Final = 5000
-"""Deadline of one request; below that of the step, so that it is told which request failed."""
 OPEN_TIMEOUT_MS: Final = 15_000
 """When Kafka aborts an open transaction by itself. Until then it holds up the consumers of its partition, if the
 publisher was killed and no other one takes over."""
-CLOSE_TIMEOUT_SECONDS: Final = 1.0
-"""Deadline of each step of closing."""
 BATCH_BYTES: Final = 1024 * 1024
 """Record batches in a transaction; well below what the topic takes."""
 
@@ -52,11 +47,10 @@ class Transactions:
         self._partition = partition
         self._public = public_topic(settings)
         self._published = topic_name(settings, EVENTS_PUBLISHED)
-        self._producer = AIOKafkaProducer(
-            **client_options(settings),
+        self._producer = new_producer(
+            settings,
             transactional_id=f"{settings.topic_prefix}{TRANSACTIONAL_ID}{partition}",
             transaction_timeout_ms=OPEN_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
             max_batch_size=BATCH_BYTES,
             max_request_size=4 * BATCH_BYTES,
         )
@@ -93,17 +87,7 @@ class Transactions:
 
     async def close(self) -> None:
         """Close the connections. A transaction that is open stays so until the partition is opened again."""
-        # Not by `stop`, which first delivers what is left: for ever, while the broker is away. After a success nothing
-        # is left, and after a failure it must not be delivered.
-        sender = self._producer._sender.sender_task  # noqa: SLF001
-        for _ in range(2):  # the first time it ends its requests, the second time it drops them
-            if sender is not None and not sender.done():
-                sender.cancel()
-                await asyncio.wait({sender}, timeout=CLOSE_TIMEOUT_SECONDS)
-        self._producer._closed = True  # noqa: SLF001
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._producer.client.close()
+        await end(self._producer)
 
     async def _check(self, topic: str) -> None:
         with contextlib.suppress(UnknownTopicOrPartitionError):

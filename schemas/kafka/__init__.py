@@ -1,16 +1,37 @@
-"""What every Kafka client of ours shares. Workarounds for faults of aiokafka belong here and nowhere else.
+"""Kafka as all processes use it: producers, consumers, how they end. What we know of aiokafka's faults is here alone.
 
 | module | holds |
 |---|---|
 | `options` | where the brokers are, how to log in, a member's place in its group |
-| `closing` | the one way to close a client, by a deadline |
-| `leaving` | takes a static member out of its group |
+| `client` | connections, timeouts and silent brokers, for everything below |
+| `silence` | which brokers don't answer |
+| `consumer` | consumers |
 | `member` | a member of a consumer group: where its partitions begin is decided before a record is handed over |
 | `table` | a table that a compacted topic keeps, followed |
+| `producer` | the idempotent producer that outlives its faults, and how any producer is ended |
+| `admin` | the client that makes topics |
+| `closing` | the one way to close a consumer or an admin client, by a deadline |
+| `leaving` | takes a static member out of its group |
 | `topic_finder` | which topics exist, with Kafka's ids |
 """
 
+from schemas.kafka.admin import Admin
 from schemas.kafka.closing import close, closing
+from schemas.kafka.consumer import Consumer
+from schemas.kafka.errors import KafkaAway, NotAcknowledged
 from schemas.kafka.options import client_options, membership
+from schemas.kafka.producer import IdempotentProducer, end, new_producer
 
-__all__ = ["client_options", "close", "closing", "membership"]
+__all__ = [
+    "Admin",
+    "Consumer",
+    "IdempotentProducer",
+    "KafkaAway",
+    "NotAcknowledged",
+    "client_options",
+    "close",
+    "closing",
+    "end",
+    "membership",
+    "new_producer",
+]

@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
+from schemas.kafka.client import retrieve
+
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS: Final = 3.0
@@ -47,14 +49,16 @@ async def close(client: Any, seconds: float = CLOSE_SECONDS) -> None:
     try:
         await asyncio.wait({stopping}, timeout=seconds)
     finally:  # also when the caller is cancelled
-        left = {stopping, *_tasks(client)}
-        left = {task for task in left if not task.done()}
+        tasks = {stopping, *_tasks(client)}
+        left = {task for task in tasks if not task.done()}
         for task in left:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=CANCEL_SECONDS)
-        for connection in _connections(client):
-            connection.close()
+        ending = asyncio.create_task(client._client.close(), name="kafka-client-end")  # noqa: SLF001
+        await asyncio.wait({ending}, timeout=CANCEL_SECONDS)
+        for task in (*tasks, ending):
+            task.add_done_callback(retrieve)
 
 
 async def _stop(client: Any) -> None:
@@ -67,7 +71,7 @@ async def _stop(client: Any) -> None:
 
 
 def _tasks(client: Any) -> Iterator[asyncio.Task[Any]]:
-    """The tasks of a client that are still running. There is no public way to them."""
+    """The tasks of a client. There is no public way to them."""
     holders = {
         "_coordinator": ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task"),
         "_fetcher": ("_fetch_task",),
@@ -76,12 +80,6 @@ def _tasks(client: Any) -> Iterator[asyncio.Task[Any]]:
     for holder, names in holders.items():
         for name in names:
             task = getattr(getattr(client, holder, None), name, None)
-            if task is not None and not task.done():
+            if task is not None:
                 yield task
-    for task in getattr(getattr(client, "_fetcher", None), "_pending_tasks", ()):
-        if not task.done():
-            yield task
-
-
-def _connections(client: Any) -> list[Any]:
-    return list(client._client._conns.values())  # noqa: SLF001
+    yield from getattr(getattr(client, "_fetcher", None), "_pending_tasks", ())

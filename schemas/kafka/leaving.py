@@ -18,6 +18,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
+from schemas.kafka.client import adopt
 from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings
 
@@ -39,6 +40,7 @@ async def leave_group(settings: KafkaSettings, group: str, member_id: str) -> No
         KafkaError, OSError, TimeoutError: Kafka is away, or refuses.
     """
     client = AIOKafkaClient(**client_options(settings))
+    adopt(client)
     try:
         async with asyncio.timeout(LEAVE_SECONDS):
             await client.bootstrap()

@@ -11,12 +11,14 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from schemas.kafka.closing import close
+from schemas.kafka.consumer import Consumer
 from schemas.records import Record
+from schemas.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +40,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     is closed and a new one made: the client library may have lost records that it had fetched.
 
     Args:
+        settings: how to reach Kafka.
         topic: read by the group. One that is missing is no error, and is not made.
         begin: called with partitions that were assigned, and again with one whose offset Kafka does not have.
-        options: of the consumer: how to reach Kafka, the group, the place in it.
+        options: of the consumer: the group, the place in it.
     """
 
-    def __init__(self, topic: str, begin: Begin, **options: Any):
+    def __init__(self, settings: KafkaSettings, topic: str, begin: Begin, **options: Any):
         self._topic, self._begin = topic, begin
         self._undecided: set[TopicPartition] = set()
         self._rebalances = 0
-        self._consumer = AIOKafkaConsumer(
-            **{
-                "partition_assignment_strategy": (StickyPartitionAssignor,),
-                "enable_auto_commit": False,
-                "auto_offset_reset": "none",
-                **options,
-            }
+        self._consumer = Consumer(
+            settings,
+            **{"partition_assignment_strategy": (StickyPartitionAssignor,), "auto_offset_reset": "none", **options},
         )
 
     async def start(self) -> None:

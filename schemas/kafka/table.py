@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.kafka.closing import closing
-from schemas.kafka.options import client_options
+from schemas.kafka.consumer import Consumer
 from schemas.records import Record, UndecodableRecord
 from schemas.settings import KafkaSettings
 
@@ -32,19 +32,19 @@ class TableReader:
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, apply: Callable[[Record], None]):
-        self._options = client_options(settings)
+        self._settings = settings
         self._place = TopicPartition(topic, 0)
         self._apply = apply
-        self._asker: AIOKafkaConsumer | None = None
+        self._asker: Consumer | None = None
         self._position = 0
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
         """Follow the topic until cancelled, beginning anew after faults."""
         while True:
-            consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False, auto_offset_reset="earliest")
+            consumer = Consumer(self._settings)
             # On a connection of its own: behind a fetch that waits for news, a question takes half a second.
-            asker = AIOKafkaConsumer(**self._options)
+            asker = Consumer(self._settings)
             try:
                 async with closing(consumer), closing(asker):
                     await consumer.start()
@@ -68,17 +68,17 @@ class TableReader:
         """
         async with asyncio.timeout(CATCH_UP_SECONDS):
             async with self._moved:
-                asker: AIOKafkaConsumer = await self._moved.wait_for(lambda: self._asker)
+                asker: Any = await self._moved.wait_for(lambda: self._asker)
             end: int = (await asker.end_offsets([self._place]))[self._place]
             async with self._moved:
                 await self._moved.wait_for(lambda: self._position >= end)
 
-    async def _ready(self, asker: AIOKafkaConsumer) -> None:
+    async def _ready(self, asker: Consumer) -> None:
         async with self._moved:
             self._asker = asker
             self._moved.notify_all()
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+    async def _follow(self, consumer: Consumer) -> None:
         fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(timeout_ms=1000, max_records=MAX_RECORDS)
         for record in fetched.get(self._place, []):
             try:

@@ -18,6 +18,7 @@ from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16,
 from msgspec import Struct
 
 from schemas.kafka.options import client_options
+from schemas.kafka.silence import SILENT
 from schemas.settings import KafkaSettings
 
 REQUEST_SECONDS: Final = 3.0
@@ -73,7 +74,7 @@ class TopicFinder:
 
     async def _connect(self) -> AIOKafkaConnection:
         fault: Exception | None = None
-        hosts = collect_hosts(self._hosts)
+        hosts = sorted(collect_hosts(self._hosts), key=lambda host: SILENT.suspects(host[:2]))
         for host, port, _ in hosts:
             try:
                 timeout_ms = int(REQUEST_SECONDS / len(hosts) * 1000)

@@ -34,6 +34,7 @@ from schemas.settings import (
     environment_of,
     variable,
 )
+from tests.complaints import complaints
 from tests.integration.http_client import Client
 from tests.integration.projection_world import Tables
 
@@ -152,6 +153,14 @@ class Process:
             return ""
         return "\n".join(self._output.read_text(errors="replace").splitlines()[-lines:])
 
+    def complaints(self) -> list[str]:
+        """Lines of all its starts that it must never write, each with what follows it."""
+        return [
+            f"{output.name}: {complaint}"
+            for output in sorted(self._folder.glob(f"{self.name}-*.log"))
+            for complaint in complaints(output.read_text(errors="replace"))
+        ]
+
     @property
     def _output(self) -> Path:
         return self._folder / f"{self.name}-{self._starts}.log"
@@ -218,9 +227,11 @@ class Installation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop everything, and leave no schema behind."""
+        """Stop everything, leave no schema behind, and see that no process complained."""
         await self.stop()
         await asyncio.to_thread(self.tables.drop)
+        if kind is None:
+            assert [complaint for process in self.processes for complaint in process.complaints()] == []
 
     async def stop(self) -> None:
         """Close the clients, end all processes at once."""

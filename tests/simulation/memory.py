@@ -186,7 +186,7 @@ class MemoryFeed:
         """See `GroupFeed.owns`."""
         return partition in self.assigned
 
-    async def open(self, partition: int, next_offset: int) -> None:
+    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
         """See `CommandFeed.open`."""
         await asyncio.sleep(self._rng.uniform(0.0, 0.05))
         if partition in self.assigned:

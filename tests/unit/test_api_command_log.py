@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 from aiokafka.partitioner import DefaultPartitioner
 
-from api.command_log import KafkaCommandLog, producer_factory
+from api.command_log import KafkaCommandLog
 from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.waiting import Admission
@@ -45,7 +45,7 @@ class Producer:
         self.kafka = kafka
         self.calls: list[str] = []
         self.client = SimpleNamespace(fetch_all_metadata=self._fetch, close=self._close_client)
-        self._sender = SimpleNamespace(close=self._close_sender)
+        self._sender = SimpleNamespace(sender_task=None)
 
     async def start(self) -> None:
         if self.kafka.connecting is not None:
@@ -72,14 +72,11 @@ class Producer:
         if self.kafka.away:
             raise KafkaConnectionError("away")
 
-    async def _close_sender(self) -> None:
-        self.calls.append("close_sender")
-
     async def _close_client(self) -> None:
         self.calls.append("close_client")
 
 
-DISCARDED = ["close_sender", "close_client"]
+DISCARDED = ["close_client"]
 
 
 def command_log(kafka: Kafka) -> KafkaCommandLog:
@@ -181,7 +178,7 @@ async def test_while_connecting_commands_wait_up_to_their_deadline() -> None:
 
 
 async def test_while_kafka_is_known_to_be_away_commands_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.command_log.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("schemas.kafka.producer.MAX_PAUSE_SECONDS", 0.01)
     kafka = Kafka()
     kafka.away = True
     log = command_log(kafka)
@@ -236,10 +233,10 @@ async def test_closing_ends_the_attempts_to_connect() -> None:
 
 
 async def test_the_real_producer_fails_and_is_discarded_while_nobody_listens() -> None:
-    """Against aiokafka itself, whose parts without a public way `_discard` uses."""
+    """Against aiokafka itself, whose parts without a public way `end` uses."""
     admission = Admission(1)
     settings = ApiSettings(kafka_bootstrap_servers="127.0.0.1:1")
-    log = KafkaCommandLog(settings, Metrics(admission, admission), producer_factory(settings))
+    log = KafkaCommandLog(settings, Metrics(admission, admission))
     await log.open()
     with pytest.raises(CommandLogUnavailable):
         await append(log, seconds=5)

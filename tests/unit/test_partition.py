@@ -31,7 +31,7 @@ RUN = RunWorkflow(workflow_id="w", stages=[UPDATE], variables={})
 class Feed:
     """A feed that is fed by the test."""
 
-    async def open(self, partition: int, next_offset: int) -> None:
+    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
         pass
 
     def pause(self, partition: int) -> None:

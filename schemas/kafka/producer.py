@@ -1,0 +1,311 @@
+"""Producers: how ours are made, the idempotent one that outlives its faults, and how a producer is ended.
+
+                   ┌────────── built ──────────┐
+    use ────► BUILDING ◄── an append failed ── READY
+                   │ ▲
+      build failed │ │ after a pause
+                   ▼ │
+                  AWAY
+
+- READY: appends go to the producer. Concurrent ones share a batch by themselves: while one request is on its way to a
+  broker, what comes meanwhile is collected into the next.
+- BUILDING: appends wait for the producer, up to their deadlines.
+- AWAY: Kafka is known to be away, so appends wait for it, or fail at once instead of piling up.
+
+aiokafka's idempotent producer can't be used any more after some errors (a sequence number that the broker does not
+expect kills its sender), and it repeats what it could not send for ever. So after every failure the producer is
+*retired*: new appends go to a new one, appends in progress keep their chance, and with the last of them the old one
+is ended together with what it could not send. Otherwise a run that was answered 503 might start hours later.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.producer.sender import Sender
+
+from schemas.kafka.client import BROKER_PRODUCE_MS, adopt, retrieve
+from schemas.kafka.errors import KafkaAway, NotAcknowledged
+from schemas.kafka.options import client_options
+from schemas.settings import KafkaSettings
+
+logger = logging.getLogger(__name__)
+
+RETRY_BACKOFF_MS: Final = 50
+"""Pause before a request is repeated."""
+BUILD_SECONDS: Final = 5.0
+"""Deadline of connecting a producer. Without it aiokafka asks for its producer id for ever."""
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 2.0
+"""Longest pause between two tries to connect: how long Kafka may be back before we notice."""
+END_SECONDS: Final = 1.0
+"""How long each step of ending a producer may take. Its tasks only have to notice it."""
+GIVE_UP_MS: Final = 600_000
+"""When aiokafka itself gives up a batch whose partition has no leader. Our deadlines come first: to give up a batch
+leaves a gap in the sequence numbers, by which all later ones are refused."""
+
+R = TypeVar("R")
+ProducerFactory = Callable[[], AIOKafkaProducer]
+"""Makes a producer that is not started."""
+
+
+def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
+    """A producer on our client, not started. `end` is the way to close it.
+
+    Args:
+        settings: how to reach Kafka.
+        options: those of `AIOKafkaProducer`.
+
+    Raises:
+        SettingsError: the settings for Kafka contradict each other.
+    """
+    producer = AIOKafkaProducer(
+        **client_options(settings), request_timeout_ms=GIVE_UP_MS, retry_backoff_ms=RETRY_BACKOFF_MS, **options
+    )
+    adopt(producer.client)
+    producer._sender.__class__ = _Sender  # noqa: SLF001 - made by the constructor
+    producer._sender.adopt()  # noqa: SLF001
+    return producer
+
+
+async def end(producer: Any) -> None:
+    """Close a producer together with what it has not sent. Nothing of it runs on.
+
+    `AIOKafkaProducer.stop` would first send everything, so that it never returns while Kafka is away, and a `stop`
+    that is cancelled leaves the sender running. The sender has no public way to be stopped by itself.
+    """
+    producer._closed = True  # noqa: SLF001
+    sender = producer._sender  # noqa: SLF001
+    if sender.sender_task is not None:
+        sender.sender_task.cancel()
+    # Requests on their way fail, and the sender waits for those that are.
+    closing = asyncio.create_task(producer.client.close(), name="kafka-producer-end")
+    try:
+        await asyncio.wait({closing}, timeout=END_SECONDS)
+    finally:
+        closing.cancel()
+        closing.add_done_callback(retrieve)
+        tasks = {sender.sender_task, *getattr(sender, "requests", ())} - {None}
+        for _ in range(2):  # the sender takes the first time as an order to end its requests
+            tasks = {task for task in tasks if not task.done()}
+            for task in tasks:
+                task.cancel()
+                task.add_done_callback(retrieve)
+            if tasks:
+                await asyncio.wait(tasks, timeout=END_SECONDS)
+
+
+class _Sender(Sender):  # type: ignore[misc]
+    """A sender that knows its requests, so that they can be ended with it, and looks at all errors."""
+
+    requests: set[asyncio.Task[Any]]
+
+    def adopt(self) -> None:
+        """What a constructor would do."""
+        self.requests = set()
+        self._request_timeout_ms = BROKER_PRODUCE_MS
+
+    async def _send_produce_req(self, node_id: Any, batches: Any) -> None:
+        self._track(asyncio.current_task())
+        await super()._send_produce_req(node_id, batches)
+        for batch in batches.values():
+            retrieve(batch.future)  # whoever sent it may have given up
+
+    def _maybe_do_transactional_request(self) -> asyncio.Task[Any] | None:
+        task: asyncio.Task[Any] | None = super()._maybe_do_transactional_request()
+        self._track(task)
+        return task
+
+    def _fail_all(self, task: asyncio.Task[None]) -> None:
+        waiting = [*self._message_accumulator._pending_batches]  # noqa: SLF001
+        for batches in self._message_accumulator._batches.values():  # noqa: SLF001
+            waiting += batches
+        super()._fail_all(task)
+        for batch in waiting:
+            retrieve(batch.future)
+            retrieve(batch._drain_waiter)  # noqa: SLF001
+
+    def _track(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None:
+            self.requests.add(task)
+            task.add_done_callback(self.requests.discard)
+            task.add_done_callback(retrieve)
+
+
+class _Link:
+    """A producer with the number of appends that use it."""
+
+    __slots__ = ("partitions", "producer", "retired", "uses")
+
+    def __init__(self, producer: AIOKafkaProducer, partitions: int):
+        self.producer = producer
+        self.partitions = partitions
+        self.uses = 0
+        self.retired = False
+
+
+class IdempotentProducer:
+    """Appends, acknowledged by all replicas, each record once. See the module for how it deals with faults.
+
+    Args:
+        settings: how to reach Kafka.
+        topic: a topic that has to be there; its partitions are known from the first append on.
+        max_batch_bytes: most that is collected in a batch of one partition.
+        max_request_bytes: largest request.
+        waits: whether appends wait while Kafka is known to be away, up to their deadlines, or fail at once.
+        make: makes the producers; for tests.
+
+    Raises:
+        SettingsError: the settings for Kafka contradict each other.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        *,
+        max_batch_bytes: int,
+        max_request_bytes: int,
+        waits: bool,
+        make: ProducerFactory | None = None,
+    ):
+        self._settings, self._topic, self._waits = settings, topic, waits
+        client_options(settings)  # what is wrong with them is told now
+        self._sizes = {"max_batch_size": max_batch_bytes, "max_request_size": max_request_bytes}
+        self._make = make or self._new_producer
+        self._link: _Link | None = None
+        self._built = asyncio.Event()
+        self._away = False
+        self._closed = False
+        self._builder: asyncio.Task[None] | None = None
+        self._enders: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Start to connect; does not wait for it. The first append does it too."""
+        if self._builder is None and not self._closed:
+            self._build_in_background()
+
+    async def close(self) -> None:
+        """End the producer with what it has not sent. Appends in progress run into their deadlines, later ones fail."""
+        self._closed = True
+        if self._builder is not None:
+            self._builder.cancel()
+            await asyncio.wait({self._builder})
+        if self._link is not None:
+            self._end(self._link)
+            self._link = None
+        self._built.set()
+        if self._enders:
+            await asyncio.wait(self._enders)
+
+    async def partitions(self, deadline: float) -> int:
+        """How many partitions the topic has.
+
+        Raises:
+            KafkaAway: there is no connection by the deadline.
+        """
+        link = self._link or await self._connected(deadline)
+        return link.partitions
+
+    async def append(self, deadline: float, send: Callable[[AIOKafkaProducer], Awaitable[R]]) -> R:
+        """Append by a deadline, and return what `send` returns.
+
+        Args:
+            deadline: in the event loop's time.
+            send: sends with the producer that it is given, and waits for the acknowledgement.
+
+        Raises:
+            KafkaAway: there is no connection; nothing was sent.
+            NotAcknowledged: nobody knows what was appended.
+            Exception: any other error of `send`, which then must not have sent anything.
+        """
+        link = self._link or await self._connected(deadline)
+        link.uses += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await send(link.producer)
+        except (TimeoutError, KafkaError, OSError) as error:
+            self._retire(link, error)
+            raise NotAcknowledged(f"Kafka did not acknowledge in time: {error!r}") from error
+        finally:
+            link.uses -= 1
+            if link.retired and not link.uses:
+                self._end(link)
+
+    async def reachable(self, seconds: float) -> bool:
+        """Whether Kafka answers now, within some seconds."""
+        if self._link is None:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self._link.producer.client.fetch_all_metadata()
+        except (TimeoutError, KafkaError, OSError):
+            return False
+        return True
+
+    async def _connected(self, deadline: float) -> _Link:
+        """The link in use, once there is one."""
+        self.open()
+        try:
+            async with asyncio.timeout_at(deadline):
+                while self._link is None and not self._closed and (self._waits or not self._away):
+                    await self._built.wait()
+        except TimeoutError:
+            pass
+        if self._link is None:
+            raise KafkaAway("Kafka is away")
+        return self._link
+
+    def _retire(self, link: _Link, error: Exception) -> None:
+        """Take a link out of use; its last append ends it."""
+        link.retired = True
+        if link is self._link:  # once, however many appends fail with it
+            logger.warning("Kafka did not acknowledge an append, connecting again: %r", error)
+            self._link = None
+            self._build_in_background()
+
+    def _build_in_background(self) -> None:
+        self._built.clear()
+        self._builder = asyncio.create_task(self._build(), name="kafka-producer-builder")
+
+    async def _build(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._link = await self._new_link()
+            except Exception as error:
+                if not self._away:
+                    logger.warning("Kafka is away: %r", error)
+                self._away = True
+                if not self._waits:
+                    self._built.set()  # wakes those who wait, to be told so
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            else:
+                if self._away:
+                    logger.info("Kafka is back")
+                self._away = False
+                self._built.set()
+                return
+
+    async def _new_link(self) -> _Link:
+        producer = self._make()
+        try:
+            async with asyncio.timeout(BUILD_SECONDS):
+                await producer.start()
+                partitions = await producer.partitions_for(self._topic)
+        except BaseException:
+            await end(producer)
+            raise
+        return _Link(producer, len(partitions))
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return new_producer(self._settings, acks="all", enable_idempotence=True, linger_ms=0, **self._sizes)
+
+    def _end(self, link: _Link) -> None:
+        ender = asyncio.create_task(end(link.producer), name="kafka-producer-ender")
+        self._enders.add(ender)
+        ender.add_done_callback(self._enders.discard)
