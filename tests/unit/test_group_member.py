@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError, OffsetOutOfRangeError
 
 from schemas.kafka.member import GroupMember, UnreadableRecords
+from schemas.settings import KafkaSettings
 
 FIRST, SECOND = TopicPartition("ledger", 0), TopicPartition("ledger", 1)
 
@@ -53,7 +54,7 @@ class World:
         self.consumer = FakeConsumer()
         self.asked: list[set[TopicPartition]] = []
         self.meanwhile: list[Collection[TopicPartition]] = []
-        self.member = GroupMember("ledger", self.begin)
+        self.member = GroupMember(KafkaSettings(), "ledger", self.begin)
         self.member._consumer._closed = True  # nothing to stop
         self.member._consumer = self.consumer
 
