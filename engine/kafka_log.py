@@ -12,6 +12,7 @@ from aiokafka.structs import RecordMetadata
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
 from schemas.current import Current, encode_current
+from schemas.dead_letters import dead_letter
 from schemas.kafka import Consumer, IdempotentProducer, NotAcknowledged, closing
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
@@ -126,11 +127,10 @@ class KafkaEventLog:
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""
-        source = f"{self._commands}/{partition}/{command.offset}"
-        headers = [*command.headers, ("dead-reason", reason.encode()), ("dead-source", source.encode())]
+        letter = dead_letter(self._commands, partition, command, reason)
 
         async def send(producer: AIOKafkaProducer) -> None:
-            await producer.send_and_wait(self._dead, key=command.key, value=command.value or b"", headers=headers)
+            await producer.send_and_wait(self._dead, key=letter.key, value=letter.value, headers=letter.headers)
 
         await self._with_producer(send)
 

@@ -58,6 +58,10 @@ MAX_UNPROVEN_SECONDS = 3.0
 after the session timeout, of which heartbeats may have used up a quarter: this is less than what is left of Kafka's
 shortest session, 6 s. With less, a Kafka that takes its time for an append would keep calls from starting at all."""
 
+MAX_SHOWN_KEY_BYTES = 100
+"""What the rejection of a command that can't be decoded keeps of its key. With a large one the batch would not fit into
+the log, and the turn would be tried for ever."""
+
 MAX_SLEEP_SECONDS = 60.0
 """The wall clock may be set; a timer is looked at again at least this often."""
 
@@ -264,7 +268,8 @@ class Partition:
                 logger.error(
                     "command can't be decoded: %s", error, extra={"partition": self.number, "offset": record.offset}
                 )
-                turn.command(record.offset, (record.key or b"").decode(errors="replace"), Unreadable(str(error)))
+                shown = (record.key or b"")[:MAX_SHOWN_KEY_BYTES].decode(errors="replace")
+                turn.command(record.offset, shown, Unreadable(str(error)))
             else:
                 turn.command(record.offset, aggregate_id, command)
 

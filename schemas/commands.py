@@ -4,9 +4,13 @@ A command is accepted when Kafka has acknowledged it. Every accepted command lea
 as `cause` on topic `events`: an event, a rejection or a mark that it was skipped.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
+
+from schemas.ids import Id
+
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 NO_STAGES: Final = Raw(b"null")
 """Stages of a workflow that was deleted."""
@@ -32,17 +36,17 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     with.
     """
 
-    workflow_id: str
+    workflow_id: Id
     stages: list[dict[str, Any]]
     variables: dict[str, str]
     request: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
     source: str | None = None
     """Set when an engine sends it: the partition of the event log that holds the event it follows from."""
-    sequence: int = 0
+    sequence: Offset = 0
     """Only with `source`: the offset of that event. Commands of one source come in this order, so one that is not
     above the last is a repetition."""
-    seen_offset: int = 0
+    seen_offset: Offset = 0
     """Only with `request`: the events of the instance's partition below this offset were in the read model when the API
     looked for the instance there and found none. The engine knows what came later, so together they know all."""
 
@@ -69,7 +73,7 @@ class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     event: str
     version: str | None = None
-    workflow_id: str
+    workflow_id: Id
     filter: str | None = None
     vars: dict[str, str] | None = None
     request: str | None = None
@@ -82,12 +86,12 @@ class DeleteTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message matched the trigger whose id is the key. The engine that read it has evaluated the variables."""
 
-    occurrence_id: str
+    occurrence_id: Id
     event: Raw
     """The envelope as it came."""
     source: str
     """Topic and partition that the message came from."""
-    offset: int
+    offset: Offset
     """Its offset there. Messages of one source come in this order, so one that is not above the last is a
     repetition."""
     once: str | None = None

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.epochs import header
+from schemas.ids import is_id
 from schemas.records import NewRecord, Record, UndecodableRecord, read_number
 
 
@@ -66,4 +67,6 @@ def decode_current(record: Record) -> Current:
     version = read_number(header(record.headers, "version"))
     if version is None:
         raise UndecodableRecord("definition: header `version` is missing or not a number")
+    if not is_id(key):
+        raise UndecodableRecord("definition: the key is not a canonical UUID")
     return Current(key, version, definition)

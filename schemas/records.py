@@ -25,6 +25,8 @@ from msgspec import Struct
 
 from schemas import commands, events
 from schemas.error_texts import BoundedError
+from schemas.ids import is_id
+from schemas.nesting import is_deeper
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values. A value may be null: whoever can write to a topic can make such a header."""
@@ -68,10 +70,14 @@ MESSAGES: dict[str, type[Struct]] = {
 UPCASTERS: dict[str, list[Upcaster]] = {}
 """By message name: entry i turns the state of schema version i + 1 into that of version i + 2."""
 
-
 MAX_NUMBER = 2**63 - 1
 """Largest number in a header, as offsets have it. Postgres could not hold a larger one, and the position of a partition
 that such a number came to would never be written."""
+
+MAX_DEPTH = 128
+"""Most levels of lists and objects in each other in a command. How deep a value can be decoded depends on how deep its
+decoder is in calls of its own: an event with a value that one process just manages would stop the next one. The API
+refuses bodies and messages above 100 levels, and commands wrap them in a few."""
 
 
 class UndecodableRecord(BoundedError, ValueError):
@@ -217,6 +223,10 @@ class RecordCodec:
         message = self._decode(record, dict(record.headers))
         if not isinstance(message.state, commands.Command):
             raise UndecodableRecord(f"{type(message.state).__name__} is no command")
+        if not is_id(message.originator_id):
+            raise UndecodableRecord("the key is not a canonical UUID")
+        if is_deeper(record.value or b"", MAX_DEPTH):
+            raise UndecodableRecord(f"it is nested more than {MAX_DEPTH} levels deep")
         return message.originator_id, message.state
 
     def decode_event(self, record: Record) -> Recorded:

@@ -13,6 +13,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import judge
 from schemas.commands import NO_STAGES, FireTrigger
 from schemas.expressions import Allowance, Expression, LinkAnswer
+from schemas.nesting import is_deeper
 from schemas.records import Headers
 from schemas.stack.links import LinkFetcher
 
@@ -86,8 +87,7 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
         raise NoEnvelope(f"no JSON: {error}") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("type"), str):
         raise NoEnvelope("no envelope: `type` is missing")
-    # Counting brackets is far cheaper than walking through the value, and often tells that it needs no walk.
-    if value.count(b"[") + value.count(b"{") > MAX_DEPTH and _is_deep(envelope):
+    if is_deeper(value, MAX_DEPTH):
         raise NoEnvelope(f"it is nested more than {MAX_DEPTH} levels deep")
     version = envelope.get("version")
     return Message(
@@ -113,21 +113,6 @@ def _identity(envelope: dict[str, Any], headers: Headers) -> str | None:
     app = envelope.get("app")
     about = msgspec.json.encode([app if isinstance(app, str) else "", key])
     return blake2b(about, digest_size=16).hexdigest()
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-        if not below:
-            return False
-        level = below
-    return any(isinstance(item, dict | list) for item in level)
 
 
 async def fire(

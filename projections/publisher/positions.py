@@ -1,18 +1,22 @@
 """Topic `events.published`: how far each partition of `events` has been published.
 
 The last committed record of a partition counts; compaction may remove the ones before it. Deleting the topic's records
-makes the publisher publish the whole log again.
+makes the publisher publish the whole log again. A record that says no position is passed over, whoever wrote it.
 """
 
-from typing import Final
+import logging
+from typing import Annotated, Final
 
 import msgspec
 from aiokafka import TopicPartition
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from schemas.kafka import Consumer, closing
+from schemas.records import MAX_NUMBER, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, topic_name
+
+log = logging.getLogger(__name__)
 
 TAIL_OFFSETS: Final = 16
 """How many offsets from the end are read first. A transaction takes two, so the position is nearly always there."""
@@ -30,7 +34,30 @@ class Position(Struct, frozen=True):
     """The newest claim before `next_offset` (see `schemas.epochs`)."""
 
 
-_decoder = msgspec.json.Decoder(Position)
+Offset = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+Epoch = Annotated[int, Meta(ge=-1, le=MAX_NUMBER)]
+
+
+class _Value(Struct):
+    """A position as a record says it. A field that is missing is not a start of the log."""
+
+    next_offset: Offset
+    epoch: Epoch
+
+
+_decoder = msgspec.json.Decoder(_Value)
+
+
+def read_position(partition: int, record: Record) -> Position | None:
+    """The position that a record says; None if it says none, as only a stranger's does."""
+    try:
+        if record.key != b"%d" % partition:
+            raise ValueError("the key is not the partition")
+        value = _decoder.decode(record.value or b"")
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        log.error("position record %d/%d is passed over: %s", partition, record.offset, error)
+        return None
+    return Position(value.next_offset, value.epoch)
 
 
 async def last_position(settings: KafkaSettings, partition: int) -> Position:
@@ -50,19 +77,19 @@ async def last_position(settings: KafkaSettings, partition: int) -> Position:
         tail = TAIL_OFFSETS
         while True:
             start = max(begin, end - tail)
-            value = await _last_value(consumer, place, start, end)
-            if value is not None:
-                return _decoder.decode(value)
+            position = await _last_position(consumer, place, start, end)
+            if position is not None:
+                return position
             if start == begin:
                 return Position()
             tail *= TAIL_GROWTH
 
 
-async def _last_value(consumer: Consumer, place: TopicPartition, start: int, end: int) -> bytes | None:
-    """The value of the last committed record from `start` to before `end`, or None if there is none."""
-    value: bytes | None = None
+async def _last_position(consumer: Consumer, place: TopicPartition, start: int, end: int) -> Position | None:
+    """The position of the last committed record from `start` to before `end` that says one."""
+    position: Position | None = None
     consumer.seek(place, start)
     while await consumer.position(place) < end:
         for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-            value = record.value
-    return value
+            position = read_position(place.partition, record) or position
+    return position

@@ -6,6 +6,7 @@
 | `client` | connections, timeouts and silent brokers, for everything below |
 | `silence` | which brokers don't answer |
 | `consumer` | consumers |
+| `header_names` | teaches aiokafka to read header names that are not UTF-8 |
 | `member` | a member of a consumer group: where its partitions begin is decided before a record is handed over |
 | `table` | a table that a compacted topic keeps, followed |
 | `producer` | the idempotent producer that outlives its faults, and how any producer is ended |

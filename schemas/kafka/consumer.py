@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
+from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
 from schemas.kafka.client import adopt, retrieve
 from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings

@@ -4,21 +4,38 @@ A record begins as one of ours, as another service's message, or as noise; then 
 changed, dropped, doubled or replaced by values that have broken such code before.
 """
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
+from prometheus_client import CollectorRegistry
 
-from engine.triggers.matching import NoEnvelope, read_message
-from schemas.commands import CreateTrigger, FireTrigger, RunWorkflow, SendEvent
+from engine.metrics import Metrics
+from engine.triggers.definitions import Definitions, compile_trigger
+from engine.triggers.failures import FilterFailures
+from engine.triggers.matching import NoEnvelope, fire, read_message
+from projections.publisher.positions import Position, read_position
+from schemas.commands import (
+    AbortInstance,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteWorkflow,
+    FireTrigger,
+    RunWorkflow,
+    SendEvent,
+)
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.epochs import EpochFilter
 from schemas.events import CommandRejected, InstanceStarted, PartitionClaimed
+from schemas.expressions import LinkAnswer
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
+from schemas.stack.links import LinkFetcher
+from tests.fuzz.partition import FIRST, decide
 from tests.fuzz.runner import Check
 from tests.simulation.memory import StoredRecord
 
@@ -26,7 +43,18 @@ NAME: Final = "records"
 CODEC: Final = RecordCodec()
 ID: Final = "7d0f8e5c-2f3a-4c60-9b1e-0c5a4f1f6f11"
 AT: Final = datetime(2026, 3, 1, tzinfo=UTC)
-STAGES: Final[list[dict[str, Any]]] = [{"noop": {}}]
+SEND: Final = {
+    "source": {"wallet": {"id": ID}},
+    "destination": {"account": {"id": "users:${who}", "ledger": "main"}},
+    "amount": {"amount": 100, "asset": "EUR/2"},
+}
+STAGES: Final[list[dict[str, Any]]] = [
+    {"noop": {}},
+    {"send": SEND},
+    {"update": {"account": {"id": "users:7", "ledger": "main", "metadata": {"k": "v"}}}},
+    {"delay": {"duration": "1s"}},
+    {"wait_event": {"event": "approved"}},
+]
 
 NASTY: Final = (
     b"",
@@ -63,7 +91,17 @@ def _seeds() -> dict[str, list[NewRecord]]:
     fire = FireTrigger(occurrence_id=ID, event=raw(message), source="ledger/0", offset=7, stages=raw(STAGES))
     return {
         "commands": [
-            CODEC.encode(ID, RunWorkflow(workflow_id=ID, stages=STAGES, variables={}), timestamp_ms=0),
+            *(
+                CODEC.encode(
+                    ID,
+                    RunWorkflow(workflow_id=ID, stages=[stage], variables={"who": "ann"}, request="r"),
+                    timestamp_ms=0,
+                )
+                for stage in STAGES
+            ),
+            CODEC.encode(ID, CreateWorkflow(name="w", stages=STAGES), timestamp_ms=0),
+            CODEC.encode(ID, DeleteWorkflow(), timestamp_ms=0),
+            CODEC.encode(FIRST, AbortInstance(), timestamp_ms=0),
             CODEC.encode(ID, SendEvent(name="approved", payload={"a": [1, 2.5, None]}), timestamp_ms=0),
             CODEC.encode(ID, CreateTrigger(name="t", event="X", workflow_id=ID, vars={"a": "event.b"}), timestamp_ms=0),
             CODEC.encode(ID, fire, timestamp_ms=0),
@@ -85,11 +123,41 @@ def _seeds() -> dict[str, list[NewRecord]]:
             encode_current(Current(ID, 2, CurrentTrigger(event="X", workflow_id=ID, filter="event.a == 1")), 0),
             encode_current(Current(ID, 3, None), 0),
         ],
+        "positions": [NewRecord(b"3", msgspec.json.encode(Position(7, 2)), [], 0)],
         "messages": [NewRecord(b"k", msgspec.json.encode(message), [("ce_id", b"1")], 0)],
     }
 
 
 SEEDS: Final = _seeds()
+MESSAGE: Final = msgspec.json.encode({"type": "X", "payload": {"a": 1, "links": []}})
+TRIGGER: Final = compile_trigger(
+    ID,
+    CurrentTrigger(
+        event="SAVED_PAYMENT",
+        workflow_id=ID,
+        filter="event.id != nil",
+        vars={"id": "event.id", "n": "event.amount + 1"},
+    ),
+)
+
+
+class _Fetcher(LinkFetcher):
+    """Evaluates with a stack that has nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def _fetch(self, uri: str) -> LinkAnswer:
+        return LinkAnswer(error=uri)
+
+
+FETCHER: Final = _Fetcher()
+FAILURES: Final = FilterFailures(Metrics(CollectorRegistry()))
+
+
+def stored(record: NewRecord, offset: int = 7) -> StoredRecord:
+    """A record as it came."""
+    return StoredRecord(offset, record.key, record.value, tuple(record.headers))
 
 
 def damaged(rng: random.Random, record: NewRecord, offset: int = 7) -> StoredRecord:
@@ -133,9 +201,10 @@ def _other_member(rng: random.Random, data: bytes) -> bytes:
         state = msgspec.json.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return data
-    if not isinstance(state, dict) or not state:
+    places = [place for place in _places(state) if place]
+    if not places:
         return data
-    name = rng.choice(sorted(state))
+    place = rng.choice(places)
     values: tuple[Any, ...] = (
         None,
         True,
@@ -151,11 +220,23 @@ def _other_member(rng: random.Random, data: bytes) -> bytes:
         {"": {"": {}}},
         "\ud7ff\0",
     )
-    if rng.random() < 0.2:
-        state[rng.choice(("", "type", "event", "at", "x"))] = state.pop(name)
+    if isinstance(place, list):
+        place[rng.randrange(len(place))] = rng.choice(values)
     else:
-        state[name] = rng.choice(values)
+        name = rng.choice(sorted(place))
+        if rng.random() < 0.2:
+            place[rng.choice(("", "type", "event", "at", "x"))] = place.pop(name)
+        else:
+            place[name] = rng.choice(values)
     return msgspec.json.encode(state)
+
+
+def _places(value: Any) -> Iterator[dict[str, Any] | list[Any]]:
+    """All objects and lists in a value."""
+    if isinstance(value, dict | list):
+        yield value
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _places(below)
 
 
 def _other_headers(rng: random.Random, headers: list[tuple[str, bytes]]) -> list[tuple[str, Any]]:
@@ -174,27 +255,44 @@ def _other_headers(rng: random.Random, headers: list[tuple[str, bytes]]) -> list
     return changed
 
 
-def _command(record: StoredRecord) -> None:
-    CODEC.decode_command(record)
+async def _command(record: StoredRecord) -> str:
+    # In a loop of its own, whose time is not ours.
+    return await asyncio.to_thread(decide, record)
 
 
-def _event(record: StoredRecord) -> None:
+async def _event(record: StoredRecord) -> str:
     EpochFilter(7).admits(record)
-    CODEC.decode_event(record)
+    return type(CODEC.decode_event(record).event).__name__
 
 
-def _definition(record: StoredRecord) -> None:
-    decode_current(record)
+async def _definition(record: StoredRecord) -> str:
+    definitions = Definitions()
+    definitions.apply(decode_current(record))
+    for event in ("X", ""):
+        for trigger in definitions.triggers(event):
+            await fire(trigger, read_message("ledger/0", 7, MESSAGE), definitions, FETCHER, FAILURES)
+    return "read"
 
 
-def _message(record: StoredRecord) -> None:
-    read_message("ledger/0", record.offset, record.value)
+async def _position(record: StoredRecord) -> str:
+    position = read_position(3, record)
+    return "passed over" if position is None else "read"
 
 
-READERS: Final[dict[str, Callable[[StoredRecord], None]]] = {
+async def _message(record: StoredRecord) -> str:
+    message = read_message("ledger/0", record.offset, record.value)
+    command = await fire(TRIGGER, message, Definitions(), FETCHER, FAILURES)
+    if command is None:
+        return "fires nothing"
+    CODEC.decode_command(stored(CODEC.encode(TRIGGER.id, command, timestamp_ms=0)))
+    return "fires" if command.error is None else "fires in vain"
+
+
+READERS: Final[dict[str, Callable[[StoredRecord], Awaitable[str]]]] = {
     "commands": _command,
     "events": _event,
     "definitions": _definition,
+    "positions": _position,
     "messages": _message,
 }
 
@@ -204,10 +302,9 @@ async def check(rng: random.Random) -> str:
     topic = rng.choice(sorted(READERS))
     record = damaged(rng, rng.choice(SEEDS[topic]))
     try:
-        READERS[topic](record)
+        return f"{topic}: {await READERS[topic](record)}"
     except (UndecodableRecord, NoEnvelope):
         return f"{topic}: can't be read"
-    return f"{topic}: read"
 
 
 @asynccontextmanager

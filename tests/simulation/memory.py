@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
 from schemas.current import Current
+from schemas.dead_letters import dead_letter
 from schemas.records import Headers, NewRecord, Record, RecordCodec
 from schemas.topics import partition_of
 
@@ -70,9 +71,8 @@ class Log:
     def bury(self, partition: int, command: Record, reason: str) -> None:
         """Append to `commands.dead`."""
         self.dead.append((partition, command.offset, reason))
-        source = f"commands/{partition}/{command.offset}"
-        headers = [*command.headers, ("dead-reason", reason.encode()), ("dead-source", source.encode())]
-        self.buried.append(StoredRecord(len(self.buried), command.key, command.value or b"", headers))
+        letter = dead_letter("commands", partition, command, reason)
+        self.buried.append(StoredRecord(len(self.buried), letter.key, letter.value, letter.headers))
 
     def expire(self, partition: int, before: int) -> None:
         """Keep no event before this offset any more."""

@@ -18,7 +18,7 @@ from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigge
 from schemas.records import Recorded
 
 T = datetime(2026, 3, 1, 10, tzinfo=UTC)
-ID, WORKFLOW = "trigger", "workflow"
+ID, WORKFLOW = "trigger", "6e0c0000-0000-4000-8000-000000000001"
 STAGES = Raw(b'[{"noop": {}}]')
 ENVELOPE = Raw(b'{"type": "X", "payload": {"n": 1000000000000000000000000000000}}')
 
@@ -98,7 +98,7 @@ DECISIONS: list[Any] = [
     pytest.param(
         (CREATED,),
         fire(5, stages=NO_STAGES),
-        [failed(5, "the workflow workflow was deleted")],
+        [failed(5, f"the workflow {WORKFLOW} was deleted")],
         id="the workflow was deleted",
     ),
     pytest.param(

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -25,7 +26,7 @@ from tests.simulation.memory import Faults, Log, MemoryEventLog
 
 CODEC = RecordCodec()
 UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
-RUN = RunWorkflow(workflow_id="w", stages=[UPDATE], variables={})
+RUN = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[UPDATE], variables={})
 
 
 class Feed:
@@ -100,7 +101,7 @@ class Owner:
 
     async def command(self, command: Command) -> None:
         """Have a command for the one instance decided."""
-        self.log.append_command(0, CODEC.encode("i", command, timestamp_ms=0))
+        self.log.append_command(0, CODEC.encode(str(UUID(int=2)), command, timestamp_ms=0))
         self.partition.feed_commands(self.log.commands[0][self.commands :])
         self.commands += 1
         await asyncio.sleep(0.1)
@@ -200,7 +201,9 @@ def test_a_delay_behind_more_stages_than_one_turn_runs_ends_in_time() -> None:
         owner = Owner()
         await asyncio.sleep(0.1)
         stages: list[dict[str, Any]] = [{"noop": {}}] * MAX_STAGES_PER_DECISION
-        await owner.command(RunWorkflow(workflow_id="w", stages=[*stages, {"delay": {"duration": "1s"}}], variables={}))
+        await owner.command(
+            RunWorkflow(workflow_id=str(UUID(int=1)), stages=[*stages, {"delay": {"duration": "1s"}}], variables={})
+        )
         assert owner.partition.instances == 1
         await asyncio.sleep(1.0)
         assert owner.partition.instances == 0
@@ -214,7 +217,7 @@ def test_no_effect_follows_a_batch_that_is_not_where_the_log_ended(offset: int, 
     async def scenario() -> None:
         owner = Owner()
         await asyncio.sleep(0.1)
-        await owner.command(RunWorkflow(workflow_id="w", stages=[], variables={}))
+        await owner.command(RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={}))
         assert owner.partition.end == 3
         owner.caller.free.release()
         owner.event_log.says = offset

@@ -1,0 +1,27 @@
+"""How deep lists and objects are in each other."""
+
+import re
+from typing import Final
+
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_SAME_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+
+
+def is_deeper(text: bytes, levels: int) -> bool:
+    """Whether the value of a JSON text has more than so many levels of lists and objects in each other.
+
+    It is not decoded: a decoder that calls itself for each level would fail where the value is too deep.
+
+    Args:
+        text: valid JSON; of anything else the answer says nothing.
+        levels: how many are fine.
+    """
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    brackets = _TEXT.sub(b"", text).translate(_SAME_BRACKETS, _ALL_BUT_BRACKETS)
+    for _ in range(levels):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")  # the innermost level
+    return bool(brackets)
