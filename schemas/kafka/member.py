@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 2.0
 """Deadline of a commit. Offsets in the group are for whoever watches the lag; nobody waits for them."""
+REBALANCE_SECONDS: Final = 60.0
+"""How long a rebalance may hold up `take`; without it nobody would be told of a group that can't be joined again."""
 
 Begin = Callable[["GroupMember", Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 """Decides where partitions of a member begin: the offset of the first record that is handed over, for each of them."""
@@ -85,9 +87,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._undecided:
             await self._decide()
         try:
-            fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
-                timeout_ms=int(timeout_seconds * 1000), max_records=max_records
-            )
+            async with asyncio.timeout(timeout_seconds + REBALANCE_SECONDS):
+                fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
+                    timeout_ms=int(timeout_seconds * 1000), max_records=max_records
+                )
         except OffsetOutOfRangeError as error:
             self._stop(self.assignment & set(error.args[0]))
             return {}

@@ -173,6 +173,7 @@ async def test_a_topic_that_cannot_be_read_stops_none_of_the_others(
             await until(lambda: 10 in engine.fired)
             assert set(engine.listeners.troubles) == {ledger}
             assert "damaged" in engine.listeners.troubles[ledger]
+            assert engine.listeners.states == {ledger: engine.listeners.troubles[ledger], wallets: "ok"}
             assert up.get() == 0
             assert engine.listeners.settled, "the engine does all its other work"
         await until(lambda: {1, 2, 3} <= set(engine.fired))

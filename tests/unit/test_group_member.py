@@ -56,7 +56,7 @@ class World:
         self.meanwhile: list[Collection[TopicPartition]] = []
         self.member = GroupMember(KafkaSettings(), "ledger", self.begin)
         self.member._consumer._closed = True  # nothing to stop
-        self.member._consumer = self.consumer
+        self.member._consumer = self.consumer  # type: ignore[assignment]
 
     async def begin(self, member: GroupMember, places: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """A rebalance may come meanwhile."""
