@@ -19,13 +19,14 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
 from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due
-from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, effect
+from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, bounded, effect
+from engine.core.retries import Failure
 from engine.core.trigger import Pending, Requested
 from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
@@ -61,6 +62,10 @@ shortest session, 6 s. With less, a Kafka that takes its time for an append woul
 MAX_SHOWN_KEY_BYTES = 100
 """What the rejection of a command that can't be decoded keeps of its key. With a large one the batch would not fit into
 the log, and the turn would be tried for ever."""
+
+MAX_STEP = timedelta(seconds=1)
+"""When the clock was set back by more, timers are set anew: by those that were set before it was put right, an instance
+would wait too long by as much."""
 
 MAX_SLEEP_SECONDS = 60.0
 """The wall clock may be set; a timer is looked at again at least this often."""
@@ -114,7 +119,8 @@ class Partition:
         self._proof_wanted = False
         self._proven = asyncio.Event()
         self._log_begin = 0
-        self._last_now: datetime | None = None
+        self._last_at: datetime | None = None
+        self._clock_said: datetime | None = None
         self._paused = False
         self._stopping = False
 
@@ -167,7 +173,7 @@ class Partition:
     # Claim and restore
 
     async def _claim(self) -> None:
-        now, begin = self._now(), self._clock.monotonic()
+        now, begin = self._clock.now(), self._clock.monotonic()
         claim = self._codec.encode(
             "", PartitionClaimed(at=now, owner=self._owner), timestamp_ms=int(now.timestamp() * 1000)
         )
@@ -184,12 +190,12 @@ class Partition:
                     continue
                 recorded = self._codec.decode_event(record)
                 self._aggregates.restore(recorded)
+                self._stamp(recorded.event.at)
                 if recorded.cause is not None:
                     next_command = max(next_command, recorded.cause + 1)
         self._aggregates.settle()
         self.next_command = next_command
-        for instance in self._aggregates.instances():
-            self._start(instance.id, effect(instance))
+        self._start_all()
         pending = [(trigger.id, request) for trigger in self._aggregates.triggers() for request in trigger.pending]
         self._request(sorted(pending, key=lambda request: request[1].sequence))
         self.restored = True
@@ -210,7 +216,7 @@ class Partition:
             at = self._timers.next_at()
             seconds = MAX_SLEEP_SECONDS
             if at is not None:
-                seconds = min(max((at - self._now()).total_seconds(), 0.0), MAX_SLEEP_SECONDS)
+                seconds = min(max((at - self._clock.now()).total_seconds(), 0.0), MAX_SLEEP_SECONDS)
             handle = asyncio.get_running_loop().call_later(seconds, self._wakeup.set)
             try:
                 await self._wakeup.wait()
@@ -218,7 +224,12 @@ class Partition:
                 handle.cancel()
 
     def _take_due(self) -> None:
-        for instance_id, token in self._timers.due(self._now()):
+        now = self._clock.now()
+        if self._clock_said is not None and self._clock_said - now > MAX_STEP:
+            logger.warning("the clock was set back by %s", self._clock_said - now, extra={"partition": self.number})
+            self._start_all()
+        self._clock_said = now
+        for instance_id, token in self._timers.due(now):
             if token.kind != "call":
                 self._inputs.append((instance_id, Due(token)))
                 continue
@@ -228,7 +239,8 @@ class Partition:
 
     async def _turn(self) -> None:
         self._take_due()
-        turn = Turn(self._aggregates, self._codec, self.epoch, self._now())
+        clock = self._clock.now()
+        turn = Turn(self._aggregates, self._codec, self.epoch, self._stamp(clock), clock)
         with self._metrics.turn_seconds.time():
             await self._decide(turn)
             if self._proof_wanted:
@@ -311,6 +323,24 @@ class Partition:
             if current is not None and (pending is None or pending.token != current):
                 del self._current[instance_id]
 
+    def _start_all(self) -> None:
+        """Start what every instance waits for, unless it is under way; set all timers by the present clock."""
+        clock = self._clock.now()
+        self._timers.clear()
+        for instance in self._aggregates.instances():
+            pending = bounded(effect(instance), instance, clock)
+            if self._current.get(instance.id) is None:
+                self._start(instance.id, pending)
+            elif instance.id not in self._calls:
+                self._set_timer(instance.id, pending)
+
+    def _set_timer(self, instance_id: str, pending: Effect | None) -> None:
+        match pending:
+            case Wake():
+                self._timers.set(pending.at, instance_id, pending.token)
+            case CallActivity(not_before=datetime() as not_before):
+                self._timers.set(not_before, instance_id, pending.token)
+
     def _start(self, instance_id: str, pending: Effect | None) -> None:
         """Start the effect of an instance's new state, if it is another one than before."""
         if pending is None:
@@ -322,18 +352,20 @@ class Partition:
         match pending:
             case GoOn():
                 self._inputs.append((instance_id, Due(pending.token)))
-            case Wake():
-                self._timers.set(pending.at, instance_id, pending.token)
-            case CallActivity() if pending.not_before is not None and pending.not_before > self._now():
-                self._timers.set(pending.not_before, instance_id, pending.token)
-            case CallActivity():
+            case CallActivity() if pending.not_before is None or pending.not_before <= self._clock.now():
                 self._call(instance_id, pending)
+            case _:
+                self._set_timer(instance_id, pending)
 
     def _call(self, instance_id: str, pending: CallActivity) -> None:
         self._calls[instance_id] = asyncio.create_task(self._attempt(instance_id, pending))
 
     async def _attempt(self, instance_id: str, pending: CallActivity) -> None:
-        result = await self._caller.call(pending, partial(self._may_start, instance_id, pending.token))
+        try:
+            result = await self._caller.call(pending, partial(self._may_start, instance_id, pending.token))
+        except Exception:  # without a result the instance would wait for ever
+            logger.exception("an attempt failed", extra={"instance": instance_id, "activity": pending.name})
+            result = ActivityDone(pending.token, failure=Failure("internal fault"))
         if result is None:
             self._not_started(instance_id)
             return
@@ -367,9 +399,10 @@ class Partition:
             batch = list(islice(self._requests, MAX_REQUESTS))
             commands = [(request.instance_id, request.command(f"events/{self.number}")) for _, request in batch]
             try:
-                await self._log.send(commands, int(self._now().timestamp() * 1000))
-            except AppendFailed as error:
-                logger.warning("run commands of triggers are sent again: %s", error, extra={"partition": self.number})
+                await self._log.send(commands, int(self._clock.now().timestamp() * 1000))
+            except Exception as error:
+                # Whatever it is: a task that ends here would leave the instances of all later occurrences unstarted.
+                logger.warning("run commands of triggers are sent again: %r", error, extra={"partition": self.number})
                 await asyncio.sleep(RESEND_SECONDS)
                 continue
             for trigger_id, request in batch:
@@ -386,10 +419,8 @@ class Partition:
         if calls:
             await asyncio.wait(calls, timeout=1.0)
 
-    def _now(self) -> datetime:
-        """The time, never earlier than in an earlier turn even if the wall clock was set back."""
-        now = self._clock.now()
-        if self._last_now is not None and now < self._last_now:
-            now = self._last_now
-        self._last_now = now
-        return now
+    def _stamp(self, at: datetime) -> datetime:
+        """The time that an event carries: that of the clock, but never earlier than an earlier event's."""
+        if self._last_at is None or at > self._last_at:
+            self._last_at = at
+        return self._last_at

@@ -31,6 +31,10 @@ class Timers:
             heapq.heapify(self._heap)
             self._sweep_at = max(1000, 2 * len(self._heap))
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._heap.clear()
+
     def next_at(self) -> datetime | None:
         """When the earliest one is due; None without any."""
         return self._heap[0][0] if self._heap else None

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from engine.aggregates import Aggregates
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
-from engine.core.decisions import Input, check_same_request, decide, give_up
+from engine.core.decisions import ActivityDone, Input, check_same_request, decide, give_up
 from engine.core.effects import Effect, effect
 from engine.core.errors import Rejected
 from engine.core.instance import Instance
@@ -54,6 +54,9 @@ logger = logging.getLogger(__name__)
 MAX_DECISION_BYTES = 4 * 1024 * 1024
 """Most bytes of the events of one decision. Two such decisions fit into what the topic takes as one batch."""
 
+INTERNAL_FAULT = "internal fault"
+"""What a client is told when a decision fails by a defect of ours; the log has the traceback."""
+
 RECORD_OVERHEAD_BYTES = 200
 """Room for key, headers and framing of a record, counted beside its value."""
 
@@ -71,11 +74,14 @@ class Turn:
         aggregates: the state so far; read only until `commit`.
         codec: makes the records.
         epoch: the owner's claim, written into every record.
-        now: time of everything that happens in this turn.
+        now: time of everything that happens in this turn. It never goes back.
+        clock: what the clock says, which delays and retries follow; `now` if not given.
     """
 
-    def __init__(self, aggregates: Aggregates, codec: RecordCodec, epoch: int, now: datetime):
-        self.now = now
+    def __init__(
+        self, aggregates: Aggregates, codec: RecordCodec, epoch: int, now: datetime, clock: datetime | None = None
+    ):
+        self.now, self.clock = now, clock or now
         self.records: list[NewRecord] = []
         self.size_bytes = 0
         self.next_command: int | None = None
@@ -116,7 +122,7 @@ class Turn:
         except Exception:
             # A bug in the decision about one aggregate must not stop all others of the partition.
             logger.exception("deciding a command failed", extra={"offset": offset, "aggregate": aggregate_id})
-            rejection = CommandRejected(at=self.now, code=rejections.FAULT, message="internal fault")
+            rejection = CommandRejected(at=self.now, code=rejections.FAULT, message=INTERNAL_FAULT)
             self._outcome(aggregate_id, rejection, offset)
 
     def input(self, instance_id: str, given: Input | Requested) -> None:
@@ -127,11 +133,24 @@ class Turn:
                 return
             self._keep(self._decide(instance_id, given), None)
         except DecisionTooLarge as error:
-            state = self._instance(instance_id)
-            if state is not None and not isinstance(given, Requested):
-                self._keep(give_up(state, self.now, str(error)), None)
+            self._fail(instance_id, given, str(error))
         except Exception:
             logger.exception("deciding an input failed", extra={"instance": instance_id, "input": type(given).__name__})
+            self._fail(instance_id, given, INTERNAL_FAULT)
+
+    def _fail(self, instance_id: str, given: Input | Requested, error: str) -> None:
+        """End an instance that no decision can be made about: its input will not come again, so it would wait for ever.
+
+        A trigger does not wait for what failed: its run command was sent, and is sent again after the next restore.
+        """
+        state = self._instance(instance_id)
+        if isinstance(given, Requested) or state is None or state.ended:
+            return
+        try:
+            self._keep(give_up(state, self.now, error, given if isinstance(given, ActivityDone) else None), None)
+        except Exception:  # the result of the call may be what can't be decided about
+            logger.exception("a result is left out", extra={"instance": instance_id})
+            self._keep(give_up(state, self.now, error), None)
 
     def confirm(self) -> None:
         """Have the batch prove the claim, also when nothing was decided."""
@@ -184,8 +203,8 @@ class Turn:
         if state is None and isinstance(given, RunWorkflow) and given.request is not None:
             self._check_not_run_before(instance_id, given.request, given.seen_offset)
             if self._aggregates.remembered_request(instance_id) is not None:
-                return Progress(instance_id, None)
-        return decide(state, given, self.now, instance_id)
+                return Progress(instance_id, None, self.clock)
+        return decide(state, given, self.now, instance_id, self.clock)
 
     def _check_not_run_before(self, instance_id: str, request: str, seen_offset: int) -> None:
         known = self._aggregates.remembered_request(instance_id)

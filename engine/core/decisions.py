@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.core import stages
-from engine.core.effects import Token, effect
+from engine.core.effects import Token, Wake, effect
 from engine.core.errors import Rejected
 from engine.core.instance import Instance
 from engine.core.progress import Progress
@@ -37,19 +37,22 @@ class ActivityDone(Struct, frozen=True):
 Input = RunWorkflow | SendEvent | AbortInstance | Due | ActivityDone
 
 
-def decide(state: Instance | None, given: Input, now: datetime, instance_id: str) -> Progress:
+def decide(
+    state: Instance | None, given: Input, now: datetime, instance_id: str, clock: datetime | None = None
+) -> Progress:
     """The events that follow from an input; none when it changes nothing.
 
     Args:
         state: the instance, None when it is unknown or ended and forgotten.
         given: the input.
-        now: the time of the turn, UTC.
+        now: the time of the turn, UTC, which is stamped on the events and never goes back.
         instance_id: whose input it is.
+        clock: what the clock says, which delays and retries follow; `now` if not given.
 
     Raises:
         Rejected: the command changes nothing, and its sender has to know why.
     """
-    progress = Progress(instance_id, state)
+    progress = Progress(instance_id, state, clock or now)
     match given:
         case RunWorkflow():
             _run(progress, given, now)
@@ -133,8 +136,13 @@ def _end(progress: Progress, state: Instance, now: datetime, error: str) -> None
 
 def _due(progress: Progress, given: Due, now: datetime) -> None:
     pending = effect(progress.state)
-    if pending is not None and pending.token == given.token:
-        stages.advance(progress, now)
+    if pending is None or pending.token != given.token or progress.state is None:
+        return
+    if isinstance(pending, Wake):
+        # Its timer has rung. The clock may have been set back since, and nothing would ring again.
+        state = progress.state
+        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage))
+    stages.advance(progress, now)
 
 
 def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> None:
@@ -156,7 +164,7 @@ def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> No
             ev.ActivityEnded(at=now, stage=stage, index=index, attempt=attempt, error=failure.error, code=failure.code)
         )
     else:
-        retry_at = now + backoff(attempt)
+        retry_at = progress.clock + backoff(attempt)
         progress.record(
             ev.ActivityFailed(at=now, stage=stage, index=index, attempt=attempt, error=failure.error, retry_at=retry_at)
         )
@@ -164,8 +172,20 @@ def _activity_done(progress: Progress, given: ActivityDone, now: datetime) -> No
     stages.advance(progress, now)
 
 
-def give_up(state: Instance, now: datetime, error: str) -> Progress:
-    """End an instance whose next decision can't be written down, with an error that says so."""
-    progress = Progress(state.id, state)
+def give_up(state: Instance, now: datetime, error: str, result: ActivityDone | None = None) -> Progress:
+    """End an instance whose next decision can't be made or written down, with an error that says so.
+
+    Args:
+        state: the instance, which has not ended.
+        now: the time of the turn, UTC.
+        error: what went wrong.
+        result: of the call that the instance waits for, which is kept if the call has succeeded.
+    """
+    progress, pending = Progress(state.id, state, now), effect(state)
+    if result is not None and result.failure is None and pending is not None and pending.token == result.token:
+        token = result.token
+        state = progress.record(
+            ev.ActivityEnded(at=now, stage=token.stage, index=token.index, attempt=token.attempt, output=result.output)
+        )
     _end(progress, state, now, error)
     return progress

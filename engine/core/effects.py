@@ -5,12 +5,15 @@ it starts the effect of every instance. The token tells whether a result still f
 stage, the activity and the attempt, so no two effects that an instance ever has look alike.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core.instance import Instance
+from engine.core.retries import backoff
+from schemas.definition import Delay, StageUnresolvable, resolve_stage
 
 
 class Token(Struct, frozen=True):
@@ -53,6 +56,38 @@ class CallActivity(Struct, frozen=True, kw_only=True):
 
 
 Effect = GoOn | Wake | CallActivity
+
+
+def bounded(pending: Effect | None, state: Instance, clock: datetime) -> Effect | None:
+    """An effect that waits no longer from now on than the whole of its delay or of its retry's pause.
+
+    The times in the log were made by a clock that may have been wrong, and has been put right since.
+
+    Args:
+        pending: the effect of `state`.
+        state: whose effect it is.
+        clock: what the clock says now.
+    """
+    match pending:
+        case Wake():
+            duration = _duration(state)
+            return pending if duration is None else replace(pending, at=min(pending.at, clock + duration))
+        case CallActivity(not_before=datetime() as not_before):
+            pause = backoff(pending.token.attempt - 1)
+            return replace(pending, not_before=min(not_before, clock + pause))
+        case _:
+            return pending
+
+
+def _duration(state: Instance) -> timedelta | None:
+    """How long the running delay takes; None if it ends at an instant."""
+    try:
+        delay = resolve_stage(state.stages[state.stage], state.variables)
+    except StageUnresolvable:
+        return None
+    if not isinstance(delay, Delay) or delay.duration_nanoseconds is None:
+        return None
+    return timedelta(microseconds=-(-delay.duration_nanoseconds // 1000))
 
 
 def effect(state: Instance | None) -> Effect | None:

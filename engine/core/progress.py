@@ -1,5 +1,7 @@
 """A decision in the making: the events so far, and the state after them."""
 
+from datetime import datetime
+
 from engine.core.instance import Instance, evolve
 from schemas.events import InstanceEvent
 
@@ -10,13 +12,15 @@ class Progress:
     Args:
         instance_id: the instance that is decided about.
         state: its state before, None when there is none.
+        clock: what the clock says, for what is due later.
     """
 
-    __slots__ = ("events", "instance_id", "state")
+    __slots__ = ("clock", "events", "instance_id", "state")
 
-    def __init__(self, instance_id: str, state: Instance | None):
+    def __init__(self, instance_id: str, state: Instance | None, clock: datetime):
         self.instance_id = instance_id
         self.state = state
+        self.clock = clock
         self.events: list[InstanceEvent] = []
 
     def record(self, event: InstanceEvent) -> Instance:

@@ -73,7 +73,7 @@ def _enter(progress: Progress, state: Instance, now: datetime) -> ResolvedStage 
         )
         progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(error)))
         return None
-    wait_until = _end_of(resolved, now) if isinstance(resolved, Delay) else None
+    wait_until = _end_of(resolved, progress.clock) if isinstance(resolved, Delay) else None
     progress.record(
         ev.StageStarted(
             at=now,
@@ -105,11 +105,11 @@ def _check_size(shown: Mapping[str, object]) -> None:
         raise StageUnresolvable(f"the resolved stage is larger than {MAX_STAGE_INPUT_BYTES} bytes")
 
 
-def _end_of(delay: Delay, now: datetime) -> datetime:
+def _end_of(delay: Delay, clock: datetime) -> datetime:
     if delay.until is not None:
         return delay.until
     nanoseconds = delay.duration_nanoseconds or 0
-    return now + timedelta(microseconds=-(-nanoseconds // 1000))  # rounded up: never too early
+    return clock + timedelta(microseconds=-(-nanoseconds // 1000))  # rounded up: never too early
 
 
 def _run(progress: Progress, resolved: ResolvedStage, now: datetime) -> bool:
@@ -121,7 +121,7 @@ def _run(progress: Progress, resolved: ResolvedStage, now: datetime) -> bool:
         case Noop():
             done = True
         case Delay():
-            done = state.wait_until is None or state.wait_until <= now
+            done = state.wait_until is None or state.wait_until <= progress.clock
         case WaitEvent():
             done = state.stage in state.arrived
         case Send() | Update():

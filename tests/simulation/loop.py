@@ -51,10 +51,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """The wall clock of the simulation, in step with the loop."""
+    """The wall clock of the simulation, in step with the loop, but it may be set."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.monotonic())
+        return START + timedelta(seconds=self.monotonic()) + self.ahead
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

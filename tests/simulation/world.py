@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,7 @@ class Engine:
     supervisor: Supervisor
     feed: MemoryFeed
     log: MemoryEventLog
+    clock: VirtualClock
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def crash(self) -> None:
@@ -68,10 +70,10 @@ class World:
     def __init__(self, seed: int, engines: int = 3):
         self.rng = random.Random(seed)
         self.codec = RecordCodec()
-        self.observer = Observer(PARTITIONS, self.codec)
+        self.clocks_are_wrong = seed % 4 == 0
+        self.observer = Observer(PARTITIONS, self.codec, self.clocks_are_wrong)
         self.log = Log(PARTITIONS, self.observer.observe)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
-        self.clock = VirtualClock()
         self.engines = [self._new_engine(number) for number in range(engines)]
         self.runs: dict[str, RunWorkflow] = {}
         self.trigger: str | None = None
@@ -85,18 +87,18 @@ class World:
 
     def _new_engine(self, number: int) -> Engine:
         supervisor: Supervisor
-        log = MemoryEventLog(self.log, self.rng, Faults())
+        clock, log = VirtualClock(), MemoryEventLog(self.log, self.rng, Faults())
         feed = MemoryFeed(self.log, self.rng, lambda partition, records: supervisor.received(partition, records))
         supervisor = Supervisor(
             log=log,
             feed=feed,
             caller=Line(self.stack, lambda: {p.number: p.epoch for p in supervisor.partitions}),
-            clock=self.clock,
+            clock=clock,
             owner=f"engine-{number}",
             codec=self.codec,
             metrics=Metrics(CollectorRegistry()),
         )
-        return Engine(supervisor, feed, log)
+        return Engine(supervisor, feed, log, clock)
 
     def _assign(self, stale_chance: float) -> None:
         """A rebalance. An engine that does not hear of it goes on with partitions that are another's."""
@@ -122,6 +124,10 @@ class World:
                 self.engines[number].log.faults = faults
                 self._start(self.engines[number])
             self._assign(stale_chance=0.5)
+            if self.clocks_are_wrong and self.rng.random() < 0.3:
+                self.engines[number].clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
+                await asyncio.sleep(self.rng.uniform(0.1, 2.0))
+                self.engines[number].clock.ahead = timedelta(0)
 
     def _start(self, engine: Engine) -> None:
         engine.tasks = [asyncio.create_task(engine.feed.run())]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.core.decisions import ActivityDone, Due, Input, decide
-from engine.core.effects import CallActivity, GoOn, Token, Wake, effect
+from engine.core.effects import CallActivity, GoOn, Token, Wake, bounded, effect
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.instance import MAX_REQUESTS, Instance, evolve
 from engine.core.retries import Failure, backoff
@@ -132,9 +132,34 @@ def test_a_delay_waits_until_its_time_and_not_shorter() -> None:
     _, state = play(run({"delay": {"duration": "1500ms"}}))
     pending = effect(state)
     assert pending == Wake(Token("wake", 0), NOW + timedelta(seconds=1.5))
-    assert shape(decide(state, Due(pending.token), NOW + timedelta(seconds=1), "i").events) == []
+    assert shape(decide(state, SendEvent(name="x"), NOW + timedelta(seconds=1), "i").events) == ["EventReceived"]
     late = decide(state, Due(pending.token), NOW + timedelta(seconds=1.5), "i")
     assert shape(late.events) == ["StageEnded 0", "InstanceEnded"]
+
+
+def test_delays_and_retries_follow_the_clock_and_events_keep_their_order() -> None:
+    clock, second = NOW - timedelta(days=1), timedelta(seconds=1)
+    state = decide(None, run({"delay": {"duration": "1s"}}, UPDATE), NOW, "i", clock).state
+    delay = effect(state)
+    assert delay == Wake(Token("wake", 0), clock + second)
+    started = decide(state, Due(delay.token), NOW, "i", clock)  # it rang, and then the clock was set back
+    assert shape(started.events) == ["StageEnded 0", "StageStarted 1", "ActivityStarted 1"]
+    failed = decide(started.state, ActivityDone(Token("call", 1, 0, 1), failure=Failure("x", 500)), NOW, "i", clock)
+    retry = effect(failed.state)
+    assert isinstance(retry, CallActivity)
+    assert retry.not_before == clock + second
+    assert {event.at for event in started.events + failed.events} == {NOW}
+
+
+def test_a_wait_is_never_longer_than_the_whole_of_it() -> None:
+    state = decide(None, run({"delay": {"duration": "1500ns"}}), NOW, "i").state
+    assert state is not None
+    wait, long_ago = timedelta(microseconds=2), NOW - timedelta(days=1)
+    assert bounded(effect(state), state, long_ago) == Wake(Token("wake", 0), long_ago + wait)
+    assert bounded(effect(state), state, NOW + wait) == Wake(Token("wake", 0), NOW + wait)
+    until = decide(None, run({"delay": {"until": "2026-03-01T11:00:00Z"}}), NOW, "i").state
+    assert until is not None
+    assert bounded(effect(until), until, long_ago) == effect(until)
 
 
 def test_nanoseconds_round_up() -> None:

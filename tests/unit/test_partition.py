@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from engine.partition import MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
 from schemas.commands import AbortInstance, Command, RunWorkflow
 from schemas.epochs import header
-from schemas.events import ClaimConfirmed, PartitionClaimed
+from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog
@@ -54,12 +55,15 @@ class Caller:
         """Attempts, by their numbers."""
         self.refused = 0
         self.fails = False
+        self.raises = False
 
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         await self.free.acquire()
         if not await may_start():
             self.refused += 1
             return None
+        if self.raises:
+            raise RuntimeError("bug")
         self.started.append(activity.token.attempt)
         return ActivityDone(activity.token, failure=Failure("HTTP 503", 503) if self.fails else None)
 
@@ -80,28 +84,33 @@ class HeldLog(MemoryEventLog):
         return base if self.says is None else self.says
 
 
-class Owner:
-    """A partition at work on a quiet log."""
+def id_of(name: str) -> str:
+    """The id of an instance that a test gives a name."""
+    return str(uuid5(NAMESPACE_OID, name))
 
-    def __init__(self) -> None:
-        self.log, self.caller = Log(1), Caller()
+
+class Owner:
+    """A partition at work on a quiet log, which may be that of an earlier owner."""
+
+    def __init__(self, log: Log | None = None) -> None:
+        self.log, self.caller, self.clock = log or Log(1), Caller(), VirtualClock()
         self.event_log = HeldLog(self.log)
-        self.commands = 0
+        self.commands = len(self.log.commands[0])
         self.partition = Partition(
             0,
             log=self.event_log,
             feed=Feed(),
             caller=self.caller,
-            clock=VirtualClock(),
+            clock=self.clock,
             owner="engine-1",
             codec=CODEC,
             metrics=Metrics(CollectorRegistry()),
         )
         self.task = asyncio.create_task(self.partition.run())
 
-    async def command(self, command: Command) -> None:
-        """Have a command for the one instance decided."""
-        self.log.append_command(0, CODEC.encode(str(UUID(int=2)), command, timestamp_ms=0))
+    async def command(self, command: Command, name: str = "i") -> None:
+        """Have a command for an instance decided."""
+        self.log.append_command(0, CODEC.encode(id_of(name), command, timestamp_ms=0))
         self.partition.feed_commands(self.log.commands[0][self.commands :])
         self.commands += 1
         await asyncio.sleep(0.1)
@@ -237,5 +246,72 @@ def test_a_claim_whose_place_is_unknown_is_none() -> None:
         await asyncio.wait([owner.task], timeout=10)
         assert isinstance(owner.task.exception(), AppendFailed)
         assert not owner.partition.restored
+
+    simulate(scenario())
+
+
+NOTHING = RunWorkflow(workflow_id="w", stages=[], variables={})
+DELAY = RunWorkflow(workflow_id="w", stages=[{"delay": {"duration": "1s"}}], variables={})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_delays_and_retries_go_on_when_the_clock_was_a_day_ahead_for_a_second(restarted: bool) -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        owner.caller.fails = True
+        await asyncio.sleep(0.1)
+        await owner.command(RUN, "early")  # waits for its call
+        owner.clock.ahead = timedelta(days=1)
+        await owner.command(DELAY, "wrong")
+        await owner.command(RUN, "retry")
+        owner.caller.free.release()
+        owner.caller.free.release()
+        await asyncio.sleep(0.1)
+        assert owner.caller.started == [1, 1]
+        owner.clock.ahead = timedelta(0)
+        if restarted:
+            owner.task.cancel()
+            owner = Owner(owner.log)
+            await asyncio.sleep(0.1)
+        owner.caller.fails = False
+        await owner.command(DELAY, "right")
+        owner.caller.free.release()
+        owner.caller.free.release()
+        await asyncio.sleep(1.3)
+        assert owner.partition.instances == 0
+        assert sorted(owner.caller.started[-2:]) == [2, 2]
+        recorded = [CODEC.decode_event(record) for record in owner.log.events[0] if record.key]
+        times = [event.event.at for event in recorded]
+        assert times == sorted(times)
+        ended = {event.aggregate_id for event in recorded if isinstance(event.event, InstanceEnded)}
+        assert ended == {id_of(name) for name in ("early", "wrong", "retry", "right")}
+
+    simulate(scenario())
+
+
+def test_a_delay_that_was_due_when_the_clock_was_set_back_ends() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        await owner.command(DELAY)
+        owner.event_log.acknowledges.clear()
+        await owner.command(NOTHING, "other")  # the turn under way when the timer rings
+        await asyncio.sleep(1.0)
+        owner.clock.ahead = timedelta(days=-1)
+        owner.event_log.acknowledges.set()
+        await asyncio.sleep(1.1)
+        assert owner.partition.instances == 0
+
+    simulate(scenario())
+
+
+def test_a_call_that_raises_is_a_failure() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        owner.caller.raises = True
+        owner.caller.free.release()
+        await asyncio.sleep(0.1)
+        await owner.command(RUN)
+        assert owner.events()[-1] == "ActivityFailed"
 
     simulate(scenario())

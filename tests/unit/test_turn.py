@@ -8,8 +8,9 @@ from msgspec import Raw
 
 from engine import turn as turns
 from engine.aggregates import Aggregates, Bounds
-from engine.core.decisions import ActivityDone, Due, decide
+from engine.core.decisions import ActivityDone, Due, decide, give_up
 from engine.core.effects import CallActivity, GoOn, Token
+from engine.core.retries import Failure
 from engine.turn import Turn, Unreadable
 from schemas.commands import (
     AbortInstance,
@@ -128,10 +129,10 @@ def test_a_keyed_run_is_refused_when_it_may_be_forgotten() -> None:
 
 def test_a_bug_in_one_decision_rejects_that_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    def broken(state: Any, given: Any, now: datetime, instance_id: str) -> Any:
+    def broken(state: Any, given: Any, now: datetime, instance_id: str, clock: datetime) -> Any:
         if instance_id == "bad":
             raise RuntimeError("bug")
-        return decide(state, given, now, instance_id)
+        return decide(state, given, now, instance_id, clock)
 
     monkeypatch.setattr("engine.turn.decide", broken)
     assert Desk().turn(("bad", run(WAIT)), ("good", run())) == [
@@ -139,6 +140,64 @@ def test_a_bug_in_one_decision_rejects_that_command_alone(monkeypatch: pytest.Mo
         "InstanceStarted good v1 cause 101",
         "InstanceEnded good v2 cause 101",
     ]
+
+
+def break_after_result(monkeypatch: pytest.MonkeyPatch, output: Any = None) -> None:
+    """Let every decision about a result fail, and the result itself if it is this output."""
+
+    def broken(state: Any, given: Any, *rest: Any) -> Any:
+        raise RuntimeError("bug") if isinstance(given, ActivityDone | Due) else AssertionError
+
+    def given_up(state: Any, now: datetime, error: str, result: ActivityDone | None = None) -> Any:
+        if result is not None and output is not None and result.output == output:
+            raise RuntimeError("bug")
+        return give_up(state, now, error, result)
+
+    monkeypatch.setattr("engine.turn.decide", broken)
+    monkeypatch.setattr("engine.turn.give_up", given_up)
+
+
+def test_an_input_that_can_not_be_decided_ends_its_instance_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)), ("b", run(UPDATE)), ("c", run({"delay": {"duration": "1s"}})), ("d", run(UPDATE)))
+    break_after_result(monkeypatch, output="bad")
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    call = Token("call", 0, 0, 1)
+    turn.input("a", ActivityDone(call, output={"id": 1}))
+    turn.input("b", ActivityDone(call, output="bad"))
+    turn.input("c", Due(Token("wake", 0)))
+    turn.input("d", ActivityDone(call, failure=Failure("HTTP 502", 502)))
+    assert ends(turn.records) == [
+        ("ActivityEnded", "a", {"id": 1}, None),
+        ("StageEnded", "a", None, "internal fault"),
+        ("InstanceEnded", "a", None, "internal fault"),
+        ("ActivityEnded", "b", None, "internal fault"),
+        ("StageEnded", "b", None, "internal fault"),
+        ("InstanceEnded", "b", None, "internal fault"),
+        ("StageEnded", "c", None, "internal fault"),
+        ("InstanceEnded", "c", None, "internal fault"),
+        ("ActivityEnded", "d", None, "internal fault"),
+        ("StageEnded", "d", None, "internal fault"),
+        ("InstanceEnded", "d", None, "internal fault"),
+    ]
+    desk.commit(turn)
+    assert len(desk.aggregates) == 0
+
+
+def test_an_input_that_can_not_be_decided_after_the_end_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)))
+    desk.turn(("a", AbortInstance()), keep=("a",))
+    break_after_result(monkeypatch)
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
+    assert turn.records == []
+
+
+def ends(records: list[NewRecord]) -> list[tuple[str, str, Any, str | None]]:
+    """Type, aggregate, output and error of each record."""
+    events = [CODEC.decode_event(StoredRecord(0, record.key, record.value, record.headers)) for record in records]
+    return [(type(e.event).__name__, e.aggregate_id, getattr(e.event, "output", None), e.event.error) for e in events]
 
 
 def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
