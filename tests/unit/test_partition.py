@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -250,8 +250,8 @@ def test_a_claim_whose_place_is_unknown_is_none() -> None:
     simulate(scenario())
 
 
-NOTHING = RunWorkflow(workflow_id="w", stages=[], variables={})
-DELAY = RunWorkflow(workflow_id="w", stages=[{"delay": {"duration": "1s"}}], variables={})
+NOTHING = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={})
+DELAY = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[{"delay": {"duration": "1s"}}], variables={})
 
 
 @pytest.mark.parametrize("restarted", [False, True])
