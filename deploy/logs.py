@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.settings import ProcessSettings
+from schemas.settings import ProcessSettings, ignored_variables
+
+logger = logging.getLogger(__name__)
 
 PLAIN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 """What every record has; the rest is context. uvicorn adds `color_message`, a copy of its message."""
@@ -43,6 +45,12 @@ def configure(settings: ProcessSettings) -> None:
     # A filter of a logger does not see the records of those below it; the handler sees all.
     handler.addFilter(OfLogger("aiokafka", OncePerMinute()))
     logging.captureWarnings(True)
+    if ignored := ignored_variables():
+        logger.warning(
+            "variables of a Kubernetes Service are not settings and are ignored: %s"
+            " (`enableServiceLinks: false` in the pod's spec leaves them out)",
+            ", ".join(ignored),
+        )
 
 
 class OfLogger(logging.Filter):

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.service_links import is_service_link
+
 PREFIX = "ORCHESTRATION_"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -21,6 +23,7 @@ Algorithms = Annotated[str, Meta(pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(
 Name = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,48}$")]
 Prefix = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
 TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+TopicConfig = Annotated[str, Meta(pattern=r"^([a-z][a-z.]*=[^=,\s]+(,[a-z][a-z.]*=[^=,\s]+)*)?$")]
 BasePath = Annotated[str, Meta(pattern=r"^(/[^/\s]+)*$")]
 
 
@@ -60,6 +63,9 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     """Partitions of `commands`, `events` and the public topic, used when `topics create` makes them; fixed then."""
     replication_factor: Annotated[int, Meta(ge=-1)] = -1
     """Replicas of each topic; -1 takes the broker's default."""
+    topic_config: TopicConfig = ""
+    """Comma-separated `key=value` pairs of Kafka's topic configuration, such as `min.insync.replicas=2`, which `topics
+    create` gives every topic beside what it needs."""
     commands_retention_seconds: Positive = 30 * 24 * 3600
     """How long `commands` are kept. It must exceed the longest outage of the engine: what expires unread is lost."""
 
@@ -198,14 +204,15 @@ def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
     Args:
         kind: one of the classes in this module.
         environment: variables to read; the process's own when not given. An empty value counts as not given,
-            except for texts, which it sets to the empty text.
+            except for texts, which it sets to the empty text. What `ignored_variables` names is left out.
 
     Raises:
         SettingsError: a variable with our prefix is unknown, or its value is wrong. Values of secrets are not repeated.
     """
     environment = os.environ if environment is None else environment
     known = {variable(f.name): f for struct in ALL for f in msgspec.structs.fields(struct)}
-    ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    ignored = ignored_variables(environment)
+    ours = {n: value for n, value in environment.items() if n.startswith(PREFIX) and n not in ignored}
     for name in sorted(ours):
         if name not in known:
             raise SettingsError(f"unknown setting {name}")
@@ -220,6 +227,12 @@ def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
             shown = "" if "password" in info.name or "secret" in info.name else f" {ours[name]!r}"
             raise SettingsError(f"setting {name}{shown}: {error}") from None
     return kind(**values)
+
+
+def ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names of the variables that have our prefix and come from Kubernetes, so they are not settings."""
+    environment = os.environ if environment is None else environment
+    return sorted(n for n, value in environment.items() if n.startswith(PREFIX) and is_service_link(n, value))
 
 
 def environment_of(settings: Struct) -> dict[str, str]:
@@ -239,6 +252,7 @@ __all__ = [
     "SandboxSettings",
     "SettingsError",
     "environment_of",
+    "ignored_variables",
     "load",
     "variable",
 ]

@@ -7,9 +7,10 @@ listening for triggers is (see `schemas.trigger_positions`).
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 from murmurhash2 import murmurhash2
 
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, SettingsError, variable
 
 MAX_RECORD_BATCH_BYTES = 8 * 1024 * 1024
 """`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
@@ -27,7 +28,11 @@ PUBLIC = "orchestration"
 
 POSITIONS_SEGMENT_BYTES = 8 * 1024 * 1024
 """Size of a segment of `events.published` and `triggers.positions`. The last record of a key counts, but the newest
-segment is never compacted, and by default it may grow to a gigabyte."""
+segment is never compacted, and by default it may grow to a gigabyte, which takes its time to read."""
+
+MIN_REPLICAS_TO_SPARE_ONE = 3
+"""With this many replicas two of them acknowledge a write, and one broker may be away. With Kafka's default, one, an
+acknowledged payment could be lost together with the broker that alone had it."""
 
 
 class Topic(Struct, frozen=True):
@@ -36,6 +41,9 @@ class Topic(Struct, frozen=True):
     name: str
     partitions: int
     config: dict[str, str]
+    """What we can't do without."""
+    wishes: dict[str, str] = {}
+    """What is better than the broker's default. A Kafka that somebody else runs may not allow it."""
 
 
 def topic_name(settings: KafkaSettings, topic: str) -> str:
@@ -54,7 +62,31 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
-    """All topics of an installation, with their configuration."""
+    """All topics of an installation, with their configuration.
+
+    Raises:
+        SettingsError: `topic_config` sets what is not the user's to set.
+    """
+    return tuple(_configured(settings, topic) for topic in _topics(settings))
+
+
+def _configured(settings: KafkaSettings, topic: Topic) -> Topic:
+    given = dict(pair.split("=", 1) for pair in settings.topic_config.split(",") if pair)
+    for key in given.keys() & topic.config.keys():
+        raise SettingsError(
+            f"{variable('topic_config')} sets {key}, which topic {topic.name} needs to be {topic.config[key]}"
+        )
+    wishes = dict(topic.wishes)
+    if settings.replication_factor >= MIN_REPLICAS_TO_SPARE_ONE:
+        wishes["min.insync.replicas"] = "2"
+    return replace(
+        topic,
+        config={**topic.config, **given},
+        wishes={key: value for key, value in wishes.items() if key not in given},
+    )
+
+
+def _topics(settings: KafkaSettings) -> tuple[Topic, ...]:
     size = {"max.message.bytes": str(MAX_RECORD_BATCH_BYTES)}
     retention_ms = str(settings.commands_retention_seconds * 1000)
     log = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **size}
@@ -71,11 +103,13 @@ def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         Topic(
             topic_name(settings, EVENTS_PUBLISHED),
             settings.partitions,
-            {"cleanup.policy": "compact", "segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
+            {"cleanup.policy": "compact"},
+            {"segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
         ),
         Topic(
             topic_name(settings, TRIGGERS_POSITIONS),
             1,
-            {"cleanup.policy": "compact", "segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
+            {"cleanup.policy": "compact"},
+            {"segment.bytes": str(POSITIONS_SEGMENT_BYTES)},
         ),
     )

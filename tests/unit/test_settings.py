@@ -1,5 +1,6 @@
 """Settings: read from the environment, wrong ones named, secrets never repeated, all documented."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy import logs
 from schemas.kafka import client_options
 from schemas.settings import (
     ALL,
@@ -16,6 +18,7 @@ from schemas.settings import (
     ProjectionsSettings,
     SettingsError,
     environment_of,
+    ignored_variables,
     load,
     variable,
 )
@@ -75,6 +78,72 @@ def test_a_wrong_value_names_its_variable(kind: type[Any], name: str, value: str
 def test_an_unknown_variable_is_an_error() -> None:
     with pytest.raises(SettingsError, match="ORCHESTRATION_PROT"):
         load(ApiSettings, {"ORCHESTRATION_PROT": "1", "PATH": "/bin"})
+
+
+SERVICE = {
+    "ORCHESTRATION_SERVICE_HOST": "10.0.0.1",
+    "ORCHESTRATION_SERVICE_PORT": "8080",
+    "ORCHESTRATION_SERVICE_PORT_HTTP": "8080",
+    "ORCHESTRATION_PORT": "tcp://10.0.0.1:8080",
+    "ORCHESTRATION_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "ORCHESTRATION_PORT_8080_TCP_PROTO": "tcp",
+    "ORCHESTRATION_PORT_8080_TCP_PORT": "8080",
+    "ORCHESTRATION_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "ORCHESTRATION_API_SERVICE_HOST": "fd00::1",
+    "ORCHESTRATION_API_PORT": "tcp://[fd00::1]:8080",
+    "ORCHESTRATION_API_PORT_53_UDP": "udp://[fd00::1]:53",
+    "ORCHESTRATION_API_PORT_53_UDP_ADDR": "fd00::1",
+    "ORCHESTRATION_ENGINE_METRICS_PORT": "tcp://10.0.0.1:8081",
+}
+"""What Kubernetes makes of Services named `orchestration`, `orchestration-api` and `orchestration-engine-metrics`."""
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_variables_of_a_kubernetes_service_are_ignored(kind: type[Any]) -> None:
+    assert load(kind, {**SERVICE, "ORCHESTRATION_LOG_FORMAT": "json"}) == load(
+        kind, {"ORCHESTRATION_LOG_FORMAT": "json"}
+    )
+    assert ignored_variables({**SERVICE, "ORCHESTRATION_PARTITIONS": "4", "PATH": "/bin"}) == sorted(SERVICE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ORCHESTRATION_PARTITONS", "4"),
+        ("ORCHESTRATION_PROT", "tcp://10.0.0.1:8080"),
+        ("ORCHESTRATION_API_PORT", "8080"),
+        ("ORCHESTRATION_SERVICE_HOST", "some-host"),
+        ("ORCHESTRATION_SERVICE_PORT", "http"),
+        ("ORCHESTRATION_PORT_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_looks_only_half_like_one_is_still_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^unknown setting {name}$"):
+        load(ApiSettings, {**SERVICE, name: value})
+
+
+def test_a_setting_with_the_name_of_such_a_variable_is_read() -> None:
+    assert load(ApiSettings, {**SERVICE, "ORCHESTRATION_PORT": "9000"}).port == 9000
+    with pytest.raises(SettingsError, match=r"ORCHESTRATION_PORT 'http://10\.0\.0\.1:8080'"):
+        load(ApiSettings, {"ORCHESTRATION_PORT": "http://10.0.0.1:8080"})
+
+
+def test_a_process_says_once_what_it_ignores(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in SERVICE.items():
+        monkeypatch.setenv(name, value)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.configure(load(ApiSettings))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "WARNING" in line
+    assert all(name in line for name in SERVICE)
 
 
 def test_the_settings_of_other_processes_are_known() -> None:
