@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import Receive, Send
 
 from api.errors import ApiError
+from api.ports import Slice
 from schemas.resources import Error, ErrorCode
 
 Row = TypeVar("Row")
@@ -56,14 +57,14 @@ class StreamedList(Answer, Generic[Row]):
     A fault between two pages ends the connection in the middle: a client must not take half a list for a whole one.
 
     Args:
-        first: rows of the first page.
-        pages: those of the others.
+        first: the items of the first page.
+        pages: the other pages.
         render: makes a row a resource.
     """
 
     __slots__ = ("_first", "_pages", "_render")
 
-    def __init__(self, first: Sequence[Row], pages: AsyncIterator[Sequence[Row]], render: Callable[[Row], object]):
+    def __init__(self, first: bytes, pages: AsyncIterator[Slice[Row]], render: Callable[[Row], object]):
         super().__init__(200, b"")
         self._first = first
         self._pages = pages
@@ -74,19 +75,21 @@ class StreamedList(Answer, Generic[Row]):
         gone = asyncio.ensure_future(_disconnect(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
-            await _piece(send, b'{"data":[' + self._items(self._first))
+            # What waits for a slow client is one page, as bytes.
+            first, self._first = self._first, b""
+            await _piece(send, b'{"data":[' + first)
+            del first
             async for page in self._pages:
                 if gone.done():
                     return
-                if page:
-                    await _piece(send, b"," + self._items(page))
+                if page.rows:
+                    items = b"," + _items(page, self._render)
+                    del page
+                    await _piece(send, items)
             await send({"type": "http.response.body", "body": b"]}"})
         finally:
             gone.cancel()
             await _close(self._pages)
-
-    def _items(self, page: Sequence[Row]) -> bytes:
-        return _encode([self._render(row) for row in page])[1:-1]
 
 
 NO_CONTENT = Answer(204, None)
@@ -97,12 +100,14 @@ def json_answer(status: int, value: object) -> Answer:
     return Answer(status, _encode(value))
 
 
-async def list_answer(pages: AsyncIterator[Sequence[Row]], render: Callable[[Row], object]) -> Answer:
+async def list_answer(pages: AsyncIterator[Slice[Row]], render: Callable[[Row], object]) -> Answer:
     """All pages as one list. The first is read before anything is sent, so that its failure is an error answer."""
-    async for first in pages:
-        if first:
-            return StreamedList(first, pages, render)
-    return Answer(200, b'{"data":[]}')
+    first = await anext(pages)
+    items = _items(first, render)
+    if first.more:
+        return StreamedList(items, pages, render)
+    await _close(pages)
+    return Answer(200, b'{"data":[%s]}' % items)
 
 
 def error_answer(error: ApiError, code: ErrorCode | None = None, headers: Sequence[Header] = ()) -> Answer:
@@ -115,6 +120,10 @@ def error_answer(error: ApiError, code: ErrorCode | None = None, headers: Sequen
     """
     body = _encode(Error(error_code=code or error.code, error_message=error.message))
     return Answer(error.status, body, [*headers, RETRY_AFTER] if error.status == 503 else headers)
+
+
+def _items(page: Slice[Row], render: Callable[[Row], object]) -> bytes:
+    return _encode([render(row) for row in page.rows])[1:-1]
 
 
 async def _piece(send: Send, body: bytes) -> None:

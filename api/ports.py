@@ -16,6 +16,7 @@ from projections.queries.rows import (
     InstanceRow,
     OccurrenceRow,
     Rejection,
+    Slice,
     StageHistoryRow,
     StartedRow,
     TriggerRow,
@@ -37,6 +38,7 @@ __all__ = [
     "ReadModel",
     "Rejection",
     "RowPosition",
+    "Slice",
     "StageHistoryRow",
     "StartedRow",
     "Starting",
@@ -112,16 +114,19 @@ class ReadModel(Connection, Protocol):
     async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
 
-    async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
-        """Started stages of an instance; None for an unknown one."""
+    async def history(self, instance_id: UUID, /, after: int = -1) -> Slice[StageHistoryRow] | None:
+        """Started stages of an instance behind a number; None for an unknown one. All of them unless they are large."""
 
-    async def activities(self, instance_id: UUID, stage: int, /) -> list[ActivityRow] | None:
-        """Activities of a stage; None for an unknown instance or a stage that did not start."""
+    async def activities(self, instance_id: UUID, stage: int, /, after: int = -1) -> Slice[ActivityRow] | None:
+        """Activities of a stage behind an index; None for an unknown instance or a stage that did not start.
 
-    def workflows(self) -> AsyncIterator[list[WorkflowRow]]:
+        All of them unless they are large.
+        """
+
+    def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """Pages of all workflows that are not deleted, newest first."""
 
-    def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[list[InstanceRow]]:
+    def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[Slice[InstanceRow]]:
         """Pages of instances, newest first.
 
         Args:
@@ -129,20 +134,24 @@ class ReadModel(Connection, Protocol):
             running: only those that have not ended.
         """
 
-    def triggers(self, name: str, /) -> AsyncIterator[list[TriggerRow]]:
+    def triggers(self, name: str, max_rows: int | None, /) -> AsyncIterator[Slice[TriggerRow]]:
         """Pages of the triggers that are not deleted, newest first.
 
         Args:
             name: only those whose name contains it, ignoring case.
+            max_rows: only the first ones; None for all.
         """
 
-    def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[list[OccurrenceRow]]:
+    def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[Slice[OccurrenceRow]]:
         """Pages of a trigger's occurrences, newest first; also of a deleted one's."""
 
     async def workflows_page(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
-    ) -> list[WorkflowRow]:
-        """The first `limit` rows of `workflows` behind a position, or the last in front of one; newest first."""
+    ) -> Slice[WorkflowRow]:
+        """The first `limit` rows of `workflows` behind a position, or the last in front of one; newest first.
+
+        They are fewer when they are large; `more` tells whether there are others.
+        """
 
     async def instances_page(
         self,
@@ -153,17 +162,17 @@ class ReadModel(Connection, Protocol):
         after: RowPosition | None = None,
         before: RowPosition | None = None,
         limit: int,
-    ) -> list[InstanceRow]:
+    ) -> Slice[InstanceRow]:
         """Likewise of `instances`."""
 
     async def triggers_page(
         self, name: str, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
-    ) -> list[TriggerRow]:
+    ) -> Slice[TriggerRow]:
         """Likewise of `triggers`."""
 
     async def occurrences_page(
         self, trigger_id: UUID, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
-    ) -> list[OccurrenceRow]:
+    ) -> Slice[OccurrenceRow]:
         """Likewise of `occurrences`."""
 
 

@@ -1,40 +1,62 @@
 """Histories: the stages of an instance, the activities of a stage (contract: `http-api`, Resources)."""
 
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from api.errors import NotFound
 from api.ids import parse_id
-from api.ports import ActivityRow, StageHistoryRow
+from api.ports import ActivityRow, Slice, StageHistoryRow
 from api.resources.instances import no_instance
 from api.services import Services
+
+Row = TypeVar("Row")
 
 _STAGE_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 """A plain integer below 10⁹; everything else names no stage."""
 
 
-async def instance_history(services: Services, instance_id: str) -> list[StageHistoryRow]:
-    """The started stages of an instance, in order.
+def instance_history(services: Services, instance_id: str) -> AsyncIterator[Slice[StageHistoryRow]]:
+    """The started stages of an instance in chunks, in order.
 
     Raises:
-        NotFound: there is no such instance.
+        NotFound: there is no such instance; with the first chunk.
     """
     parsed = parse_id(instance_id)
-    rows = None if parsed is None else await services.read_model.history(parsed)
-    if rows is None:
-        raise no_instance(instance_id)
-    return rows
+
+    async def read(after: int) -> Slice[StageHistoryRow] | None:
+        return None if parsed is None else await services.read_model.history(parsed, after)
+
+    return _chunks(read, lambda row: row.number, no_instance(instance_id))
 
 
-async def stage_history(services: Services, instance_id: str, number: str) -> list[ActivityRow]:
-    """The activities of a stage, in order; none for a stage without.
+def stage_history(services: Services, instance_id: str, number: str) -> AsyncIterator[Slice[ActivityRow]]:
+    """The activities of a stage in chunks, in order; none for a stage without.
 
     Raises:
-        NotFound: there is no such instance, or the stage did not start.
+        NotFound: there is no such instance, or the stage did not start; with the first chunk.
     """
     parsed = parse_id(instance_id)
-    rows = None
-    if parsed is not None and _STAGE_NUMBER.fullmatch(number):
-        rows = await services.read_model.activities(parsed, int(number))
-    if rows is None:
-        raise NotFound(f"instance {instance_id!r} has no started stage {number!r}")
-    return rows
+    stage = int(number) if _STAGE_NUMBER.fullmatch(number) else None
+
+    async def read(after: int) -> Slice[ActivityRow] | None:
+        if parsed is None or stage is None:
+            return None
+        return await services.read_model.activities(parsed, stage, after)
+
+    missing = NotFound(f"instance {instance_id!r} has no started stage {number!r}")
+    return _chunks(read, lambda row: row.index, missing)
+
+
+async def _chunks(
+    read: Callable[[int], Awaitable[Slice[Row] | None]], number: Callable[[Row], int], missing: NotFound
+) -> AsyncIterator[Slice[Row]]:
+    after: int | None = -1
+    while after is not None:
+        page = await read(after)
+        if page is None:
+            raise missing
+        after = number(page.rows[-1]) if page.more else None
+        held = [page]
+        del page  # only the client of the moment holds the rows, which may take its time
+        yield held.pop()

@@ -11,7 +11,7 @@ from msgspec import Struct
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import InstanceRow, Position, WorkflowRow
+from api.ports import InstanceRow, Position, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.pages import PageOf, read_page
@@ -184,7 +184,7 @@ def read_filters(workflow_id: str | None, running: bool) -> InstanceFilters:
     return InstanceFilters((parse_id(workflow_id) or NO_WORKFLOW) if workflow_id else None, running)
 
 
-def list_instances(services: Services, filters: InstanceFilters) -> AsyncIterator[list[InstanceRow]]:
+def list_instances(services: Services, filters: InstanceFilters) -> AsyncIterator[Slice[InstanceRow]]:
     """All instances that pass the filters in chunks, newest first."""
     return services.read_model.instances(filters.workflow_id, filters.running)
 

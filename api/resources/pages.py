@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from api.cursors import END, START, Cursor, F
-from projections.queries.rows import Position
+from projections.queries.rows import Position, Slice
 
 
 class Placed(Protocol):
@@ -18,7 +18,7 @@ class Placed(Protocol):
 
 
 Row = TypeVar("Row", bound=Placed)
-Read = TypeVar("Read", bound=Placed, covariant=True)
+Read = TypeVar("Read", bound=Placed)
 
 
 class Fetch(Protocol[Read]):
@@ -26,8 +26,8 @@ class Fetch(Protocol[Read]):
 
     async def __call__(
         self, *, after: Position | None = None, before: Position | None = None, limit: int
-    ) -> Sequence[Read]:
-        """The first `limit` rows behind `after`, or the last `limit` in front of `before`."""
+    ) -> Slice[Read]:
+        """The first `limit` rows behind `after`, or the last in front of `before`; fewer when they are large."""
 
 
 class PageOf(Struct, Generic[Row], frozen=True):
@@ -35,7 +35,7 @@ class PageOf(Struct, Generic[Row], frozen=True):
 
     rows: Sequence[Row]
     size: int
-    """Most rows of it."""
+    """Most rows of it; large rows make it shorter."""
     backwards: Position | None
     """The page in front of this position comes before."""
     forwards: Position | None
@@ -45,19 +45,20 @@ class PageOf(Struct, Generic[Row], frozen=True):
 async def read_page(cursor: Cursor[F], fetch: Fetch[Row]) -> PageOf[Row]:
     """The page that a cursor stands for.
 
-    One row more than the page holds tells whether there are more on the side that is read to. On the other side there
+    A page has fewer rows than its size when they are large; the next one goes on behind them. On the other side there
     was a row when the cursor was made, which may be gone since: it was deleted, or does not pass the filters any more.
     So a second, short query asks. A page that has become empty leads on to the start or the end of the list.
     """
     size, position = cursor.page_size, cursor.position
     if cursor.backwards:
-        rows = await fetch(before=position, limit=size + 1)
-        more_before, rows = len(rows) > size, rows[-size:]
-        more_behind = bool(await fetch(after=rows[-1].position if rows else START, limit=1))
+        found = await fetch(before=position, limit=size)
+        rows, more_before = found.rows, found.more
+        more_behind = bool((await fetch(after=rows[-1].position if rows else START, limit=1)).rows)
     else:
-        rows = await fetch(after=position, limit=size + 1)
-        more_behind, rows = len(rows) > size, rows[:size]
-        more_before = position != START and bool(await fetch(before=rows[0].position if rows else END, limit=1))
+        found = await fetch(after=position, limit=size)
+        rows, more_behind = found.rows, found.more
+        before = position != START and await fetch(before=rows[0].position if rows else END, limit=1)
+        more_before = bool(before and before.rows)
     return PageOf(
         rows=rows,
         size=size,

@@ -7,7 +7,7 @@ from typing import Any
 from api.cursors import Cursor
 from api.errors import Fault, NotFound
 from api.ids import new_id, parse_id
-from api.ports import OccurrenceRow, TriggerRow
+from api.ports import OccurrenceRow, Slice, TriggerRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import keyed_request
 from api.resources.pages import PageOf, read_page
@@ -91,7 +91,7 @@ async def delete_trigger(services: Services, trigger_id: str) -> None:
     await raise_rejection(services, position)
 
 
-def list_triggers(services: Services, name: str, max_rows: int | None = None) -> AsyncIterator[list[TriggerRow]]:
+def list_triggers(services: Services, name: str, max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:
     """The triggers that are not deleted in chunks, newest first.
 
     Args:
@@ -99,11 +99,7 @@ def list_triggers(services: Services, name: str, max_rows: int | None = None) ->
         name: only those whose name contains it, ignoring case.
         max_rows: only the first ones; None for all.
     """
-    return services.read_model.triggers(name) if max_rows is None else _first(services, name, max_rows)
-
-
-async def _first(services: Services, name: str, max_rows: int) -> AsyncIterator[list[TriggerRow]]:
-    yield await services.read_model.triggers_page(name, limit=max_rows)
+    return services.read_model.triggers(name, max_rows)
 
 
 async def page_of_triggers(services: Services, cursor: Cursor[str]) -> PageOf[TriggerRow]:
@@ -111,16 +107,14 @@ async def page_of_triggers(services: Services, cursor: Cursor[str]) -> PageOf[Tr
     return await read_page(cursor, partial(services.read_model.triggers_page, cursor.filters))
 
 
-def list_occurrences(services: Services, trigger_id: str) -> AsyncIterator[list[OccurrenceRow]]:
+def list_occurrences(services: Services, trigger_id: str) -> AsyncIterator[Slice[OccurrenceRow]]:
     """All occurrences of a trigger in chunks, newest first; also of a deleted one, and none of an unknown one."""
     parsed = parse_id(trigger_id)
     return _nothing() if parsed is None else services.read_model.occurrences(parsed)
 
 
-async def _nothing() -> AsyncIterator[list[OccurrenceRow]]:
-    pages: tuple[list[OccurrenceRow], ...] = ()
-    for page in pages:
-        yield page
+async def _nothing() -> AsyncIterator[Slice[OccurrenceRow]]:
+    yield Slice([])
 
 
 async def page_of_occurrences(services: Services, trigger_id: str, cursor: Cursor[None]) -> PageOf[OccurrenceRow]:

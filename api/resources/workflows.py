@@ -7,7 +7,7 @@ from typing import Any
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import LEASE_SECONDS, WorkflowRow
+from api.ports import LEASE_SECONDS, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import keyed_request
 from api.resources.pages import PageOf, read_page
@@ -63,7 +63,7 @@ async def get_workflow(services: Services, workflow_id: str) -> WorkflowRow:
     return row
 
 
-def list_workflows(services: Services) -> AsyncIterator[list[WorkflowRow]]:
+def list_workflows(services: Services) -> AsyncIterator[Slice[WorkflowRow]]:
     """All workflows that are not deleted in chunks, newest first."""
     return services.read_model.workflows()
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from api import rendering
-from api.answers import Answer, json_answer
+from api.answers import Answer, list_answer
 from api.calls import Call
 from api.resources import histories
 from api.routing import Operation, Parameter
@@ -15,14 +15,14 @@ from schemas.resources import ActivityHistory, Data, StageHistory
 
 async def get_instance_history(call: Call) -> Answer:
     """`GET /instances/{instanceID}/history`."""
-    rows = await histories.instance_history(call.services, call.params["instanceID"])
-    return json_answer(200, Data([rendering.stage_history(row) for row in rows]))
+    pages = histories.instance_history(call.services, call.params["instanceID"])
+    return await list_answer(pages, rendering.stage_history)
 
 
 async def get_stage_history(call: Call) -> Answer:
     """`GET /instances/{instanceID}/stages/{number}/history`."""
-    rows = await histories.stage_history(call.services, call.params["instanceID"], call.params["number"])
-    return json_answer(200, Data([rendering.activity_history(row) for row in rows]))
+    pages = histories.stage_history(call.services, call.params["instanceID"], call.params["number"])
+    return await list_answer(pages, rendering.activity_history)
 
 
 OPERATIONS = (

@@ -66,6 +66,9 @@ PAGE_PARAMETERS = (
         name="pageSize",
         where="query",
         type={"type": "integer", "minimum": 0},
-        description=f"Most items of a page, {DEFAULT_PAGE_SIZE} when absent or 0; more than {MAX_PAGE_SIZE} is as many",
+        description=(
+            f"Most items of a page, {DEFAULT_PAGE_SIZE} when absent or 0, {MAX_PAGE_SIZE} at most."
+            " A page has fewer items when they are large."
+        ),
     ),
 )

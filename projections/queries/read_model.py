@@ -6,9 +6,12 @@ Lists and histories use a small pool, so that a client that lists everything doe
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+import select
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -26,13 +29,14 @@ from projections.queries.rows import (
     InstanceRow,
     OccurrenceRow,
     Position,
+    Slice,
     StageHistoryRow,
     StageRow,
     StartedRow,
     TriggerRow,
     WorkflowRow,
 )
-from projections.sql import statement
+from projections.sql import page, statement
 from schemas.settings import PostgresSettings
 
 MAX_LIST_CONNECTIONS: Final = 4
@@ -40,11 +44,21 @@ MAX_LIST_CONNECTIONS: Final = 4
 LIST_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of one page, and of waiting for a connection; without it slow lists would pile up."""
 CHUNK_ROWS: Final = 200
-"""Rows of a streamed list that are in memory at once."""
-OCCURRENCES_CHUNK_ROWS: Final = 20
-"""Likewise for occurrences, whose messages are often large."""
+"""Most rows of a streamed list that are read at once."""
+MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
+"""A page ends with the row that reaches this, and so does what is read at once of a streamed list. Without it a few
+hundred runs of a large workflow would take the process's memory, and each client that reads slowly holds its page."""
 MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold; Postgres refuses to compare with a larger one."""
+
+
+class _Placed(Protocol):
+    @property
+    def position(self) -> Position: ...
+
+
+T = TypeVar("T")
+P = TypeVar("P", bound=_Placed)
 
 
 class ReadModel:
@@ -71,7 +85,7 @@ class ReadModel:
             # Planned for the values of each call: which index is best depends on the filters.
             kwargs={"autocommit": True, "prepare_threshold": None},
             configure=self._configure,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             open=False,
         )
         self._admitted: WeakSet[Connection] = WeakSet()
@@ -113,41 +127,44 @@ class ReadModel:
 
     async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
-        rows = await self._list("event_request", (instance_id, key))
+        rows = await self._list(statement("event_request"), (instance_id, key))
         return rows[0][0] if rows else None
 
-    async def history(self, id: UUID) -> list[StageHistoryRow] | None:
-        """The started stages of an instance, in order; None for an unknown instance."""
-        rows = await self._list("history", (id,))
-        if not rows:
-            return None
-        return [StageHistoryRow(n, name, _raw(given), *rest) for n, name, given, *rest in rows if n is not None]
+    async def history(self, id: UUID, after: int = -1) -> Slice[StageHistoryRow] | None:
+        """The started stages of an instance, in order; None for an unknown instance.
 
-    async def activities(self, id: UUID, number: int) -> list[ActivityRow] | None:
-        """The activities of a stage, in order; None for a stage that did not start."""
+        Args:
+            id: the instance.
+            after: only those behind this number.
+        """
+        rows = await self._list(statement("history"), {"id": id, "after": after, "max_bytes": MAX_PAGE_BYTES})
+        return _part(_stage_history, rows) if rows else None
+
+    async def activities(self, id: UUID, number: int, after: int = -1) -> Slice[ActivityRow] | None:
+        """The activities of a stage, in order; None for a stage that did not start.
+
+        Args:
+            id: the instance.
+            number: of the stage.
+            after: only those behind this index.
+        """
         if not 0 <= number <= MAX_NUMBER:
             return None
-        rows = await self._list("activities", (id, number))
-        if not rows:
-            return None
-        return [
-            ActivityRow(index, name, _raw(given), None if output is None else _raw(output), *rest)
-            for index, name, given, output, *rest in rows
-            if index is not None
-        ]
+        parameters = {"id": id, "number": number, "after": after, "max_bytes": MAX_PAGE_BYTES}
+        rows = await self._list(statement("activities"), parameters)
+        return _part(_activity, rows) if rows else None
 
     async def workflows_page(
         self, *, after: Position | None = None, before: Position | None = None, limit: int
-    ) -> list[WorkflowRow]:
-        """Workflows that are not deleted, newest first.
+    ) -> Slice[WorkflowRow]:
+        """Workflows that are not deleted, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
             after: only those that stand behind this position.
             before: only the last `limit` that stand in front of this one; not together with `after`.
             limit: most rows of the page.
         """
-        rows = await self._list("workflows_page", _page(after, before, limit))
-        return [_workflow(row) for row in rows]
+        return await self._page("workflows_page", _workflow, _page(after, before, limit))
 
     async def instances_page(
         self,
@@ -157,8 +174,8 @@ class ReadModel:
         after: Position | None = None,
         before: Position | None = None,
         limit: int,
-    ) -> list[InstanceRow]:
-        """Instances, newest first.
+    ) -> Slice[InstanceRow]:
+        """Instances, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
             workflow_id: only those of this workflow.
@@ -168,28 +185,20 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"workflow_id": workflow_id, "running": running, **_page(after, before, limit)}
-        return [_instance(row) for row in await self._list("instances_page", parameters)]
+        return await self._page("instances_page", _instance, parameters)
 
-    async def workflows(self) -> AsyncIterator[list[WorkflowRow]]:
+    def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
-        after: Position | None = None
-        while rows := await self.workflows_page(after=after, limit=CHUNK_ROWS):
-            yield rows
-            after = rows[-1].position
+        return _all(self.workflows_page)
 
-    async def instances(
-        self, workflow_id: UUID | None = None, running: bool = False
-    ) -> AsyncIterator[list[InstanceRow]]:
+    def instances(self, workflow_id: UUID | None = None, running: bool = False) -> AsyncIterator[Slice[InstanceRow]]:
         """All instances that pass the filters of `instances_page`, newest first, in chunks."""
-        after: Position | None = None
-        while rows := await self.instances_page(workflow_id, running, after=after, limit=CHUNK_ROWS):
-            yield rows
-            after = rows[-1].position
+        return _all(partial(self.instances_page, workflow_id, running))
 
     async def triggers_page(
         self, name: str = "", *, after: Position | None = None, before: Position | None = None, limit: int
-    ) -> list[TriggerRow]:
-        """Triggers that are not deleted, newest first.
+    ) -> Slice[TriggerRow]:
+        """Triggers that are not deleted, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
             name: only those whose name contains it, ignoring case.
@@ -198,12 +207,14 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"folded_name": folded(name), **_page(after, before, limit)}
-        return [_trigger(row) for row in await self._list("triggers_page", parameters)]
+        return await self._page("triggers_page", _trigger, parameters)
 
     async def occurrences_page(
         self, trigger_id: UUID, *, after: Position | None = None, before: Position | None = None, limit: int
-    ) -> list[OccurrenceRow]:
+    ) -> Slice[OccurrenceRow]:
         """Occurrences of a trigger, also of a deleted one, newest first; none for an unknown one.
+
+        They are fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
             trigger_id: the trigger.
@@ -212,21 +223,20 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"trigger_id": trigger_id, **_page(after, before, limit)}
-        return [_occurrence(row) for row in await self._list("occurrences_page", parameters)]
+        return await self._page("occurrences_page", _occurrence, parameters)
 
-    async def triggers(self, name: str = "") -> AsyncIterator[list[TriggerRow]]:
-        """All triggers that pass the filter of `triggers_page`, newest first, in chunks."""
-        after: Position | None = None
-        while rows := await self.triggers_page(name, after=after, limit=CHUNK_ROWS):
-            yield rows
-            after = rows[-1].position
+    def triggers(self, name: str = "", max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:
+        """The triggers that pass the filter of `triggers_page`, newest first, in chunks.
 
-    async def occurrences(self, trigger_id: UUID) -> AsyncIterator[list[OccurrenceRow]]:
+        Args:
+            name: as in `triggers_page`.
+            max_rows: only the first ones; None for all.
+        """
+        return _all(partial(self.triggers_page, name), max_rows)
+
+    def occurrences(self, trigger_id: UUID) -> AsyncIterator[Slice[OccurrenceRow]]:
         """All occurrences of a trigger, newest first, in chunks."""
-        after: Position | None = None
-        while rows := await self.occurrences_page(trigger_id, after=after, limit=OCCURRENCES_CHUNK_ROWS):
-            yield rows
-            after = rows[-1].position
+        return _all(partial(self.occurrences_page, trigger_id))
 
     async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow]:
         rows = await self._sessions[0].execute(statement("workflows"), (ids,))
@@ -240,14 +250,20 @@ class ReadModel:
         rows = await self._sessions[2].execute(statement("triggers"), (ids,))
         return {row[0]: _trigger(row) for row in rows}
 
-    async def _list(self, name: str, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
+    async def _page(self, name: str, make: Callable[[Row], T], parameters: dict[str, Any]) -> Slice[T]:
+        backwards = parameters["backwards"]
+        rows = await self._list(page(name, backwards), {**parameters, "max_bytes": MAX_PAGE_BYTES})
+        found = _part(make, rows[: parameters["limit"]])
+        return Slice(found.rows[::-1], found.more) if backwards else found
+
+    async def _list(self, query: bytes, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
         with _unavailable():
             async with self._pool.connection() as connection:
                 # Not when the pool makes it: the pool would pause for longer and longer after a refusal.
                 if connection not in self._admitted:
                     await wait_caught_up(connection)
                     self._admitted.add(connection)
-                cursor = await connection.execute(statement(name), parameters, binary=True)
+                cursor = await connection.execute(query, parameters, binary=True)
                 return await cursor.fetchall()
 
     async def _configure(self, connection: Connection) -> None:
@@ -258,6 +274,17 @@ class ReadModel:
 async def _connect(session: Session) -> None:
     with contextlib.suppress(*FAULTS):
         await session.connect()
+
+
+async def _check(connection: Connection) -> None:
+    """Raise when an idle connection has been cut, which leaves something to be read from it; else there is nothing.
+
+    Asking the server each time would cost a list a tenth of its time.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 @contextlib.contextmanager
@@ -277,27 +304,65 @@ def _page(after: Position | None, before: Position | None, limit: int) -> dict[s
     return {"created_at": created_at, "id": id, "limit": limit, "backwards": before is not None}
 
 
+def _part(make: Callable[[Row], T], rows: list[Row]) -> Slice[T]:
+    """The rows of a statement whose last column says whether one more follows."""
+    if not rows or rows[0][0] is None:
+        return Slice([])
+    return Slice([make(row) for row in rows], rows[-1][-1] is True)
+
+
+class _Fetch(Protocol[P]):
+    """Reads a page."""
+
+    async def __call__(self, *, after: Position | None = None, limit: int) -> Slice[P]: ...
+
+
+async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[Slice[P]]:
+    """A list page by page, up to its end or to so many rows."""
+    left = sys.maxsize if max_rows is None else max_rows
+    after: Position | None = None
+    while True:
+        found = await fetch(after=after, limit=min(left, CHUNK_ROWS))
+        left -= len(found.rows)
+        page = [Slice(found.rows, found.more and left > 0)]
+        after = found.rows[-1].position if page[0].more else None
+        del found  # nothing here holds the rows while they are on their way to a slow client
+        yield page.pop()
+        if after is None:
+            return
+
+
 def _workflow(row: Sequence[Any]) -> WorkflowRow:
-    id, name, definition, *rest = row
+    id, name, definition, *rest = row[:7]
     return WorkflowRow(id, name, _raw(definition), *rest)
 
 
 def _instance(row: Row) -> InstanceRow:
     id, workflow_id, created_at, updated_at, terminated_at, error, request = row[:7]
     workflow = _workflow((workflow_id, *row[7:13]))
-    numbers, started, terminated_ats, errors = row[13:]
+    numbers, started, terminated_ats, errors = row[13:17]
     stages = [] if numbers is None else list(map(StageRow, numbers, started, terminated_ats, errors))
     return InstanceRow(id, workflow_id, created_at, updated_at, terminated_at, error, workflow, stages, request)
 
 
+def _stage_history(row: Row) -> StageHistoryRow:
+    number, name, given, *rest = row[:6]
+    return StageHistoryRow(number, name, _raw(given), *rest)
+
+
+def _activity(row: Row) -> ActivityRow:
+    index, name, given, output, *rest = row[:10]
+    return ActivityRow(index, name, _raw(given), None if output is None else _raw(output), *rest)
+
+
 def _trigger(row: Row) -> TriggerRow:
-    id, name, event, version, workflow_id, filter, vars, *rest = row
+    id, name, event, version, workflow_id, filter, vars, *rest = row[:10]
     return TriggerRow(id, name, event, version, workflow_id, filter, None if vars is None else _raw(vars), *rest)
 
 
 def _occurrence(row: Row) -> OccurrenceRow:
     id, trigger_id, date, instance_id, event, error = row[:6]
-    instance = None if row[6] is None else StartedRow(*row[6:])
+    instance = None if row[6] is None else StartedRow(*row[6:12])
     return OccurrenceRow(id, trigger_id, date, instance_id, _raw(event), error, instance)
 
 

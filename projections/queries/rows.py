@@ -1,10 +1,20 @@
 """What the read model answers: rows that render quickly. Times are UTC with microseconds, JSON is verbatim."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import Raw, Struct
+
+Row = TypeVar("Row")
+
+
+class Slice(Struct, Generic[Row], frozen=True):
+    """Some rows of a list that stand one behind the other."""
+
+    rows: list[Row]
+    more: bool = False
+    """Whether the list goes on behind them, or in front of them when it is read backwards."""
 
 
 class Position(NamedTuple):

@@ -1,5 +1,6 @@
 """The statements, one file each, by name: `statement("instances")` is the text of `instances.sql`.
 
+A page of a list is read by one of two statements that are made of one file, since each way has an order of its own.
 A batch is written by one statement that is put together from the files in `project`.
 """
 
@@ -11,6 +12,13 @@ from importlib.resources import files
 def statement(name: str) -> bytes:
     """The text of one statement, as psycopg takes it without asking for a literal."""
     return files(__name__).joinpath(f"{name}.sql").read_bytes()
+
+
+@cache
+def page(name: str, backwards: bool) -> bytes:
+    """The statement that reads a page, behind a position or in front of it. Newest first, or the other way round."""
+    order, beyond = (b"ASC", b">") if backwards else (b"DESC", b"<")
+    return statement(name).replace(b"$order", order).replace(b"$beyond", beyond)
 
 
 @cache

@@ -1,19 +1,19 @@
--- A page of a trigger's occurrences next to a position, newest first; with `backwards`, the page before it. Each comes
--- with its instance as it is now, which may be a moment behind in its own partition.
+-- A page of a trigger's occurrences next to a position, in the direction of reading. Each comes with its instance as it is
+-- now, which may be a moment behind in its own partition. It ends early as `instances_page` does.
 SELECT o.id, o.trigger_id, o.date, o.workflow_instance_id, o.event, o.error,
-       i.id, i.workflow_id, i.created_at, i.updated_at, i.terminated_at, i.error
+       i.id, i.workflow_id, i.created_at, i.updated_at, i.terminated_at, i.error, o.followed
 FROM (
-    (
+    SELECT *,
+           sum(1000 + octet_length(event) + coalesce(octet_length(error), 0)) OVER reading AS bytes_before,
+           lead(true) OVER reading AS followed
+    FROM (
         SELECT * FROM occurrences
-        WHERE NOT %(backwards)s AND trigger_id = %(trigger_id)s
-          AND (%(created_at)s::timestamptz IS NULL OR (date, id) < (%(created_at)s, %(id)s::uuid))
-        ORDER BY date DESC, id DESC LIMIT %(limit)s
-    ) UNION ALL (
-        SELECT * FROM occurrences
-        WHERE %(backwards)s AND trigger_id = %(trigger_id)s
-          AND (date, id) > (%(created_at)s, %(id)s::uuid)
-        ORDER BY date, id LIMIT %(limit)s
-    )
+        WHERE trigger_id = %(trigger_id)s
+          AND (%(created_at)s::timestamptz IS NULL OR (date, id) $beyond (%(created_at)s, %(id)s::uuid))
+        ORDER BY date $order, id $order LIMIT %(limit)s + 1
+    ) found
+    WINDOW reading AS (ORDER BY date $order, id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) o
 LEFT JOIN instances i ON i.id = o.workflow_instance_id
-ORDER BY o.date DESC, o.id DESC
+WHERE o.bytes_before IS NULL OR o.bytes_before < %(max_bytes)s
+ORDER BY o.date $order, o.id $order

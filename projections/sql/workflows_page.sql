@@ -1,16 +1,17 @@
--- A page of the workflows that are not deleted, next to a position, newest first; with `backwards`, the page before it.
-SELECT id, name, definition, created_at, updated_at, deleted_at, request
+-- A page of the workflows that are not deleted, next to a position, in the direction of reading. It ends early as
+-- `instances_page` does.
+SELECT id, name, definition, created_at, updated_at, deleted_at, request, followed
 FROM (
-    (
+    SELECT *,
+           sum(500 + octet_length(name) + octet_length(definition)) OVER reading AS bytes_before,
+           lead(true) OVER reading AS followed
+    FROM (
         SELECT * FROM workflows
-        WHERE NOT %(backwards)s AND deleted_at IS NULL
-          AND (%(created_at)s::timestamptz IS NULL OR (created_at, id) < (%(created_at)s, %(id)s::uuid))
-        ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-    ) UNION ALL (
-        SELECT * FROM workflows
-        WHERE %(backwards)s AND deleted_at IS NULL
-          AND (created_at, id) > (%(created_at)s, %(id)s::uuid)
-        ORDER BY created_at, id LIMIT %(limit)s
-    )
-) w
-ORDER BY created_at DESC, id DESC
+        WHERE deleted_at IS NULL
+          AND (%(created_at)s::timestamptz IS NULL OR (created_at, id) $beyond (%(created_at)s, %(id)s::uuid))
+        ORDER BY created_at $order, id $order LIMIT %(limit)s + 1
+    ) w
+    WINDOW reading AS (ORDER BY created_at $order, id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) page
+WHERE bytes_before IS NULL OR bytes_before < %(max_bytes)s
+ORDER BY created_at $order, id $order

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 
@@ -14,12 +15,13 @@ from api.cursors import DEFAULT_PAGE_SIZE, END, MAX_PAGE_SIZE, START
 from api.services import Services
 from projections.database import Connection, connect
 from projections.migrate import migrate
-from projections.queries.read_model import ReadModel, _page
+from projections.queries import read_model
+from projections.queries.read_model import MAX_PAGE_BYTES, ReadModel, _page
 from projections.queries.rows import Position
-from projections.sql import statement
+from projections.sql import page
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
-from tests.integration.projection_world import CREATED, WORKFLOW, Tables, Writer, at, started
+from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Tables, Writer, at, fired, started
 from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
 
 OTHER = uuid.UUID(int=2)
@@ -221,9 +223,9 @@ PLACES = [
 async def test_a_page_is_read_by_the_index_of_its_filters(
     big: Connection, name: str, filters: dict[str, Any], index: str
 ) -> None:
-    for place, limit in itertools.product(PLACES, (1, DEFAULT_PAGE_SIZE + 1, MAX_PAGE_SIZE + 1)):
-        parameters = {**filters, **_page(**place, limit=limit)}
-        cursor = await big.execute(b"EXPLAIN (FORMAT JSON) " + statement(name), parameters)
+    for place, limit in itertools.product(PLACES, (1, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)):
+        parameters = {**filters, **_page(**place, limit=limit), "max_bytes": MAX_PAGE_BYTES}
+        cursor = await big.execute(b"EXPLAIN (FORMAT JSON) " + page(name, parameters["backwards"]), parameters)
         (((explained,),),) = await cursor.fetchall()
         nodes = below(explained["Plan"])
         (scan,) = (node for node in nodes if node.get("Relation Name") == name.removesuffix("_page"))
@@ -231,7 +233,7 @@ async def test_a_page_is_read_by_the_index_of_its_filters(
         # Where all rows that pass the filters fit into the page, they may as well be taken together and sorted.
         assert scan["Node Type"] in ("Index Scan", "Bitmap Heap Scan"), case
         (used,) = (node for node in below(scan) if "Index Name" in node)
-        if limit <= MAX_PAGE_SIZE:
+        if limit < MAX_PAGE_SIZE:
             assert used["Index Name"] == index, case
             assert "ROW(" in used["Index Cond"], case
 
@@ -241,3 +243,86 @@ def below(node: dict[str, Any]) -> list[dict[str, Any]]:
     if node.get("One-Time Filter") == "false":
         return []
     return [node, *(found for child in node.get("Plans", []) for found in below(child))]
+
+
+BOUND = 64 * 1024
+LARGE = "x" * (BOUND // 2)
+"""Two rows with it reach the bound."""
+
+
+@pytest.fixture
+async def large(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> list[uuid.UUID]:
+    """Seven large things of each kind; the newest of them is larger than the bound."""
+    monkeypatch.setattr(read_model, "MAX_PAGE_BYTES", BOUND)
+    ids = [uuid.UUID(int=1000 + n) for n in range(7)]
+    texts = [LARGE] * 6 + [LARGE * 3]
+    for n, (id, text) in enumerate(zip(ids, texts, strict=True)):
+        stages = [{"wait_event": {"event": text}}]
+        await writer.write((id, events.WorkflowCreated(at=at(n), name="", stages=stages)), (id, started(n, id)))
+        await writer.write((id, msgspec.structs.replace(LISTENS, at=at(n), filter=text)))
+        occurrence = msgspec.structs.replace(fired(id, n), event={"type": text})
+        stage = events.StageStarted(workflow_id="w", at=at(n), number=n, name="RunWaitEvent", input={"event": text})
+        call = events.ActivityStarted(at=at(n), stage=0, index=n, name="GetWallet", input={"id": text})
+        await writer.write((ids[0], occurrence), (ids[0], stage), (ids[0], call))
+    return ids
+
+
+@pytest.fixture
+def read_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each page that was read from Postgres, without its last row."""
+    pages: list[int] = []
+    read = ReadModel._list
+
+    async def measured(self: ReadModel, query: bytes, parameters: Any) -> list[tuple[Any, ...]]:
+        rows = await read(self, query, parameters)
+        pages.append(sum(len(value) for row in rows[:-1] for value in row if isinstance(value, str)))
+        return rows
+
+    monkeypatch.setattr(ReadModel, "_list", measured)
+    return pages
+
+
+LISTS = ["/workflows", "/instances", "/triggers", "/triggers/{0}/occurrences"]
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_large_rows_make_a_page_shorter(
+    large: list[uuid.UUID], read_at_once: list[int], client: Client, path: str
+) -> None:
+    path = path.format(large[0])
+    expected = [str(id) for id in reversed(large)]
+    pages = await walk(client, path, "next", await read(client, path, pageSize=5))
+    assert [len(ids_of(page)) for page in pages] == [1, 2, 2, 2]
+    assert flat(pages) == expected
+    assert {page["pageSize"] for page in pages} == {5}
+    back = await walk(client, path, "previous", pages[-1])
+    assert flat(back[::-1]) == expected
+    assert max(read_at_once) < BOUND
+
+
+COMPLETE = [*LISTS, "/triggers?pageSize=6", "/instances/{0}/history", "/instances/{0}/stages/0/history"]
+
+
+@pytest.mark.parametrize("path", COMPLETE)
+async def test_a_list_without_cursors_is_complete_and_never_in_memory_whole(
+    large: list[uuid.UUID], read_at_once: list[int], client: Client, path: str
+) -> None:
+    answer = await client.call("GET", path.format(large[0]))
+    assert answer.status == 200
+    assert answer.complete
+    assert len(answer.data) == (6 if "pageSize" in path else 7)
+    assert len(answer.body) > 4 * BOUND
+    assert answer.pieces > 3
+    assert max(read_at_once) < BOUND
+
+
+@pytest.mark.parametrize("path", COMPLETE)
+async def test_a_short_list_comes_in_one_piece(writer: Writer, client: Client, path: str) -> None:
+    id = uuid.UUID(int=1000)
+    stage = events.StageStarted(workflow_id="w", at=at(0), number=0, name="RunNoop", input={})
+    await writer.write((WORKFLOW, CREATED), (id, started()), (id, stage), (id, LISTENS), (id, fired(id)))
+    answer = await client.call("GET", path.format(id))
+    assert answer.status == 200
+    assert len(answer.data) == (0 if "stages" in path else 1)
+    assert answer.pieces == 1
+    assert answer.headers["content-length"] == str(len(answer.body))

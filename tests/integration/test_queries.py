@@ -13,7 +13,7 @@ from projections.migrate import migrate
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.positions import POLL_SECONDS, Positions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
-from projections.queries.rows import ActivityRow, Position, Rejection, StageRow
+from projections.queries.rows import ActivityRow, Position, Rejection, Slice, StageRow
 from schemas import events, rejections
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import (
@@ -116,13 +116,13 @@ async def test_history_of_stages(writer: Writer, model: ReadModel) -> None:
     id = uuid.uuid4()
     assert await model.history(id) is None
     await writer.write((WORKFLOW, CREATED), (id, started()))
-    assert await model.history(id) == []
+    assert await model.history(id) == Slice([])
     await writer.write(
         (id, events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={"amount": BIG}))
     )
     history = await model.history(id)
     assert history is not None
-    assert [(s.number, s.name, bytes(s.input), s.terminated_at) for s in history] == [
+    assert [(s.number, s.name, bytes(s.input), s.terminated_at) for s in history.rows] == [
         (0, "RunSend", b'{"amount":%d}' % BIG, None)
     ]
 
@@ -133,14 +133,14 @@ async def test_history_of_activities(writer: Writer, model: ReadModel) -> None:
     for number in (0, -1, 2**31, 2**100):
         assert await model.activities(id, number) is None
     await writer.write((id, events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={})))
-    assert await model.activities(id, 0) == []
+    assert await model.activities(id, 0) == Slice([])
 
     await writer.write((id, events.ActivityStarted(at=at(2), stage=0, index=0, name="GetWallet", input={"id": "w"})))
 
     async def shown() -> ActivityRow:
-        rows = await model.activities(id, 0)
-        assert rows is not None
-        (row,) = rows
+        found = await model.activities(id, 0)
+        assert found is not None
+        (row,) = found.rows
         assert (row.index, row.name, bytes(row.input), row.started_at) == (0, "GetWallet", b'{"id":"w"}', at(2))
         return row
 
@@ -178,14 +178,14 @@ async def test_pages_are_newest_first_and_neither_skip_nor_repeat(writer: Writer
             ]
             seen: list[uuid.UUID] = []
             after: Position | None = None
-            while rows := await model.instances_page(workflow_id, running, after=after, limit=2):
+            while rows := (await model.instances_page(workflow_id, running, after=after, limit=2)).rows:
                 if after is not None:
                     previous = await model.instances_page(workflow_id, running, before=rows[0].position, limit=2)
-                    assert [row.id for row in previous] == seen[-2:]
+                    assert [row.id for row in previous.rows] == seen[-2:]
                 seen += [row.id for row in rows]
                 after = rows[-1].position
             assert seen == expected
-            streamed = [row.id async for rows in model.instances(workflow_id, running) for row in rows]
+            streamed = [row.id async for part in model.instances(workflow_id, running) for row in part.rows]
             assert streamed == expected
 
 
@@ -193,18 +193,19 @@ async def test_workflow_pages_leave_deleted_ones_out(writer: Writer, model: Read
     ids = [uuid.UUID(int=n) for n in range(1, 6)]
     await writer.write(*((id, CREATED) for id in ids), (ids[2], events.WorkflowDeleted(at=at(1))))
     left = [ids[n] for n in (4, 3, 1, 0)]
-    assert [row.id async for rows in model.workflows() for row in rows] == left
+    assert [row.id async for part in model.workflows() for row in part.rows] == left
     page = await model.workflows_page(limit=2)
-    assert [row.id for row in page] == left[:2]
-    page = await model.workflows_page(after=page[-1].position, limit=2)
-    assert [row.id for row in page] == left[2:]
-    assert [row.id for row in await model.workflows_page(before=page[-1].position, limit=2)] == [left[1], left[2]]
+    assert ([row.id for row in page.rows], page.more) == (left[:2], True)
+    page = await model.workflows_page(after=page.rows[-1].position, limit=2)
+    assert ([row.id for row in page.rows], page.more) == (left[2:], False)
+    page = await model.workflows_page(before=page.rows[-1].position, limit=2)
+    assert ([row.id for row in page.rows], page.more) == ([left[1], left[2]], True)
 
 
 async def test_lists_are_streamed_in_chunks(writer: Writer, model: ReadModel) -> None:
     await writer.write((WORKFLOW, CREATED))
     await writer.write(*((uuid.uuid4(), started(n)) for n in range(CHUNK_ROWS + 1)))
-    assert [len(rows) async for rows in model.instances()] == [CHUNK_ROWS, 1]
+    assert [len(part.rows) async for part in model.instances()] == [CHUNK_ROWS, 1]
 
 
 async def test_an_absent_postgres_is_told_quickly(settings: ProjectionsSettings) -> None:

@@ -157,7 +157,7 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
         await writing
         await until(lambda: caught_up(log, tables))
         assert process.projections.ready
-    shown = {id for rows in [rows async for rows in model.instances()] for id in [row.id for row in rows]}
+    shown = {row.id for part in [part async for part in model.instances()] for row in part.rows}
     assert shown >= set(written)
     assert len(shown) == 21 + len(written)
     assert leftovers(settings) == []

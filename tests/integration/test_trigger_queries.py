@@ -9,7 +9,7 @@ import pytest
 from projections.migrate import migrate
 from projections.queries import read_model
 from projections.queries.read_model import ReadModel
-from projections.queries.rows import OccurrenceRow, Position, StartedRow, TriggerRow
+from projections.queries.rows import OccurrenceRow, Position, Slice, StartedRow, TriggerRow
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Tables, Writer, at, fired, started
@@ -100,7 +100,7 @@ async def test_names_are_searched_without_letter_case(
     ids = [uuid.uuid4() for _ in NAMES]
     await writer.write(*((id, listens(text, n)) for n, (id, text) in enumerate(zip(ids, NAMES, strict=True))))
     await writer.write((TRIGGER, listens("pay deleted")), (TRIGGER, events.TriggerDeleted(at=at(1))))
-    assert [ids.index(row.id) async for rows in model.triggers(name) for row in rows] == found
+    assert [ids.index(row.id) async for part in model.triggers(name) for row in part.rows] == found
 
 
 async def test_trigger_pages_are_newest_first_and_neither_skip_nor_repeat(writer: Writer, model: ReadModel) -> None:
@@ -113,10 +113,10 @@ async def test_trigger_pages_are_newest_first_and_neither_skip_nor_repeat(writer
         expected = [ids[n] for n in ordered if n != 4 and (n % 3 or not name)]
         seen: list[uuid.UUID] = []
         after: Position | None = None
-        while rows := await model.triggers_page(name, after=after, limit=2):
+        while rows := (await model.triggers_page(name, after=after, limit=2)).rows:
             if after is not None:
                 previous = await model.triggers_page(name, before=rows[0].position, limit=2)
-                assert [row.id for row in previous] == seen[-2:]
+                assert [row.id for row in previous.rows] == seen[-2:]
             seen += [row.id for row in rows]
             after = rows[-1].position
         assert seen == expected
@@ -131,8 +131,8 @@ async def test_an_occurrence_is_shown_with_its_instance_as_it_is_now(writer: Wri
     await writer.write((TRIGGER, occurrence), (TRIGGER, misfired))
 
     async def shown() -> list[OccurrenceRow]:
-        assert await model.occurrences_page(NOBODY, limit=9) == []
-        return await model.occurrences_page(TRIGGER, limit=9)
+        assert await model.occurrences_page(NOBODY, limit=9) == Slice([])
+        return (await model.occurrences_page(TRIGGER, limit=9)).rows
 
     failed, behind = await shown()
     assert (failed.id, failed.trigger_id, failed.date) == (second, TRIGGER, at(2))
@@ -150,17 +150,17 @@ async def test_an_occurrence_is_shown_with_its_instance_as_it_is_now(writer: Wri
 
 
 async def test_occurrence_pages_and_streams(writer: Writer, model: ReadModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_model, "OCCURRENCES_CHUNK_ROWS", 3)
+    monkeypatch.setattr(read_model, "CHUNK_ROWS", 3)
     ids = [uuid.uuid4() for _ in range(7)]
     await writer.write(*((TRIGGER, fired(id, n // 2)) for n, id in enumerate(ids)), (NOBODY, fired(uuid.uuid4())))
     expected = [ids[n] for n in sorted(range(7), key=lambda n: (n // 2, ids[n]), reverse=True)]
-    assert [[row.id for row in rows] async for rows in model.occurrences(TRIGGER)] == [
+    assert [[row.id for row in part.rows] async for part in model.occurrences(TRIGGER)] == [
         expected[:3],
         expected[3:6],
         expected[6:],
     ]
     page = await model.occurrences_page(TRIGGER, limit=2)
-    page = await model.occurrences_page(TRIGGER, after=page[-1].position, limit=2)
-    assert [row.id for row in page] == expected[2:4]
-    page = await model.occurrences_page(TRIGGER, before=page[-1].position, limit=2)
-    assert [row.id for row in page] == expected[1:3]
+    page = await model.occurrences_page(TRIGGER, after=page.rows[-1].position, limit=2)
+    assert [row.id for row in page.rows] == expected[2:4]
+    page = await model.occurrences_page(TRIGGER, before=page.rows[-1].position, limit=2)
+    assert [row.id for row in page.rows] == expected[1:3]

@@ -26,6 +26,7 @@ from api.ports import (
     Position,
     Rejection,
     RowPosition,
+    Slice,
     StageHistoryRow,
     Starting,
     TriggerRow,
@@ -272,20 +273,26 @@ class FakeReadModel(FakeConnection):
         self.backend.check()
         return self.backend.event_requests.get((instance_id, key))
 
-    async def history(self, instance_id: UUID, /) -> list[StageHistoryRow] | None:
+    async def history(self, instance_id: UUID, /, after: int = -1) -> Slice[StageHistoryRow] | None:
         self.backend.check()
-        return self.backend.histories.get(instance_id)
+        rows = self.backend.histories.get(instance_id)
+        return None if rows is None else self._part([row for row in rows if row.number > after])
 
-    async def activities(self, instance_id: UUID, stage: int, /) -> list[ActivityRow] | None:
+    async def activities(self, instance_id: UUID, stage: int, /, after: int = -1) -> Slice[ActivityRow] | None:
         self.backend.check()
-        return self.backend.activity_rows.get((instance_id, stage))
+        rows = self.backend.activity_rows.get((instance_id, stage))
+        return None if rows is None else self._part([row for row in rows if row.index > after])
 
-    async def workflows(self) -> AsyncIterator[list[WorkflowRow]]:
+    def _part(self, rows: list[Any]) -> Slice[Any]:
+        self.backend.calls.append("page")
+        return Slice(rows[: self.backend.page_rows], len(rows) > self.backend.page_rows)
+
+    async def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         rows = [row for row in self.backend.workflow_rows.values() if row.deleted_at is None]
         async for page in self._pages(rows):
             yield page
 
-    async def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[list[InstanceRow]]:
+    async def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[Slice[InstanceRow]]:
         rows = [
             row
             for row in self.backend.instance_rows.values()
@@ -298,51 +305,56 @@ class FakeReadModel(FakeConnection):
         self.backend.check()
         return self.backend.trigger_rows.get(trigger_id)
 
-    async def triggers(self, name: str, /) -> AsyncIterator[list[TriggerRow]]:
+    async def triggers(self, name: str, max_rows: int | None, /) -> AsyncIterator[Slice[TriggerRow]]:
         rows = [
             row
             for row in self.backend.trigger_rows.values()
             if row.deleted_at is None and name.casefold() in row.name.casefold()
-        ]
+        ][:max_rows]
         async for page in self._pages(rows):
             yield page
 
-    async def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[list[OccurrenceRow]]:
+    async def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[Slice[OccurrenceRow]]:
         async for page in self._pages([row for row in self.backend.occurrence_rows if row.trigger_id == trigger_id]):
             yield page
 
-    async def workflows_page(self, **place: Any) -> list[WorkflowRow]:
+    async def workflows_page(self, **place: Any) -> Slice[WorkflowRow]:
         return await _page(self.workflows(), **place)
 
-    async def instances_page(self, workflow_id: UUID | None, running: bool, /, **place: Any) -> list[InstanceRow]:
+    async def instances_page(self, workflow_id: UUID | None, running: bool, /, **place: Any) -> Slice[InstanceRow]:
         return await _page(self.instances(workflow_id, running), **place)
 
-    async def triggers_page(self, name: str, /, **place: Any) -> list[TriggerRow]:
-        return await _page(self.triggers(name), **place)
+    async def triggers_page(self, name: str, /, **place: Any) -> Slice[TriggerRow]:
+        return await _page(self.triggers(name, None), **place)
 
-    async def occurrences_page(self, trigger_id: UUID, /, **place: Any) -> list[OccurrenceRow]:
+    async def occurrences_page(self, trigger_id: UUID, /, **place: Any) -> Slice[OccurrenceRow]:
         return await _page(self.occurrences(trigger_id), **place)
 
-    async def _pages(self, rows: list[Any]) -> AsyncIterator[list[Any]]:
+    async def _pages(self, rows: list[Any]) -> AsyncIterator[Slice[Any]]:
         self.backend.check()
+        if not rows:
+            yield Slice([])
         for start in range(0, len(rows), self.backend.page_rows):
             self.backend.check()
             self.backend.calls.append("page")
             await asyncio.sleep(0)  # a query lets other tasks run
-            yield rows[start : start + self.backend.page_rows]
+            end = start + self.backend.page_rows
+            yield Slice(rows[start:end], end < len(rows))
 
 
 async def _page(
-    chunks: AsyncIterator[list[Any]],
+    chunks: AsyncIterator[Slice[Any]],
     *,
     after: RowPosition | None = None,
     before: RowPosition | None = None,
     limit: int,
-) -> list[Any]:
-    rows = sorted([row async for rows in chunks for row in rows], key=lambda row: row.position, reverse=True)
+) -> Slice[Any]:
+    rows = sorted([row async for part in chunks for row in part.rows], key=lambda row: row.position, reverse=True)
     if before is not None:
-        return [row for row in rows if row.position > before][-limit:]
-    return [row for row in rows if after is None or row.position < after][:limit]
+        rows = [row for row in rows if row.position > before]
+        return Slice(rows[-limit:], len(rows) > limit)
+    rows = [row for row in rows if after is None or row.position < after]
+    return Slice(rows[:limit], len(rows) > limit)
 
 
 @dataclass

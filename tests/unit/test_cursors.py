@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,7 @@ from api.cursors import END, MAX_PAGE_SIZE, START, Cursor, Cursors, first_page, 
 from api.errors import Invalid
 from api.resources.instances import InstanceFilters
 from api.resources.pages import PageOf, read_page
-from projections.queries.rows import Position
+from projections.queries.rows import Position, Slice
 from schemas.settings import ApiSettings
 
 SETTINGS = ApiSettings()
@@ -164,18 +163,30 @@ class Item(Struct, frozen=True, order=True):
 
 
 class Items:
-    """A list in memory that rows come to and go from."""
+    """A list in memory that rows come to and go from.
 
-    def __init__(self, numbers: set[int]):
+    A row whose number can be divided by `room` is the last of its page, as a large one is.
+    """
+
+    def __init__(self, numbers: set[int], room: int = 1000):
         self.numbers = numbers
+        self.room = room
 
     async def __call__(
         self, *, after: Position | None = None, before: Position | None = None, limit: int
-    ) -> Sequence[Item]:
+    ) -> Slice[Item]:
         rows = [Item(number) for number in sorted(self.numbers, reverse=True)]
         if before is not None:
-            return [row for row in rows if row.position > before][-limit:]
-        return [row for row in rows if after is None or row.position < after][:limit]
+            rows = [row for row in rows if row.position > before]
+            fit = self._fit(rows[::-1], limit)
+            return Slice(rows[-fit:] if fit else [], len(rows) > fit)
+        rows = [row for row in rows if after is None or row.position < after]
+        fit = self._fit(rows, limit)
+        return Slice(rows[:fit], len(rows) > fit)
+
+    def _fit(self, rows: list[Item], limit: int) -> int:
+        full = (place for place, row in enumerate(rows, 1) if row.number % self.room == 0)
+        return min(next(full, limit), limit, len(rows))
 
     def page(self, cursor: Cursor[None]) -> PageOf[Item]:
         return asyncio.run(read_page(cursor, self))
@@ -214,6 +225,21 @@ def test_a_walk_there_and_back_shows_each_row_once_and_in_order(given_numbers: s
     assert [n for page in reversed(back) for n in numbers_of(page)] == ordered
     assert [numbers_of(page) for page in reversed(back)] == [numbers_of(page) for page in pages]
     assert [page.forwards is None for page in back] == [True] + [False] * (len(back) - 1)
+
+
+@given(numbers, sizes, st.integers(1, 9))
+def test_large_rows_make_pages_shorter_and_nothing_else(given_numbers: set[int], size: int, room: int) -> None:
+    items = Items(given_numbers, room)
+    for backwards in (False, True):
+        page = items.page(first_page(size, None) if not backwards else Cursor(size, True, END, None))
+        pages = [page]
+        while (cursor := go(pages[-1], backwards)) is not None:
+            pages.append(items.page(cursor))
+            assert len(pages[-1].rows) in range(1, size + 1)
+        ordered = sorted(given_numbers, reverse=not backwards)
+        assert [n for page in pages for n in (numbers_of(page)[::-1] if backwards else numbers_of(page))] == ordered
+        ends = [page.backwards is None if backwards else page.forwards is None for page in pages]
+        assert ends == [False] * (len(pages) - 1) + [True]
 
 
 @given(numbers, sizes, st.lists(numbers, max_size=20))
@@ -267,10 +293,10 @@ def test_the_plain_first_page_costs_one_query() -> None:
     asked: list[int] = []
 
     class Counted(Items):
-        async def __call__(self, **place: Any) -> Sequence[Item]:
+        async def __call__(self, **place: Any) -> Slice[Item]:
             asked.append(place["limit"])
             return await super().__call__(**place)
 
     page = Counted(set(range(9))).page(first_page(3, None))
-    assert asked == [4]
+    assert asked == [3]
     assert (numbers_of(page), page.backwards) == ([8, 7, 6], None)
