@@ -177,11 +177,8 @@ class Projections:
         self._chores_at = time.monotonic() + CHORES_SECONDS
         progress = self._projector.progress
         self._metrics.lag.clear()  # of partitions that went to another projector
-        assigned = consumer.assignment()
         for partition, reached in progress.items():
-            # One that was taken away a moment ago is not asked for: the client asserts that it is assigned.
-            tp = TopicPartition(self._topic, partition)
-            if tp in assigned and (end := consumer.highwater(tp)):
+            if end := consumer.highwater(TopicPartition(self._topic, partition)):
                 self._metrics.lag.labels(partition).set(max(0, end - reached.next_offset))
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(self._commit_offsets(consumer))

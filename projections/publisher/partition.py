@@ -70,8 +70,8 @@ class Partition:
                 if records := fetched.get(self._place):
                     published = await self._publish(records)
                     await asyncio.sleep(PACE_SECONDS if published else 0)
-                if self._place in self._consumer.assignment():  # or it was taken away while records were awaited
-                    end = self._consumer.highwater(self._place) or 0
+                end = self._consumer.highwater(self._place)
+                if end is not None:
                     self._metrics.lag.labels(self._place.partition).set(max(0, end - self._position.next_offset))
         finally:
             await self._transactions.close()

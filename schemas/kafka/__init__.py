@@ -19,7 +19,7 @@
 from schemas.kafka.admin import Admin
 from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import Consumer
-from schemas.kafka.errors import KafkaAway, NotAcknowledged
+from schemas.kafka.errors import KafkaAway, NotAcknowledged, UnreadableRecords
 from schemas.kafka.options import client_options, membership
 from schemas.kafka.producer import IdempotentProducer, end, new_producer
 
@@ -29,6 +29,7 @@ __all__ = [
     "IdempotentProducer",
     "KafkaAway",
     "NotAcknowledged",
+    "UnreadableRecords",
     "client_options",
     "close",
     "closing",

@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
 from schemas.kafka.client import adopt, retrieve
+from schemas.kafka.errors import UnreadableRecords
 from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings
 
@@ -15,7 +17,8 @@ from schemas.settings import KafkaSettings
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer. Close it by `closing` or `close`.
 
-    Offsets are committed by hand, if at all, and a partition without a position begins at its start.
+    Offsets are committed by hand, if at all, and a partition without a position begins at its start. Whatever fails in
+    the client library is an error of Kafka, which everybody tries again: its assertions end no process.
 
     Args:
         settings: how to reach Kafka.
@@ -27,6 +30,57 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         defaults = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
         super().__init__(*topics, **client_options(settings), **{**defaults, **options})
         adopt(self._client)
+
+    async def getmany(self, *partitions: TopicPartition, **options: Any) -> Any:
+        """Records that have come, by partition.
+
+        Raises:
+            UnreadableRecords: they can't be decoded.
+            KafkaError, OSError: Kafka is away or refuses.
+        """
+        try:
+            return await super().getmany(*partitions, **options)
+        except (KafkaError, OSError):
+            raise
+        except Exception as error:
+            raise UnreadableRecords(repr(error)) from error
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """The end of a partition when it was last fetched; None before that, and when it is not assigned any more."""
+        return super().highwater(partition) if partition in self.assignment() else None
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on at an offset.
+
+        Raises:
+            IllegalStateError: the partition is not assigned any more.
+        """
+        self._check(partition)
+        super().seek(partition, offset)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hand nothing over from partitions.
+
+        Raises:
+            IllegalStateError: one is not assigned any more.
+        """
+        self._check(*partitions)
+        super().pause(*partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Hand records of partitions over again.
+
+        Raises:
+            IllegalStateError: one is not assigned any more.
+        """
+        self._check(*partitions)
+        super().resume(*partitions)
+
+    def _check(self, *partitions: TopicPartition) -> None:
+        # aiokafka asserts it while it has no assignment at all.
+        missing = set(partitions) - self.assignment()
+        if missing:
+            raise IllegalStateError(f"not assigned: {missing}")
 
     @property
     def _coordinator(self) -> Any:

@@ -31,10 +31,6 @@ Begin = Callable[["GroupMember", Collection[TopicPartition]], Awaitable[Mapping[
 """Decides where partitions of a member begin: the offset of the first record that is handed over, for each of them."""
 
 
-class UnreadableRecords(KafkaError):  # type: ignore[misc]
-    """Records that the client library can't decode, or a defect of it."""
-
-
 class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     """Joins a group, decides where its partitions begin, and hands their records over.
 
@@ -94,10 +90,6 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         except OffsetOutOfRangeError as error:
             self._stop(self.assignment & set(error.args[0]))
             return {}
-        except (KafkaError, OSError, TimeoutError):
-            raise
-        except Exception as error:
-            raise UnreadableRecords(repr(error)) from error
         return fetched
 
     def seek(self, place: TopicPartition, offset: int) -> None:

@@ -4,11 +4,14 @@ The client library asserts that a partition is assigned. The consumers here are 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import cramjam
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka import TopicPartition
+from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
+from aiokafka.errors import CorruptRecordException, IllegalStateError
 from prometheus_client import CollectorRegistry, Gauge
 
 from engine.command_feed import KafkaCommandFeed
@@ -19,15 +22,16 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition import Partition
 from projections.publisher.positions import Position
 from projections.rows import Progress
+from schemas.kafka import Consumer, UnreadableRecords
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, EVENTS
 
 
-class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+class GivenConsumer(Consumer):
     """A consumer that was given partition 1 of a topic, and knows where its end is."""
 
     def __init__(self, topic: str, highwater: int):
-        super().__init__()
+        super().__init__(EngineSettings())
         self._closed = True  # nothing to stop
         self.subscription_state: SubscriptionState = self._subscription
         self.subscription_state.subscribe({topic})
@@ -51,8 +55,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 @pytest.fixture
-async def consumer() -> Consumer:
-    return Consumer(EVENTS, 50)
+async def consumer() -> GivenConsumer:
+    return GivenConsumer(EVENTS, 50)
 
 
 def shown(gauge: Gauge) -> dict[str, float]:
@@ -60,7 +64,7 @@ def shown(gauge: Gauge) -> dict[str, float]:
     return {sample.labels["partition"]: sample.value for metric in gauge.collect() for sample in metric.samples}
 
 
-async def test_projections_show_the_lag_of_what_they_still_have(consumer: Consumer) -> None:
+async def test_projections_show_the_lag_of_what_they_still_have(consumer: GivenConsumer) -> None:
     metrics = Metrics(CollectorRegistry())
     projections = Projections(ProjectionsSettings(database_url="postgresql://nowhere"), metrics)
     projections._projector.progress.update({0: Progress(7, 0, -1), 1: Progress(20, 0, -1)})
@@ -89,11 +93,11 @@ class NoTransactions:
 
 @pytest.mark.parametrize(("partition", "lag"), [(0, {}), (1, {"1": 50.0})])
 async def test_a_publisher_outlives_the_loss_of_its_partition(
-    consumer: Consumer, partition: int, lag: dict[str, float]
+    consumer: GivenConsumer, partition: int, lag: dict[str, float]
 ) -> None:
     metrics = PublisherMetrics(CollectorRegistry())
     place = TopicPartition(EVENTS, partition)
-    consumer.seek = lambda *_: None
+    consumer.seek = lambda *_: None  # type: ignore[method-assign]
     owner = Partition(place, consumer, NoTransactions(), metrics)  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         await owner.run()
@@ -105,5 +109,56 @@ async def test_an_engine_shows_the_lag_of_what_it_still_has() -> None:
     metrics = EngineMetrics(CollectorRegistry())
     feed = KafkaCommandFeed(EngineSettings(), metrics)
     feed._done = {0: 7, 1: 20}
-    await feed._commit(Consumer(COMMANDS, 50))
+    await feed._commit(GivenConsumer(COMMANDS, 50))
     assert shown(metrics.command_lag) == {"1": 30.0}
+
+
+@pytest.mark.parametrize("ask", [lambda c, p: c.seek(p, 1), Consumer.pause, Consumer.resume])
+async def test_nothing_is_asked_of_a_partition_that_was_taken_away(
+    consumer: GivenConsumer, ask: Callable[[Consumer, TopicPartition], None]
+) -> None:
+    gone, kept = TopicPartition(EVENTS, 0), TopicPartition(EVENTS, 1)
+    assert (consumer.highwater(gone), consumer.highwater(kept)) == (None, 50)
+    with pytest.raises(IllegalStateError):
+        ask(consumer, gone)
+    # Between two subscriptions the client library has no assignment at all.
+    consumer.subscription_state._change_subscription(Subscription({EVENTS}))
+    assert consumer.highwater(kept) is None
+    with pytest.raises(IllegalStateError):
+        ask(consumer, kept)
+
+
+class Fetcher:
+    """Fails to decode what came."""
+
+    def __init__(self, fault: BaseException):
+        self._fault = fault
+
+    async def fetched_records(self, *_: Any, **__: Any) -> None:
+        raise self._fault
+
+
+class Coordinator:
+    def check_errors(self) -> None:
+        """None."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        (cramjam.DecompressionError("damaged"), UnreadableRecords),
+        (AssertionError("a defect of the library"), UnreadableRecords),
+        (CorruptRecordException("wrong checksum"), CorruptRecordException),
+        (ConnectionResetError("gone"), ConnectionResetError),
+        (asyncio.CancelledError(), asyncio.CancelledError),
+    ],
+)
+async def test_records_that_the_library_cannot_read_are_a_fault_of_kafka(
+    fault: BaseException, raised: type[BaseException]
+) -> None:
+    """Every process tries those again, by a new consumer that begins where it was, and goes on with its other work."""
+    consumer: Any = Consumer(EngineSettings())
+    consumer._fetcher, consumer._coordinator = Fetcher(fault), Coordinator()
+    with pytest.raises(raised):
+        await consumer.getmany(timeout_ms=0)
+    consumer._closed = True  # nothing to stop

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError, OffsetOutOfRangeError
 
-from schemas.kafka.member import GroupMember, UnreadableRecords
+from schemas.kafka.member import GroupMember
 from schemas.settings import KafkaSettings
 
 FIRST, SECOND = TopicPartition("ledger", 0), TopicPartition("ledger", 1)
@@ -115,14 +115,6 @@ async def test_an_offset_that_kafka_has_not_got_is_decided_anew(world: World) ->
     assert await world.take() == {}
     assert await world.take() == {FIRST: 7, SECOND: 7}
     assert world.asked == [{FIRST, SECOND}, {SECOND}]
-
-
-@pytest.mark.parametrize("defect", [AssertionError("not assigned"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x")])
-async def test_a_defect_of_the_client_library_is_a_fault_of_kafka(world: World, defect: Exception) -> None:
-    world.rebalance([FIRST])
-    world.consumer.fault = defect
-    with pytest.raises(UnreadableRecords):
-        await world.take()
 
 
 async def test_nothing_is_asked_of_partitions_that_were_taken_away(world: World) -> None:
