@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from deploy.errors import DeployError, Stopped
+from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import (
     ApiSettings,
     EngineSettings,
@@ -42,7 +43,7 @@ class Commands(click.Group):
         except Exception as error:
             if not isinstance(error, _expected()):
                 raise
-            message = " ".join(str(error).split()) or type(error).__name__
+            message = on_one_line(without_credentials(" ".join(str(error).split()))) or type(error).__name__
             raise click.ClickException(message) from None
 
 

@@ -1,11 +1,14 @@
 """Log lines of all processes, on standard error: text for people or JSON for collectors.
 
 Both carry the time in UTC and the record's context (`extra={"partition": 3}`), in text as `partition=3` behind the
-message, in JSON as keys of their own.
+message, in JSON as keys of their own. Control characters are written out and credentials in URLs left out, here for all
+that is logged, since most of it holds something that others have written.
 """
 
+import json
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.error_texts import cut_error
+from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import ProcessSettings, ignored_variables
 
 logger = logging.getLogger(__name__)
@@ -31,6 +36,10 @@ which would bury everything else and fill disks; ours say which broker is away, 
 
 MAX_KINDS = 200
 """Kinds of lines that are remembered. The client has fewer; texts that never repeat would fill the memory."""
+MAX_TEXT_BYTES = 16 * 1024
+"""Longest message, and value of the context. An expression or a record's header can be much longer."""
+
+_PLAIN_VALUE = re.compile(r'[^\s="]+')
 
 
 def configure(settings: ProcessSettings) -> None:
@@ -92,11 +101,11 @@ class TextFormatter(logging.Formatter):
     """`2026-03-01T10:00:00.120Z INFO engine.process claimed partition=3 epoch=17`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, followed by the traceback if there is one."""
-        context = "".join(f" {name}={value}" for name, value in _context(record).items())
-        line = f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}{context}"
+        """One line, followed by the traceback if there is one, which is indented: only our lines begin with a time."""
+        context = "".join(f" {name}={_quoted(value)}" for name, value in _context(record).items())
+        line = f"{_time(record)} {record.levelname} {record.name} {_message(record)}{context}"
         exception = _exception(self, record)
-        return f"{line}\n{exception}" if exception else line
+        return "\n    ".join([line, *map(on_one_line, exception.split("\n"))]) if exception else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -109,16 +118,32 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         exception = _exception(self, record)
         if exception:
-            fields["exception"] = exception
+            fields["exception"] = "\n".join(map(on_one_line, exception.split("\n")))
         return msgspec.json.encode(fields, enc_hook=str).decode()
 
 
+def _message(record: logging.LogRecord) -> str:
+    return _safe(record.getMessage())
+
+
 def _context(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in record.__dict__.items() if name not in PLAIN_FIELDS}
+    given = ((name, value) for name, value in record.__dict__.items() if name not in PLAIN_FIELDS)
+    return {name: value if isinstance(value, int | float | None) else _safe(str(value)) for name, value in given}
+
+
+def _safe(text: str) -> str:
+    """The text without what would show secrets or forge lines. Much of what is logged was written by others."""
+    return cut_error(on_one_line(without_credentials(text)), MAX_TEXT_BYTES)
+
+
+def _quoted(value: Any) -> str:
+    """A value of the context; in quotes if it could pass for more than one."""
+    text = str(value)
+    return text if _PLAIN_VALUE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -127,4 +152,4 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return formatter.formatException(record.exc_info) if record.exc_info else ""
+    return without_credentials(formatter.formatException(record.exc_info)) if record.exc_info else ""

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, sql
 from psycopg.conninfo import make_conninfo
 
-from schemas.settings import PostgresSettings
+from schemas.settings import PostgresSettings, SettingsError, variable
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Row = tuple[Any, ...]
@@ -52,8 +52,15 @@ FAULTS: Final = (
 
 
 def conninfo(settings: PostgresSettings, name: str) -> str:
-    """The connection string with our deadlines; what the URL itself says goes first."""
-    given = psycopg.conninfo.conninfo_to_dict(settings.database_url)
+    """The connection string with our deadlines; what the URL itself says goes first.
+
+    Raises:
+        SettingsError: the setting is not a connection string. libpq's own text may repeat the password.
+    """
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(settings.database_url)
+    except psycopg.ProgrammingError:
+        raise SettingsError(f"setting {variable('database_url')} is not a libpq URL or key-value string") from None
     ours: dict[str, Any] = {**NETWORK, "application_name": f"orchestration {name}"}
     return make_conninfo(settings.database_url, **{key: value for key, value in ours.items() if key not in given})
 

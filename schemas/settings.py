@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.redaction import without_credentials
 from schemas.service_links import is_service_link
 
 PREFIX = "ORCHESTRATION_"
@@ -224,7 +225,7 @@ def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
         try:
             values[info.name] = msgspec.convert(ours[name], info.type, strict=False)
         except msgspec.ValidationError as error:
-            shown = "" if "password" in info.name or "secret" in info.name else f" {ours[name]!r}"
+            shown = "" if "password" in info.name or "secret" in info.name else f" {without_credentials(ours[name])!r}"
             raise SettingsError(f"setting {name}{shown}: {error}") from None
     return kind(**values)
 

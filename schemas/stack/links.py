@@ -10,17 +10,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from schemas.error_texts import cut_error
 from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
+from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
 from schemas.stack.errors import CallFailed
+from schemas.stack.transport import NOT_ENCODED, is_encoded
 
 LINK_TIMEOUT_SECONDS = 10.0
 """How long one link may take. A message's links hold up those behind it."""
 
+MAX_SHOWN_BYTES = 300
+"""Longest part of a uri in an error. The whole uri is in the message."""
+
 Origin = tuple[str, str | None, int | None]
 _PORTS = {"http": 80, "https": 443}
+_NOT_PLAIN = "it is not a plain http or https URL"
 
 
 class _Answered(msgspec.Struct):
@@ -72,19 +79,20 @@ class LinkFetcher:
                 links[needed.uri] = await self._fetch(needed.uri)
 
     async def _fetch(self, uri: str) -> LinkAnswer:
+        shown = cut_error(on_one_line(without_credentials(uri)), MAX_SHOWN_BYTES)
         try:
             async with asyncio.timeout(LINK_TIMEOUT_SECONDS):
                 answer = await self._send(uri)
         except TimeoutError:
-            return LinkAnswer(error=f"link {uri}: timeout after {LINK_TIMEOUT_SECONDS:g} s")
+            return LinkAnswer(error=f"link {shown}: timeout after {LINK_TIMEOUT_SECONDS:g} s")
         except (CallFailed, ValueError) as error:
-            return LinkAnswer(error=f"link {uri}: {error}")
+            return LinkAnswer(error=f"link {shown}: {error}")
         if not 200 <= answer.status < 300:
-            return LinkAnswer(error=f"link {uri}: HTTP {answer.status}")
+            return LinkAnswer(error=f"link {shown}: HTTP {answer.status}")
         try:
             return LinkAnswer(data=msgspec.json.decode(answer.body, type=_Answered).data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            return LinkAnswer(error=f"link {uri}: the answer is no JSON object with `data`")
+            return LinkAnswer(error=f"link {shown}: the answer is not a JSON object with `data`")
 
     async def _send(self, uri: str) -> Answer:
         origin = _origin(uri)
@@ -99,16 +107,22 @@ def _setting(name: str, text: str) -> Origin:
     try:
         return _origin(text)
     except ValueError as error:
-        raise SettingsError(f"setting {variable(name)} {text!r}: {error}") from None
+        raise SettingsError(f"setting {variable(name)} {without_credentials(text)!r}: {error}") from None
 
 
 def _origin(uri: str) -> Origin:
     """Scheme, host and port.
 
     Raises:
-        ValueError: it is no absolute http(s) URL, or holds a user name.
+        ValueError: it is not an absolute http(s) URL, holds a user name, or characters that no URL holds.
     """
-    parts = urlsplit(uri)
+    if not is_encoded(uri):
+        raise ValueError(NOT_ENCODED)
+    try:
+        parts = urlsplit(uri)
+        origin = parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # its text may repeat the password
+        raise ValueError(_NOT_PLAIN) from None
     if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("it is no plain http or https URL")
-    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+        raise ValueError(_NOT_PLAIN)
+    return origin

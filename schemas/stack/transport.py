@@ -1,14 +1,16 @@
 """One HTTP exchange with the stack: pooled connections, bounded answers, no redirects, errors that say what it was."""
 
 import os
+import re
 from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from schemas.settings import StackSettings
 from schemas.stack.answers import Answer
-from schemas.stack.errors import NoAnswer, Unreadable
+from schemas.stack.errors import NoAnswer, NotSendable, Unreadable
 
 KEEPALIVE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers close theirs. Kept longer, a call
@@ -20,6 +22,19 @@ stack that has moved."""
 
 CHUNK_BYTES = 64 * 1024
 """Read at once of an answer; it may be exceeded by this much before it is given up."""
+
+NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
+
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+"""The characters of RFC 3986, 2."""
+
+
+def is_encoded(url: str) -> bool:
+    """Whether the URL holds only what may stand in a URL.
+
+    A raw space or line break would end the request's first line, and what follows would stand beside our token.
+    """
+    return _ENCODED.fullmatch(url) is not None
 
 
 class Transport:
@@ -65,11 +80,14 @@ class Transport:
             body: bytes of the body.
 
         Raises:
+            NotSendable: the URL is not percent-encoded.
             NoAnswer: no connection, or it broke.
             Unreadable: the answer is too large.
         """
         if self._session is None:
             raise NoAnswer("the caller is closed")
+        if not is_encoded(url):
+            raise NotSendable(f"the request's URL is not valid: {NOT_ENCODED}")
         try:
             # Redirects are not followed: they would carry the token wherever an answer points.
             async with self._session.request(

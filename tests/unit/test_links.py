@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from schemas.expressions import Allowance, EvaluationError, LinkAnswer, compile_expression
+from schemas.redaction import without_credentials
 from schemas.settings import SettingsError, StackSettings
 from schemas.stack import links as fetching
 from schemas.stack.links import LinkFetcher
@@ -104,7 +105,7 @@ async def test_an_allowed_origin_is_asked_without(stack: Server, stranger: Serve
 async def test_other_origins_are_not_asked(stack: Server, stranger: Server) -> None:
     port = stack.url.rpartition(":")[2]
     uris = [
-        f"{stranger.url}/x",
+        f"{stranger.url}/x?y",
         f"https://127.0.0.1:{port}/x",
         f"http://127.0.0.2:{port}/x",
         f"{stack.url}@{stranger.url.removeprefix('http://')}/x",
@@ -118,8 +119,48 @@ async def test_other_origins_are_not_asked(stack: Server, stranger: Server) -> N
         "",
     ]
     for uri in uris:
-        assert (await error(stack, uri)).startswith(f"link {uri}: "), uri
+        assert (await error(stack, uri)).startswith(f"link {without_credentials(uri)}: "), uri
     assert stack.asked == stranger.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a b",
+        "/x HTTP/1.1\r\nX-Injected: 1\r\n\r\nGET /y",
+        "/x\r\nHost: evil",
+        "/x\ty",
+        "/x\0y",
+        "/é",
+        "/%",
+        "/%zz",
+        "/<x>",
+        "/x\\y",
+        "/x y?token=1",
+        " ",
+    ],
+)
+async def test_what_is_not_encoded_is_not_sent(stack: Server, path: str) -> None:
+    uri = stack.url + path
+    told = await error(stack, uri)
+    assert told.endswith(": it holds characters that must be percent-encoded in a URL")
+    assert told.isprintable()
+    assert stack.asked == []
+
+
+async def test_errors_show_no_credentials(stack: Server) -> None:
+    for uri, shown in (
+        (f"{stack.url.replace('//', '//user:s3cret@')}/x", f"{stack.url.replace('//', '//…@')}/x"),
+        (f"{stack.url}:s3cret@/x", "http://…@/x"),
+        ("http:\\\\user:s3cret@host", "http:\\\\…@host"),
+        ("http://us/er:s3cret@host", "http://…@host"),
+        ("http://other.example/x?token=s3cret#s3cret", "http://other.example/x?…"),
+        (f"{stack.url}/{'x' * 5000}?s3cret", f"{stack.url}/{'x' * 300}"[:297] + "…"),
+    ):
+        stack.answer = 404, b"", {}
+        told = await error(stack, uri)
+        assert told.startswith(f"link {shown}: "), told
+        assert "s3cret" not in told
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -136,11 +177,11 @@ async def test_redirects_are_not_followed(stack: Server, stranger: Server, statu
     [
         (404, b'{"data": 1}', "HTTP 404"),
         (500, b"", "HTTP 500"),
-        (200, b"", "no JSON object with `data`"),
-        (200, b"{", "no JSON object with `data`"),
-        (200, b"[]", "no JSON object with `data`"),
-        (200, b'{"Data": 1}', "no JSON object with `data`"),
-        (200, b'{"data": 1} x', "no JSON object with `data`"),
+        (200, b"", "not a JSON object with `data`"),
+        (200, b"{", "not a JSON object with `data`"),
+        (200, b"[]", "not a JSON object with `data`"),
+        (200, b'{"Data": 1}', "not a JSON object with `data`"),
+        (200, b'{"data": 1} x', "not a JSON object with `data`"),
         (200, b'{"data": "' + b"x" * 200_000 + b'"}', f"larger than {MAX_ANSWER_BYTES} bytes"),
     ],
     ids=lambda value: repr(value)[:30],
@@ -173,8 +214,17 @@ async def test_a_stack_that_does_not_answer(stack: Server, monkeypatch: pytest.M
     assert "link http://127.0.0.1:1/x: " in await error(stack, "http://127.0.0.1:1/x", allowed="http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize("settings", [{"link_allowed_origins": "example.com"}, {"link_allowed_origins": "http://a@b"}])
+@pytest.mark.parametrize(
+    "settings", [{"link_allowed_origins": "example.com"}, {"link_allowed_origins": "http://a:s3cret@b"}]
+)
 def test_an_origin_that_is_none_is_a_wrong_setting(settings: dict[str, str]) -> None:
     given = StackSettings(**settings)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="ORCHESTRATION_LINK_ALLOWED_ORIGINS"):
+    with pytest.raises(SettingsError, match="ORCHESTRATION_LINK_ALLOWED_ORIGINS") as raised:
         LinkFetcher(given)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_wrong_url_of_the_stack_is_shown_without_its_password() -> None:
+    with pytest.raises(SettingsError, match=r"ORCHESTRATION_STACK_URL 'http://…@stack': it is not a plain") as raised:
+        LinkFetcher(StackSettings(stack_url="http://user:s3cret@stack"))
+    assert "s3cret" not in str(raised.value)

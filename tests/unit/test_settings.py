@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from deploy import logs
+from projections.database import conninfo
 from schemas.kafka import client_options
 from schemas.settings import (
     ALL,
@@ -73,6 +74,31 @@ def test_a_value_is_read(kind: type[Any], name: str, value: str, expected: objec
 def test_a_wrong_value_names_its_variable(kind: type[Any], name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=variable(name)):
         load(kind, {variable(name): value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auth_issuer", "http://user:s3cret@issuer/a b"),
+        ("auth_issuer", "ftp://user:s3cret@issuer"),
+        ("auth_issuer", "http://issuer?token=s3cret"),
+        ("port", "http://user:s3cret@host"),
+    ],
+)
+def test_a_wrong_url_is_shown_without_its_credentials(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable(name)) as raised:
+        load(ApiSettings, {variable(name): value})
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://user:p%zzs3cret@h/db", "postgresql://u:s3cret@[::1/db", "u:s3cret@host", "postgres:/u:s3cret@h"],
+)
+def test_a_wrong_url_of_postgres_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        conninfo(ApiSettings(database_url=url), "test")
+    assert str(raised.value) == "setting ORCHESTRATION_DATABASE_URL is not a libpq URL or key-value string"
 
 
 def test_an_unknown_variable_is_an_error() -> None:

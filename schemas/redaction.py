@@ -1,0 +1,43 @@
+"""What must not show where others read it: credentials inside of URLs, characters that a terminal or a log obeys."""
+
+import re
+from typing import Final
+
+_URL = re.compile(r"""([a-zA-Z][a-zA-Z0-9+.-]{0,20}:(?:/{1,3}|\\{2}))([^\s"'<>]*)""")
+_QUERY = re.compile(r"[?#]")
+
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks of all kinds, characters that turn the direction of writing, and halves of surrogate
+pairs, which can't be written at all."""
+
+HIDDEN: Final = "…"
+
+
+def without_credentials(text: str) -> str:
+    """The text, in which `…` stands for user names and passwords of URLs, and for what is behind their `?` and `#`.
+
+    Where it is not clear what belongs to the password, as in a URL that is malformed, rather too much is left out.
+    """
+    if ":/" not in text and ":\\" not in text:
+        return text
+    return _URL.sub(_shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    scheme, rest = match.groups()
+    _, at, rest = rest.rpartition("@")
+    query = _QUERY.search(rest)
+    if query is not None:
+        rest = rest[: query.end()] + HIDDEN
+    return f"{scheme}{HIDDEN if at else ''}{at}{rest}"
+
+
+def on_one_line(text: str) -> str:
+    r"""The text with `\n`, `\x1b` and the like written out, so that it can't pass for several lines or change them."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _OBEYED.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode()
