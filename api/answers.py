@@ -50,6 +50,11 @@ class Answer:
         await send({"type": "http.response.start", "status": self.status, "headers": self._headers})
         await send({"type": "http.response.body", "body": self._body})
 
+    async def send_head(self, send: Send) -> None:
+        """Send it without its body, as HEAD wants it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b""})
+
 
 class StreamedList(Answer, Generic[Row]):
     """A list in the envelope `{"data": […]}`, sent page by page, so that a long one needs no memory.
@@ -90,6 +95,12 @@ class StreamedList(Answer, Generic[Row]):
         finally:
             gone.cancel()
             await _close(self._pages)
+
+    async def send_head(self, send: Send) -> None:
+        """Send what comes before the list."""
+        await _close(self._pages)
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+        await send({"type": "http.response.body", "body": b""})
 
 
 NO_CONTENT = Answer(204, None)

@@ -22,6 +22,7 @@ from api.ports import Connection
 from api.routing import path_routes
 from api.services import Services
 from api.waiting import Admission
+from api.web_pages import WebPages
 from projections.queries.positions import Positions
 from projections.queries.read_model import ReadModel
 from schemas.resources import Error
@@ -38,19 +39,20 @@ START_TIMEOUT_SECONDS = 5.0
 itself: an orchestrator that restarted it again and again would only add load to what is coming back."""
 
 
-def create_app(settings: ApiSettings, services: Services | None = None) -> Starlette:
+def create_app(settings: ApiSettings, services: Services | None = None, stop: asyncio.Event | None = None) -> Starlette:
     """The API.
 
     Args:
         settings: where things are, and the limits.
         services: what stands behind the operations; when not given, Kafka and Postgres as the settings say, and the
             stack as the environment says.
+        stop: set when the process is to end; then nobody waits for the end of an instance any longer.
 
     Raises:
         SettingsError: the settings for Kafka, the stack or authorization can't be used.
     """
     guard = make_guard(settings)
-    operations = guard.protect(OPERATIONS) if guard else OPERATIONS
+    operations = WebPages(settings).protect(guard.protect(OPERATIONS) if guard else OPERATIONS)
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
     if services is None:
@@ -63,9 +65,12 @@ def create_app(settings: ApiSettings, services: Services | None = None) -> Starl
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with guard or contextlib.nullcontext():
             await _open(opened)
+            stopping = asyncio.create_task(_stop_waiting(stop, opened)) if stop else None
             try:
                 yield
             finally:
+                if stopping:
+                    stopping.cancel()
                 await _close(opened)
 
     app = Starlette(
@@ -87,6 +92,12 @@ async def _open(services: Services) -> None:
             await asyncio.gather(*(connection.open() for connection in _connections(services)))
     except TimeoutError:
         logger.warning("Kafka or Postgres is away; serving all the same")
+
+
+async def _stop_waiting(stop: asyncio.Event, services: Services) -> None:
+    """A stop is shorter than an instance may take, so requests with `wait=true` are answered with what is true now."""
+    await stop.wait()
+    services.positions.stop_waiting()
 
 
 async def _close(services: Services) -> None:

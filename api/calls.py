@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope
 
 from api.bodies.json_body import decode_json
-from api.bodies.reading import read_body
+from api.bodies.reading import announces_body, read_body
 from api.errors import Invalid
 from api.services import Services
 
@@ -30,6 +30,11 @@ class Call:
             if key == name:
                 return str(value, "latin-1")
         return None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request announces a body that is not empty."""
+        return announces_body(self._scope)
 
     @property
     def idempotency_key(self) -> str | None:

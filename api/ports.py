@@ -209,7 +209,10 @@ class Positions(Connection, Protocol):
         """Wait until the command at an offset has had its effect; raises TimeoutError."""
 
     async def wait_ended(self, instance_id: UUID, deadline: float, /) -> bool:
-        """Wait until an instance has ended; False when the deadline came first."""
+        """Wait until an instance has ended; False when the deadline came first, or `stop_waiting`."""
+
+    def stop_waiting(self) -> None:
+        """Let `wait_ended` return at once, now and from now on."""
 
     async def rejection(self, partition: int, cause: int, /) -> Rejection | None:
         """Why a command was rejected, if it was; raises `ReadModelUnavailable`."""

@@ -3,10 +3,11 @@
 An `Operation` is one verb and path of the contract; handlers are pure functions from a `Call` to an `Answer`. The
 same table of operations makes the routes here and the description in `openapi`.
 
-`PathRoute` replaces Starlette's `Route`: it knows all methods of its path, answers every error in JSON, and takes a
-trailing slash without a redirect.
+`PathRoute` replaces Starlette's `Route`: it knows all methods of its path, answers every error in JSON, HEAD wherever
+there is a GET, and takes a trailing slash without a redirect.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -29,6 +30,8 @@ from schemas.resources import ErrorCode
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Call], Awaitable[Answer]]
+
+_READING = frozenset({"GET", "HEAD"})
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -95,7 +98,9 @@ class PathRoute(BaseRoute):
     ):
         self.path = base_path + operations[0].path
         self._operations = {operation.method: operation for operation in operations}
-        self._admissions = {method: reads if method == "GET" else commands for method in self._operations}
+        if "GET" in self._operations:
+            self._operations["HEAD"] = self._operations["GET"]
+        self._admissions = {method: reads if method in _READING else commands for method in self._operations}
         self._match = re.compile(_pattern(self.path, operations[0].slash)).fullmatch
         self._services = services
         self._metrics = metrics
@@ -123,12 +128,12 @@ class PathRoute(BaseRoute):
                 await self._not_allowed.send(receive, send)
             else:
                 call = Call(self._services, scope, receive, scope["path_params"])
-                status = await self._operate(operation, call, receive, send)
+                status = await self._operate(operation, method, call, receive, send)
         finally:
             self._metrics.observe_request(self.path, method, status, time.perf_counter() - started)
 
-    async def _operate(self, operation: Operation, call: Call, receive: Receive, send: Send) -> int:
-        admission = self._admissions[operation.method]
+    async def _operate(self, operation: Operation, method: str, call: Call, receive: Receive, send: Send) -> int:
+        admission = self._admissions[method]
         if not (operation.unlimited or admission.enter()):
             await _OVERLOADED.send(receive, send)
             return _OVERLOADED.status
@@ -136,7 +141,10 @@ class PathRoute(BaseRoute):
             answer = await _answer(operation, call)
             if answer is None:
                 return CLIENT_GONE
-            await answer.send(receive, send)
+            if method == "HEAD":
+                await answer.send_head(send)
+            else:
+                await answer.send(receive, send)
             return answer.status
         finally:
             if not operation.unlimited:
@@ -157,6 +165,8 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
         return error_answer(Unavailable("the read model is unavailable"))
     except ClientGone:
         return None
+    except asyncio.CancelledError:  # by the server, whose stop can't wait any longer
+        return error_answer(Unavailable("the server is stopping"))
     except Exception:
         logger.exception("%s failed", operation.id)
         return error_answer(Fault())

@@ -48,6 +48,8 @@ from schemas.settings import (
     variable,
 )
 
+LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
+"""Any host, and a web page could read and write everything here, under a name of its own that resolves to 127.0.0.1."""
 PARTITIONS = 1
 """Fewer than the default: on one machine more partitions only split batches."""
 MIN_FREE_BYTES = 1024**3
@@ -216,7 +218,8 @@ class Stack:
         stack = load(StackSettings)
         if self._options.sandbox:
             stack = replace(stack, stack_url=f"http://{HOST}:{sandbox_port}")
-        api = replace(self._api, **common, host=HOST, port=api_port)
+        hosts = self._api.allowed_hosts or LOCAL_HOSTS
+        api = replace(self._api, **common, host=HOST, port=api_port, allowed_hosts=hosts)
         engine = replace(
             load(EngineSettings),
             **{name: value for name, value in common.items() if name != "database_url"},

@@ -68,7 +68,7 @@ def run_api(settings: ApiSettings) -> None:
     """Run an API server until it is told to stop."""
     from api.app import create_app
 
-    _run(settings, _serve_api(lambda: create_app(settings), settings))
+    _run(settings, _serve_api(lambda stop: create_app(settings, stop=stop), settings))
 
 
 def _run(settings: ProcessSettings, main: Coroutine[Any, Any, None]) -> None:
@@ -85,25 +85,25 @@ async def _serve_worker(name: str, make: Callable[[], Worker], settings: Process
     logger.info("%s stopped", name)
 
 
-async def _serve_api(make: Callable[[], Starlette], settings: ApiSettings) -> None:
+async def _serve_api(make: Callable[[asyncio.Event], Starlette], settings: ApiSettings) -> None:
     with bind(settings.host, settings.port) as listener:
-        app = _RecordedStart(make())
-        server = ManagedServer(
-            server_config(
-                app,
-                max_connections=connections_within(settings.max_connections),
-                # Whole seconds, and less than all of them: the lifespan ends behind the requests.
-                stop_seconds=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
-                lifespan="on",
-            )
-        )
-
-        async def serve() -> None:
-            await server.serve(sockets=[listener])
-            if app.failure:
-                raise app.failure
-
         async with _stop_event() as stop:
+            app = _RecordedStart(make(stop))
+            server = ManagedServer(
+                server_config(
+                    app,
+                    max_connections=connections_within(settings.max_connections),
+                    # Whole seconds, and less than all of them: the lifespan ends behind the requests.
+                    stop_seconds=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
+                    lifespan="on",
+                )
+            )
+
+            async def serve() -> None:
+                await server.serve(sockets=[listener])
+                if app.failure:
+                    raise app.failure
+
             stopping = asyncio.create_task(_exit_when(stop, server))
             logger.info("api started on http://%s:%d%s", *listener.getsockname()[:2], settings.base_path)
             try:

@@ -86,6 +86,9 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     port: Port = 8080
     base_path: BasePath = "/api/orchestration"
     """Where the operations live; empty when a gateway strips its prefix."""
+    allowed_hosts: str = ""
+    """Comma-separated names that the API answers for, as clients write them in their URLs, without ports; any name when
+    empty or `*`. A request for another host is answered 400."""
     command_timeout_seconds: Seconds = 8.0
     """Deadline of a POST, PUT or DELETE until its effect can be read; past it the answer is 503."""
     wait_timeout_seconds: Seconds = 30.0

@@ -79,12 +79,21 @@ class Guard:
 def make_guard(settings: ApiSettings) -> Guard | None:
     """The guard; None when authorization is off, which is logged if others than this machine can reach the API.
 
+    That every token of the issuer will do is logged too.
+
     Raises:
         SettingsError: it is on, but nothing says who issues tokens.
     """
     if settings.auth_enabled:
         if settings.auth_issuer is None:
             raise SettingsError(f"setting {variable('auth_issuer')} is missing, {variable('auth_enabled')} needs it")
+        if settings.auth_audience is None and not settings.auth_check_scopes:
+            logger.warning(
+                "any token of %s may do everything, also one that was made for another service: set %s or %s",
+                settings.auth_issuer,
+                variable("auth_audience"),
+                variable("auth_check_scopes"),
+            )
         return Guard(settings)
     if not _loopback(settings.host):
         logger.warning(

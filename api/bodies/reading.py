@@ -32,6 +32,14 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         raise Invalid(f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds") from None
 
 
+def announces_body(scope: Scope) -> bool:
+    """Whether a request has a body, as RFC 9112 (6.3) tells from its head."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
 async def _read(receive: Receive, max_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0

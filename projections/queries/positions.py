@@ -58,6 +58,7 @@ class Positions:
         self._partitions: dict[int, _Partition] = {}
         self._starting: dict[UUID, Starting] = {}
         self._ends: dict[UUID, set[asyncio.Future[None]]] = {}
+        self._stopping = False
         self._waiting = 0
         self._somebody_waits = asyncio.Event()
         self._listening = False
@@ -130,8 +131,10 @@ class Positions:
             deadline: loop time to give up at.
 
         Returns:
-            False when the deadline has passed.
+            False when the deadline has passed, or nobody waits any longer.
         """
+        if self._stopping:
+            return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ends.setdefault(instance_id, set()).add(future)
         try:
@@ -149,7 +152,15 @@ class Positions:
                 waiters.discard(future)
                 if not waiters:
                     del self._ends[instance_id]
-        return True
+        return not self._stopping
+
+    def stop_waiting(self) -> None:
+        """Let everybody who waits for an end go on at once, now and from now on: the process is to stop."""
+        self._stopping = True
+        for futures in self._ends.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
 
     async def rejection(self, partition: int, cause: int) -> Rejection | None:
         """Why the command was rejected, or None if it was not. Ask after `wait_cause`.

@@ -74,6 +74,8 @@ class Backend:
         """Whether a rejected command finds that another one had its effect before."""
         self.kafka_away = self.postgres_away = self.stalled = self.broken = False
         self.ends_at_once = True
+        self.waits_for_ends = False
+        """Whether `wait=true` lasts until a stop."""
         self.announces = False
         """Whether starts are announced with what they made."""
         self.starting: dict[UUID, Starting] = {}
@@ -245,7 +247,14 @@ class FakePositions(FakeConnection):
         if self.backend.on_wait_ended is not None:
             self.backend.on_wait_ended(instance_id)
             return True
+        if self.backend.waits_for_ends:
+            await self.backend.wake.wait()
         return False
+
+    def stop_waiting(self) -> None:
+        self.backend.calls.append("stop_waiting")
+        self.backend.waits_for_ends = False
+        self.backend.wake.set()
 
     async def rejection(self, partition: int, cause: int, /) -> Rejection | None:
         self.backend.check()
@@ -466,8 +475,12 @@ class Client:
 
 def make_client(backend: Backend, **settings: Any) -> Client:
     """A client of an app with this backend."""
-    configured = ApiSettings(**settings)
+    return client_of(backend, ApiSettings(**settings))
+
+
+def client_of(backend: Backend, configured: ApiSettings, stop: asyncio.Event | None = None) -> Client:
+    """A client of an app that is told to stop by an event."""
     services = Services(
         configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
     )
-    return Client(create_app(configured, services), configured.base_path)
+    return Client(create_app(configured, services, stop), configured.base_path)

@@ -10,16 +10,16 @@ from api.ports import Rejection
 from tests.unit.api_fakes import Answer, Backend, Client, make_client
 
 ALLOWED = {
-    "/_info": "GET",
-    "/workflows": "GET, POST",
-    "/workflows/x": "DELETE, GET",
+    "/_info": "GET, HEAD",
+    "/workflows": "GET, HEAD, POST",
+    "/workflows/x": "DELETE, GET, HEAD",
     "/workflows/x/instances": "POST",
-    "/instances": "GET",
-    "/instances/x": "GET",
+    "/instances": "GET, HEAD",
+    "/instances/x": "GET, HEAD",
     "/instances/x/events": "POST",
     "/instances/x/abort": "PUT",
-    "/instances/x/history": "GET",
-    "/instances/x/stages/0/history": "GET",
+    "/instances/x/history": "GET, HEAD",
+    "/instances/x/stages/0/history": "GET, HEAD",
 }
 
 
@@ -31,6 +31,32 @@ async def test_other_methods_are_405_with_allow(path: str, method: str) -> None:
     answer = await make_client(Backend()).call(method, path)
     assert answer.error == (405, "VALIDATION")
     assert answer.headers["allow"] == ALLOWED[path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_info",
+        "/workflows",
+        "/workflows/ID",
+        "/v2/workflows",
+        "/flows/ID/runs",
+        "/instances",
+        "/instances/x",
+        "/workflows/x",
+    ],
+)
+async def test_head_answers_as_get_without_the_body(path: str) -> None:
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4())
+    for _ in range(5):
+        backend.add_instance(uuid4(), workflow.id)
+    client = make_client(backend, max_waiting_requests=1)
+    target = path.replace("ID", str(workflow.id))
+    got, answer = await client.call("GET", target), await client.call("HEAD", target)
+    assert (answer.status, answer.headers, answer.body) == (got.status, got.headers, b"")
+    assert got.body
+    assert answer.complete
 
 
 @pytest.mark.parametrize(

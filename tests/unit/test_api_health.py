@@ -14,7 +14,16 @@ from api.ports import InstanceRow
 from api.services import Services
 from api.waiting import Admission
 from schemas.settings import ApiSettings
-from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel, make_client
+from tests.unit.api_fakes import (
+    Backend,
+    Client,
+    FakeCommandLog,
+    FakeLinks,
+    FakePositions,
+    FakeReadModel,
+    client_of,
+    make_client,
+)
 
 
 @pytest.mark.parametrize("path", ["/_healthcheck", "/livez"])
@@ -122,6 +131,40 @@ async def test_start_and_stop_open_and_close_everything() -> None:
     async with app.router.lifespan_context(app):
         assert backend.opened == {"FakeReadModel", "FakePositions", "FakeCommandLog", "FakeLinks"}
     assert backend.opened == set()
+
+
+async def test_a_stop_answers_those_who_wait_for_an_end_with_what_is_true_now() -> None:
+    backend = Backend()
+    backend.ends_at_once, backend.waits_for_ends = False, True
+    workflow = backend.add_workflow(uuid4())
+    stop = asyncio.Event()
+    client = client_of(backend, ApiSettings(), stop)
+    path = f"/workflows/{workflow.id}/instances?wait=true"
+    async with client.app.router.lifespan_context(client.app):
+        waiting = [asyncio.create_task(client.call("POST", path)) for _ in range(3)]
+        async with asyncio.timeout(5):
+            while backend.calls.count("wait_ended") < 3:  # noqa: ASYNC110 - until all have come to rest
+                await asyncio.sleep(0)
+        stop.set()
+        async with asyncio.timeout(5):
+            answers = [*await asyncio.gather(*waiting), await client.call("POST", path)]
+    assert [answer.status for answer in answers] == [201] * 4
+    assert [answer.data["terminated"] for answer in answers] == [False] * 4
+
+
+async def test_a_request_that_a_stop_can_not_wait_for_is_answered_503() -> None:
+    """The server cancels it then."""
+    backend = Backend()
+    backend.stalled = True
+    client = make_client(backend)
+    waiting = asyncio.create_task(client.call("POST", "/workflows", {"stages": []}))
+    async with asyncio.timeout(5):
+        while not backend.commands:  # noqa: ASYNC110 - until the task has come to rest
+            await asyncio.sleep(0)
+    waiting.cancel()
+    answer = await waiting
+    assert answer.error == (503, "INTERNAL")
+    assert answer.headers["retry-after"] == "1"
 
 
 class Hanging(FakeReadModel):

@@ -583,7 +583,7 @@ def test_wrong_settings(name: str, value: str) -> None:
     ],
 )
 def test_an_open_api_is_warned_of(host: str, enabled: bool, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
-    create_app(ApiSettings(host=host, auth_enabled=enabled, auth_issuer=ISSUER))
+    create_app(ApiSettings(host=host, auth_enabled=enabled, auth_issuer=ISSUER, auth_audience="orchestration"))
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert bool(warnings) == warned
     assert all("ORCHESTRATION_AUTH_ENABLED" in record.getMessage() for record in warnings)

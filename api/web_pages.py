@@ -1,0 +1,88 @@
+"""What a web page may make its visitor's browser send here, where the contract is silent.
+
+A page on any site can reach a service on its visitor's machine or network. Without authorization nothing else stands
+between the two, so:
+
+- A browser sends forms and plain text wherever a page says, but asks the service before it sends JSON or YAML, and this
+  one never says yes. So where a browser names the page's origin, the body has to be JSON or YAML.
+- A page can let its own host name resolve to this service's address (DNS rebinding), and then read the answers too. So
+  the hosts that this service answers for can be listed.
+
+Clients that are no browsers send no `Origin`, and may go on to send bodies under any content type.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from api.answers import Answer
+from api.calls import Call
+from api.errors import Invalid
+from api.routing import Handler, Operation
+from schemas.settings import ApiSettings, variable
+
+ANY_HOST = "*"
+
+
+class WebPages:
+    """Checks the requests that pages could have made.
+
+    Args:
+        settings: with `allowed_hosts`.
+    """
+
+    def __init__(self, settings: ApiSettings):
+        hosts = {host.strip().lower() for host in settings.allowed_hosts.split(",")} - {""}
+        self._hosts = frozenset() if ANY_HOST in hosts else frozenset(hosts)
+
+    def protect(self, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+        """The operations behind the checks that they need."""
+        return tuple(self._protected(operation) for operation in operations)
+
+    def _protected(self, operation: Operation) -> Operation:
+        handler: Handler = operation.handler
+        errors = operation.errors
+        if operation.method == "POST":  # browsers ask before any other method that changes something
+            handler = _with_known_body(handler)
+        if self._hosts:
+            handler = self._for_known_hosts(handler)
+            errors = tuple(sorted({*errors, 400}))
+        return msgspec.structs.replace(operation, handler=handler, errors=errors)
+
+    def _for_known_hosts(self, handler: Handler) -> Handler:
+        async def checked(call: Call) -> Answer:
+            host = call.header(b"host") or ""
+            if host_name(host) not in self._hosts:
+                raise Invalid(f"host {host[:100]!r} is not in {variable('allowed_hosts')}")
+            return await handler(call)
+
+        return checked
+
+
+def _with_known_body(handler: Handler) -> Handler:
+    async def checked(call: Call) -> Answer:
+        if call.header(b"origin") is not None:
+            check_body(call)
+        return await handler(call)
+
+    return checked
+
+
+def check_body(call: Call) -> None:
+    """Refuse what a browser sends for a page without asking.
+
+    Raises:
+        Invalid: the body is neither JSON nor YAML, or there is none and the page is of another site.
+    """
+    content_type = call.header(b"content-type")
+    if content_type is not None:
+        if not content_type.partition(";")[0].strip().lower().endswith(("json", "yaml")):
+            raise Invalid(f"content type {content_type[:100]!r} is not allowed for web pages; send application/json")
+    elif call.has_body or call.header(b"sec-fetch-site") == "cross-site":
+        raise Invalid("web pages must send a content type, such as application/json")
+
+
+def host_name(host: str) -> str:
+    """The name in a `Host` header, without its port: `[::1]:8080` → `[::1]`."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and (port.isdigit() or not port) else host).lower().rstrip(".")
