@@ -21,6 +21,7 @@ from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
 from engine.identities import Identities
 from schemas.events import (
+    EvaluationStarted,
     InstanceEnded,
     InstanceEvent,
     InstanceStarted,
@@ -59,6 +60,9 @@ class Aggregates:
         self._triggers: dict[str, Trigger] = {}
         self._fired: dict[str, set[str]] = {}
         self._sequences: dict[str, int] = {}
+        self.waiting = 0
+        """Messages that wait for links."""
+        self.waiting_bytes = 0
         self._instances: dict[str, bytes] = {}
         self._fresh: dict[str, Instance] = {}
         self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
@@ -116,13 +120,21 @@ class Aggregates:
 
     def put_trigger(self, trigger: Trigger) -> None:
         """Keep the new state of a trigger."""
+        self._count_waiting(self._triggers.get(trigger.id), trigger)
         self._triggers[trigger.id] = trigger
+
+    def _count_waiting(self, before: Trigger | None, after: Trigger) -> None:
+        if before is None or before.waiting is not after.waiting:
+            for state, sign in ((before, -1), (after, 1)):
+                if state is not None:
+                    self.waiting += sign * len(state.waiting)
+                    self.waiting_bytes += sign * sum(waiting.size_bytes for waiting in state.waiting.values())
 
     def note(self, aggregate_id: str, event: object) -> None:
         """Remember what tells repetitions of this event's command, beside the aggregate's own state."""
         if isinstance(event, InstanceStarted) and event.source is not None:
             self._sequences[event.source] = event.sequence
-        elif isinstance(event, TriggerFired | TriggerFailed):
+        elif isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
             if event.once is not None and isinstance(event, TriggerFired):
                 self._fired.setdefault(aggregate_id, set()).add(event.once)
             if event.identity is not None:
@@ -165,8 +177,8 @@ class Aggregates:
         event, aggregate_id = recorded.event, recorded.aggregate_id
         self.note(aggregate_id, event)
         if isinstance(event, TriggerEvent):
-            before_fired = self._triggers.get(aggregate_id)
-            self._triggers[aggregate_id] = triggers.evolve(before_fired, event, aggregate_id, recorded.offset)
+            trigger = self._triggers.get(aggregate_id)
+            self.put_trigger(triggers.evolve(trigger, event, aggregate_id, recorded.offset))
         elif isinstance(event, WorkflowEvent):
             self._workflows[aggregate_id] = workflows.evolve(self._workflows.get(aggregate_id), event, aggregate_id)
         elif isinstance(event, InstanceEvent):

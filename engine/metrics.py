@@ -47,6 +47,15 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.evaluations = Counter(
+            f"{prefix}_link_evaluations",
+            "Evaluations of messages that need links: ok, retry (a link failed and is asked again) or failed.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.waiting_evaluations = Gauge(
+            f"{prefix}_waiting_evaluations", "Messages that wait for links.", registry=registry
+        )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
             "Partitions that were dropped and claimed anew, by the error that caused it.",

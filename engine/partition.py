@@ -26,11 +26,13 @@ from itertools import islice
 from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, Effect, GoOn, Token, Wake, bounded, effect
+from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
 from engine.core.trigger import Pending, Requested
 from engine.errors import AppendFailed, LogCut, Superseded
+from engine.evaluations import Evaluations
 from engine.metrics import Metrics
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
 from engine.timers import Timers
 from engine.turn import Turn, Unreadable
 from schemas.epochs import EpochFilter, is_claim
@@ -79,6 +81,7 @@ class Partition:
         log: the event log.
         feed: hands the partition's commands to `feed_commands` once it has been opened.
         caller: calls the stack.
+        evaluator: evaluates messages that need links.
         clock: the time.
         owner: name of this engine, written into the claim.
         codec: makes and reads records.
@@ -93,6 +96,7 @@ class Partition:
         log: EventLog,
         feed: CommandFeed,
         caller: ActivityCaller,
+        evaluator: MessageEvaluator,
         clock: Clock,
         owner: str,
         codec: RecordCodec,
@@ -108,12 +112,13 @@ class Partition:
         self._owner, self._codec, self._metrics = owner, codec, metrics
         self._aggregates = Aggregates(bounds)
         self._commands: deque[Record] = deque()
-        self._inputs: deque[tuple[str, Due | ActivityDone | Requested]] = deque()
+        self._inputs: deque[tuple[str, Due | ActivityDone | Requested | Evaluated]] = deque()
         self._requests: deque[tuple[str, Pending]] = deque()
         self._requesting: asyncio.Task[None] | None = None
         self._current: dict[str, Token] = {}
         self._timers = Timers(lambda instance_id, token: self._current.get(instance_id) == token)
         self._calls: dict[str, asyncio.Task[None]] = {}
+        self._evaluations = Evaluations(evaluator, clock, self._may_evaluate, self._evaluated)
         self._wakeup = asyncio.Event()
         self._held_at = -math.inf
         self._proof_wanted = False
@@ -166,6 +171,11 @@ class Partition:
         return len(self._aggregates)
 
     @property
+    def waiting(self) -> int:
+        """How many messages wait for links."""
+        return self._aggregates.waiting
+
+    @property
     def timers(self) -> int:
         """How many timers are set."""
         return len(self._timers)
@@ -198,6 +208,8 @@ class Partition:
         self._start_all()
         pending = [(trigger.id, request) for trigger in self._aggregates.triggers() for request in trigger.pending]
         self._request(sorted(pending, key=lambda request: request[1].sequence))
+        for trigger in self._aggregates.triggers():
+            self._evaluations.follow(trigger)
         self.restored = True
         logger.info(
             "partition restored",
@@ -254,6 +266,8 @@ class Partition:
         for instance_id, pending in effects:
             self._start(instance_id, pending)
         self._request(turn.requests())
+        for trigger in turn.triggers():
+            self._evaluations.follow(trigger)
         self._metrics.events.inc(len(turn.records))
         if turn.next_command is not None:
             self._feed.done(self.number, turn.next_command)
@@ -374,12 +388,27 @@ class Partition:
 
     async def _may_start(self, instance_id: str, token: Token) -> bool:
         """Whether an instance still wants an attempt, once the claim is known to have held a moment ago."""
+        await self._claim_held()
+        return self._current.get(instance_id) == token
+
+    async def _may_evaluate(self, trigger_id: str, occurrence_id: str, attempt: int) -> bool:
+        """Whether a trigger still wants an attempt, once the claim is known to have held a moment ago."""
+        await self._claim_held()
+        trigger = self._aggregates.trigger(trigger_id)
+        waiting = None if trigger is None else trigger.waiting.get(occurrence_id)
+        return waiting is not None and waiting.attempt == attempt
+
+    def _evaluated(self, trigger_id: str, result: Evaluated) -> None:
+        self._inputs.append((trigger_id, result))
+        self._wakeup.set()
+
+    async def _claim_held(self) -> None:
+        """Wait until the claim is known to have held a moment ago."""
         while self._clock.monotonic() - self._held_at > MAX_UNPROVEN_SECONDS:
             self._proven.clear()
             self._proof_wanted = True
             self._wakeup.set()
             await self._proven.wait()
-        return self._current.get(instance_id) == token
 
     def _not_started(self, instance_id: str) -> None:
         """The instance ended before its call started, so no late result will come that it is kept for."""
@@ -411,7 +440,7 @@ class Partition:
             self._wakeup.set()
 
     async def _drop_calls(self) -> None:
-        calls = list(self._calls.values())
+        calls = [*self._calls.values(), *self._evaluations.tasks]
         if self._requesting is not None:
             calls.append(self._requesting)
         for call in calls:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
+from engine.core.evaluation import Evaluated, Waiting
+from engine.core.trigger import Trigger
 from schemas.commands import Command
 from schemas.current import Current
 from schemas.records import NewRecord, Record
@@ -88,6 +90,22 @@ class ActivityCaller(Protocol):
 
         Args:
             activity: what to call.
+            may_start: asked right before the attempt starts, which may have had to wait for others.
+
+        Returns:
+            Its result; None when it was not started.
+        """
+
+
+class MessageEvaluator(Protocol):
+    """Evaluates messages whose trigger needs links."""
+
+    async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:
+        """One attempt. Whatever goes wrong is told in the result, never an exception.
+
+        Args:
+            trigger: whose filter and variables are evaluated.
+            waiting: the message.
             may_start: asked right before the attempt starts, which may have had to wait for others.
 
         Returns:

@@ -13,6 +13,8 @@ from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.supervisor import Supervisor
+from engine.triggers.evaluator import LinkEvaluator
+from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.records import RecordCodec
@@ -35,18 +37,28 @@ class Engine:
         self._caller = StackCaller(settings, metrics)
         self._feed = KafkaCommandFeed(settings, metrics)
         self._links = LinkFetcher(settings)
+        failures = FilterFailures(metrics)
         self._listeners = Listeners(
             settings,
             log=self._log,
             positions=Positions(settings, self._log.note),
-            fetcher=self._links,
+            failures=failures,
             metrics=metrics,
         )
+        clock = SystemClock()
         self._supervisor = Supervisor(
             log=self._log,
             feed=self._feed,
             caller=self._caller,
-            clock=SystemClock(),
+            evaluator=LinkEvaluator(
+                self._links,
+                self._listeners.workflow_deleted,
+                failures,
+                metrics,
+                clock,
+                settings.link_retry_seconds,
+            ),
+            clock=clock,
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             codec=codec,
             metrics=metrics,
@@ -55,6 +67,7 @@ class Engine:
             ),
         )
         metrics.instances.set_function(self._sum(lambda partition: partition.instances))
+        metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.waiting))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 

@@ -9,7 +9,7 @@ from engine.aggregates import DEFAULT_BOUNDS, Bounds
 from engine.errors import AppendFailed, LogCut, ReadFailed, Superseded
 from engine.metrics import Metrics
 from engine.partition import Partition
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
 from schemas.records import Record, RecordCodec
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Supervisor:
         log: the event log.
         feed: commands and assignment; it calls `assigned` and `received`.
         caller: calls the stack.
+        evaluator: evaluates messages that need links.
         clock: the time.
         owner: name of this engine.
         codec: makes and reads records.
@@ -53,13 +54,14 @@ class Supervisor:
         log: EventLog,
         feed: GroupFeed,
         caller: ActivityCaller,
+        evaluator: MessageEvaluator,
         clock: Clock,
         owner: str,
         codec: RecordCodec,
         metrics: Metrics,
         bounds: Bounds = DEFAULT_BOUNDS,
     ):
-        self._log, self._feed, self._caller, self._clock = log, feed, caller, clock
+        self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
         self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -140,6 +142,7 @@ class Supervisor:
             log=self._log,
             feed=self._feed,
             caller=self._caller,
+            evaluator=self._evaluator,
             clock=self._clock,
             owner=self._owner,
             codec=self._codec,

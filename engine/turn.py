@@ -18,9 +18,10 @@ from engine.core import workflow as workflows
 from engine.core.decisions import ActivityDone, Input, check_same_request, decide, give_up
 from engine.core.effects import Effect, effect
 from engine.core.errors import Rejected
+from engine.core.evaluation import Evaluated, failing, size_bytes
 from engine.core.instance import Instance
 from engine.core.progress import Progress
-from engine.core.trigger import Pending, Requested, Trigger
+from engine.core.trigger import Pending, Requested, Trigger, TriggerInput
 from engine.errors import DecisionTooLarge
 from schemas import rejections
 from schemas.commands import (
@@ -30,6 +31,7 @@ from schemas.commands import (
     CreateWorkflow,
     DeleteTrigger,
     DeleteWorkflow,
+    EvaluateTrigger,
     FireTrigger,
     RunWorkflow,
 )
@@ -38,6 +40,7 @@ from schemas.events import (
     ClaimConfirmed,
     CommandRejected,
     CommandSkipped,
+    EvaluationStarted,
     Event,
     InstanceStarted,
     TriggerCreated,
@@ -50,6 +53,11 @@ from schemas.events import (
 from schemas.records import NewRecord, RecordCodec
 
 logger = logging.getLogger(__name__)
+
+MAX_WAITING = 1000
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""How many messages of a partition may wait for links, and what they take together. They wait for up to a day when a
+service is away: without a bound they would fill the memory. One more is a failed occurrence."""
 
 MAX_DECISION_BYTES = 4 * 1024 * 1024
 """Most bytes of the events of one decision. Two such decisions fit into what the topic takes as one batch."""
@@ -92,6 +100,7 @@ class Turn:
         self.timestamp_ms = int(now.timestamp() * 1000)
         self._workflows: dict[str, workflows.Workflow] = {}
         self._triggers: dict[str, Trigger] = {}
+        self._waiting, self._waiting_bytes = 0, 0
         self._fired_at: dict[str, int] = {}
         self._instances: dict[str, Instance] = {}
         self._noted: list[tuple[str, Event]] = []
@@ -106,7 +115,7 @@ class Turn:
                 raise Rejected(rejections.UNDECODABLE, f"the command can't be decoded: {command.reason}")
             if isinstance(command, CreateWorkflow | DeleteWorkflow):
                 self._workflow(aggregate_id, command, offset)
-            elif isinstance(command, CreateTrigger | DeleteTrigger | FireTrigger):
+            elif isinstance(command, CreateTrigger | DeleteTrigger | FireTrigger | EvaluateTrigger):
                 self._trigger(aggregate_id, command, offset)
             elif not self._is_repeated(command):
                 self._keep(self._decide(aggregate_id, command), offset)
@@ -125,10 +134,10 @@ class Turn:
             rejection = CommandRejected(at=self.now, code=rejections.FAULT, message=INTERNAL_FAULT)
             self._outcome(aggregate_id, rejection, offset)
 
-    def input(self, instance_id: str, given: Input | Requested) -> None:
-        """Decide about what is due, what a call has answered, or a run command that was sent."""
+    def input(self, instance_id: str, given: Input | Requested | Evaluated) -> None:
+        """Decide about what is due, what a call or a link has answered, or a run command that was sent."""
         try:
-            if isinstance(given, Requested):
+            if isinstance(given, Requested | Evaluated):
                 self._trigger(instance_id, given, None)
                 return
             self._keep(self._decide(instance_id, given), None)
@@ -138,11 +147,14 @@ class Turn:
             logger.exception("deciding an input failed", extra={"instance": instance_id, "input": type(given).__name__})
             self._fail(instance_id, given, INTERNAL_FAULT)
 
-    def _fail(self, instance_id: str, given: Input | Requested, error: str) -> None:
+    def _fail(self, instance_id: str, given: Input | Requested | Evaluated, error: str) -> None:
         """End an instance that no decision can be made about: its input will not come again, so it would wait for ever.
 
         A trigger does not wait for what failed: its run command was sent, and is sent again after the next restore.
         """
+        if isinstance(given, Evaluated):
+            self._fail_message(instance_id, given, error)
+            return
         state = self._instance(instance_id)
         if isinstance(given, Requested) or state is None or state.ended:
             return
@@ -151,6 +163,14 @@ class Turn:
         except Exception:  # the result of the call may be what can't be decided about
             logger.exception("a result is left out", extra={"instance": instance_id})
             self._keep(give_up(state, self.now, error), None)
+
+    def _fail_message(self, trigger_id: str, given: Evaluated, error: str) -> None:
+        """End the wait of a message whose result can't be decided about, with a failed occurrence."""
+        try:
+            failed = replace(given, matches=True, variables={}, error=error, may_pass=False)
+            self._trigger(trigger_id, failed, None)
+        except Exception:
+            logger.exception("a message waits until the next restore", extra={"trigger": trigger_id})
 
     def confirm(self) -> None:
         """Have the batch prove the claim, also when nothing was decided."""
@@ -186,6 +206,11 @@ class Turn:
         placed = [self._aggregates.trigger(trigger_id) for trigger_id in self._triggers]
         pending = [(t.id, p) for t in placed if t is not None for p in t.pending if p.occurrence_id in self._fired_at]
         return sorted(pending, key=lambda request: request[1].sequence)
+
+    def triggers(self) -> list[Trigger]:
+        """After the commit: every trigger that was decided about."""
+        placed = [self._aggregates.trigger(trigger_id) for trigger_id in self._triggers]
+        return [trigger for trigger in placed if trigger is not None]
 
     def _placed(self, trigger: Trigger, base: int) -> Trigger:
         """The trigger with the offsets of what it fired in this turn."""
@@ -223,11 +248,11 @@ class Turn:
             self._workflows[workflow_id] = state
             self._define(workflow_id, decided[-1], state.version)
 
-    def _trigger(
-        self, trigger_id: str, given: CreateTrigger | DeleteTrigger | FireTrigger | Requested, cause: int | None
-    ) -> None:
-        state = self._triggers.get(trigger_id) or self._aggregates.trigger(trigger_id)
-        decided = triggers.decide(state, given, self.now, self._is_repeated_message(trigger_id, given))
+    def _trigger(self, trigger_id: str, given: TriggerInput, cause: int | None) -> None:
+        before = state = self._triggers.get(trigger_id) or self._aggregates.trigger(trigger_id)
+        if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(given)) is not None:
+            given = failing(given, full)
+        decided = triggers.decide(state, given, self.now, self._is_repeated_message(state, given), self.clock)
         for event in decided:
             state = triggers.evolve(state, event, trigger_id)
         if state is None or not decided:
@@ -235,25 +260,46 @@ class Turn:
         try:
             self._write(trigger_id, decided, state.version, cause)
         except DecisionTooLarge as error:
-            if not isinstance(given, FireTrigger) or given.error is not None:
+            if (failed := _as_failed(given, str(error))) is None:
                 raise
             # Rejected, the message would be gone without a trace.
-            self._trigger(trigger_id, replace(given, stages=NO_STAGES, variables={}, error=str(error)), cause)
+            self._trigger(trigger_id, failed, cause)
             return
         self._triggers[trigger_id] = state
+        self._count_waiting(before, state)
         for event in decided:
             self._noted.append((trigger_id, event))
             self._define(trigger_id, event, state.version)
             if isinstance(event, TriggerFired):
                 self._fired_at[event.occurrence_id] = len(self.records) - 1
 
-    def _is_repeated_message(self, trigger_id: str, given: object) -> bool:
+    def _no_room_for(self, given: EvaluateTrigger) -> str | None:
+        """Why a message can't wait for links; None if it can."""
+        waiting = self._aggregates.waiting + self._waiting
+        size = self._aggregates.waiting_bytes + self._waiting_bytes
+        if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:
+            return None
+        return (
+            f"too many messages wait for links: {waiting} with {size} bytes; {MAX_WAITING} with {MAX_WAITING_BYTES} may"
+        )
+
+    def _count_waiting(self, before: Trigger | None, after: Trigger) -> None:
+        for state, sign in ((before, -1), (after, 1)):
+            if state is not None and (before is None or before.waiting is not after.waiting):
+                self._waiting += sign * len(state.waiting)
+                self._waiting_bytes += sign * sum(waiting.size_bytes for waiting in state.waiting.values())
+
+    def _is_repeated_message(self, state: Trigger | None, given: object) -> bool:
         """Whether the trigger has fired for what it fires for once, or has judged this message."""
-        if not isinstance(given, FireTrigger):
+        if state is None or not isinstance(given, FireTrigger | EvaluateTrigger | Evaluated):
             return False
-        once, identity = given.once, given.identity
+        trigger_id, once, identity = state.id, None, None
+        if not isinstance(given, Evaluated):
+            once, identity = given.once, given.identity
+        elif given.occurrence_id in state.waiting:
+            once = state.waiting[given.occurrence_id].message.once
         for noted, event in self._noted:
-            if noted == trigger_id and isinstance(event, TriggerFired | TriggerFailed):
+            if noted == trigger_id and isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
                 if identity is not None and event.identity == identity:
                     return True
                 if once is not None and event.once == once and isinstance(event, TriggerFired):
@@ -327,3 +373,14 @@ class Turn:
             self._codec.encode(aggregate_id, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)
         )
         self.size_bytes += RECORD_OVERHEAD_BYTES
+
+
+def _as_failed(given: TriggerInput, error: str) -> FireTrigger | Evaluated | None:
+    """A message whose event would be too large, as one that failed; None if it is as small as can be."""
+    if isinstance(given, EvaluateTrigger):
+        return replace(failing(given, error), stages=NO_STAGES)
+    if isinstance(given, FireTrigger) and given.error is None:
+        return replace(given, stages=NO_STAGES, variables={}, error=error)
+    if isinstance(given, Evaluated) and given.error is None:
+        return replace(given, variables={}, error=error)
+    return None

@@ -106,6 +106,21 @@ class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a variable could not be evaluated."""
 
 
+class EvaluateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message may fire the trigger whose id is the key: its filter or variables need the answers of links.
+
+    The fields are those of `FireTrigger`.
+    """
+
+    occurrence_id: Id
+    event: Raw
+    source: str
+    offset: Offset
+    once: str | None = None
+    identity: str | None = None
+    stages: Raw = NO_STAGES
+
+
 Command = (
     CreateWorkflow
     | DeleteWorkflow
@@ -115,4 +130,5 @@ Command = (
     | CreateTrigger
     | DeleteTrigger
     | FireTrigger
+    | EvaluateTrigger
 )

@@ -182,6 +182,40 @@ class TriggerFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str
 
 
+class EvaluationStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message waits until links have told whether it fires the trigger, and with which variables."""
+
+    at: datetime
+    occurrence_id: str
+    """Of the occurrence, if it becomes one."""
+    event: Raw
+    """The envelope as it came."""
+    source: str
+    offset: int
+    once: str | None = None
+    identity: str | None = None
+    stages: Raw
+    """The workflow's definition when the message came."""
+
+
+class EvaluationFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A link could not be fetched, and the evaluation is tried again at `retry_at`."""
+
+    at: datetime
+    occurrence_id: str
+    attempt: int
+    """The attempt that failed, from 1."""
+    error: str
+    retry_at: datetime
+
+
+class EvaluationEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The message does not fire the trigger. If it does, `TriggerFired` or `TriggerFailed` ends its evaluation."""
+
+    at: datetime
+    occurrence_id: str
+
+
 class InstanceRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command that starts the instance of an occurrence stands in the log of commands."""
 
@@ -230,6 +264,15 @@ InstanceEvent = (
     | InstanceEnded
 )
 WorkflowEvent = WorkflowCreated | WorkflowDeleted
-TriggerEvent = TriggerCreated | TriggerDeleted | TriggerFired | TriggerFailed | InstanceRequested
+TriggerEvent = (
+    TriggerCreated
+    | TriggerDeleted
+    | TriggerFired
+    | TriggerFailed
+    | EvaluationStarted
+    | EvaluationFailed
+    | EvaluationEnded
+    | InstanceRequested
+)
 Outcome = CommandRejected | CommandSkipped
 Event = WorkflowEvent | InstanceEvent | TriggerEvent | Outcome | ClaimConfirmed

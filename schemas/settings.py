@@ -149,6 +149,8 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """How long a trigger knows a message by its identity, so that one that its producer sends twice fires once."""
     max_trigger_identities: Positive = 100_000
     """How many messages each trigger knows by their identity, about 200 bytes of memory each; the oldest goes first."""
+    link_retry_seconds: Seconds = 24 * 3600.0
+    """How long a message is evaluated again whose `link()` fails in a way that may pass; then it has failed."""
 
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps

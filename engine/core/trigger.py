@@ -1,8 +1,13 @@
-"""The trigger aggregate: what it listens to, what it has fired for, which instances it still has to start.
+"""The trigger aggregate: what it listens to and has fired for, what waits for links, which instances are to be started.
 
 A message fires once: those of one source (topic and partition) come in the order of their offsets, so the highest
 offset fired for tells the repetitions. Some kinds of message fire once by what they are about (`once`), ever; the
 caller knows those, since they can be many.
+
+| a message | left by |
+|---|---|
+| needs no links | TriggerFired, TriggerFailed |
+| waits for links (EvaluationStarted, then EvaluationFailed while it is tried again) | these, EvaluationEnded |
 """
 
 from datetime import datetime
@@ -10,12 +15,14 @@ from typing import Any, cast
 from uuid import UUID, uuid5
 
 from msgspec import Raw, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from engine.core.errors import IllegalTransition, Rejected
+from engine.core.evaluation import Evaluated, Waiting, kept
+from engine.core.retries import backoff
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger, RunWorkflow
 from schemas.error_texts import cut_error
 
 INSTANCES = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
@@ -58,16 +65,24 @@ class Trigger(Struct, frozen=True, kw_only=True):
     workflow_id: str
     request: str | None = None
     deleted: bool = False
+    filter: str | None = None
+    vars: dict[str, str] | None = None
     positions: dict[str, int] = {}
-    """By source, the highest offset that it has fired for."""
+    """By source, the highest offset that it has fired for, or that waits."""
+    waiting: dict[str, Waiting] = {}
+    """Messages that wait for links, by the id of their occurrence. A partition bounds how many."""
     pending: tuple[Pending, ...] = ()
+
+
+TriggerInput = CreateTrigger | DeleteTrigger | FireTrigger | EvaluateTrigger | Evaluated | Requested
 
 
 def decide(
     state: Trigger | None,
-    given: CreateTrigger | DeleteTrigger | FireTrigger | Requested,
+    given: TriggerInput,
     now: datetime,
     repeated: bool = False,
+    clock: datetime | None = None,
 ) -> list[ev.TriggerEvent]:
     """The events that follow from an input; none when it changes nothing.
 
@@ -75,7 +90,8 @@ def decide(
         state: the trigger, None when it is unknown.
         given: the input.
         now: the time of the turn, UTC.
-        repeated: whether the trigger has fired for `given.once`, or has judged a message of `given.identity`.
+        repeated: whether the trigger has fired for the message's `once`, or has judged one of its `identity`.
+        clock: what the clock says, which retries follow; `now` if not given.
 
     Raises:
         Rejected: the Idempotency-Key was used with another body.
@@ -89,6 +105,17 @@ def decide(
             if state is None or state.deleted or repeated or given.offset <= state.positions.get(given.source, -1):
                 return []
             return [_fire(state, given, now)]
+        case EvaluateTrigger():
+            if state is None or state.deleted or repeated or given.offset <= state.positions.get(given.source, -1):
+                return []
+            return [ev.EvaluationStarted(at=now, **asdict(given))]
+        case Evaluated():
+            waiting = None if state is None else state.waiting.get(given.occurrence_id)
+            if state is None or waiting is None or waiting.attempt != given.attempt:
+                return []
+            if given.may_pass:
+                return [_try_again(given, now, (clock or now) + backoff(given.attempt))]
+            return [_evaluated(state, waiting, given, now, repeated)]
         case Requested():
             waits = state is not None and any(p.occurrence_id == given.occurrence_id for p in state.pending)
             return [ev.InstanceRequested(at=now, occurrence_id=given.occurrence_id)] if waits else []
@@ -111,6 +138,23 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
     if state.request != command.request:
         raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
     return []
+
+
+def _try_again(given: Evaluated, now: datetime, retry_at: datetime) -> ev.TriggerEvent:
+    return ev.EvaluationFailed(
+        at=now,
+        occurrence_id=given.occurrence_id,
+        attempt=given.attempt,
+        error=given.error or "",
+        retry_at=retry_at,
+    )
+
+
+def _evaluated(state: Trigger, waiting: Waiting, given: Evaluated, now: datetime, repeated: bool) -> ev.TriggerEvent:
+    if repeated or not given.matches:
+        return ev.EvaluationEnded(at=now, occurrence_id=given.occurrence_id)
+    fire = FireTrigger(**asdict(waiting.message), variables=given.variables, error=given.error)
+    return _fire(state, replace(fire, stages=NO_STAGES) if given.workflow_deleted else fire, now)
 
 
 def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEvent:
@@ -152,15 +196,24 @@ def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offse
     if isinstance(event, ev.TriggerCreated):
         if state is not None:
             raise IllegalTransition(f"trigger {trigger_id} was created twice")
-        return Trigger(id=trigger_id, version=1, workflow_id=event.workflow_id, request=event.request)
+        return Trigger(
+            id=trigger_id,
+            version=1,
+            workflow_id=event.workflow_id,
+            request=event.request,
+            filter=event.filter,
+            vars=event.vars,
+        )
     if state is None:
         raise IllegalTransition(f"{type(event).__name__} of trigger {trigger_id}, which does not exist")
     version = state.version + 1
     match event:
         case ev.TriggerDeleted():
-            return replace(state, version=version, deleted=True, positions={})
+            return replace(state, version=version, deleted=True, positions={}, waiting={})
+        case ev.EvaluationStarted() | ev.EvaluationFailed() | ev.EvaluationEnded():
+            return replace(_waits(state, event), version=version)
         case ev.TriggerFired() | ev.TriggerFailed():
-            positions = state.positions | {event.source: event.offset}
+            positions, waiting = _passed(state, event), _without(state, event.occurrence_id)
             pending = state.pending
             if isinstance(event, ev.TriggerFired):
                 started = Pending(
@@ -172,7 +225,32 @@ def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offse
                     offset,
                 )
                 pending = (*pending, started)
-            return replace(state, version=version, positions=positions, pending=pending)
+            return replace(state, version=version, positions=positions, pending=pending, waiting=waiting)
         case ev.InstanceRequested():
             left = tuple(p for p in state.pending if p.occurrence_id != event.occurrence_id)
             return replace(state, version=version, pending=left)
+
+
+def _waits(state: Trigger, event: ev.EvaluationStarted | ev.EvaluationFailed | ev.EvaluationEnded) -> Trigger:
+    id = event.occurrence_id
+    if isinstance(event, ev.EvaluationStarted):
+        fields = {name: getattr(event, name) for name in EvaluateTrigger.__struct_fields__}
+        waiting = Waiting(kept(EvaluateTrigger(**fields)), event.at)
+        return replace(state, positions=_passed(state, event), waiting=state.waiting | {id: waiting})
+    if id not in state.waiting:
+        raise IllegalTransition(f"{type(event).__name__} of occurrence {id}, which does not wait")
+    if isinstance(event, ev.EvaluationEnded):
+        return replace(state, waiting=_without(state, id))
+    next_attempt = replace(state.waiting[id], attempt=event.attempt + 1, retry_at=event.retry_at)
+    return replace(state, waiting=state.waiting | {id: next_attempt})
+
+
+def _passed(state: Trigger, event: ev.TriggerFired | ev.TriggerFailed | ev.EvaluationStarted) -> dict[str, int]:
+    """The positions behind a message. One that waited was passed long ago."""
+    return state.positions | {event.source: max(event.offset, state.positions.get(event.source, -1))}
+
+
+def _without(state: Trigger, occurrence_id: str) -> dict[str, Waiting]:
+    if occurrence_id not in state.waiting:
+        return state.waiting
+    return {id: waiting for id, waiting in state.waiting.items() if id != occurrence_id}

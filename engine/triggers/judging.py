@@ -18,6 +18,7 @@ MAX_NAME_LENGTH = 100
 
 FILTER_ERROR: Final = "error"
 FILTER_NO_BOOLEAN: Final = "no_boolean"
+FILTER_LINK: Final = "link"
 
 Evaluate = Callable[[Expression, Allowance], Awaitable[Any]]
 """The value of an expression for the message, within what the trigger's expressions may use together. Raises

@@ -29,7 +29,6 @@ from schemas.kafka.member import GroupMember
 from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import Record
 from schemas.settings import EngineSettings
-from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +36,8 @@ MAX_MESSAGES: Final = 200
 """Messages that are taken at once; each may fire several triggers."""
 
 CHUNK_SECONDS: Final = 20.0
-"""How long the messages taken at once may occupy the listener, whose links may be slow; the rest is taken anew. Much
-longer, and the group would think that it is gone."""
+"""How long the messages taken at once may occupy the listener, whose expressions may be slow; the rest is taken anew.
+Much longer, and the group would think that it is gone."""
 
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 """Size of the commands that wait to be sent together. Each one carries its message and the workflow, so without it a
@@ -80,7 +79,7 @@ class Listener:
         reader: the current triggers and workflows.
         positions: where listening goes on.
         finder: tells whether the topic exists.
-        fetcher: evaluates expressions.
+        failures: is told of filters that could not be evaluated.
         metrics: what the engine counts.
     """
 
@@ -93,21 +92,20 @@ class Listener:
         reader: DefinitionsReader,
         positions: Positions,
         finder: TopicFinder,
-        fetcher: LinkFetcher,
+        failures: FilterFailures,
         metrics: Metrics,
     ):
         self.topic = topic
         self.trouble: str | None = None
         """Why the topic is not listened to at the moment."""
         self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
-        self._settings, self._log, self._reader, self._fetcher = settings, log, reader, fetcher
+        self._settings, self._log, self._reader, self._failures = settings, log, reader, failures
         self._positions, self._finder, self._metrics = positions, finder, metrics
         self._found = FoundTopic("", 0)
         self._seen_away = False
         self.settled = False
         """Whether it has listened, or the topic is known to be in trouble."""
         self._failed = 0
-        self._failures = FilterFailures(metrics)
         self._look_at = self._note_at = 0.0
         self._next: dict[int, int] = {}
         self._unsent: list[tuple[str, Command]] = []
@@ -289,7 +287,7 @@ class Listener:
             return
         definitions = self._reader.definitions
         for trigger in definitions.triggers(message.type):
-            command = await fire(trigger, message, definitions, self._fetcher, self._failures)
+            command = await fire(trigger, message, definitions, self._failures)
             if command is not None:
                 self._unsent.append((trigger.id, command))
                 self._unsent_bytes += size_of(command)

@@ -5,11 +5,11 @@ import asyncio
 from engine.metrics import Metrics
 from engine.ports import EventLog
 from engine.triggers.definitions import DefinitionsReader
+from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
 from engine.triggers.positions import Positions
 from schemas.kafka.topic_finder import TopicFinder
 from schemas.settings import EngineSettings
-from schemas.stack.links import LinkFetcher
 
 
 class Listeners:
@@ -19,12 +19,18 @@ class Listeners:
         settings: the topics, and how to reach Kafka.
         log: appends the commands.
         positions: where listening goes on.
-        fetcher: evaluates expressions.
+        failures: is told of filters that could not be evaluated.
         metrics: what the engine counts.
     """
 
     def __init__(
-        self, settings: EngineSettings, *, log: EventLog, positions: Positions, fetcher: LinkFetcher, metrics: Metrics
+        self,
+        settings: EngineSettings,
+        *,
+        log: EventLog,
+        positions: Positions,
+        failures: FilterFailures,
+        metrics: Metrics,
     ):
         self._reader = DefinitionsReader(settings)
         self._positions = positions
@@ -38,7 +44,7 @@ class Listeners:
                 reader=self._reader,
                 positions=positions,
                 finder=self._finder,
-                fetcher=fetcher,
+                failures=failures,
                 metrics=metrics,
             )
             for name in self.topics
@@ -61,6 +67,17 @@ class Listeners:
             listener.topic: listener.trouble or ("ok" if listener.settled else "starting")
             for listener in self._listeners
         }
+
+    async def workflow_deleted(self, workflow_id: str) -> bool:
+        """Whether a workflow was deleted, as of now; False where no topic is listened to, since nobody knows.
+
+        Raises:
+            KafkaError, TimeoutError: Kafka is away.
+        """
+        if not self.topics:
+            return False
+        await self._reader.catch_up()
+        return self._reader.definitions.stages(workflow_id) is None
 
     async def run(self) -> None:
         """Listen until cancelled."""

@@ -6,16 +6,16 @@ from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Raw, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from engine.core.evaluation import failing, size_bytes
 from engine.triggers.definitions import CompiledTrigger, Definitions
 from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import judge
-from schemas.commands import NO_STAGES, FireTrigger
-from schemas.expressions import Allowance, Expression, LinkAnswer
+from schemas.commands import NO_STAGES, EvaluateTrigger, FireTrigger
+from schemas.expressions import Allowance, Expression, LinkNeeded, turns
 from schemas.nesting import is_deeper
 from schemas.records import Headers
-from schemas.stack.links import LinkFetcher
 
 ONCE_EVER = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
 """Messages that fire a trigger once for each payload id, ever: their services send them again at every change."""
@@ -55,8 +55,6 @@ class Message(Struct, frozen=True):
     """All of it as it came."""
     identity: str | None
     """What tells it from the other messages of its `app`; the same when its producer sends it twice. A digest."""
-    links: dict[str, LinkAnswer]
-    """What `link()` has fetched for it so far, by uri: each once, however many expressions ask."""
 
     @property
     def once(self) -> str | None:
@@ -98,7 +96,6 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
         envelope.get("payload"),
         Raw(value),
         _identity(envelope, headers),
-        {},
     )
 
 
@@ -119,53 +116,60 @@ async def fire(
     trigger: CompiledTrigger,
     message: Message,
     definitions: Definitions,
-    fetcher: LinkFetcher,
     failures: FilterFailures,
-) -> FireTrigger | None:
+) -> FireTrigger | EvaluateTrigger | None:
     """The command that follows from a message for a trigger of its type; None when it does not fire.
+
+    Where the answer of a link is needed to tell, the trigger's owner is to evaluate the message.
 
     Args:
         trigger: listens to the message's type.
         message: what came.
         definitions: the current workflows.
-        fetcher: evaluates expressions.
         failures: is told when the filter can't be evaluated.
     """
     if trigger.definition.version and trigger.definition.version != message.version:
         return None
 
     async def evaluate(expression: Expression, allowance: Allowance) -> Any:
-        return await fetcher.evaluate(expression, message.payload, message.links, allowance)
+        return await turns.evaluate(expression, message.payload, {}, allowance)
 
-    judgement = await judge(trigger, evaluate)
+    try:
+        judgement = await judge(trigger, evaluate)
+    except LinkNeeded:
+        return _bounded(_to_evaluate(trigger, message, definitions))
     if not judgement.matches:
         if judgement.failure is not None:
             failures.note(trigger.id, judgement.failure, judgement.error or "")
         return None
-    return _bounded(
-        FireTrigger(
-            occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
-            event=message.envelope,
-            source=message.source,
-            offset=message.offset,
-            once=message.once,
-            identity=message.identity,
-            stages=definitions.stages(trigger.definition.workflow_id) or NO_STAGES,
-            variables=judgement.variables,
-            error=judgement.error,
-        )
+    given = asdict(_to_evaluate(trigger, message, definitions))
+    return _bounded(FireTrigger(**given, variables=judgement.variables, error=judgement.error))
+
+
+def _to_evaluate(trigger: CompiledTrigger, message: Message, definitions: Definitions) -> EvaluateTrigger:
+    stages = definitions.stages(trigger.definition.workflow_id)
+    return EvaluateTrigger(
+        occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
+        event=message.envelope,
+        source=message.source,
+        offset=message.offset,
+        once=message.once,
+        identity=message.identity,
+        stages=NO_STAGES if stages is None else stages,
     )
 
 
-def size_of(command: FireTrigger) -> int:
+def size_of(command: FireTrigger | EvaluateTrigger) -> int:
     """Most bytes that the command may take, without encoding it."""
-    characters = sum(len(name) + len(value) for name, value in command.variables.items())
-    return len(bytes(command.event)) + len(bytes(command.stages)) + MAX_ESCAPED_BYTES * characters
+    variables = command.variables if isinstance(command, FireTrigger) else {}
+    return size_bytes(command) + MAX_ESCAPED_BYTES * sum(len(name) + len(value) for name, value in variables.items())
 
 
-def _bounded(command: FireTrigger) -> FireTrigger:
+def _bounded(command: FireTrigger | EvaluateTrigger) -> FireTrigger | EvaluateTrigger:
     """The command, or one that fails because it would be too large."""
     if size_of(command) <= MAX_COMMAND_BYTES or (size := len(msgspec.json.encode(command))) <= MAX_COMMAND_BYTES:
         return command
     error = f"the message, its workflow and the variables take {size} bytes together; {MAX_COMMAND_BYTES} fit"
+    if isinstance(command, EvaluateTrigger):
+        command = failing(command, error)
     return replace(command, stages=NO_STAGES, variables={}, error=error)

@@ -15,10 +15,12 @@ class LinkAnswer(msgspec.Struct, frozen=True):
     Attributes:
         data: the `data` of the answer, decoded JSON.
         error: why there is none; `link()` then fails with this message.
+        may_pass: whether another attempt could succeed.
     """
 
     data: Any = None
     error: str | None = None
+    may_pass: bool = False
 
 
 def find_link(arguments: list[Any], budget: Budget) -> str:

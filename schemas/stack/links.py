@@ -16,11 +16,13 @@ from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
-from schemas.stack.errors import CallFailed
+from schemas.stack.errors import CallFailed, NoAnswer, NoToken
 from schemas.stack.transport import NOT_ENCODED, is_encoded
 
 LINK_TIMEOUT_SECONDS = 10.0
-"""How long one link may take. A message's links hold up those behind it."""
+"""How long one link may take. Without it a service that hangs would keep its place among the evaluations for ever."""
+
+TOO_MANY_REQUESTS = 429
 
 MAX_SHOWN_BYTES = 300
 """Longest part of a uri in an error. The whole uri is in the message."""
@@ -84,11 +86,14 @@ class LinkFetcher:
             async with asyncio.timeout(LINK_TIMEOUT_SECONDS):
                 answer = await self._send(uri)
         except TimeoutError:
-            return LinkAnswer(error=f"link {shown}: timeout after {LINK_TIMEOUT_SECONDS:g} s")
+            return LinkAnswer(error=f"link {shown}: timeout after {LINK_TIMEOUT_SECONDS:g} s", may_pass=True)
+        except (NoAnswer, NoToken) as error:
+            return LinkAnswer(error=f"link {shown}: {error}", may_pass=True)
         except (CallFailed, ValueError) as error:
             return LinkAnswer(error=f"link {shown}: {error}")
         if not 200 <= answer.status < 300:
-            return LinkAnswer(error=f"link {shown}: HTTP {answer.status}")
+            passing = answer.status == TOO_MANY_REQUESTS or answer.status >= 500
+            return LinkAnswer(error=f"link {shown}: HTTP {answer.status}", may_pass=passing)
         try:
             return LinkAnswer(data=msgspec.json.decode(answer.body, type=_Answered).data)
         except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -22,6 +22,8 @@ from schemas.epochs import EpochFilter, header
 from schemas.events import InstanceEnded
 from schemas.records import NewRecord, RecordCodec, read_number
 from schemas.topics import MAX_RECORD_BATCH_BYTES
+from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed, StoredRecord
 
@@ -72,6 +74,7 @@ async def _own(log: Log) -> int:
         log=MemoryEventLog(log, random.Random(1), Faults()),
         feed=(feed := MemoryFeed(log, random.Random(1), lambda _, records: partition.feed_commands(records))),
         caller=_Caller(),
+        evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
         clock=VirtualClock(),
         owner="engine",
         codec=CODEC,

@@ -25,6 +25,7 @@ from schemas.commands import (
     CreateTrigger,
     CreateWorkflow,
     DeleteWorkflow,
+    EvaluateTrigger,
     FireTrigger,
     RunWorkflow,
     SendEvent,
@@ -32,9 +33,7 @@ from schemas.commands import (
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.epochs import EpochFilter
 from schemas.events import CommandRejected, InstanceStarted, PartitionClaimed
-from schemas.expressions import LinkAnswer
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
-from schemas.stack.links import LinkFetcher
 from tests.fuzz.partition import FIRST, decide
 from tests.fuzz.runner import Check
 from tests.simulation.memory import StoredRecord
@@ -105,6 +104,9 @@ def _seeds() -> dict[str, list[NewRecord]]:
             CODEC.encode(ID, SendEvent(name="approved", payload={"a": [1, 2.5, None]}), timestamp_ms=0),
             CODEC.encode(ID, CreateTrigger(name="t", event="X", workflow_id=ID, vars={"a": "event.b"}), timestamp_ms=0),
             CODEC.encode(ID, fire, timestamp_ms=0),
+            CODEC.encode(
+                ID, EvaluateTrigger(occurrence_id=ID, event=raw(message), source="x/0", offset=7), timestamp_ms=0
+            ),
         ],
         "events": [
             CODEC.encode("", PartitionClaimed(at=AT, owner="e"), timestamp_ms=0),
@@ -141,17 +143,6 @@ TRIGGER: Final = compile_trigger(
 )
 
 
-class _Fetcher(LinkFetcher):
-    """Evaluates with a stack that has nothing."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def _fetch(self, uri: str) -> LinkAnswer:
-        return LinkAnswer(error=uri)
-
-
-FETCHER: Final = _Fetcher()
 FAILURES: Final = FilterFailures(Metrics(CollectorRegistry()))
 
 
@@ -270,7 +261,7 @@ async def _definition(record: StoredRecord) -> str:
     definitions.apply(decode_current(record))
     for event in ("X", ""):
         for trigger in definitions.triggers(event):
-            await fire(trigger, read_message("ledger/0", 7, MESSAGE), definitions, FETCHER, FAILURES)
+            await fire(trigger, read_message("ledger/0", 7, MESSAGE), definitions, FAILURES)
     return "read"
 
 
@@ -281,10 +272,12 @@ async def _position(record: StoredRecord) -> str:
 
 async def _message(record: StoredRecord) -> str:
     message = read_message("ledger/0", record.offset, record.value)
-    command = await fire(TRIGGER, message, Definitions(), FETCHER, FAILURES)
+    command = await fire(TRIGGER, message, Definitions(), FAILURES)
     if command is None:
         return "fires nothing"
     CODEC.decode_command(stored(CODEC.encode(TRIGGER.id, command, timestamp_ms=0)))
+    if isinstance(command, EvaluateTrigger):
+        return "waits"
     return "fires" if command.error is None else "fires in vain"
 
 

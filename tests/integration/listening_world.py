@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
+from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
-from schemas.stack.links import LinkFetcher
 
 TYPE = "COMMITTED_TRANSACTIONS"
 TRIGGER, WORKFLOW = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
@@ -98,7 +98,7 @@ class Engine:
             settings,
             log=self,  # type: ignore[arg-type]
             positions=Positions(settings, world.log.note),
-            fetcher=LinkFetcher(settings),
+            failures=FilterFailures(self.metrics),
             metrics=self.metrics,
         )
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -24,6 +25,7 @@ from tests.integration.event_log_reader import admitted_events, records
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import Installation
 from tests.integration.log_checks import check_log, check_read_model, undecided
+from tests.integration.sandbox_client import SandboxClient
 from tests.integration.waiting import eventually
 
 SEED = int(os.environ.get("TRIGGERS_SEED", "1"))
@@ -222,6 +224,82 @@ async def test_links_are_fetched_from_the_stack(installation: Installation, clie
     assert tested == {"variables": {"account": {"error": occurrence["error"].removeprefix("account: ")}}}
 
 
+WALLET = "link(event, 'wallet').metadata"
+
+
+def linked(installation: Installation, wallet_id: str, **payload: Any) -> Json:
+    """A payload with a link to a wallet."""
+    assert installation.sandbox
+    uri = f"{installation.sandbox.url}/api/wallets/wallets/{wallet_id}"
+    return {"links": [{"name": "wallet", "uri": uri}], **payload}
+
+
+@pytest.fixture
+async def sandbox(installation: Installation) -> AsyncIterator[SandboxClient]:
+    assert installation.sandbox
+    async with SandboxClient(installation.sandbox.url) as sandbox:
+        yield sandbox
+        await sandbox.faults()
+
+
+async def wallet(sandbox: SandboxClient) -> str:
+    """A new wallet of tier gold."""
+    made = await sandbox.call("POST", "/api/wallets/wallets", {"name": uuid.uuid4().hex, "metadata": {"tier": "gold"}})
+    return str(made["data"]["id"])
+
+
+async def test_a_link_that_fails_for_a_while_is_asked_again(
+    installation: Installation, client: Client, topic: Topic, sandbox: SandboxClient
+) -> None:
+    trigger_id = await listen(client, "SAVED_PAYMENT", vars={"tier": f"{WALLET}.tier"})
+    payload = linked(installation, await wallet(sandbox), id=f"VL-{uuid.uuid4().hex}")
+    await sandbox.faults({"endpoint": "GetWallet", "kind": "error", "status": 503})
+    await topic.publish("SAVED_PAYMENT", payload)
+    retries = 'orchestration_engine_link_evaluations_total{outcome="retry"}'
+    await eventually(lambda: installation.engine.metric(retries), lambda count: count >= 2)
+    assert await occurrences(client, trigger_id) == []
+    assert await installation.engine.metric("orchestration_engine_waiting_evaluations") == 1
+    await installation.engine.restart()
+    await sandbox.faults()
+    await topic.publish("SAVED_PAYMENT", payload, 1)
+    (occurrence,) = await occurred(client, trigger_id)
+    assert "error" not in occurrence
+    await settle(installation, topic)
+    (event,) = await fired(installation, trigger_id)
+    assert event.variables == {"tier": "gold"}
+    assert await installation.engine.metric("orchestration_engine_waiting_evaluations") == 0
+
+
+async def test_a_link_that_is_refused_fails_at_once_and_uses_nothing_up(
+    installation: Installation, client: Client, topic: Topic, sandbox: SandboxClient
+) -> None:
+    trigger_id = await listen(client, "SAVED_PAYMENT", vars={"tier": f"{WALLET}.tier"})
+    id = f"VL-{uuid.uuid4().hex}"
+    await topic.publish("SAVED_PAYMENT", linked(installation, str(uuid.uuid4()), id=id))
+    (failed,) = await occurred(client, trigger_id)
+    assert failed["error"].endswith("HTTP 404")
+    await topic.publish("SAVED_PAYMENT", linked(installation, await wallet(sandbox), id=id))
+    assert "error" not in (await occurred(client, trigger_id, 2))[0]
+
+
+async def test_slow_links_hold_up_no_other_message(
+    installation: Installation, client: Client, topic: Topic, sandbox: SandboxClient
+) -> None:
+    slow_type, type_ = new_type(), new_type()
+    slow = await listen(client, slow_type, filter=f"{WALLET}.tier == 'gold'")
+    other = await listen(client, type_)
+    payload = linked(installation, await wallet(sandbox))
+    await sandbox.faults({"endpoint": "GetWallet", "kind": "slow", "delay_seconds": 3})
+    begin = time.monotonic()
+    for _ in range(3):
+        await topic.publish(slow_type, payload)
+    await topic.publish(type_, {})
+    await occurred(client, other)
+    assert await occurrences(client, slow) == [], "they are not through yet"
+    await occurred(client, slow, 3)
+    assert time.monotonic() - begin < 9.0, "one after another they take that long"
+
+
 async def test_a_variable_that_fails_is_recorded_and_starts_nothing(
     installation: Installation, client: Client, topic: Topic
 ) -> None:
@@ -324,9 +402,6 @@ async def test_a_message_that_its_producer_writes_twice_fires_once(
         await topic.publish(type_, {"n": 2}, partition, id, idempotency_key="")
         await topic.publish(type_, {"n": 3}, partition, id, app="wallets")
         await topic.publish(type_, {"n": 4}, partition)
-    await settle(installation, topic)
-    assert await installation.engine.terminate() == 0
-    await installation.engine.start()
     await topic.publish(type_, {"n": 1}, idempotency_key=key)
     await topic.publish(type_, {"n": 2}, headers=[("_watermill_message_uuid", b"h1")])
     await topic.publish(type_, {"n": 5}, idempotency_key="k2")

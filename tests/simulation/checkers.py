@@ -16,6 +16,7 @@ from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.effects import CallActivity
+from engine.core.evaluation import Waiting
 from engine.core.instance import Instance
 from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
@@ -50,6 +51,8 @@ class Observer:
     triggers: dict[str, Trigger] = field(default_factory=dict)
     fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
     fired_once: set[tuple[str, str]] = field(default_factory=set)
+    identities: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By trigger and identity, the occurrence that the first message became."""
     started: dict[str, int] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
     broken: list[Exception] = field(default_factory=list)
@@ -139,11 +142,14 @@ class Observer:
         self.instances[aggregate_id] = after
 
     def _fold_trigger(self, recorded: Recorded) -> None:
-        """A message fires a trigger once; what fires once ever does so."""
+        """A message is judged once and fires a trigger once; what fires once ever does so."""
         event, trigger_id = recorded.event, recorded.aggregate_id
         trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id, recorded.offset)
         assert trigger.version == recorded.version
         self.triggers[trigger_id] = trigger
+        if isinstance(event, ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed) and event.identity is not None:
+            judged = self.identities.setdefault((trigger_id, event.identity), event.occurrence_id)
+            assert judged == event.occurrence_id, f"{event.identity} was judged twice"
         if isinstance(event, ev.TriggerFired):
             assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
             self.fired[event.occurrence_id] = event
@@ -151,7 +157,21 @@ class Observer:
                 assert (trigger_id, event.once) not in self.fired_once, f"{event.once} fired twice"
                 self.fired_once.add((trigger_id, event.once))
 
-    # Calls of the stack
+    # Calls of the stack and links
+
+    def evaluating(self, trigger_id: str, waiting: Waiting, epochs: Mapping[int, int], now: datetime) -> None:
+        """An engine whose partitions have these epochs starts an attempt to evaluate a message.
+
+        Who holds the claim starts only what waits, with its newest attempt and not before its time.
+        """
+        with self._noting():
+            claim = self.claims[partition_of(trigger_id.encode(), self.partitions)]
+            if claim.offset != epochs.get(claim.partition):
+                superseded_for = asyncio.get_running_loop().time() - claim.at
+                assert superseded_for <= MAX_UNPROVEN_SECONDS, f"evaluated {superseded_for} s after a newer claim"
+                return
+            assert self.triggers[trigger_id].waiting[waiting.message.occurrence_id] == waiting
+            assert waiting.retry_at is None or now >= waiting.retry_at or self.clocks_are_wrong
 
     def called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         """An engine whose partitions have these epochs starts an attempt.

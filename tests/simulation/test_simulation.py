@@ -39,6 +39,11 @@ aborted in the first attempt
 aborted while retrying
 a late success
 a late failure
+EvaluationStarted
+EvaluationFailed
+EvaluationEnded
+TriggerFired
+TriggerFailed
 """
 """What the seeds have to meet: every pair, on one ledger and on two, and whatever may become of an activity."""
 SEEDS_FOR_ALL = 150
@@ -63,6 +68,7 @@ def test_seed(seed: int, met: Counter[str]) -> None:
     simulate(world.run())
     met["seeds"] += 1
     met.update(check_money(world))
+    met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
     check_outcomes(world)
     check_triggers(world)
     for partition in range(PARTITIONS):

@@ -5,9 +5,10 @@ import random
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from msgspec import Raw
+from msgspec.structs import asdict
 from prometheus_client import CollectorRegistry
 
 from engine.core.stages import MAX_STAGES_PER_DECISION
@@ -19,6 +20,7 @@ from schemas.commands import (
     CreateTrigger,
     CreateWorkflow,
     DeleteWorkflow,
+    EvaluateTrigger,
     FireTrigger,
     RunWorkflow,
     SendEvent,
@@ -27,6 +29,7 @@ from schemas.definition import WaitEvent
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import partition_of
 from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
 from tests.simulation.sends import Sends
@@ -74,6 +77,7 @@ class World:
         self.observer = Observer(PARTITIONS, self.codec, self.clocks_are_wrong)
         self.log = Log(PARTITIONS, self.observer.observe)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
+        self.link_faults = LinkFaults()
         self.engines = [self._new_engine(number) for number in range(engines)]
         self.runs: dict[str, RunWorkflow] = {}
         self.trigger: str | None = None
@@ -88,11 +92,16 @@ class World:
     def _new_engine(self, number: int) -> Engine:
         supervisor: Supervisor
         clock, log = VirtualClock(), MemoryEventLog(self.log, self.rng, Faults())
+
+        def epochs() -> dict[int, int]:
+            return {p.number: p.epoch for p in supervisor.partitions}
+
         feed = MemoryFeed(self.log, self.rng, lambda partition, records: supervisor.received(partition, records))
         supervisor = Supervisor(
             log=log,
             feed=feed,
-            caller=Line(self.stack, lambda: {p.number: p.epoch for p in supervisor.partitions}),
+            caller=Line(self.stack, epochs),
+            evaluator=MemoryLinks(self.rng, self.link_faults, self.observer, epochs),
             clock=clock,
             owner=f"engine-{number}",
             codec=self.codec,
@@ -158,7 +167,7 @@ class World:
         return str(UUID(int=self.rng.getrandbits(128), version=4))
 
     def _fire(self) -> None:
-        """A message that matches a trigger; who listens may deliver it again, with what follows it."""
+        """A message for a trigger; who listens may deliver it again, with what follows it."""
         if self.trigger is None or self.rng.random() < 0.1:
             self.trigger = self._id()
             self._send(self.trigger, CreateTrigger(name="", event="X", workflow_id=self._id()))
@@ -166,15 +175,16 @@ class World:
         first = self.messages if self.rng.random() < 0.5 else max(1, self.messages - 3)
         for offset in range(first, self.messages + 1):
             once = f"payment-{offset % 7}" if offset % 2 else None
-            fired = FireTrigger(
-                occurrence_id=f"{self.trigger}-{offset}",
+            message = EvaluateTrigger(
+                occurrence_id=str(uuid5(UUID(self.trigger), f"topic/0/{offset}")),
                 event=Raw(b"{}"),
                 source="topic/0",
                 offset=offset,
                 once=once,
+                identity=f"k{offset // 2}" if offset % 3 else None,
                 stages=Raw(b"[]"),
             )
-            self._send(self.trigger, fired)
+            self._send(self.trigger, message if offset % 4 < 2 else FireTrigger(**asdict(message)))
 
     def _run(self, long_chance: float = 0.02) -> None:
         instance_id = self._id()
@@ -222,6 +232,7 @@ class World:
             )
             self._start(engine)
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
+        self.link_faults.passing = 0.5
         self._assign(stale_chance=0.0)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._clients(commands))
@@ -236,6 +247,7 @@ class World:
         for engine in self.engines:
             engine.log.faults = Faults()
         self.stack.faults = StackFaults()
+        self.link_faults.passing = 0.0
         self.stack.add_payment(LATE_PAYMENT)
         for instance_id in self.runs:
             self._send(instance_id, AbortInstance()) if self.rng.random() < 0.2 else None
@@ -297,11 +309,13 @@ class World:
             if len(self.log.commands[p]) != len(self.observer.causes[p])
         ]
         requested = [f"{t.id} has to start {p.instance_id}" for t in self.observer.triggers.values() for p in t.pending]
+        waiting = [f"{t.id} waits for links of {o}" for t in self.observer.triggers.values() for o in t.waiting]
         calls = [f"{self.stack.under_way} calls"] if self.stack.under_way else []
         return (
             open_commands
             + calls
             + requested
+            + waiting
             + self.waiting()
             + [i for i in self.runs if i not in self.observer.instances]
         )

@@ -7,14 +7,15 @@ from uuid import uuid5
 import msgspec
 import pytest
 from msgspec import Raw
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
 from engine.core.errors import IllegalTransition, Rejected
+from engine.core.evaluation import Evaluated
 from engine.core.trigger import INSTANCES, Pending, Requested, Trigger, decide, evolve
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, FireTrigger, RunWorkflow
+from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger, RunWorkflow
 from schemas.records import Recorded
 
 T = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -132,9 +133,111 @@ DECISIONS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "given", "expected"), DECISIONS)
+def evaluate(offset: int, **fields: Any) -> EvaluateTrigger:
+    """The command of a message that needs links."""
+    source = "ledger/0"
+    given: dict[str, Any] = {"stages": STAGES, **fields}
+    return EvaluateTrigger(occurrence_id=f"{source}/{offset}", event=ENVELOPE, source=source, offset=offset, **given)
+
+
+def waits(offset: int, **fields: Any) -> ev.EvaluationStarted:
+    """What follows from it."""
+    return ev.EvaluationStarted(at=T, **asdict(evaluate(offset, **fields)))
+
+
+def retry(offset: int, attempt: int, seconds: float) -> ev.EvaluationFailed:
+    """The attempt failed, and the next one follows so many seconds later."""
+    retry_at = T + timedelta(seconds=seconds)
+    return ev.EvaluationFailed(
+        at=T, occurrence_id=f"ledger/0/{offset}", attempt=attempt, error="HTTP 503", retry_at=retry_at
+    )
+
+
+def result(offset: int, attempt: int = 1, **fields: Any) -> Evaluated:
+    return Evaluated(f"ledger/0/{offset}", attempt, **fields)
+
+
+PASSING: dict[str, Any] = {"error": "HTTP 503", "may_pass": True}
+MATCH: dict[str, Any] = {"matches": True, "variables": {"a": "1"}}
+NOT_FIRED = ev.EvaluationEnded(at=T, occurrence_id="ledger/0/5")
+EVALUATIONS: list[Any] = [
+    pytest.param((CREATED,), evaluate(5), [waits(5)], id="it waits"),
+    pytest.param((CREATED, fired(5)), evaluate(5), [], id="a record that has fired"),
+    pytest.param((CREATED, waits(5)), evaluate(5), [], id="a record that waits"),
+    pytest.param((CREATED, waits(5)), fire(5), [], id="a record that waits, as one that needs no links"),
+    pytest.param((CREATED, waits(5), NOT_FIRED), evaluate(5), [], id="a record that did not fire"),
+    pytest.param((), evaluate(5), [], id="of an unknown one"),
+    pytest.param((CREATED, DELETED), evaluate(5), [], id="of a deleted one"),
+    pytest.param((CREATED, waits(5)), result(5), [NOT_FIRED], id="it does not match"),
+    pytest.param((CREATED, waits(5)), result(5, error="HTTP 404"), [NOT_FIRED], id="the filter failed for good"),
+    pytest.param((CREATED, waits(5)), result(5, **MATCH), [fired(5)], id="it matches"),
+    pytest.param((CREATED, waits(5)), result(5, matches=True, error="a: boom"), [failed(5, "a: boom")], id="a failure"),
+    pytest.param((CREATED, waits(5)), result(5, **PASSING), [retry(5, 1, 1)], id="a failure that may pass"),
+    pytest.param(
+        (CREATED, waits(5), retry(5, 1, 1)), result(5, 2, **PASSING), [retry(5, 2, 2)], id="the second attempt"
+    ),
+    pytest.param(
+        (CREATED, waits(5), *(retry(5, n, 1) for n in range(1, 8))),
+        result(5, 8, **PASSING),
+        [retry(5, 8, 100)],
+        id="at most 100 s",
+    ),
+    pytest.param((CREATED, waits(5), retry(5, 1, 1)), result(5, 1, **MATCH), [], id="a stale result"),
+    pytest.param((CREATED, waits(5), NOT_FIRED), result(5, **MATCH), [], id="a result that is late"),
+    pytest.param((CREATED, waits(5), fired(5)), result(5, **MATCH), [], id="a result that comes twice"),
+    pytest.param((CREATED, waits(5), DELETED), result(5, **MATCH), [], id="the trigger was deleted meanwhile"),
+    pytest.param((), result(5, **MATCH), [], id="a result of an unknown one"),
+    pytest.param(
+        (CREATED, waits(5)),
+        result(5, **MATCH, workflow_deleted=True),
+        [failed(5, f"the workflow {WORKFLOW} was deleted")],
+        id="the workflow was deleted meanwhile",
+    ),
+    pytest.param(
+        (CREATED, waits(5, stages=NO_STAGES)),
+        result(5, **MATCH),
+        [failed(5, f"the workflow {WORKFLOW} was deleted")],
+        id="the workflow was deleted before",
+    ),
+    pytest.param(
+        (CREATED, waits(5, once="P:1", identity="k1")),
+        result(5, **MATCH),
+        [fired(5, once="P:1", identity="k1")],
+        id="it carries what tells it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "given", "expected"), DECISIONS + EVALUATIONS)
 def test_decisions(before: tuple[ev.TriggerEvent, ...], given: Any, expected: list[ev.TriggerEvent]) -> None:
     assert decide(state_after(*before), given, T) == expected
+
+
+def test_another_message_about_the_same_payment_fired_meanwhile() -> None:
+    state = state_after(CREATED, waits(5, once="P:1"))
+    assert decide(state, result(5, **MATCH), T, repeated=True) == [NOT_FIRED]
+    assert decide(state, result(5, **PASSING), T, repeated=True) == [retry(5, 1, 1)]
+
+
+def test_what_waits_is_known_until_it_is_judged() -> None:
+    state = state_after(CREATED, waits(5), waits(6), retry(5, 1, 1), fired(9))
+    assert state is not None
+    assert [(id, w.attempt, w.retry_at) for id, w in state.waiting.items()] == [
+        ("ledger/0/5", 2, T + timedelta(seconds=1)),
+        ("ledger/0/6", 1, None),
+    ]
+    assert state.waiting["ledger/0/5"].message == evaluate(5)
+    assert state.positions == {"ledger/0": 9}
+    state = evolve(state, fired(5), ID, 200)
+    assert state.positions == {"ledger/0": 9}, "what waited does not move the position back"
+    assert (list(state.waiting), [p.sequence for p in state.pending]) == (["ledger/0/6"], [104, 200])
+    assert evolve(state, DELETED, ID).waiting == {}
+
+
+@pytest.mark.parametrize("event", [retry(5, 1, 1), NOT_FIRED])
+def test_nothing_happens_to_a_message_that_does_not_wait(event: ev.TriggerEvent) -> None:
+    with pytest.raises(IllegalTransition):
+        evolve(state_after(CREATED, waits(6)), event, ID)
 
 
 def test_an_empty_workflow_is_not_a_deleted_one() -> None:
@@ -224,6 +327,17 @@ def test_an_identity_that_expired_is_known_anew() -> None:
     later = replace(fired(6, identity="k1"), at=T + timedelta(seconds=60))
     aggregates = record(fired(5, identity="k1"), later, bounds=Bounds(identity_seconds=60))
     assert known(aggregates, "k1", now=T + timedelta(seconds=119)) == [True]
+
+
+def test_a_message_that_waits_is_known_by_its_identity_but_was_not_once_ever() -> None:
+    aggregates = record(waits(5, once="P:1", identity="k1"))
+    assert known(aggregates, "k1") == [True]
+    assert not aggregates.has_fired_for(ID, "P:1")
+    assert (aggregates.waiting, aggregates.waiting_bytes) == (1, len(bytes(ENVELOPE)) + len(bytes(STAGES)))
+    aggregates = record(waits(5, once="P:1", identity="k1"), fired(5, once="P:1", identity="k1"))
+    assert known(aggregates, "k1") == [True]
+    assert aggregates.has_fired_for(ID, "P:1")
+    assert (aggregates.waiting, aggregates.waiting_bytes) == (0, 0)
 
 
 def test_only_what_fired_was_once_ever() -> None:

@@ -215,6 +215,31 @@ async def test_a_stack_that_does_not_answer(stack: Server, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("status", "may_pass"),
+    [(400, False), (401, False), (404, False), (301, False), (429, True), (500, True), (503, True), (200, False)],
+)
+async def test_what_may_pass_by_the_answer(stack: Server, status: int, may_pass: bool) -> None:
+    stack.answer = status, b"no JSON", {}
+    assert await whether_it_may_pass(stack, f"{stack.url}/x") is may_pass
+
+
+async def test_what_may_pass_without_an_answer(stack: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "LINK_TIMEOUT_SECONDS", 0.1)
+    assert await whether_it_may_pass(stack, "http://127.0.0.1:1/x", allowed="http://127.0.0.1:1")
+    assert not await whether_it_may_pass(stack, "http://127.0.0.1:1/x")
+    assert not await whether_it_may_pass(stack, "no uri")
+    stack.gate.clear()
+    assert await whether_it_may_pass(stack, f"{stack.url}/x")
+
+
+async def whether_it_may_pass(stack: Server, uri: str, allowed: str = "") -> bool:
+    links: dict[str, LinkAnswer] = {}
+    with pytest.raises(EvaluationError):
+        await fetch(stack, uri, links, allowed)
+    return links[uri].may_pass
+
+
+@pytest.mark.parametrize(
     "settings", [{"link_allowed_origins": "example.com"}, {"link_allowed_origins": "http://a:s3cret@b"}]
 )
 def test_an_origin_that_is_none_is_a_wrong_setting(settings: dict[str, str]) -> None:

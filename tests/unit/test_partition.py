@@ -22,6 +22,8 @@ from schemas.commands import AbortInstance, Command, RunWorkflow
 from schemas.epochs import header
 from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec
+from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog
 
@@ -101,6 +103,7 @@ class Owner:
             log=self.event_log,
             feed=Feed(),
             caller=self.caller,
+            evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=self.clock,
             owner="engine-1",
             codec=CODEC,

@@ -16,6 +16,7 @@ from engine.metrics import Metrics
 from engine.triggers import listener as listening
 from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.errors import PositionsMissing, TopicAway, TopicChanged
+from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
@@ -24,7 +25,6 @@ from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.kafka.topic_finder import FoundTopic
 from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
-from schemas.stack.links import LinkFetcher
 from schemas.trigger_positions import ListeningBegan, ListeningPosition, decode_listening, encode_listening
 
 FIRST, SECOND = TopicPartition("ledger", 0), TopicPartition("ledger", 1)
@@ -120,7 +120,7 @@ class World:
             reader=FakeReader(settings),
             positions=self.positions,
             finder=self.finder,  # type: ignore[arg-type]
-            fetcher=LinkFetcher(settings),
+            failures=FilterFailures(self.metrics),
             metrics=self.metrics,
         )
         self.listener._found = FOUND
@@ -291,7 +291,7 @@ def test_topics_are_listed_once() -> None:
         settings,
         log=FakeLog(),  # type: ignore[arg-type]
         positions=FakePositions(settings),
-        fetcher=LinkFetcher(settings),
+        failures=FilterFailures(Metrics(CollectorRegistry())),
         metrics=Metrics(CollectorRegistry()),
     )
     assert listeners.topics == ["ledger", "wallets"]

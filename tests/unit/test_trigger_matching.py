@@ -22,11 +22,11 @@ from engine.triggers.matching import (
     fire,
     read_message,
 )
-from schemas.commands import NO_STAGES, FireTrigger
+from schemas.commands import NO_STAGES, EvaluateTrigger, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.definition import StageUnresolvable, resolve_stage
 from schemas.error_texts import MAX_ERROR_BYTES
-from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
+from schemas.expressions import Expression
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.records import UndecodableRecord
 from tests.simulation.memory import StoredRecord
@@ -34,24 +34,6 @@ from tests.simulation.memory import StoredRecord
 TRIGGER, WORKFLOW = str(UUID(int=1)), str(UUID(int=2))
 STAGES = Raw(b'[{"noop":{}}]')
 PAYLOAD = {"ledger": "main", "links": [{"name": "account", "uri": "http://stack/a"}]}
-
-
-class FakeFetcher:
-    """Evaluates with links that are at hand, and remembers which were fetched."""
-
-    def __init__(self, answers: dict[str, LinkAnswer] | None = None):
-        self.answers = answers or {}
-        self.fetched: list[str] = []
-
-    async def evaluate(
-        self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance
-    ) -> Any:
-        while True:
-            try:
-                return await turns.evaluate(expression, payload, links, allowance)
-            except LinkNeeded as needed:
-                self.fetched.append(needed.uri)
-                links[needed.uri] = self.answers[needed.uri]
 
 
 def definitions(*currents: Current) -> Definitions:
@@ -67,17 +49,19 @@ def message(payload: Any = PAYLOAD, offset: int = 7, **fields: Any) -> Message:
     return read_message("ledger/0", offset, value)
 
 
-async def fired(given: Message, fetcher: FakeFetcher | None = None, **trigger: Any) -> FireTrigger | None:
-    """What a message makes of a trigger."""
-    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, **trigger))
-    return await judged(compiled, given, definitions(), fetcher)
+def compiled(**trigger: Any) -> CompiledTrigger:
+    return compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, **trigger))
 
 
-async def judged(
-    compiled: CompiledTrigger, given: Message, known: Definitions, fetcher: FakeFetcher | None = None
-) -> FireTrigger | None:
-    failures = FilterFailures(Metrics(CollectorRegistry()))
-    return await fire(compiled, given, known, fetcher or FakeFetcher(), failures)  # type: ignore[arg-type]
+async def fired(given: Message, **trigger: Any) -> FireTrigger | None:
+    """What a message makes of a trigger that needs no links."""
+    command = await judged(compiled(**trigger), given, definitions())
+    assert not isinstance(command, EvaluateTrigger)
+    return command
+
+
+async def judged(trigger: CompiledTrigger, given: Message, known: Definitions) -> FireTrigger | EvaluateTrigger | None:
+    return await fire(trigger, given, known, FilterFailures(Metrics(CollectorRegistry())))
 
 
 # Messages
@@ -251,12 +235,59 @@ async def test_a_variable_that_fails_is_the_commands_error(variables: dict[str, 
     assert command.error.startswith(error)
 
 
-async def test_a_bug_in_an_evaluation_is_the_commands_error(caplog: pytest.LogCaptureFixture) -> None:
-    command = await fired(message(), vars={"a": "link(event, 'account')"})  # the fake fetcher has no answer
+async def test_a_bug_in_an_evaluation_is_the_commands_error(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(Expression, "evaluate", broken)
+    command = await fired(message(), vars={"a": "event.ledger"})
     assert command is not None
     assert command.error == "a: internal fault"
     assert "KeyError" in caplog.text
-    assert await fired(message(), filter="link(event, 'account')") is None
+    assert await fired(message(), filter="event.ledger == 'main'") is None
+
+
+LINKED = "link(event, 'account').owner"
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"vars": {"a": LINKED}},
+        {"vars": {"a": "1", "b": LINKED}},
+        {"filter": f"{LINKED} == 'Ada'"},
+        {"filter": "event.ledger == 'main'", "vars": {"a": LINKED}},
+        {"filter": f"event.ledger == 'main' and {LINKED} == 'Ada'"},
+    ],
+)
+async def test_what_needs_a_link_is_for_the_triggers_owner(trigger: dict[str, Any]) -> None:
+    given = message(idempotency_key="k1")
+    command = await judged(compiled(**trigger), given, definitions())
+    assert isinstance(command, EvaluateTrigger)
+    assert command == EvaluateTrigger(
+        occurrence_id=command.occurrence_id,
+        event=given.envelope,
+        source="ledger/0",
+        offset=7,
+        identity=given.identity,
+        stages=STAGES,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trigger", "kind"),
+    [
+        pytest.param({"filter": "event.ledger == 'other'", "vars": {"a": LINKED}}, None, id="it does not match"),
+        pytest.param({"filter": f"event.ledger == 'other' and {LINKED}"}, None, id="the link is not asked for"),
+        pytest.param({"vars": {"a": "link(event, 'no').owner"}}, FireTrigger, id="there is no such link"),
+        pytest.param({"vars": {"a": f"event.ledger ?? {LINKED}"}}, FireTrigger, id="the link is not needed"),
+        pytest.param({"vars": {"a": "event.x.y", "b": LINKED}}, FireTrigger, id="a variable before it failed"),
+    ],
+)
+async def test_what_needs_no_link_is_judged_at_once(trigger: dict[str, Any], kind: type | None) -> None:
+    assert type(await judged(compiled(**trigger), message(), definitions())) is (kind or type(None))
 
 
 async def test_a_command_that_topics_would_not_take_fails_and_names_its_size() -> None:
@@ -265,17 +296,13 @@ async def test_a_command_that_topics_would_not_take_fails_and_names_its_size() -
     given = message({"text": text, "more": "x" * (MAX_MESSAGE_BYTES - 1_900_000)})
     workflow = Raw(b'["' + b"x" * 2_000_000 + b'"]')
     known = definitions(Current(WORKFLOW, 2, CurrentWorkflow(stages=workflow)))
-    compiled = compile_trigger(
-        TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, vars={"a": "event.text[:240000]"})
-    )
-    command = await judged(compiled, given, known)
-    assert command is not None
+    command = await judged(compiled(vars={"a": "event.text[:240000]"}), given, known)
+    assert isinstance(command, FireTrigger)
     assert command.error is not None
     assert command.error.startswith("the message, its workflow and the variables take ")
     assert (command.stages, command.variables, command.event) == (NO_STAGES, {}, given.envelope)
-    small = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, vars={"a": "event.text[:20000]"}))
-    command = await judged(small, given, known)
-    assert command is not None
+    command = await judged(compiled(vars={"a": "event.text[:20000]"}), given, known)
+    assert isinstance(command, FireTrigger)
     assert (command.error, command.stages) == (None, workflow)
     assert len(msgspec.json.encode(command)) <= MAX_COMMAND_BYTES
 
@@ -388,10 +415,9 @@ async def test_filters_that_tell_nothing_are_counted(
 ) -> None:
     registry = CollectorRegistry()
     failures = FilterFailures(Metrics(registry))
-    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW, filter=filter_))
     for _ in range(3):
         given = message({"amount": "1,250", "ledger": "main"})
-        await fire(compiled, given, definitions(), FakeFetcher(), failures)  # type: ignore[arg-type]
+        assert (await fire(compiled(filter=filter_), given, definitions(), failures) is None) is (filter_ != "true")
     for possible in ("error", "no_boolean"):
         labels = {"trigger": TRIGGER, "reason": possible}
         counted = registry.get_sample_value("orchestration_engine_trigger_filter_failures_total", labels)
@@ -414,16 +440,6 @@ def test_triggers_with_failing_filters_are_told_apart_up_to_a_number(caplog: pyt
         failures.note("t119", "error", "boom")
     assert [record.args[0] for record in caplog.records[-2:] if isinstance(record.args, tuple)] == ["t0", "t119"]
     assert len(caplog.records) == MAX_LABELLED + 3
-
-
-async def test_each_link_of_a_message_is_fetched_once() -> None:
-    fetcher = FakeFetcher({"http://stack/a": LinkAnswer({"owner": "Ada"})})
-    given, who = message(), "link(event, 'account').owner"
-    for _ in range(2):
-        command = await fired(given, fetcher, filter=f"{who} == 'Ada'", vars={"a": who, "b": who})
-        assert command is not None
-        assert command.variables == {"a": "Ada", "b": "Ada"}
-    assert fetcher.fetched == ["http://stack/a"]
 
 
 # Definitions
@@ -477,9 +493,8 @@ def test_what_is_no_definition(value: bytes) -> None:
 
 async def test_a_deleted_workflow_starts_nothing() -> None:
     known = definitions(Current(WORKFLOW, 2, None))
-    compiled = compile_trigger(TRIGGER, CurrentTrigger(event="X", workflow_id=WORKFLOW))
-    command = await judged(compiled, message(), known)
-    assert command is not None
+    command = await judged(compiled(), message(), known)
+    assert isinstance(command, FireTrigger)
     assert (command.stages, command.error) == (NO_STAGES, None)
     assert known.stages(WORKFLOW) is None
     assert known.stages("unknown") is None

@@ -1,6 +1,7 @@
 """Turns: inputs of many aggregates become one batch, and nothing else changes before it is proven."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from msgspec import Raw
 
 from engine import turn as turns
 from engine.aggregates import Aggregates, Bounds
+from engine.core import trigger as triggers
 from engine.core.decisions import ActivityDone, Due, decide, give_up
 from engine.core.effects import CallActivity, GoOn, Token
+from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
 from engine.turn import Turn, Unreadable
 from schemas.commands import (
@@ -17,7 +20,9 @@ from schemas.commands import (
     Command,
     CreateTrigger,
     CreateWorkflow,
+    DeleteTrigger,
     DeleteWorkflow,
+    EvaluateTrigger,
     FireTrigger,
     RunWorkflow,
     SendEvent,
@@ -299,3 +304,78 @@ def test_a_message_that_is_too_large_for_a_decision_leaves_a_failed_occurrence(m
         occurrence_id="o", event=Raw(b"{}"), source="ledger/0", offset=1, stages=Raw(b"[]"), variables={"a": "x" * 1000}
     )
     assert desk.turn(("t", large), ("t", fire(2))) == ["TriggerFailed t v2 cause 100", "TriggerFired t v3 cause 101"]
+
+
+def evaluate(offset: int, size: int = 0) -> EvaluateTrigger:
+    event = Raw(b'"' + b"x" * size + b'"')
+    return EvaluateTrigger(occurrence_id=f"o{offset}", event=event, source="ledger/0", offset=offset, stages=Raw(b"[]"))
+
+
+def types(words: list[str]) -> list[str]:
+    return [line.split()[0] for line in words]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_so_many_messages_wait_for_links(monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
+    monkeypatch.setattr(turns, "MAX_WAITING", 2)
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER), ("u", CREATE_TRIGGER))
+    commands: list[tuple[str, Command | Unreadable]] = [("t", evaluate(1)), ("u", evaluate(1)), ("t", evaluate(2))]
+    shown = desk.turn(*commands) if together else [word for command in commands for word in desk.turn(command)]
+    assert types(shown) == ["EvaluationStarted", "EvaluationStarted", "TriggerFailed"]
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("u", Evaluated("o1", 1))
+    turn.command(100, "t", evaluate(3))
+    assert types(desk.commit(turn)) == ["EvaluationEnded", "EvaluationStarted"]
+    assert types(desk.turn(("t", DeleteTrigger()), ("u", evaluate(2)))) == ["TriggerDeleted", "EvaluationStarted"]
+
+
+def test_what_waits_for_links_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "MAX_WAITING_BYTES", 1000)
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER))
+    shown = desk.turn(("t", evaluate(1, 600)), ("t", evaluate(2, 600)), ("t", evaluate(3, 300)))
+    assert types(shown) == ["EvaluationStarted", "TriggerFailed", "EvaluationStarted"]
+
+
+def test_variables_that_are_too_large_leave_a_failed_occurrence(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER))
+    desk.turn(("t", evaluate(1)))
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
+    assert types(desk.turn(("t", evaluate(2, 2000)), ("t", evaluate(3, 200)))) == [
+        "CommandRejected",
+        "EvaluationStarted",
+    ], "a message that is too large by itself"
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("t", Evaluated("o1", 1, matches=True, variables={"a": "x" * 2000}))
+    assert types(desk.commit(turn)) == ["TriggerFailed"]
+
+
+def test_a_result_that_cannot_be_decided_leaves_a_failed_occurrence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER), ("t", evaluate(1)))
+
+    def broken(state: Any, given: Any, now: datetime, repeated: bool, clock: datetime) -> Any:
+        if given.variables:
+            raise RuntimeError("bug")
+        return triggers.decide(state, given, now, repeated, clock)
+
+    monkeypatch.setattr("engine.turn.triggers", SimpleNamespace(decide=broken, evolve=triggers.evolve))
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("t", Evaluated("o1", 1, matches=True, variables={"a": "1"}))
+    assert types(desk.commit(turn)) == ["TriggerFailed"]
+
+
+def test_retries_of_messages_follow_the_clock() -> None:
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER), ("t", evaluate(1)))
+    clock = NOW - timedelta(days=1)
+    turn = Turn(desk.aggregates, CODEC, 7, NOW, clock)
+    turn.input("t", Evaluated("o1", 1, error="HTTP 503", may_pass=True))
+    desk.commit(turn)
+    trigger = desk.aggregates.trigger("t")
+    assert trigger is not None
+    assert trigger.waiting["o1"].retry_at == clock + timedelta(seconds=1)
