@@ -3,6 +3,7 @@
 | module | throws |
 |---|---|
 | `records` | damaged records of each topic, at whatever reads that topic |
+| `expressions` | expressions of triggers, at payloads of all kinds |
 | `runner` | runs the cases of a target, and reports those that fail |
 | `__main__` | `python -m tests.fuzz`: all of it, or the one case that failed |
 
@@ -14,8 +15,8 @@ one, list its module in `TARGETS`.
 `tests/unit/test_fuzz.py` runs a few cases of each with the other tests.
 """
 
-from tests.fuzz import records
+from tests.fuzz import expressions, records
 from tests.fuzz.runner import Target
 
-TARGETS: tuple[Target, ...] = (records,)
+TARGETS: tuple[Target, ...] = (records, expressions)
 """All targets, in the order in which they run."""
