@@ -55,6 +55,10 @@ LOOK_SECONDS: Final = 5.0
 START_SECONDS: Final = 60.0
 """Deadline of joining the group. It waits for members that are gone, until their session ends."""
 
+CLOCK_SKEW_MS: Final = 60_000
+"""How far the clock of a producer may be behind ours. Without it the first messages of a topic that is made later could
+count as its history."""
+
 ENDS_SECONDS: Final = 10.0
 """Deadline of looking where a topic ends."""
 
@@ -102,7 +106,7 @@ class Listener:
         self._settings, self._log, self._reader, self._failures = settings, log, reader, failures
         self._positions, self._finder, self._metrics = positions, finder, metrics
         self._found = FoundTopic("", 0)
-        self._seen_away = False
+        self._away_since_ms: int | None = None
         self.settled = False
         """Whether it has listened, or the topic is known to be in trouble."""
         self._failed = 0
@@ -118,12 +122,13 @@ class Listener:
             try:
                 await self._listen()
             except TopicAway as away:
-                self._seen_away = self.settled = True
+                self.settled = True
+                self._away_since_ms = self._away_since_ms or int(time.time() * 1000)
                 self._tell(away)
                 pause = LOOK_SECONDS
             except TopicChanged as change:
                 self._tell(change)
-                pause = 0.0
+                pause = FIRST_PAUSE_SECONDS
             except Exception as error:
                 pause = min(max(FIRST_PAUSE_SECONDS, 2**self._failed), MAX_PAUSE_SECONDS)
                 self._failed += 1
@@ -171,25 +176,28 @@ class Listener:
         self._metrics.trigger_topic_up.labels(self.topic).set(1)
 
     async def _see_first(self) -> None:
-        """Write down where a topic ends that is listened to for the first time: its history fires nothing.
-
-        One that this engine has seen to be away has no history: all its messages came since.
-        """
+        """Write down where a topic ends that is listened to for the first time: its history fires nothing."""
         await self._positions.catch_up()
         if not self._positions.knows(self.topic):
-            numbers = range(self._found.partitions)
-            begins = [0 for _ in numbers] if self._seen_away else await self._ends()
-            await self._positions.begin(self.topic, self._found.id, begins)
+            await self._positions.begin(self.topic, self._found.id, await self._first_begins())
 
-    async def _ends(self) -> list[int]:
+    async def _first_begins(self) -> list[int]:
+        """Where the partitions end now. What came since this engine saw that the topic was away is no history either.
+
+        That goes by the times of the messages: a topic that was copied from elsewhere has a history at once.
+        """
         places = [TopicPartition(self.topic, number) for number in range(self._found.partitions)]
         async with (
             asyncio.timeout(ENDS_SECONDS),
             closing(Consumer(self._settings, isolation_level="read_committed")) as consumer,
         ):
             await consumer.start()
-            ends = await consumer.end_offsets(places)
-        return [ends[place] for place in places]
+            begins: dict[TopicPartition, int] = await consumer.end_offsets(places)
+            if self._away_since_ms is not None:
+                since = dict.fromkeys(places, self._away_since_ms - CLOCK_SKEW_MS)
+                for place, first in (await consumer.offsets_for_times(since)).items():
+                    begins[place] = begins[place] if first is None else first.offset
+        return [begins[place] for place in places]
 
     def _new_member(self) -> GroupMember:
         return GroupMember(

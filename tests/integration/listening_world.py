@@ -62,9 +62,11 @@ class World:
         """Delete a topic."""
         await self.admin.delete_topics([topic])
 
-    async def put(self, topic: str, numbers: Sequence[int], partition: int = 0) -> None:
+    async def put(
+        self, topic: str, numbers: Sequence[int], partition: int = 0, timestamp_ms: int | None = None
+    ) -> None:
         """Append messages with these numbers, in one batch."""
-        await put(self.producer, topic, numbers, partition)
+        await put(self.producer, topic, numbers, partition, timestamp_ms)
 
     @asynccontextmanager
     async def engine(
@@ -121,11 +123,13 @@ def message(number: int) -> bytes:
     return json.dumps({"type": TYPE, "version": "v2", "payload": {"n": number}}).encode()
 
 
-async def put(producer: AIOKafkaProducer, topic: str, numbers: Sequence[int], partition: int = 0) -> None:
+async def put(
+    producer: AIOKafkaProducer, topic: str, numbers: Sequence[int], partition: int = 0, timestamp_ms: int | None = None
+) -> None:
     """Append messages in one batch."""
     batch = producer.create_batch()
     for number in numbers:
-        assert batch.append(key=None, value=message(number), timestamp=None)
+        assert batch.append(key=None, value=message(number), timestamp=timestamp_ms)
     batch.close()
     await (await producer.send_batch(batch, topic, partition=partition))
 

@@ -214,6 +214,21 @@ async def test_a_topic_that_was_made_anew_is_another_one(world: World, ledger: s
         assert len(places) == len(engine.commands), "an old offset would count as a repetition"
 
 
+async def test_a_topic_that_is_copied_from_elsewhere_has_a_history(
+    world: World, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: str) -> None:
+        """Nothing."""
+
+    async with world.engine(ledger) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.listeners._finder, "find", away)
+            await world.make(ledger)
+            await world.put(ledger, [1, 2], timestamp_ms=1_700_000_000_000)
+            await world.put(ledger, [3])
+        await engine.fires(3)
+
+
 async def test_a_topic_that_is_made_later_has_no_history(world: World, ledger: str, wallets: str) -> None:
     await world.make(wallets)
     async with world.engine(ledger, wallets) as engine:

@@ -171,22 +171,20 @@ async def test_where_partitions_begin(rows: list[Record], begins: dict[TopicPart
     assert await world.listener._begin(world.member, [FIRST, SECOND]) == begins
 
 
-@pytest.mark.parametrize(("seen_away", "begins"), [(False, [50, 50]), (True, [0, 0])])
-async def test_a_topic_that_is_new_begins_at_its_end_or_has_no_history(seen_away: bool, begins: list[int]) -> None:
+async def test_where_a_topic_begins_is_decided_at_first_sight() -> None:
     world = World(KnowsEnds)
-    world.listener._seen_away = seen_away
-    await world.listener._see_first()
-    assert [world.positions.begin_of("ledger", number, "id") for number in (0, 1)] == begins
-    world.listener._seen_away = not seen_away
-    await world.listener._see_first()
-    assert [world.positions.begin_of("ledger", number, "id") for number in (0, 1)] == begins, "only the first time"
+    for _ in range(2):
+        await world.listener._see_first()
+        assert [world.positions.begin_of("ledger", number, "id") for number in (0, 1)] == [50, 51]
 
 
 class KnowsEnds(Listener):
-    """Both partitions end at 50."""
+    """The partitions end at 50 and 51, later at 60."""
 
-    async def _ends(self) -> list[int]:
-        return [50, 50]
+    ends = iter(([50, 51], [60, 60]))
+
+    async def _first_begins(self) -> list[int]:
+        return next(self.ends)
 
 
 def test_rows_that_cannot_be_read() -> None:
