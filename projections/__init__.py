@@ -7,6 +7,7 @@
 | `store` | writes one folded batch in one transaction |
 | `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
+| `giving_way` | what a projector does when another writes the same partitions |
 | `rebuild` | builds the read model anew beside the live one and swaps them |
 | `migrate`, `migrations/` | the schema, forward only |
 | `queries/` | what the API reads: rows, pages, positions |

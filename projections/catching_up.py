@@ -103,7 +103,7 @@ class CatchingUp:
         # A partition without a record has nothing to be read, however high its offsets are.
         self._ends = {tp.partition: end if begins[tp] < end else 0 for tp, end in ends.items()}
         shown = ", ".join(f"{partition}: {end}" for partition, end in sorted(self._ends.items()))
-        logger.info("Postgres started anew; reads wait until the read model has passed these offsets: %s", shown)
+        logger.info("Postgres was started; reads wait until the read model has passed these offsets: %s", shown)
         return True
 
     def _show(self, missing: set[int]) -> None:

@@ -22,9 +22,11 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from projections.catching_up import CatchingUp
 from projections.database import FAULTS
 from projections.errors import LogBehindReadModel, PositionConflict
+from projections.giving_way import GivingWay
 from projections.metrics import Metrics
 from projections.projector import Projector
 from projections.publisher import Publisher
+from projections.rows import Progress
 from projections.store import Store
 from schemas.kafka import Consumer, close, membership
 from schemas.settings import ProjectionsSettings
@@ -39,6 +41,8 @@ BACKOFF_SECONDS: Final = (0.1, 2.0)
 """First and longest pause after a fault; without it an absent service would keep the process busy."""
 CHORES_SECONDS: Final = 5.0
 """Between commits of the group's offsets, updates of the lag and prunings."""
+MEMBER_TIMEOUT_SECONDS: Final = 1.0
+"""How long the group may take to confirm that this process is a member, which holds up what is written."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 """A commit is forgotten after this long; the next one says more."""
 FETCH: Final = {
@@ -119,21 +123,18 @@ class Projections:
         consumer.subscribe([self._topic], listener=self._assignment)
         try:
             await consumer.start()
+            giving_way = self._giving_way(consumer, stop)
             while not stop.is_set():
                 try:
-                    await self._step(consumer)
+                    await self._step(consumer, giving_way)
                     self._faults_in_a_row = 0
-                except PositionConflict as conflict:
-                    log.info("%s", conflict)
-                    self._metrics.conflicts.inc()
-                    self._assignment.changed = True
                 except FAULTS as fault:
                     self._assignment.changed = True
                     await self._pause("Postgres", fault, stop)
         finally:
             await self._leave(consumer)
 
-    async def _step(self, consumer: Consumer) -> None:
+    async def _step(self, consumer: Consumer, giving_way: GivingWay) -> None:
         if self._assignment.changed:
             await self._load(consumer)
         await self._catching_up.go_on(consumer, self._projector.progress)
@@ -141,9 +142,43 @@ class Projections:
         fetched = await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000))
         # What was assigned while waiting is loaded first, and then read from its position.
         if fetched and not self._assignment.changed and await self._follows(consumer, fetched):
-            await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+            try:
+                await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+            except PositionConflict:
+                self._metrics.conflicts.inc()
+                self._assignment.changed = True
+                await giving_way.conflict()
         if time.monotonic() >= self._chores_at:
             await self._chores(consumer)
+
+    def _giving_way(self, consumer: Consumer, stop: asyncio.Event) -> GivingWay:
+        assignment = self._assignment
+
+        async def is_member() -> bool:
+            # The coordinator takes offsets only from a member of the group's present generation.
+            offsets = self._offsets(consumer)
+            try:
+                async with asyncio.timeout(MEMBER_TIMEOUT_SECONDS):
+                    if offsets:
+                        await consumer.commit(offsets)
+            except (KafkaError, OSError, TimeoutError):
+                return False
+            return True
+
+        async def positions() -> dict[int, Progress]:
+            return await self._store.progress([tp.partition for tp in consumer.assignment()])
+
+        async def wait(seconds: float) -> bool:
+            assignment.rebalanced.clear()
+            interrupts = [asyncio.ensure_future(event.wait()) for event in (stop, assignment.rebalanced)]
+            try:
+                done, _ = await asyncio.wait(interrupts, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for interrupt in interrupts:
+                    interrupt.cancel()
+            return bool(done)
+
+        return GivingWay(is_member=is_member, positions=positions, wait=wait)
 
     async def _load(self, consumer: Consumer) -> None:
         self._assignment.changed = False
@@ -187,10 +222,16 @@ class Projections:
             self._chores_at = 0.0
 
     async def _commit_offsets(self, consumer: Consumer) -> None:
-        offsets = {TopicPartition(self._topic, p): r.next_offset for p, r in self._projector.progress.items()}
+        offsets = self._offsets(consumer)
+        if not offsets:  # the client takes that for a mistake; a projector may have no partition
+            return
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await consumer.commit(offsets)
+
+    def _offsets(self, consumer: Consumer) -> dict[TopicPartition, int]:
+        reached = self._projector.progress
+        return {tp: reached[tp.partition].next_offset for tp in consumer.assignment() if tp.partition in reached}
 
     async def _leave(self, consumer: Consumer) -> None:
         self._assignment.joined = False
@@ -219,9 +260,11 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.joined = False
         self.changed = True
+        self.rebalanced = asyncio.Event()
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         self.changed = True
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         self.joined = self.changed = True
+        self.rebalanced.set()

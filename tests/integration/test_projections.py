@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
 from deploy.topics import create_topics
+from projections import process as process_module
 from projections.errors import LogBehindReadModel, PositionConflict
 from projections.fold import Batch
 from projections.metrics import Metrics
@@ -208,6 +209,37 @@ async def test_another_projectors_write_is_noticed(settings: ProjectionsSettings
         assert process.count("position_conflicts_total") >= 1
     assert len(tables.rows("SELECT 1 FROM instances")) == 2
     assert tables.progress()[0][2] == 3
+
+
+async def test_two_owners_of_the_same_partitions_give_way(
+    settings: ProjectionsSettings,
+    log: Log,
+    tables: Tables,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As when one of them does not learn that the group gave its partitions away. Here it is in a group of its own."""
+    ids = [uuid.uuid4() for _ in range(100)]
+    with caplog.at_level(logging.INFO):
+        async with running(settings) as first:
+            await until(lambda: first.projections.ready)
+            monkeypatch.setattr(process_module, "GROUP", "another-group")
+            async with running(settings) as second:
+                await until(lambda: second.projections.ready)
+                for n, id in enumerate(ids):
+                    await log.append(n % PARTITIONS, id, *run(n % 20), cause=n)
+                    await until(lambda: caught_up(log, tables))
+                conflicts = first.count("position_conflicts_total") + second.count("position_conflicts_total")
+    assert len(tables.rows("SELECT 1 FROM instances WHERE terminated_at IS NOT NULL")) == len(ids)
+    told = [record for record in caplog.records if "moved the positions" in record.message]
+    assert 0 < conflicts < 30
+    assert len(told) <= 4
+
+
+async def test_a_projector_without_partitions_ends_in_order(settings: ProjectionsSettings) -> None:
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(running(settings)) for _ in range(PARTITIONS + 1)]
+        await until(lambda: all(process.projections.ready for process in processes))
 
 
 async def test_a_cut_connection_loses_nothing(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
