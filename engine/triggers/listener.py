@@ -25,7 +25,7 @@ from engine.triggers.positions import Positions
 from schemas.commands import Command
 from schemas.kafka import Consumer, closing, membership
 from schemas.kafka.leaving import leave_group
-from schemas.kafka.member import GroupMember
+from schemas.kafka.member import GroupMember, UnreadableRecords
 from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import Record
 from schemas.settings import EngineSettings
@@ -68,6 +68,9 @@ LAST_POSITIONS_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 30.0
 """Pauses before a topic is tried again double up to this; without them a lasting fault would be a busy loop."""
+
+MAX_AWAY_SECONDS: Final = 2.0
+"""The same while Kafka is away: how long it may be back before we notice."""
 
 MAX_FAILURES_UNREADY: Final = 3
 """Failures in a row after which the engine counts as ready without the topic: it does all its other work."""
@@ -130,7 +133,7 @@ class Listener:
                 self._tell(change)
                 pause = FIRST_PAUSE_SECONDS
             except Exception as error:
-                pause = min(max(FIRST_PAUSE_SECONDS, 2**self._failed), MAX_PAUSE_SECONDS)
+                pause = min(max(FIRST_PAUSE_SECONDS, 2**self._failed), _longest_pause(error))
                 self._failed += 1
                 self.settled = self.settled or self._failed >= MAX_FAILURES_UNREADY
                 self._tell(error)
@@ -307,3 +310,8 @@ class Listener:
         if self._unsent:
             await self._log.send(self._unsent, int(time.time() * 1000))
         self._unsent, self._unsent_bytes = [], 0
+
+
+def _longest_pause(error: Exception) -> float:
+    away = isinstance(error, KafkaError | OSError | AppendFailed) and not isinstance(error, UnreadableRecords)
+    return MAX_AWAY_SECONDS if away else MAX_PAUSE_SECONDS

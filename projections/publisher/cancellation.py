@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from schemas.kafka.client import retrieve
+
 T = TypeVar("T")
 
 
@@ -14,10 +16,9 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
         work: it must have a deadline.
     """
     task = asyncio.create_task(work)
+    task.add_done_callback(retrieve)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # asyncio complains about an error that nobody has looked at
         raise

@@ -16,6 +16,7 @@ from projections.publisher.metrics import Metrics
 from projections.publisher.partition import Partition
 from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
 from schemas.kafka import Consumer, close, membership
+from schemas.kafka.client import retrieve
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -28,7 +29,9 @@ RECONNECT_SECONDS: Final = 1.0
 """Pause before the group is joined anew."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 10.0
-"""Pauses before a partition is opened anew double up to this; without them a lasting fault would be a busy loop."""
+"""Pauses before a partition is opened again double up to this; without them a lasting fault would be a busy loop."""
+MAX_AWAY_SECONDS: Final = 2.0
+"""The same while transactions fail: how long Kafka may be back before we notice. Attempts take their time anyway."""
 FENCED_PAUSE_SECONDS: Final = 3.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
@@ -142,8 +145,9 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not isinstance(failure, PublisherError):
                     log.exception("publishing partition %d failed", partition)
                 self._failed(_reason(failure), f"partition {partition}: {failure}", pause)
+                longest = MAX_AWAY_SECONDS if isinstance(failure, TransactionFailed) else MAX_PAUSE_SECONDS
             await asyncio.sleep(pause)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+            pause = min(pause * 2, longest)
 
     def _failed(self, reason: str, message: str, pause: float) -> None:
         self._metrics.failures.labels(reason).inc()
@@ -156,6 +160,8 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             owner.cancel()
         if owners:
             await asyncio.wait(owners.values(), timeout=TIMEOUT_SECONDS)
+        for owner in owners.values():
+            owner.add_done_callback(retrieve)  # what the first one failed with has been told
         self._metrics.lag.clear()
 
     # Listener of the group

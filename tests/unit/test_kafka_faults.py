@@ -3,21 +3,25 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
+from prometheus_client import CollectorRegistry
 
-from engine.errors import AppendFailed
+from engine.command_feed import KafkaCommandFeed
+from engine.errors import AppendFailed, ReadFailed
 from engine.kafka_log import KafkaEventLog
+from engine.metrics import Metrics
+from projections.publisher import Publisher
 from schemas.kafka import Consumer, KafkaAway, NotAcknowledged, close, closing, new_producer
 from schemas.kafka.producer import IdempotentProducer, end
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
-from schemas.settings import EngineSettings
+from schemas.settings import EngineSettings, ProjectionsSettings
 from tests.unit.fake_broker import (
     API_VERSIONS,
     FIND_COORDINATOR,
@@ -342,3 +346,58 @@ async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluste
         gc.collect()
         await asyncio.sleep(0)
     assert heard == []
+
+
+async def test_nobody_complains_when_several_partitions_of_the_publisher_fail_at_once() -> None:
+    async def fails() -> None:
+        raise KafkaConnectionError
+
+    nobody: Any = None
+    async with complaints() as heard:
+        publisher = Publisher(ProjectionsSettings(), CollectorRegistry())
+        publisher._owners = {partition: asyncio.create_task(fails()) for partition in range(3)}
+        await asyncio.wait(publisher._owners.values())
+        with pytest.raises(KafkaConnectionError):
+            await publisher._watch(nobody)
+        await publisher._release()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert heard == []
+
+
+# Where an owner begins
+
+
+@pytest.fixture
+async def feed(monkeypatch: pytest.MonkeyPatch) -> KafkaCommandFeed:
+    """Of an engine whose group has no coordinator at the moment."""
+    monkeypatch.setattr("engine.command_feed.OPEN_TIMEOUT_SECONDS", 0.05)
+    feed = KafkaCommandFeed(EngineSettings(), Metrics(CollectorRegistry()))
+    never = asyncio.Event()
+
+    class Consumer:
+        seeks: ClassVar[list[tuple[TopicPartition, int]]] = []
+
+        async def committed(self, place: TopicPartition) -> int:
+            await never.wait()
+            return 0
+
+        def seek(self, place: TopicPartition, offset: int) -> None:
+            self.seeks.append((place, offset))
+
+        def resume(self, place: TopicPartition) -> None:
+            pass
+
+    feed._consumer = Consumer()  # type: ignore[assignment]
+    return feed
+
+
+async def test_an_owner_begins_without_the_coordinator_of_its_group(feed: KafkaCommandFeed) -> None:
+    await feed.open(1, 7, expired=False)
+    seeks: Any = feed._consumer
+    assert seeks.seeks == [(TopicPartition("commands", 1), 7)]
+
+
+async def test_an_owner_whose_old_events_have_expired_must_know_what_was_committed(feed: KafkaCommandFeed) -> None:
+    with pytest.raises(ReadFailed):
+        await feed.open(1, 7, expired=True)

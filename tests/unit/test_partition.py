@@ -35,8 +35,12 @@ RUN = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[UPDATE], variables={})
 class Feed:
     """A feed that is fed by the test."""
 
+    def __init__(self) -> None:
+        self.expired: list[bool] = []
+        """Whether old events had expired, at each opening."""
+
     async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
-        pass
+        self.expired.append(expired)
 
     def pause(self, partition: int) -> None:
         pass
@@ -94,14 +98,14 @@ def id_of(name: str) -> str:
 class Owner:
     """A partition at work on a quiet log, which may be that of an earlier owner."""
 
-    def __init__(self, log: Log | None = None) -> None:
+    def __init__(self, log: Log | None = None, feed: Feed | None = None) -> None:
         self.log, self.caller, self.clock = log or Log(1), Caller(), VirtualClock()
         self.event_log = HeldLog(self.log)
         self.commands = len(self.log.commands[0])
         self.partition = Partition(
             0,
             log=self.event_log,
-            feed=Feed(),
+            feed=feed or Feed(),
             caller=self.caller,
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=self.clock,
@@ -127,6 +131,20 @@ class Owner:
         """Types of all that stands in the log."""
         records: Sequence[Record] = self.log.events[0]
         return [(header(record.headers, "type") or b"").decode() for record in records]
+
+
+@pytest.mark.parametrize(("kept_from", "expired"), [(0, False), (2, True), (4, True)])
+def test_only_an_owner_whose_events_have_expired_asks_what_the_group_committed(kept_from: int, expired: bool) -> None:
+    async def scenario() -> None:
+        log, feed = Log(1), Feed()
+        log.append_events(0, [CODEC.encode("", PartitionClaimed(at=START, owner="e"), timestamp_ms=0)] * 4)
+        log.expire(0, kept_from)
+        owner = Owner(log, feed)
+        await asyncio.sleep(0.1)
+        assert feed.expired == [expired]
+        owner.task.cancel()
+
+    simulate(scenario())
 
 
 def test_a_call_that_its_instance_does_not_want_any_more_is_not_started() -> None:
