@@ -16,7 +16,7 @@ from aiokafka.errors import (
 from projections.publisher.errors import Fenced, TransactionFailed
 from projections.publisher.positions import Position, last_position
 from projections.publisher.public_events import PublicEvent
-from schemas.kafka import end, new_producer
+from schemas.kafka import Producer, end
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 
@@ -47,7 +47,7 @@ class Transactions:
         self._partition = partition
         self._public = public_topic(settings)
         self._published = topic_name(settings, EVENTS_PUBLISHED)
-        self._producer = new_producer(
+        self._producer = Producer(
             settings,
             transactional_id=f"{settings.topic_prefix}{TRANSACTIONAL_ID}{partition}",
             transaction_timeout_ms=OPEN_TIMEOUT_MS,

@@ -21,7 +21,7 @@ from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import Consumer
 from schemas.kafka.errors import KafkaAway, NotAcknowledged, UnreadableRecords
 from schemas.kafka.options import client_options, membership
-from schemas.kafka.producer import IdempotentProducer, end, new_producer
+from schemas.kafka.producer import IdempotentProducer, Producer, end
 
 __all__ = [
     "Admin",
@@ -29,11 +29,11 @@ __all__ = [
     "IdempotentProducer",
     "KafkaAway",
     "NotAcknowledged",
+    "Producer",
     "UnreadableRecords",
     "client_options",
     "close",
     "closing",
     "end",
     "membership",
-    "new_producer",
 ]

@@ -52,8 +52,10 @@ ProducerFactory = Callable[[], AIOKafkaProducer]
 """Makes a producer that is not started."""
 
 
-def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
-    """A producer on our client, not started. `end` is the way to close it.
+class Producer(AIOKafkaProducer):  # type: ignore[misc]
+    """A producer on our client. `end` is the way to close it.
+
+    Errors are told to whoever waits for an acknowledgement or a transaction, and to nobody if none does.
 
     Args:
         settings: how to reach Kafka.
@@ -62,13 +64,24 @@ def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
     Raises:
         SettingsError: the settings for Kafka contradict each other.
     """
-    producer = AIOKafkaProducer(
-        **client_options(settings), request_timeout_ms=GIVE_UP_MS, retry_backoff_ms=RETRY_BACKOFF_MS, **options
-    )
-    adopt(producer.client)
-    producer._sender.__class__ = _Sender  # noqa: SLF001 - made by the constructor
-    producer._sender.adopt()  # noqa: SLF001
-    return producer
+
+    def __init__(self, settings: KafkaSettings, **options: Any):
+        common = {"request_timeout_ms": GIVE_UP_MS, "retry_backoff_ms": RETRY_BACKOFF_MS}
+        super().__init__(**client_options(settings), **common, **options)
+        adopt(self.client)
+        self._sender.__class__ = _Sender
+        self._sender.adopt()
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+        """See `AIOKafkaProducer.send_batch`."""
+        acknowledged = await super().send_batch(batch, topic, partition=partition)
+        acknowledged.add_done_callback(retrieve)
+        return acknowledged
+
+    async def begin_transaction(self) -> None:
+        """See `AIOKafkaProducer.begin_transaction`."""
+        await super().begin_transaction()
+        self._txn_manager.wait_for_transaction_end().add_done_callback(retrieve)
 
 
 async def end(producer: Any) -> None:
@@ -124,6 +137,8 @@ class _Sender(Sender):  # type: ignore[misc]
         for batches in self._message_accumulator._batches.values():  # noqa: SLF001
             waiting += batches
         super()._fail_all(task)
+        if self._txn_manager is not None and (transaction := self._txn_manager.wait_for_transaction_end()) is not None:
+            retrieve(transaction)
         for batch in waiting:
             retrieve(batch.future)
             retrieve(batch._drain_waiter)  # noqa: SLF001
@@ -303,7 +318,7 @@ class IdempotentProducer:
         return _Link(producer, len(partitions))
 
     def _new_producer(self) -> AIOKafkaProducer:
-        return new_producer(self._settings, acks="all", enable_idempotence=True, linger_ms=0, **self._sizes)
+        return Producer(self._settings, acks="all", enable_idempotence=True, linger_ms=0, **self._sizes)
 
     def _end(self, link: _Link) -> None:
         ender = asyncio.create_task(end(link.producer), name="kafka-producer-ender")

@@ -17,7 +17,7 @@ from engine.errors import AppendFailed, ReadFailed
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from projections.publisher import Publisher
-from schemas.kafka import Consumer, KafkaAway, NotAcknowledged, close, closing, new_producer
+from schemas.kafka import Consumer, KafkaAway, NotAcknowledged, Producer, close, closing
 from schemas.kafka.producer import IdempotentProducer, end
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
@@ -103,7 +103,7 @@ async def test_an_append_that_was_given_up_never_reaches_the_log(cluster: Cluste
 async def test_a_producer_is_ended_while_its_broker_hangs(cluster: Cluster) -> None:
     (broker,) = cluster.brokers
     async with complaints() as heard:
-        producer = new_producer(cluster.settings, enable_idempotence=True)
+        producer = Producer(cluster.settings, enable_idempotence=True)
         await producer.start()
         broker.silent = True
         acknowledged = [await producer.send(TOPIC, b"v", partition=partition) for partition in (0, 1)]

@@ -22,6 +22,7 @@ from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from schemas.kafka.member import UnreadableRecords
 from schemas.kafka.topic_finder import FoundTopic
 from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
@@ -258,9 +259,19 @@ async def test_what_takes_too_long_is_taken_anew(monkeypatch: pytest.MonkeyPatch
     assert world.member.position == {FIRST: 5, SECOND: 9}
 
 
-async def test_an_engine_is_ready_without_a_topic_that_fails_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(NodeNotReadyError("gone"), [1, 2, 2, 2, 2, 2, 2], id="Kafka is away"),
+        pytest.param(UnreadableRecords("garbage"), [1, 2, 4, 8, 16, 30, 30], id="a fault that lasts"),
+    ],
+)
+async def test_an_engine_is_ready_without_a_topic_that_fails_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: list[float]
+) -> None:
     pauses: list[float] = []
     world = World(FailingListener)
+    monkeypatch.setattr(FailingListener, "error", error)
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
@@ -271,16 +282,18 @@ async def test_an_engine_is_ready_without_a_topic_that_fails_again_and_again(mon
     monkeypatch.setattr("engine.triggers.listener.asyncio.sleep", sleep)
     with pytest.raises(StopAsyncIteration):
         await world.listener.run()
-    assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    assert world.listener.trouble == repr(NodeNotReadyError("gone"))
+    assert pauses == expected
+    assert world.listener.trouble == repr(error)
     assert world.metrics.trigger_topic_up.labels("ledger")._value.get() == 0
 
 
 class FailingListener(Listener):
     """Gets nowhere."""
 
+    error: Exception = NodeNotReadyError("gone")
+
     async def _listen(self) -> None:
-        raise NodeNotReadyError("gone")
+        raise self.error
 
 
 def test_topics_are_listed_once() -> None:
