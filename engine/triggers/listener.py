@@ -23,9 +23,9 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
 from engine.triggers.positions import Positions
 from schemas.commands import Command
-from schemas.kafka import Consumer, closing, membership
+from schemas.kafka import Consumer, UnreadableRecords, closing, membership
 from schemas.kafka.leaving import leave_group
-from schemas.kafka.member import GroupMember, UnreadableRecords
+from schemas.kafka.member import GroupMember
 from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import Record
 from schemas.settings import EngineSettings

@@ -22,7 +22,7 @@ from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
-from schemas.kafka.member import UnreadableRecords
+from schemas.kafka import UnreadableRecords
 from schemas.kafka.topic_finder import FoundTopic
 from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
