@@ -6,15 +6,19 @@ stops, `/metrics` what Prometheus scrapes. `/readyz?verbose` has the same status
 """
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deploy.http.server import ManagedServer, server_config
+from schemas.resources import Error, ErrorCode
 
 MAX_CONNECTIONS: Final = 64
 """Prometheus, an orchestrator and a few people; more could take file descriptors from the process's work."""
@@ -41,5 +45,16 @@ def probe_server(ready: Callable[[], bool], checks: Callable[[], Mapping[str, ob
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    app = Starlette(
+        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)],
+        exception_handlers={HTTPException: _refused},
+    )
     return ManagedServer(server_config(app, max_connections=MAX_CONNECTIONS, stop_seconds=1))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """An unknown path or method, as the API answers it (contract: `http-api`, Errors)."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    code: ErrorCode = "NOT_FOUND" if status == 404 else "VALIDATION"
+    body = msgspec.json.encode(Error(error_code=code, error_message=HTTPStatus(status).phrase.lower()))
+    return Response(body, status, headers, "application/json")

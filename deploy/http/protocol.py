@@ -12,6 +12,7 @@
   perhaps before the client has read the answer.
 """
 
+import contextlib
 import logging
 import re
 from asyncio import AbstractEventLoop, Transport
@@ -346,7 +347,8 @@ class Protocol(HttpToolsProtocol):
         self._deaf = True
         if self._refusal is not None:
             self.transport.write(self._refusal.encode())
-        self.transport.write_eof()  # a half-close, so that the client sees the end of the answer
+        with contextlib.suppress(RuntimeError):  # uvloop's, when the connection has just been lost
+            self.transport.write_eof()  # a half-close, so that the client sees the end of the answer
         self.flow.resume_reading()
         self._deadline = self.loop.time() + LINGER_SECONDS
 

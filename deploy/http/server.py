@@ -46,8 +46,12 @@ class Server(uvicorn.Server):
             await asyncio.sleep(CHECK_SECONDS)
             now = loop.time()
             for connection in [*self.server_state.connections]:
-                if isinstance(connection, Protocol):
-                    connection.check(now)
+                try:
+                    if isinstance(connection, Protocol):
+                        connection.check(now)
+                except Exception:  # one connection's fault must not leave the others without deadlines
+                    logger.exception("a connection could not be checked")
+                    connection.transport.abort()
             limits = getattr(self.config.http_protocol_class, "limits", None)
             if isinstance(limits, Limits) and limits.refused_connections > refused:
                 logger.warning(

@@ -250,6 +250,22 @@ async def test_probes_show_their_checks(ready: bool) -> None:
         assert await answer.json() == {"ready": ready, "checks": checks}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/", 404, "NOT_FOUND"), ("POST", "/livez", 405, "VALIDATION"), ("BREW", "/livez", 405, "VALIDATION")],
+)
+async def test_probes_refuse_in_json(method: str, path: str, status: int, code: str) -> None:
+    async with (
+        process(ready=True) as port,
+        aiohttp.ClientSession() as session,
+        session.request(method, f"http://127.0.0.1:{port}{path}") as answer,
+    ):
+        assert answer.status == status
+        assert answer.content_type == "application/json"
+        assert (await answer.json())["errorCode"] == code
+        assert ("allow" in answer.headers) == (status == 405)
+
+
 def test_health_check_says_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("PORT", "ENGINE_METRICS_PORT", "PROJECTIONS_METRICS_PORT"):
         monkeypatch.setenv(f"ORCHESTRATION_{name}", str(free_port()))
