@@ -78,8 +78,13 @@ def check_body(call: Call) -> None:
     if content_type is not None:
         if not content_type.partition(";")[0].strip().lower().endswith(("json", "yaml")):
             raise Invalid(f"content type {content_type[:100]!r} is not allowed for web pages; send application/json")
-    elif call.has_body or call.header(b"sec-fetch-site") == "cross-site":
+    elif call.has_body or (call.header(b"sec-fetch-site") == "cross-site" and not _has_token(call)):
         raise Invalid("web pages must send a content type, such as application/json")
+
+
+def _has_token(call: Call) -> bool:
+    """Whether there is a bearer token, which a browser never sends on its own."""
+    return (call.header(b"authorization") or "").lower().startswith("bearer ")
 
 
 def host_name(host: str) -> str:

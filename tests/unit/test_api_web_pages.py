@@ -45,11 +45,22 @@ async def test_a_page_may_send_what_its_browser_asks_for(kind: str, origin: str)
     assert (await make_client(Backend()).call("POST", "/workflows", WORKFLOW, sent)).status == 201
 
 
-@pytest.mark.parametrize(("site", "status"), [("cross-site", 400), ("same-origin", 201), ("same-site", 201), ("", 201)])
-async def test_a_run_without_a_body(site: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("site", "authorization", "status"),
+    [
+        ("cross-site", "", 400),
+        ("cross-site", "Basic YTpi", 400),
+        ("cross-site", "Bearer a.b.c", 201),
+        ("same-origin", "", 201),
+        ("same-site", "", 201),
+        ("", "", 201),
+    ],
+)
+async def test_a_run_without_a_body(site: str, authorization: str, status: int) -> None:
     backend = Backend()
     workflow = backend.add_workflow(uuid4())
-    headers = {**ORIGIN, "sec-fetch-site": site} if site else ORIGIN
+    sent = {**ORIGIN, "sec-fetch-site": site, "authorization": authorization}
+    headers = {name: value for name, value in sent.items() if value}
     answer = await make_client(backend).call("POST", f"/workflows/{workflow.id}/instances", headers=headers)
     assert answer.status == status
 
