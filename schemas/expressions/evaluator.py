@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from schemas.expressions.exceptions import EvaluationError, LinkNeeded
 from schemas.expressions.functions import FUNCTIONS
-from schemas.expressions.limits import MAX_LINKS, Budget
+from schemas.expressions.limits import Budget
 from schemas.expressions.links import LinkAnswer, find_link
 from schemas.expressions.nodes import (
     Array,
@@ -55,7 +55,6 @@ class Evaluator:
     def __init__(self, payload: Any, links: Mapping[str, LinkAnswer], budget: Budget) -> None:
         self._names: dict[str, Any] = {"event": payload, "$env": {"event": payload}}
         self._links = links
-        self._followed: set[str] = set()
         self._budget = budget
         self._scopes: list[Scope] = []
 
@@ -153,9 +152,7 @@ class Evaluator:
 
     def _link(self, arguments: list[Any]) -> Any:
         uri = find_link(arguments, self._budget)
-        self._followed.add(uri)
-        if len(self._followed) > MAX_LINKS:
-            raise EvaluationError(f"the expression follows more than {MAX_LINKS} links")
+        self._budget.follow(uri)
         if uri not in self._links:
             raise LinkNeeded(uri)
         answer = self._links[uri]

@@ -48,6 +48,10 @@ MAX_PATTERN_STEPS: Final = 50_000
 MAX_LINKS: Final = 10
 """Each link is an HTTP request in the name of one evaluation; a payload may list any number of them."""
 
+MAX_TOTAL_LINKS: Final = 50
+"""As `MAX_LINKS`, of the filter and all variables of a trigger together. They are fetched one by one, each for up
+to 10 s: without it, 400 variables could keep a message for hours."""
+
 MAX_VARIABLES: Final = 400
 """Variables of a trigger. Each is compiled, evaluated and has a value or an error of its own."""
 
@@ -89,10 +93,11 @@ def excess(filter_text: str | None, variables: Mapping[str, str]) -> str | None:
 class Allowance:
     """What is left for all expressions of one trigger on one payload. Not thread-safe: they are evaluated in turn."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("links", "steps")
 
     def __init__(self) -> None:
         self.steps = MAX_TOTAL_STEPS
+        self.links: set[str] = set()
 
 
 class Budget:
@@ -103,13 +108,14 @@ class Budget:
         max_steps: stop with `StepsNeeded` after so many, to go on elsewhere.
     """
 
-    __slots__ = ("_allowance", "_limit", "_max_steps", "_memory", "_steps", "patterns")
+    __slots__ = ("_allowance", "_limit", "_links", "_max_steps", "_memory", "_steps", "patterns")
 
     def __init__(self, allowance: Allowance | None = None, max_steps: int = MAX_STEPS) -> None:
         self._allowance = Allowance() if allowance is None else allowance
         self._max_steps = max_steps
         self._limit = self._steps = min(max_steps, MAX_STEPS, self._allowance.steps)
         self._memory = MAX_MEMORY
+        self._links: set[str] = set()
         self.patterns: set[str] = set()
 
     @property
@@ -138,6 +144,15 @@ class Budget:
         """What comes next may hold Python's lock for long; raises StepsNeeded unless this evaluation may do so."""
         if self._max_steps < MAX_STEPS:
             raise StepsNeeded
+
+    def follow(self, uri: str) -> None:
+        """Takes a link, unless it was taken before; raises EvaluationError when there are too many."""
+        self._links.add(uri)
+        if len(self._links) > MAX_LINKS:
+            raise EvaluationError(f"the expression follows more than {MAX_LINKS} links")
+        self._allowance.links.add(uri)
+        if len(self._allowance.links) > MAX_TOTAL_LINKS:
+            raise EvaluationError(f"the filter and the variables follow more than {MAX_TOTAL_LINKS} links together")
 
     def scan(self, characters: int) -> None:
         """Takes the steps of a search through so many characters."""

@@ -276,6 +276,19 @@ def test_the_number_of_links_is_bounded() -> None:
         evaluate('sum(event.all, link(#, "x"))', payload, answers)
 
 
+def test_the_number_of_links_of_a_trigger_is_bounded() -> None:
+    uris = [f"/{number}" for number in range(limits.MAX_TOTAL_LINKS + 1)]
+    payload = {"all": [{"links": [{"name": "x", "uri": uri}]} for uri in uris]}
+    answers = {uri: LinkAnswer(data=1) for uri in uris}
+    allowance = Allowance()
+    for number in range(0, limits.MAX_TOTAL_LINKS, 10):
+        text = f'sum(event.all[{number}:{number + 10}], link(#, "x"))'
+        for _ in range(2):
+            assert Variable(text).evaluate(payload, answers, allowance) == "10"
+    with pytest.raises(EvaluationError, match="the filter and the variables follow more than 50 links together"):
+        Variable('link(event.all[50], "x")').evaluate(payload, answers, allowance)
+
+
 # --- limits
 
 
