@@ -4,14 +4,17 @@
     python3 deploy/bootstrap.py demo            # any command of `orchestration` with its options
     python3 deploy/bootstrap.py test [args]     # linters, types, import rules, then pytest with these arguments
 
-Makes `.venv` beside `pyproject.toml` and installs the versions in `requirements.lock` into it; skipped while neither
-file changed. Standard library only, and the outer pip installs: `ensurepip` need not be there.
+    python3 deploy/bootstrap.py requirements [extra …]  # prints what of the lock these extras need
+
+Makes `.venv` beside `pyproject.toml` and installs what `requirements.lock` names into it, by version and hash; skipped
+while neither file changed. Standard library only, and the outer pip installs: `ensurepip` need not be there.
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import venv
@@ -23,7 +26,10 @@ BIN = VENV / "bin"
 STAMP = VENV / "installed.json"
 INPUTS = (ROOT / "pyproject.toml", ROOT / "requirements.lock")
 MIN_PYTHON = (3, 11)
-USAGE = "usage: bootstrap.py test [pytest arguments] | bootstrap.py <orchestration command> [options]"
+USAGE = (
+    "usage: bootstrap.py test [pytest arguments] | bootstrap.py requirements [extra …] | "
+    "bootstrap.py <orchestration command> [options]"
+)
 
 CHECKS = (
     ("ruff", "check"),
@@ -42,6 +48,9 @@ def main(arguments: list[str]) -> int:
         _fail("Python {}.{} or newer is needed, this is {}.{}".format(*MIN_PYTHON, *sys.version_info[:2]))
     if not arguments:
         _fail(USAGE)
+    if arguments[0] == "requirements":
+        sys.stdout.write(requirements(set(arguments[1:])))
+        return 0
     testing = arguments[0] == "test"
     _install({"local", "test"} if testing else {"local"})
     if testing:
@@ -64,16 +73,43 @@ def _install(extras: set[str]) -> None:
     if not _runs(python):
         venv.create(VENV, clear=True, with_pip=False, symlinks=True)
     STAMP.unlink(missing_ok=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    wanted = f"{ROOT}[{','.join(sorted(extras))}]"
+    wanted = VENV / "requirements.txt"
+    wanted.write_text(requirements(extras | {"build"}))
+    # Everything is in the lock with its hashes, so pip takes nothing else, and ours is built without looking further.
+    _pip(python, "--require-hashes", "--no-deps", "--requirement", str(wanted))
+    _pip(python, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    STAMP.write_text(json.dumps({"digest": digest, "extras": sorted(extras)}))
+
+
+def _pip(python: pathlib.Path, *arguments: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
     # The user's pip settings for other installs must not decide where this one goes.
     environment = {**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
-    status = subprocess.call(  # noqa: S603 - the command is our own
-        [*pip, "install", "--quiet", "-c", str(INPUTS[1]), "-e", wanted], env=environment
-    )
-    if status != 0:
+    if subprocess.call([*pip, *arguments], env=environment) != 0:  # noqa: S603 - the command is our own
         _fail("pip could not install the dependencies, see its message above")
-    STAMP.write_text(json.dumps({"digest": digest, "extras": sorted(extras)}))
+
+
+def requirements(extras: set[str]) -> str:
+    """The part of the lock that our dependencies with these extras need, hashes included.
+
+    The lock has everything for all extras, and says of each package which others need it (`# via`).
+    """
+    import tomllib  # not there before Python 3.11, which gets a message of ours
+
+    project = tomllib.loads(INPUTS[0].read_text())["project"]
+    named = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    wanted = {_name(line) for line in named}
+    entries = re.findall(r"^(?=\w).*(?:\n[ ]+.*)*", INPUTS[1].read_text(), re.MULTILINE)
+    needed_by = [(entry, set(re.findall(r"^ +#(?: via)? +(\S+)", entry, re.MULTILINE))) for entry in entries]
+    found: set[str] = set()
+    while found != (found := wanted | {_name(entry) for entry, parents in needed_by if parents & found}):
+        pass
+    return "".join(f"{entry}\n" for entry in entries if _name(entry) in found)
+
+
+def _name(requirement: str) -> str:
+    """The normalized name of the package that a requirement is about."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
 
 
 def _test(arguments: list[str]) -> int:

@@ -1,7 +1,10 @@
 """Kafka's jars: downloaded once from Maven Central into the user's cache, then used without any network.
 
+`jars.sha256` beside this file names the jars of the class path, in its order, and their SHA-256. Only these run,
+whatever a server or mirror says: what it sends for them comes with checksums that it has made itself.
+
 <cache>/orchestration/kafka-4.3.1/
-    classpath      one jar per line, relative; written last, so it marks a complete download
+    verified       digest of the `jars.sha256` that all jars were compared with
     repository/    the jars and their descriptions, as Maven lays them out
     environments/  jgo's own bookkeeping
     aot-…          see `aot`
@@ -10,8 +13,9 @@
 
 import contextlib
 import fcntl
+import hashlib
 import zipfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import jgo.env
@@ -28,6 +32,7 @@ COORDINATES = (
     # Kafka's dependencies hold no logging back end. Resolved by itself: asked for together, an older client wins.
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
 )
+PINS = Path(__file__).with_name("jars.sha256")
 TIMEOUT_SECONDS = 30
 """Deadline for each step of a connection. Without it a dead mirror would hang the start."""
 
@@ -48,32 +53,69 @@ def kafka_jars(cache: Path | None = None) -> list[Path]:
         cache: folder to use instead of the user's cache folder.
 
     Raises:
-        DownloadFailed: no network, no such file, no space. What did arrive is kept for the next try.
+        DownloadFailed: no network, no such file, no space. What did arrive is kept for the next try. Or a jar is not
+            the one that this build knows; then it is deleted.
     """
     folder = kafka_cache(cache)
-    ready = _read(folder)
-    if ready:
-        return ready
+    jars = [folder / "repository" / path for path in _pinned()]
+    if _verified(folder, jars):
+        return jars
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock"):
             # Another process may have finished while we waited for the lock.
-            return _read(folder) or _download(folder)
+            if not _verified(folder, jars):
+                if not all(jar.is_file() for jar in jars):
+                    _download(folder)
+                _verify(folder)
+            return jars
+    except DownloadFailed:
+        raise
     except Exception as error:
         # jgo raises what its HTTP client, its XML parser and itself raise, with no base class of its own.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DownloadFailed(f"downloading Kafka {KAFKA_VERSION} to {folder} failed: {reason[:300]}") from error
 
 
-def _read(folder: Path) -> list[Path] | None:
+def _pinned() -> dict[str, str]:
+    """The SHA-256 of every jar, by its path in the repository."""
+    lines = (line.split() for line in PINS.read_text().splitlines())
+    return {path: digest for digest, path in lines}
+
+
+def _verified(folder: Path, jars: Sequence[Path]) -> bool:
     try:
-        jars = [folder / line for line in (folder / "classpath").read_text().splitlines()]
+        return (folder / "verified").read_text() == _digest(PINS) and all(jar.is_file() for jar in jars)
     except OSError:
-        return None
-    return jars if jars and all(jar.is_file() for jar in jars) else None
+        return False
 
 
-def _download(folder: Path) -> list[Path]:
+def _verify(folder: Path) -> None:
+    """Compare every jar.
+
+    Raises:
+        DownloadFailed: one is missing, or is another one.
+    """
+    for path, wanted in _pinned().items():
+        jar = folder / "repository" / path
+        if not jar.is_file():
+            raise DownloadFailed(f"Kafka {KAFKA_VERSION} came without {path}; check the Maven repository that is used")
+        found = _digest(jar)
+        if found != wanted:
+            jar.unlink()
+            raise DownloadFailed(
+                f"{path} is not the file that this build knows: its SHA-256 is {found}, not {wanted}. It was deleted; "
+                "if it comes again, don't use the Maven repository, mirror or proxy that sends it"
+            )
+    (folder / "verified").write_text(_digest(PINS))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(folder: Path) -> None:
     repository = folder / "repository"
     _remove_partial_files(repository)
     with _progress() as callback:
@@ -85,14 +127,8 @@ def _download(folder: Path) -> list[Path]:
         builder = jgo.env.EnvironmentBuilder(
             context=context, cache_dir=folder / "environments", link_strategy=jgo.env.LinkStrategy.SOFT
         )
-        environments = [builder.from_endpoint(endpoint) for endpoint in COORDINATES]
-    # By name, so that a library both bring (slf4j) is on the class path once.
-    jars = {jar.name: jar.resolve() for environment in environments for jar in environment.all_jars}
-    lines = "".join(f"{jar.relative_to(folder.resolve())}\n" for jar in jars.values())
-    new = folder / "classpath.new"
-    new.write_text(lines)
-    new.replace(folder / "classpath")
-    return [folder / line for line in lines.splitlines()]
+        for endpoint in COORDINATES:
+            builder.from_endpoint(endpoint)
 
 
 def _remove_partial_files(repository: Path) -> None:

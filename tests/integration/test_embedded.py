@@ -1,5 +1,6 @@
 """The embedded Kafka and Postgres: start, stop, carry on, and end with their owner, however it ends."""
 
+import hashlib
 import json
 import os
 import pwd
@@ -61,7 +62,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
-    kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"))
+    folder = tmp_path_factory.mktemp("kafka")
+    folder.chmod(0o755)
+    kafka = EmbeddedKafka(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("deploy.embedded.kafka.uuid.uuid4", lambda: UUID(bytes=DASHED_ID))
         kafka.start()
@@ -79,12 +82,14 @@ async def read_one(servers: str, topic: str) -> bytes | None:
         await consumer.stop()
 
 
+def test_kafkas_folder_is_for_its_owner_alone(kafka: EmbeddedKafka) -> None:
+    assert kafka._data_dir.stat().st_mode & 0o777 == 0o700
+
+
 async def test_kafka_keeps_records_and_port_over_a_kill(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
     kafka = EmbeddedKafka(tmp_path)
     servers = kafka.start()
     try:
-        assert tmp_path.stat().st_mode & 0o777 == 0o700
         settings = KafkaSettings(kafka_bootstrap_servers=servers, partitions=2)
         assert "events" in await create_topics(settings)
         async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
@@ -162,13 +167,43 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         kafka_jars(tmp_path)
 
 
-def test_a_ready_cache_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the one jar that is pinned, and no network."""
+    pins = tmp_path / "jars.sha256"
+    pins.write_text(f"{hashlib.sha256(b'kafka').hexdigest()}  org/kafka.jar\n")
+    monkeypatch.setattr("deploy.embedded.jars.PINS", pins)
+    monkeypatch.setattr("deploy.embedded.jars._download", lambda folder: None)
+    jar = tmp_path / "kafka-4.3.1" / "repository" / "org" / "kafka.jar"
+    jar.parent.mkdir(parents=True)
+    jar.write_bytes(b"kafka")
+    return jar
+
+
+def test_a_ready_cache_needs_no_network(tmp_path: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jgo.util.http.request", None)
-    folder = tmp_path / "kafka-4.3.1"
-    (folder / "repository").mkdir(parents=True)
-    (folder / "repository" / "kafka.jar").touch()
-    (folder / "classpath").write_text("repository/kafka.jar\n")
-    assert kafka_jars(tmp_path) == [folder / "repository" / "kafka.jar"]
+    assert kafka_jars(tmp_path) == [pinned]
+    monkeypatch.setattr("deploy.embedded.jars._verify", None)  # compared once
+    assert kafka_jars(tmp_path) == [pinned]
+
+
+def test_a_jar_that_this_build_does_not_know_is_refused(tmp_path: Path, pinned: Path) -> None:
+    pinned.write_bytes(b"another one")
+    with pytest.raises(
+        DownloadFailed, match=r"org/kafka\.jar is not the file that this build knows: its SHA-256 is 08"
+    ):
+        kafka_jars(tmp_path)
+    assert not pinned.exists()
+    with pytest.raises(DownloadFailed, match=r"came without org/kafka\.jar"):
+        kafka_jars(tmp_path)
+
+
+def test_a_cache_of_another_build_is_compared_again(tmp_path: Path, pinned: Path) -> None:
+    kafka_jars(tmp_path)
+    (tmp_path / "kafka-4.3.1" / "verified").write_text("of another build")
+    pinned.write_bytes(b"another one")
+    with pytest.raises(DownloadFailed, match="is not the file that this build knows"):
+        kafka_jars(tmp_path)
 
 
 def test_a_cut_off_download_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
