@@ -3,8 +3,7 @@
 
     python3 deploy/bootstrap.py demo            # any command of `orchestration` with its options
     python3 deploy/bootstrap.py test [args]     # linters, types, import rules, then pytest with these arguments
-
-    python3 deploy/bootstrap.py requirements [extra …]  # prints what of the lock these extras need
+    python3 deploy/bootstrap.py requirements [--only] [extra …]   # the part of the lock for us and these extras
 
 Makes `.venv` beside `pyproject.toml` and installs what `requirements.lock` names into it, by version and hash; skipped
 while neither file changed. Standard library only, and the outer pip installs: `ensurepip` need not be there.
@@ -27,7 +26,7 @@ STAMP = VENV / "installed.json"
 INPUTS = (ROOT / "pyproject.toml", ROOT / "requirements.lock")
 MIN_PYTHON = (3, 11)
 USAGE = (
-    "usage: bootstrap.py test [pytest arguments] | bootstrap.py requirements [extra …] | "
+    "usage: bootstrap.py test [pytest arguments] | bootstrap.py requirements [--only] [extra …] | "
     "bootstrap.py <orchestration command> [options]"
 )
 
@@ -49,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         _fail(USAGE)
     if arguments[0] == "requirements":
-        sys.stdout.write(requirements(set(arguments[1:])))
+        sys.stdout.write(requirements(set(arguments[1:]) - {"--only"}, only="--only" in arguments))
         return 0
     testing = arguments[0] == "test"
     _install({"local", "test"} if testing else {"local"})
@@ -89,15 +88,18 @@ def _pip(python: pathlib.Path, *arguments: str) -> None:
         _fail("pip could not install the dependencies, see its message above")
 
 
-def requirements(extras: set[str]) -> str:
-    """The part of the lock that our dependencies with these extras need, hashes included.
+def requirements(extras: set[str], *, only: bool = False) -> str:
+    """The part of the lock that our dependencies and these extras need, or only these extras, hashes included.
 
     The lock has everything for all extras, and says of each package which others need it (`# via`).
     """
     import tomllib  # not there before Python 3.11, which gets a message of ours
 
     project = tomllib.loads(INPUTS[0].read_text())["project"]
-    named = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    named = [
+        *([] if only else project["dependencies"]),
+        *(line for extra in extras for line in project["optional-dependencies"][extra]),
+    ]
     wanted = {_name(line) for line in named}
     entries = re.findall(r"^(?=\w).*(?:\n[ ]+.*)*", INPUTS[1].read_text(), re.MULTILINE)
     needed_by = [(entry, set(re.findall(r"^ +#(?: via)? +(\S+)", entry, re.MULTILINE))) for entry in entries]

@@ -189,15 +189,17 @@ def test_image_gets_the_locked_versions_of_what_it_runs() -> None:
     """No extras: what tests and embedded services need stays out."""
     installs = [text for name, text in instructions(CONTAINERFILE.read_text()) if name == "RUN" and " install " in text]
     assert len(installs) == 2
-    assert "--constraint requirements.lock --requirement dependencies.txt" in installs[0]
-    assert installs[1].endswith("install --no-deps .")
+    assert "bootstrap.py requirements > dependencies.txt" in installs[0]
+    assert "install --require-hashes --no-deps --only-binary :all: --requirement dependencies.txt" in installs[0]
+    assert "pip wheel --no-deps --no-build-isolation" in installs[1]
+    assert installs[1].endswith("install --no-deps wheels/*.whl")
 
 
 def test_all_packages_are_sent_to_the_build() -> None:
     lines = CONTAINERFILE.with_name("Containerfile.dockerignore").read_text().splitlines()
     sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert sent == {"pyproject.toml", "requirements.lock", "README.md", *packages["packages"]}
+    assert sent == {"pyproject.toml", "requirements.lock", "README.md", "LICENSE", *packages["packages"]}
     left_out = [line for line in lines if line and not line.startswith(("#", "!", "*"))]
     for pattern in left_out:
         assert not any(path.suffix == ".py" for path in ROOT.glob(f"{pattern}/**/*")), pattern
