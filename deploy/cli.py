@@ -108,7 +108,8 @@ def create() -> None:
     from deploy.topics import create_topics
 
     # Its log repeats what the error says.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("aiokafka", "schemas.kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     made = asyncio.run(create_topics(load(OperatorSettings)))
     click.echo("\n".join(f"created {name}" for name in made) or "nothing to do")
 

@@ -5,6 +5,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
+from uuid import UUID
 
 import pytest
 from aiokafka import TopicPartition
@@ -245,12 +246,12 @@ async def test_a_buried_command_keeps_what_it_was(subject: Subject, log: EventLo
 
 
 async def test_commands_reach_the_partition_of_their_aggregate_in_order(subject: Subject, log: EventLog) -> None:
-    keys = [f"aggregate-{n}" for n in range(20)]
+    keys = [str(UUID(int=n)) for n in range(20)]
     sent: list[tuple[str, Command]] = [(key, SendEvent(name=f"e{n}")) for n in range(3) for key in keys]
     await log.send(sent, 5)
-    await subject.writer().send([("aggregate-0", AbortInstance())], 6)
+    await subject.writer().send([(keys[0], AbortInstance())], 6)
     expected: dict[int, list[tuple[str, Command]]] = {partition: [] for partition in range(PARTITIONS)}
-    for key, command in [*sent, ("aggregate-0", AbortInstance())]:
+    for key, command in [*sent, (keys[0], AbortInstance())]:
         expected[partition_of(key.encode(), PARTITIONS)].append((key, command))
     found = {p: [CODEC.decode_command(record) for record in some] for p, some in (await subject.commands()).items()}
     assert found == expected
@@ -258,7 +259,7 @@ async def test_commands_reach_the_partition_of_their_aggregate_in_order(subject:
 
 async def test_commands_may_be_larger_together_than_a_batch(subject: Subject, log: EventLog) -> None:
     text = "x" * (MAX_RECORD_BATCH_BYTES // 8)
-    keys = [f"instance-{n % 2}" for n in range(30)]
+    keys = [str(UUID(int=n % 2)) for n in range(30)]
     sent: list[tuple[str, Command]] = [(key, SendEvent(name=f"{n} {text}")) for n, key in enumerate(keys)]
     await log.send(sent, 0)
     by_partition: dict[int, list[tuple[str, Command]]] = {partition: [] for partition in range(PARTITIONS)}
@@ -270,7 +271,8 @@ async def test_commands_may_be_larger_together_than_a_batch(subject: Subject, lo
 
 async def test_definitions_are_appended_in_order(subject: Subject, log: EventLog) -> None:
     workflow = CurrentWorkflow(stages=Raw(b'[{"noop":null}]'))
-    definitions = [Current("a", 1, workflow), Current("b", 1, workflow), Current("a", 2, None)]
+    first, second = (str(UUID(int=n)) for n in (1, 2))
+    definitions = [Current(first, 1, workflow), Current(second, 1, workflow), Current(first, 2, None)]
     await log.define(definitions[:2], 5)
     await log.define(definitions[2:], 6)
     assert await subject.definitions() == definitions
