@@ -64,7 +64,7 @@ class KafkaCommandLog:
         if len(record.value or b"") > MAX_COMMAND_BYTES:
             raise TooLarge("the command is too large")
         if partition is None:
-            partition = await self.partition(key, deadline)
+            partition = partition_of(record.key, await self._partitions(deadline))
         started = time.perf_counter()
         try:
             appended = await self._producer.append(
@@ -91,11 +91,14 @@ class KafkaCommandLog:
 
     async def partition(self, key: UUID, deadline: float) -> int:
         """The partition of an aggregate; see `api.ports.CommandLog.partition`."""
-        try:
-            return partition_of(str(key).encode(), await self._producer.partitions(deadline))
-        except KafkaAway as error:
-            raise CommandLogUnavailable(str(error)) from error
+        return partition_of(str(key).encode(), await self._partitions(deadline))
 
     async def reachable(self) -> bool:
         """Whether Kafka answers now."""
         return await self._producer.reachable(PROBE_TIMEOUT_SECONDS)
+
+    async def _partitions(self, deadline: float) -> int:
+        try:
+            return await self._producer.partitions(deadline)
+        except KafkaAway as error:
+            raise CommandLogUnavailable(str(error)) from error
