@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 MAX_INBOX = 2000
 """Commands that wait in memory; the feed is paused above. Unbounded, a slow log would fill the memory."""
 
+MAX_INBOX_BYTES = 8 * 1024 * 1024
+"""Likewise, their bytes: 2,000 commands with large workflows would be a gigabyte. As much as the largest command."""
+
 MAX_TURN_INPUTS = 100
 """Inputs decided in one turn: more would hold up the event loop for all other partitions."""
 
@@ -113,6 +116,8 @@ class Partition:
         self._aggregates = Aggregates(bounds)
         self._commands: deque[Record] = deque()
         self._inputs: deque[tuple[str, Due | ActivityDone | Requested | Evaluated]] = deque()
+        self._inbox_bytes = 0
+        self._command_next = True
         self._requests: deque[tuple[str, Pending]] = deque()
         self._requesting: asyncio.Task[None] | None = None
         self._current: dict[str, Token] = {}
@@ -157,10 +162,13 @@ class Partition:
 
     def feed_commands(self, records: Sequence[Record]) -> None:
         """Hand over commands in the order of the topic. Those known already are passed over."""
-        self._commands.extend(record for record in records if record.offset >= self.next_command)
+        for record in records:
+            if record.offset >= self.next_command:
+                self._commands.append(record)
+                self._inbox_bytes += _size(record)
         if self._commands:
             self.next_command = self._commands[-1].offset + 1
-        if len(self._commands) > MAX_INBOX and not self._paused:
+        if not self._paused and self._is_full():
             self._paused = True
             self._feed.pause(self.number)
         self._wakeup.set()
@@ -271,21 +279,30 @@ class Partition:
         self._metrics.events.inc(len(turn.records))
         if turn.next_command is not None:
             self._feed.done(self.number, turn.next_command)
-        if self._paused and len(self._commands) < MAX_INBOX // 2:
+        if self._paused and not self._is_full(half=True):
             self._paused = False
             self._feed.resume(self.number)
 
+    def _is_full(self, *, half: bool = False) -> bool:
+        """Whether enough commands wait, or half of that."""
+        parts = 2 if half else 1
+        return len(self._commands) > MAX_INBOX // parts or self._inbox_bytes > MAX_INBOX_BYTES // parts
+
     async def _decide(self, turn: Turn) -> None:
+        """Decide inputs and commands, one of each in turn: neither of them waits until there are none of the other."""
         taken = 0
         while (self._inputs or self._commands) and taken < MAX_TURN_INPUTS and turn.size_bytes < MAX_TURN_BYTES:
             taken += 1
-            if self._inputs:
+            is_command = bool(self._commands) and (self._command_next or not self._inputs)
+            self._command_next = not is_command
+            if not is_command:
                 instance_id, given = self._inputs.popleft()
                 if isinstance(given, ActivityDone):
                     self._calls.pop(instance_id, None)
                 turn.input(instance_id, given)
                 continue
             record = self._commands.popleft()
+            self._inbox_bytes -= _size(record)
             try:
                 aggregate_id, command = self._codec.decode_command(record)
             except UndecodableRecord as error:
@@ -453,3 +470,7 @@ class Partition:
         if self._last_at is None or at > self._last_at:
             self._last_at = at
         return self._last_at
+
+
+def _size(record: Record) -> int:
+    return len(record.key or b"") + len(record.value or b"")

@@ -15,8 +15,12 @@ from schemas.records import Record, RecordCodec
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.1
-MAX_PAUSE_SECONDS = 30.0
-"""Pauses before a partition is claimed anew double up to this; without them a lasting fault would be a busy loop."""
+MAX_PAUSE_SECONDS = 2.0
+"""Pauses before a partition is claimed anew double up to this; without them a lasting fault would be a busy loop. It is
+also how long Kafka may be back before we notice."""
+
+MAX_FAULT_PAUSE_SECONDS = 30.0
+"""Likewise after a defect of ours: each try may restore a large partition, which all others here have to wait for."""
 
 SUPERSEDED_PAUSE_SECONDS = 3.0
 """An engine that was superseded and still thinks it owns the partition waits this long, more than a heartbeat, before
@@ -115,6 +119,7 @@ class Supervisor:
         pause = FIRST_PAUSE_SECONDS
         while self._feed.owns(number):
             partition = self._partitions[number] = self._new_partition(number)
+            longest = MAX_PAUSE_SECONDS
             try:
                 await partition.run()
                 return
@@ -129,12 +134,13 @@ class Supervisor:
             except Exception as error:
                 logger.exception("a partition failed", extra={"partition": number})
                 self._dropped(number, error, "fault")
+                longest = MAX_FAULT_PAUSE_SECONDS
             finally:
                 if self._partitions.get(number) is partition:
                     self._feed.close(number)
                     del self._partitions[number]
             await asyncio.sleep(pause)
-            pause = FIRST_PAUSE_SECONDS if partition.restored else min(pause * 2, MAX_PAUSE_SECONDS)
+            pause = FIRST_PAUSE_SECONDS if partition.restored else min(pause * 2, longest)
 
     def _new_partition(self, number: int) -> Partition:
         return Partition(

@@ -10,10 +10,11 @@ from engine.core.effects import CallActivity, GoOn, Token, Wake, bounded, effect
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.instance import MAX_REQUESTS, Instance, evolve
 from engine.core.retries import Failure, backoff
-from engine.core.stages import MAX_STAGES_PER_DECISION
+from engine.core.stages import MAX_STAGES_PER_DECISION, taker
 from schemas import events as ev
 from schemas import rejections
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+from schemas.definition import resolve_stage
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOOP: dict[str, Any] = {"noop": {}}
@@ -349,3 +350,20 @@ def test_an_event_without_an_instance_is_illegal() -> None:
 def test_backoff_is_bounded() -> None:
     assert backoff(1) == timedelta(seconds=1)
     assert backoff(10_000) == timedelta(seconds=100)
+
+
+def test_stages_that_wait_for_other_events_are_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolving each of thousands would hold up all instances of the partition, at every event."""
+    names = ["other", "${a}", "ot${a}r", "go"]
+    stages: list[dict[str, Any]] = [{"wait_event": {"event": name}} for name in (*["other"] * 1000, *names)]
+    state = decide(None, RunWorkflow(workflow_id="w", stages=stages, variables={"a": "he"}), NOW, "i").state
+    assert state is not None
+    resolved = []
+
+    def resolving(stage: Any, variables: Any) -> Any:
+        resolved.append(stage["wait_event"]["event"])
+        return resolve_stage(stage, variables)
+
+    monkeypatch.setattr("engine.core.stages.resolve_stage", resolving)
+    assert [taker(state, name) for name in ("go", "other", "he", "nobody")] == [1003, 0, 1001, None]
+    assert resolved == ["${a}", "ot${a}r", "go", "other", "${a}", "${a}", "ot${a}r"]

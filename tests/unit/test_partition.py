@@ -16,7 +16,7 @@ from engine.core.retries import Failure
 from engine.core.stages import MAX_STAGES_PER_DECISION
 from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
-from engine.partition import MAX_UNPROVEN_SECONDS, Partition
+from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
 from schemas.commands import AbortInstance, Command, RunWorkflow
 from schemas.epochs import header
@@ -38,15 +38,16 @@ class Feed:
     def __init__(self) -> None:
         self.expired: list[bool] = []
         """Whether old events had expired, at each opening."""
+        self.asked: list[str] = []
 
     async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
         self.expired.append(expired)
 
     def pause(self, partition: int) -> None:
-        pass
+        self.asked.append("pause")
 
     def resume(self, partition: int) -> None:
-        pass
+        self.asked.append("resume")
 
     def done(self, partition: int, next_offset: int) -> None:
         pass
@@ -81,11 +82,13 @@ class HeldLog(MemoryEventLog):
         super().__init__(log, random.Random(1), Faults())
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
+        self.batches: list[Sequence[NewRecord]] = []
         self.says: int | None = None
         """The offset that acknowledgements tell; the right one if None."""
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         base = await super().append(partition, records)
+        self.batches.append(records)
         await self.acknowledges.wait()
         return base if self.says is None else self.says
 
@@ -99,13 +102,13 @@ class Owner:
     """A partition at work on a quiet log, which may be that of an earlier owner."""
 
     def __init__(self, log: Log | None = None, feed: Feed | None = None) -> None:
-        self.log, self.caller, self.clock = log or Log(1), Caller(), VirtualClock()
+        self.log, self.caller, self.clock, self.feed = log or Log(1), Caller(), VirtualClock(), feed or Feed()
         self.event_log = HeldLog(self.log)
         self.commands = len(self.log.commands[0])
         self.partition = Partition(
             0,
             log=self.event_log,
-            feed=feed or Feed(),
+            feed=self.feed,
             caller=self.caller,
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=self.clock,
@@ -334,5 +337,51 @@ def test_a_call_that_raises_is_a_failure() -> None:
         await asyncio.sleep(0.1)
         await owner.command(RUN)
         assert owner.events()[-1] == "ActivityFailed"
+
+    simulate(scenario())
+
+
+def test_commands_do_not_wait_behind_long_runs() -> None:
+    """20 runs of 2,000 stages are 400 inputs and 16 MB of events. Whatever comes meanwhile is in the next turn."""
+
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        owner.event_log.acknowledges.clear()
+        long = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[{"noop": {}}] * 2000, variables={})
+        for number in range(20):
+            await owner.command(long, f"long-{number}")
+        assert len(owner.event_log.batches) == 2  # the claim, and a turn under way
+        await owner.command(NOTHING, "other")
+        await owner.command(AbortInstance(), "long-0")
+        owner.event_log.acknowledges.set()
+        await asyncio.sleep(10.0)
+        assert owner.partition.instances == 0
+        turns = [{record.key.decode() for record in batch} for batch in owner.event_log.batches]
+        assert turns.index({id_of("long-0")}) == 1
+        first = next(n for n, ids in enumerate(turns) if id_of("other") in ids)
+        assert first <= 4
+        aborted = [n for n, ids in enumerate(turns) if id_of("long-0") in ids]
+        assert aborted[-1] <= first + 1
+        assert len(turns) > 20
+
+    simulate(scenario())
+
+
+def test_the_inbox_is_bounded_in_bytes() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        owner.event_log.acknowledges.clear()
+        large = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={"v": "x" * (MAX_INBOX_BYTES // 4)})
+        for number in range(4):
+            await owner.command(large, f"{number}")  # the first is in the turn under way
+        assert owner.feed.asked == []
+        await owner.command(large, "last")
+        assert owner.feed.asked == ["pause"]
+        owner.event_log.acknowledges.set()
+        await asyncio.sleep(0.5)
+        assert owner.feed.asked == ["pause", "resume"]
+        assert owner.events().count("InstanceEnded") == 5
 
     simulate(scenario())

@@ -1,0 +1,71 @@
+"""What an engine does when a partition's owner ends: when it claims the partition again."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from engine.errors import AppendFailed
+from engine.metrics import Metrics
+from engine.supervisor import Supervisor
+from schemas.records import NewRecord, RecordCodec
+from tests.simulation.loop import VirtualClock, simulate
+from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
+from tests.unit.test_partition import Caller
+
+
+class AwayLog(MemoryEventLog):
+    """A log that is away for a while."""
+
+    def __init__(self, log: Log):
+        super().__init__(log, random.Random(1), Faults())
+        self.away = False
+        self.tries: list[float] = []
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        if self.away:
+            self.tries.append(asyncio.get_running_loop().time())
+            raise AppendFailed("Kafka is away")
+        return await super().append(partition, records)
+
+
+class Engine:
+    """A supervisor with one partition."""
+
+    def __init__(self) -> None:
+        self.log = AwayLog(Log(1))
+        self.feed = MemoryFeed(Log(1), random.Random(1), lambda partition, records: None)
+        self.supervisor = Supervisor(
+            log=self.log,
+            feed=self.feed,
+            caller=Caller(),
+            clock=VirtualClock(),
+            owner="engine-1",
+            codec=RecordCodec(),
+            metrics=Metrics(CollectorRegistry()),
+        )
+
+    def assign(self) -> None:
+        """Give the partition to the engine."""
+        self.feed.assigned = {0}
+        self.supervisor.assigned({0})
+
+
+def test_a_partition_is_claimed_at_most_two_seconds_after_kafka_is_back() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.log.away = True
+        engine.assign()
+        await asyncio.sleep(300)
+        tries = engine.log.tries
+        pauses = [after - before for before, after in zip(tries, tries[1:], strict=False)]
+        assert max(pauses) <= 2.0
+        assert len(tries) < 200
+        engine.log.away = False
+        await asyncio.sleep(2.1)
+        assert engine.supervisor.restored
+        assert engine.supervisor.partitions[0].restored
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
