@@ -11,9 +11,13 @@ from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.supervisor import Supervisor
 from schemas.records import NewRecord, RecordCodec
+from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
 from tests.unit.test_partition import Caller
+
+CODEC = RecordCodec()
 
 
 class AwayLog(MemoryEventLog):
@@ -41,9 +45,10 @@ class Engine:
             log=self.log,
             feed=self.feed,
             caller=Caller(),
+            evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=VirtualClock(),
             owner="engine-1",
-            codec=RecordCodec(),
+            codec=CODEC,
             metrics=Metrics(CollectorRegistry()),
         )
 
