@@ -11,7 +11,7 @@ from aiokafka.structs import RecordMetadata
 
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
-from schemas.current import Current, encode_current
+from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
 from schemas.kafka import Consumer, IdempotentProducer, NotAcknowledged, closing
 from schemas.records import NewRecord, Record, RecordCodec
@@ -75,7 +75,7 @@ class KafkaEventLog:
 
     async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
         """See `EventLog.define`."""
-        records = [encode_current(current, timestamp_ms) for current in definitions]
+        records = [record for current in definitions for record in records_of(current, timestamp_ms)]
         await self._with_producer(lambda producer: self._send_all(producer, self._definitions, {0: records}))
 
     async def note(self, records: Sequence[NewRecord]) -> None:

@@ -1,8 +1,11 @@
 """Current workflows and triggers: topic `definitions`, compacted, keyed by id, read whole by every engine.
 
 An engine appends the new definition before the event that makes it so, hence the topic is never behind the event log.
-The header `version` orders the records of one id: a reader keeps the highest, whatever order they come in. A deleted
-workflow or trigger has no value.
+The header `version` orders the records of one id: a reader keeps the highest, whatever order they come in.
+
+Deleting leaves a record of its own, with key `<id>/deleted`, and the definition's record has no value any more. An
+engine that was superseded and does not know yet may still write the definition after that. Compaction then keeps what
+it wrote, and would have removed a deletion under the same key.
 """
 
 from typing import Any
@@ -44,6 +47,18 @@ _DECODER = msgspec.json.Decoder(CurrentWorkflow | CurrentTrigger)
 _STAGES = msgspec.json.Decoder(list[dict[str, Any]])
 
 
+_DELETED = "/deleted"
+
+
+def records_of(current: Current, timestamp_ms: int) -> list[NewRecord]:
+    """The records that make a definition known, or its deletion."""
+    record = encode_current(current, timestamp_ms)
+    if current.definition is not None:
+        return [record]
+    mark = NewRecord(f"{current.id}{_DELETED}".encode(), b'{"kind":"deleted"}', record.headers, timestamp_ms)
+    return [mark, record]
+
+
 def encode_current(current: Current, timestamp_ms: int) -> NewRecord:
     """The record of a definition; without a value when it was deleted."""
     value = None if current.definition is None else msgspec.json.encode(current.definition)
@@ -57,16 +72,18 @@ def decode_current(record: Record) -> Current:
         UndecodableRecord: it is none of ours, or of a newer build.
     """
     try:
-        definition = None if record.value is None else _DECODER.decode(record.value)
+        key = (record.key or b"").decode()
+        is_deleted = record.value is None or key.endswith(_DELETED)
+        definition = None if is_deleted else _DECODER.decode(record.value or b"")
         if isinstance(definition, CurrentWorkflow):
             _STAGES.decode(definition.stages)
             definition = CurrentWorkflow(stages=definition.stages.copy())
-        key = (record.key or b"").decode()
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UndecodableRecord(f"definition: {error!r}") from error
     version = read_number(header(record.headers, "version"))
     if version is None:
         raise UndecodableRecord("definition: header `version` is missing or not a number")
+    key = key.removesuffix(_DELETED)
     if not is_id(key):
         raise UndecodableRecord("definition: the key is not a canonical UUID")
     return Current(key, version, definition)

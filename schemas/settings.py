@@ -165,7 +165,8 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
     max_activities_in_flight: Positive = 1024
-    """Calls that one engine has in flight at once; more wait their turn."""
+    """Calls to one service of the stack (ledger, wallets, payments) that one engine has in flight at once; more wait
+    their turn."""
 
 
 class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):

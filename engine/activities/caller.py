@@ -27,8 +27,13 @@ from schemas.stack.errors import CallFailed, NotSendable
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: dict[str, Operation] = {**ledger.OPERATIONS, **wallets.OPERATIONS, **payments.OPERATIONS}
+SERVICES = {"ledger": ledger.OPERATIONS, "wallets": wallets.OPERATIONS, "payments": payments.OPERATIONS}
+"""The activities of each service of the stack."""
+
+OPERATIONS: dict[str, Operation] = {name: made for operations in SERVICES.values() for name, made in operations.items()}
 """Every activity by its name."""
+
+_SERVICE_OF = {name: service for service, operations in SERVICES.items() for name in operations}
 
 
 class StackCaller:
@@ -49,7 +54,8 @@ class StackCaller:
         self._timeout_seconds = settings.activity_timeout_seconds
         self._metrics = metrics
         self._monotonic = monotonic
-        self._slots = asyncio.Semaphore(settings.max_activities_in_flight)
+        # Each service has its own: one that hangs uses up no slots of the others.
+        self._slots = {service: asyncio.Semaphore(settings.max_activities_in_flight) for service in ("", *SERVICES)}
 
     async def open(self) -> None:
         """Make ready for calls. The stack need not be there yet."""
@@ -65,9 +71,9 @@ class StackCaller:
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         """See `ActivityCaller.call`.
 
-        More calls than may be in flight wait their turn; the time of an attempt starts after that.
+        More calls to a service than may be in flight wait their turn; the time of an attempt starts after that.
         """
-        async with self._slots:
+        async with self._slots[_SERVICE_OF.get(activity.name, "")]:
             if not await may_start():
                 return None
             begin = self._monotonic()

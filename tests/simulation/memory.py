@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
-from schemas.current import Current
+from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
 from schemas.records import Headers, NewRecord, Record, RecordCodec
 from schemas.topics import partition_of
@@ -52,7 +52,7 @@ class Log:
     dead: list[tuple[int, int, str]] = field(default_factory=list)
     buried: list[StoredRecord] = field(default_factory=list)
     starts: list[int] = field(init=False)
-    definitions: list[Current] = field(default_factory=list)
+    definitions: list[StoredRecord] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -67,6 +67,11 @@ class Log:
         self.events[partition] += stored
         self.observe(partition, stored)
         return base
+
+    def define(self, records: Sequence[NewRecord]) -> None:
+        """Append to `definitions`."""
+        for r in records:
+            self.definitions.append(StoredRecord(len(self.definitions), r.key, r.value, tuple(r.headers)))
 
     def bury(self, partition: int, command: Record, reason: str) -> None:
         """Append to `commands.dead`."""
@@ -125,7 +130,11 @@ class MemoryEventLog:
         await self._latency()
         if self._rng.random() < self.faults.refused:
             raise AppendFailed("refused")
-        self._log.definitions += definitions
+        records = [record for current in definitions for record in records_of(current, timestamp_ms)]
+        if self._rng.random() < self.faults.late:
+            asyncio.get_running_loop().call_later(self._rng.uniform(0.01, 20.0), self._log.define, records)
+            raise AppendFailed("late")
+        self._log.define(records)
         if self._rng.random() < self.faults.lost_ack:
             raise AppendFailed("acknowledgement lost")
 

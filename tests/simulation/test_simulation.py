@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.triggers.definitions import Definitions
 from schemas import rejections
+from schemas.current import decode_current
 from tests.simulation import money
 from tests.simulation.loop import simulate
 from tests.simulation.world import PARTITIONS, World
@@ -71,6 +73,7 @@ def test_seed(seed: int, met: Counter[str]) -> None:
     met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
     check_outcomes(world)
     check_triggers(world)
+    check_definitions(world)
     for partition in range(PARTITIONS):
         log = world.log.events[partition]
         steps = [world.rng.randint(0, len(log)) for _ in range(5)]
@@ -111,6 +114,16 @@ def check_triggers(world: World) -> None:
     """Every occurrence has started its instance."""
     for event in world.observer.fired.values():
         assert event.instance_id in world.observer.instances
+
+
+def check_definitions(world: World) -> None:
+    """An engine that starts now knows the workflows that exist, and none that was deleted."""
+    known = Definitions()
+    compacted = {record.key: record for record in world.log.definitions}
+    for record in compacted.values():
+        known.apply(decode_current(record))
+    for workflow in world.observer.workflows.values():
+        assert (known.stages(workflow.id) is None) == workflow.deleted
 
 
 def check_outcomes(world: World) -> None:

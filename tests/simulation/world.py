@@ -161,7 +161,8 @@ class World:
             else:
                 workflow_id = self._id()
                 self._send(workflow_id, CreateWorkflow(name="", stages=[]))
-                self._send(workflow_id, DeleteWorkflow())
+                if self.rng.random() < 0.7:
+                    self._send(workflow_id, DeleteWorkflow())
 
     def _id(self) -> str:
         return str(UUID(int=self.rng.getrandbits(128), version=4))

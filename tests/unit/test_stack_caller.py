@@ -380,6 +380,30 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     assert most == 3
 
 
+async def test_a_service_that_hangs_does_not_hold_up_the_others() -> None:
+    never, two = asyncio.Event(), asyncio.Event()
+    hanging: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.path.startswith("/api/wallets/"):
+            return web.json_response({"cursor": {"data": []}})
+        hanging.append(request)
+        if len(hanging) == 2:
+            two.set()
+        await never.wait()
+        return web.Response()
+
+    async with serving(handler) as url, caller_of(url, max_activities_in_flight=2) as stack:
+        calls = [asyncio.create_task(stack.call(activities.get_account("main", "a"))) for _ in range(5)]
+        await two.wait()
+        async with asyncio.timeout(5):
+            await stack.output(activities.list_wallets("a"))
+        assert len(hanging) == 2
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+
 async def test_the_time_of_an_attempt_starts_when_its_turn_comes() -> None:
     first = True
     never = asyncio.Event()

@@ -23,7 +23,7 @@ from engine.triggers.matching import (
     read_message,
 )
 from schemas.commands import NO_STAGES, EvaluateTrigger, FireTrigger
-from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
+from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current, records_of
 from schemas.definition import StageUnresolvable, resolve_stage
 from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import Expression
@@ -498,3 +498,17 @@ async def test_a_deleted_workflow_starts_nothing() -> None:
     assert (command.stages, command.error) == (NO_STAGES, None)
     assert known.stages(WORKFLOW) is None
     assert known.stages("unknown") is None
+
+
+def test_a_superseded_engine_can_not_bring_a_deleted_workflow_back() -> None:
+    """What it writes late is what compaction keeps of the definition, but not of the deletion."""
+    created = Current(WORKFLOW, 1, CurrentWorkflow(stages=STAGES))
+    deleted = Current(WORKFLOW, 2, None)
+    written = [record for current in (created, deleted, created) for record in records_of(current, 0)]
+    kept = {record.key: record for record in written}
+    assert kept[WORKFLOW.encode()].value is not None
+    for order in (list(kept.values()), list(reversed(kept.values()))):
+        known = Definitions()
+        for record in order:
+            known.apply(decode_current(StoredRecord(0, record.key, record.value, record.headers)))
+        assert known.stages(WORKFLOW) is None
