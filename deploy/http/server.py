@@ -20,8 +20,9 @@ BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a burst of clients beyond Python's 128 would be refused."""
 CHECK_SECONDS: Final = 1.0
 """Between two looks at the connections' deadlines, so how late they are noticed."""
-KEEP_ALIVE_SECONDS: Final = 5.0
-"""How long a connection may be idle."""
+KEEP_ALIVE_SECONDS: Final = 75.0
+"""How long a connection may be idle between two requests. Gateways keep theirs for a minute: with less, a POST could be
+sent on a connection that is being closed, and nobody would know whether it was read."""
 OTHER_FILES: Final = 256
 """File descriptors that are not for clients: connections to Kafka, Postgres and the issuer, files, the listener."""
 MAX_FILES: Final = 65_536
