@@ -27,6 +27,7 @@ from tests.integration.installation import Installation
 from tests.integration.log_checks import check_log, check_read_model, undecided
 from tests.integration.sandbox_client import SandboxClient
 from tests.integration.waiting import eventually
+from tests.raw_records import RawRecord, put_raw
 
 SEED = int(os.environ.get("TRIGGERS_SEED", "1"))
 """Decides when engines are killed; set the variable to try other moments."""
@@ -153,6 +154,17 @@ async def published(installation: Installation, key: str, count: int) -> list[Js
         return [json.loads(r.value) for some in found.values() for r in some if r.key == key.encode()]
 
     return await eventually(read, lambda shown: len(shown) >= count)
+
+
+async def test_a_message_with_a_header_name_that_is_no_text_fires_like_any_other(
+    client: Client, topic: Topic, kafka_bootstrap_servers: str
+) -> None:
+    type_ = new_type()
+    trigger_id = await listen(client, type_)
+    value = json.dumps({"type": type_, "version": "v2", "payload": {}}).encode()
+    await put_raw(kafka_bootstrap_servers, topic.name, [RawRecord(b"k", value, [(b"\xff\xfe", b"1")])])
+    await topic.publish(type_, {})
+    await occurred(client, trigger_id, 2)
 
 
 async def test_a_message_starts_the_workflow_with_its_variables(
