@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ OPEN_TIMEOUT_SECONDS = 10.0
 FETCH_WAIT_MS = 100
 """A command waits for a fetch under way that does not ask for its partition; this bounds how long."""
 
+WATCH_SECONDS = 0.5
+"""How often it is looked whether the group still answers."""
+
 RECONNECT_SECONDS = 1.0
 """Pause after a fault of the consumer; without it a broker that is away would be asked in a tight loop."""
 
@@ -57,6 +61,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._on_assigned: OnAssigned = lambda partitions: None
         self._consumer: Consumer | None = None
         self._joined = False
+        self._lapsed = False
         self._fed: dict[int, int] = {}
         self._held: set[int] = set()
         self._done: dict[int, int] = {}
@@ -65,11 +70,18 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def joined(self) -> bool:
         """Whether this engine is a member of the group and knows its partitions."""
-        return self._joined
+        return self._joined and not self._lapsed
 
     def owns(self, partition: int) -> bool:
-        """Whether the partition is assigned to this engine now."""
+        """See `GroupFeed.owns`."""
+        return not self._lapsed and self._is_assigned(partition)
+
+    def _is_assigned(self, partition: int) -> bool:
         return self._consumer is not None and TopicPartition(self._topic, partition) in self._consumer.assignment()
+
+    def silence_seconds(self) -> float:
+        """See `GroupFeed.silence_seconds`."""
+        return math.inf if self._consumer is None else self._consumer.silence_seconds
 
     async def run(self, on_assigned: OnAssigned, on_records: OnRecords) -> None:
         """Be a member of the group until cancelled, joining anew after faults.
@@ -79,6 +91,13 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             on_records: called with the commands of one partition, once it has been opened.
         """
         self._on_assigned = on_assigned
+        watch = asyncio.create_task(self._watch())
+        try:
+            await self._be_member(on_records)
+        finally:
+            watch.cancel()
+
+    async def _be_member(self, on_records: OnRecords) -> None:
         while True:
             consumer = self._new_consumer()
             try:
@@ -90,8 +109,24 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             finally:
                 await self._leave(consumer)
                 self._consumer, self._joined = None, False
-            on_assigned(set())
+            self._on_assigned(set())
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _watch(self) -> None:
+        """Let all partitions go when the group has not answered for the session timeout: it gives them to others.
+
+        They come back when it answers again, as far as they are still assigned here.
+        """
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            lapsed = self.silence_seconds() > self._settings.engine_session_timeout_seconds
+            if not self._joined or lapsed == self._lapsed:
+                continue
+            self._lapsed = lapsed
+            if lapsed:
+                logger.warning("the group's coordinator has not answered for %.1f s", self.silence_seconds())
+            assigned = set() if lapsed or self._consumer is None else self._consumer.assignment()
+            self._on_assigned({place.partition for place in assigned})
 
     def _new_consumer(self) -> Consumer:
         consumer = Consumer(
@@ -161,7 +196,7 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
                 consumer.seek(place, self._fed[place.partition])
             if place.partition not in self._fed or place.partition in self._held:
                 consumer.pause(place)
-        self._joined = True
+        self._joined, self._lapsed = True, False
         self._on_assigned(partitions)
 
     # CommandFeed
@@ -192,19 +227,19 @@ class KafkaCommandFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fed.pop(partition, None)
         self._done.pop(partition, None)
         self._held.discard(partition)
-        if self.owns(partition) and self._consumer is not None:
+        if self._is_assigned(partition) and self._consumer is not None:
             self._consumer.pause(TopicPartition(self._topic, partition))
 
     def pause(self, partition: int) -> None:
         """See `CommandFeed.pause`."""
         self._held.add(partition)
-        if self.owns(partition) and self._consumer is not None:
+        if self._is_assigned(partition) and self._consumer is not None:
             self._consumer.pause(TopicPartition(self._topic, partition))
 
     def resume(self, partition: int) -> None:
         """See `CommandFeed.resume`."""
         self._held.discard(partition)
-        if self.owns(partition) and self._consumer is not None:
+        if self._is_assigned(partition) and self._consumer is not None:
             self._consumer.resume(TopicPartition(self._topic, partition))
 
     def done(self, partition: int, next_offset: int) -> None:

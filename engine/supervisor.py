@@ -22,16 +22,20 @@ also how long Kafka may be back before we notice."""
 MAX_FAULT_PAUSE_SECONDS = 30.0
 """Likewise after a defect of ours: each try may restore a large partition, which all others here have to wait for."""
 
-SUPERSEDED_PAUSE_SECONDS = 3.0
-"""An engine that was superseded and still thinks it owns the partition waits this long, more than a heartbeat, before
-it claims again: most likely it is about to learn that it lost the partition, and would steal it back for a moment."""
+CONFIRM_SECONDS = 0.1
+"""How often an engine that was superseded looks whether the group has confirmed since that the partition is its own.
+Most likely it is about to learn that it lost it. Without the confirmation, two engines could take a partition from each
+other again and again, each before the other's restore has come to its end."""
 
 
 class GroupFeed(CommandFeed, Protocol):
     """A feed that knows which partitions its consumer group has assigned here."""
 
     def owns(self, partition: int) -> bool:
-        """Whether the partition is assigned to this engine now, as far as it knows."""
+        """Whether the partition is assigned to this engine, and the group answered within the session timeout."""
+
+    def silence_seconds(self) -> float:
+        """How long ago this engine was a member of the group for certain."""
 
     def close(self, partition: int) -> None:
         """The partition's owner is gone: feed nothing before the next `open`."""
@@ -119,13 +123,13 @@ class Supervisor:
         pause = FIRST_PAUSE_SECONDS
         while self._feed.owns(number):
             partition = self._partitions[number] = self._new_partition(number)
-            longest = MAX_PAUSE_SECONDS
+            longest, superseded = MAX_PAUSE_SECONDS, False
             try:
                 await partition.run()
                 return
             except Superseded as error:
                 self._dropped(number, error, "superseded")
-                pause = max(pause, SUPERSEDED_PAUSE_SECONDS)
+                superseded = True
             except (AppendFailed, ReadFailed) as error:
                 self._dropped(number, error, "log")
             except LogCut as error:
@@ -139,8 +143,17 @@ class Supervisor:
                 if self._partitions.get(number) is partition:
                     self._feed.close(number)
                     del self._partitions[number]
+            if superseded:
+                await self._confirmed(number)
             await asyncio.sleep(pause)
-            pause = FIRST_PAUSE_SECONDS if partition.restored else min(pause * 2, longest)
+            pause = FIRST_PAUSE_SECONDS if partition.restored and not superseded else min(pause * 2, longest)
+
+    async def _confirmed(self, number: int) -> None:
+        """Wait until the group has confirmed, from now on, that the partition is this engine's, or it is not."""
+        since = self._clock.monotonic()
+        # The client library has no event for it.
+        while self._feed.owns(number) and self._feed.silence_seconds() >= self._clock.monotonic() - since:  # noqa: ASYNC110
+            await asyncio.sleep(CONFIRM_SECONDS)
 
     def _new_partition(self, number: int) -> Partition:
         return Partition(

@@ -1,6 +1,8 @@
 """Our consumers: aiokafka's, on our client (see `client`)."""
 
 import asyncio
+import math
+import time
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -93,8 +95,29 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             coordinator.__class__ = _Coordinator
         self._group_coordinator = coordinator
 
+    @property
+    def silence_seconds(self) -> float:
+        """How long ago this was a member of the group for certain: since it sent what the group answered last."""
+        return time.monotonic() - getattr(self._group_coordinator, "heard_at", -math.inf)
+
 
 class _Coordinator(GroupCoordinator):  # type: ignore[misc]
+    heard_at = -math.inf
+    """When the last heartbeat that was answered was sent, or the group was joined."""
+
+    async def _do_heartbeat(self) -> bool:
+        sent_at = time.monotonic()
+        is_member: bool = await super()._do_heartbeat()
+        if is_member:
+            self.heard_at = sent_at
+        return is_member
+
+    async def _do_rejoin_group(self, subscription: Any) -> bool:
+        joined: bool = await super()._do_rejoin_group(subscription)
+        if joined:
+            self.heard_at = time.monotonic()
+        return joined
+
     async def _do_commit_offsets(self, *arguments: Any) -> None:
         # Runs in a task that is shielded: after whoever commits has given up, nobody would look at its error.
         task = asyncio.current_task()

@@ -176,6 +176,10 @@ class MemoryEventLog:
         await asyncio.sleep(self._rng.uniform(1.0, 8.0) if slow else self._rng.uniform(0.0, 0.005))
 
 
+SESSION_SECONDS = 10.0
+HEARTBEAT_SECONDS = 2.5
+
+
 class MemoryFeed:
     """`engine.supervisor.GroupFeed` of one engine: its view of the assignment, and the commands.
 
@@ -183,17 +187,31 @@ class MemoryFeed:
         log: the shared partitions.
         rng: decides how much is handed over at once.
         receive: gets the commands of a partition.
+        lapse: called when the group has not answered for the session timeout.
     """
 
-    def __init__(self, log: Log, rng: random.Random, receive: Callable[[int, Sequence[Record]], None]):
-        self._log, self._rng, self._receive = log, rng, receive
+    def __init__(
+        self,
+        log: Log,
+        rng: random.Random,
+        receive: Callable[[int, Sequence[Record]], None],
+        lapse: Callable[[], None] = lambda: None,
+    ):
+        self._log, self._rng, self._receive, self._lapse = log, rng, receive, lapse
         self.assigned: set[int] = set()
+        self.silent_since: float | None = None
+        """Since when the group's coordinator does not answer; None while it does."""
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
 
     def owns(self, partition: int) -> bool:
         """See `GroupFeed.owns`."""
-        return partition in self.assigned
+        return partition in self.assigned and self.silence_seconds() <= SESSION_SECONDS
+
+    def silence_seconds(self) -> float:
+        """See `GroupFeed.silence_seconds`."""
+        now = asyncio.get_running_loop().time()
+        return now % HEARTBEAT_SECONDS if self.silent_since is None else now - self.silent_since
 
     async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
         """See `CommandFeed.open`."""
@@ -220,6 +238,9 @@ class MemoryFeed:
     async def run(self) -> None:
         """Hand over what is there, over and over, until cancelled."""
         while True:
+            if self.assigned and self.silence_seconds() > SESSION_SECONDS:
+                self.assigned = set()
+                self._lapse()
             for partition in sorted(self._positions.keys() - self._paused):
                 position = self._positions[partition]
                 records = self._log.commands[partition][position : position + self._rng.randint(1, 10)]

@@ -96,7 +96,12 @@ class World:
         def epochs() -> dict[int, int]:
             return {p.number: p.epoch for p in supervisor.partitions}
 
-        feed = MemoryFeed(self.log, self.rng, lambda partition, records: supervisor.received(partition, records))
+        feed = MemoryFeed(
+            self.log,
+            self.rng,
+            lambda partition, records: supervisor.received(partition, records),
+            lambda: supervisor.assigned(set()),
+        )
         supervisor = Supervisor(
             log=log,
             feed=feed,
@@ -109,13 +114,16 @@ class World:
         )
         return Engine(supervisor, feed, log, clock)
 
-    def _assign(self, stale_chance: float) -> None:
+    def _assign(self, stale_chance: float, without: Engine | None = None) -> None:
         """A rebalance. An engine that does not hear of it goes on with partitions that are another's."""
-        owners = [self.rng.choice(self.engines) for _ in range(PARTITIONS)]
+        members = [engine for engine in self.engines if engine is not without]
+        owners = [self.rng.choice(members) for _ in range(PARTITIONS)]
         for engine in self.engines:
             mine = {partition for partition, owner in enumerate(owners) if owner is engine}
+            engine.feed.silent_since = None
             if self.rng.random() < stale_chance:
                 mine |= engine.feed.assigned
+                engine.feed.silent_since = asyncio.get_running_loop().time()
             engine.feed.assigned = mine
             if self.rng.random() < stale_chance:
                 engine.supervisor.assigned(set())  # it has joined the group anew, and gets back what it had
@@ -252,9 +260,15 @@ class World:
         self.stack.add_payment(LATE_PAYMENT)
         for instance_id in self.runs:
             self._send(instance_id, AbortInstance()) if self.rng.random() < 0.2 else None
+        cut_off = self.rng.choice([None, None, *self.engines])
+        kept = set() if cut_off is None else cut_off.feed.assigned
         for engine in self.engines:
             engine.feed.assigned = set()
-        self._assign(stale_chance=0.0)
+        self._assign(stale_chance=0.0, without=cut_off)
+        if cut_off is not None:
+            # The coordinator alone can't reach it, and has given its partitions to others.
+            cut_off.feed.assigned, cut_off.feed.silent_since = kept, asyncio.get_running_loop().time()
+            cut_off.supervisor.assigned(kept)
         for _ in range(3):
             self._run(long_chance=0.3)  # no restart comes to the aid of these
 
@@ -272,8 +286,10 @@ class World:
                         self._send(instance_id, SendEvent(name=name))
                 if asyncio.get_running_loop().time() >= help_at:
                     self._help(instance_id)
+        settling = asyncio.get_running_loop().time()
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()
+        assert all(claim.at <= settling for claim in self.observer.claims), "engines take partitions from each other"
 
     def _waits_for_event(self, instance_id: str) -> bool:
         stages = self.observer.histories[instance_id].stages
