@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from deploy.http import protocol as limits
+from deploy.http.server import KEEP_ALIVE_SECONDS
 from tests.unit.http_wire import Wire, connect, read_answers
 
 GET = b"GET /%d HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -277,9 +278,9 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
     wire = connect()
     wire.send(GET % 1)
     assert (await wire.answer()).status == 200
-    wire.after(4.9)
+    wire.after(KEEP_ALIVE_SECONDS - 0.1)
     assert wire.is_open()
-    wire.after(5.1)
+    wire.after(KEEP_ALIVE_SECONDS + 0.1)
     assert wire.closing
     assert len(read_answers(wire.written)) == 1
 
@@ -410,11 +411,12 @@ async def test_a_short_answer_that_nobody_reads_does_not_stay() -> None:
     wire.send(GET % 1)
     assert (await wire.answer()).status == 200
     wire.unread = 100
-    wire.after(6)
+    idle = KEEP_ALIVE_SECONDS + 1
+    wire.after(idle)
     assert wire.closing
     assert not wire.was_aborted()
-    wire.after(6)
-    wire.after(6 + limits.WRITE_SECONDS)
+    wire.after(idle)
+    wire.after(idle + limits.WRITE_SECONDS)
     assert wire.was_aborted()
 
 
