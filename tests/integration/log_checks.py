@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from projections.rebuild import rebuild
 from schemas import events
-from schemas.epochs import EpochFilter, header, is_claim
+from schemas.epochs import EpochFilter, header
 from schemas.records import RecordCodec
 from schemas.topics import COMMANDS, EVENTS
 from tests.integration.event_log_reader import records
@@ -48,15 +48,6 @@ async def undecided(installation: Installation) -> int:
         causes = {header(record.headers, "cause") for record in found if epochs.admits(record)} - {None}
         left += len(commands[partition]) - len(causes)
     return left
-
-
-async def stale_records(installation: Installation) -> int:
-    """Records of engines that had been superseded when they wrote them."""
-    count = 0
-    for found in (await records(installation.settings, EVENTS)).values():
-        epochs = EpochFilter()
-        count += sum(not epochs.admits(record) and not is_claim(record) for record in found)
-    return count
 
 
 async def check_read_model(installation: Installation) -> None:
