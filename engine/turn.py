@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from engine.aggregates import Aggregates
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
-from engine.core.decisions import ActivityDone, Input, check_same_request, decide, give_up
+from engine.core.decisions import ActivityDone, Input, check_same_request, decide, give_up, start_in_vain
 from engine.core.effects import Effect, effect
 from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
@@ -126,13 +126,27 @@ class Turn:
                 aggregate_id, CommandRejected(at=self.now, code=rejected.code, message=rejected.message), offset
             )
         except DecisionTooLarge as error:
-            rejection = CommandRejected(at=self.now, code=rejections.TOO_LARGE, message=str(error))
-            self._outcome(aggregate_id, rejection, offset)
+            self._refuse(offset, aggregate_id, command, rejections.TOO_LARGE, str(error))
         except Exception:
             # A bug in the decision about one aggregate must not stop all others of the partition.
             logger.exception("deciding a command failed", extra={"offset": offset, "aggregate": aggregate_id})
-            rejection = CommandRejected(at=self.now, code=rejections.FAULT, message=INTERNAL_FAULT)
-            self._outcome(aggregate_id, rejection, offset)
+            self._refuse(offset, aggregate_id, command, rejections.FAULT, INTERNAL_FAULT)
+
+    def _refuse(self, offset: int, aggregate_id: str, command: Command | Unreadable, code: str, message: str) -> None:
+        """Tell the sender of a command that it can't be decided.
+
+        Nobody waits for the outcome of what came from a message: it becomes an instance or an occurrence that failed.
+        """
+        before = len(self.records)
+        try:
+            if isinstance(command, FireTrigger | EvaluateTrigger) and (failed := _as_failed(command, message)):
+                self._trigger(aggregate_id, failed, offset)
+            elif isinstance(command, RunWorkflow) and command.source is not None and not self._instance(aggregate_id):
+                self._keep(start_in_vain(command, self.now, aggregate_id, message), offset)
+        except Exception:
+            logger.exception("a command is refused", extra={"offset": offset, "aggregate": aggregate_id})
+        if len(self.records) == before:
+            self._outcome(aggregate_id, CommandRejected(at=self.now, code=code, message=message), offset)
 
     def input(self, instance_id: str, given: Input | Requested | Evaluated) -> None:
         """Decide about what is due, what a call or a link has answered, or a run command that was sent."""

@@ -71,18 +71,27 @@ def _run(progress: Progress, command: RunWorkflow, now: datetime) -> None:
     if progress.state is not None:
         check_same_request(progress.state.request, command.request)
         return
-    progress.record(
-        ev.InstanceStarted(
-            at=now,
-            workflow_id=command.workflow_id,
-            stages=command.stages,
-            variables=command.variables,
-            request=command.request,
-            source=command.source,
-            sequence=command.sequence,
-        )
-    )
+    progress.record(_started(command, now))
     stages.advance(progress, now)
+
+
+def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
+    return ev.InstanceStarted(
+        at=now,
+        workflow_id=command.workflow_id,
+        stages=command.stages,
+        variables=command.variables,
+        request=command.request,
+        source=command.source,
+        sequence=command.sequence,
+    )
+
+
+def start_in_vain(command: RunWorkflow, now: datetime, instance_id: str, error: str) -> Progress:
+    """Start an instance whose first decision can't be made or written down, and end it with an error that says so."""
+    progress = Progress(instance_id, None, now)
+    _end(progress, progress.record(_started(command, now)), now, error)
+    return progress
 
 
 def check_same_request(known: str | None, given: str | None) -> None:

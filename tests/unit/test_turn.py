@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine import turn as turns
 from engine.aggregates import Aggregates, Bounds
@@ -379,3 +380,34 @@ def test_retries_of_messages_follow_the_clock() -> None:
     trigger = desk.aggregates.trigger("t")
     assert trigger is not None
     assert trigger.waiting["o1"].retry_at == clock + timedelta(seconds=1)
+
+
+def test_what_came_from_a_message_and_cannot_be_decided_leaves_something_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits for the rejection of such a command, so it would be gone without a trace."""
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER))
+
+    def broken(state: Any, given: Any, now: datetime, repeated: bool, clock: datetime) -> Any:
+        if given.error is None:
+            raise RuntimeError("bug")
+        return triggers.decide(state, given, now, repeated, clock)
+
+    monkeypatch.setattr("engine.turn.triggers", SimpleNamespace(decide=broken, evolve=triggers.evolve))
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
+    stages = [{"wait_event": {"event": "x" * 400}}]
+    large = RunWorkflow(workflow_id="w", stages=stages, variables={}, source="events/1", sequence=7)
+    commands: list[tuple[str, Command | Unreadable]] = [
+        ("t", fire(1)),
+        ("i", large),
+        ("i", large),
+        ("j", replace(large, source=None)),
+    ]
+    assert desk.turn(*commands) == [
+        "TriggerFailed t v2 cause 100",
+        "InstanceStarted i v1 cause 101",
+        "InstanceEnded i v2 cause 101",
+        "CommandSkipped i cause 102",
+        "CommandRejected j cause 103 TOO_LARGE",
+    ]
