@@ -274,12 +274,13 @@ async def test_a_link_that_fails_for_a_while_is_asked_again(
     await installation.engine.restart()
     await sandbox.faults()
     await topic.publish("SAVED_PAYMENT", payload, 1)
+    await settle(installation, topic)
+    waiting = "orchestration_engine_waiting_evaluations"
+    await eventually(lambda: installation.engine.metric(waiting), lambda count: count == 0)
     (occurrence,) = await occurred(client, trigger_id)
     assert "error" not in occurrence
-    await settle(installation, topic)
     (event,) = await fired(installation, trigger_id)
     assert event.variables == {"tier": "gold"}
-    assert await installation.engine.metric("orchestration_engine_waiting_evaluations") == 0
 
 
 async def test_a_link_that_is_refused_fails_at_once_and_uses_nothing_up(
