@@ -6,7 +6,7 @@ the id and the request's digest are kept until enough newer ones have ended.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -17,13 +17,14 @@ from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.instance import Instance
-from engine.core.trigger import Trigger
+from engine.core.trigger import Pending, Trigger
 from engine.core.workflow import Workflow
 from engine.identities import Identities
 from schemas.events import (
     EvaluationStarted,
     InstanceEnded,
     InstanceEvent,
+    InstanceRequested,
     InstanceStarted,
     LateResultRecorded,
     TriggerDeleted,
@@ -59,6 +60,7 @@ class Aggregates:
         self._workflows: dict[str, Workflow] = {}
         self._triggers: dict[str, Trigger] = {}
         self._fired: dict[str, set[str]] = {}
+        self._pending: dict[str, tuple[str, Pending]] = {}
         self._sequences: dict[str, int] = {}
         self.waiting = 0
         """Messages that wait for links."""
@@ -86,6 +88,18 @@ class Aggregates:
     def triggers(self) -> Iterator[Trigger]:
         """All triggers."""
         yield from self._triggers.values()
+
+    def pending(self, occurrence_ids: Iterable[str] | None = None) -> list[tuple[str, Pending]]:
+        """Instances that triggers have still to start, with their triggers' ids, in the order of the log.
+
+        Args:
+            occurrence_ids: of which occurrences, in that order; of all if not given.
+        """
+        return [self._pending[id] for id in (self._pending if occurrence_ids is None else occurrence_ids)]
+
+    def is_pending(self, occurrence_id: str) -> bool:
+        """Whether the instance of an occurrence is still to be started."""
+        return occurrence_id in self._pending
 
     def has_fired_for(self, trigger_id: str, once: str) -> bool:
         """Whether a trigger has fired for what it fires for once, ever."""
@@ -130,15 +144,28 @@ class Aggregates:
                     self.waiting += sign * len(state.waiting)
                     self.waiting_bytes += sign * sum(waiting.size_bytes for waiting in state.waiting.values())
 
-    def note(self, aggregate_id: str, event: object) -> None:
-        """Remember what tells repetitions of this event's command, beside the aggregate's own state."""
+    def note(self, aggregate_id: str, event: object, offset: int) -> None:
+        """Remember what an event says beside the state of its aggregate.
+
+        That is what later identifies a repeated command, and what triggers have still to start: both can be too many to
+        be copied with each state.
+
+        Args:
+            aggregate_id: whose event it is.
+            event: the event.
+            offset: its place in the log.
+        """
         if isinstance(event, InstanceStarted) and event.source is not None:
             self._sequences[event.source] = event.sequence
         elif isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
-            if event.once is not None and isinstance(event, TriggerFired):
-                self._fired.setdefault(aggregate_id, set()).add(event.once)
+            if isinstance(event, TriggerFired):
+                self._pending[event.occurrence_id] = (aggregate_id, triggers.pending(event, offset))
+                if event.once is not None:
+                    self._fired.setdefault(aggregate_id, set()).add(event.once)
             if event.identity is not None:
                 self._identities.note(aggregate_id, event.identity, event.at)
+        elif isinstance(event, InstanceRequested):
+            self._pending.pop(event.occurrence_id, None)
         elif isinstance(event, TriggerDeleted):
             self._fired.pop(aggregate_id, None)
             self._identities.forget(aggregate_id)
@@ -175,10 +202,10 @@ class Aggregates:
             IllegalTransition: the event does not follow from what came before.
         """
         event, aggregate_id = recorded.event, recorded.aggregate_id
-        self.note(aggregate_id, event)
+        self.note(aggregate_id, event, recorded.offset)
         if isinstance(event, TriggerEvent):
             trigger = self._triggers.get(aggregate_id)
-            self.put_trigger(triggers.evolve(trigger, event, aggregate_id, recorded.offset))
+            self.put_trigger(triggers.evolve(trigger, event, aggregate_id))
         elif isinstance(event, WorkflowEvent):
             self._workflows[aggregate_id] = workflows.evolve(self._workflows.get(aggregate_id), event, aggregate_id)
         elif isinstance(event, InstanceEvent):

@@ -214,8 +214,7 @@ class Partition:
         self._aggregates.settle()
         self.next_command = next_command
         self._start_all()
-        pending = [(trigger.id, request) for trigger in self._aggregates.triggers() for request in trigger.pending]
-        self._request(sorted(pending, key=lambda request: request[1].sequence))
+        self._request(self._aggregates.pending())
         for trigger in self._aggregates.triggers():
             self._evaluations.follow(trigger)
         self.restored = True

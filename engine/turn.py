@@ -42,6 +42,7 @@ from schemas.events import (
     CommandSkipped,
     EvaluationStarted,
     Event,
+    InstanceRequested,
     InstanceStarted,
     TriggerCreated,
     TriggerDeleted,
@@ -101,9 +102,8 @@ class Turn:
         self._workflows: dict[str, workflows.Workflow] = {}
         self._triggers: dict[str, Trigger] = {}
         self._waiting, self._waiting_bytes = 0, 0
-        self._fired_at: dict[str, int] = {}
         self._instances: dict[str, Instance] = {}
-        self._noted: list[tuple[str, Event]] = []
+        self._noted: list[tuple[str, Event, int]] = []
         self._ended_at: dict[str, int] = {}
 
     def command(self, offset: int, aggregate_id: str, command: Command | Unreadable) -> None:
@@ -152,7 +152,8 @@ class Turn:
         """Decide about what is due, what a call or a link has answered, or a run command that was sent."""
         try:
             if isinstance(given, Requested | Evaluated):
-                self._trigger(instance_id, given, None)
+                if isinstance(given, Evaluated) or self._is_pending(given):
+                    self._trigger(instance_id, given, None)
                 return
             self._keep(self._decide(instance_id, given), None)
         except DecisionTooLarge as error:
@@ -206,9 +207,9 @@ class Turn:
         for workflow in self._workflows.values():
             self._aggregates.put_workflow(workflow)
         for trigger in self._triggers.values():
-            self._aggregates.put_trigger(self._placed(trigger, base))
-        for aggregate_id, event in self._noted:
-            self._aggregates.note(aggregate_id, event)
+            self._aggregates.put_trigger(trigger)
+        for aggregate_id, event, index in self._noted:
+            self._aggregates.note(aggregate_id, event, base + index)
         for instance_id, instance in self._instances.items():
             if instance.ended and instance_id not in keep:
                 self._aggregates.forget_instance(instance, base + self._ended_at.get(instance_id, 0))
@@ -217,22 +218,13 @@ class Turn:
 
     def requests(self) -> list[tuple[str, Pending]]:
         """After the commit: the instances that triggers start because of this turn, in the order of the log."""
-        placed = [self._aggregates.trigger(trigger_id) for trigger_id in self._triggers]
-        pending = [(t.id, p) for t in placed if t is not None for p in t.pending if p.occurrence_id in self._fired_at]
-        return sorted(pending, key=lambda request: request[1].sequence)
+        fired = [event.occurrence_id for _, event, _ in self._noted if isinstance(event, TriggerFired)]
+        return self._aggregates.pending(fired)
 
     def triggers(self) -> list[Trigger]:
         """After the commit: every trigger that was decided about."""
         placed = [self._aggregates.trigger(trigger_id) for trigger_id in self._triggers]
         return [trigger for trigger in placed if trigger is not None]
-
-    def _placed(self, trigger: Trigger, base: int) -> Trigger:
-        """The trigger with the offsets of what it fired in this turn."""
-        pending = tuple(
-            replace(p, sequence=base + self._fired_at[p.occurrence_id]) if p.sequence < 0 else p
-            for p in trigger.pending
-        )
-        return replace(trigger, pending=pending)
 
     def _instance(self, instance_id: str) -> Instance | None:
         return self._instances.get(instance_id) or self._aggregates.instance(instance_id)
@@ -282,10 +274,13 @@ class Turn:
         self._triggers[trigger_id] = state
         self._count_waiting(before, state)
         for event in decided:
-            self._noted.append((trigger_id, event))
+            self._noted.append((trigger_id, event, len(self.records) - 1))
             self._define(trigger_id, event, state.version)
-            if isinstance(event, TriggerFired):
-                self._fired_at[event.occurrence_id] = len(self.records) - 1
+
+    def _is_pending(self, given: Requested) -> bool:
+        """Whether the instance of an occurrence is still to be started."""
+        in_turn = (event.occurrence_id for _, event, _ in self._noted if isinstance(event, InstanceRequested))
+        return self._aggregates.is_pending(given.occurrence_id) and given.occurrence_id not in in_turn
 
     def _no_room_for(self, given: EvaluateTrigger) -> str | None:
         """Why a message can't wait for links; None if it can."""
@@ -312,7 +307,7 @@ class Turn:
             once, identity = given.once, given.identity
         elif given.occurrence_id in state.waiting:
             once = state.waiting[given.occurrence_id].message.once
-        for noted, event in self._noted:
+        for noted, event, _ in self._noted:
             if noted == trigger_id and isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
                 if identity is not None and event.identity == identity:
                     return True
@@ -327,7 +322,7 @@ class Turn:
         if not isinstance(command, RunWorkflow) or command.source is None:
             return False
         last = self._aggregates.last_sequence(command.source)
-        for _, event in self._noted:
+        for _, event, _ in self._noted:
             if getattr(event, "source", None) == command.source:
                 last = max(last, getattr(event, "sequence", -1))
         return command.sequence <= last
@@ -359,7 +354,7 @@ class Turn:
         self._instances[progress.instance_id] = state
         first = progress.events[0]
         if isinstance(first, InstanceStarted) and first.source is not None:
-            self._noted.append((progress.instance_id, first))
+            self._noted.append((progress.instance_id, first, len(self.records) - len(progress.events)))
         if state.ended:
             self._ended_at.setdefault(progress.instance_id, len(self.records) - 1)
 

@@ -1,4 +1,4 @@
-"""The trigger aggregate: what it listens to and has fired for, what waits for links, which instances are to be started.
+"""The trigger aggregate: what it listens to and has fired for, and what waits for links.
 
 A message fires once: those of one source (topic and partition) come in the order of their offsets, so the highest
 offset fired for tells the repetitions. Some kinds of message fire once by what they are about (`once`), ever; the
@@ -43,8 +43,8 @@ class Pending(Struct, frozen=True):
     workflow_id: str
     stages: Raw
     variables: dict[str, str]
-    sequence: int = -1
-    """Offset of the event in the log, as soon as it stands there."""
+    sequence: int
+    """Offset of its event in the log."""
 
     def command(self, source: str) -> RunWorkflow:
         """What starts the instance."""
@@ -71,7 +71,6 @@ class Trigger(Struct, frozen=True, kw_only=True):
     """By source, the highest offset that it has fired for, or that waits."""
     waiting: dict[str, Waiting] = {}
     """Messages that wait for links, by the id of their occurrence. A partition bounds how many."""
-    pending: tuple[Pending, ...] = ()
 
 
 TriggerInput = CreateTrigger | DeleteTrigger | FireTrigger | EvaluateTrigger | Evaluated | Requested
@@ -88,7 +87,7 @@ def decide(
 
     Args:
         state: the trigger, None when it is unknown.
-        given: the input.
+        given: the input. `Requested` is only given while the instance is still to be started, which the caller knows.
         now: the time of the turn, UTC.
         repeated: whether the trigger has fired for the message's `once`, or has judged one of its `identity`.
         clock: what the clock says, which retries follow; `now` if not given.
@@ -117,8 +116,7 @@ def decide(
                 return [_try_again(given, now, (clock or now) + backoff(given.attempt))]
             return [_evaluated(state, waiting, given, now, repeated)]
         case Requested():
-            waits = state is not None and any(p.occurrence_id == given.occurrence_id for p in state.pending)
-            return [ev.InstanceRequested(at=now, occurrence_id=given.occurrence_id)] if waits else []
+            return [] if state is None else [ev.InstanceRequested(at=now, occurrence_id=given.occurrence_id)]
 
 
 def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> list[ev.TriggerEvent]:
@@ -187,8 +185,15 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
     )
 
 
-def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offset: int = -1) -> Trigger:
-    """The state after an event that stands at an offset of the log, -1 while it does not yet.
+def pending(event: ev.TriggerFired, offset: int) -> Pending:
+    """The instance that is to be started because of an event, which stands at this offset of the log."""
+    return Pending(
+        event.occurrence_id, event.instance_id, event.workflow_id, event.stages.copy(), event.variables, offset
+    )
+
+
+def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str) -> Trigger:
+    """The state after an event. Which instances are still to be started is kept beside it: they can be many.
 
     Raises:
         IllegalTransition: the event does not follow from the state.
@@ -214,21 +219,9 @@ def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str, offse
             return replace(_waits(state, event), version=version)
         case ev.TriggerFired() | ev.TriggerFailed():
             positions, waiting = _passed(state, event), _without(state, event.occurrence_id)
-            pending = state.pending
-            if isinstance(event, ev.TriggerFired):
-                started = Pending(
-                    event.occurrence_id,
-                    event.instance_id,
-                    event.workflow_id,
-                    event.stages.copy(),
-                    event.variables,
-                    offset,
-                )
-                pending = (*pending, started)
-            return replace(state, version=version, positions=positions, pending=pending, waiting=waiting)
+            return replace(state, version=version, positions=positions, waiting=waiting)
         case ev.InstanceRequested():
-            left = tuple(p for p in state.pending if p.occurrence_id != event.occurrence_id)
-            return replace(state, version=version, pending=left)
+            return replace(state, version=version)
 
 
 def _waits(state: Trigger, event: ev.EvaluationStarted | ev.EvaluationFailed | ev.EvaluationEnded) -> Trigger:

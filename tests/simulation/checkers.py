@@ -50,6 +50,8 @@ class Observer:
     workflows: dict[str, Workflow] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
+    to_start: dict[str, str] = field(default_factory=dict)
+    """Instances of occurrences that triggers have still to start, by the occurrence."""
     fired_once: set[tuple[str, str]] = field(default_factory=set)
     identities: dict[tuple[str, str], str] = field(default_factory=dict)
     """By trigger and identity, the occurrence that the first message became."""
@@ -144,7 +146,7 @@ class Observer:
     def _fold_trigger(self, recorded: Recorded) -> None:
         """A message is judged once and fires a trigger once; what fires once ever does so."""
         event, trigger_id = recorded.event, recorded.aggregate_id
-        trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id, recorded.offset)
+        trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id)
         assert trigger.version == recorded.version
         self.triggers[trigger_id] = trigger
         if isinstance(event, ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed) and event.identity is not None:
@@ -153,9 +155,12 @@ class Observer:
         if isinstance(event, ev.TriggerFired):
             assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
             self.fired[event.occurrence_id] = event
+            self.to_start[event.occurrence_id] = event.instance_id
             if event.once is not None:
                 assert (trigger_id, event.once) not in self.fired_once, f"{event.once} fired twice"
                 self.fired_once.add((trigger_id, event.once))
+        if isinstance(event, ev.InstanceRequested):
+            assert self.to_start.pop(event.occurrence_id, None), f"{event.occurrence_id} had nothing to start"
 
     # Calls of the stack and links
 

@@ -325,7 +325,7 @@ class World:
             for p in range(PARTITIONS)
             if len(self.log.commands[p]) != len(self.observer.causes[p])
         ]
-        requested = [f"{t.id} has to start {p.instance_id}" for t in self.observer.triggers.values() for p in t.pending]
+        requested = [f"{instance} has to be started for {o}" for o, instance in self.observer.to_start.items()]
         waiting = [f"{t.id} waits for links of {o}" for t in self.observer.triggers.values() for o in t.waiting]
         calls = [f"{self.stack.under_way} calls"] if self.stack.under_way else []
         return (

@@ -15,6 +15,7 @@ from engine.core.decisions import ActivityDone, Due, decide, give_up
 from engine.core.effects import CallActivity, GoOn, Token
 from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
+from engine.core.trigger import Pending, Requested
 from engine.turn import Turn, Unreadable
 from schemas.commands import (
     AbortInstance,
@@ -48,6 +49,7 @@ class Desk:
         self.aggregates = Aggregates(Bounds(max_ended=max_remembered))
         self.end = 0
         self.effects: dict[str, Any] = {}
+        self.requests: list[tuple[str, Pending]] = []
 
     def turn(self, *commands: tuple[str, Command | Unreadable], keep: tuple[str, ...] = ()) -> list[str]:
         """Decide commands as one turn; its records in words."""
@@ -59,6 +61,7 @@ class Desk:
     def commit(self, turn: Turn, keep: tuple[str, ...] = ()) -> list[str]:
         self.effects = dict(turn.effects())
         turn.commit(self.end, keep)
+        self.requests = turn.requests()
         self.end += len(turn.records)
         return words(turn.records)
 
@@ -295,6 +298,20 @@ def test_a_message_fires_once(first: FireTrigger, second: FireTrigger, outcome: 
     else:
         desk.turn(*commands[:2])
         assert desk.turn(*commands[2:]) == [outcome.replace("102", "100")]
+
+
+def test_an_occurrence_is_requested_once() -> None:
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER), ("t", fire(1)), ("t", fire(2, error="boom")))
+    assert [(id, p.occurrence_id, p.sequence) for id, p in desk.requests] == [("t", "o1", 1)]
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    for occurrence in ("o1", "o1", "o2", "o3"):
+        turn.input("t", Requested(occurrence))
+    assert desk.commit(turn) == ["InstanceRequested t v4"]
+    assert desk.requests == []
+    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn.input("t", Requested("o1"))
+    assert desk.commit(turn) == []
 
 
 def test_a_message_that_is_too_large_for_a_decision_leaves_a_failed_occurrence(monkeypatch: pytest.MonkeyPatch) -> None:
