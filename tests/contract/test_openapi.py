@@ -2,11 +2,13 @@
 
 import itertools
 import os
+import re
 import zlib
 from typing import Any
 
 import pytest
 import schemathesis
+import yaml
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
@@ -37,6 +39,10 @@ UNDECIDABLE: dict[str, list[CheckFunction]] = {
     "v2ListTriggersOccurrences": [negative_data_rejection],
 }
 """By operation: what can't be decided from the description."""
+NUMBERS_OF_YAML_1_2 = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|0o[0-7]+$")
+"""Schemathesis writes YAML 1.1, where the text `1e100` needs no quotes. Bodies are YAML 1.2, where it is a number."""
+yaml.CSafeDumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBERS_OF_YAML_1_2, list("-+.0123456789"))
+
 keys = (f"key-{number}" for number in itertools.count())
 
 described = document(ApiSettings().base_path, OPERATIONS)
