@@ -7,12 +7,16 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
 from tests.stack import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
+
+hypothesis.settings.register_profile("suite", deadline=None)  # how long a case takes says nothing on a busy machine
+hypothesis.settings.load_profile("suite")
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 

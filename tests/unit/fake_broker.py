@@ -75,7 +75,7 @@ class Broker:
                 async with self._heard:
                     self.asked.append(header[0])
                     self._heard.notify_all()
-                answer = None if self.silent or header[0] in self.withheld else self._answer(header[0], data)
+                answer = None if self.silent or header[0] in self.withheld else await self._answer(header[0], data)
                 if answer is not None:
                     frame = ResponseHeader_v0.SCHEMA.encode([header[2]]) + answer.encode()
                     await self._write(writer, struct.pack(">i", len(frame)) + frame)
@@ -94,7 +94,7 @@ class Broker:
             await asyncio.sleep(self.part_seconds)
             writer.write(frame[start : start + part])
 
-    def _answer(self, key: int, data: BytesIO) -> Any:
+    async def _answer(self, key: int, data: BytesIO) -> Any:
         match key:
             case 18:
                 ApiVersionRequest_v0.decode(data)
@@ -110,15 +110,20 @@ class Broker:
                 self.cluster.producers += 1
                 return InitProducerIdResponse_v0(0, 0, self.cluster.producers, 0)
             case 0:
-                return self._append(ProduceRequest_v3.decode(data))
+                return await self._append(ProduceRequest_v3.decode(data))
         raise AssertionError(key)
 
-    def _append(self, request: Any) -> Any:
+    async def _append(self, request: Any) -> Any:
+        late = self.cluster.late_appends > 0
+        if late:
+            self.cluster.late_appends -= 1
+            await asyncio.sleep(request.timeout / 1000)
         answers = []
         for topic, partitions in request.topics:
             appended = []
             for partition, messages in partitions:
-                error = self.cluster.refusals.pop(0) if self.cluster.refusals else 0
+                refusals = [REQUEST_TIMED_OUT] if late else self.cluster.refusals
+                error = refusals.pop(0) if refusals else 0
                 log = self.cluster.logs[partition]
                 base = len(log)
                 if not error:
@@ -141,6 +146,8 @@ class Cluster:
         self.producers = 0
         self.refusals: list[int] = []
         """Errors that the next batches are answered with."""
+        self.late_appends = 0
+        """How many of the next appends wait in vain for replicas, for as long as their client allows."""
 
     async def __aenter__(self) -> Self:
         for broker in self.brokers:

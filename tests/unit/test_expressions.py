@@ -365,23 +365,26 @@ def test_what_takes_too_much_fails(text: str, message: str) -> None:
         evaluate(text, payload)
 
 
-_MEGABYTE = 1_000_000
+_LARGE = 900_000
+_HALF = 490_000
+"""Two copies of a text with so many characters fit into an evaluation's memory."""
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        # Each takes a second to minutes if what it does is not counted.
+        # None of these fails if what it does is not counted; some would take minutes.
         r'count(1..480, "" matches ("\\pL{20}" + string(#))) < 0',
         r'count(1..480, "" matches ("[\\pL\\pN\\pS\\pP\\pM\\pC\\pZ]*" + string(#))) < 0',
+        r'count(1..30, "" matches ("\\pL{20}" + string(#))) < 0',
         "count(1..20000, float(event.digits) > 0)",
-        "count(1..20000, event.text < event.other)",
+        "count(1..3000, event.large < event.other)",
         'count(1..20000, link(event, "q1") == 1)',
-        'count(1..30, event.text contains (repeat("x", 50) + "y" + repeat("x", 48)))',
-        'lastIndexOf(event.text, "y" + repeat("x", 90000))',
-        "trim(event.text, event.letters)",
-        'map(1..3, upper(repeat("é", 300000)))',
-        'map(1..2, toJSON(repeat("<", 450000)))',
+        'count(1..20, event.large contains (repeat("x", 50) + "y" + repeat("x", 48)))',
+        'lastIndexOf(event.large, "y" + repeat("x", 90000))',
+        "trim(event.large, event.letters)",
+        'count(1..2, upper(event.accents) == "") > 0',
+        'count(1..2, toJSON(event.accents) == "") > 0',
         "flatten(event.deep)",
     ],
 )
@@ -390,14 +393,15 @@ def test_all_that_takes_time_is_counted(text: str) -> None:
     for _ in range(90):
         deep = [deep]
     payload = {
-        "text": "x" * _MEGABYTE,
-        "other": "x" * _MEGABYTE + "y",
-        "digits": "1" * _MEGABYTE,
+        "large": "x" * _LARGE,
+        "other": "x" * _LARGE + "y",
+        "digits": "0." + "1" * _LARGE,
         "letters": "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) + "x",
+        "accents": "é" * _HALF,
         "links": [{"name": f"q{number}", "uri": f"/{number}"} for number in range(30_000)],
         "deep": deep,
     }
-    with pytest.raises(EvaluationError, match=r"takes more than 100000 steps|memory budget exceeded|patterns"):
+    with pytest.raises(EvaluationError, match=r"takes more than 100000 steps|more than 32 different patterns"):
         evaluate(text, payload, {"/1": LinkAnswer(data=1)})
 
 

@@ -27,7 +27,6 @@ from tests.unit.fake_broker import (
     FIND_COORDINATOR,
     METADATA,
     PRODUCE,
-    REQUEST_TIMED_OUT,
     TOPIC,
     Cluster,
     complaints,
@@ -135,10 +134,11 @@ async def test_a_request_without_an_answer_is_repeated_within_the_deadline_of_it
     await log.close()
 
 
-async def test_replicas_that_are_late_cost_no_connection(cluster: Cluster) -> None:
+async def test_replicas_that_are_late_cost_no_connection(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.kafka.producer.BROKER_PRODUCE_MS", int(REQUEST_SECONDS * 1000 / 3))
     (broker,) = cluster.brokers
     log = event_log(cluster, 5.0)
-    cluster.refusals = [REQUEST_TIMED_OUT, REQUEST_TIMED_OUT]
+    cluster.late_appends = 2
     assert await log.append(0, RECORD) == 0
     assert broker.asked.count(PRODUCE) == 3
     assert broker.asked.count(API_VERSIONS) == 2, "to get to know the brokers, and to append"
