@@ -350,7 +350,6 @@ async def test_every_event_is_published_once_though_publishers_are_killed(
 async def test_kafka_may_stand_still_or_go_away(
     topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions, "TIMEOUT_SECONDS", 3.0)
     kafka = EmbeddedKafka(tmp_path)
     try:
         servers = await asyncio.to_thread(kafka.start)
@@ -359,6 +358,7 @@ async def test_kafka_may_stand_still_or_go_away(
         stalled, next_one = Transactions(settings, 0), Transactions(settings, 0)
         try:
             await stalled.open()
+            monkeypatch.setattr(transactions, "TIMEOUT_SECONDS", 3.0)
             broker = psutil.Process(int((tmp_path / "pid").read_text()))
             broker.send_signal(signal.SIGSTOP)
             try:
