@@ -84,8 +84,10 @@ class CatchingUp:
         if not self._ends and not await self._ask(consumer):
             return
         passed = {p: end for p in self._missing if p in progress and progress[p].next_offset >= (end := self._ends[p])}
-        if passed:
-            partitions: Collection[Any] = consumer.partitions_for_topic(self._topic) or ()
+        partitions: Collection[Any] = consumer.partitions_for_topic(self._topic) or ()
+        # The client knows none for a moment when it has asked a broker that is starting. Noted so, reads would wait for
+        # as long as Postgres runs.
+        if passed and partitions:
             self._show(self._missing - await self._store.note_caught_up(passed, len(partitions)))
 
     async def _ask(self, consumer: AIOKafkaConsumer) -> bool:

@@ -21,7 +21,7 @@ from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.errors import TopicAway, TopicChanged, TopicError
 from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
-from engine.triggers.positions import Positions
+from engine.triggers.positions import Positions, is_same_topic
 from schemas.commands import Command
 from schemas.kafka import Consumer, UnreadableRecords, closing, membership
 from schemas.kafka.leaving import leave_group
@@ -245,7 +245,7 @@ class Listener:
         found = await self._finder.find(self.topic)
         if found is None:
             raise TopicAway(f"topic {self.topic} was deleted")
-        if found.id != self._found.id:
+        if not is_same_topic(self._found.id, found.id):
             raise TopicChanged(f"topic {self.topic} was deleted and made anew")
         if found.partitions != self._found.partitions:
             raise TopicChanged(f"topic {self.topic} has {found.partitions} partitions now")

@@ -112,9 +112,9 @@ class Positions:
             topic_id: Kafka's id of the topic that has the name now.
         """
         position, began = self._positions.get((topic, partition)), self._began[topic]
-        if position is not None and position.topic_id == topic_id:
+        if position is not None and is_same_topic(position.topic_id, topic_id):
             return position.next_offset
-        if began.topic_id == topic_id and partition < len(began.begins):
+        if is_same_topic(began.topic_id, topic_id) and partition < len(began.begins):
             return began.begins[partition]
         return 0  # the topic was deleted and made anew, or the partition was added later: all of its messages count
 
@@ -136,3 +136,12 @@ class Positions:
         """
         rows = {partition: ListeningPosition(found.id, offset) for partition, offset in next_offsets.items()}
         await self._append([encode_listening(topic, partition, row) for partition, row in rows.items()])
+
+
+def is_same_topic(known_id: str, found_id: str) -> bool:
+    """Whether a topic of one name may be the same one at both times; unknown ids (empty) don't tell them apart.
+
+    A broker that begins to tell ids, after an upgrade for instance, has not made its topics anew: by their history they
+    would fire again.
+    """
+    return known_id == found_id or not known_id or not found_id

@@ -37,10 +37,11 @@ class Kafka:
         self.begins = dict.fromkeys(ends, 0)
         self.ends = ends
         self.away = False
+        self.knows_topic = True
         self.asked = 0
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return set(self.ends)
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return set(self.ends) if self.knows_topic else None
 
     async def beginning_offsets(self, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
         self.asked += 1
@@ -137,3 +138,14 @@ async def test_what_was_noted_and_is_gone_is_noticed(world: World) -> None:
     assert world.missing == 2
     await world.go_on()
     assert world.database.caught_up == {0, 1}
+
+
+async def test_nothing_is_noted_while_the_number_of_partitions_is_unknown(world: World) -> None:
+    """Readers wait for all partitions: by a wrong number for ever."""
+    await world.begin()
+    world.kafka.knows_topic = False
+    await world.go_on()
+    assert (world.database.caught_up, world.missing) == (set(), 2)
+    world.kafka.knows_topic = True
+    await world.go_on()
+    assert (world.database.caught_up, world.database.partitions) == ({0}, 3)

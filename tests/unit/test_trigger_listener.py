@@ -154,6 +154,11 @@ BEGAN = row("ledger", None, ListeningBegan("id", [20]))
             id="made anew: all that is there",
         ),
         pytest.param(
+            [row("ledger", None, ListeningBegan("", [20, 20])), row("ledger", 0, ListeningPosition("", 30))],
+            {FIRST: 30, SECOND: 20},
+            id="the broker tells ids now",
+        ),
+        pytest.param(
             [BEGAN, row("ledger", None, ListeningBegan("id", [40]))],
             {FIRST: 20, SECOND: 10},
             id="of two first sights the first",
