@@ -11,6 +11,7 @@
 | `positions` | where listening goes on in each topic, kept in our own log |
 | `errors` | why a topic is not listened to |
 | `evaluator` | evaluates the messages that need links, for their trigger's owner |
+| `shares` | how many evaluations run at once, of all triggers and of each |
 
 A message becomes one `FireTrigger` command for each trigger that it fires, or an `EvaluateTrigger` where that needs a
 link, and its position is written after they are acknowledged. Repetitions come in the same order, so the trigger's own

@@ -21,6 +21,7 @@ from engine.ports import Clock, MayStart
 from engine.triggers.definitions import CompiledTrigger, compile_trigger
 from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import FILTER_LINK, Judgement, judge
+from engine.triggers.shares import Shares
 from schemas.current import CurrentTrigger
 from schemas.error_texts import cut_error
 from schemas.expressions import Allowance, Expression, LinkAnswer
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 MAX_EVALUATIONS = 32
 """Evaluations of an engine at once. Each holds a decoded message and the answers of its links, which can be large."""
+
+MAX_OF_TRIGGER = 8
+"""Evaluations of one trigger at once. Its messages may all wait for a service that hangs: with all slots, they would
+keep those of other triggers waiting until the last of them has failed."""
 
 ATTEMPT_SECONDS = 60.0
 """How long one evaluation may take, all its links together; past it, it is tried again like one whose link failed."""
@@ -65,12 +70,12 @@ class LinkEvaluator:
         self._fetcher, self._workflow_deleted = fetcher, workflow_deleted
         self._failures, self._metrics, self._clock = failures, metrics, clock
         self._retry = timedelta(seconds=retry_seconds)
-        self._slots = asyncio.Semaphore(MAX_EVALUATIONS)
+        self._slots = Shares(MAX_EVALUATIONS, MAX_OF_TRIGGER)
         self._compiled: OrderedDict[str, CompiledTrigger] = OrderedDict()
 
     async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:
         """See `MessageEvaluator.evaluate`."""
-        async with self._slots:
+        async with self._slots.slot(trigger.id):
             if not await may_start():
                 return None
             judgement, may_pass = await self._attempt(trigger, waiting)

@@ -17,6 +17,7 @@ from engine.triggers import evaluator as evaluating
 from engine.triggers.definitions import compile_trigger
 from engine.triggers.evaluator import LinkEvaluator
 from engine.triggers.failures import FilterFailures
+from engine.triggers.shares import Shares
 from schemas.commands import EvaluateTrigger
 from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
@@ -244,6 +245,59 @@ def test_so_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     simulate(scenario())
     assert desk.fetcher.most_at_once == 3
+
+
+def test_messages_of_a_trigger_whose_links_hang_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One trigger never has all slots; of several, the next slot is for whoever has waited longest for one."""
+    monkeypatch.setattr(evaluating, "MAX_EVALUATIONS", 4)
+    monkeypatch.setattr(evaluating, "MAX_OF_TRIGGER", 2)
+    desk = Desk(FakeFetcher(seconds=10))
+    ends: dict[str, float] = {}
+
+    async def evaluate(name: str, **trigger: Any) -> None:
+        await desk.evaluate(**trigger)
+        ends[name] = asyncio.get_running_loop().time()
+
+    async def scenario() -> None:
+        begin = asyncio.get_running_loop().time()
+        first = [evaluate(f"a{n}", vars={"a": "link(event, 'a')"}) for n in range(20)]
+        other = [evaluate("quick", filter="true")]
+        second = [evaluate(f"b{n}", vars={"b": "link(event, 'a')"}) for n in range(20)]
+        last = [evaluate("c", vars={"c": "link(event, 'a')"})]
+        await asyncio.gather(*first, *other, *second, *last)
+        ends.update({name: end - begin for name, end in ends.items()})
+
+    simulate(scenario())
+    assert ends["quick"] == 0
+    assert ends["c"] == 20
+    assert ends["a19"] <= 120
+    assert ends["b19"] <= 120
+    assert desk.fetcher.most_at_once == 4
+
+
+def test_who_does_not_wait_any_more_gets_no_slot() -> None:
+    """Neither while it waits nor with the slot just given; and nothing of it is kept."""
+
+    async def scenario() -> None:
+        shares = Shares(1, 1)
+        had: list[str] = []
+
+        async def have(name: str) -> None:
+            async with shares.slot(name):
+                had.append(name)
+                await asyncio.sleep(1)
+
+        tasks = [asyncio.create_task(have(name)) for name in ("first", "given", "waiting", "last")]
+        await asyncio.sleep(0.5)
+        tasks[2].cancel()
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        tasks[1].cancel()  # it has the slot, and has not run yet
+        await asyncio.wait(tasks)
+        assert had == ["first", "last"]
+        assert vars(shares) == vars(Shares(1, 1))
+
+    simulate(scenario())
 
 
 def test_so_many_triggers_are_kept_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
