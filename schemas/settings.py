@@ -6,7 +6,7 @@ type: both name the variable. All processes may share one environment, since a s
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,16 +16,80 @@ from schemas.service_links import is_service_link
 
 PREFIX = "ORCHESTRATION_"
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
-Url = Annotated[str, Meta(pattern=r"^https?://[^/\s?#]+[^\s?#]*$")]
-Algorithms = Annotated[str, Meta(pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(256|384|512))*$")]
-Name = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,48}$")]
-Prefix = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")]
-TopicName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
-TopicConfig = Annotated[str, Meta(pattern=r"^([a-z][a-z.]*=[^=,\s]+(,[a-z][a-z.]*=[^=,\s]+)*)?$")]
-BasePath = Annotated[str, Meta(pattern=r"^(/[^/\s]+)*$")]
+MAX_SECONDS: Final = 2_000_000
+"""Of a deadline. Kafka takes milliseconds of 32 bits, and `inf` would let somebody wait for ever."""
+MAX_SESSION_SECONDS: Final = 1800
+"""What a Kafka broker admits as it comes; it refuses a member that asks for more, again and again."""
+MAX_MEMORY_SECONDS: Final = 366 * 24 * 3600
+"""How long messages may be known at most; `inf` is no time that can be added to another."""
+
+# What a message says a value must be stands in `description`.
+Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
+Positive = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Seconds = Annotated[
+    float, Meta(gt=0, le=MAX_SECONDS, description=f"a number of seconds above 0, at most {MAX_SECONDS}")
+]
+SessionSeconds = Annotated[
+    float, Meta(gt=0, le=MAX_SESSION_SECONDS, description=f"a number of seconds above 0, at most {MAX_SESSION_SECONDS}")
+]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^/\s?#]+[^\s?#]*$", description="a URL with http:// or https://, without spaces, ? and #"
+    ),
+]
+Algorithms = Annotated[
+    str,
+    Meta(
+        pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(256|384|512))*$",
+        description="algorithms with commas between and no spaces, such as RS256,ES256",
+    ),
+]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z_][a-z0-9_]{0,48}$",
+        description="a name of at most 49 small letters, digits and _ that does not begin with a digit",
+    ),
+]
+Prefix = Annotated[
+    str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="at most 100 letters, digits, dots, _ and -")
+]
+TopicName = Annotated[
+    str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="the name of a topic: letters, digits, dots, _ and -")
+]
+TopicNames = Annotated[
+    str,
+    Meta(
+        pattern=r"^\s*([a-zA-Z0-9._-]{1,249}\s*(,\s*|$))*$",
+        description="names of topics with commas between, such as ledger,payments",
+    ),
+]
+TopicConfig = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z][a-z.]*=[^=,\s]+(,[a-z][a-z.]*=[^=,\s]+)*)?$",
+        description="key=value pairs with commas between and no spaces, such as min.insync.replicas=2",
+    ),
+]
+Brokers = Annotated[
+    str,
+    Meta(
+        pattern=r"^\s*((\[[0-9a-fA-F:.]+\]|[^\s,:/@\[\]]+)(:\d{1,5})?\s*(,\s*|$))+$",
+        description="host:port, several with commas between, such as kafka-1:9092,kafka-2:9092",
+    ),
+]
+HostNames = Annotated[
+    str,
+    Meta(
+        pattern=r"^\s*((\*|\[[0-9a-fA-F:.]+\]|[^\s,:/@\[\]*]+)\s*(,\s*|$))*$",
+        description="* or names with commas between, without http:// and ports, such as api.example.com,localhost",
+    ),
+]
+BasePath = Annotated[
+    str,
+    Meta(pattern=r"^(/[^/\s]+)*$", description="empty or a path that begins with / and does not end with one"),
+]
 
 
 class SettingsError(ValueError):
@@ -44,7 +108,7 @@ class ProcessSettings(Struct, frozen=True, kw_only=True):
 class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     """How to reach Kafka, and how our topics are named and made there."""
 
-    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_bootstrap_servers: Brokers = "127.0.0.1:9092"
     """Comma-separated `host:port` list."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -62,7 +126,7 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     shared by installations: their idempotency keys would meet."""
     partitions: Positive = 16
     """Partitions of `commands`, `events` and the public topic, used when `topics create` makes them; fixed then."""
-    replication_factor: Annotated[int, Meta(ge=-1)] = -1
+    replication_factor: Annotated[int, Meta(ge=-1, description="a whole number, -1 or above")] = -1
     """Replicas of each topic; -1 takes the broker's default."""
     topic_config: TopicConfig = ""
     """Comma-separated `key=value` pairs of Kafka's topic configuration, such as `min.insync.replicas=2`, which `topics
@@ -86,7 +150,7 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     port: Port = 8080
     base_path: BasePath = "/api/orchestration"
     """Where the operations live; empty when a gateway strips its prefix."""
-    allowed_hosts: str = ""
+    allowed_hosts: HostNames = ""
     """Comma-separated names that the API answers for, as clients write them in their URLs, without ports; any name when
     empty or `*`. A request for another host is answered 400."""
     command_timeout_seconds: Seconds = 8.0
@@ -98,7 +162,9 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     max_connections: Positive = 8192
     """Connections that may be open at once; a request on one more is answered 503 with `Retry-After`. File descriptors
     may allow fewer."""
-    max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = 512 * 1024
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024, description="a whole number from 1024 to 1048576")] = (
+        512 * 1024
+    )
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
     cursor_secret: str | None = None
     """Key of the checksum in cursors, the same on all replicas; follows from `database_schema` when not given. It tells
@@ -113,7 +179,7 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """Whether tokens need a scope: `orchestration:read` for GET, `orchestration:write` for everything."""
     auth_algorithms: Algorithms = "RS256,ES256"
     """Signature algorithms to accept, with commas between: `RS…`, `PS…` and `ES…` with 256, 384 or 512."""
-    auth_leeway_seconds: Annotated[int, Meta(ge=0, le=300)] = 30
+    auth_leeway_seconds: Annotated[int, Meta(ge=0, le=300, description="a whole number from 0 to 300")] = 30
     """How far the issuer's clock may be from ours."""
     auth_keys_ttl_seconds: Seconds = 300.0
     """How long the issuer's keys are used before they are fetched again, so how long a withdrawn one is good."""
@@ -142,10 +208,12 @@ class StackSettings(KafkaSettings, frozen=True, kw_only=True):
 class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """Settings of `orchestration engine`."""
 
-    trigger_topics: str = ""
+    trigger_topics: TopicNames = ""
     """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply. A topic
     that is new begins at its end, a known one goes on where it was."""
-    trigger_identity_seconds: Seconds = 7 * 24 * 3600.0
+    trigger_identity_seconds: Annotated[
+        float, Meta(gt=0, le=MAX_MEMORY_SECONDS, description="a number of seconds above 0, at most a year")
+    ] = 7 * 24 * 3600.0
     """How long a trigger knows a message by its identity, so that one that its producer sends twice fires once."""
     max_trigger_identities: Positive = 100_000
     """How many messages each trigger knows by their identity, about 200 bytes of memory each; the oldest goes first."""
@@ -155,7 +223,7 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
     its partitions. Unset, each start is a new member."""
-    engine_session_timeout_seconds: Seconds = 10.0
+    engine_session_timeout_seconds: SessionSeconds = 10.0
     """Without a heartbeat for this long, an engine loses its partitions to the others."""
     engine_metrics_host: str = "127.0.0.1"
     engine_metrics_port: Port = 8081
@@ -174,7 +242,7 @@ class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
 
     projections_id: str | None = None
     """Stable name of this process in its consumer groups (static membership), as `engine_id` is for engines."""
-    projections_session_timeout_seconds: Seconds = 10.0
+    projections_session_timeout_seconds: SessionSeconds = 10.0
     """Without a heartbeat for this long, a process loses its partitions to the others."""
     projections_metrics_host: str = "127.0.0.1"
     projections_metrics_port: Port = 8082
@@ -230,10 +298,21 @@ def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
             continue
         try:
             values[info.name] = msgspec.convert(ours[name], info.type, strict=False)
-        except msgspec.ValidationError as error:
+        except msgspec.ValidationError:
             shown = "" if "password" in info.name or "secret" in info.name else f" {without_credentials(ours[name])!r}"
-            raise SettingsError(f"setting {name}{shown}: {error}") from None
+            raise SettingsError(f"setting {name}{shown}: it must be {_wanted(info.type)}") from None
     return kind(**values)
+
+
+def _wanted(kind: Any) -> str:
+    """What a value of this type looks like, in words."""
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    described = (meta.description for meta in getattr(kind, "__metadata__", ()))
+    inner = (_wanted(part) for part in get_args(kind) if get_origin(kind) is not Annotated)
+    return next((text for text in (*described, *inner) if text), "")
 
 
 def ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -47,6 +47,10 @@ def test_defaults() -> None:
         (KafkaSettings, "topic_prefix", "", ""),
         (KafkaSettings, "topic_prefix", "eu.", "eu."),
         (KafkaSettings, "replication_factor", "-1", -1),
+        (KafkaSettings, "kafka_bootstrap_servers", "kafka, [::1]:9092", "kafka, [::1]:9092"),
+        (ApiSettings, "allowed_hosts", "localhost, [::1],", "localhost, [::1],"),
+        (ApiSettings, "allowed_hosts", "*", "*"),
+        (EngineSettings, "trigger_topics", "ledger, my_topic.v-2", "ledger, my_topic.v-2"),
     ],
 )
 def test_a_value_is_read(kind: type[Any], name: str, value: str, expected: object) -> None:
@@ -69,11 +73,50 @@ def test_a_value_is_read(kind: type[Any], name: str, value: str, expected: objec
         (KafkaSettings, "topic_prefix", "a/b"),
         (KafkaSettings, "kafka_security_protocol", "TLS"),
         (KafkaSettings, "replication_factor", "-2"),
+        (KafkaSettings, "kafka_bootstrap_servers", "kafka:x"),
+        (KafkaSettings, "kafka_bootstrap_servers", "PLAINTEXT://kafka:9092"),
+        (KafkaSettings, "kafka_bootstrap_servers", "kafka-1:9092 kafka-2:9092"),
+        (ApiSettings, "allowed_hosts", "https://api.example.com"),
+        (ApiSettings, "allowed_hosts", "localhost:8080"),
+        (ApiSettings, "allowed_hosts", "*.example.com"),
+        (ApiSettings, "command_timeout_seconds", "inf"),
+        (EngineSettings, "trigger_topics", "ledger payments"),
+        (EngineSettings, "trigger_identity_seconds", "inf"),
+        (EngineSettings, "engine_session_timeout_seconds", "1801"),
+        (ProjectionsSettings, "projections_session_timeout_seconds", "inf"),
     ],
 )
 def test_a_wrong_value_names_its_variable(kind: type[Any], name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=variable(name)):
         load(kind, {variable(name): value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("auth_enabled", "yes", "true or false"),
+        ("partitions", "abc", "a whole number above 0"),
+        ("port", "70000", "a whole number from 0 to 65535"),
+        ("log_level", "info", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("wait_timeout_seconds", "30s", "a number of seconds above 0, at most 2000000"),
+        ("auth_issuer", "issuer", "a URL with http:// or https://, without spaces, ? and #"),
+        ("public_topic", "a b", "the name of a topic: letters, digits, dots, _ and -"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(name: str, value: str, wanted: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(ApiSettings, {variable(name): value})
+    assert str(raised.value) == f"setting {variable(name)} {value!r}: it must be {wanted}"
+
+
+def test_every_setting_that_can_be_wrong_says_what_it_must_be() -> None:
+    for kind in ALL:
+        for field in msgspec.structs.fields(kind):
+            for value in ("\n", "x y\n", "-5", "70000x/"):
+                try:
+                    load(kind, {variable(field.name): value})
+                except SettingsError as error:
+                    assert re.search(": it must be .{8}", str(error)), field.name  # noqa: PT017 - some values are fine
 
 
 @pytest.mark.parametrize(
