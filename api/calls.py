@@ -31,6 +31,10 @@ class Call:
                 return str(value, "latin-1")
         return None
 
+    def headers(self, name: bytes) -> list[str]:
+        """All headers of a name (lower case)."""
+        return [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
+
     @property
     def has_body(self) -> bool:
         """Whether the request announces a body that is not empty."""

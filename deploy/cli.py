@@ -114,7 +114,7 @@ def create() -> None:
     click.echo("\n".join(f"created {name}" for name in made) or "nothing to do")
 
 
-@main.command()
+@main.command(short_help="Rebuild the read models from the event log.")
 def rebuild() -> None:
     """Rebuild the read models from the event log, beside the live ones, and swap them in."""
     from deploy import logs
@@ -126,7 +126,7 @@ def rebuild() -> None:
     click.echo("rebuilt")
 
 
-@main.command()
+@main.command(short_help="Run a stand-in for ledger, wallets and payments.")
 def sandbox() -> None:
     """Run a stand-in for the stack that activities call: ledger, wallets and payments in memory."""
     from deploy.http.server import bind
@@ -137,7 +137,7 @@ def sandbox() -> None:
     serve(settings.sandbox_host, settings.sandbox_port)
 
 
-@main.command()
+@main.command(short_help="Run everything on an embedded Kafka and Postgres.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="Port of the API; 0 takes a free one.")
 @click.option("--data-dir", type=DATA_DIR, default=".orchestration", show_default=True, help="Where all data is kept.")
 @click.option("--sandbox", is_flag=True, help="Also run the sandbox, and let activities call it.")
@@ -148,14 +148,14 @@ def dev(port: int, data_dir: Path, sandbox: bool) -> None:
     run(Options(port=port, data_dir=data_dir, sandbox=sandbox))
 
 
-@main.command()
+@main.command(short_help="Start everything, run an example, show what happened.")
 @click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
 @click.option("--port", type=PORT, default=0, help="Port of the API; a free one when not given.")
 @click.option("--data-dir", type=DATA_DIR, help="Where all data is kept; a temporary folder when not given.")
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Scenario file to run instead of the approval that comes along.",
+    help="Scenario to run instead of the example; see deploy/examples/payout.scenario.yaml.",
 )
 def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
     """Start everything, run a workflow that waits for an approval, and show what happened."""

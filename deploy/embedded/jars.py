@@ -14,6 +14,7 @@ whatever a server or mirror says: what it sends for them comes with checksums th
 import contextlib
 import fcntl
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -118,6 +119,8 @@ def _digest(path: Path) -> str:
 def _download(folder: Path) -> None:
     repository = folder / "repository"
     _remove_partial_files(repository)
+    # jgo takes an environment that it has once begun for complete, and would never bring what is missing.
+    shutil.rmtree(folder / "environments", ignore_errors=True)
     with _progress() as callback:
         context = jgo.maven.MavenContext(
             resolver=jgo.maven.PythonResolver(progress_callback=callback),

@@ -121,7 +121,9 @@ def test_the_service_does_what_it_says(case: Case[Any], installation: Installati
             case.path_parameters[name] = next(ids[key] for key in own if key in ids)
     if case.meta.generation.mode is GenerationMode.POSITIVE:
         case.query.pop("cursor", None)  # only we make cursors
-        case.body = with_plain_integers(case.body)
+        plain = with_plain_integers(case.body)
+        if repr(plain) != repr(case.body):  # what is set anew, schemathesis judges anew
+            case.body = plain
     # The same key with another body would be refused, as it should be.
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = next(keys)

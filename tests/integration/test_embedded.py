@@ -225,6 +225,26 @@ def test_a_cut_off_download_is_fetched_again(tmp_path: Path, monkeypatch: pytest
     assert whole.exists()
 
 
+def test_a_jar_that_is_missing_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For jgo an environment that it has begun is complete, so an interrupted download would never be ended."""
+    jar = kafka_jars()[2]
+    complete = next(folder for folder in jar.parents if folder.name == "repository").parent
+    folder = tmp_path / complete.name
+    for part in ("repository", "environments"):
+        shutil.copytree(complete / part, folder / part, symlinks=True, copy_function=os.link)
+    (folder / jar.relative_to(complete)).unlink()
+    asked = []
+
+    def refuse(method: str, url: str, **_: object) -> None:
+        asked.append(url)
+        raise ConnectionError("no route to the repository")
+
+    monkeypatch.setattr("jgo.util.http.request", refuse)
+    with pytest.raises(DownloadFailed, match="no route to the repository"):
+        kafka_jars(tmp_path)
+    assert asked
+
+
 def test_postgres_keeps_rows_over_a_kill(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path)
     url = postgres.start()

@@ -5,7 +5,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -412,7 +412,7 @@ class Client:
         method: str,
         target: str,
         body: Any = b"",
-        headers: dict[str, str] | None = None,
+        headers: dict[str, str] | Sequence[tuple[str, str]] = (),
         chunks: Chunks | None = None,
         base: str | None = None,
     ) -> Answer:
@@ -422,13 +422,14 @@ class Client:
             method: the verb.
             target: path and query, below the base path.
             body: bytes, or a value that is sent as JSON.
-            headers: of the request.
+            headers: of the request; as pairs where one comes twice.
             chunks: a body without a declared length.
             base: another base path.
         """
         url = urlsplit((self.base if base is None else base) + target)
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        sent = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        named = headers.items() if isinstance(headers, dict) else headers
+        sent = [(name.lower().encode(), value.encode()) for name, value in named]
         if chunks is None:
             sent.append((b"content-length", b"%d" % len(content)))
         elif b"content-length" not in dict(sent):

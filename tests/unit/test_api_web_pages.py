@@ -21,6 +21,8 @@ WORKFLOW = b'{"stages":[]}'
         "text/plain;charset=UTF-8",
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
+        "text/plain, application/json",
+        "text/plain;a=b, text/yaml",
         "",
     ],
 )
@@ -91,6 +93,13 @@ async def test_hosts_can_be_listed(host: str | None, status: int) -> None:
         assert answer.error == (400, "VALIDATION")
         assert "ORCHESTRATION_ALLOWED_HOSTS" in answer.json()["errorMessage"]
     assert (await client.call("GET", "/livez", headers=headers, base="")).status == 200
+
+
+async def test_a_request_for_two_hosts_is_refused() -> None:
+    client = make_client(Backend(), allowed_hosts="api.example.com")
+    for hosts in (["api.example.com", "evil.example"], ["api.example.com", "api.example.com"]):
+        answer = await client.call("GET", "/workflows", headers=[("host", host) for host in hosts])
+        assert answer.error == (400, "VALIDATION")
 
 
 @pytest.mark.parametrize("allowed", ["", "*"])
