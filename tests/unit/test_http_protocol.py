@@ -255,9 +255,9 @@ async def test_a_head_has_a_deadline(sent: bytes) -> None:
     wire = connect()
     if sent:
         wire.send(sent)
-    wire.after(limits.HEAD_SECONDS - 0.1)
+    wire.after(9.9)
     assert wire.is_open()
-    wire.after(limits.HEAD_SECONDS + 0.1)
+    wire.after(10.1)
     assert not wire.is_open()
     if sent:
         assert (await wire.answer()).error == (408, "VALIDATION")
