@@ -163,6 +163,16 @@ class Protocol(HttpToolsProtocol):
         elif now >= self._deadline:
             self._expire(now)
 
+    @property
+    def unread_bytes(self) -> int:
+        """How much of an answer is in memory because the client does not take it."""
+        return self.transport.get_write_buffer_size() if self.flow.write_paused or self.transport.is_closing() else 0
+
+    @property
+    def write_deadline(self) -> float:
+        """Until when the client has to take more of its answer; the earliest has been waited for longest."""
+        return self._write_deadline
+
     def _expire(self, now: float) -> None:
         if self._running is not None and (self._in_head or self._running is not self.cycle):
             self._deadline = now + HEAD_SECONDS  # nothing is read while earlier requests run

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 import uvicorn
@@ -20,6 +20,9 @@ BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a burst of clients beyond Python's 128 would be refused."""
 CHECK_SECONDS: Final = 1.0
 """Between two looks at the connections' deadlines, so how late they are noticed."""
+MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
+"""What all clients together may leave unread of their answers. Each of them has a deadline, but a thousand that ask for
+a large list and take nothing of it would fill the memory before that."""
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long a connection may be idle between two requests. Gateways keep theirs for a minute: with less, a POST could be
 sent on a connection that is being closed, and nobody would know whether it was read."""
@@ -53,6 +56,7 @@ class Server(uvicorn.Server):
                 except Exception:  # one connection's fault must not leave the others without deadlines
                     logger.exception("a connection could not be checked")
                     connection.transport.abort()
+            bound_unread([c for c in self.server_state.connections if isinstance(c, Protocol)])
             limits = getattr(self.config.http_protocol_class, "limits", None)
             if isinstance(limits, Limits) and limits.refused_connections > refused:
                 logger.warning(
@@ -61,6 +65,25 @@ class Server(uvicorn.Server):
                     limits.max_connections,
                 )
                 refused = limits.refused_connections
+
+
+def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BYTES) -> None:
+    """Abort connections whose clients don't take their answers while these take more memory than is allowed.
+
+    Args:
+        connections: all of a server.
+        max_bytes: what may stay unread. Those that have been waited for longest go first.
+    """
+    unread = {connection: size for connection in connections if (size := connection.unread_bytes)}
+    total, aborted = sum(unread.values()), 0
+    for connection in sorted(unread, key=lambda connection: connection.write_deadline):
+        if total <= max_bytes:
+            break
+        total -= unread[connection]
+        aborted += 1
+        connection.transport.abort()
+    if aborted:
+        logger.warning("%d connections aborted: clients left more than %d bytes unread together", aborted, max_bytes)
 
 
 class ManagedServer(Server):

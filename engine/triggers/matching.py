@@ -35,6 +35,9 @@ MAX_COMMAND_BYTES = 4 * 1024 * 1024 - 64 * 1024
 MAX_ESCAPED_BYTES = 6
 """Most bytes of one character in JSON: control characters take six."""
 
+MAX_ONCE_BYTES: Final = 128
+"""Longest payload id that is remembered as it is: one of megabytes would take that much of memory for ever."""
+
 IDENTITY_HEADERS: Final = ("ce_id", "_watermill_message_uuid")
 """Record headers that tell a message from others of its producer, the first one that is there."""
 
@@ -58,10 +61,11 @@ class Message(Struct, frozen=True):
 
     @property
     def once(self) -> str | None:
-        """What it fires a trigger for once, ever."""
+        """What it fires a trigger for once, ever. A long id is a digest: it is remembered for ever."""
         if self.type not in ONCE_EVER or not isinstance(self.payload, dict) or self.payload.get("id") is None:
             return None
-        return f"{self.type}:{msgspec.json.encode(self.payload['id']).decode()}"
+        id = msgspec.json.encode(self.payload["id"])
+        return f"{self.type}:{id.decode() if len(id) <= MAX_ONCE_BYTES else blake2b(id, digest_size=16).hexdigest()}"
 
 
 def read_message(source: str, offset: int, value: bytes | None, headers: Headers = ()) -> Message:

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from deploy.http import protocol as limits
-from deploy.http.server import KEEP_ALIVE_SECONDS
+from deploy.http.server import KEEP_ALIVE_SECONDS, bound_unread
 from tests.unit.http_wire import Wire, connect, read_answers
 
 GET = b"GET /%d HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -387,6 +387,23 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
     await wire.settle()
     assert task.done()
     assert wire.protocol not in wire.protocol.connections
+
+
+async def test_what_clients_leave_unread_together_is_bounded() -> None:
+    wires = [stalled(400_000) for _ in range(4)]
+    reading = connect()
+    for seconds, wire in enumerate(wires):
+        wire.after(seconds)  # the first has been waited for longest
+    protocols = [wire.protocol for wire in (reading, *reversed(wires))]
+    bound_unread(protocols, 1_600_000)
+    assert not any(wire.was_aborted() for wire in wires)
+    bound_unread(protocols, 900_000)
+    assert [wire.was_aborted() for wire in wires] == [True, True, False, False]
+    assert reading.is_open()
+    for wire in wires[2:]:
+        wire.protocol.transport.abort()
+    for wire in wires:
+        await wire.settle()
 
 
 async def test_a_slow_client_may_go_on() -> None:

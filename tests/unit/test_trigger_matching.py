@@ -143,6 +143,15 @@ async def test_what_fires_once_ever(type_: str, payload: Any, once: str | None) 
     assert given.once == command.once == once
 
 
+def test_a_long_id_that_fires_once_is_remembered_as_a_digest() -> None:
+    first, other, again = (
+        message({"id": id}, type="SAVED_PAYMENT").once for id in ("x" * 2000, "y" * 2000, "x" * 2000)
+    )
+    assert first is not None
+    assert first == again != other
+    assert len(first) < 60
+
+
 # Filters
 
 
