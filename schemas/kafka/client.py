@@ -287,17 +287,37 @@ async def _answer(connection: AIOKafkaConnection, request: Any, seconds: float) 
     """
     connection.send(request).close()  # it has its own timeout, which ends in the middle of a large answer
     future: asyncio.Future[Any] = connection._requests[-1][2]  # noqa: SLF001
-    arrived = _arrived(connection)
+    # By hand: `asyncio.wait` takes another round of the event loop for each answer, on the way of every record.
+    timer = _Silence(connection, future, seconds)
     try:
-        while not future.done():
-            await asyncio.wait({future}, timeout=seconds)
-            before, arrived = arrived, _arrived(connection)
-            if not future.done() and arrived == before:
-                raise TimeoutError
-        return future.result()
+        return await future
     finally:
+        timer.cancel()
         future.cancel()
         retrieve(future)  # if this was cancelled
+
+
+class _Silence:
+    """Ends a request of whose connection nothing has come for some seconds."""
+
+    __slots__ = ("_arrived", "_connection", "_future", "_seconds", "_timer")
+
+    def __init__(self, connection: AIOKafkaConnection, future: "asyncio.Future[Any]", seconds: float):
+        self._connection, self._future, self._seconds = connection, future, seconds
+        self._arrived = _arrived(connection)
+        self._timer = future.get_loop().call_later(seconds, self._check)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        before, self._arrived = self._arrived, _arrived(self._connection)
+        if self._future.done():
+            return
+        if self._arrived == before:
+            self._future.set_exception(TimeoutError())
+        else:
+            self._timer = self._future.get_loop().call_later(self._seconds, self._check)
 
 
 def retrieve(future: asyncio.Future[Any]) -> None:
