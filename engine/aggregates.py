@@ -134,15 +134,10 @@ class Aggregates:
 
     def put_trigger(self, trigger: Trigger) -> None:
         """Keep the new state of a trigger."""
-        self._count_waiting(self._triggers.get(trigger.id), trigger)
+        count, size = triggers.more_waiting(self._triggers.get(trigger.id), trigger)
+        self.waiting += count
+        self.waiting_bytes += size
         self._triggers[trigger.id] = trigger
-
-    def _count_waiting(self, before: Trigger | None, after: Trigger) -> None:
-        if before is None or before.waiting is not after.waiting:
-            for state, sign in ((before, -1), (after, 1)):
-                if state is not None:
-                    self.waiting += sign * len(state.waiting)
-                    self.waiting_bytes += sign * sum(waiting.size_bytes for waiting in state.waiting.values())
 
     def note(self, aggregate_id: str, event: object, offset: int) -> None:
         """Remember what an event says beside the state of its aggregate.

@@ -34,7 +34,7 @@ from engine.evaluations import Evaluations
 from engine.metrics import Metrics
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
 from engine.timers import Timers
-from engine.turn import Turn, Unreadable
+from engine.turn import INTERNAL_FAULT, Turn, Unreadable
 from schemas.epochs import EpochFilter, is_claim
 from schemas.events import PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
@@ -395,7 +395,7 @@ class Partition:
             result = await self._caller.call(pending, partial(self._may_start, instance_id, pending.token))
         except Exception:  # without a result the instance would wait for ever
             logger.exception("an attempt failed", extra={"instance": instance_id, "activity": pending.name})
-            result = ActivityDone(pending.token, failure=Failure("internal fault"))
+            result = ActivityDone(pending.token, failure=Failure(INTERNAL_FAULT))
         if result is None:
             self._not_started(instance_id)
             return

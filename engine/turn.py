@@ -21,7 +21,7 @@ from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
 from engine.core.instance import Instance
 from engine.core.progress import Progress
-from engine.core.trigger import Pending, Requested, Trigger, TriggerInput
+from engine.core.trigger import Pending, Requested, Trigger, TriggerInput, more_waiting
 from engine.errors import DecisionTooLarge
 from schemas import rejections
 from schemas.commands import (
@@ -272,7 +272,9 @@ class Turn:
             self._trigger(trigger_id, failed, cause)
             return
         self._triggers[trigger_id] = state
-        self._count_waiting(before, state)
+        count, size = more_waiting(before, state)
+        self._waiting += count
+        self._waiting_bytes += size
         for event in decided:
             self._noted.append((trigger_id, event, len(self.records) - 1))
             self._define(trigger_id, event, state.version)
@@ -291,12 +293,6 @@ class Turn:
         return (
             f"too many messages wait for links: {waiting} with {size} bytes; {MAX_WAITING} with {MAX_WAITING_BYTES} may"
         )
-
-    def _count_waiting(self, before: Trigger | None, after: Trigger) -> None:
-        for state, sign in ((before, -1), (after, 1)):
-            if state is not None and (before is None or before.waiting is not after.waiting):
-                self._waiting += sign * len(state.waiting)
-                self._waiting_bytes += sign * sum(waiting.size_bytes for waiting in state.waiting.values())
 
     def _is_repeated_message(self, state: Trigger | None, given: object) -> bool:
         """Whether the trigger has fired for what it fires for once, or has judged this message."""

@@ -192,6 +192,14 @@ def pending(event: ev.TriggerFired, offset: int) -> Pending:
     )
 
 
+def more_waiting(before: Trigger | None, after: Trigger) -> tuple[int, int]:
+    """How many more messages wait for links than before, and their bytes."""
+    if before is not None and before.waiting is after.waiting:
+        return 0, 0
+    now, earlier = after.waiting.values(), {}.values() if before is None else before.waiting.values()
+    return len(now) - len(earlier), sum(w.size_bytes for w in now) - sum(w.size_bytes for w in earlier)
+
+
 def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str) -> Trigger:
     """The state after an event. Which instances are still to be started is kept beside it: they can be many.
 
