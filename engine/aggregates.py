@@ -155,8 +155,8 @@ class Aggregates:
         elif isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
             if isinstance(event, TriggerFired):
                 self._pending[event.occurrence_id] = (aggregate_id, triggers.pending(event, offset))
-                if event.once is not None:
-                    self._fired.setdefault(aggregate_id, set()).add(event.once)
+                if event.once_key is not None:
+                    self._fired.setdefault(aggregate_id, set()).add(event.once_key)
             if event.identity is not None:
                 self._identities.note(aggregate_id, event.identity, event.at)
         elif isinstance(event, InstanceRequested):
@@ -174,9 +174,9 @@ class Aggregates:
         """Drop an instance that has ended at this offset of the event log."""
         self._fresh.pop(instance.id, None)
         self._instances.pop(instance.id, None)
-        if instance.request is None:
+        if instance.request_digest is None:
             return
-        self._ended[instance.id] = (instance.request, offset)
+        self._ended[instance.id] = (instance.request_digest, offset)
         if len(self._ended) > self._max_remembered:
             _, (_, forgotten) = self._ended.popitem(last=False)
             self._forgotten_before = max(self._forgotten_before, forgotten + 1)

@@ -231,8 +231,8 @@ class Turn:
 
     def _decide(self, instance_id: str, given: Input) -> Progress:
         state = self._instance(instance_id)
-        if state is None and isinstance(given, RunWorkflow) and given.request is not None:
-            self._check_not_run_before(instance_id, given.request, given.seen_offset)
+        if state is None and isinstance(given, RunWorkflow) and given.request_digest is not None:
+            self._check_not_run_before(instance_id, given.request_digest, given.seen_offset)
             if self._aggregates.remembered_request(instance_id) is not None:
                 return Progress(instance_id, None, self.clock)
         return decide(state, given, self.now, instance_id, self.clock)
@@ -300,14 +300,14 @@ class Turn:
             return False
         trigger_id, once, identity = state.id, None, None
         if not isinstance(given, Evaluated):
-            once, identity = given.once, given.identity
+            once, identity = given.once_key, given.identity
         elif given.occurrence_id in state.waiting:
-            once = state.waiting[given.occurrence_id].message.once
+            once = state.waiting[given.occurrence_id].message.once_key
         for noted, event, _ in self._noted:
             if noted == trigger_id and isinstance(event, TriggerFired | TriggerFailed | EvaluationStarted):
                 if identity is not None and event.identity == identity:
                     return True
-                if once is not None and event.once == once and isinstance(event, TriggerFired):
+                if once is not None and event.once_key == once and isinstance(event, TriggerFired):
                     return True
         if once is not None and self._aggregates.has_fired_for(trigger_id, once):
             return True

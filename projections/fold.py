@@ -53,8 +53,8 @@ class Batch:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
                 self._touch(id, event.at)
-                if event.key is not None and event.request is not None:
-                    self.event_requests.append(EventRequest(id, event.key, event.request))
+                if event.request_key is not None and event.request_digest is not None:
+                    self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
             case events.WorkflowDeleted() as event:
@@ -74,7 +74,7 @@ class Batch:
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
         self.workflows[id] = Workflow(
-            id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request
+            id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request_digest
         )
 
     def _workflow_deleted(self, id: str, event: events.WorkflowDeleted) -> None:
@@ -84,7 +84,7 @@ class Batch:
         workflow.updated_at = workflow.deleted_at = event.at
 
     def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
-        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at, request=event.request)
+        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at, request=event.request_digest)
         if cause is not None:
             self._started_by[id] = cause
 
@@ -145,7 +145,7 @@ class Batch:
             _text(event.filter),
             None if event.vars is None else _json(event.vars),
             event.at,
-            request=event.request,
+            request=event.request_digest,
         )
 
     def _trigger_deleted(self, id: str, event: events.TriggerDeleted) -> None:

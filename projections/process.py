@@ -32,7 +32,7 @@ from schemas.kafka import Consumer, close, membership
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GROUP: Final = "orchestration-projections"
 IDLE_SECONDS: Final = 0.25
@@ -248,7 +248,7 @@ class Projections:
         seconds = min(longest, first * 2 ** min(self._faults_in_a_row, 10))
         self._faults_in_a_row += 1
         self._metrics.faults.labels(service).inc()
-        log.warning("%s: %s; next try in %.1f s", service, fault or type(fault).__name__, seconds)
+        logger.warning("%s: %s; next try in %.1f s", service, fault or type(fault).__name__, seconds)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await stop.wait()

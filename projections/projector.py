@@ -15,7 +15,7 @@ from projections.reader import Reader, Records, chunks, halves
 from projections.rows import Progress
 from projections.store import Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
 """Something in the batch can't be stored; trying again won't help."""
@@ -75,7 +75,7 @@ class Projector:
             return
         ((partition, record),) = [(partition, record) for partition, some in records.items() for record in some]
         self._metrics.undecodable.inc()
-        log.error("event record %s/%s is skipped, Postgres can't hold it: %s", partition, record.offset, error)
+        logger.error("event record %s/%s is skipped, Postgres can't hold it: %s", partition, record.offset, error)
         reading = self._reader.read(records, self.progress, skip=True)
         await self._store.write(reading.batch)
         self.progress.update(reading.progress)

@@ -11,7 +11,7 @@ from projections.rows import Advance, Progress
 from schemas.epochs import EpochFilter, header
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Records = Mapping[int, Sequence[Record]]
 """Records by partition, each in order and without a gap to what was read before."""
@@ -69,7 +69,7 @@ class Reader:
             batch.add(partition, self._codec.decode_event(record))
         except UndecodableRecord as error:
             self._metrics.undecodable.inc()
-            log.error("event record %s/%s is skipped: %s", partition, record.offset, error)
+            logger.error("event record %s/%s is skipped: %s", partition, record.offset, error)
 
 
 def chunks(records: Records, max_events: int) -> Iterator[Records]:

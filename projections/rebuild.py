@@ -35,7 +35,7 @@ from schemas.kafka import Consumer, closing
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -189,7 +189,7 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
             for announcement in replay.announcements():
                 await connection.execute("SELECT pg_notify(%s, %s)", (live, announcement))
     except (TimeoutError, psycopg.errors.LockNotAvailable) as error:
-        log.info("the live projections are too far ahead or too busy to swap, catching up: %s", error)
+        logger.info("the live projections are too far ahead or too busy to swap, catching up: %s", error)
         return False
     return True
 

@@ -21,7 +21,7 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     stages: list[dict[str, Any]]
-    request: str | None = None
+    request_digest: str | None = None
     """Digest of the request that carried an `Idempotency-Key`; another digest for the same id is refused."""
 
 
@@ -39,7 +39,7 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: Id
     stages: list[dict[str, Any]]
     variables: dict[str, str]
-    request: str | None = None
+    request_digest: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
     source: str | None = None
     """Set when an engine sends it: the partition of the event log that holds the event it follows from."""
@@ -47,8 +47,9 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only with `source`: the offset of that event. Commands of one source come in this order, so one that is not
     above the last is a repetition."""
     seen_offset: Offset = 0
-    """Only with `request`: the events of the instance's partition below this offset were in the read model when the API
-    looked for the instance there and found none. The engine knows what came later, so together they know all."""
+    """Only with `request_digest`: the events of the instance's partition below this offset were in the read model when
+    the API looked for the instance there and found none. The engine knows what came later: together
+    they know all."""
 
 
 class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,10 +58,10 @@ class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     payload: dict[str, Any] = {}
     """The body's other keys; kept in the log, without effect."""
-    key: str | None = None
+    request_key: str | None = None
     """A UUID made of the `Idempotency-Key`, if there was one."""
-    request: str | None = None
-    """With `key`: digest of the request."""
+    request_digest: str | None = None
+    """With `request_key`: digest of the request."""
 
 
 class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,7 +77,7 @@ class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: Id
     filter: str | None = None
     vars: dict[str, str] | None = None
-    request: str | None = None
+    request_digest: str | None = None
 
 
 class DeleteTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,7 +95,7 @@ class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     offset: Offset
     """Its offset there. Messages of one source come in this order, so one that is not above the last is a
     repetition."""
-    once: str | None = None
+    once_key: str | None = None
     """What the trigger fires for once, ever (contract: triggers-and-events); another message with it changes
     nothing."""
     identity: str | None = None
@@ -116,7 +117,7 @@ class EvaluateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event: Raw
     source: str
     offset: Offset
-    once: str | None = None
+    once_key: str | None = None
     identity: str | None = None
     stages: Raw = NO_STAGES
 

@@ -19,7 +19,7 @@ class WorkflowCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     name: str
     stages: list[dict[str, Any]]
-    request: str | None = None
+    request_digest: str | None = None
 
 
 class WorkflowDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,7 +35,7 @@ class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: str
     stages: list[dict[str, Any]]
     variables: dict[str, str]
-    request: str | None = None
+    request_digest: str | None = None
     source: str | None = None
     """The partition of the event log whose event at offset `sequence` it follows from; None for a client's command."""
     sequence: int = 0
@@ -72,8 +72,8 @@ class EventReceived(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payload: dict[str, Any] = {}
     stage: int | None = None
     """Number of the `wait_event` stage that takes it, running or still to come; None when none does."""
-    key: str | None = None
-    request: str | None = None
+    request_key: str | None = None
+    request_digest: str | None = None
 
 
 class ActivityStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -141,7 +141,7 @@ class TriggerCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: str
     filter: str | None = None
     vars: dict[str, str] | None = None
-    request: str | None = None
+    request_digest: str | None = None
 
 
 class TriggerDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -159,7 +159,7 @@ class TriggerFired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The envelope as it came."""
     source: str
     offset: int
-    once: str | None = None
+    once_key: str | None = None
     identity: str | None = None
     """Tells the same message when its producer sends it again; None when it has nothing that does."""
     workflow_id: str
@@ -177,7 +177,7 @@ class TriggerFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event: Any
     source: str
     offset: int
-    once: str | None = None
+    once_key: str | None = None
     identity: str | None = None
     error: str
 
@@ -192,7 +192,7 @@ class EvaluationStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The envelope as it came."""
     source: str
     offset: int
-    once: str | None = None
+    once_key: str | None = None
     identity: str | None = None
     stages: Raw
     """The workflow's definition when the message came."""

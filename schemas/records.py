@@ -77,6 +77,8 @@ UPCASTERS: dict[str, list[Upcaster]] = {}
 MAX_NUMBER = 2**63 - 1
 """Largest number in a header, as offsets have it. Postgres could not hold a larger one, and the position of a partition
 that such a number came to would never be written."""
+MAX_DIGITS = len(str(MAX_NUMBER))
+"""`int` refuses texts of thousands of digits by an error of its own."""
 
 MAX_DEPTH = 128
 """Most levels of lists and objects in each other in a command. How deep a value can be decoded depends on how deep its
@@ -258,7 +260,7 @@ class RecordCodec:
 def read_number(text: bytes | None) -> int | None:
     """The number that a header holds: decimal digits, at most `MAX_NUMBER`. None if it holds anything else."""
     # `int` takes more than that: signs, spaces, underscores; and it raises above 4300 digits.
-    if text is None or not text.isdigit() or len(text) > len(str(MAX_NUMBER)):
+    if text is None or not text.isdigit() or len(text) > MAX_DIGITS:
         return None
     number = int(text)
     return number if number <= MAX_NUMBER else None

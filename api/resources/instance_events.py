@@ -42,8 +42,8 @@ async def send_event(
     command = SendEvent(
         name=name,
         payload={field: value for field, value in body.items() if field != "name"},
-        key=str(keyed.id) if keyed else None,
-        request=keyed.digest if keyed else None,
+        request_key=str(keyed.id) if keyed else None,
+        request_digest=keyed.digest if keyed else None,
     )
     position = await accept(services, row.id, command, command_deadline(services))
     rejection = await rejection_of(services, position)

@@ -116,7 +116,7 @@ def _command(
         # Raw JSON goes into the record as it is; decoding it only to encode it again would cost more than all the rest.
         stages=cast(list[dict[str, Any]], workflow.stages),
         variables=variables,
-        request=request,
+        request_digest=request,
         seen_offset=seen_offset,
     )
 

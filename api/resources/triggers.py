@@ -46,7 +46,7 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
         workflow_id=workflow_id,
         filter=new.filter,
         vars=new.vars,
-        request=keyed.digest if keyed else None,
+        request_digest=keyed.digest if keyed else None,
     )
     position = await accept(services, trigger_id, command, deadline)
     if keyed is not None:  # what exists may be another request's

@@ -39,7 +39,9 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
             keyed.check(row.request)
             return row
     workflow_id = keyed.id if keyed else new_id()
-    command = CreateWorkflow(name=definition.name, stages=definition.stages, request=keyed.digest if keyed else None)
+    command = CreateWorkflow(
+        name=definition.name, stages=definition.stages, request_digest=keyed.digest if keyed else None
+    )
     position = await accept(services, workflow_id, command, deadline)
     if keyed is not None:  # what exists may be another request's
         await raise_rejection(services, position)

@@ -7,7 +7,7 @@ as the contract's page `stack-api` describes, and can be told to be slow, to fai
 |---|---|
 | `ledger`, `numscript` | double-entry ledgers, and the one script form that the service sends |
 | `wallets`, `payments` | wallets and holds on top of a ledger; payments and transfer initiations |
-| `idempotency`, `values`, `exceptions` | what these share |
+| `idempotency`, `values`, `errors` | what these share |
 | `faults`, `auth` | fault switches; access tokens |
 | `state` | everything above as one resettable whole |
 | `endpoint` | from ASGI to a plain function and back: body, token, faults, counters |

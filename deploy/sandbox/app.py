@@ -16,7 +16,7 @@ from deploy.sandbox.endpoint import Endpoint, StackEndpoint, error_answer
 from deploy.sandbox.stack_routes import STACK_ROUTES
 from deploy.sandbox.state import Sandbox, SandboxSettings
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def create_app(settings: SandboxSettings | None = None) -> Starlette:
@@ -50,7 +50,7 @@ def create_app(settings: SandboxSettings | None = None) -> Starlette:
 
 @contextlib.asynccontextmanager
 async def _announce(app: Starlette) -> AsyncIterator[None]:
-    _logger.warning("Sandbox stack: ledger, wallets and payments in memory, for demos and tests only; nothing is kept.")
+    logger.warning("Sandbox stack: ledger, wallets and payments in memory, for demos and tests only; nothing is kept.")
     yield
 
 

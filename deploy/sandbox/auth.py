@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, unquote_plus
 
-from deploy.sandbox.exceptions import UnauthorizedError
+from deploy.sandbox.errors import UnauthorizedError
 
 # A client that fetches a token per call would otherwise fill the memory; the oldest token is forgotten first.
 MAX_TOKENS = 10_000

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from deploy.sandbox.endpoint import Answer, Call, Handler, json_answer
-from deploy.sandbox.exceptions import ValidationError
+from deploy.sandbox.errors import ValidationError
 from deploy.sandbox.faults import EVERY_ENDPOINT, Faults, FaultSettings
 from deploy.sandbox.payments import Payment
 from deploy.sandbox.stack_routes import STACK_ROUTES

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from deploy.sandbox.exceptions import SandboxError, TooLargeError, ValidationError, WalletNotFoundError
+from deploy.sandbox.errors import SandboxError, TooLargeError, ValidationError, WalletNotFoundError
 from deploy.sandbox.faults import UNHARMED, Fate
 from deploy.sandbox.state import CallCount, Sandbox
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from deploy.sandbox.exceptions import ValidationError
+from deploy.sandbox.errors import ValidationError
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from deploy.sandbox.exceptions import (
+from deploy.sandbox.errors import (
     InsufficientFundError,
     LedgerExistsError,
     LedgerNotFoundError,

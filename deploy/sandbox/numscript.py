@@ -11,7 +11,7 @@ with or without the overdraft clause. The service sends no other (contract: `wor
 import re
 from typing import NamedTuple
 
-from deploy.sandbox.exceptions import CompilationFailedError
+from deploy.sandbox.errors import CompilationFailedError
 from deploy.sandbox.values import ADDRESS_PATTERN, ASSET_PATTERN, MAX_AMOUNT_DIGITS
 
 # No two neighbouring parts match the same character: a long script of blanks is refused in linear time.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from deploy.sandbox.exceptions import NotFoundError, TransferReferenceConflictError, ValidationError
+from deploy.sandbox.errors import NotFoundError, TransferReferenceConflictError, ValidationError
 from deploy.sandbox.values import Amount, Asset
 
 Required = Annotated[str, msgspec.Meta(min_length=1)]

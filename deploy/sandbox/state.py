@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from deploy.sandbox.auth import Tokens
-from deploy.sandbox.exceptions import SandboxFullError
+from deploy.sandbox.errors import SandboxFullError
 from deploy.sandbox.faults import Faults, FaultSettings
 from deploy.sandbox.ledger import WALLETS_LEDGER, Ledgers
 from deploy.sandbox.payments import Payments

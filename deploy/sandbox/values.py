@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from deploy.sandbox.exceptions import ValidationError
+from deploy.sandbox.errors import ValidationError
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from deploy.sandbox.exceptions import (
+from deploy.sandbox.errors import (
     HoldClosedError,
     InsufficientFundError,
     InternalError,

@@ -69,7 +69,7 @@ def decide(
 
 def _run(progress: Progress, command: RunWorkflow, now: datetime) -> None:
     if progress.state is not None:
-        check_same_request(progress.state.request, command.request)
+        check_same_request(progress.state.request_digest, command.request_digest)
         return
     progress.record(_started(command, now))
     stages.advance(progress, now)
@@ -81,7 +81,7 @@ def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
         workflow_id=command.workflow_id,
         stages=command.stages,
         variables=command.variables,
-        request=command.request,
+        request_digest=command.request_digest,
         source=command.source,
         sequence=command.sequence,
     )
@@ -113,8 +113,8 @@ def _alive(state: Instance | None) -> Instance:
 
 def _send_event(progress: Progress, command: SendEvent, now: datetime) -> None:
     state = _alive(progress.state)
-    if command.key is not None and (known := dict(state.requests).get(command.key)) is not None:
-        check_same_request(known, command.request)
+    if command.request_key is not None and (known := dict(state.requests).get(command.request_key)) is not None:
+        check_same_request(known, command.request_digest)
         return
     progress.record(
         ev.EventReceived(
@@ -122,8 +122,8 @@ def _send_event(progress: Progress, command: SendEvent, now: datetime) -> None:
             name=command.name,
             payload=command.payload,
             stage=stages.taker(state, command.name),
-            key=command.key,
-            request=command.request,
+            request_key=command.request_key,
+            request_digest=command.request_digest,
         )
     )
     stages.advance(progress, now)

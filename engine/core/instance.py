@@ -50,7 +50,7 @@ class Instance(Struct, frozen=True, kw_only=True):
     workflow_id: str
     stages: list[dict[str, Any]]
     variables: dict[str, str]
-    request: str | None = None
+    request_digest: str | None = None
     stage: int = 0
     running: bool = False
     failed: str | None = None
@@ -80,7 +80,7 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
                 workflow_id=event.workflow_id,
                 stages=event.stages,
                 variables=event.variables,
-                request=event.request,
+                request_digest=event.request_digest,
             )
         raise IllegalTransition(f"{type(event).__name__} of instance {instance_id}, which has not started")
     return _APPLIERS[type(event)](state, event)
@@ -119,8 +119,8 @@ def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
     _check(not state.ended and event.stage not in state.arrived, state, event)
     arrived = state.arrived if event.stage is None else (*state.arrived, event.stage)
     requests = state.requests
-    if event.key is not None and event.request is not None:
-        requests = (*requests, (event.key, event.request))[-MAX_REQUESTS:]
+    if event.request_key is not None and event.request_digest is not None:
+        requests = (*requests, (event.request_key, event.request_digest))[-MAX_REQUESTS:]
     return replace(state, version=state.version + 1, arrived=arrived, requests=requests)
 
 

@@ -1,7 +1,7 @@
 """The trigger aggregate: what it listens to and has fired for, and what waits for links.
 
 A message fires once: those of one source (topic and partition) come in the order of their offsets, so the highest
-offset fired for tells the repetitions. Some kinds of message fire once by what they are about (`once`), ever; the
+offset fired for tells the repetitions. Some kinds of message fire once by what they are about (`once_key`), ever; the
 caller knows those, since they can be many.
 
 | a message | left by |
@@ -63,7 +63,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     id: str
     version: int
     workflow_id: str
-    request: str | None = None
+    request_digest: str | None = None
     deleted: bool = False
     filter: str | None = None
     vars: dict[str, str] | None = None
@@ -89,7 +89,7 @@ def decide(
         state: the trigger, None when it is unknown.
         given: the input. `Requested` is only given while the instance is still to be started, which the caller knows.
         now: the time of the turn, UTC.
-        repeated: whether the trigger has fired for the message's `once`, or has judged one of its `identity`.
+        repeated: whether the trigger has fired for the message's `once_key`, or has judged one of its `identity`.
         clock: what the clock says, which retries follow; `now` if not given.
 
     Raises:
@@ -130,10 +130,10 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
                 workflow_id=command.workflow_id,
                 filter=command.filter,
                 vars=command.vars,
-                request=command.request,
+                request_digest=command.request_digest,
             )
         ]
-    if state.request != command.request:
+    if state.request_digest != command.request_digest:
         raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
     return []
 
@@ -166,7 +166,7 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
             event=command.event,
             source=command.source,
             offset=command.offset,
-            once=command.once,
+            once_key=command.once_key,
             identity=command.identity,
             error=error,
         )
@@ -176,7 +176,7 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
         event=command.event,
         source=command.source,
         offset=command.offset,
-        once=command.once,
+        once_key=command.once_key,
         identity=command.identity,
         workflow_id=state.workflow_id,
         instance_id=str(uuid5(INSTANCES, command.occurrence_id)),
@@ -213,7 +213,7 @@ def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str) -> Tr
             id=trigger_id,
             version=1,
             workflow_id=event.workflow_id,
-            request=event.request,
+            request_digest=event.request_digest,
             filter=event.filter,
             vars=event.vars,
         )

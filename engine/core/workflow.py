@@ -16,7 +16,7 @@ class Workflow(Struct, frozen=True, kw_only=True):
 
     id: str
     version: int
-    request: str | None = None
+    request_digest: str | None = None
     deleted: bool = False
 
 
@@ -29,8 +29,10 @@ def decide(state: Workflow | None, command: CreateWorkflow | DeleteWorkflow, now
     if isinstance(command, DeleteWorkflow):
         return [] if state is None or state.deleted else [WorkflowDeleted(at=now)]
     if state is None:
-        return [WorkflowCreated(at=now, name=command.name, stages=command.stages, request=command.request)]
-    if state.request != command.request:
+        return [
+            WorkflowCreated(at=now, name=command.name, stages=command.stages, request_digest=command.request_digest)
+        ]
+    if state.request_digest != command.request_digest:
         raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
     return []
 
@@ -44,7 +46,7 @@ def evolve(state: Workflow | None, event: WorkflowEvent, workflow_id: str) -> Wo
     if isinstance(event, WorkflowCreated):
         if state is not None:
             raise IllegalTransition(f"workflow {workflow_id} was created twice")
-        return Workflow(id=workflow_id, version=1, request=event.request)
+        return Workflow(id=workflow_id, version=1, request_digest=event.request_digest)
     if state is None or state.deleted:
         raise IllegalTransition(f"workflow {workflow_id} is not there to be deleted")
     return replace(state, version=state.version + 1, deleted=True)

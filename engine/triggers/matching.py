@@ -60,7 +60,7 @@ class Message(Struct, frozen=True):
     """What tells it from the other messages of its `app`; the same when its producer sends it twice. A digest."""
 
     @property
-    def once(self) -> str | None:
+    def once_key(self) -> str | None:
         """What it fires a trigger for once, ever. A long id is a digest: it is remembered for ever."""
         if self.type not in ONCE_EVER or not isinstance(self.payload, dict) or self.payload.get("id") is None:
             return None
@@ -157,7 +157,7 @@ def _to_evaluate(trigger: CompiledTrigger, message: Message, definitions: Defini
         event=message.envelope,
         source=message.source,
         offset=message.offset,
-        once=message.once,
+        once_key=message.once_key,
         identity=message.identity,
         stages=NO_STAGES if stages is None else stages,
     )

@@ -19,7 +19,7 @@ from schemas.epochs import EpochFilter
 from schemas.kafka import Consumer
 from schemas.records import Record, RecordCodec, UndecodableRecord
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 IDLE_MS: Final = 1000
 """How long to wait for records before the lag is looked at."""
@@ -83,7 +83,7 @@ class Partition:
         if begin > position.next_offset:
             lost = begin - position.next_offset
             self._metrics.expired.inc(lost)
-            log.error("%d records of partition %d expired unpublished", lost, self._place.partition)
+            logger.error("%d records of partition %d expired unpublished", lost, self._place.partition)
             position = Position(begin, position.epoch)
         self._consumer.seek(self._place, position.next_offset)
         return position
@@ -118,7 +118,7 @@ class Partition:
                 recorded = self._codec.decode_event(record)
             except UndecodableRecord as error:
                 self._metrics.undecodable.inc()
-                log.error("event record %d/%d is not published: %s", self._place.partition, record.offset, error)
+                logger.error("event record %d/%d is not published: %s", self._place.partition, record.offset, error)
                 continue
             event = public_event(self._place.partition, recorded)
             if event is not None:

@@ -16,7 +16,7 @@ from schemas.records import MAX_NUMBER, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, topic_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TAIL_OFFSETS: Final = 16
 """How many offsets from the end are read first. A transaction takes two, so the position is nearly always there."""
@@ -55,7 +55,7 @@ def read_position(partition: int, record: Record) -> Position | None:
             raise ValueError("the key is not the partition")
         value = _decoder.decode(record.value or b"")
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        log.error("position record %d/%d is passed over: %s", partition, record.offset, error)
+        logger.error("position record %d/%d is passed over: %s", partition, record.offset, error)
         return None
     return Position(value.next_offset, value.epoch)
 

@@ -20,7 +20,7 @@ from schemas.kafka.client import retrieve
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GROUP: Final = "orchestration-publisher"
 WATCH_SECONDS: Final = 1.0
@@ -86,7 +86,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             except (KafkaError, OSError) as fault:
                 self._failed("consumer", f"the log of events can't be read: {fault!r}", RECONNECT_SECONDS)
             except Exception:
-                log.exception("the publisher failed")
+                logger.exception("the publisher failed")
                 self._failed("defect", "the group is joined anew", RECONNECT_SECONDS)
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -143,7 +143,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
                 if isinstance(failure, Fenced):
                     pause = max(pause, FENCED_PAUSE_SECONDS)
                 if not isinstance(failure, PublisherError):
-                    log.exception("publishing partition %d failed", partition)
+                    logger.exception("publishing partition %d failed", partition)
                 self._failed(_reason(failure), f"partition {partition}: {failure}", pause)
                 longest = MAX_AWAY_SECONDS if isinstance(failure, TransactionFailed) else MAX_PAUSE_SECONDS
             await asyncio.sleep(pause)
@@ -151,7 +151,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _failed(self, reason: str, message: str, pause: float) -> None:
         self._metrics.failures.labels(reason).inc()
-        log.warning("%s; next try in %.1f s", message, pause)
+        logger.warning("%s; next try in %.1f s", message, pause)
 
     async def _release(self) -> None:
         """Let go of all partitions, once their transactions under way have ended."""

@@ -26,7 +26,7 @@ from projections.queries.rows import Rejection
 from projections.sql import statement
 from schemas.settings import PostgresSettings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.5
 """How long a lost notification can delay a waiting request."""
@@ -209,10 +209,10 @@ class Positions:
                         self._announced(self._decoder.decode(notification.payload))
             except FAULTS as fault:
                 # An outage is told once, however often it is tried again.
-                log.log(logging.DEBUG if str(fault) == told else logging.WARNING, "not listening: %s", fault)
+                logger.log(logging.DEBUG if str(fault) == told else logging.WARNING, "not listening: %s", fault)
                 told = str(fault)
             except (psycopg.Error, msgspec.MsgspecError):
-                log.exception("not listening for positions")
+                logger.exception("not listening for positions")
             finally:
                 self._listening = False
                 first.set()
@@ -228,9 +228,9 @@ class Positions:
                     ended = await self._fetch_ended(list(self._ends))
                     self._announced(Announcement(ended=list(ended)))
             except FAULTS as fault:
-                log.debug("positions could not be polled: %s", fault)
+                logger.debug("positions could not be polled: %s", fault)
             except psycopg.Error:
-                log.exception("positions could not be polled")
+                logger.exception("positions could not be polled")
 
     async def _reload(self, fresh: bool = False) -> None:
         rows = await self._query("positions")

@@ -6,7 +6,7 @@ is in `docs/expressions.md`. `parser` (with `grammar.lark`) turns text into `nod
 `link()` raises `LinkNeeded`, and the caller fetches. `turns` evaluates beside other work of a process.
 """
 
-from schemas.expressions.exceptions import EvaluationError, ExpressionSyntaxError, LinkNeeded, StepsNeeded
+from schemas.expressions.errors import EvaluationError, ExpressionSyntaxError, LinkNeeded, StepsNeeded
 from schemas.expressions.expression import Expression, Variable, compile_expression, is_match
 from schemas.expressions.formatting import to_variable
 from schemas.expressions.limits import Allowance

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from schemas.expressions import natures
-from schemas.expressions.exceptions import ExpressionSyntaxError
+from schemas.expressions.errors import ExpressionSyntaxError
 from schemas.expressions.functions import FUNCTIONS, LEFT_OUT
 from schemas.expressions.limits import MAX_DEPTH, MAX_PATTERN_STEPS, MAX_PATTERNS
 from schemas.expressions.natures import BOOL, FLOAT, INT, NIL, STRING, UNKNOWN, Kind, Nature

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from schemas.expressions.exceptions import EvaluationError, LinkNeeded
+from schemas.expressions.errors import EvaluationError, LinkNeeded
 from schemas.expressions.functions import FUNCTIONS
 from schemas.expressions.limits import Budget
 from schemas.expressions.links import LinkAnswer, find_link

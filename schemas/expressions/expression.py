@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any
 
 from schemas.expressions.checker import check
+from schemas.expressions.errors import EvaluationError, ExpressionSyntaxError
 from schemas.expressions.evaluator import Evaluator
-from schemas.expressions.exceptions import EvaluationError, ExpressionSyntaxError
 from schemas.expressions.formatting import to_variable
 from schemas.expressions.limits import MAX_STEPS, Allowance, Budget
 from schemas.expressions.links import LinkAnswer

@@ -8,7 +8,7 @@ payload always ends the same way, on any machine.
 from collections.abc import Mapping
 from typing import Final
 
-from schemas.expressions.exceptions import EvaluationError, StepsNeeded
+from schemas.expressions.errors import EvaluationError, StepsNeeded
 
 MAX_EXPRESSION_LENGTH: Final = 10_000
 """Characters. Parsing is linear in the text; without a bound, an expression could be as large as the API's body

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import Budget
 from schemas.expressions.operators import type_name
 

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from schemas.expressions import natures
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import COPIED_PER_STEP, Budget
 from schemas.expressions.natures import Nature
 from schemas.expressions.operators import Groups, equal, fetch, to_int, type_name

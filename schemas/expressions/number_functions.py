@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from schemas.expressions import natures
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import COPIED_PER_STEP, MAX_INTEGER_BITS, Budget
 from schemas.expressions.natures import Nature
 from schemas.expressions.operators import checked_integer, compare, is_number, to_float, to_int, type_name

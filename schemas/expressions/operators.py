@@ -9,7 +9,7 @@ from collections.abc import Callable
 from operator import ge, gt, le, lt
 from typing import Any
 
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import MAX_INTEGER_BITS, Budget
 
 # How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 
-from schemas.expressions.exceptions import ExpressionSyntaxError
+from schemas.expressions.errors import ExpressionSyntaxError
 from schemas.expressions.functions import FUNCTIONS, LEFT_OUT
 from schemas.expressions.limits import MAX_DEPTH, MAX_EXPRESSION_LENGTH, MAX_INTEGER_BITS
 from schemas.expressions.nodes import (

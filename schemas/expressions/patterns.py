@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import re2
 
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import (
     MAX_PATTERN_LENGTH,
     MAX_PATTERN_MEMORY_BYTES,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import cmp_to_key
 from typing import Any
 
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import Budget
 from schemas.expressions.operators import Groups, calculate, compare, to_bool, type_name
 

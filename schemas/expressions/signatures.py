@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from schemas.expressions import natures
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import Budget
 from schemas.expressions.natures import Kind, Nature
 from schemas.expressions.operators import type_name

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.expressions import natures
-from schemas.expressions.exceptions import EvaluationError
+from schemas.expressions.errors import EvaluationError
 from schemas.expressions.formatting import format_value, to_json
 from schemas.expressions.limits import MAX_MEMORY, Budget
 from schemas.expressions.natures import Nature

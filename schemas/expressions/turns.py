@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from schemas.expressions.exceptions import EvaluationError, LinkNeeded, StepsNeeded
+from schemas.expressions.errors import EvaluationError, LinkNeeded, StepsNeeded
 from schemas.expressions.expression import Expression
 from schemas.expressions.limits import Allowance
 from schemas.expressions.links import LinkAnswer

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.contract.shapes import DELETED_WORKFLOW, WORKFLOW, assert_shape
-from tests.unit.api_fakes import Backend, Client, make_client
+from tests.unit.api.fakes import Backend, Client, make_client
 
 STATUS = {"stage": int, "occurrenceID": UUID, "startedAt": datetime}
 ENDED_STATUS = {**STATUS, "terminatedAt": datetime}

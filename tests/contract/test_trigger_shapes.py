@@ -10,7 +10,7 @@ from msgspec import Raw
 from api.ports import OccurrenceRow, StartedRow
 from schemas.commands import CreateTrigger
 from tests.contract.shapes import assert_shape
-from tests.unit.api_fakes import START, Backend, Client, make_client
+from tests.unit.api.fakes import START, Backend, Client, make_client
 
 BARE_TRIGGER = {"id": UUID, "createdAt": datetime, "name": str, "event": str, "workflowID": UUID}
 TRIGGER = {**BARE_TRIGGER, "version": str, "filter": str, "vars": {"from": str}}

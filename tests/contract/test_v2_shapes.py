@@ -19,7 +19,7 @@ from tests.contract.shapes import (
     WORKFLOW,
     assert_shape,
 )
-from tests.unit.api_fakes import START, Backend, Client, make_client
+from tests.unit.api.fakes import START, Backend, Client, make_client
 
 BARE_INSTANCE = {
     "id": UUID,

@@ -1,4 +1,4 @@
-// Evaluates cases.json with expr-lang itself and writes expected.json, which tests/unit/test_expressions.py compares our own
+// Evaluates cases.json with expr-lang itself and writes expected.json, which tests/unit/schemas/expressions/test_expressions.py compares our own
 // evaluator with. It is not run by the tests. After a change of cases.json:
 //
 //	cd tests/expressions && go run . && git diff expected.json

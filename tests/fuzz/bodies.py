@@ -16,7 +16,7 @@ import yaml
 from api.app import OPERATIONS
 from schemas.commands import CreateTrigger
 from tests.fuzz.runner import Check
-from tests.unit.api_fakes import Answer, Backend, Client, make_client
+from tests.unit.api.fakes import Answer, Backend, Client, make_client
 
 NAME: Final = "bodies"
 WORKFLOW, INSTANCE, TRIGGER = (UUID(int=number) for number in (1, 2, 3))

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from deploy.http.server import ManagedServer, bind, server_config
 from tests.fuzz.runner import Check
-from tests.unit.http_wire import Answer, echo, read_answers
+from tests.unit.deploy.http.wire import Answer, echo, read_answers
 
 NAME: Final = "heads"
 HOST: Final = "127.0.0.1"

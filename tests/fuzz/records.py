@@ -93,7 +93,7 @@ def _seeds() -> dict[str, list[NewRecord]]:
             *(
                 CODEC.encode(
                     ID,
-                    RunWorkflow(workflow_id=ID, stages=[stage], variables={"who": "ann"}, request="r"),
+                    RunWorkflow(workflow_id=ID, stages=[stage], variables={"who": "ann"}, request_digest="r"),
                     timestamp_ms=0,
                 )
                 for stage in STAGES

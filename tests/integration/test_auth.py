@@ -28,7 +28,7 @@ from api.services import Services
 from deploy.http.server import ManagedServer, bind, server_config
 from schemas.settings import ApiSettings
 from tests.integration.http_client import Answer, Client
-from tests.unit.api_fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
+from tests.unit.api.fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
 
 HOST = "127.0.0.1"
 READ, WRITE = "orchestration:read", "orchestration:write"

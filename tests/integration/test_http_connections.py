@@ -9,7 +9,7 @@ from schemas.settings import ApiSettings
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import Installation
 from tests.integration.waiting import eventually
-from tests.unit.http_wire import Answer, read_answers
+from tests.unit.deploy.http.wire import Answer, read_answers
 
 PAYS: Json = {
     "send": {

@@ -22,7 +22,7 @@ from projections.sql import page
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Tables, Writer, at, fired, started
-from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
+from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
 
 OTHER = uuid.UUID(int=2)
 NOBODY = uuid.UUID(int=99)

@@ -40,7 +40,7 @@ from tests.integration.projection_world import (
 )
 from tests.integration.test_projections import caught_up, running
 from tests.integration.waiting import eventually
-from tests.unit.api_fakes import Backend, Client, FakeCommandLog, FakeLinks
+from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks
 
 Request = tuple[str, str, Any, dict[str, str]]
 
@@ -140,7 +140,7 @@ async def test_what_was_shown_before_a_crash_is_not_denied_after_it(
 ) -> None:
     tables, instance, trigger = Tables(settings), uuid.uuid4(), uuid.uuid4()
     stage = events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunWaitEvent", input={"event": "go"})
-    received = events.EventReceived(at=at(2), name="x", key=str(uuid.UUID(int=5)), request="digest")
+    received = events.EventReceived(at=at(2), name="x", request_key=str(uuid.UUID(int=5)), request_digest="digest")
     rejected = events.CommandRejected(at=datetime.now(UTC), code=rejections.ENDED, message="has ended")
     reads: list[Request] = [
         ("GET", f"/instances/{instance}", b"", {}),

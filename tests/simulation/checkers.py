@@ -156,9 +156,9 @@ class Observer:
             assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
             self.fired[event.occurrence_id] = event
             self.to_start[event.occurrence_id] = event.instance_id
-            if event.once is not None:
-                assert (trigger_id, event.once) not in self.fired_once, f"{event.once} fired twice"
-                self.fired_once.add((trigger_id, event.once))
+            if event.once_key is not None:
+                assert (trigger_id, event.once_key) not in self.fired_once, f"{event.once_key} fired twice"
+                self.fired_once.add((trigger_id, event.once_key))
         if isinstance(event, ev.InstanceRequested):
             assert self.to_start.pop(event.occurrence_id, None), f"{event.occurrence_id} had nothing to start"
 

@@ -189,7 +189,7 @@ class World:
                 event=Raw(b"{}"),
                 source="topic/0",
                 offset=offset,
-                once=once,
+                once_key=once,
                 identity=f"k{offset // 2}" if offset % 3 else None,
                 stages=Raw(b"[]"),
             )
@@ -201,7 +201,7 @@ class World:
         if self.rng.random() < long_chance:
             stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
         request = f"digest-{instance_id}" if self.rng.random() < 0.3 else None
-        run = RunWorkflow(workflow_id=self._id(), stages=stages, variables={"who": "ann"}, request=request)
+        run = RunWorkflow(workflow_id=self._id(), stages=stages, variables={"who": "ann"}, request_digest=request)
         self.runs[instance_id] = run
         for _ in range(2 if request is not None and self.rng.random() < 0.5 else 1):
             self._send(instance_id, run)

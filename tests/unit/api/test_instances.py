@@ -1,0 +1,291 @@
+"""Instances: run, read, list, events, abort, histories (contract: `http-api`, Surface v1)."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from api.ports import ActivityRow, Rejection, StageHistoryRow
+from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+from tests.unit.api.fakes import START, Answer, Backend, make_client
+
+UNKNOWN = "6e0c0000-0000-0000-0000-000000000000"
+
+
+async def run(backend: Backend, body: Any = b"", query: str = "") -> Answer:
+    workflow = backend.add_workflow(uuid4())
+    return await make_client(backend).call("POST", f"/workflows/{workflow.id}/instances{query}", body)
+
+
+async def test_a_run_sends_the_definition_and_answers_without_workflow_and_status() -> None:
+    backend = Backend()
+    backend.ends_at_once = False
+    answer = await run(backend, {"order": "A-1"})
+    ((key, command),) = backend.commands
+    assert isinstance(command, RunWorkflow)
+    (workflow,) = backend.workflow_rows.values()
+    assert command.workflow_id == str(workflow.id)
+    assert msgspec.json.decode(msgspec.json.encode(command))["stages"] == [{"noop": {}}]
+    assert command.variables == {"order": "A-1"}
+    assert (command.request_digest, command.seen_offset) == (None, 0)
+    assert answer.status == 201
+    assert answer.data == {
+        "id": str(key),
+        "workflowID": str(workflow.id),
+        "createdAt": "2026-03-01T10:00:01.120931Z",
+        "updatedAt": "2026-03-01T10:00:01.120931Z",
+        "terminated": False,
+        "status": [],
+        "statuses": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "variables"),
+    [
+        (b"", {}),
+        (b"  ", {}),
+        (b"null", {}),
+        (b"{}", {}),
+        (b'{"a": null, "b": "x"}', {"a": "", "b": "x"}),
+        (b'{"a": "1", "a": "2"}', {"a": "2"}),
+    ],
+)
+async def test_variables(body: bytes, variables: dict[str, str]) -> None:
+    backend = Backend()
+    assert (await run(backend, body)).status == 201
+    ((_, command),) = backend.commands
+    assert isinstance(command, RunWorkflow)
+    assert command.variables == variables
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"true", b'{"a": 1}', b'{"a": {}}', b'{"a": "b"} c', b"{a}"])
+async def test_other_bodies_are_refused(body: bytes) -> None:
+    backend = Backend()
+    assert (await run(backend, body)).error == (400, "VALIDATION")
+    assert not backend.commands
+
+
+@pytest.mark.parametrize("workflow_id", ["abc", UNKNOWN])
+async def test_an_unknown_workflow_does_not_run(workflow_id: str) -> None:
+    backend = Backend()
+    answer = await make_client(backend).call("POST", f"/workflows/{workflow_id}/instances")
+    assert answer.error == (404, "VALIDATION")
+    assert not backend.commands
+
+
+async def test_a_deleted_workflow_does_not_run() -> None:
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4())
+    client = make_client(backend)
+    await client.call("DELETE", f"/workflows/{workflow.id}")
+    answer = await client.call("POST", f"/workflows/{workflow.id}/instances")
+    assert answer.error == (404, "VALIDATION")
+    assert len(backend.commands) == 1
+
+
+@pytest.mark.parametrize("query", ["?wait=true", "?wait=1", "?wait=TRUE", "?x=1&wait=True", "?wait=true&wait=false"])
+async def test_wait_answers_like_get_after_the_end(query: str) -> None:
+    backend = Backend()
+    backend.ends_at_once = False
+    backend.on_wait_ended = backend.end
+    answer = await run(backend, query=query)
+    assert answer.status == 201
+    assert answer.data["terminated"] is True
+    assert answer.data["terminatedAt"]
+    assert answer.data["workflow"]["config"]["name"] == "payout"
+    assert len(answer.data["statuses"]) == 1
+    assert answer.data == (await make_client(backend).call("GET", f"/instances/{answer.data['id']}")).data
+
+
+async def test_wait_needs_no_second_look_when_the_instance_ended_with_its_command() -> None:
+    backend = Backend()
+    answer = await run(backend, query="?wait=true")
+    assert answer.data["terminated"] is True
+    assert backend.calls == ["append", "instance"]
+
+
+async def test_what_is_announced_of_a_start_is_not_read_again() -> None:
+    backend = Backend()
+    backend.announces = True
+    answer = await run(backend, query="?wait=true")
+    assert backend.calls == ["append"]
+    shown = await make_client(backend).call("GET", f"/instances/{answer.data['id']}")
+    assert answer.data == shown.data
+
+
+async def test_past_the_ceiling_wait_answers_the_current_state() -> None:
+    backend = Backend()
+    backend.ends_at_once = False
+    answer = await run(backend, query="?wait=true")
+    assert "wait_ended" in backend.calls
+    assert answer.status == 201
+    assert answer.data["terminated"] is False
+    assert answer.data["status"][0]["stage"] == 0
+    assert answer.data["workflow"]
+
+
+@pytest.mark.parametrize("query", ["", "?wait=", "?wait=yes", "?wait=false", "?Wait=true", "?wait=0", "?wait"])
+async def test_anything_else_does_not_wait(query: str) -> None:
+    backend = Backend()
+    backend.ends_at_once = False
+    answer = await run(backend, query=query)
+    assert "wait_ended" not in backend.calls
+    assert answer.data["status"] == []
+
+
+async def test_a_failed_instance_shows_its_error() -> None:
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4())
+    instance = backend.add_instance(uuid4(), workflow.id)
+    backend.end(instance.id, "canceled")
+    data = (await make_client(backend).call("GET", f"/instances/{instance.id}")).data
+    assert data["error"] == "canceled"
+    assert data["status"][0]["error"] == "canceled"
+    assert data["status"][0]["instanceID"] == str(instance.id)
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", "running ended other"),
+        ("?running=true", "running other"),
+        ("?running=1", "running other"),
+        ("?running=no", "running ended other"),
+        ("?workflowID={workflow}", "running ended"),
+        ("?workflowID={workflow}&running=TRUE", "running"),
+        ("?workflowID=", "running ended other"),
+        ("?workflowID=abc", ""),
+        (f"?workflowID={UNKNOWN}", ""),
+        ("?workflowId={workflow}", "running ended other"),
+        ("?cursor=x&pageSize=-1", "running ended other"),
+    ],
+)
+async def test_lists_are_filtered(query: str, shown: str) -> None:
+    backend = Backend()
+    workflow, another = backend.add_workflow(uuid4()), backend.add_workflow(uuid4())
+    names = {
+        backend.add_instance(uuid4(), workflow.id).id: "running",
+        backend.add_instance(uuid4(), workflow.id, ended=True).id: "ended",
+        backend.add_instance(uuid4(), another.id).id: "other",
+    }
+    answer = await make_client(backend).call("GET", "/instances" + query.format(workflow=workflow.id))
+    assert answer.status == 200
+    assert [names[UUID(row["id"])] for row in answer.data] == shown.split()
+    assert all("statuses" in row and "workflow" in row for row in answer.data)
+
+
+@pytest.mark.parametrize(
+    "target", ["GET {}", "POST {}/events", "PUT {}/abort", "GET {}/history", "GET {}/stages/0/history"]
+)
+@pytest.mark.parametrize("instance_id", ["abc", UNKNOWN, "%20"])
+async def test_unknown_instances(target: str, instance_id: str) -> None:
+    method, path = target.format(f"/instances/{instance_id}").split(" ", 1)
+    backend = Backend()
+    body = {"name": "x"} if method == "POST" else b""
+    assert (await make_client(backend).call(method, path, body)).error == (404, "VALIDATION")
+    assert not backend.commands
+
+
+async def test_an_event_is_sent_with_its_other_keys() -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    body = {"name": "approved", "by": {"n": 2**70}}
+    answer = await make_client(backend).call("POST", f"/instances/{instance.id}/events", body)
+    assert (answer.status, answer.body, answer.headers) == (204, b"", {})
+    assert backend.commands == [(instance.id, SendEvent(name="approved", payload={"by": {"n": 2**70}}))]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b'"x"', b"{}", b'{"name": ""}', b'{"name": 1}', b'{"Name": "x"}']
+)
+async def test_events_without_a_name_are_refused(body: bytes) -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    answer = await make_client(backend).call("POST", f"/instances/{instance.id}/events", body)
+    assert answer.error == (400, "VALIDATION")
+    assert not backend.commands
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_ended_instance_takes_no_event_and_its_abort_changes_nothing(known: bool) -> None:
+    """Also when the end shows only when the engine decides the command."""
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id, ended=known)
+    backend.reject = None if known else Rejection("ENDED", "the instance has ended")
+    client = make_client(backend)
+    event = await client.call("POST", f"/instances/{instance.id}/events", {"name": "x"})
+    assert event.error == (400, "VALIDATION")
+    assert (await client.call("PUT", f"/instances/{instance.id}/abort")).status == 204
+    assert len(backend.commands) == (0 if known else 2)
+
+
+async def test_abort() -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    client = make_client(backend)
+    answer = await client.call("PUT", f"/instances/{instance.id}/abort", b"ignored")
+    assert (answer.status, answer.body) == (204, b"")
+    assert backend.commands == [(instance.id, AbortInstance())]
+    assert (await client.call("GET", f"/instances/{instance.id}")).data["error"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        ("0", 200),
+        ("1", 200),
+        ("2", 404),
+        ("abc", 404),
+        ("+0", 404),
+        ("-0", 404),
+        ("-1", 404),
+        ("00", 404),
+        ("0.0", 404),
+        ("%D9%A0", 404),
+        ("99999999999999999999999", 404),
+    ],
+)
+async def test_stage_numbers(number: str, status: int) -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    backend.activity_rows = {(instance.id, 0): [], (instance.id, 1): []}
+    answer = await make_client(backend).call("GET", f"/instances/{instance.id}/stages/{number}/history")
+    if status == 200:
+        assert (answer.status, answer.data) == (200, [])
+    else:
+        assert answer.error == (404, "VALIDATION")
+
+
+async def test_histories_are_shown_exactly() -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    amount = str(2**100)
+    given = Raw(b'{"amount":' + amount.encode() + b"}")
+    backend.histories[instance.id] = [StageHistoryRow(0, "RunSend", given, START, START, "boom")]
+    backend.activity_rows[instance.id, 0] = [
+        ActivityRow(0, "CreateTransaction", given, None, 4, START, last_failure="poor", next_execution=START)
+    ]
+    client = make_client(backend)
+    at = "2026-03-01T10:00:00.120931Z"
+    (stage,) = (await client.call("GET", f"/instances/{instance.id}/history")).data
+    assert stage == {
+        "name": "RunSend",
+        "input": {"amount": 2**100},
+        "startedAt": at,
+        "terminated": True,
+        "terminatedAt": at,
+        "error": "boom",
+    }
+    (activity,) = (await client.call("GET", f"/instances/{instance.id}/stages/0/history")).data
+    assert activity == {
+        "name": "CreateTransaction",
+        "input": {"CreateTransaction": {"amount": 2**100}},
+        "startedAt": at,
+        "terminated": False,
+        "attempt": 4,
+        "lastFailure": "poor",
+        "nextExecution": at,
+    }

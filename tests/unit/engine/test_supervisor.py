@@ -1,0 +1,125 @@
+"""What an engine does when a partition's owner ends: when it claims the partition again."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry
+
+from engine.errors import AppendFailed
+from engine.metrics import Metrics
+from engine.supervisor import Supervisor
+from schemas.commands import AbortInstance
+from schemas.epochs import is_claim
+from schemas.events import PartitionClaimed
+from schemas.records import NewRecord, RecordCodec
+from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
+from tests.simulation.loop import START, VirtualClock, simulate
+from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed
+from tests.unit.engine.test_partition import Caller
+
+CODEC = RecordCodec()
+
+
+class AwayLog(MemoryEventLog):
+    """A log that is away for a while."""
+
+    def __init__(self, log: Log):
+        super().__init__(log, random.Random(1), Faults())
+        self.away = False
+        self.tries: list[float] = []
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        if self.away:
+            self.tries.append(asyncio.get_running_loop().time())
+            raise AppendFailed("Kafka is away")
+        return await super().append(partition, records)
+
+
+class Engine:
+    """A supervisor with one partition."""
+
+    def __init__(self) -> None:
+        self.shared = Log(1)
+        self.log = AwayLog(self.shared)
+        self.feed = MemoryFeed(self.shared, random.Random(1), lambda partition, records: None)
+        self.supervisor = Supervisor(
+            log=self.log,
+            feed=self.feed,
+            caller=Caller(),
+            evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
+            clock=VirtualClock(),
+            owner="engine-1",
+            codec=CODEC,
+            metrics=Metrics(CollectorRegistry()),
+        )
+
+    def assign(self) -> None:
+        """Give the partition to the engine."""
+        self.feed.assigned = {0}
+        self.supervisor.assigned({0})
+
+    def command(self) -> None:
+        """Have the partition take a turn."""
+        self.shared.append_command(0, CODEC.encode(str(UUID(int=1)), AbortInstance(), timestamp_ms=0))
+        self.supervisor.received(0, self.shared.commands[0])
+
+    def claims(self) -> list[str]:
+        """Who has claimed the partition, in order."""
+        records = [record for record in self.shared.events[0] if is_claim(record)]
+        return [CODEC.decode_event(record).event.owner for record in records]
+
+
+def test_a_partition_is_claimed_at_most_two_seconds_after_kafka_is_back() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.log.away = True
+        engine.assign()
+        await asyncio.sleep(300)
+        tries = engine.log.tries
+        pauses = [after - before for before, after in itertools.pairwise(tries)]
+        assert max(pauses) < 2.01
+        assert len(tries) < 200
+        engine.log.away = False
+        await asyncio.sleep(2.1)
+        assert engine.supervisor.restored
+        assert engine.supervisor.partitions[0].restored
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_an_engine_without_heartbeats_does_not_take_a_partition_back() -> None:
+    """Its group has given the partition to another engine, which it can't learn."""
+
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        engine.feed.silent_since = 1.0
+        claim = CODEC.encode("", PartitionClaimed(at=START, owner="engine-2"), timestamp_ms=0)
+        engine.shared.append_events(0, [claim])
+        engine.command()
+        await asyncio.sleep(60.0)
+        assert engine.claims() == ["engine-1", "engine-2"]
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_an_engine_that_its_group_confirms_takes_its_partition_back() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        claim = CODEC.encode("", PartitionClaimed(at=START, owner="engine-2"), timestamp_ms=0)
+        engine.shared.append_events(0, [claim])
+        engine.command()
+        await asyncio.sleep(HEARTBEAT_SECONDS + 1.0)
+        assert engine.claims() == ["engine-1", "engine-2", "engine-1"]
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())

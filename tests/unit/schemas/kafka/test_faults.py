@@ -1,0 +1,405 @@
+"""Our Kafka clients with brokers that are silent: nothing waits for them for long, and nothing of a client is left."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
+from prometheus_client import CollectorRegistry
+
+from engine.command_feed import KafkaCommandFeed
+from engine.errors import AppendFailed, ReadFailed
+from engine.kafka_log import KafkaEventLog
+from engine.metrics import Metrics
+from projections.publisher import Publisher
+from schemas.kafka import Consumer, KafkaAway, NotAcknowledged, Producer, close, closing
+from schemas.kafka.producer import IdempotentProducer, end
+from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
+from schemas.records import NewRecord, RecordCodec
+from schemas.settings import EngineSettings, ProjectionsSettings
+from tests.unit.schemas.kafka.fake_broker import (
+    API_VERSIONS,
+    FIND_COORDINATOR,
+    METADATA,
+    PRODUCE,
+    TOPIC,
+    Cluster,
+    complaints,
+)
+
+REQUEST_SECONDS = 0.3
+RECORD = [NewRecord(b"k", b"v", [], 1)]
+
+
+@pytest.fixture(autouse=True)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("schemas.kafka.client.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("schemas.kafka.client.REQUEST_SECONDS", REQUEST_SECONDS)
+    monkeypatch.setattr("schemas.kafka.client.READ_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("schemas.kafka.silence.REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr("schemas.kafka.producer.END_SECONDS", 0.5)
+    SILENT._refused_until.clear()
+    yield
+    SILENT._refused_until.clear()
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster(1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Cluster]:
+    """Broker 0 leads partition 0, broker 1 leads partition 1."""
+    async with Cluster(2) as cluster:
+        yield cluster
+
+
+def event_log(cluster: Cluster, seconds: float) -> KafkaEventLog:
+    servers = cluster.settings.kafka_bootstrap_servers
+    return KafkaEventLog(EngineSettings(kafka_bootstrap_servers=servers, append_timeout_seconds=seconds), RecordCodec())
+
+
+def client_tasks() -> list[str]:
+    """The tasks of aiokafka that run now."""
+    coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    return [c.__qualname__ for c in coroutines if "aiokafka" in c.cr_code.co_filename]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the condition is that background tasks have come to rest
+            await asyncio.sleep(0.001)
+
+
+# Appends
+
+
+async def test_an_append_that_was_given_up_never_reaches_the_log(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    async with complaints() as heard:
+        log = event_log(cluster, 10.0)
+        assert await log.append(0, RECORD) == 0
+        await log.close()
+        log = event_log(cluster, 1.0)
+        broker.withheld = {PRODUCE}
+        with pytest.raises(AppendFailed):
+            await log.append(0, RECORD)
+        await log.close()
+        await eventually(lambda: client_tasks() == [])
+        await eventually(lambda: broker.connections == 0)
+        broker.withheld = set()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert cluster.logs[0] == [b"v"]
+    assert heard == []
+
+
+async def test_a_producer_is_ended_while_its_broker_hangs(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    async with complaints() as heard:
+        producer = Producer(cluster.settings, enable_idempotence=True)
+        await producer.start()
+        broker.silent = True
+        acknowledged = [await producer.send(TOPIC, b"v", partition=partition) for partition in (0, 1)]
+        await broker.received(PRODUCE)
+        started = asyncio.get_running_loop().time()
+        await end(producer)
+        assert asyncio.get_running_loop().time() - started < 3.0
+        await eventually(lambda: client_tasks() == [])
+        for future in acknowledged:
+            future.cancel()
+        del producer, acknowledged, future
+        gc.collect()
+        await asyncio.sleep(0)
+    await eventually(lambda: broker.connections == 0)
+    assert heard == []
+
+
+async def test_a_request_without_an_answer_is_repeated_within_the_deadline_of_its_append(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    log = event_log(cluster, 5.0)
+    broker.withheld = {PRODUCE}
+    appending = asyncio.create_task(log.append(0, RECORD))
+    await broker.received(PRODUCE)
+    broker.withheld = set()
+    assert await appending == 0
+    assert cluster.producers == 1, "by the same producer"
+    await log.close()
+
+
+async def test_replicas_that_are_late_cost_no_connection(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.kafka.producer.BROKER_PRODUCE_MS", int(REQUEST_SECONDS * 1000 / 3))
+    (broker,) = cluster.brokers
+    log = event_log(cluster, 5.0)
+    cluster.late_appends = 2
+    assert await log.append(0, RECORD) == 0
+    assert broker.asked.count(PRODUCE) == 3
+    assert broker.asked.count(API_VERSIONS) == 2, "to get to know the brokers, and to append"
+    await log.close()
+
+
+async def test_an_append_goes_on_with_the_next_leader_while_the_last_one_hangs(pair: Cluster) -> None:
+    silent, other = pair.brokers
+    log = event_log(pair, 10.0)
+    assert await log.append(0, RECORD) == 0
+    silent.silent = True
+    appending = asyncio.create_task(log.append(0, RECORD))
+    await silent.received(PRODUCE, 2)
+    pair.leaders[0] = other.node
+    assert await appending == 1
+    await log.close()
+
+
+async def test_appends_wait_or_fail_at_once_while_kafka_is_away(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    await broker.stop()
+    sizes: dict[str, Any] = {"max_batch_bytes": 1000, "max_request_bytes": 1000}
+    loop = asyncio.get_running_loop()
+    eager = IdempotentProducer(cluster.settings, TOPIC, waits=False, **sizes)
+    patient = IdempotentProducer(cluster.settings, TOPIC, waits=True, **sizes)
+
+    async def append(producer: IdempotentProducer, seconds: float) -> Any:
+        return await producer.append(loop.time() + seconds, lambda p: p.send_and_wait(TOPIC, b"v", partition=0))
+
+    with pytest.raises(KafkaAway):
+        await append(eager, 60)
+    with pytest.raises(KafkaAway):
+        await append(patient, 0.05)
+    waiting = asyncio.create_task(append(patient, 60))
+    await broker.start()
+    assert (await waiting).offset == 0
+    await asyncio.gather(eager.close(), patient.close())
+    with pytest.raises(KafkaAway):
+        await append(patient, 60)
+
+
+async def test_appends_side_by_side_fail_and_recover_together(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    async with complaints() as heard:
+        log = event_log(cluster, 0.5)
+        broker.withheld = {PRODUCE}
+        failed = await asyncio.gather(*(log.append(n % 2, RECORD) for n in range(20)), return_exceptions=True)
+        assert {type(error) for error in failed} == {AppendFailed}
+        broker.withheld = set()
+        assert await log.append(0, RECORD) == 0
+        await eventually(lambda: cluster.producers == 2)
+        await log.close()
+        await eventually(lambda: client_tasks() == [])
+        gc.collect()
+        await asyncio.sleep(0)
+    assert heard == []
+
+
+async def test_an_error_of_kafka_retires_the_producer_once(cluster: Cluster) -> None:
+    producer = IdempotentProducer(cluster.settings, TOPIC, max_batch_bytes=1000, max_request_bytes=1000, waits=True)
+    loop = asyncio.get_running_loop()
+
+    async def append() -> Any:
+        return await producer.append(loop.time() + 5, lambda p: p.send_and_wait(TOPIC, b"v", partition=0))
+
+    cluster.refusals = [45]  # out of order sequence number
+    with pytest.raises(NotAcknowledged):
+        await append()
+    assert (await append()).offset == 0
+    assert cluster.producers == 2
+    await producer.close()
+
+
+# Silent brokers
+
+
+async def started(cluster: Cluster) -> Consumer:
+    consumer = Consumer(cluster.settings)
+    await consumer.start()
+    return consumer
+
+
+async def test_what_one_client_found_out_costs_the_next_one_nothing(pair: Cluster) -> None:
+    silent, other = pair.brokers
+    silent.silent = True
+    while not SILENT._refused_until:  # until one happened to try the silent one first
+        await close(await started(pair))
+    asked = len(silent.asked)
+    for _ in range(20):
+        async with closing(Consumer(pair.settings)) as consumer:
+            await consumer.start()
+            await consumer._client.fetch_all_metadata()
+            await consumer._client.coordinator_lookup(0, "group")
+    assert len(silent.asked) == asked
+    assert other.asked.count(FIND_COORDINATOR) == 20
+
+
+async def test_a_broker_that_stops_answering_is_left_out_until_it_answers(pair: Cluster) -> None:
+    silent, other = pair.brokers
+    async with closing(await started(pair)) as consumer:
+        client = consumer._client
+        for node in (0, 1):
+            assert await client.ready(node)
+        silent.silent = True
+        for _ in range(10):
+            await client.fetch_all_metadata()
+        answered = other.asked.count(METADATA)
+        assert silent.asked.count(METADATA) <= 2
+        for _ in range(10):
+            await client.fetch_all_metadata()
+        assert other.asked.count(METADATA) == answered + 10
+        silent.silent = False
+        async with asyncio.timeout(5):
+            while not await client.ready(0):  # noqa: ASYNC110 - nobody tells that the pause is over
+                await asyncio.sleep(0.01)
+
+
+async def test_connections_are_opened_side_by_side(pair: Cluster) -> None:
+    silent, _ = pair.brokers
+    async with closing(await started(pair)) as consumer:
+        silent.silent = True
+        to_silent = asyncio.create_task(consumer._client.ready(0))
+        await asyncio.sleep(0)
+        assert await consumer._client.ready(1)
+        assert not to_silent.done()
+        assert not await to_silent
+
+
+async def test_an_answer_that_is_arriving_is_waited_for(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    async with closing(await started(cluster)) as consumer:
+        assert await consumer._client.ready(0)
+        broker.part_seconds = REQUEST_SECONDS * 0.5
+        asked = broker.asked.count(METADATA)
+        assert (await consumer._client.fetch_all_metadata()).brokers()
+        assert broker.asked.count(METADATA) == asked + 1
+
+
+def test_silence_is_forgotten_when_a_broker_is_heard() -> None:
+    now = 100.0
+    silent = SilentBrokers(lambda: now)
+    address = ("kafka", 9092)
+    silent.noticed(address, TimeoutError())
+    assert silent.suspects(address)
+    assert silent.refuses(address)
+    now += REFUSED_SECONDS
+    assert silent.suspects(address)
+    assert not silent.refuses(address)
+    silent.heard(address)
+    assert not silent.suspects(address)
+
+
+def test_a_refused_connection_is_tried_again_at_once() -> None:
+    silent = SilentBrokers(lambda: 100.0)
+    silent.noticed(("kafka", 9092), ConnectionRefusedError())
+    assert silent.suspects(("kafka", 9092))
+    assert not silent.refuses(("kafka", 9092))
+
+
+# The end of a consumer
+
+
+async def test_a_consumer_that_can_not_join_is_closed_in_time(cluster: Cluster) -> None:
+    (broker,) = cluster.brokers
+    async with complaints() as heard:
+        broker.withheld = {FIND_COORDINATOR}
+        consumer = Consumer(cluster.settings, group_id="group")
+        consumer.subscribe([TOPIC])
+        starting = asyncio.create_task(consumer.start())
+        await broker.received(FIND_COORDINATOR)
+        starting.cancel()
+        await asyncio.wait({starting})
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await close(consumer, 0.1)
+        assert loop.time() - began < 3.0
+        await eventually(lambda: client_tasks() == [])
+        del consumer, starting
+        gc.collect()
+        await asyncio.sleep(0)
+    await eventually(lambda: broker.connections == 0)
+    assert heard == []
+
+
+async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluster) -> None:
+    place = TopicPartition(TOPIC, 0)
+    async with complaints() as heard:
+        consumer = Consumer(cluster.settings, group_id="group")
+        coordinator = GroupCoordinator(consumer._client, consumer._subscription, group_id="group")
+        consumer._coordinator = coordinator
+        coordinator.coordinator_id = 0
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def fails(request: Any) -> None:
+            asked.set()
+            await answer.wait()
+            raise GroupCoordinatorNotAvailableError
+
+        coordinator._send_req = fails
+        committing = asyncio.create_task(coordinator.commit_offsets(None, {place: OffsetAndMetadata(1, "")}))
+        await asked.wait()
+        committing.cancel()
+        await asyncio.wait({committing})
+        answer.set()
+        await eventually(lambda: "GroupCoordinator._do_commit_offsets" not in client_tasks())
+        await close(consumer, 0.1)
+        gc.collect()
+        await asyncio.sleep(0)
+    assert heard == []
+
+
+async def test_nobody_complains_when_several_partitions_of_the_publisher_fail_at_once() -> None:
+    async def fails() -> None:
+        raise KafkaConnectionError
+
+    nobody: Any = None
+    async with complaints() as heard:
+        publisher = Publisher(ProjectionsSettings(), CollectorRegistry())
+        publisher._owners = {partition: asyncio.create_task(fails()) for partition in range(3)}
+        await asyncio.wait(publisher._owners.values())
+        with pytest.raises(KafkaConnectionError):
+            await publisher._watch(nobody)
+        await publisher._release()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert heard == []
+
+
+# Where an owner begins
+
+
+@pytest.fixture
+async def feed(monkeypatch: pytest.MonkeyPatch) -> KafkaCommandFeed:
+    """Of an engine whose group has no coordinator at the moment."""
+    monkeypatch.setattr("engine.command_feed.OPEN_TIMEOUT_SECONDS", 0.05)
+    feed = KafkaCommandFeed(EngineSettings(), Metrics(CollectorRegistry()))
+    never = asyncio.Event()
+
+    class Consumer:
+        seeks: ClassVar[list[tuple[TopicPartition, int]]] = []
+
+        async def committed(self, place: TopicPartition) -> int:
+            await never.wait()
+            return 0
+
+        def seek(self, place: TopicPartition, offset: int) -> None:
+            self.seeks.append((place, offset))
+
+        def resume(self, place: TopicPartition) -> None:
+            pass
+
+    feed._consumer = Consumer()  # type: ignore[assignment]
+    return feed
+
+
+async def test_an_owner_begins_without_the_coordinator_of_its_group(feed: KafkaCommandFeed) -> None:
+    await feed.open(1, 7, expired=False)
+    seeks: Any = feed._consumer
+    assert seeks.seeks == [(TopicPartition("commands", 1), 7)]
+
+
+async def test_an_owner_whose_old_events_have_expired_must_know_what_was_committed(feed: KafkaCommandFeed) -> None:
+    with pytest.raises(ReadFailed):
+        await feed.open(1, 7, expired=True)
