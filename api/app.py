@@ -23,7 +23,7 @@ from api.routing import path_routes
 from api.services import Services
 from api.waiting import Admission
 from api.web_pages import WebPages
-from projections.queries.positions import Positions
+from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas.resources import Error
 from schemas.settings import ApiSettings, StackSettings, load
@@ -58,7 +58,7 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
     if services is None:
         command_log = KafkaCommandLog(settings, metrics)
         links = LinkFetcher(load(StackSettings))
-        services = Services(settings, ReadModel(settings), Positions(settings), command_log, links)
+        services = Services(settings, ReadModel(settings), ReadPositions(settings), command_log, links)
     opened = services
 
     @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
-from api.ports import Position
+from api.ports import CommandPosition
 from schemas.commands import Command
 from schemas.kafka import IdempotentProducer, KafkaAway, NotAcknowledged
 from schemas.kafka.producer import ProducerFactory
@@ -58,7 +58,9 @@ class KafkaCommandLog:
         """Throw the producer away. Appends in progress run into their deadlines, later ones fail."""
         await self._producer.close()
 
-    async def append(self, key: UUID, command: Command, deadline: float, partition: int | None = None) -> Position:
+    async def append(
+        self, key: UUID, command: Command, deadline: float, partition: int | None = None
+    ) -> CommandPosition:
         """Append a command; see `api.ports.CommandLog.append`."""
         record = self._codec.encode(str(key), command, timestamp_ms=time.time_ns() // 1_000_000)
         if len(record.value or b"") > MAX_COMMAND_BYTES:
@@ -87,7 +89,7 @@ class KafkaCommandLog:
         if appended.offset < 0:
             # Kafka knows the record from an earlier try, but not any more where it stands.
             raise CommandLogUnavailable("the command was appended, its position is unknown")
-        return Position(appended.partition, appended.offset)
+        return CommandPosition(appended.partition, appended.offset)
 
     async def partition(self, key: UUID, deadline: float) -> int:
         """The partition of an aggregate; see `api.ports.CommandLog.partition`."""

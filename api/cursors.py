@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api.errors import Invalid
-from projections.queries.rows import Position
+from projections.queries.rows import RowPosition
 from schemas.settings import ApiSettings
 
 F = TypeVar("F")
@@ -30,9 +30,9 @@ DEFAULT_PAGE_SIZE = 15
 MAX_PAGE_SIZE = 1000
 """Both are the contract's. Without the second a client could have a whole list held in memory."""
 
-START = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+START = RowPosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 """In front of all rows: they are newest first."""
-END = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+END = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 """Behind all rows."""
 
 CHECKSUM_BYTES = 8
@@ -48,7 +48,7 @@ class Cursor(Struct, Generic[F], frozen=True, array_like=True):
     page_size: Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
     backwards: bool
     """Whether it is the page in front of the position; else the one behind."""
-    position: Position
+    position: RowPosition
     filters: F
 
 

@@ -16,13 +16,13 @@ from projections.queries.rows import (
     InstanceRow,
     OccurrenceRow,
     Rejection,
+    RowPosition,
     Slice,
     StageHistoryRow,
     StartedRow,
     TriggerRow,
     WorkflowRow,
 )
-from projections.queries.rows import Position as RowPosition
 from schemas.commands import Command
 from schemas.expressions import Allowance, Expression, LinkAnswer
 
@@ -30,12 +30,12 @@ __all__ = [
     "LEASE_SECONDS",
     "ActivityRow",
     "CommandLog",
+    "CommandPosition",
     "InstanceRow",
     "Links",
     "OccurrenceRow",
-    "Position",
-    "Positions",
     "ReadModel",
+    "ReadPositions",
     "Rejection",
     "RowPosition",
     "Slice",
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-class Position(NamedTuple):
+class CommandPosition(NamedTuple):
     """Where a command stands in the log."""
 
     partition: int
@@ -67,7 +67,9 @@ class Connection(Protocol):
 class CommandLog(Connection, Protocol):
     """Appends commands."""
 
-    async def append(self, key: UUID, command: Command, deadline: float, partition: int | None = None) -> Position:
+    async def append(
+        self, key: UUID, command: Command, deadline: float, partition: int | None = None
+    ) -> CommandPosition:
         """Append a command.
 
         Args:
@@ -195,7 +197,7 @@ class Links(Connection, Protocol):
         """
 
 
-class Positions(Connection, Protocol):
+class ReadPositions(Connection, Protocol):
     """How far projections have come. Deadlines are times of the event loop."""
 
     @property

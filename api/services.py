@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from api.ports import CommandLog, Links, Positions, ReadModel
+from api.ports import CommandLog, Links, ReadModel, ReadPositions
 from schemas.settings import ApiSettings
 
 
@@ -11,6 +11,6 @@ class Services(Struct, frozen=True):
 
     settings: ApiSettings
     read_model: ReadModel
-    positions: Positions
+    positions: ReadPositions
     command_log: CommandLog
     links: Links

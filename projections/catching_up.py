@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from projections.metrics import Metrics
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from projections.store import Store
 
 logger = logging.getLogger(__name__)
@@ -69,12 +69,12 @@ class CatchingUp:
         if not self._missing:
             await self.begin(partitions)
 
-    async def go_on(self, consumer: AIOKafkaConsumer, progress: Mapping[int, Progress]) -> None:
+    async def go_on(self, consumer: AIOKafkaConsumer, positions: Mapping[int, ReadPosition]) -> None:
         """Note the partitions that have come far enough. Costs nothing once all have.
 
         Args:
             consumer: knows where the log ends.
-            progress: where the partitions are in the read model.
+            positions: where the partitions are in the read model.
 
         Raises:
             one of `projections.database.FAULTS`: Postgres is away.
@@ -83,7 +83,9 @@ class CatchingUp:
             return
         if not self._ends and not await self._ask(consumer):
             return
-        passed = {p: end for p in self._missing if p in progress and progress[p].next_offset >= (end := self._ends[p])}
+        passed = {
+            p: end for p in self._missing if p in positions and positions[p].next_offset >= (end := self._ends[p])
+        }
         partitions: Collection[Any] = consumer.partitions_for_topic(self._topic) or ()
         # The client knows none for a moment when it has asked a broker that is starting. Noted so, reads would wait for
         # as long as Postgres runs.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from projections.rows import Progress
+from projections.rows import ReadPosition
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class GivingWay:
         self,
         *,
         is_member: Callable[[], Awaitable[bool]],
-        positions: Callable[[], Awaitable[Mapping[int, Progress]]],
+        positions: Callable[[], Awaitable[Mapping[int, ReadPosition]]],
         wait: Callable[[float], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ):

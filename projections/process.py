@@ -26,7 +26,7 @@ from projections.giving_way import GivingWay
 from projections.metrics import Metrics
 from projections.projector import Projector
 from projections.publisher import Publisher
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from projections.store import Store
 from schemas.kafka import Consumer, close, membership
 from schemas.settings import ProjectionsSettings
@@ -137,7 +137,7 @@ class Projections:
     async def _step(self, consumer: Consumer, giving_way: GivingWay) -> None:
         if self._assignment.changed:
             await self._load(consumer)
-        await self._catching_up.go_on(consumer, self._projector.progress)
+        await self._catching_up.go_on(consumer, self._projector.positions)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
         fetched = await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000))
         # What was assigned while waiting is loaded first, and then read from its position.
@@ -165,8 +165,8 @@ class Projections:
                 return False
             return True
 
-        async def positions() -> dict[int, Progress]:
-            return await self._store.progress([tp.partition for tp in consumer.assignment()])
+        async def positions() -> dict[int, ReadPosition]:
+            return await self._store.positions([tp.partition for tp in consumer.assignment()])
 
         async def wait(seconds: float) -> bool:
             assignment.rebalanced.clear()
@@ -184,19 +184,19 @@ class Projections:
         self._assignment.changed = False
         partitions: Collection[TopicPartition] = consumer.assignment()
         await self._projector.load(tp.partition for tp in partitions)
-        await self._catching_up.begin(self._projector.progress)
+        await self._catching_up.begin(self._projector.positions)
         with contextlib.suppress(IllegalStateError):  # revoked meanwhile, so it will be loaded again
             for tp in partitions:
-                consumer.seek(tp, self._projector.progress[tp.partition].next_offset)
+                consumer.seek(tp, self._projector.positions[tp.partition].next_offset)
 
     async def _follows(self, consumer: Consumer, fetched: dict[TopicPartition, Sequence[ConsumerRecord]]) -> bool:
         """Whether the records lie behind the positions. They don't after Kafka found a position to be out of range."""
         for tp, records in fetched.items():
-            progress = self._projector.progress.get(tp.partition)
-            if progress is None:  # assigned this very moment
+            positions = self._projector.positions.get(tp.partition)
+            if positions is None:  # assigned this very moment
                 self._assignment.changed = True
                 return False
-            expected = progress.next_offset
+            expected = positions.next_offset
             if records[0].offset < expected:
                 end = (await consumer.end_offsets([tp]))[tp]
                 if end < expected:
@@ -210,14 +210,14 @@ class Projections:
 
     async def _chores(self, consumer: Consumer) -> None:
         self._chores_at = time.monotonic() + CHORES_SECONDS
-        progress = self._projector.progress
+        positions = self._projector.positions
         self._metrics.lag.clear()  # of partitions that went to another projector
-        for partition, reached in progress.items():
+        for partition, reached in positions.items():
             if end := consumer.highwater(TopicPartition(self._topic, partition)):
                 self._metrics.lag.labels(partition).set(max(0, end - reached.next_offset))
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(self._commit_offsets(consumer))
-        await self._catching_up.check(progress)
+        await self._catching_up.check(positions)
         if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
             self._chores_at = 0.0
 
@@ -230,7 +230,7 @@ class Projections:
                 await consumer.commit(offsets)
 
     def _offsets(self, consumer: Consumer) -> dict[TopicPartition, int]:
-        reached = self._projector.progress
+        reached = self._projector.positions
         return {tp: reached[tp.partition].next_offset for tp in consumer.assignment() if tp.partition in reached}
 
     async def _leave(self, consumer: Consumer) -> None:

@@ -12,7 +12,7 @@ import psycopg
 
 from projections.metrics import Metrics
 from projections.reader import Reader, Records, chunks, halves
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from projections.store import Store
 
 logger = logging.getLogger(__name__)
@@ -35,27 +35,27 @@ class Projector:
         self._metrics = metrics
         self._max_batch_events = max_batch_events
         self._reader = Reader(metrics)
-        self.progress: dict[int, Progress] = {}
+        self.positions: dict[int, ReadPosition] = {}
         """By partition; what is not in here has not been loaded."""
 
     async def load(self, partitions: Iterable[int]) -> None:
         """Read from Postgres how far these partitions are, and forget about others."""
-        self.progress = {}
+        self.positions = {}
         if wanted := list(partitions):
-            self.progress = await self._store.progress(wanted)
+            self.positions = await self._store.positions(wanted)
 
     async def project(self, records: Records) -> None:
-        """Write records that follow on `progress`, in one transaction unless they are many.
+        """Write records that follow on `positions`, in one transaction unless they are many.
 
         Raises:
-            PositionConflict: the positions are not where `progress` says: load them again.
+            PositionConflict: the positions are not where `positions` says: load them again.
             one of `projections.database.FAULTS`: whether they were written is unknown: load the positions again.
         """
         for chunk in chunks(records, self._max_batch_events):
             await self._project(chunk)
 
     async def _project(self, records: Records) -> None:
-        reading = self._reader.read(records, self.progress)
+        reading = self._reader.read(records, self.positions)
         started = time.perf_counter()
         try:
             await self._store.write(reading.batch)
@@ -65,7 +65,7 @@ class Projector:
         self._metrics.transaction_seconds.observe(time.perf_counter() - started)
         self._metrics.batch_records.observe(sum(map(len, records.values())))
         self._metrics.events.inc(reading.events)
-        self.progress.update(reading.progress)
+        self.positions.update(reading.positions)
 
     async def _project_around(self, records: Records, error: Exception) -> None:
         left, right = halves(records)
@@ -76,6 +76,6 @@ class Projector:
         ((partition, record),) = [(partition, record) for partition, some in records.items() for record in some]
         self._metrics.undecodable.inc()
         logger.error("event record %s/%s is skipped, Postgres can't hold it: %s", partition, record.offset, error)
-        reading = self._reader.read(records, self.progress, skip=True)
+        reading = self._reader.read(records, self.positions, skip=True)
         await self._store.write(reading.batch)
-        self.progress.update(reading.progress)
+        self.positions.update(reading.positions)

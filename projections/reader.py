@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from projections.fold import Batch
 from projections.metrics import Metrics
-from projections.rows import Advance, Progress
+from projections.rows import Advance, ReadPosition
 from schemas.epochs import EpochFilter, header
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 
@@ -21,7 +21,7 @@ class Reading(Struct, frozen=True):
     """A batch, and where its partitions are once it is written."""
 
     batch: Batch
-    progress: dict[int, Progress]
+    positions: dict[int, ReadPosition]
     events: int
 
 
@@ -37,19 +37,19 @@ class Reader:
         self._metrics = metrics
         self._codec = codec or RecordCodec()
 
-    def read(self, records: Records, progress: Mapping[int, Progress], *, skip: bool = False) -> Reading:
+    def read(self, records: Records, positions: Mapping[int, ReadPosition], *, skip: bool = False) -> Reading:
         """Fold records into a batch.
 
         Args:
-            records: what follows on `progress`.
-            progress: where the partitions are.
+            records: what follows on `positions`.
+            positions: where the partitions are.
             skip: leave the events out and only move the positions over them.
         """
         batch, reached, count = Batch(), {}, 0
         for partition, some in records.items():
             if not some:
                 continue
-            before = progress[partition]
+            before = positions[partition]
             epochs, cause = EpochFilter(before.epoch), before.cause
             for record in some:
                 if not epochs.admits(record):
@@ -59,7 +59,7 @@ class Reader:
                 cause = max(cause, _cause(record))
                 if not skip:
                     self._fold(batch, partition, record)
-            after = Progress(some[-1].offset + 1, epochs.epoch, cause)
+            after = ReadPosition(some[-1].offset + 1, epochs.epoch, cause)
             reached[partition] = after
             batch.advances.append(Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause))
         return Reading(batch, reached, count)

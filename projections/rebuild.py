@@ -37,7 +37,7 @@ from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 FETCH_TIMEOUT_SECONDS: Final = 30.0
 """Without a record for this long, although some are missing, Kafka counts as away."""
@@ -51,7 +51,7 @@ MAX_SWAPS: Final = 20
 """Tries to swap; one is enough unless Kafka or Postgres are hardly working."""
 
 
-async def rebuild(settings: ProjectionsSettings, progress: Progress | None = None) -> None:
+async def rebuild(settings: ProjectionsSettings, progress: OnProgress | None = None) -> None:
     """Rebuild the read model of these settings. Until the swap, the live one is only read.
 
     Args:
@@ -85,7 +85,7 @@ async def rebuild(settings: ProjectionsSettings, progress: Progress | None = Non
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, consumer: Consumer, projector: Projector, progress: Progress | None):
+    def __init__(self, consumer: Consumer, projector: Projector, progress: OnProgress | None):
         self._consumer = consumer
         self._projector = projector
         self._progress = progress
@@ -102,7 +102,7 @@ class _Replay:
         # The last call may have been cut off anywhere.
         await self._projector.load(tp.partition for tp in begins)
         for tp, begin in begins.items():
-            consumer.seek(tp, max(begin, self._projector.progress[tp.partition].next_offset))
+            consumer.seek(tp, max(begin, self._projector.positions[tp.partition].next_offset))
         total = sum(ends.values()) - sum(begins.values())
         if not ends:
             raise KafkaError("topic `events` does not exist")
@@ -125,13 +125,13 @@ class _Replay:
         batch = Batch()
         batch.advances = [
             Advance(partition, 0, reached.next_offset, reached.epoch, reached.cause)
-            for partition, reached in self._projector.progress.items()
+            for partition, reached in self._projector.positions.items()
         ]
         return list(announcements(batch))
 
 
 @asynccontextmanager
-async def _replay(shadow: ProjectionsSettings, progress: Progress | None) -> AsyncIterator[_Replay]:
+async def _replay(shadow: ProjectionsSettings, progress: OnProgress | None) -> AsyncIterator[_Replay]:
     store = Store(shadow)
     try:
         async with closing(

@@ -107,7 +107,7 @@ class EventRequest(Struct):
     request: str
 
 
-class Progress(Struct, frozen=True):
+class ReadPosition(Struct, frozen=True):
     """Row of `positions`: how far a partition is in the read model."""
 
     next_offset: int = 0

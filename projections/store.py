@@ -13,7 +13,7 @@ from projections.announcements import announcements
 from projections.database import Session
 from projections.errors import PositionConflict
 from projections.fold import Batch
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from projections.sql import project, statement
 from schemas.settings import PostgresSettings
 
@@ -51,13 +51,13 @@ class Store:
         """Close the connection."""
         await self._session.close()
 
-    async def progress(self, partitions: Collection[int]) -> dict[int, Progress]:
+    async def positions(self, partitions: Collection[int]) -> dict[int, ReadPosition]:
         """How far the partitions are."""
         rows: list[tuple[int, int, int, int]] = []
         # A partition that two projectors make at the same time is invisible to the slower one's statement.
         while len(rows) < len(partitions):
             rows = await self._session.execute(statement("assigned_positions"), (list(partitions),))
-        return {partition: Progress(*rest) for partition, *rest in rows}
+        return {partition: ReadPosition(*rest) for partition, *rest in rows}
 
     async def write(self, batch: Batch) -> None:
         """Write a batch, move the positions and announce it, or do nothing.

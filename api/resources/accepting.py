@@ -7,7 +7,7 @@ import asyncio
 from uuid import UUID
 
 from api.errors import ApiError, Fault, Invalid, TooLarge, Unavailable
-from api.ports import Position, Rejection
+from api.ports import CommandPosition, Rejection
 from api.services import Services
 from schemas import rejections
 from schemas.commands import Command
@@ -20,7 +20,7 @@ def command_deadline(services: Services) -> float:
 
 async def accept(
     services: Services, key: UUID, command: Command, deadline: float, partition: int | None = None
-) -> Position:
+) -> CommandPosition:
     """Append a command and wait until the read model shows its effect, which may be that it was rejected.
 
     Raises:
@@ -35,12 +35,12 @@ async def accept(
     return position
 
 
-async def rejection_of(services: Services, position: Position) -> Rejection | None:
+async def rejection_of(services: Services, position: CommandPosition) -> Rejection | None:
     """Why an accepted command was rejected; None if it was not."""
     return await services.positions.rejection(position.partition, position.offset)
 
 
-async def raise_rejection(services: Services, position: Position) -> None:
+async def raise_rejection(services: Services, position: CommandPosition) -> None:
     """Raise the error that a rejected command stands for, if it was rejected."""
     rejection = await rejection_of(services, position)
     if rejection is not None:

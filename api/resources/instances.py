@@ -11,7 +11,7 @@ from msgspec import Struct
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import InstanceRow, Position, Slice, WorkflowRow
+from api.ports import CommandPosition, InstanceRow, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline, raise_rejection
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.pages import PageOf, read_page
@@ -121,7 +121,7 @@ def _command(
     )
 
 
-async def _started(services: Services, instance_id: UUID, position: Position) -> InstanceRow:
+async def _started(services: Services, instance_id: UUID, position: CommandPosition) -> InstanceRow:
     """The instance that a command has started."""
     row = await services.read_model.instance(instance_id)
     if row is None:

@@ -6,14 +6,14 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from api.cursors import END, START, Cursor, F
-from projections.queries.rows import Position, Slice
+from projections.queries.rows import RowPosition, Slice
 
 
 class Placed(Protocol):
     """A row that has its place in a list."""
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         """Newest first."""
 
 
@@ -25,7 +25,7 @@ class Fetch(Protocol[Read]):
     """Reads rows next to a position, newest first."""
 
     async def __call__(
-        self, *, after: Position | None = None, before: Position | None = None, limit: int
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[Read]:
         """The first `limit` rows behind `after`, or the last in front of `before`; fewer when they are large."""
 
@@ -36,9 +36,9 @@ class PageOf(Struct, Generic[Row], frozen=True):
     rows: Sequence[Row]
     size: int
     """Most rows of it; large rows make it shorter."""
-    backwards: Position | None
+    backwards: RowPosition | None
     """The page in front of this position comes before."""
-    forwards: Position | None
+    forwards: RowPosition | None
     """The page behind this position comes next."""
 
 

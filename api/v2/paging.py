@@ -10,7 +10,7 @@ from api.calls import Call
 from api.cursors import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Cursor, Cursors, F, first_page, read_page_size
 from api.resources.pages import PageOf, Row
 from api.routing import Parameter
-from projections.queries.rows import Position
+from projections.queries.rows import RowPosition
 from schemas.resources import Page, Paged
 
 Resource = TypeVar("Resource")
@@ -43,7 +43,7 @@ def page_answer(cursors: Cursors[F], cursor: Cursor[F], page: PageOf[Row], rende
         render: makes a row a resource.
     """
 
-    def neighbour(position: Position, backwards: bool) -> str:
+    def neighbour(position: RowPosition, backwards: bool) -> str:
         return cursors.encode(Cursor(cursor.page_size, backwards, position, cursor.filters))
 
     shown = Page(

@@ -26,7 +26,7 @@ would take long, since only old segments are compacted."""
 POLL_MS: Final = 200
 
 
-class Position(Struct, frozen=True):
+class PublishedPosition(Struct, frozen=True):
     """Where to go on, and what is known there."""
 
     next_offset: int = 0
@@ -48,7 +48,7 @@ class _Value(Struct):
 _decoder = msgspec.json.Decoder(_Value)
 
 
-def read_position(partition: int, record: Record) -> Position | None:
+def published_position(partition: int, record: Record) -> PublishedPosition | None:
     """The position that a record says; None if it says none, as only a stranger's does."""
     try:
         if record.key != b"%d" % partition:
@@ -57,10 +57,10 @@ def read_position(partition: int, record: Record) -> Position | None:
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("position record %d/%d is passed over: %s", partition, record.offset, error)
         return None
-    return Position(value.next_offset, value.epoch)
+    return PublishedPosition(value.next_offset, value.epoch)
 
 
-async def last_position(settings: KafkaSettings, partition: int) -> Position:
+async def last_position(settings: KafkaSettings, partition: int) -> PublishedPosition:
     """The position of a partition; the start of the log where nothing was published yet.
 
     It is only certain while no other producer can write to the partition. The caller sets a deadline.
@@ -81,15 +81,15 @@ async def last_position(settings: KafkaSettings, partition: int) -> Position:
             if position is not None:
                 return position
             if start == begin:
-                return Position()
+                return PublishedPosition()
             tail *= TAIL_GROWTH
 
 
-async def _last_position(consumer: Consumer, place: TopicPartition, start: int, end: int) -> Position | None:
+async def _last_position(consumer: Consumer, place: TopicPartition, start: int, end: int) -> PublishedPosition | None:
     """The position of the last committed record from `start` to before `end` that says one."""
-    position: Position | None = None
+    position: PublishedPosition | None = None
     consumer.seek(place, start)
     while await consumer.position(place) < end:
         for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-            position = read_position(place.partition, record) or position
+            position = published_position(place.partition, record) or position
     return position

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import Fenced, LogBehindPosition, PublisherError, TransactionFailed
 from projections.publisher.metrics import Metrics
-from projections.publisher.partition import Partition
+from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
 from schemas.kafka import Consumer, close, membership
 from schemas.kafka.client import retrieve
@@ -132,7 +132,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         """
         place, pause = TopicPartition(self._topic, partition), FIRST_PAUSE_SECONDS
         while True:
-            owned = Partition(place, consumer, Transactions(self._settings, partition), self._metrics)
+            owned = PartitionPublisher(place, consumer, Transactions(self._settings, partition), self._metrics)
             try:
                 await owned.run()
             except (KafkaError, OSError):

@@ -14,7 +14,7 @@ from aiokafka.errors import (
 )
 
 from projections.publisher.errors import Fenced, TransactionFailed
-from projections.publisher.positions import Position, last_position
+from projections.publisher.positions import PublishedPosition, last_position
 from projections.publisher.public_events import PublicEvent
 from schemas.kafka import Producer, end
 from schemas.settings import KafkaSettings
@@ -55,7 +55,7 @@ class Transactions:
             max_request_size=4 * BATCH_BYTES,
         )
 
-    async def open(self) -> Position:
+    async def open(self) -> PublishedPosition:
         """Shut every other publisher of the partition out, and return how far they have come.
 
         Raises:
@@ -68,7 +68,7 @@ class Transactions:
                 await self._check(topic)
             return await last_position(self._settings, self._partition)
 
-    async def publish(self, events: Iterable[PublicEvent], position: Position) -> None:
+    async def publish(self, events: Iterable[PublicEvent], position: PublishedPosition) -> None:
         """Append events and the position behind them, in one transaction.
 
         Raises:

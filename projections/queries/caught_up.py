@@ -8,7 +8,7 @@ import asyncio
 from typing import Final
 
 from projections.database import Connection
-from projections.queries.errors import CatchingUp
+from projections.queries.errors import ReadModelBehind
 from projections.sql import statement
 
 WAIT_SECONDS: Final = 0.9
@@ -21,7 +21,7 @@ async def wait_caught_up(connection: Connection) -> None:
     """Return once the read model has everything that it showed before Postgres started.
 
     Raises:
-        CatchingUp: that takes longer.
+        ReadModelBehind: that takes longer.
         one of `projections.database.FAULTS`: Postgres is away.
     """
     try:
@@ -29,7 +29,7 @@ async def wait_caught_up(connection: Connection) -> None:
             while not await _caught_up(connection):  # noqa: ASYNC110 - Postgres sets no event
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
-        raise CatchingUp from None
+        raise ReadModelBehind from None
 
 
 async def _caught_up(connection: Connection) -> bool:

@@ -8,7 +8,7 @@ class ReadModelUnavailable(Exception):
         super().__init__(message or self.__doc__)
 
 
-class CatchingUp(TimeoutError):
+class ReadModelBehind(TimeoutError):
     """Postgres started, and the projections have not caught up since; reads wait for them."""
 
     def __init__(self) -> None:

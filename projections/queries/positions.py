@@ -43,7 +43,7 @@ class Starting:
         self.start: Start | None = None
 
 
-class Positions:
+class ReadPositions:
     """The API's view of how far the read model is. `ReadModelUnavailable` comes only from `rejection`."""
 
     def __init__(self, settings: PostgresSettings):
@@ -55,7 +55,7 @@ class Positions:
         self._rejections: Loader[tuple[int, int], Rejection] = Loader(self._fetch_rejections)
         self._ended: Loader[UUID, bool] = Loader(self._fetch_ended)
         self._decoder = msgspec.json.Decoder(Announcement)
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, _PartitionState] = {}
         self._starting: dict[UUID, Starting] = {}
         self._ends: dict[UUID, set[asyncio.Future[None]]] = {}
         self._stopping = False
@@ -113,7 +113,7 @@ class Positions:
         Raises:
             TimeoutError: the deadline has passed.
         """
-        state = self._partitions.setdefault(partition, _Partition())
+        state = self._partitions.setdefault(partition, _PartitionState())
         if state.cause >= cause:
             return
         future = state.wait(cause)
@@ -186,7 +186,7 @@ class Positions:
             if starting := self._starting.get(start.id):
                 starting.start = start
         for partition, (cause, next_offset) in announcement.positions.items():
-            self._partitions.setdefault(partition, _Partition()).advance(cause, next_offset)
+            self._partitions.setdefault(partition, _PartitionState()).advance(cause, next_offset)
         for instance_id in announcement.ended:
             for future in self._ends.get(instance_id, ()):
                 if not future.done():
@@ -254,7 +254,7 @@ class Positions:
             return await self._session.execute(statement(name), parameters)
 
 
-class _Partition:
+class _PartitionState:
     """How far one partition is, and who waits for it: a heap by cause, so that waking costs no look at the others."""
 
     def __init__(self) -> None:

@@ -15,12 +15,19 @@ from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from msgspec import Raw
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from projections.database import FAULTS, Connection, Row, Session, configure, conninfo
 from projections.names import folded
 from projections.queries.caught_up import wait_caught_up
+from projections.queries.columns import (
+    ActivityColumns,
+    InstanceColumns,
+    OccurrenceColumns,
+    StageColumns,
+    TriggerColumns,
+    WorkflowColumns,
+)
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
@@ -28,11 +35,9 @@ from projections.queries.rows import (
     ActivityRow,
     InstanceRow,
     OccurrenceRow,
-    Position,
+    RowPosition,
     Slice,
     StageHistoryRow,
-    StageRow,
-    StartedRow,
     TriggerRow,
     WorkflowRow,
 )
@@ -54,11 +59,21 @@ MAX_NUMBER: Final = 2**31 - 1
 
 class _Placed(Protocol):
     @property
-    def position(self) -> Position: ...
+    def position(self) -> RowPosition: ...
 
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 P = TypeVar("P", bound=_Placed)
+Single = TypeVar("Single", WorkflowRow, InstanceRow, TriggerRow)
+
+
+class _Columns(Protocol[T]):
+    """See `columns`."""
+
+    @property
+    def followed(self) -> bool | None: ...
+
+    def row(self) -> T: ...
 
 
 class ReadModel:
@@ -69,10 +84,9 @@ class ReadModel:
 
     def __init__(self, settings: PostgresSettings):
         self._settings = settings
-        self._sessions = [
-            Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up)
-            for name in ("workflows", "instances", "triggers")
-        ]
+        self._workflow_session = _session(settings, "workflows")
+        self._instance_session = _session(settings, "instances")
+        self._trigger_session = _session(settings, "triggers")
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
         self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load)
         self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
@@ -93,21 +107,24 @@ class ReadModel:
     async def open(self) -> None:
         """Connect, if Postgres is there; otherwise later, by itself."""
         await self._pool.open()
-        await asyncio.gather(*map(_connect, self._sessions))
+        await asyncio.gather(
+            _connect(self._workflow_session), _connect(self._instance_session), _connect(self._trigger_session)
+        )
 
     async def close(self) -> None:
         """Close all connections; callers in flight get `ReadModelUnavailable`."""
         await self._workflows.close()
         await self._instances.close()
         await self._triggers.close()
-        for session in self._sessions:
-            await session.close()
+        await self._workflow_session.close()
+        await self._instance_session.close()
+        await self._trigger_session.close()
         await self._pool.close()
 
     @property
     def ready(self) -> bool:
         """Whether the last look-ups reached Postgres. Triggers are looked up too rarely to tell."""
-        return all(session.connected for session in self._sessions[:2])
+        return self._workflow_session.connected and self._instance_session.connected
 
     async def workflow(self, id: UUID) -> WorkflowRow | None:
         """A workflow, also a deleted one."""
@@ -128,7 +145,9 @@ class ReadModel:
     async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
         rows = await self._list(statement("event_request"), (instance_id, key))
-        return rows[0][0] if rows else None
+        for (digest,) in rows:
+            return str(digest)
+        return None
 
     async def history(self, id: UUID, after: int = -1) -> Slice[StageHistoryRow] | None:
         """The started stages of an instance, in order; None for an unknown instance.
@@ -138,7 +157,7 @@ class ReadModel:
             after: only those behind this number.
         """
         rows = await self._list(statement("history"), {"id": id, "after": after, "max_bytes": MAX_PAGE_BYTES})
-        return _part(_stage_history, rows) if rows else None
+        return _slice(StageColumns, rows) if rows else None
 
     async def activities(self, id: UUID, number: int, after: int = -1) -> Slice[ActivityRow] | None:
         """The activities of a stage, in order; None for a stage that did not start.
@@ -152,10 +171,10 @@ class ReadModel:
             return None
         parameters = {"id": id, "number": number, "after": after, "max_bytes": MAX_PAGE_BYTES}
         rows = await self._list(statement("activities"), parameters)
-        return _part(_activity, rows) if rows else None
+        return _slice(ActivityColumns, rows) if rows else None
 
     async def workflows_page(
-        self, *, after: Position | None = None, before: Position | None = None, limit: int
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[WorkflowRow]:
         """Workflows that are not deleted, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
@@ -164,15 +183,15 @@ class ReadModel:
             before: only the last `limit` that stand in front of this one; not together with `after`.
             limit: most rows of the page.
         """
-        return await self._page("workflows_page", _workflow, _page(after, before, limit))
+        return await self._page("workflows_page", WorkflowColumns, _page(after, before, limit))
 
     async def instances_page(
         self,
         workflow_id: UUID | None = None,
         running: bool = False,
         *,
-        after: Position | None = None,
-        before: Position | None = None,
+        after: RowPosition | None = None,
+        before: RowPosition | None = None,
         limit: int,
     ) -> Slice[InstanceRow]:
         """Instances, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
@@ -185,7 +204,7 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"workflow_id": workflow_id, "running": running, **_page(after, before, limit)}
-        return await self._page("instances_page", _instance, parameters)
+        return await self._page("instances_page", InstanceColumns, parameters)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
@@ -196,7 +215,7 @@ class ReadModel:
         return _all(partial(self.instances_page, workflow_id, running))
 
     async def triggers_page(
-        self, name: str = "", *, after: Position | None = None, before: Position | None = None, limit: int
+        self, name: str = "", *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[TriggerRow]:
         """Triggers that are not deleted, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
@@ -207,10 +226,10 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"folded_name": folded(name), **_page(after, before, limit)}
-        return await self._page("triggers_page", _trigger, parameters)
+        return await self._page("triggers_page", TriggerColumns, parameters)
 
     async def occurrences_page(
-        self, trigger_id: UUID, *, after: Position | None = None, before: Position | None = None, limit: int
+        self, trigger_id: UUID, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[OccurrenceRow]:
         """Occurrences of a trigger, also of a deleted one, newest first; none for an unknown one.
 
@@ -223,7 +242,7 @@ class ReadModel:
             limit: most rows of the page.
         """
         parameters = {"trigger_id": trigger_id, **_page(after, before, limit)}
-        return await self._page("occurrences_page", _occurrence, parameters)
+        return await self._page("occurrences_page", OccurrenceColumns, parameters)
 
     def triggers(self, name: str = "", max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:
         """The triggers that pass the filter of `triggers_page`, newest first, in chunks.
@@ -239,21 +258,21 @@ class ReadModel:
         return _all(partial(self.occurrences_page, trigger_id))
 
     async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow]:
-        rows = await self._sessions[0].execute(statement("workflows"), (ids,))
-        return {row[0]: _workflow(row) for row in rows}
+        rows = await self._workflow_session.execute(statement("workflows"), (ids,))
+        return _by_id(WorkflowColumns, rows)
 
     async def _fetch_instances(self, ids: list[UUID]) -> dict[UUID, InstanceRow]:
-        rows = await self._sessions[1].execute(statement("instances"), (ids,))
-        return {row[0]: _instance(row) for row in rows}
+        rows = await self._instance_session.execute(statement("instances"), (ids,))
+        return _by_id(InstanceColumns, rows)
 
     async def _fetch_triggers(self, ids: list[UUID]) -> dict[UUID, TriggerRow]:
-        rows = await self._sessions[2].execute(statement("triggers"), (ids,))
-        return {row[0]: _trigger(row) for row in rows}
+        rows = await self._trigger_session.execute(statement("triggers"), (ids,))
+        return _by_id(TriggerColumns, rows)
 
-    async def _page(self, name: str, make: Callable[[Row], T], parameters: dict[str, Any]) -> Slice[T]:
+    async def _page(self, name: str, columns: Callable[..., _Columns[T]], parameters: dict[str, Any]) -> Slice[T]:
         backwards = parameters["backwards"]
         rows = await self._list(page(name, backwards), {**parameters, "max_bytes": MAX_PAGE_BYTES})
-        found = _part(make, rows[: parameters["limit"]])
+        found = _slice(columns, rows[: parameters["limit"]])
         return Slice(found.rows[::-1], found.more) if backwards else found
 
     async def _list(self, query: bytes, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
@@ -269,6 +288,10 @@ class ReadModel:
     async def _configure(self, connection: Connection) -> None:
         timeout = {"statement_timeout": f"{LIST_TIMEOUT_SECONDS * 1000:.0f}ms"}
         await configure(connection, self._settings.database_schema, timeout)
+
+
+def _session(settings: PostgresSettings, name: str) -> Session:
+    return Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up)
 
 
 async def _connect(session: Session) -> None:
@@ -295,7 +318,7 @@ def _unavailable() -> Iterator[None]:
         raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
 
 
-def _page(after: Position | None, before: Position | None, limit: int) -> dict[str, Any]:
+def _page(after: RowPosition | None, before: RowPosition | None, limit: int) -> dict[str, Any]:
     if after and before:
         raise ValueError("a page is either after or before a position")
     created_at: datetime | None
@@ -304,23 +327,28 @@ def _page(after: Position | None, before: Position | None, limit: int) -> dict[s
     return {"created_at": created_at, "id": id, "limit": limit, "backwards": before is not None}
 
 
-def _part(make: Callable[[Row], T], rows: list[Row]) -> Slice[T]:
-    """The rows of a statement whose last column says whether one more follows."""
-    if not rows or rows[0][0] is None:
+def _by_id(columns: Callable[..., _Columns[Single]], rows: list[Row]) -> dict[UUID, Single]:
+    return {row.id: row for row in (columns(*some).row() for some in rows)}
+
+
+def _slice(columns: Callable[..., _Columns[T]], rows: list[Row]) -> Slice[T]:
+    """The rows of a list. A list that exists and is empty may be one row of NULLs."""
+    if not rows or all(value is None for value in rows[0]):
         return Slice([])
-    return Slice([make(row) for row in rows], rows[-1][-1] is True)
+    found = [columns(*row) for row in rows]
+    return Slice([some.row() for some in found], found[-1].followed is True)
 
 
 class _Fetch(Protocol[P]):
     """Reads a page."""
 
-    async def __call__(self, *, after: Position | None = None, limit: int) -> Slice[P]: ...
+    async def __call__(self, *, after: RowPosition | None = None, limit: int) -> Slice[P]: ...
 
 
 async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[Slice[P]]:
     """A list page by page, up to its end or to so many rows."""
     left = sys.maxsize if max_rows is None else max_rows
-    after: Position | None = None
+    after: RowPosition | None = None
     while True:
         found = await fetch(after=after, limit=min(left, CHUNK_ROWS))
         left -= len(found.rows)
@@ -330,41 +358,3 @@ async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[S
         yield page.pop()
         if after is None:
             return
-
-
-def _workflow(row: Sequence[Any]) -> WorkflowRow:
-    id, name, definition, *rest = row[:7]
-    return WorkflowRow(id, name, _raw(definition), *rest)
-
-
-def _instance(row: Row) -> InstanceRow:
-    id, workflow_id, created_at, updated_at, terminated_at, error, request = row[:7]
-    workflow = _workflow((workflow_id, *row[7:13]))
-    numbers, started, terminated_ats, errors = row[13:17]
-    stages = [] if numbers is None else list(map(StageRow, numbers, started, terminated_ats, errors))
-    return InstanceRow(id, workflow_id, created_at, updated_at, terminated_at, error, workflow, stages, request)
-
-
-def _stage_history(row: Row) -> StageHistoryRow:
-    number, name, given, *rest = row[:6]
-    return StageHistoryRow(number, name, _raw(given), *rest)
-
-
-def _activity(row: Row) -> ActivityRow:
-    index, name, given, output, *rest = row[:10]
-    return ActivityRow(index, name, _raw(given), None if output is None else _raw(output), *rest)
-
-
-def _trigger(row: Row) -> TriggerRow:
-    id, name, event, version, workflow_id, filter, vars, *rest = row[:10]
-    return TriggerRow(id, name, event, version, workflow_id, filter, None if vars is None else _raw(vars), *rest)
-
-
-def _occurrence(row: Row) -> OccurrenceRow:
-    id, trigger_id, date, instance_id, event, error = row[:6]
-    instance = None if row[6] is None else StartedRow(*row[6:12])
-    return OccurrenceRow(id, trigger_id, date, instance_id, _raw(event), error, instance)
-
-
-def _raw(json: str) -> Raw:
-    return Raw(json.encode())

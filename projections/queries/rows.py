@@ -17,7 +17,7 @@ class Slice(Struct, Generic[Row], frozen=True):
     """Whether the list goes on behind them, or in front of them when it is read backwards."""
 
 
-class Position(NamedTuple):
+class RowPosition(NamedTuple):
     """The place of a row in a list: newest first by creation, then by id."""
 
     created_at: datetime
@@ -37,9 +37,9 @@ class WorkflowRow(Struct, frozen=True):
     """Digest of the request that carried an `Idempotency-Key`."""
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         """Where it stands in lists."""
-        return Position(self.created_at, self.id)
+        return RowPosition(self.created_at, self.id)
 
 
 class StageRow(Struct, frozen=True, array_like=True):
@@ -66,9 +66,9 @@ class InstanceRow(Struct, frozen=True):
     """Digest of the request that carried an `Idempotency-Key`."""
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         """Where it stands in lists."""
-        return Position(self.created_at, self.id)
+        return RowPosition(self.created_at, self.id)
 
 
 class StageHistoryRow(Struct, frozen=True):
@@ -113,9 +113,9 @@ class TriggerRow(Struct, frozen=True):
     """Digest of the request that carried an `Idempotency-Key`."""
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         """Where it stands in lists."""
-        return Position(self.created_at, self.id)
+        return RowPosition(self.created_at, self.id)
 
 
 class StartedRow(Struct, frozen=True):
@@ -143,9 +143,9 @@ class OccurrenceRow(Struct, frozen=True):
     """None when nothing was started, and until the start is in the read model."""
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         """Where it stands in lists."""
-        return Position(self.date, self.id)
+        return RowPosition(self.date, self.id)
 
 
 class Rejection(Struct, frozen=True):

@@ -16,7 +16,7 @@ from engine.ports import MayStart
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.publisher.public_events import public_event
 from projections.reader import Reader
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from schemas.commands import RunWorkflow
 from schemas.epochs import EpochFilter, header
 from schemas.events import InstanceEnded
@@ -92,8 +92,8 @@ async def _own(log: Log) -> int:
 
 def _outcomes(records: Sequence[StoredRecord]) -> dict[int, list[str]]:
     """Types of the events in the log by their cause, when everybody who reads the log has managed."""
-    reading = Reader(ProjectionsMetrics(CollectorRegistry())).read({0: records}, {0: Progress(0, -1, -1)})
-    assert reading.progress[0].next_offset == len(records)
+    reading = Reader(ProjectionsMetrics(CollectorRegistry())).read({0: records}, {0: ReadPosition(0, -1, -1)})
+    assert reading.positions[0].next_offset == len(records)
     epochs, outcomes = EpochFilter(), dict[int, list[str]]()
     size = 0
     for record in records:

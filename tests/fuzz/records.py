@@ -19,7 +19,7 @@ from engine.metrics import Metrics
 from engine.triggers.definitions import Definitions, compile_trigger
 from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import NoEnvelope, fire, read_message
-from projections.publisher.positions import Position, read_position
+from projections.publisher.positions import PublishedPosition, published_position
 from schemas.commands import (
     AbortInstance,
     CreateTrigger,
@@ -125,7 +125,7 @@ def _seeds() -> dict[str, list[NewRecord]]:
             encode_current(Current(ID, 2, CurrentTrigger(event="X", workflow_id=ID, filter="event.a == 1")), 0),
             encode_current(Current(ID, 3, None), 0),
         ],
-        "positions": [NewRecord(b"3", msgspec.json.encode(Position(7, 2)), [], 0)],
+        "positions": [NewRecord(b"3", msgspec.json.encode(PublishedPosition(7, 2)), [], 0)],
         "messages": [NewRecord(b"k", msgspec.json.encode(message), [("ce_id", b"1")], 0)],
     }
 
@@ -266,7 +266,7 @@ async def _definition(record: StoredRecord) -> str:
 
 
 async def _position(record: StoredRecord) -> str:
-    position = read_position(3, record)
+    position = published_position(3, record)
     return "passed over" if position is None else "read"
 
 

@@ -61,7 +61,7 @@ async def check_read_model(installation: Installation) -> None:
         return {p: found[-1].offset + 1 for p, found in (await records(installation.settings, EVENTS)).items() if found}
 
     async def reached() -> dict[int, int]:
-        return {partition: position[0] for partition, position in installation.tables.progress().items()}
+        return {partition: position[0] for partition, position in installation.tables.positions().items()}
 
     for _ in range(MAX_COMPARISONS):
         before = await ends()

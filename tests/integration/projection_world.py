@@ -12,7 +12,7 @@ from msgspec import Raw
 from psycopg import sql
 
 from projections.fold import Batch
-from projections.rows import Advance, Progress
+from projections.rows import Advance, ReadPosition
 from projections.store import Store
 from schemas import events
 from schemas.records import NewRecord, RecordCodec, Recorded
@@ -82,7 +82,7 @@ class Tables:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def progress(self) -> dict[int, tuple[int, int, int]]:
+    def positions(self) -> dict[int, tuple[int, int, int]]:
         rows = self.rows("SELECT partition, next_offset, epoch, cause FROM positions")
         return {partition: (next_offset, epoch, cause) for partition, next_offset, epoch, cause in rows}
 
@@ -108,10 +108,10 @@ class Writer:
 
     async def write(
         self, *happened: tuple[uuid.UUID, Any], partition: int = 0, cause: int | None = None, announce: bool = True
-    ) -> Progress:
+    ) -> ReadPosition:
         """One batch; returns where the partition is now. Without `announce` its notification is lost."""
-        before = (await self.store.progress([partition]))[partition]
-        after = Progress(before.next_offset + len(happened), 0, max(before.cause, -1 if cause is None else cause))
+        before = (await self.store.positions([partition]))[partition]
+        after = ReadPosition(before.next_offset + len(happened), 0, max(before.cause, -1 if cause is None else cause))
         batch = Batch()
         for offset, (id, event) in enumerate(happened, before.next_offset):
             batch.add(partition, Recorded(str(id), 1, event, offset, cause))

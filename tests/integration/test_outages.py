@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.postgres import EmbeddedPostgres
-from projections.queries.positions import Positions
+from projections.queries.positions import ReadPositions
 from schemas import rejections
 from schemas.commands import SendEvent
 from schemas.events import CommandRejected, InstanceEnded
@@ -208,7 +208,7 @@ async def test_a_command_that_nobody_can_decode_is_put_aside(
 
     (rejected,) = [r.event for r in (await admitted_events(installation.settings))[partition] if r.cause == offset]
     assert isinstance(rejected, CommandRejected)
-    positions = Positions(installation.settings)
+    positions = ReadPositions(installation.settings)
     await positions.open()
     try:
         await positions.wait_cause(partition, offset, asyncio.get_running_loop().time() + 5)

@@ -17,7 +17,7 @@ from projections.database import Connection, connect
 from projections.migrate import migrate
 from projections.queries import read_model
 from projections.queries.read_model import MAX_PAGE_BYTES, ReadModel, _page
-from projections.queries.rows import Position
+from projections.queries.rows import RowPosition
 from projections.sql import page
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
@@ -171,7 +171,7 @@ async def test_a_page_whose_rows_are_gone_leads_to_what_is_left(writer: Writer, 
 
 ROWS = 20_000
 PARENTS = 50
-MIDDLE = Position(at(0), NOBODY)
+MIDDLE = RowPosition(at(0), NOBODY)
 
 
 LOAD = f"""

@@ -23,7 +23,7 @@ from deploy.topics import create_topics
 from projections.migrate import migrate
 from projections.queries import caught_up as admission
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.positions import Positions
+from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas import events, rejections
 from schemas.settings import ApiSettings, ProjectionsSettings
@@ -82,7 +82,7 @@ class Reader:
     def __init__(self, settings: ProjectionsSettings):
         backend = Backend()
         mine = ApiSettings(database_url=settings.database_url, database_schema=settings.database_schema)
-        self.model, self.positions = ReadModel(mine), Positions(mine)
+        self.model, self.positions = ReadModel(mine), ReadPositions(mine)
         services = Services(mine, self.model, self.positions, FakeCommandLog(backend), FakeLinks(backend))
         self.app = create_app(mine, services)
         self.client = Client(self.app)
@@ -172,10 +172,10 @@ async def test_what_was_shown_before_a_crash_is_not_denied_after_it(
             await until(lambda: caught_up(log, tables))
             assert (await old.client.call("GET", f"/instances/{instance}")).status == 200
             assert await old.model.event_request(instance, uuid.UUID(int=5)) == "digest"
-        before = tables.progress()
+        before = tables.positions()
         crash(postgres, how, writers, tables)
         # It did lose what was shown, positions and rows together.
-        assert tables.progress()[1] < before[1]
+        assert tables.positions()[1] < before[1]
         assert tables.rows("SELECT id FROM instances") == []
 
         new = await stack.enter_async_context(reading(settings))

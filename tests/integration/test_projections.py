@@ -92,7 +92,7 @@ async def running(settings: ProjectionsSettings) -> AsyncIterator[Process]:
 
 
 def caught_up(log: Log, tables: Tables) -> bool:
-    positions = {partition: next_offset for partition, (next_offset, _, _) in tables.progress().items()}
+    positions = {partition: next_offset for partition, (next_offset, _, _) in tables.positions().items()}
     return all(positions.get(partition) == end for partition, end in log.ends.items())
 
 
@@ -104,7 +104,7 @@ async def test_events_become_rows(settings: ProjectionsSettings, log: Log, table
             await log.append(partition, id, *run(partition), cause=5)
         await until(lambda: caught_up(log, tables))
         assert process.projections.ready
-    assert tables.progress() == {p: (log.ends[p], log.epochs[p], 5) for p in range(PARTITIONS)}
+    assert tables.positions() == {p: (log.ends[p], log.epochs[p], 5) for p in range(PARTITIONS)}
     assert sorted(tables.rows("SELECT id FROM instances WHERE terminated_at IS NOT NULL")) == sorted(
         (id,) for id in ids
     )
@@ -128,7 +128,7 @@ async def test_what_a_superseded_engine_wrote_is_not_shown(
     async with running(settings):
         await until(lambda: caught_up(log, tables))
     assert tables.rows("SELECT terminated_at FROM instances") == [(None,)]
-    assert tables.progress() == {0: (log.ends[0], new, 1)} | dict.fromkeys(range(1, PARTITIONS), (0, -1, -1))
+    assert tables.positions() == {0: (log.ends[0], new, 1)} | dict.fromkeys(range(1, PARTITIONS), (0, -1, -1))
 
 
 async def test_events_that_cannot_be_read_or_stored_are_skipped(
@@ -148,14 +148,14 @@ async def test_events_that_cannot_be_read_or_stored_are_skipped(
             await until(lambda: caught_up(log, tables))
             assert process.count("undecodable_events_total") >= 2
     assert len(tables.rows("SELECT 1 FROM instances WHERE terminated_at IS NOT NULL")) == len(ids)
-    assert tables.progress()[0] == (log.ends[0], log.epochs[0], 10)
+    assert tables.positions()[0] == (log.ends[0], log.epochs[0], 10)
     assert "Postgres can't hold it" in caplog.text
     assert "StageStarted" in caplog.text
 
 
 async def test_a_batch_counts_whole_or_not_at_all(settings: ProjectionsSettings, tables: Tables) -> None:
     store = Store(settings)
-    await store.progress([0, 1])
+    await store.positions([0, 1])
 
     def batch(*advances: Advance) -> Batch:
         batch = Batch()
@@ -164,7 +164,7 @@ async def test_a_batch_counts_whole_or_not_at_all(settings: ProjectionsSettings,
         return batch
 
     await store.write(batch(Advance(0, 0, 5, 1, 2)))
-    before = tables.progress()
+    before = tables.positions()
     for advances in (
         [Advance(0, 0, 5, 1, 2)],
         [Advance(1, 0, 3, 1, 1), Advance(0, 4, 6, 1, 3)],
@@ -172,10 +172,10 @@ async def test_a_batch_counts_whole_or_not_at_all(settings: ProjectionsSettings,
     ):
         with pytest.raises(PositionConflict):
             await store.write(batch(*advances))
-    assert tables.progress() == before
+    assert tables.positions() == before
     assert len(tables.rows("SELECT 1 FROM instances")) == 1
     await store.write(batch(Advance(1, 0, 3, 1, 1), Advance(0, 5, 6, 1, 3)))
-    assert tables.progress() == {0: (6, 1, 3), 1: (3, 1, 1)}
+    assert tables.positions() == {0: (6, 1, 3), 1: (3, 1, 1)}
     await store.close()
 
 
@@ -208,7 +208,7 @@ async def test_another_projectors_write_is_noticed(settings: ProjectionsSettings
         await until(lambda: caught_up(log, tables))
         assert process.count("position_conflicts_total") >= 1
     assert len(tables.rows("SELECT 1 FROM instances")) == 2
-    assert tables.progress()[0][2] == 3
+    assert tables.positions()[0][2] == 3
 
 
 async def test_two_owners_of_the_same_partitions_give_way(

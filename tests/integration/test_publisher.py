@@ -28,7 +28,7 @@ from projections.migrate import migrate
 from projections.process import Projections
 from projections.publisher import transactions
 from projections.publisher.errors import Fenced, TransactionFailed
-from projections.publisher.positions import Position
+from projections.publisher.positions import PublishedPosition
 from projections.publisher.public_events import PublicEvent
 from projections.publisher.transactions import Transactions
 from projections.rebuild import rebuild
@@ -214,7 +214,7 @@ async def begin(publisher: Transactions) -> None:
 async def send(publisher: Transactions) -> None:
     """What is sent between the begin and the commit of a transaction."""
     sent = await publisher._send(public_topic(publisher._settings), [(b"key", numbered(2).value)])
-    sent += await publisher._send(publisher._published, [(b"0", msgspec.json.encode(Position(8, 3)))])
+    sent += await publisher._send(publisher._published, [(b"0", msgspec.json.encode(PublishedPosition(8, 3)))])
     await asyncio.gather(*sent)
 
 
@@ -236,16 +236,16 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
 
     stale, new = Transactions(settings, 0), Transactions(settings, 0)
     try:
-        assert await stale.open() == Position()
-        await stale.publish([numbered(1)], Position(7, 3))
+        assert await stale.open() == PublishedPosition()
+        await stale.publish([numbered(1)], PublishedPosition(7, 3))
         for step in done:
             await step(stale)
-        assert await new.open() == Position(8 if commit in done else 7, 3)
+        assert await new.open() == PublishedPosition(8 if commit in done else 7, 3)
         with pytest.raises(Fenced):
             await go_on()
         if commit not in done:
-            await new.publish([numbered(2)], Position(8, 3))
-        await new.publish([numbered(3)], Position(9, 3))
+            await new.publish([numbered(2)], PublishedPosition(8, 3))
+        await new.publish([numbered(3)], PublishedPosition(9, 3))
     finally:
         await stale.close()
         await new.close()
@@ -257,9 +257,9 @@ async def test_many_aborted_transactions_do_not_hide_the_position(settings: Proj
     for n in range(7):
         publisher = Transactions(settings, 0)
         try:
-            assert await publisher.open() == (Position(5, 1) if n else Position())
+            assert await publisher.open() == (PublishedPosition(5, 1) if n else PublishedPosition())
             if not n:
-                await publisher.publish([], Position(5, 1))
+                await publisher.publish([], PublishedPosition(5, 1))
             await publisher._producer.begin_transaction()
             sent = await publisher._send(publisher._published, [(b"0", b"{}"), (b"0", b"{}")])
             await asyncio.gather(*sent)
@@ -286,7 +286,7 @@ async def test_a_log_that_was_made_anew_is_not_published(settings: ProjectionsSe
     ahead = Transactions(settings, 0)
     try:
         await ahead.open()
-        await ahead.publish([], Position(100, 1))
+        await ahead.publish([], PublishedPosition(100, 1))
     finally:
         await ahead.close()
     await log.append(0, uuid.uuid4(), *run())
@@ -363,7 +363,7 @@ async def test_kafka_may_stand_still_or_go_away(
             broker.send_signal(signal.SIGSTOP)
             try:
                 with pytest.raises(TransactionFailed, match="Timeout"):
-                    await stalled.publish([numbered(0)], Position(1, 0))
+                    await stalled.publish([numbered(0)], PublishedPosition(1, 0))
                 with pytest.raises(TransactionFailed):
                     await next_one.open()
             finally:

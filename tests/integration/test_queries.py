@@ -11,9 +11,9 @@ import pytest
 
 from projections.migrate import migrate
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.positions import POLL_SECONDS, Positions
+from projections.queries.positions import POLL_SECONDS, ReadPositions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
-from projections.queries.rows import ActivityRow, Position, Rejection, Slice, StageRow
+from projections.queries.rows import ActivityRow, Rejection, RowPosition, Slice, StageRow
 from schemas import events, rejections
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import (
@@ -57,8 +57,8 @@ async def model(settings: ProjectionsSettings) -> AsyncIterator[ReadModel]:
 
 
 @pytest.fixture
-async def positions(settings: ProjectionsSettings) -> AsyncIterator[Positions]:
-    positions = Positions(settings)
+async def positions(settings: ProjectionsSettings) -> AsyncIterator[ReadPositions]:
+    positions = ReadPositions(settings)
     await positions.open()
     yield positions
     await positions.close()
@@ -177,7 +177,7 @@ async def test_pages_are_newest_first_and_neither_skip_nor_repeat(writer: Writer
                 and (not running or n % 3 == 0)
             ]
             seen: list[uuid.UUID] = []
-            after: Position | None = None
+            after: RowPosition | None = None
             while rows := (await model.instances_page(workflow_id, running, after=after, limit=2)).rows:
                 if after is not None:
                     previous = await model.instances_page(workflow_id, running, before=rows[0].position, limit=2)
@@ -211,7 +211,7 @@ async def test_lists_are_streamed_in_chunks(writer: Writer, model: ReadModel) ->
 async def test_an_absent_postgres_is_told_quickly(settings: ProjectionsSettings) -> None:
     away = msgspec.structs.replace(settings, database_url="postgresql://postgres@127.0.0.1:1/postgres")
     model = ReadModel(away)
-    positions = Positions(away)
+    positions = ReadPositions(away)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await model.open()
         await positions.open()
@@ -241,7 +241,7 @@ async def test_a_schema_that_is_not_migrated_is_unavailable(settings: Projection
 
 
 async def test_cut_connections_come_back(
-    settings: ProjectionsSettings, writer: Writer, model: ReadModel, positions: Positions
+    settings: ProjectionsSettings, writer: Writer, model: ReadModel, positions: ReadPositions
 ) -> None:
     await writer.write((WORKFLOW, CREATED))
     assert await model.workflow(WORKFLOW)
@@ -255,7 +255,7 @@ async def test_cut_connections_come_back(
     assert model.ready
 
 
-async def test_waiting_for_a_cause(writer: Writer, positions: Positions) -> None:
+async def test_waiting_for_a_cause(writer: Writer, positions: ReadPositions) -> None:
     early = asyncio.create_task(positions.wait_cause(1, 8, soon()))
     late = asyncio.create_task(positions.wait_cause(1, 9, soon()))
     elsewhere = asyncio.create_task(positions.wait_cause(2, 8, soon()))
@@ -274,7 +274,7 @@ async def test_waiting_for_a_cause(writer: Writer, positions: Positions) -> None
         await positions.wait_cause(1, 11, soon(0.01))
 
 
-async def test_a_lost_notification_is_made_up_for(writer: Writer, positions: Positions) -> None:
+async def test_a_lost_notification_is_made_up_for(writer: Writer, positions: ReadPositions) -> None:
     id = uuid.uuid4()
     ends = asyncio.create_task(positions.wait_ended(id, soon()))
     passes = asyncio.create_task(positions.wait_cause(0, 5, soon()))
@@ -284,7 +284,7 @@ async def test_a_lost_notification_is_made_up_for(writer: Writer, positions: Pos
         assert await ends
 
 
-async def test_waiting_for_an_end(writer: Writer, positions: Positions) -> None:
+async def test_waiting_for_an_end(writer: Writer, positions: ReadPositions) -> None:
     id = uuid.uuid4()
     await writer.write((id, started()), cause=1)
     assert not await positions.wait_ended(id, soon(0.05))
@@ -299,7 +299,7 @@ async def test_waiting_for_an_end(writer: Writer, positions: Positions) -> None:
 
 async def test_positions_are_known_before_anything_happens(settings: ProjectionsSettings, writer: Writer) -> None:
     written = await writer.write((uuid.uuid4(), started()), cause=6)
-    positions = Positions(settings)
+    positions = ReadPositions(settings)
     await positions.open()
     assert positions.ready
     assert positions.seen_offset(0) == written.next_offset
@@ -307,7 +307,7 @@ async def test_positions_are_known_before_anything_happens(settings: Projections
     await positions.close()
 
 
-async def test_rejections(writer: Writer, positions: Positions) -> None:
+async def test_rejections(writer: Writer, positions: ReadPositions) -> None:
     rejected = events.CommandRejected(at=at(0), code=rejections.ENDED, message="has ended\0")
     await writer.write((uuid.uuid4(), rejected), partition=3, cause=12)
     await writer.write((uuid.uuid4(), events.CommandSkipped(at=at(0))), partition=3, cause=13)

@@ -10,7 +10,7 @@ from deploy.topics import create_topics
 from projections import rebuild as rebuilding
 from projections.errors import RebuildInProgress
 from projections.migrate import migrate
-from projections.queries.positions import Positions
+from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild
 from projections.sql import statement
@@ -123,7 +123,7 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
 async def test_readers_and_projectors_go_on_during_a_rebuild(
     settings: ProjectionsSettings, log: Log, tables: Tables
 ) -> None:
-    model, positions = ReadModel(settings), Positions(settings)
+    model, positions = ReadModel(settings), ReadPositions(settings)
     await model.open()
     await positions.open()
     stop = asyncio.Event()
@@ -247,7 +247,7 @@ async def test_a_log_that_was_made_anew_can_be_rebuilt_from(
 ) -> None:
     tables.rows("INSERT INTO positions VALUES (0, 100000, 99, 99)")
     await rebuild(settings)
-    assert {p: next_offset for p, (next_offset, _, _) in tables.progress().items()} == log.ends
+    assert {p: next_offset for p, (next_offset, _, _) in tables.positions().items()} == log.ends
     async with running(settings):
         await log.append(0, uuid.uuid4(), *run(), cause=40)
         await until(lambda: caught_up(log, tables))

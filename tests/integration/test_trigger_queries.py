@@ -9,7 +9,7 @@ import pytest
 from projections.migrate import migrate
 from projections.queries import read_model
 from projections.queries.read_model import ReadModel
-from projections.queries.rows import OccurrenceRow, Position, Slice, StartedRow, TriggerRow
+from projections.queries.rows import OccurrenceRow, RowPosition, Slice, StartedRow, TriggerRow
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Tables, Writer, at, fired, started
@@ -112,7 +112,7 @@ async def test_trigger_pages_are_newest_first_and_neither_skip_nor_repeat(writer
     for name in ("", "b"):
         expected = [ids[n] for n in ordered if n != 4 and (n % 3 or not name)]
         seen: list[uuid.UUID] = []
-        after: Position | None = None
+        after: RowPosition | None = None
         while rows := (await model.triggers_page(name, after=after, limit=2)).rows:
             if after is not None:
                 previous = await model.triggers_page(name, before=rows[0].position, limit=2)

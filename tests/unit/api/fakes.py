@@ -21,9 +21,9 @@ from api.app import create_app
 from api.errors import CommandLogUnavailable
 from api.ports import (
     ActivityRow,
+    CommandPosition,
     InstanceRow,
     OccurrenceRow,
-    Position,
     Rejection,
     RowPosition,
     Slice,
@@ -184,7 +184,9 @@ class FakeConnection:
 
 
 class FakeCommandLog(FakeConnection):
-    async def append(self, key: UUID, command: Command, deadline: float, partition: int | None = None) -> Position:
+    async def append(
+        self, key: UUID, command: Command, deadline: float, partition: int | None = None
+    ) -> CommandPosition:
         backend = self.backend
         if backend.kafka_away:
             raise CommandLogUnavailable("Kafka is away")
@@ -197,7 +199,7 @@ class FakeCommandLog(FakeConnection):
                 backend.take(key, command)
         elif not backend.stalled:
             backend.take(key, command)
-        return Position(PARTITION, offset)
+        return CommandPosition(PARTITION, offset)
 
     async def partition(self, key: UUID, deadline: float) -> int:
         if self.backend.kafka_away:

@@ -16,13 +16,13 @@ from api.cursors import END, MAX_PAGE_SIZE, START, Cursor, Cursors, first_page, 
 from api.errors import Invalid
 from api.resources.instances import InstanceFilters
 from api.resources.pages import PageOf, read_page
-from projections.queries.rows import Position, Slice
+from projections.queries.rows import RowPosition, Slice
 from schemas.settings import ApiSettings
 
 SETTINGS = ApiSettings()
 KIND = Cursor[InstanceFilters]
 
-positions = st.builds(Position, st.datetimes(timezones=st.just(UTC)), st.uuids())
+positions = st.builds(RowPosition, st.datetimes(timezones=st.just(UTC)), st.uuids())
 cursors = st.builds(
     Cursor,
     st.integers(1, MAX_PAGE_SIZE),
@@ -30,7 +30,7 @@ cursors = st.builds(
     positions,
     st.builds(InstanceFilters, st.none() | st.uuids(), st.booleans()),
 )
-CURSOR = Cursor(2, False, Position(datetime(2026, 3, 1, 10, tzinfo=UTC), UUID(int=7)), InstanceFilters(None, True))
+CURSOR = Cursor(2, False, RowPosition(datetime(2026, 3, 1, 10, tzinfo=UTC), UUID(int=7)), InstanceFilters(None, True))
 
 
 def of(name: str = "instances", **settings: Any) -> Cursors[InstanceFilters]:
@@ -157,9 +157,11 @@ class Item(Struct, frozen=True, order=True):
     number: int
 
     @property
-    def position(self) -> Position:
+    def position(self) -> RowPosition:
         # Two of each instant, so that the id decides between them.
-        return Position(datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.number // 2), UUID(int=self.number))
+        return RowPosition(
+            datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.number // 2), UUID(int=self.number)
+        )
 
 
 class Items:
@@ -173,7 +175,7 @@ class Items:
         self.room = room
 
     async def __call__(
-        self, *, after: Position | None = None, before: Position | None = None, limit: int
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[Item]:
         rows = [Item(number) for number in sorted(self.numbers, reverse=True)]
         if before is not None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.publisher.positions import Position, read_position
+from projections.publisher.positions import PublishedPosition, published_position
 from schemas.commands import CreateTrigger, FireTrigger, RunWorkflow, SendEvent
 from schemas.current import Current, CurrentTrigger, decode_current, encode_current
 from schemas.dead_letters import MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, dead_letter
@@ -189,8 +189,10 @@ def test_a_definition_without_a_version_is_refused(number: bytes | None) -> None
     ],
 )
 def test_a_record_that_says_no_position_is_passed_over(key: bytes, value: bytes | None) -> None:
-    assert read_position(3, StoredRecord(0, b"3", b'{"next_offset": 7, "epoch": -1}', ())) == Position(7, -1)
-    assert read_position(3, StoredRecord(0, key, value, ())) is None
+    assert published_position(3, StoredRecord(0, b"3", b'{"next_offset": 7, "epoch": -1}', ())) == PublishedPosition(
+        7, -1
+    )
+    assert published_position(3, StoredRecord(0, key, value, ())) is None
 
 
 # Everything
@@ -214,4 +216,4 @@ def test_noise_is_refused(key: bytes | None, value: bytes | None, headers: list[
     for read in (CODEC.decode_command, CODEC.decode_event, decode_current):
         with pytest.raises(UndecodableRecord):
             read(record)
-    assert read_position(7, record) is None
+    assert published_position(7, record) is None

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from projections.catching_up import RETRY_SECONDS, CatchingUp
 from projections.metrics import Metrics
-from projections.rows import Progress
+from projections.rows import ReadPosition
 from projections.store import Store
 
 
@@ -68,8 +68,8 @@ class World:
         await self.catching_up.begin(list(self.positions))
 
     async def go_on(self) -> None:
-        progress = {partition: Progress(next_offset) for partition, next_offset in self.positions.items()}
-        await self.catching_up.go_on(cast(Any, self.kafka), progress)
+        positions = {partition: ReadPosition(next_offset) for partition, next_offset in self.positions.items()}
+        await self.catching_up.go_on(cast(Any, self.kafka), positions)
 
     @property
     def missing(self) -> float | None:

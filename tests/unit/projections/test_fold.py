@@ -21,7 +21,7 @@ from projections.rows import (
     Advance,
     Instance,
     Occurrence,
-    Progress,
+    ReadPosition,
     Rejection,
     Stage,
     Trigger,
@@ -344,15 +344,15 @@ def test_records_of_superseded_engines_do_not_count(reader: Reader) -> None:
         ),  # written by the engine that claimed at 4
         (STAGE, 11, 8),
     )
-    reading = reader.read({3: lines}, {3: Progress(10, epoch=4, cause=6)})
-    assert reading.progress == {3: Progress(14, epoch=11, cause=8)}
+    reading = reader.read({3: lines}, {3: ReadPosition(10, epoch=4, cause=6)})
+    assert reading.positions == {3: ReadPosition(14, epoch=11, cause=8)}
     assert reading.batch.advances == [Advance(3, 10, 14, 11, 8)]
     assert reading.batch.instances[INSTANCE] == Instance(INSTANCE, T[1], WORKFLOW, T[0])
     assert reading.events == 2
 
 
 def test_a_gap_in_the_log_is_no_gap_in_the_positions(reader: Reader) -> None:
-    reading = reader.read({0: log((CLAIM, None, None))}, {0: Progress(next_offset=2)})
+    reading = reader.read({0: log((CLAIM, None, None))}, {0: ReadPosition(next_offset=2)})
     assert reading.batch.advances == [Advance(0, 2, 11, 10, -1)]
 
 
@@ -364,15 +364,15 @@ def test_an_unreadable_record_is_skipped_but_its_cause_counts(
 ) -> None:
     first, second = log((STAGE, 4, 8), (STARTED, 4, 7))
     with caplog.at_level(logging.ERROR):
-        reading = reader.read({2: [msgspec.structs.replace(first, **damage), second]}, {2: Progress(10, 4, 6)})
-    assert reading.progress == {2: Progress(12, 4, 8)}
+        reading = reader.read({2: [msgspec.structs.replace(first, **damage), second]}, {2: ReadPosition(10, 4, 6)})
+    assert reading.positions == {2: ReadPosition(12, 4, 8)}
     assert list(reading.batch.instances) == [INSTANCE]
     assert "2/10" in caplog.text
 
 
 def test_skipping_only_moves_positions(reader: Reader) -> None:
-    reading = reader.read({0: log((STARTED, 4, 8))}, {0: Progress(10, 4, 6)}, skip=True)
-    assert reading.progress == {0: Progress(11, 4, 8)}
+    reading = reader.read({0: log((STARTED, 4, 8))}, {0: ReadPosition(10, 4, 6)}, skip=True)
+    assert reading.positions == {0: ReadPosition(11, 4, 8)}
     assert not reading.batch.instances
 
 

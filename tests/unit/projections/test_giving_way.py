@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from projections.giving_way import CALM_SECONDS, PAUSE_SECONDS, GivingWay
-from projections.rows import Progress
+from projections.rows import ReadPosition
 
 FIRST, LONGEST = PAUSE_SECONDS
 
@@ -27,8 +27,8 @@ class World:
     async def is_member(self) -> bool:
         return self.member or (self.member_again_at is not None and self.now >= self.member_again_at)
 
-    async def positions(self) -> dict[int, Progress]:
-        return {0: Progress(int(10 * min(self.now, self.moves_until)))}
+    async def positions(self) -> dict[int, ReadPosition]:
+        return {0: ReadPosition(int(10 * min(self.now, self.moves_until)))}
 
     async def wait(self, seconds: float) -> bool:
         self.pauses.append(seconds)

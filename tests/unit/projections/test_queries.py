@@ -11,7 +11,7 @@ from projections.announcements import Announcement, Start
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.leases import LEASE_SECONDS, Leases
 from projections.queries.loader import MAX_KEYS, Loader
-from projections.queries.positions import Positions, _Partition
+from projections.queries.positions import ReadPositions, _PartitionState
 from schemas.settings import ProjectionsSettings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -174,7 +174,7 @@ async def test_nothing_is_kept_of_what_is_missing_and_nothing_longer_than_its_le
 
 
 async def test_what_is_announced_of_a_start_reaches_who_waits_for_it() -> None:
-    positions = Positions(ProjectionsSettings())
+    positions = ReadPositions(ProjectionsSettings())
     wanted, other = UUID(int=1), UUID(int=2)
     starts = [Start(id, AT, AT, None, None, []) for id in (other, wanted)]
     with positions.starting(wanted) as starting:
@@ -186,7 +186,7 @@ async def test_what_is_announced_of_a_start_reaches_who_waits_for_it() -> None:
 
 
 async def test_waiters_wake_in_the_order_of_their_causes() -> None:
-    partition = _Partition()
+    partition = _PartitionState()
     futures = {cause: partition.wait(cause) for cause in (7, 3, 5, 5)}
     partition.advance(4, 40)
     assert [cause for cause, future in futures.items() if future.done()] == [3]
@@ -197,7 +197,7 @@ async def test_waiters_wake_in_the_order_of_their_causes() -> None:
 
 
 async def test_waiters_that_gave_up_are_cleared_away() -> None:
-    partition = _Partition()
+    partition = _PartitionState()
     patient = partition.wait(10)
     for cause in range(100, 1100):
         partition.wait(cause).cancel()

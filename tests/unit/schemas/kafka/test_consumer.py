@@ -19,9 +19,9 @@ from projections import process
 from projections.metrics import Metrics
 from projections.process import Projections
 from projections.publisher.metrics import Metrics as PublisherMetrics
-from projections.publisher.partition import Partition
-from projections.publisher.positions import Position
-from projections.rows import Progress
+from projections.publisher.partition_publisher import PartitionPublisher
+from projections.publisher.positions import PublishedPosition
+from projections.rows import ReadPosition
 from schemas.kafka import Consumer, UnreadableRecords
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, EVENTS
@@ -67,7 +67,7 @@ def shown(gauge: Gauge) -> dict[str, float]:
 async def test_projections_show_the_lag_of_what_they_still_have(consumer: GivenConsumer) -> None:
     metrics = Metrics(CollectorRegistry())
     projections = Projections(ProjectionsSettings(database_url="postgresql://nowhere"), metrics)
-    projections._projector.progress.update({0: Progress(7, 0, -1), 1: Progress(20, 0, -1)})
+    projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
 
     async def prune(_: float) -> bool:
         return False
@@ -98,7 +98,7 @@ async def test_a_projector_asks_the_group_whether_it_is_a_member(
         await asyncio.Event().wait()
 
     assert await giving_way._is_member()  # there is nothing to ask for
-    projections._projector.progress.update({0: Progress(7, 0, -1), 1: Progress(20, 0, -1)})
+    projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
     for answer, member in ((commit, True), (refuse, False), (hang, False)):
         monkeypatch.setattr(process, "MEMBER_TIMEOUT_SECONDS", 0.01 if answer is hang else 60.0)
         monkeypatch.setattr(consumer, "commit", answer)
@@ -121,8 +121,8 @@ async def test_a_wait_for_another_projector_ends_with_a_rebalance_or_an_order_to
 class NoTransactions:
     """Opens at the start of the log."""
 
-    async def open(self) -> Position:
-        return Position()
+    async def open(self) -> PublishedPosition:
+        return PublishedPosition()
 
     async def close(self) -> None:
         """Nothing."""
@@ -135,7 +135,7 @@ async def test_a_publisher_outlives_the_loss_of_its_partition(
     metrics = PublisherMetrics(CollectorRegistry())
     place = TopicPartition(EVENTS, partition)
     consumer.seek = lambda *_: None  # type: ignore[method-assign]
-    owner = Partition(place, consumer, NoTransactions(), metrics)  # type: ignore[arg-type]
+    owner = PartitionPublisher(place, consumer, NoTransactions(), metrics)  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         await owner.run()
     assert consumer.polls == 2, "it went on"

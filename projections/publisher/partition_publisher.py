@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import LogBehindPosition
 from projections.publisher.metrics import Metrics
-from projections.publisher.positions import Position
+from projections.publisher.positions import PublishedPosition
 from projections.publisher.public_events import PublicEvent, public_event
 from projections.publisher.transactions import Transactions
 from schemas.epochs import EpochFilter
@@ -33,7 +33,7 @@ MAX_UNRECORDED: Final = 10_000
 reads them again."""
 
 
-class Partition:
+class PartitionPublisher:
     """Publishes one partition.
 
     Args:
@@ -49,7 +49,7 @@ class Partition:
         self._transactions = transactions
         self._metrics = metrics
         self._codec = RecordCodec()
-        self._position = self._recorded = Position()
+        self._position = self._recorded = PublishedPosition()
         self.advanced = False
         """Whether anything was read; what fails later is another failure."""
 
@@ -76,7 +76,7 @@ class Partition:
         finally:
             await self._transactions.close()
 
-    async def _seek(self) -> Position:
+    async def _seek(self) -> PublishedPosition:
         """Have the consumer go on at the position, or at the start of the log if that lies behind it."""
         position = self._position
         begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
@@ -84,7 +84,7 @@ class Partition:
             lost = begin - position.next_offset
             self._metrics.expired.inc(lost)
             logger.error("%d records of partition %d expired unpublished", lost, self._place.partition)
-            position = Position(begin, position.epoch)
+            position = PublishedPosition(begin, position.epoch)
         self._consumer.seek(self._place, position.next_offset)
         return position
 
@@ -109,7 +109,7 @@ class Partition:
             self._metrics.events.labels(type_).inc(count)
         return bool(public)
 
-    def _read(self, records: Sequence[Record]) -> tuple[list[PublicEvent], Position]:
+    def _read(self, records: Sequence[Record]) -> tuple[list[PublicEvent], PublishedPosition]:
         epochs, public = EpochFilter(self._position.epoch), []
         for record in records:
             if not epochs.admits(record):
@@ -123,4 +123,4 @@ class Partition:
             event = public_event(self._place.partition, recorded)
             if event is not None:
                 public.append(event)
-        return public, Position(records[-1].offset + 1, epochs.epoch)
+        return public, PublishedPosition(records[-1].offset + 1, epochs.epoch)

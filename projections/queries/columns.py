@@ -1,0 +1,213 @@
+"""The columns of the statements in `sql`, in their order, and the rows that they become.
+
+`followed` is the last column of lists: whether one more row follows.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Raw
+
+from projections.queries.rows import (
+    ActivityRow,
+    InstanceRow,
+    OccurrenceRow,
+    StageHistoryRow,
+    StageRow,
+    StartedRow,
+    TriggerRow,
+    WorkflowRow,
+)
+
+
+class WorkflowColumns(NamedTuple):
+    """Of `workflows` and `workflows_page`."""
+
+    id: UUID
+    name: str
+    definition: str
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    request: str | None
+    followed: bool | None = None
+
+    def row(self) -> WorkflowRow:
+        """As a row."""
+        return WorkflowRow(
+            self.id,
+            self.name,
+            _raw(self.definition),
+            self.created_at,
+            self.updated_at,
+            self.deleted_at,
+            self.request,
+        )
+
+
+class InstanceColumns(NamedTuple):
+    """Of `instances` and `instances_page`: an instance, its workflow, and its stages as arrays (None for no stage)."""
+
+    id: UUID
+    workflow_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    terminated_at: datetime | None
+    error: str | None
+    request: str | None
+    workflow_name: str
+    workflow_definition: str
+    workflow_created_at: datetime
+    workflow_updated_at: datetime
+    workflow_deleted_at: datetime | None
+    workflow_request: str | None
+    stage_numbers: list[int] | None
+    stage_starts: list[datetime]
+    stage_ends: list[datetime | None]
+    stage_errors: list[str | None]
+    followed: bool | None = None
+
+    def row(self) -> InstanceRow:
+        """As a row."""
+        workflow = WorkflowRow(
+            self.workflow_id,
+            self.workflow_name,
+            _raw(self.workflow_definition),
+            self.workflow_created_at,
+            self.workflow_updated_at,
+            self.workflow_deleted_at,
+            self.workflow_request,
+        )
+        stages: list[StageRow] = []
+        if self.stage_numbers is not None:
+            stages = list(map(StageRow, self.stage_numbers, self.stage_starts, self.stage_ends, self.stage_errors))
+        return InstanceRow(
+            self.id,
+            self.workflow_id,
+            self.created_at,
+            self.updated_at,
+            self.terminated_at,
+            self.error,
+            workflow,
+            stages,
+            self.request,
+        )
+
+
+class StageColumns(NamedTuple):
+    """Of `history`."""
+
+    number: int
+    name: str
+    input: str
+    started_at: datetime
+    terminated_at: datetime | None
+    error: str | None
+    followed: bool | None
+
+    def row(self) -> StageHistoryRow:
+        """As a row."""
+        return StageHistoryRow(
+            self.number, self.name, _raw(self.input), self.started_at, self.terminated_at, self.error
+        )
+
+
+class ActivityColumns(NamedTuple):
+    """Of `activities`."""
+
+    activity_index: int
+    name: str
+    input: str
+    output: str | None
+    attempt: int
+    started_at: datetime
+    terminated_at: datetime | None
+    error: str | None
+    last_failure: str | None
+    next_execution: datetime | None
+    followed: bool | None
+
+    def row(self) -> ActivityRow:
+        """As a row."""
+        return ActivityRow(
+            self.activity_index,
+            self.name,
+            _raw(self.input),
+            None if self.output is None else _raw(self.output),
+            self.attempt,
+            self.started_at,
+            self.terminated_at,
+            self.error,
+            self.last_failure,
+            self.next_execution,
+        )
+
+
+class TriggerColumns(NamedTuple):
+    """Of `triggers` and `triggers_page`."""
+
+    id: UUID
+    name: str
+    event: str
+    version: str | None
+    workflow_id: UUID
+    filter: str | None
+    vars: str | None
+    created_at: datetime
+    deleted_at: datetime | None
+    request: str | None
+    followed: bool | None = None
+
+    def row(self) -> TriggerRow:
+        """As a row."""
+        return TriggerRow(
+            self.id,
+            self.name,
+            self.event,
+            self.version,
+            self.workflow_id,
+            self.filter,
+            None if self.vars is None else _raw(self.vars),
+            self.created_at,
+            self.deleted_at,
+            self.request,
+        )
+
+
+class OccurrenceColumns(NamedTuple):
+    """Of `occurrences_page`: an occurrence, and the instance that it started (None until that is in the read model)."""
+
+    id: UUID
+    trigger_id: UUID
+    date: datetime
+    workflow_instance_id: UUID | None
+    event: str
+    error: str | None
+    instance_id: UUID | None
+    instance_workflow_id: UUID
+    instance_created_at: datetime
+    instance_updated_at: datetime
+    instance_terminated_at: datetime | None
+    instance_error: str | None
+    followed: bool | None
+
+    def row(self) -> OccurrenceRow:
+        """As a row."""
+        started: StartedRow | None = None
+        if self.instance_id is not None:
+            started = StartedRow(
+                self.instance_id,
+                self.instance_workflow_id,
+                self.instance_created_at,
+                self.instance_updated_at,
+                self.instance_terminated_at,
+                self.instance_error,
+            )
+        return OccurrenceRow(
+            self.id, self.trigger_id, self.date, self.workflow_instance_id, _raw(self.event), self.error, started
+        )
+
+
+def _raw(json: str) -> Raw:
+    return Raw(json.encode())
