@@ -27,6 +27,13 @@ class Invalid(ApiError):
     code = "VALIDATION"
 
 
+class InstanceEnded(Invalid):
+    """The instance has ended: it takes no event, and an abort changes nothing."""
+
+    def __init__(self, message: str = "the instance has ended"):
+        super().__init__(message)
+
+
 class NotFound(ApiError):
     """What the path names does not exist. The code depends on the operation (`Operation.not_found_code`)."""
 

@@ -6,8 +6,8 @@ Contract: `http-api`, "After a POST, PUT or DELETE is answered, every read on ev
 import asyncio
 from uuid import UUID
 
-from api.errors import ApiError, Fault, Invalid, TooLarge, Unavailable
-from api.ports import CommandPosition, Rejection
+from api.errors import ApiError, Fault, InstanceEnded, Invalid, TooLarge, Unavailable
+from api.ports import Rejection, Starting
 from api.services import Services
 from schemas import rejections
 from schemas.commands import Command
@@ -19,38 +19,50 @@ def command_deadline(services: Services) -> float:
 
 
 async def accept(
-    services: Services, key: UUID, command: Command, deadline: float, partition: int | None = None
-) -> CommandPosition:
-    """Append a command and wait until the read model shows its effect, which may be that it was rejected.
+    services: Services,
+    key: UUID,
+    command: Command,
+    deadline: float,
+    *,
+    partition: int | None = None,
+    starting: Starting | None = None,
+) -> None:
+    """Append a command and wait until the read model shows its effect.
+
+    Args:
+        services: the outside world.
+        key: id of the aggregate.
+        command: what to append.
+        deadline: when to give up, as time of the event loop.
+        partition: that of the key, if the caller knows it already.
+        starting: what is announced of the instance that the command starts. An instance that has started was not
+            rejected, so Postgres is not asked, which would cost each run a query.
 
     Raises:
-        Unavailable: Kafka did not acknowledge it, or the effect did not show by the deadline; it may show later.
-        TooLarge: the command is over the limit of a record.
+        InstanceEnded: the command was for an instance that has ended.
+        Invalid: the Idempotency-Key was used with another body.
+        TooLarge: the command, or what it leads to, is too large for a record.
+        Unavailable: Kafka did not acknowledge the command, its effect did not show by the deadline (it may show later),
+            or the engine can't decide the command now.
+        Fault: deciding the command failed.
     """
     position = await services.command_log.append(key, command, deadline, partition)
     try:
         await services.positions.wait_cause(position.partition, position.offset, deadline)
     except TimeoutError:
-        raise Unavailable("the request was accepted, its effect does not show yet") from None
-    return position
-
-
-async def rejection_of(services: Services, position: CommandPosition) -> Rejection | None:
-    """Why an accepted command was rejected; None if it was not."""
-    return await services.positions.rejection(position.partition, position.offset)
-
-
-async def raise_rejection(services: Services, position: CommandPosition) -> None:
-    """Raise the error that a rejected command stands for, if it was rejected."""
-    rejection = await rejection_of(services, position)
+        raise Unavailable("the request was accepted, but its effect does not show yet") from None
+    if starting is not None and starting.start is not None:
+        return
+    rejection = await services.positions.rejection(position.partition, position.offset)
     if rejection is not None:
-        raise rejected(rejection)
+        raise _error(rejection)
 
 
-def rejected(rejection: Rejection) -> ApiError:
-    """The error that a rejection stands for."""
+def _error(rejection: Rejection) -> ApiError:
     match rejection.code:
-        case rejections.ENDED | rejections.CONFLICT:
+        case rejections.ENDED:
+            return InstanceEnded(rejection.message)
+        case rejections.CONFLICT:
             return Invalid(rejection.message)
         case rejections.RETRY:
             return Unavailable(rejection.message)

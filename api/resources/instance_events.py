@@ -1,14 +1,14 @@
 """What can be sent to an instance: an event, an abort (contract: `http-api`, Surface v1; `workflows`)."""
 
+import contextlib
 from typing import Any
 from uuid import UUID
 
-from api.errors import Invalid
-from api.resources.accepting import accept, command_deadline, rejected, rejection_of
+from api.errors import InstanceEnded, Invalid
+from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.instances import get_instance
 from api.services import Services
-from schemas import rejections
 from schemas.commands import AbortInstance, SendEvent
 
 
@@ -38,21 +38,19 @@ async def send_event(
     if keyed is not None and await _sent_before(services, row.id, keyed):
         return
     if row.terminated_at is not None:
-        raise Invalid("the instance has ended")
+        raise InstanceEnded
     command = SendEvent(
         name=name,
         payload={field: value for field, value in body.items() if field != "name"},
         request_key=str(keyed.id) if keyed else None,
         request_digest=keyed.digest if keyed else None,
     )
-    position = await accept(services, row.id, command, command_deadline(services))
-    rejection = await rejection_of(services, position)
-    if rejection is None:
-        return
-    # The same request may have come twice at once, and the first one ended the instance.
-    if keyed is not None and rejection.code == rejections.ENDED and await _sent_before(services, row.id, keyed):
-        return
-    raise rejected(rejection)
+    try:
+        await accept(services, row.id, command, command_deadline(services))
+    except InstanceEnded:
+        # The same request may have come twice at once, and the first one ended the instance.
+        if keyed is None or not await _sent_before(services, row.id, keyed):
+            raise
 
 
 async def _sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest) -> bool:
@@ -81,7 +79,5 @@ async def abort_instance(services: Services, instance_id: str, workflow_id: str 
     row = await get_instance(services, instance_id, workflow_id)
     if row.terminated_at is not None:
         return
-    position = await accept(services, row.id, AbortInstance(), command_deadline(services))
-    rejection = await rejection_of(services, position)
-    if rejection is not None and rejection.code != rejections.ENDED:
-        raise rejected(rejection)
+    with contextlib.suppress(InstanceEnded):
+        await accept(services, row.id, AbortInstance(), command_deadline(services))

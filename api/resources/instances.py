@@ -11,8 +11,8 @@ from msgspec import Struct
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
-from api.ports import CommandPosition, InstanceRow, Slice, WorkflowRow
-from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.ports import InstanceRow, Slice, WorkflowRow
+from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.pages import PageOf, read_page
 from api.services import Services
@@ -74,10 +74,10 @@ async def _start_new(
     """A new instance."""
     id = new_id()
     with services.positions.starting(id) as starting:
-        position = await accept(services, id, _command(workflow, variables), deadline)
+        await accept(services, id, _command(workflow, variables), deadline, starting=starting)
     start = starting.start
     if start is None:  # too large to be announced, or the announcement was lost
-        return await _started(services, id, position)
+        return await _started(services, id)
     return InstanceRow(
         id=id,
         workflow_id=workflow.id,
@@ -103,9 +103,8 @@ async def _start_once(
         return row
     definition = _startable(await services.read_model.leased_workflow(workflow), str(workflow))
     command = _command(definition, variables, keyed.digest, seen_offset)
-    position = await accept(services, keyed.id, command, deadline, partition)
-    await raise_rejection(services, position)  # what exists may be another request's
-    return await _started(services, keyed.id, position)
+    await accept(services, keyed.id, command, deadline, partition=partition)
+    return await _started(services, keyed.id)
 
 
 def _command(
@@ -121,11 +120,10 @@ def _command(
     )
 
 
-async def _started(services: Services, instance_id: UUID, position: CommandPosition) -> InstanceRow:
+async def _started(services: Services, instance_id: UUID) -> InstanceRow:
     """The instance that a command has started."""
     row = await services.read_model.instance(instance_id)
     if row is None:
-        await raise_rejection(services, position)
         raise Fault("the instance is missing after its start")
     return row
 

@@ -8,7 +8,7 @@ from api.cursors import Cursor
 from api.errors import Fault, NotFound
 from api.ids import new_id, parse_id
 from api.ports import OccurrenceRow, Slice, TriggerRow
-from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import keyed_request
 from api.resources.pages import PageOf, read_page
 from api.resources.trigger_bodies import check_expressions, read_trigger
@@ -48,12 +48,9 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
         vars=new.vars,
         request_digest=keyed.digest if keyed else None,
     )
-    position = await accept(services, trigger_id, command, deadline)
-    if keyed is not None:  # what exists may be another request's
-        await raise_rejection(services, position)
+    await accept(services, trigger_id, command, deadline)
     row = await services.read_model.trigger(trigger_id)
     if row is None:
-        await raise_rejection(services, position)
         raise Fault("the trigger is missing after its creation")
     return row
 
@@ -87,8 +84,7 @@ async def delete_trigger(services: Services, trigger_id: str) -> None:
         NotFound: there is none of this id, or it was deleted before.
     """
     row = await get_trigger(services, trigger_id)
-    position = await accept(services, row.id, DeleteTrigger(), command_deadline(services))
-    await raise_rejection(services, position)
+    await accept(services, row.id, DeleteTrigger(), command_deadline(services))
 
 
 def list_triggers(services: Services, name: str, max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:

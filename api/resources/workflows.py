@@ -8,7 +8,7 @@ from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
 from api.ports import LEASE_SECONDS, Slice, WorkflowRow
-from api.resources.accepting import accept, command_deadline, raise_rejection
+from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import keyed_request
 from api.resources.pages import PageOf, read_page
 from api.services import Services
@@ -42,12 +42,9 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
     command = CreateWorkflow(
         name=definition.name, stages=definition.stages, request_digest=keyed.digest if keyed else None
     )
-    position = await accept(services, workflow_id, command, deadline)
-    if keyed is not None:  # what exists may be another request's
-        await raise_rejection(services, position)
+    await accept(services, workflow_id, command, deadline)
     row = await services.read_model.workflow(workflow_id)
     if row is None:
-        await raise_rejection(services, position)
         raise Fault("the workflow is missing after its creation")
     return row
 
@@ -87,7 +84,6 @@ async def delete_workflow(services: Services, workflow_id: str) -> None:
         raise Invalid("the workflow's id must be a UUID")
     row = await get_workflow(services, workflow_id)
     if row.deleted_at is None:
-        position = await accept(services, parsed, DeleteWorkflow(), command_deadline(services))
-        await raise_rejection(services, position)
+        await accept(services, parsed, DeleteWorkflow(), command_deadline(services))
     # Until then a replica may start it; also after another request's deletion, which may not be answered yet.
     await asyncio.sleep(LEASE_SECONDS)
