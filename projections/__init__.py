@@ -3,14 +3,16 @@
 | module | holds |
 |---|---|
 | `process` | the consumer: records of topic `events` in, transactions out |
-| `fold`, `rows` | what events mean for rows; pure |
+| `projector`, `reader` | records to batches, and what to do about a record that can't be stored |
+| `fold`, `rows`, `names` | what events mean for rows; pure |
 | `store` | writes one folded batch in one transaction |
 | `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
 | `giving_way` | what a projector does when another writes the same partitions |
-| `rebuild` | builds the read model anew beside the live one and swaps them |
+| `rebuild` | rebuilds the read model beside the live one, then swaps the two |
 | `migrate`, `migrations/` | the schema, forward only |
 | `queries/` | what the API reads: rows, pages, positions |
 | `database`, `sql/` | connections, and the statements by name |
+| `publisher/` | publishes events on the public topic |
 | `metrics`, `errors` | what Prometheus sees; what can go wrong |
 """

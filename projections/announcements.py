@@ -1,12 +1,12 @@
-"""What a batch of the projections tells whoever waits for it, as notifications on the channel named like the schema.
+"""What a batch of the projections tells the requests that wait for it, as notifications.
 
-Postgres delivers them when the batch is committed, so a request that waits for its command needs no query to be woken,
-and one that started an instance none to see it.
+The channel is named like the schema. Postgres delivers them when the batch is committed. So a request that waits for
+its command is woken without a query, and one that started an instance sees it without a query.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -16,15 +16,17 @@ from projections.fold import Batch
 from projections.queries.rows import StageRow
 
 MAX_BYTES: Final = 7_900
-"""Of a notification; Postgres refuses 8,000."""
+"""Longest notification. Postgres refuses 8,000 bytes and more, and with them the whole batch."""
 MAX_START_BYTES: Final = 1_000
-"""A larger start is left out and read instead: every API process gets every notification."""
+"""Longest start that is announced; the request reads a longer one by itself. Every API process gets every notification,
+so without the limit each would have to take in the large starts of all others."""
 
 _FRAME: Final = len('{"s":[],"e":[],"p":{}}')
+"""Bytes of a notification besides its items. Not counted, a full notification would be over Postgres' limit."""
 
 
 class Start(Struct, frozen=True, array_like=True):
-    """An instance as the batch left it that started it."""
+    """An instance that a batch started, as it is after this batch."""
 
     id: UUID
     created_at: datetime
@@ -34,17 +36,26 @@ class Start(Struct, frozen=True, array_like=True):
     stages: list[StageRow]
 
 
+class Passed(NamedTuple):
+    """How far a partition is in the read model."""
+
+    cause: int
+    """Highest offset of a command whose outcome is visible."""
+    next_offset: int
+    """All events below this offset are visible."""
+
+
 class Announcement(Struct, frozen=True, rename={"starts": "s", "ended": "e", "positions": "p"}):
     """A notification, or a part of one that would be too large.
 
-    `positions` maps partition → [highest cause, next offset]. `ended` are instances that ended by another cause than
-    the one that started them: who waits for their end can't know that cause. What a position makes visible is
-    announced with it or before it.
+    `positions` is by partition. `ended` are instances that ended by another cause than the one that started them:
+    a request that waits for the end can't know that cause. What a position makes visible is announced with it or before
+    it.
     """
 
     starts: list[Start] = []
     ended: list[UUID] = []
-    positions: dict[int, tuple[int, int]] = {}
+    positions: dict[int, Passed] = {}
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""Connections to Postgres: what every one of ours has in common, and one that comes back by itself.
+"""Connections to Postgres: what all of ours have in common, and one that reconnects by itself.
 
 psycopg's messages may hold parts of rows; they go to the log, never to a client of the API.
 """
@@ -22,22 +22,22 @@ CONNECT_TIMEOUT_SECONDS: Final = 3
 
 NETWORK: Final = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    # A peer that vanished without a word is noticed within seconds instead of hours.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+"""libpq's parameters for all our connections. Without them a server that vanished would hold up its users for hours."""
 
 PARSED_ONCE: Final = {
-    # Statements over our keys are planned once, when tables may be empty still: these plans stay right as they grow.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
 }
-"""For connections that only run prepared statements over primary keys."""
+"""Session parameters for connections that only run prepared statements over primary keys. Without them a plan that was
+made while the tables were empty reads whole tables once they have grown."""
 
 FAULTS: Final = (
     psycopg.OperationalError,
@@ -52,7 +52,7 @@ FAULTS: Final = (
 
 
 def conninfo(settings: PostgresSettings, name: str) -> str:
-    """The connection string with our deadlines; what the URL itself says goes first.
+    """The connection string with our deadlines. What the URL itself sets is kept.
 
     Raises:
         SettingsError: the setting is not a connection string. libpq's own text may repeat the password.

@@ -16,7 +16,7 @@ class PositionConflict(ProjectionsError):
 
 
 class LogBehindReadModel(ProjectionsError):
-    """The log ends before the position of the read model: it was cut or made anew. Rebuild the read model."""
+    """The log ends before the position of the read model: it was cut or created again. Rebuild the read model."""
 
 
 class MigrationChanged(ProjectionsError):

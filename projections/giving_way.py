@@ -1,9 +1,9 @@
-"""Two projectors that believe they own the same partitions: the one that the group does not know any more gives way.
+"""Two projectors that believe they own the same partitions: the one that is not in the group any more gives way.
 
 A projector that does not reach the group's coordinator keeps its partitions, while the group has given them to another.
-Nothing is written twice, since positions are compared: the slower one's batch is dropped, a *conflict*. But both would
+Nothing is written twice: positions are compared, and the slower one's batch is dropped, a *conflict*. But both would
 load and drop batches in turns, for as long as that lasts. So after a conflict a projector asks the group whether it is
-still a member. If it is, it goes on. If not, or nobody answers, it waits as long as another moves the positions.
+still a member. If it is, it goes on. If not, or without an answer, it waits while another moves the positions.
 
 If conflicts go on all the same, as with two groups on one read model, the pauses grow.
 """
@@ -17,10 +17,13 @@ from projections.rows import ReadPosition
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS: Final = (0.25, 4.0)
-"""First and longest pause. Longer, and the partitions would stand still for that long when the other one ends."""
+FIRST_PAUSE_SECONDS: Final = 0.25
+"""Pause after the second conflict in a row; it doubles. Without it two projectors would keep Postgres busy in turns."""
+MAX_PAUSE_SECONDS: Final = 4.0
+"""Longest pause: how long the partitions may wait for this projector when the other one ends."""
 CALM_SECONDS: Final = 30.0
-"""After this long without a conflict the next one is the first again. Conflicts are logged once in this time."""
+"""After this long without a conflict, the next one counts as the first. Conflicts are logged once in this time, since
+there may be several in a second."""
 
 
 class GivingWay:
@@ -59,18 +62,19 @@ class GivingWay:
         self._conflicts = self._conflicts + 1 if now - self._last < CALM_SECONDS else 1
         self._last = now
         self._tell(now)
-        first, longest = PAUSE_SECONDS
-        pause = min(longest, first * 2 ** min(self._conflicts - 2, 10)) if self._conflicts > 1 else 0.0
+        pause = 0.0
+        if self._conflicts > 1:
+            pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._conflicts - 2, 10))
         if await self._is_member():
             if pause:
                 await self._wait(pause)
             return
-        pause = pause or first
+        pause = pause or FIRST_PAUSE_SECONDS
         while True:
             before = await self._positions()
             if await self._wait(pause) or await self._positions() == before or await self._is_member():
                 return
-            pause = min(longest, 2 * pause)
+            pause = min(MAX_PAUSE_SECONDS, 2 * pause)
 
     def _tell(self, now: float) -> None:
         self._untold += 1

@@ -16,10 +16,10 @@ class Metrics:
         self.registry = registry
         self.events = Counter(f"{PREFIX}events", "Events folded into the read model", registry=registry)
         self.undecodable = Counter(
-            f"{PREFIX}undecodable_events", "Records skipped since they can't be read or stored", registry=registry
+            f"{PREFIX}undecodable_events", "Records skipped because they can't be read or stored", registry=registry
         )
         self.conflicts = Counter(
-            f"{PREFIX}position_conflicts", "Batches dropped since another projector was faster", registry=registry
+            f"{PREFIX}position_conflicts", "Batches dropped because another projector was faster", registry=registry
         )
         self.faults = Counter(f"{PREFIX}faults", "Failures of Kafka or Postgres", ["service"], registry=registry)
         self.batch_records = Histogram(

@@ -15,7 +15,8 @@ from projections.errors import MigrationChanged, SchemaTooNew
 from schemas.settings import PostgresSettings
 
 LOCK_TIMEOUT_SECONDS: Final = 60
-"""How long to wait for another migration of the same schema, and for tables in use."""
+"""How long to wait for another migration of the same schema, and for tables in use. Without it a migration that meets a
+long transaction would wait for ever, and block all that comes after it."""
 
 Migrations = dict[str, bytes]
 
@@ -63,7 +64,8 @@ def _enter_schema(connection: psycopg.Connection[tuple[Any, ...]], schema: str) 
     if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchall():
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", (schema,))
-    if not connection.execute("SELECT to_regclass('migrations')").fetchall()[0][0]:
+    ((table,),) = connection.execute("SELECT to_regclass('migrations')").fetchall()
+    if table is None:
         connection.execute(
             "CREATE TABLE migrations (name text PRIMARY KEY, sha256 text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now())"

@@ -35,16 +35,19 @@ from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "orchestration-projections"
+"""Name of the consumer group, behind the prefix of the topics."""
 IDLE_SECONDS: Final = 0.25
 """How long the loop waits for records before it looks after other things, such as an order to stop."""
-BACKOFF_SECONDS: Final = (0.1, 2.0)
-"""First and longest pause after a fault; without it an absent service would keep the process busy."""
+FIRST_PAUSE_SECONDS: Final = 0.1
+"""First pause after a fault; it doubles. Without it an absent service would keep the process busy."""
+MAX_PAUSE_SECONDS: Final = 2.0
+"""Longest pause: how long a service may be back before we notice."""
 CHORES_SECONDS: Final = 5.0
-"""Between commits of the group's offsets, updates of the lag and prunings."""
+"""Between commits of the group's offsets, updates of the lag and prunings. They cost time that records wait for."""
 MEMBER_TIMEOUT_SECONDS: Final = 1.0
 """How long the group may take to confirm that this process is a member, which holds up what is written."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
-"""A commit is forgotten after this long; the next one says more."""
+"""Deadline of a commit, which the next one replaces. Without it one that hangs would be the last."""
 FETCH: Final = {
     # A record waits for a fetch under way that does not ask for its partition yet; this bounds how long.
     "fetch_max_wait_ms": 100,
@@ -202,7 +205,7 @@ class Projections:
                 if end < expected:
                     raise LogBehindReadModel(
                         f"partition {tp.partition} of {tp.topic} ends at {end}, the read model is at {expected}:"
-                        " the log was cut or made anew; rebuild the read model"
+                        " the log was cut or created again; rebuild the read model"
                     )
                 self._assignment.changed = True
                 return False
@@ -244,8 +247,7 @@ class Projections:
         await close(consumer)
 
     async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
-        first, longest = BACKOFF_SECONDS
-        seconds = min(longest, first * 2 ** min(self._faults_in_a_row, 10))
+        seconds = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._faults_in_a_row, 10))
         self._faults_in_a_row += 1
         self._metrics.faults.labels(service).inc()
         logger.warning("%s: %s; next try in %.1f s", service, fault or type(fault).__name__, seconds)

@@ -7,6 +7,7 @@ can't hold; that event is logged and skipped, since nothing behind it would ever
 import logging
 import time
 from collections.abc import Iterable
+from typing import Final
 
 import psycopg
 
@@ -17,8 +18,8 @@ from projections.store import Store
 
 logger = logging.getLogger(__name__)
 
-REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
-"""Something in the batch can't be stored; trying again won't help."""
+REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
+"""Postgres can't store something in the batch. Tried again like a fault, it would stop its partition for ever."""
 
 
 class Projector:

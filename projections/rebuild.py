@@ -1,4 +1,4 @@
-"""Builds the read model anew from the log, beside the live one, and swaps them.
+"""Rebuilds the read model from the log, beside the live one, and swaps the two.
 
 1. A second schema is made and migrated; what an interrupted rebuild left behind is dropped first.
 2. The log is read into it from its start, until it has caught up with the live one.
@@ -38,15 +38,16 @@ from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]
+"""Takes the records read and the records in the log."""
 
 FETCH_TIMEOUT_SECONDS: Final = 30.0
 """Without a record for this long, although some are missing, Kafka counts as away."""
 STATEMENT_TIMEOUT_SECONDS: Final = 60.0
-"""Dropping a large schema takes its time."""
+"""Deadline of one statement, on the server. To drop a large schema takes longer than other statements."""
 MAX_LOCKED_SECONDS: Final = 3.0
 """How long the live projections are held up; past it they go on, and the swap is tried again later."""
 DROP_ATTEMPTS: Final = 5
-"""A drop takes the locks of many tables in an order of its own, and may meet a statement that takes them in another."""
+"""Tries to drop a schema. A drop locks many tables, and may meet a statement that locks them in another order."""
 MAX_SWAPS: Final = 20
 """Tries to swap; one is enough unless Kafka or Postgres are hardly working."""
 
@@ -56,7 +57,7 @@ async def rebuild(settings: ProjectionsSettings, progress: OnProgress | None = N
 
     Args:
         settings: of the live projections.
-        progress: called now and then with the records read and the records in the log.
+        progress: called now and then.
 
     Raises:
         RebuildInProgress: another rebuild of this schema is under way.

@@ -20,7 +20,7 @@ from schemas.settings import PostgresSettings
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one batch; past it, it is rolled back and read again. A batch takes milliseconds."""
 MAX_PRUNED: Final = 1000
-"""Rejections deleted at once, so that pruning never holds up a batch for long."""
+"""Rejections deleted at once; many more would hold up the next batch."""
 
 _encoder = msgspec.json.Encoder(uuid_format="canonical")
 
@@ -67,11 +67,11 @@ class Store:
             psycopg.DataError: Postgres can't hold something in the batch.
         """
         rows = parts(batch)
-        done = await self._session.execute(
+        ((moved, _),) = await self._session.execute(
             project(tuple(rows)),
             (_json(batch.advances), self._schema, _json(list(announcements(batch))), *map(_json, rows.values())),
         )
-        if not done[0][0]:
+        if not moved:
             raise PositionConflict
 
     async def not_caught_up(self, partitions: Collection[int]) -> set[int]:
@@ -80,7 +80,7 @@ class Store:
         return {partition for (partition,) in rows}
 
     async def note_caught_up(self, ends: Mapping[int, int], partitions: int) -> set[int]:
-        """Note partitions that have passed the end of their log, for whoever reads.
+        """Note partitions that have passed the end of their log, so that readers can know.
 
         Args:
             ends: by partition, as they were after `not_caught_up` was asked over the same connection.

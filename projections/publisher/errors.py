@@ -1,4 +1,4 @@
-"""Why a partition is not published at the moment. The docstring is the default message. All of it is tried again."""
+"""Why a partition is not published at the moment. The docstring is the default message. Publishing is tried again."""
 
 
 class PublisherError(Exception):
@@ -17,4 +17,4 @@ class Fenced(TransactionFailed):
 
 
 class LogBehindPosition(PublisherError):
-    """The log ends before the position of the publisher: it was cut or made anew."""
+    """The log ends before the position of the publisher: it was cut or created again."""

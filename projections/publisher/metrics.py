@@ -15,7 +15,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry):
         self.events = Counter(f"{PREFIX}events", "Public events, by type", ["type"], registry=registry)
         self.undecodable = Counter(
-            f"{PREFIX}undecodable_events", "Records skipped since they can't be read", registry=registry
+            f"{PREFIX}undecodable_events", "Records skipped because they can't be read", registry=registry
         )
         self.expired = Counter(
             f"{PREFIX}expired_records", "Records that left the log before they were published", registry=registry
@@ -27,7 +27,10 @@ class Metrics:
             registry=registry,
         )
         self.failures = Counter(
-            f"{PREFIX}failures", "Times that publishing had to begin anew, by cause", ["reason"], registry=registry
+            f"{PREFIX}failures",
+            "Failures after which publishing started over, by reason",
+            ["reason"],
+            registry=registry,
         )
         self.lag = Gauge(
             f"{PREFIX}lag_records", "Records of the log that have not been read yet", ["partition"], registry=registry

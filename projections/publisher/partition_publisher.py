@@ -22,7 +22,7 @@ from schemas.records import Record, RecordCodec, UndecodableRecord
 logger = logging.getLogger(__name__)
 
 IDLE_MS: Final = 1000
-"""How long to wait for records before the lag is looked at."""
+"""How long to wait for records before the lag is shown again. Longer, and the metric would be as old as that."""
 MAX_BATCH_RECORDS: Final = 2000
 """Most records read for one transaction, which bounds its size, and how long the event loop is busy with it."""
 PACE_SECONDS: Final = 0.2
@@ -57,7 +57,7 @@ class PartitionPublisher:
         """Publish until cancelled; a transaction under way is ended first.
 
         Raises:
-            TransactionFailed: begin anew with a new object.
+            TransactionFailed: start over with a new object.
             LogBehindPosition: the log is not the one that the position is from.
             aiokafka.errors.KafkaError, OSError: the consumer can't go on.
         """
@@ -94,7 +94,7 @@ class PartitionPublisher:
             # Kafka found the position to be out of range.
             raise LogBehindPosition(
                 f"partition {self._place.partition} of {self._place.topic} ends before {self._position.next_offset},"
-                " where the publisher was: the log was cut or made anew; to publish it from its start, delete the"
+                " where the publisher was: the log was cut or created again; to publish it from its start, delete the"
                 " records of `events.published`"
             )
         public, position = self._read(records)

@@ -1,7 +1,7 @@
 """Topic `events.published`: how far each partition of `events` has been published.
 
 The last committed record of a partition counts; compaction may remove the ones before it. Deleting the topic's records
-makes the publisher publish the whole log again. A record that says no position is passed over, whoever wrote it.
+makes the publisher publish the whole log again. A record without a position is skipped, whoever wrote it.
 """
 
 import logging
@@ -19,10 +19,11 @@ from schemas.topics import EVENTS_PUBLISHED, topic_name
 logger = logging.getLogger(__name__)
 
 TAIL_OFFSETS: Final = 16
-"""How many offsets from the end are read first. A transaction takes two, so the position is nearly always there."""
+"""How many offsets from the end are read first. A transaction takes two, so the position is nearly always there. With
+fewer, a start would often need a second look."""
 TAIL_GROWTH: Final = 8
-"""How many times more are read if it is not, as after many aborted transactions; reading the whole partition at once
-would take long, since only old segments are compacted."""
+"""How many times more are read if it is not there, as after many aborted transactions. The whole partition would
+take long, since only old segments are compacted."""
 POLL_MS: Final = 200
 
 
@@ -49,13 +50,13 @@ _decoder = msgspec.json.Decoder(_Value)
 
 
 def published_position(partition: int, record: Record) -> PublishedPosition | None:
-    """The position that a record says; None if it says none, as only a stranger's does."""
+    """The position that a record holds; None if it holds none, so it is not one of ours."""
     try:
         if record.key != b"%d" % partition:
             raise ValueError("the key is not the partition")
         value = _decoder.decode(record.value or b"")
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        logger.error("position record %d/%d is passed over: %s", partition, record.offset, error)
+        logger.error("position record %d/%d is skipped: %s", partition, record.offset, error)
         return None
     return PublishedPosition(value.next_offset, value.epoch)
 

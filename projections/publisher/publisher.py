@@ -23,15 +23,18 @@ from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "orchestration-publisher"
+"""Name of the consumer group, behind the prefix of the topics."""
 WATCH_SECONDS: Final = 1.0
-"""How often it is looked whether a partition's task has ended."""
+"""Pause between looks at the group and at the partitions' tasks: how late a fault of the consumer may be noticed."""
 RECONNECT_SECONDS: Final = 1.0
-"""Pause before the group is joined anew."""
+"""Pause before the group is joined again. Without it a broker that is away would be asked in a tight loop."""
 FIRST_PAUSE_SECONDS: Final = 0.1
+"""First pause before a partition is opened again; it doubles. Without it a lasting fault would be a busy loop."""
 MAX_PAUSE_SECONDS: Final = 10.0
-"""Pauses before a partition is opened again double up to this; without them a lasting fault would be a busy loop."""
+"""Longest of these pauses: how long a partition may wait after its fault is gone."""
 MAX_AWAY_SECONDS: Final = 2.0
-"""The same while transactions fail: how long Kafka may be back before we notice. Attempts take their time anyway."""
+"""The same while transactions fail: how long Kafka may be back before we notice. Each try takes its time, so
+this is not a busy loop."""
 FENCED_PAUSE_SECONDS: Final = 3.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
@@ -79,7 +82,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.wait({self._run}, timeout=timeout_seconds)
 
     async def _join_again(self) -> None:
-        """Be a member of the group until cancelled, joining anew after faults."""
+        """Be a member of the group until cancelled, joining again after faults."""
         while True:
             try:
                 await self._join()
@@ -87,7 +90,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._failed("consumer", f"the log of events can't be read: {fault!r}", RECONNECT_SECONDS)
             except Exception:
                 logger.exception("the publisher failed")
-                self._failed("defect", "the group is joined anew", RECONNECT_SECONDS)
+                self._failed("defect", "the group is joined again", RECONNECT_SECONDS)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _join(self) -> None:
@@ -125,7 +128,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
                 owner.result()
 
     async def _own(self, consumer: Consumer, partition: int) -> None:
-        """Publish a partition until cancelled, opening it anew after failures.
+        """Publish a partition until cancelled, opening it again after failures.
 
         Raises:
             aiokafka.errors.KafkaError, OSError: the consumer can't go on.

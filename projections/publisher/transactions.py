@@ -1,4 +1,4 @@
-"""The transactional producer of one partition. Each call has a deadline; after a failure it is closed and made anew."""
+"""The transactional producer of one partition. Each call has a deadline. A failure ends its use."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 
 TRANSACTIONAL_ID: Final = "orchestration-publisher-"
+"""Followed by the partition: one id for each, so that its new publisher shuts out the one before."""
 TIMEOUT_SECONDS: Final = 8.0
 """Deadline of each step here; aiokafka's calls can hang when a broker goes away. Less than the group's rebalance
 timeout, so that a publisher can end the transaction of a partition that it has to give away."""
@@ -28,7 +29,7 @@ OPEN_TIMEOUT_MS: Final = 15_000
 """When Kafka aborts an open transaction by itself. Until then it holds up the consumers of its partition, if the
 publisher was killed and no other one takes over."""
 BATCH_BYTES: Final = 1024 * 1024
-"""Record batches in a transaction; well below what the topic takes."""
+"""Size of the record batches in a transaction, well below what the topic takes: Kafka refuses larger ones."""
 
 Record = tuple[bytes, bytes]
 """Key and value."""
@@ -56,7 +57,7 @@ class Transactions:
         )
 
     async def open(self) -> PublishedPosition:
-        """Shut every other publisher of the partition out, and return how far they have come.
+        """Shut out all earlier publishers of the partition, and return how far they came.
 
         Raises:
             TransactionFailed: it could not be done.

@@ -12,7 +12,7 @@ from projections.queries.errors import ReadModelBehind
 from projections.sql import statement
 
 WAIT_SECONDS: Final = 0.9
-"""How long a connection is waited for. Twice that fits into the deadline of a look-up, which tries twice."""
+"""How long a new connection waits. A look-up tries twice, so twice this must fit into its deadline."""
 POLL_SECONDS: Final = 0.05
 """The projections catch up within moments; a longer pause would only add to the outage."""
 
@@ -34,4 +34,5 @@ async def wait_caught_up(connection: Connection) -> None:
 
 async def _caught_up(connection: Connection) -> bool:
     cursor = await connection.execute(statement("all_caught_up"))
-    return (await cursor.fetchall())[0][0] is True
+    ((caught_up,),) = await cursor.fetchall()
+    return caught_up is True

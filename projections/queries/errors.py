@@ -9,7 +9,7 @@ class ReadModelUnavailable(Exception):
 
 
 class ReadModelBehind(TimeoutError):
-    """Postgres started, and the projections have not caught up since; reads wait for them."""
+    """Postgres was started, and the projections have not caught up since. Reads wait for them."""
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)

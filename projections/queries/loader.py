@@ -15,7 +15,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 DEADLINE_SECONDS: Final = 2.0
-"""While Postgres is away callers are told so after this long, instead of piling up."""
+"""How long a caller waits. Without it callers would pile up while Postgres is away."""
 MAX_KEYS: Final = 500
 """Keys in one query; more would make the first caller wait for the rows of the last."""
 
@@ -37,7 +37,7 @@ class Loader(Generic[K, V]):
         self._task: asyncio.Task[None] | None = None
 
     async def load(self, key: K) -> V | None:
-        """The value as it is now or later, or None when there is none.
+        """The value as it is now or later, or None if it does not exist.
 
         Raises:
             ReadModelUnavailable: there was no answer within the deadline.

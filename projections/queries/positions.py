@@ -1,4 +1,4 @@
-"""How far the read model is, and waiting until it has passed something.
+"""How far the read model is, and waiting until it is far enough.
 
 Projections announce with NOTIFY what each of their transactions added; a connection of its own listens. A notification
 can be lost with its connection, so the tables are polled as well, as long as somebody waits.
@@ -10,14 +10,14 @@ import heapq
 import itertools
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from projections.announcements import Announcement, Start
+from projections.announcements import Announcement, Passed, Start
 from projections.database import CONNECT_TIMEOUT_SECONDS, FAULTS, Session, connect
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.errors import ReadModelUnavailable
@@ -29,7 +29,7 @@ from schemas.settings import PostgresSettings
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.5
-"""How long a lost notification can delay a waiting request."""
+"""Pause between polls: how long a lost notification can delay a request. Without polls, until its deadline."""
 RECONNECT_SECONDS: Final = 0.5
 """Pause before listening again; without it an absent Postgres would keep the process busy."""
 
@@ -65,7 +65,7 @@ class ReadPositions:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Start listening; returns once the positions are known, or Postgres turned out to be away."""
+        """Start listening. Return once the positions are known, or it is known that Postgres is away."""
         first = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(first)), asyncio.create_task(self._poll())]
         await first.wait()
@@ -131,7 +131,7 @@ class ReadPositions:
             deadline: loop time to give up at.
 
         Returns:
-            False when the deadline has passed, or nobody waits any longer.
+            False when the deadline has passed, or the process is stopping.
         """
         if self._stopping:
             return False
@@ -155,7 +155,7 @@ class ReadPositions:
         return not self._stopping
 
     def stop_waiting(self) -> None:
-        """Let everybody who waits for an end go on at once, now and from now on: the process is to stop."""
+        """Let all who wait for an end go on at once, now and from now on: the process is stopping."""
         self._stopping = True
         for futures in self._ends.values():
             for future in futures:
@@ -185,8 +185,8 @@ class ReadPositions:
         for start in announcement.starts:
             if starting := self._starting.get(start.id):
                 starting.start = start
-        for partition, (cause, next_offset) in announcement.positions.items():
-            self._partitions.setdefault(partition, _PartitionState()).advance(cause, next_offset)
+        for partition, passed in announcement.positions.items():
+            self._partitions.setdefault(partition, _PartitionState()).advance(passed)
         for instance_id in announcement.ended:
             for future in self._ends.get(instance_id, ()):
                 if not future.done():
@@ -238,7 +238,7 @@ class ReadPositions:
             # Behind a new connection may be another database: what an old one had passed says nothing about it.
             for state in self._partitions.values():
                 state.cause, state.next_offset = -1, 0
-        positions = {partition: (cause, next_offset) for partition, next_offset, _, cause in rows}
+        positions = {partition: Passed(cause, next_offset) for partition, next_offset, _, cause in rows}
         self._announced(Announcement(positions=positions))
 
     async def _fetch_rejections(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Rejection]:
@@ -254,35 +254,43 @@ class ReadPositions:
             return await self._session.execute(statement(name), parameters)
 
 
+class _Waiter(NamedTuple):
+    """Sorted by cause; the ticket decides between equal ones, since futures can't be compared."""
+
+    cause: int
+    ticket: int
+    future: asyncio.Future[None]
+
+
 class _PartitionState:
-    """How far one partition is, and who waits for it: a heap by cause, so that waking costs no look at the others."""
+    """How far one partition is, and who waits for it: a heap by cause, so that to wake some visits no others."""
 
     def __init__(self) -> None:
         self.cause = -1
         self.next_offset = 0
-        self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._heap: list[_Waiter] = []
         self._abandoned = 0
         self._ticket = itertools.count()
 
     def wait(self, cause: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._heap, (cause, next(self._ticket), future))
+        heapq.heappush(self._heap, _Waiter(cause, next(self._ticket), future))
         return future
 
-    def advance(self, cause: int, next_offset: int) -> None:
-        self.cause = max(self.cause, cause)
-        self.next_offset = max(self.next_offset, next_offset)
-        while self._heap and self._heap[0][0] <= self.cause:
-            future = heapq.heappop(self._heap)[2]
+    def advance(self, passed: Passed) -> None:
+        self.cause = max(self.cause, passed.cause)
+        self.next_offset = max(self.next_offset, passed.next_offset)
+        while self._heap and self._heap[0].cause <= self.cause:
+            future = heapq.heappop(self._heap).future
             if future.done():
                 self._abandoned -= 1
             else:
                 future.set_result(None)
 
     def abandon(self) -> None:
-        """A waiter gave up. Once they are the greater part they are cleared away, which bounds the heap."""
+        """Note that a waiter gave up. Once most have, they are cleared away, which bounds the heap."""
         self._abandoned += 1
         if self._abandoned * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if not entry[2].done()]
+            self._heap = [waiter for waiter in self._heap if not waiter.future.done()]
             heapq.heapify(self._heap)
             self._abandoned = 0

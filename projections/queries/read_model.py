@@ -49,12 +49,12 @@ MAX_LIST_CONNECTIONS: Final = 4
 LIST_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of one page, and of waiting for a connection; without it slow lists would pile up."""
 CHUNK_ROWS: Final = 200
-"""Most rows of a streamed list that are read at once."""
+"""Most rows of a streamed list that are read at once; more would keep the event loop busy for longer."""
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 """A page ends with the row that reaches this, and so does what is read at once of a streamed list. Without it a few
-hundred runs of a large workflow would take the process's memory, and each client that reads slowly holds its page."""
+hundred instances of a large workflow would take the process's memory: each client that reads slowly holds its page."""
 MAX_NUMBER: Final = 2**31 - 1
-"""Largest stage number that the tables hold; Postgres refuses to compare with a larger one."""
+"""Largest stage number that the tables hold. Asked for a larger one, Postgres would refuse, which is not an outage."""
 
 
 class _Placed(Protocol):
@@ -179,8 +179,8 @@ class ReadModel:
         """Workflows that are not deleted, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
-            after: only those that stand behind this position.
-            before: only the last `limit` that stand in front of this one; not together with `after`.
+            after: only those behind this position.
+            before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
         return await self._page("workflows_page", WorkflowColumns, _page(after, before, limit))
@@ -199,8 +199,8 @@ class ReadModel:
         Args:
             workflow_id: only those of this workflow.
             running: only those that have not ended.
-            after: only those that stand behind this position.
-            before: only the last `limit` that stand in front of this one; not together with `after`.
+            after: only those behind this position.
+            before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
         parameters = {"workflow_id": workflow_id, "running": running, **_page(after, before, limit)}
@@ -221,8 +221,8 @@ class ReadModel:
 
         Args:
             name: only those whose name contains it, ignoring case.
-            after: only those that stand behind this position.
-            before: only the last `limit` that stand in front of this one; not together with `after`.
+            after: only those behind this position.
+            before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
         parameters = {"folded_name": folded(name), **_page(after, before, limit)}
@@ -231,14 +231,14 @@ class ReadModel:
     async def occurrences_page(
         self, trigger_id: UUID, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[OccurrenceRow]:
-        """Occurrences of a trigger, also of a deleted one, newest first; none for an unknown one.
+        """Occurrences of a trigger, also of a deleted one, newest first; empty for an unknown one.
 
         They are fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
             trigger_id: the trigger.
-            after: only those that stand behind this position.
-            before: only the last `limit` that stand in front of this one; not together with `after`.
+            after: only those behind this position.
+            before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
         parameters = {"trigger_id": trigger_id, **_page(after, before, limit)}
@@ -300,9 +300,10 @@ async def _connect(session: Session) -> None:
 
 
 async def _check(connection: Connection) -> None:
-    """Raise when an idle connection has been cut, which leaves something to be read from it; else there is nothing.
+    """Raise if an idle connection was cut.
 
-    Asking the server each time would cost a list a tenth of its time.
+    There is something to be read from such a connection; only then the server is asked, since asking it each time would
+    cost a list a tenth of its time.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
@@ -346,7 +347,7 @@ class _Fetch(Protocol[P]):
 
 
 async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[Slice[P]]:
-    """A list page by page, up to its end or to so many rows."""
+    """A list page by page, up to its end or to `max_rows`."""
     left = sys.maxsize if max_rows is None else max_rows
     after: RowPosition | None = None
     while True:

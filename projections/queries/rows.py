@@ -10,7 +10,7 @@ Row = TypeVar("Row")
 
 
 class Slice(Struct, Generic[Row], frozen=True):
-    """Some rows of a list that stand one behind the other."""
+    """Some consecutive rows of a list."""
 
     rows: list[Row]
     more: bool = False
@@ -38,7 +38,7 @@ class WorkflowRow(Struct, frozen=True):
 
     @property
     def position(self) -> RowPosition:
-        """Where it stands in lists."""
+        """Its place in lists."""
         return RowPosition(self.created_at, self.id)
 
 
@@ -67,7 +67,7 @@ class InstanceRow(Struct, frozen=True):
 
     @property
     def position(self) -> RowPosition:
-        """Where it stands in lists."""
+        """Its place in lists."""
         return RowPosition(self.created_at, self.id)
 
 
@@ -114,7 +114,7 @@ class TriggerRow(Struct, frozen=True):
 
     @property
     def position(self) -> RowPosition:
-        """Where it stands in lists."""
+        """Its place in lists."""
         return RowPosition(self.created_at, self.id)
 
 
@@ -144,7 +144,7 @@ class OccurrenceRow(Struct, frozen=True):
 
     @property
     def position(self) -> RowPosition:
-        """Where it stands in lists."""
+        """Its place in lists."""
         return RowPosition(self.date, self.id)
 
 

@@ -1,5 +1,5 @@
 -- A page of instances next to a position, in the direction of reading: from the newest on, or backwards.
--- Planned anew for each call, with the filters' values, so that each combination uses its own index.
+-- Planned for each call again, with the filters' values, so that each combination uses its own index.
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,

@@ -47,7 +47,7 @@ def listens(name: str, seconds: float = 0) -> events.TriggerCreated:
 
 
 async def test_a_trigger_is_shown_as_it_was_created(writer: Writer, model: ReadModel) -> None:
-    await writer.write((TRIGGER, msgspec.structs.replace(LISTENS, name="pay\0out", request="digest")))
+    await writer.write((TRIGGER, msgspec.structs.replace(LISTENS, name="pay\0out", request_digest="digest")))
     row = await model.trigger(TRIGGER)
     assert row is not None
     assert row.vars is not None

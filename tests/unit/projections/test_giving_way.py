@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
-from projections.giving_way import CALM_SECONDS, PAUSE_SECONDS, GivingWay
+from projections.giving_way import CALM_SECONDS, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, GivingWay
 from projections.rows import ReadPosition
 
-FIRST, LONGEST = PAUSE_SECONDS
+FIRST, LONGEST = FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS
 
 
 class World:

@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from projections.announcements import Announcement, Start
+from projections.announcements import Announcement, Passed, Start
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.leases import LEASE_SECONDS, Leases
 from projections.queries.loader import MAX_KEYS, Loader
@@ -178,7 +178,7 @@ async def test_what_is_announced_of_a_start_reaches_who_waits_for_it() -> None:
     wanted, other = UUID(int=1), UUID(int=2)
     starts = [Start(id, AT, AT, None, None, []) for id in (other, wanted)]
     with positions.starting(wanted) as starting:
-        positions._announced(Announcement(starts=starts, positions={0: (5, 9)}))
+        positions._announced(Announcement(starts=starts, positions={0: Passed(5, 9)}))
         await positions.wait_cause(0, 5, 0.0)
         assert starting.start == starts[1]
     positions._announced(Announcement(starts=starts))
@@ -188,11 +188,11 @@ async def test_what_is_announced_of_a_start_reaches_who_waits_for_it() -> None:
 async def test_waiters_wake_in_the_order_of_their_causes() -> None:
     partition = _PartitionState()
     futures = {cause: partition.wait(cause) for cause in (7, 3, 5, 5)}
-    partition.advance(4, 40)
+    partition.advance(Passed(4, 40))
     assert [cause for cause, future in futures.items() if future.done()] == [3]
-    partition.advance(2, 20)  # older news
+    partition.advance(Passed(2, 20))  # older news
     assert (partition.cause, partition.next_offset) == (4, 40)
-    partition.advance(7, 70)
+    partition.advance(Passed(7, 70))
     assert all(future.done() for future in futures.values())
 
 
@@ -203,7 +203,7 @@ async def test_waiters_that_gave_up_are_cleared_away() -> None:
         partition.wait(cause).cancel()
         partition.abandon()
         assert len(partition._heap) <= 3
-    partition.advance(10, 0)
+    partition.advance(Passed(10, 0))
     assert patient.done()
-    partition.advance(10_000, 0)
+    partition.advance(Passed(10_000, 0))
     assert (partition._heap, partition._abandoned) == ([], 0)
