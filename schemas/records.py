@@ -17,7 +17,7 @@ its transcoder, so that its compressor and cipher can be used for encryption at 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_args
 
 import msgspec
 from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent
@@ -33,41 +33,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 MESSAGES: dict[str, type[Struct]] = {
-    cls.__name__: cls
-    for cls in (
-        commands.CreateWorkflow,
-        commands.DeleteWorkflow,
-        commands.RunWorkflow,
-        commands.SendEvent,
-        commands.AbortInstance,
-        commands.CreateTrigger,
-        commands.DeleteTrigger,
-        commands.FireTrigger,
-        commands.EvaluateTrigger,
-        events.WorkflowCreated,
-        events.WorkflowDeleted,
-        events.InstanceStarted,
-        events.StageStarted,
-        events.StageEnded,
-        events.EventReceived,
-        events.ActivityStarted,
-        events.ActivityFailed,
-        events.ActivityEnded,
-        events.LateResultRecorded,
-        events.InstanceEnded,
-        events.TriggerCreated,
-        events.TriggerDeleted,
-        events.TriggerFired,
-        events.TriggerFailed,
-        events.EvaluationStarted,
-        events.EvaluationFailed,
-        events.EvaluationEnded,
-        events.InstanceRequested,
-        events.CommandRejected,
-        events.CommandSkipped,
-        events.PartitionClaimed,
-        events.ClaimConfirmed,
-    )
+    cls.__name__: cls for cls in (*get_args(commands.Command), *get_args(events.Event), events.PartitionClaimed)
 }
 """Every message by the name that its records carry."""
 

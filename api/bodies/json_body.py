@@ -1,11 +1,16 @@
 """A body that is one JSON value: integers exact; the last one of equal keys counts, as in the reference."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 
-from api.bodies.values import MAX_DEPTH, check_value, too_deep
+from api.bodies.values import MAX_DEPTH, no_nul, too_deep
 from api.errors import Invalid
+from schemas.nesting import is_deeper
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""U+0000 in a text of JSON, where it is always escaped. After an odd number of backslashes it is something else."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -23,7 +28,8 @@ def decode_json(body: bytes) -> Any:
         raise too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"malformed JSON: {error}") from None
-    # Counting brackets is far cheaper than walking through the value, and tells that nearly every body needs no walk.
-    if b"\\u0000" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        check_value(value)
+    if is_deeper(body, MAX_DEPTH):
+        raise too_deep()
+    if b"\\u0000" in body and _NUL.search(body):
+        raise no_nul()
     return value

@@ -1,36 +1,12 @@
-"""What no value of a body may hold, because a process behind us could not keep it."""
+"""What a body may not hold, because a process behind us could not keep it."""
 
-from typing import Any
+from typing import Final
 
 from api.errors import Invalid
 
-MAX_DEPTH = 100
+MAX_DEPTH: Final = 100
 """Most levels of lists and objects in each other. Engine and projections wrap values in a few levels more; one that
 only we can decode would be a command that nobody else can read."""
-
-
-def check_value(value: Any) -> None:
-    """Check a decoded value, level by level.
-
-    Raises:
-        Invalid: a text holds U+0000, which Postgres can't store, or the value is nested too deeply.
-    """
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                check_text(item)
-            elif isinstance(item, dict):
-                for key in item:
-                    check_text(key)
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-        if not below:
-            return
-        level = below
-    raise too_deep()
 
 
 def check_text(text: str) -> None:
@@ -40,7 +16,12 @@ def check_text(text: str) -> None:
         Invalid: it holds U+0000.
     """
     if "\0" in text:
-        raise Invalid("the character U+0000 is not supported")
+        raise no_nul()
+
+
+def no_nul() -> Invalid:
+    """The error for a text with U+0000, which Postgres can't store."""
+    return Invalid("the character U+0000 is not supported")
 
 
 def too_deep() -> Invalid:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import msgspec
 import yaml
 
-from api.bodies.values import MAX_DEPTH, check_text, check_value, too_deep
+from api.bodies.values import MAX_DEPTH, check_text, too_deep
 from api.errors import Invalid
+from schemas.nesting import is_deeper
 
 MAX_NODES = 50_000
 """Most scalars, lists and objects, each alias counted with all that it stands for. Without it nine lines of aliases to
@@ -74,12 +76,10 @@ class _Document:
         if not isinstance(following, yaml.StreamEndEvent):
             _fail("only one document is allowed", following)
         if self._anchors:  # aliases may have put deep values into deep places
-            check_value(value)
+            _check_depth(value)
         return value
 
     def _node(self, event: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise too_deep()
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         nodes, characters = self._nodes, self._characters
@@ -87,6 +87,8 @@ class _Document:
         if isinstance(event, yaml.ScalarEvent):
             self._count(0, len(event.value), event)
             value = _scalar(event)
+        elif depth == MAX_DEPTH:
+            raise too_deep()
         elif isinstance(event, yaml.SequenceStartEvent):
             _check_tag(event, "seq")
             value = self._sequence(depth)
@@ -142,6 +144,15 @@ def _merged(value: Any, event: Any) -> list[dict[str, Any]]:
     if not all(isinstance(other, dict) for other in others):
         _fail("a merge key takes an object or a list of objects", event)
     return others
+
+
+def _check_depth(value: Any) -> None:
+    try:
+        text = msgspec.json.encode(value)
+    except RecursionError:
+        raise too_deep() from None
+    if is_deeper(text, MAX_DEPTH):
+        raise too_deep()
 
 
 def _scalar(event: Any) -> Any:

@@ -9,6 +9,7 @@ from api.cursors import Cursor, Cursors
 from api.ports import InstanceRow
 from api.resources import instances
 from api.v1.instances import LIST_FILTERS
+from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import Data, Paged, V2WorkflowInstance
 
@@ -46,12 +47,12 @@ async def get_instance(call: Call) -> Answer:
 
 
 DIFFERENCES = {
-    "runWorkflow": {"handler": run_workflow, "answer": Data[V2WorkflowInstance]},
-    "getInstance": {"handler": get_instance, "answer": Data[V2WorkflowInstance]},
-    "listInstances": {
-        "handler": list_instances,
-        "answer": Paged[V2WorkflowInstance],
-        "parameters": (*LIST_FILTERS, *PAGE_PARAMETERS),
-        "errors": (400,),
-    },
+    "runWorkflow": Difference(handler=run_workflow, answer=Data[V2WorkflowInstance]),
+    "getInstance": Difference(handler=get_instance, answer=Data[V2WorkflowInstance]),
+    "listInstances": Difference(
+        handler=list_instances,
+        answer=Paged[V2WorkflowInstance],
+        parameters=(*LIST_FILTERS, *PAGE_PARAMETERS),
+        errors=(400,),
+    ),
 }

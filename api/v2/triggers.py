@@ -7,6 +7,7 @@ from api.cursors import Cursor, Cursors
 from api.resources import trigger_tests, triggers
 from api.routing import Operation
 from api.v1.triggers import NAME, TRIGGER_ID
+from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import Data, Paged, Trigger, TriggerOccurrence, TriggerTest
 
@@ -35,17 +36,17 @@ async def test_trigger(call: Call) -> Answer:
 
 
 DIFFERENCES = {
-    "listTriggers": {
-        "handler": list_triggers,
-        "answer": Paged[Trigger],
-        "parameters": (NAME, *PAGE_PARAMETERS),
-    },
-    "listTriggersOccurrences": {
-        "handler": list_occurrences,
-        "answer": Paged[TriggerOccurrence],
-        "parameters": (TRIGGER_ID, *PAGE_PARAMETERS),
-        "errors": (400,),
-    },
+    "listTriggers": Difference(
+        handler=list_triggers,
+        answer=Paged[Trigger],
+        parameters=(NAME, *PAGE_PARAMETERS),
+    ),
+    "listTriggersOccurrences": Difference(
+        handler=list_occurrences,
+        answer=Paged[TriggerOccurrence],
+        parameters=(TRIGGER_ID, *PAGE_PARAMETERS),
+        errors=(400,),
+    ),
 }
 
 OPERATIONS = (

@@ -5,6 +5,7 @@ from api.answers import Answer
 from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.resources import workflows
+from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import Paged, Workflow
 
@@ -18,10 +19,10 @@ async def list_workflows(call: Call) -> Answer:
 
 
 DIFFERENCES = {
-    "listWorkflows": {
-        "handler": list_workflows,
-        "answer": Paged[Workflow],
-        "parameters": PAGE_PARAMETERS,
-        "errors": (400,),
-    },
+    "listWorkflows": Difference(
+        handler=list_workflows,
+        answer=Paged[Workflow],
+        parameters=PAGE_PARAMETERS,
+        errors=(400,),
+    ),
 }

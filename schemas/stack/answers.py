@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.error_texts import MAX_ERROR_BYTES, cut_error
+from schemas.nesting import is_deeper
 from schemas.stack.errors import Refused, Unreadable
 
 MAX_CODE_CHARS = 100
@@ -67,7 +68,7 @@ def read(answer: Answer, shape: type[Struct]) -> Any:
     """
     check(answer)
     value = _decode(answer, Any)
-    if _too_deep(value):
+    if is_deeper(answer.body, MAX_DEPTH):
         raise Unreadable(f"the answer is nested deeper than {MAX_DEPTH} levels", answer.status)
     try:
         msgspec.convert(value, shape)
@@ -131,17 +132,3 @@ def _error(body: bytes) -> tuple[str, str | None]:
         printable(message) if isinstance(message, str) else "",
         printable(code)[:MAX_CODE_CHARS] or None if isinstance(code, str) else None,
     )
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-        if not level:
-            return False
-    return True

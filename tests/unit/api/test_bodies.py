@@ -16,6 +16,11 @@ def nested(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+def deep_alias(levels: int, above: int) -> str:
+    """A list of so many levels, and once more below so many lists of an object."""
+    return "a: &a " + "[" * levels + "]" * levels + "\nb: " + "[" * above + "*a" + "]" * above
+
+
 @pytest.mark.parametrize(
     ("body", "value"),
     [
@@ -34,7 +39,8 @@ def test_json(body: bytes, value: Any) -> None:
 
 
 def test_json_at_the_depth_limit() -> None:
-    assert decode_json(nested(MAX_DEPTH + 1)) is not None
+    assert decode_json(nested(MAX_DEPTH)) is not None
+    assert decode_json(b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH) is not None
     assert decode_json(b"[" + b",".join([b"{}"] * 500) + b"]") == [{}] * 500
 
 
@@ -56,11 +62,12 @@ def test_json_at_the_depth_limit() -> None:
         b'"\\ud800x"',
         b'"\\udc00\\ud800"',
         b'"\\u0000"',
+        b'"\\\\\\u0000"',
         b'{"\\u0000": 1}',
         b'{"a": [["x\\u0000"]]}',
         b'"\x00"',
         b"\xef\xbb\xbf1",
-        nested(MAX_DEPTH + 2),
+        nested(MAX_DEPTH + 1),
         nested(100_000),
         b'{"a":' * 200 + b"1" + b"}" * 200,
     ],
@@ -162,9 +169,9 @@ def laughs(levels: int) -> str:
         "<<: {a: 1}\n<<: {b: 1}",
         laughs(9),
         "a: &a " + "x" * 1000 + "\nb: [" + ", ".join(["*a"] * 1000) + "]",
-        "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2),
+        "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1),
         "[" * 50_000,
-        "a: &a " + "[" * 90 + "]" * 90 + "\nb: " + "[" * 20 + "*a" + "]" * 20,
+        deep_alias(90, MAX_DEPTH - 90),
         "[" + "a," * MAX_NODES + "]",
         "\x01",
         "a: \t- b: -",
@@ -173,6 +180,12 @@ def laughs(levels: int) -> str:
 def test_yaml_that_is_refused(body: str) -> None:
     with pytest.raises(Invalid):
         decode_yaml(body.encode(), LIMIT)
+
+
+def test_yaml_at_the_depth_limit() -> None:
+    assert decode_yaml(nested(MAX_DEPTH), LIMIT) is not None
+    assert decode_yaml(b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH, LIMIT) is not None
+    assert decode_yaml(deep_alias(90, MAX_DEPTH - 91).encode(), LIMIT) is not None
 
 
 def test_yaml_that_is_not_utf8() -> None:

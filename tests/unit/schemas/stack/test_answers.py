@@ -158,9 +158,9 @@ def test_an_answer_too_deep_to_be_recorded_is_unreadable() -> None:
     def nested(depth: int) -> bytes:
         return b'{"data":{"metadata":{"k":' + b"[" * depth + b"]" * depth + b"}}}"
 
-    assert output(GET_ACCOUNT, 200, nested(90))
+    assert output(GET_ACCOUNT, 200, nested(97))
     with pytest.raises(Unreadable, match="nested deeper"):
-        output(GET_ACCOUNT, 200, nested(110))
+        output(GET_ACCOUNT, 200, nested(98))
 
 
 REFUSALS: list[tuple[int, bytes, str, str | None]] = [
