@@ -1,4 +1,23 @@
-"""What the processes exchange: commands, events, workflow definitions, HTTP resources, topics, record layout, settings.
+"""What all processes share, in two rooms. Nothing in here imports another of our packages.
 
-Nothing in here imports another of our packages, so each process can be read, tested and deployed with this one alone.
+What the processes exchange, which opens no sockets (import-linter keeps aiohttp and aiokafka out):
+
+| module | holds |
+|---|---|
+| `commands`, `events`, `activities` | the messages |
+| `records`, `epochs`, `topics` | how messages are laid out in Kafka, which of them count, where they are |
+| `current`, `dead_letters`, `trigger_positions` | the records of the other topics |
+| `definition` | workflows: what is accepted, and what its variables resolve to |
+| `expressions` | filters and variables of triggers |
+| `resources` | what the HTTP API shows and takes |
+| `rejections`, `error_texts` | why a command was rejected; how long an error may be |
+| `settings`, `service_links` | what the environment sets |
+| `ids`, `nesting`, `redaction` | UUIDs, how deep JSON is nested, what logs may show |
+
+How the processes reach what is outside:
+
+| module | holds |
+|---|---|
+| `kafka` | everything that knows aiokafka: producers, consumers, admin |
+| `stack` | everything that calls over HTTP: activities, links, issuers of tokens |
 """

@@ -2,37 +2,34 @@
 
 import logging
 import warnings
-from typing import Any, TypeVar
+from typing import Any, Final
 
-import aiohttp
-import msgspec
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey, import_key
 from msgspec import Struct
 
 from api.auth.errors import IssuerFault
+from schemas.stack.answers import read_as
+from schemas.stack.discovery import check_protected, discover
+from schemas.stack.errors import CallFailed
+from schemas.stack.transport import Transport
 
 logger = logging.getLogger(__name__)
 
-MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Largest document that is read. Without a limit a broken issuer could fill the memory; known key sets have few KiB."""
 
-CHUNK_BYTES = 16 * 1024
-"""Read at once of a document."""
-
-MAX_KEYS = 32
+MAX_KEYS: Final = 32
 """Keys that are used of a key set. A token that names no key is tried with each of them, so they bound its cost."""
 
-CONNECT_TIMEOUT_SECONDS = 3.0
+CONNECT_TIMEOUT_SECONDS: Final = 3.0
 """How long a connection may take; the whole fetch is bounded by `IssuerKeys`."""
 
 Key = RSAKey | ECKey
 Keys = tuple[Key, ...]
 
-_KEY_TYPES = ("RSA", "EC")
-"""What our algorithms work with. A symmetric key that was published is no secret, so it proves nothing."""
-
-_T = TypeVar("_T")
+_KEY_TYPES: Final = ("RSA", "EC")
+"""What our algorithms work with. A symmetric key that was published is not secret, so it proves nothing."""
 
 
 class _Configuration(Struct):
@@ -53,54 +50,31 @@ class Issuer:
 
     def __init__(self, url: str):
         self._url = url
-        self._session: aiohttp.ClientSession | None = None
+        self._transport = Transport(CONNECT_TIMEOUT_SECONDS, MAX_DOCUMENT_BYTES)
 
     async def open(self) -> None:
         """Make the session; nothing is connected yet."""
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A compressed document could be small on the wire and fill the memory.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "orchestration"},
-            auto_decompress=False,
-        )
+        await self._transport.open()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._transport.close()
 
     async def keys(self) -> Keys:
-        """The keys that it publishes now. The caller bounds the time.
+        """The keys that the issuer publishes now. The caller bounds the time.
 
         Raises:
-            IssuerFault: it is away, or what it publishes can't be used.
+            IssuerFault: the issuer is away, or what it publishes can't be used.
         """
-        configuration = await self._get(f"{self._url.rstrip('/')}/.well-known/openid-configuration", _Configuration)
-        if configuration.issuer != self._url:
-            raise IssuerFault(f"the issuer calls itself {configuration.issuer!r}")
-        # The keys must not travel less protected than the document that says where they are.
-        schemes = ("https://",) if self._url.startswith("https://") else ("http://", "https://")
-        if not configuration.jwks_uri.startswith(schemes):
-            raise IssuerFault(f"its jwks_uri does not start with {schemes[0]}")
-        return signing_keys((await self._get(configuration.jwks_uri, _KeySet)).keys)
-
-    async def _get(self, url: str, shape: type[_T]) -> _T:
-        if self._session is None:
-            raise IssuerFault("closed")
         try:
-            # Redirects are not followed: an issuer says where its keys are, nobody on the way does.
-            async with self._session.get(url, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise IssuerFault(f"HTTP {response.status} from {url}")
-                body = await _read(response, url)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise IssuerFault(f"no answer from {url}: {error or type(error).__name__}") from None
-        try:
-            return msgspec.json.decode(body, type=shape)
-        except (ValueError, RecursionError) as error:
-            raise IssuerFault(f"the answer from {url} can't be read: {error}") from None
+            configuration = await discover(self._transport, self._url, _Configuration)
+            if configuration.issuer != self._url:
+                raise IssuerFault(f"the issuer at {self._url} calls itself {configuration.issuer!r}")
+            check_protected("jwks_uri", configuration.jwks_uri, self._url)
+            published = read_as(await self._transport.send("GET", configuration.jwks_uri), _KeySet)
+        except CallFailed as failed:
+            raise IssuerFault(f"the issuer at {self._url}: {failed}") from None
+        return signing_keys(published.keys)
 
 
 def signing_keys(published: list[dict[str, Any]]) -> Keys:
@@ -119,13 +93,3 @@ def signing_keys(published: list[dict[str, Any]]) -> Keys:
                 assert isinstance(key, RSAKey | ECKey)  # noqa: S101 - told by kty
                 keys.append(key)
     return tuple(keys)
-
-
-async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            response.close()
-            raise IssuerFault(f"the answer from {url} is larger than {MAX_DOCUMENT_BYTES} bytes")
-    return bytes(body)

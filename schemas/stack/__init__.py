@@ -1,8 +1,11 @@
-"""How the stack is reached over HTTP, for activities (engine) and for `link()` (engine and API).
+"""Calls over HTTP: the stack, for activities (engine) and for `link()` (engine and API), and issuers of tokens.
+
+The stack is what Formance calls the services that an installation works with: ledger, wallets, payments.
 
 | module | holds |
 |---|---|
 | `transport` | one HTTP exchange with a pooled session |
+| `discovery` | OIDC discovery, for the stack's tokens and for those of the API's clients |
 | `oauth` | access tokens by client credentials |
 | `client` | a request with the service's credentials |
 | `links` | fetching what `link()` names, with credentials for the stack's own origin alone |

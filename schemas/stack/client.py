@@ -27,7 +27,7 @@ class StackClient:
             names = f"{variable('stack_client_id')} and {variable('stack_client_secret')}"
             raise SettingsError(f"settings {names} need each other")
         self.url = settings.stack_url.rstrip("/")
-        self.transport = Transport(settings)
+        self.transport = Transport(settings.stack_connect_timeout_seconds, settings.max_answer_bytes)
         self._tokens: TokenSource | None = None
         if settings.stack_client_id is not None:
             self._tokens = TokenSource(settings, self.transport, monotonic)

@@ -5,7 +5,7 @@ import base64
 import re
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from schemas.settings import StackSettings
 from schemas.stack.answers import Answer, printable
-from schemas.stack.errors import CallFailed, NoToken
+from schemas.stack.discovery import Sender, check_protected, discover
+from schemas.stack.errors import CallFailed, NoToken, Refused, Unreadable
 
 RENEWAL_MARGIN_SECONDS = 30.0
 """A token is renewed this long before it expires, or a quarter of its life if that is less. Without the margin, calls
@@ -34,15 +35,6 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 """What may stand in a header. A line break in a token would let the token endpoint write headers of its own."""
 
 _T = TypeVar("_T")
-
-
-class Sender(Protocol):
-    """`schemas.stack.transport.Transport`, as far as tokens need it."""
-
-    async def send(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
-    ) -> Answer:
-        """Send a request and read its answer. Raises `NoAnswer` and `Unreadable`."""
 
 
 class _Configuration(Struct):
@@ -73,7 +65,7 @@ class TokenSource:
         self._client_id = settings.stack_client_id or ""
         self._client_secret = settings.stack_client_secret or ""
         self._token_url = settings.stack_token_url
-        self._issuer = (settings.stack_issuer or f"{settings.stack_url.rstrip('/')}/api/auth").rstrip("/")
+        self._issuer = settings.stack_issuer or f"{settings.stack_url.rstrip('/')}/api/auth"
         self._transport = transport
         self._monotonic = monotonic
         self._token: str | None = None
@@ -154,12 +146,11 @@ class TokenSource:
         both = ("client_secret_basic", "client_secret_post")
         if self._token_url is not None:
             return self._token_url, both
-        answer = await self._transport.send("GET", f"{self._issuer}/.well-known/openid-configuration")
-        found = _decoded(answer, _Configuration) if answer.status == 200 else None
-        # The secret must not travel less protected than the document that says where to.
-        schemes = ("https://",) if self._issuer.startswith("https://") else ("http://", "https://")
-        if found is None or not found.token_endpoint.startswith(schemes):
-            raise NoToken(f"HTTP {answer.status} and no token endpoint from OIDC discovery")
+        try:
+            found = await discover(self._transport, self._issuer, _Configuration)
+            check_protected("token_endpoint", found.token_endpoint, self._issuer)
+        except (Refused, Unreadable) as error:
+            raise NoToken(f"OIDC discovery: {error}") from None
         offered = tuple(way for way in both if way in (found.token_endpoint_auth_methods_supported or both))
         return found.token_endpoint, offered or both
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange with the stack: pooled connections, bounded answers, no redirects, errors that say what it was."""
+"""One HTTP exchange: pooled connections, bounded answers, no redirects, errors that say what went wrong."""
 
 import os
 import re
@@ -8,7 +8,6 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from schemas.settings import StackSettings
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable, Unreadable
 
@@ -41,12 +40,13 @@ class Transport:
     """A pooled HTTP session.
 
     Args:
-        settings: timeouts and the largest answer.
+        connect_timeout_seconds: how long connecting may take.
+        max_answer_bytes: the largest answer that is read.
     """
 
-    def __init__(self, settings: StackSettings):
-        self._connect_timeout_seconds = settings.stack_connect_timeout_seconds
-        self._max_answer_bytes = settings.max_answer_bytes
+    def __init__(self, connect_timeout_seconds: float, max_answer_bytes: int):
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -85,7 +85,7 @@ class Transport:
             Unreadable: the answer is too large.
         """
         if self._session is None:
-            raise NoAnswer("the caller is closed")
+            raise NoAnswer("the session is closed")
         if not is_encoded(url):
             raise NotSendable(f"the request's URL is not valid: {NOT_ENCODED}")
         try:
@@ -116,9 +116,9 @@ def _reason(error: Exception) -> str:
     """What happened, without the addresses, headers or bytes that the library's own text may hold."""
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "the stack's TLS certificate or protocol is not accepted"
+            return "the TLS certificate or protocol is not accepted"
         case aiohttp.ClientConnectorDNSError():
-            return "the stack's host name is not known"
+            return "the host name is not known"
         case OSError(errno=int(number)) if number > 0:
             return os.strerror(number).lower()
         case OSError():

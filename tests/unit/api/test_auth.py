@@ -21,6 +21,8 @@ from api.auth.issuer import MAX_KEYS, Issuer, Keys, signing_keys
 from api.auth.keys import FETCH_PAUSE_SECONDS, MAX_STALE_SECONDS, MAX_WAITING_REQUESTS, IssuerKeys
 from api.auth.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from schemas.settings import ApiSettings, SettingsError, load, variable
+from schemas.stack.answers import Answer
+from schemas.stack.transport import Transport
 
 ISSUER = "https://issuer.example"
 NOW = 1_772_359_200
@@ -333,15 +335,19 @@ async def test_a_key_is_for_its_algorithm_alone() -> None:
 async def test_keys_travel_no_less_protected_than_where_they_are(
     issuer: str, jwks_uri: str, accepted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def get(self: Issuer, url: str, shape: type[msgspec.Struct]) -> msgspec.Struct:
-        return msgspec.convert({"issuer": issuer, "jwks_uri": jwks_uri, "keys": []}, shape)
+    asked = []
 
-    monkeypatch.setattr(Issuer, "_get", get)
+    async def send(self: Transport, method: str, url: str) -> Answer:
+        asked.append(url)
+        return Answer(200, msgspec.json.encode({"issuer": issuer, "jwks_uri": jwks_uri, "keys": []}))
+
+    monkeypatch.setattr(Transport, "send", send)
     if accepted:
         assert await Issuer(issuer).keys() == ()
     else:
         with pytest.raises(IssuerFault, match="jwks_uri"):
             await Issuer(issuer).keys()
+    assert asked == [f"{issuer}/.well-known/openid-configuration", *([jwks_uri] if accepted else [])]
 
 
 # Rotation and outages
