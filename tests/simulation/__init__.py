@@ -9,7 +9,11 @@
 | `checkers` | what must hold after every append and at every call of the stack |
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
-| `world` | engines, a group coordinator, clients; faults for a while, then quiet, then everything must have ended |
+| `outcomes` | what every command has to come to, and every message |
+| `restoring` | what an engine has in memory is what a restore would come to |
+| `clients` | who runs, sends, repeats and confuses |
+| `world` | engines, a group coordinator; faults for a while, then quiet, then everything must have ended |
+| `seeds` | one seed, with all that is checked at its end |
 
 A failing seed is printed with the test's name; `pytest tests/simulation --seed N` runs it alone,
 `--seeds N` runs that many.

@@ -5,13 +5,14 @@ The observer reads the log as any consumer does, with the epoch rule alone, and 
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from msgspec.structs import replace
 
+from engine.aggregates import DEFAULT_BOUNDS, Bounds
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
@@ -23,9 +24,10 @@ from engine.core.workflow import Workflow
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas import events as ev
 from schemas.epochs import EpochFilter, is_claim
-from schemas.records import Record, RecordCodec, Recorded
+from schemas.records import Record, RecordCodec, Recorded, UndecodableRecord
 from schemas.topics import partition_of
 from tests.simulation.history import ActivityRun, History
+from tests.simulation.outcomes import Outcomes
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,18 @@ class Observer:
     codec: RecordCodec
     clocks_are_wrong: bool = False
     """Whether the engines' clocks are set now and then."""
+    bounds: Bounds = DEFAULT_BOUNDS
+    """How much the engines remember."""
+    command: Callable[[int, int], Record] | None = None
+    """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
+    matches: Callable[[int], bool] = lambda offset: False
+    """See `Outcomes.matches`."""
     instances: dict[str, Instance] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
     to_start: dict[str, str] = field(default_factory=dict)
     """Instances of occurrences that triggers have still to start, by the occurrence."""
-    fired_once: set[tuple[str, str]] = field(default_factory=set)
-    identities: dict[tuple[str, str], str] = field(default_factory=dict)
-    """By trigger and identity, the occurrence that the first message became."""
     started: dict[str, int] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
     broken: list[Exception] = field(default_factory=list)
@@ -70,7 +75,9 @@ class Observer:
         self.claims = [Claim(partition, -1) for partition in range(self.partitions)]
         self.causes = [[] for _ in range(self.partitions)]
         self.admitted = [[] for _ in range(self.partitions)]
+        self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
         self._filters = [EpochFilter() for _ in range(self.partitions)]
+        self._last_at = [datetime.min.replace(tzinfo=UTC)] * self.partitions
 
     def observe(self, partition: int, records: Sequence[Record]) -> None:
         """Check a batch as it is appended."""
@@ -99,10 +106,28 @@ class Observer:
                 continue
             recorded = self.codec.decode_event(record)
             self.admitted[partition].append(recorded)
+            assert recorded.event.at >= self._last_at[partition], "an event is shown to be older than what it follows"
+            self._last_at[partition] = recorded.event.at
             if recorded.cause is not None:
+                if recorded.cause not in decided:
+                    self._judge(partition, recorded, recorded.cause)
                 decided.add(recorded.cause)
+            self.outcomes[partition].fold(recorded)
             self._fold(partition, recorded)
         self._check_causes(partition, sorted(decided))
+
+    def _judge(self, partition: int, first: Recorded, cause: int) -> None:
+        if self.command is not None:
+            try:
+                _, command = self.codec.decode_command(self.command(partition, cause))
+            except UndecodableRecord:
+                command = None
+            self.outcomes[partition].judge(first.aggregate_id, command, first)
+
+    def done(self, partition: int, next_offset: int) -> None:
+        """An engine says that it will never need the commands before an offset again."""
+        with self._noting():
+            assert next_offset <= len(self.causes[partition]), f"command {next_offset - 1} would never be decided"
 
     def _check_causes(self, partition: int, decided: list[int]) -> None:
         """Commands are decided in order, each in one batch, none twice and none left out."""
@@ -144,21 +169,15 @@ class Observer:
         self.instances[aggregate_id] = after
 
     def _fold_trigger(self, recorded: Recorded) -> None:
-        """A message is judged once and fires a trigger once; what fires once ever does so."""
+        """An occurrence comes about once, and one run command is sent for it."""
         event, trigger_id = recorded.event, recorded.aggregate_id
         trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id)
         assert trigger.version == recorded.version
         self.triggers[trigger_id] = trigger
-        if isinstance(event, ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed) and event.identity is not None:
-            judged = self.identities.setdefault((trigger_id, event.identity), event.occurrence_id)
-            assert judged == event.occurrence_id, f"{event.identity} was judged twice"
         if isinstance(event, ev.TriggerFired):
             assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
             self.fired[event.occurrence_id] = event
             self.to_start[event.occurrence_id] = event.instance_id
-            if event.once_key is not None:
-                assert (trigger_id, event.once_key) not in self.fired_once, f"{event.once_key} fired twice"
-                self.fired_once.add((trigger_id, event.once_key))
         if isinstance(event, ev.InstanceRequested):
             assert self.to_start.pop(event.occurrence_id, None), f"{event.occurrence_id} had nothing to start"
 
@@ -215,6 +234,7 @@ class Observer:
 
     def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
         instance_id, _, _ = call.idempotency_key.rsplit(":", 2)
+        assert instance_id in self.histories, f"called for instance {instance_id}, which the log does not know"
         history = self.histories[instance_id]
         activity = history.activity(call.token.stage, call.token.index)
         return activity, history, partition_of(instance_id.encode(), self.partitions)

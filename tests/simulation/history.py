@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.core.instance import Instance
 from schemas import events as ev
+from schemas.definition import StageUnresolvable, WaitEvent, resolve_stage
 
 BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 64, 100)
 """Pauses after the first, second, … failure; the last one from then on."""
@@ -60,15 +61,32 @@ class History:
     stages: list[StageRun] = field(default_factory=list)
     ended: bool = False
     error: str | None = None
+    arrived: set[int] = field(default_factory=set)
+    """Numbers of stages whose event has come and that have not ended."""
 
     def fold(self, event: ev.InstanceEvent) -> None:
         """Take in the next event."""
         assert not self.ended or isinstance(event, ev.LateResultRecorded), f"{event} after the end"
+        if self.stages and not self.stages[-1].ended and self.stages[-1].number in self.arrived:
+            assert isinstance(event, ev.StageEnded), f"stage {self.stages[-1].number} waits for what has come"
         _FOLDS[type(event)](self, event)
 
     def activity(self, stage: int, index: int) -> ActivityRun:
         """An activity that was started."""
         return self.stages[stage].activities[index]
+
+    def taker(self, name: str) -> int | None:
+        """The stage that takes an event: the first of its name, running or to come, that no other event has ended."""
+        running = len(self.stages) - bool(self.stages and not self.stages[-1].ended)
+        for number, stage in enumerate(self.definition[running:], running):
+            if "wait_event" in stage and number not in self.arrived:
+                try:
+                    resolved = resolve_stage(stage, self.variables)
+                except StageUnresolvable:
+                    continue
+                if isinstance(resolved, WaitEvent) and resolved.event == name:
+                    return number
+        return None
 
     def check(self, state: Instance) -> None:
         """The engine's state says the same."""
@@ -78,6 +96,7 @@ class History:
         assert len(self.stages) - len(running) == state.stage
         assert (self.stages[-1].error if self.stages and not running else None) == state.failed
         assert state.ended == self.ended
+        assert set(state.arrived) == self.arrived
         if not running:
             assert not state.activities
             return
@@ -116,6 +135,15 @@ def _stage_ended(history: History, event: ev.StageEnded) -> None:
     assert not early or event.error is not None or history.clocks_are_wrong, "a delay ended early"
     assert all(activity.ended for activity in stage.activities), "an activity would be shown as running for ever"
     stage.ended, stage.error = True, event.error
+    came = stage.number in history.arrived
+    assert stage.name != WaitEvent.name or came or event.error is not None, "a stage did not wait for its event"
+    history.arrived.discard(stage.number)
+
+
+def _event_received(history: History, event: ev.EventReceived) -> None:
+    assert event.stage == history.taker(event.name), f"{event} was meant for another stage"
+    if event.stage is not None:
+        history.arrived.add(event.stage)
 
 
 def _activity_started(history: History, event: ev.ActivityStarted) -> None:
@@ -171,12 +199,13 @@ def _instance_ended(history: History, event: ev.InstanceEnded) -> None:
     assert event.error == ev.CANCELED or event.error == failed
     assert event.error is not None or len(history.stages) == len(history.definition)
     history.ended, history.error = True, event.error
+    history.arrived.clear()
 
 
 _FOLDS: dict[type, Callable[[History, Any], None]] = {
     ev.StageStarted: _stage_started,
     ev.StageEnded: _stage_ended,
-    ev.EventReceived: lambda history, event: None,
+    ev.EventReceived: _event_received,
     ev.ActivityStarted: _activity_started,
     ev.ActivityFailed: _activity_failed,
     ev.ActivityEnded: _activity_ended,

@@ -188,6 +188,7 @@ class MemoryFeed:
         rng: decides how much is handed over at once.
         receive: gets the commands of a partition.
         lapse: called when the group has not answered for the session timeout.
+        decided: called with what is said to be decided: a partition and the offset behind the last such command.
     """
 
     def __init__(
@@ -196,8 +197,11 @@ class MemoryFeed:
         rng: random.Random,
         receive: Callable[[int, Sequence[Record]], None],
         lapse: Callable[[], None] = lambda: None,
+        decided: Callable[[int, int], None] = lambda partition, next_offset: None,
     ):
-        self._log, self._rng, self._receive, self._lapse = log, rng, receive, lapse
+        self._log, self._rng, self._receive, self._lapse, self._decided = log, rng, receive, lapse, decided
+        self.again = 0.0
+        """How often commands that were handed over are handed over again, with those behind them."""
         self.assigned: set[int] = set()
         self.silent_since: float | None = None
         """Since when the group's coordinator does not answer; None while it does."""
@@ -234,6 +238,7 @@ class MemoryFeed:
 
     def done(self, partition: int, next_offset: int) -> None:
         """See `CommandFeed.done`."""
+        self._decided(partition, next_offset)
 
     async def run(self) -> None:
         """Hand over what is there, over and over, until cancelled."""
@@ -243,6 +248,8 @@ class MemoryFeed:
                 self._lapse()
             for partition in sorted(self._positions.keys() - self._paused):
                 position = self._positions[partition]
+                if self.again and self._rng.random() < self.again:
+                    position = max(position - self._rng.randint(1, 5), 0)
                 records = self._log.commands[partition][position : position + self._rng.randint(1, 10)]
                 if records:
                     self._positions[partition] = records[-1].offset + 1

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.triggers.definitions import Definitions
-from schemas import rejections
-from schemas.current import decode_current
-from tests.simulation import money
 from tests.simulation.loop import simulate
-from tests.simulation.world import PARTITIONS, World
+from tests.simulation.seeds import run_seed
+from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
 SITUATIONS = """
@@ -66,18 +63,8 @@ def met() -> Counter[str]:
 
 
 def test_seed(seed: int, met: Counter[str]) -> None:
-    world = World(seed)
-    simulate(world.run())
     met["seeds"] += 1
-    met.update(check_money(world))
-    met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
-    check_outcomes(world)
-    check_triggers(world)
-    check_definitions(world)
-    for partition in range(PARTITIONS):
-        log = world.log.events[partition]
-        steps = [world.rng.randint(0, len(log)) for _ in range(5)]
-        world.observer.check_reader(log, partition, steps)
+    met.update(run_seed(seed))
 
 
 def test_the_seeds_meet_every_situation(met: Counter[str]) -> None:
@@ -102,33 +89,3 @@ def digest(seed: int) -> str:
     world = World(seed)
     simulate(world.run())
     return hashlib.blake2b(repr([world.log.events, world.log.commands]).encode(), digest_size=16).hexdigest()
-
-
-def check_money(world: World) -> Counter[str]:
-    """The stack did what the log says, once each, and nothing else."""
-    world.observer.check_results()
-    return money.check_money(world.observer.histories, world.stack.books())
-
-
-def check_triggers(world: World) -> None:
-    """Every occurrence has started its instance."""
-    for event in world.observer.fired.values():
-        assert event.instance_id in world.observer.instances
-
-
-def check_definitions(world: World) -> None:
-    """An engine that starts now knows the workflows that exist, and none that was deleted."""
-    known = Definitions()
-    compacted = {record.key: record for record in world.log.definitions}
-    for record in compacted.values():
-        known.apply(decode_current(record))
-    for workflow in world.observer.workflows.values():
-        assert (known.stages(workflow.id) is None) == workflow.deleted
-
-
-def check_outcomes(world: World) -> None:
-    """Undecodable commands were buried and rejected; nothing failed by a fault of ours."""
-    codes = list(world.observer.rejected.values())
-    assert rejections.FAULT not in codes
-    undecodable = {place for place, code in world.observer.rejected.items() if code == rejections.UNDECODABLE}
-    assert undecodable <= {(partition, offset) for partition, offset, _ in world.log.dead}

@@ -5,42 +5,30 @@ import random
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from unittest.mock import patch
 
-from msgspec import Raw
-from msgspec.structs import asdict
 from prometheus_client import CollectorRegistry
 
-from engine.core.stages import MAX_STAGES_PER_DECISION
+from engine.aggregates import DEFAULT_BOUNDS, Bounds
 from engine.metrics import Metrics
 from engine.supervisor import Supervisor
-from schemas.commands import (
-    AbortInstance,
-    Command,
-    CreateTrigger,
-    CreateWorkflow,
-    DeleteWorkflow,
-    EvaluateTrigger,
-    FireTrigger,
-    RunWorkflow,
-    SendEvent,
-)
+from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
-from schemas.records import NewRecord, RecordCodec
-from schemas.topics import partition_of
+from schemas.records import RecordCodec
 from tests.simulation.checkers import Observer
-from tests.simulation.links import LinkFaults, MemoryLinks
+from tests.simulation.clients import Clients
+from tests.simulation.links import LinkFaults, MemoryLinks, link_matches
 from tests.simulation.loop import VirtualClock
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
+from tests.simulation.restoring import check_restorable
 from tests.simulation.sends import Sends
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, MemoryStack, StackFaults, wallet_id
 
 PARTITIONS = 3
 SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
-EVENT_NAMES = ["approved", "paid", "${who}"]
-LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
-"""Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
+LIMITS = {"MAX_INBOX": (3, 2000), "MAX_TURN_INPUTS": (2, 100), "MAX_REQUESTS": (1, 2, 100)}
+"""What limits of `engine.partition` are set to: small enough to be reached, or so large that they are not."""
 
 
 @dataclass
@@ -74,17 +62,23 @@ class World:
         self.rng = random.Random(seed)
         self.codec = RecordCodec()
         self.clocks_are_wrong = seed % 4 == 0
-        self.observer = Observer(PARTITIONS, self.codec, self.clocks_are_wrong)
+        self.limits: dict[str, Any] = {name: self.rng.choice(values) for name, values in LIMITS.items()}
+        self.bounds = self.rng.choice((DEFAULT_BOUNDS, Bounds(max_ended=1), Bounds(max_ended=3)))
+        self.observer = Observer(
+            PARTITIONS,
+            self.codec,
+            self.clocks_are_wrong,
+            self.bounds,
+            lambda partition, offset: self.log.commands[partition][offset],
+            link_matches,
+        )
         self.log = Log(PARTITIONS, self.observer.observe)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
         self.link_faults = LinkFaults()
         self.engines = [self._new_engine(number) for number in range(engines)]
-        self.runs: dict[str, RunWorkflow] = {}
-        self.trigger: str | None = None
-        self.messages = 0
         wallets = {name: wallet_id(name) for name in ("alice", "bob", "carol-abroad", "dave-abroad")}
-        self.sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
-        self.marks = 0
+        sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
+        self.clients = Clients(self.rng, self.codec, self.log, self.observer, sends)
         self.helped: set[str] = set()
 
     # Engines and their group
@@ -101,6 +95,7 @@ class World:
             self.rng,
             lambda partition, records: supervisor.received(partition, records),
             lambda: supervisor.assigned(set()),
+            self.observer.done,
         )
         supervisor = Supervisor(
             log=log,
@@ -111,6 +106,7 @@ class World:
             owner=f"engine-{number}",
             codec=self.codec,
             metrics=Metrics(CollectorRegistry()),
+            bounds=self.bounds,
         )
         return Engine(supervisor, feed, log, clock)
 
@@ -137,114 +133,39 @@ class World:
             if self.rng.random() < 0.4:
                 await self.engines[number].crash()
                 faults = self.engines[number].log.faults
+                again = self.engines[number].feed.again
                 self.engines[number] = self._new_engine(number)
-                self.engines[number].log.faults = faults
+                self.engines[number].log.faults, self.engines[number].feed.again = faults, again
                 self._start(self.engines[number])
             self._assign(stale_chance=0.5)
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 self.engines[number].clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
                 await asyncio.sleep(self.rng.uniform(0.1, 2.0))
                 self.engines[number].clock.ahead = timedelta(0)
+            self._check_restorable()
 
     def _start(self, engine: Engine) -> None:
         engine.tasks = [asyncio.create_task(engine.feed.run())]
 
-    # Clients
-
-    async def _clients(self, count: int) -> None:
-        for _ in range(count):
-            await asyncio.sleep(self.rng.expovariate(10.0))
-            chance = self.rng.random()
-            if chance < 0.5 or not self.runs:
-                self._run()
-            elif chance < 0.8:
-                name = self.rng.choice(["approved", "paid", "else", "ann"])
-                self._send(self.rng.choice(list(self.runs)), SendEvent(name=name))
-            elif chance < 0.9:
-                self._send(self.rng.choice(list(self.runs)), AbortInstance())
-            elif chance < 0.92:
-                self._garbage()
-            elif chance < 0.97:
-                self._fire()
-            else:
-                workflow_id = self._id()
-                self._send(workflow_id, CreateWorkflow(name="", stages=[]))
-                if self.rng.random() < 0.7:
-                    self._send(workflow_id, DeleteWorkflow())
-
-    def _id(self) -> str:
-        return str(UUID(int=self.rng.getrandbits(128), version=4))
-
-    def _fire(self) -> None:
-        """A message for a trigger; who listens may deliver it again, with what follows it."""
-        if self.trigger is None or self.rng.random() < 0.1:
-            self.trigger = self._id()
-            self._send(self.trigger, CreateTrigger(name="", event="X", workflow_id=self._id()))
-        self.messages += 1
-        first = self.messages if self.rng.random() < 0.5 else max(1, self.messages - 3)
-        for offset in range(first, self.messages + 1):
-            once = f"payment-{offset % 7}" if offset % 2 else None
-            message = EvaluateTrigger(
-                occurrence_id=str(uuid5(UUID(self.trigger), f"topic/0/{offset}")),
-                event=Raw(b"{}"),
-                source="topic/0",
-                offset=offset,
-                once_key=once,
-                identity=f"k{offset // 2}" if offset % 3 else None,
-                stages=Raw(b"[]"),
-            )
-            self._send(self.trigger, message if offset % 4 < 2 else FireTrigger(**asdict(message)))
-
-    def _run(self, long_chance: float = 0.02) -> None:
-        instance_id = self._id()
-        stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
-        if self.rng.random() < long_chance:
-            stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
-        request = f"digest-{instance_id}" if self.rng.random() < 0.3 else None
-        run = RunWorkflow(workflow_id=self._id(), stages=stages, variables={"who": "ann"}, request_digest=request)
-        self.runs[instance_id] = run
-        for _ in range(2 if request is not None and self.rng.random() < 0.5 else 1):
-            self._send(instance_id, run)
-
-    def _stage(self) -> dict[str, Any]:
-        kind = self.rng.randrange(7)
-        if kind == 0:
-            return {"delay": {"duration": f"{self.rng.randint(0, 20_000)}ms"}}
-        if kind == 1:
-            return {"wait_event": {"event": self.rng.choice(EVENT_NAMES)}}
-        if kind == 2:
-            return {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
-        if kind in (3, 4, 5):
-            self.marks += 1
-            return self.sends.stage(f"m{self.marks}")
-        return {"noop": {}}
-
-    def _send(self, aggregate_id: str, command: Command) -> None:
-        record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
-        self.log.append_command(self._partition(aggregate_id), record)
-
-    def _garbage(self) -> None:
-        self.log.append_command(
-            self.rng.randrange(PARTITIONS), NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0)
-        )
-
-    def _partition(self, aggregate_id: str) -> int:
-        return partition_of(aggregate_id.encode(), PARTITIONS)
-
     # The run
 
-    async def run(self, commands: int = 60, trouble_seconds: float = 60.0) -> None:
+    async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
+        with patch.multiple("engine.partition", **self.limits):
+            await self._run(actions, trouble_seconds)
+
+    async def _run(self, actions: int, trouble_seconds: float) -> None:
         for engine in self.engines:
             engine.log.faults = Faults(
                 lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03
             )
+            engine.feed.again = 0.02
             self._start(engine)
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self.link_faults.passing = 0.5
         self._assign(stale_chance=0.0)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._clients(commands))
+            group.create_task(self.clients.run(actions))
             group.create_task(self._trouble(trouble_seconds))
         await self._quiet()
         await self._converge()
@@ -254,12 +175,13 @@ class World:
 
     async def _quiet(self) -> None:
         for engine in self.engines:
-            engine.log.faults = Faults()
+            engine.log.faults, engine.feed.again = Faults(), 0.0
         self.stack.faults = StackFaults()
         self.link_faults.passing = 0.0
         self.stack.add_payment(LATE_PAYMENT)
-        for instance_id in self.runs:
-            self._send(instance_id, AbortInstance()) if self.rng.random() < 0.2 else None
+        for instance_id in self.clients.runs:
+            if self.rng.random() < 0.2:
+                self.clients.send(instance_id, AbortInstance())
         cut_off = self.rng.choice([None, None, *self.engines])
         kept = set() if cut_off is None else cut_off.feed.assigned
         for engine in self.engines:
@@ -270,7 +192,7 @@ class World:
             cut_off.feed.assigned, cut_off.feed.silent_since = kept, asyncio.get_running_loop().time()
             cut_off.supervisor.assigned(kept)
         for _ in range(3):
-            self._run(long_chance=0.3)  # no restart comes to the aid of these
+            self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
 
     async def _converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
@@ -280,15 +202,18 @@ class World:
             self.observer.check()
             assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
             await asyncio.sleep(30.0)
+            self._check_restorable()
+            self.clients.start_refused()
             for instance_id in self.waiting():
                 if self._waits_for_event(instance_id):  # an event would let a delay end that was forgotten
                     for name in ("approved", "paid", "ann"):
-                        self._send(instance_id, SendEvent(name=name))
+                        self.clients.send(instance_id, SendEvent(name=name))
                 if asyncio.get_running_loop().time() >= help_at:
                     self._help(instance_id)
         settling = asyncio.get_running_loop().time()
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()
+        self._check_restorable()
         assert all(claim.at <= settling for claim in self.observer.claims), "engines take partitions from each other"
 
     def _waits_for_event(self, instance_id: str) -> bool:
@@ -303,8 +228,15 @@ class World:
         mark = f"for {stages[-1].input['metadata']['mark']}"
         if stages[-1].activities[-1].failures and mark not in self.helped:
             self.helped.add(mark)
-            run = RunWorkflow(workflow_id=self._id(), stages=self.sends.deposits(stages[-1].input, mark), variables={})
-            self._send(self._id(), run)
+            deposits = self.clients.sends.deposits(stages[-1].input, mark)
+            run = RunWorkflow(workflow_id=self.clients.new_id(), stages=deposits, variables={})
+            self.clients.send(self.clients.new_id(), run)
+
+    def _check_restorable(self) -> None:
+        """What engines have in memory is what a restore would come to."""
+        for engine in self.engines:
+            for partition in engine.supervisor.partitions:
+                check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
 
     def _check_memory(self) -> None:
         """No engine keeps what has ended."""
@@ -334,5 +266,5 @@ class World:
             + requested
             + waiting
             + self.waiting()
-            + [i for i in self.runs if i not in self.observer.instances]
+            + [i for i in self.clients.runs if i not in self.observer.instances]
         )

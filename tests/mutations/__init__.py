@@ -1,0 +1,16 @@
+"""Planted bugs: one-line changes of the protocol that the simulation has to find, each on a copy of the sources.
+
+| module | holds |
+|---|---|
+| `mutation` | what a mutation is, and how it changes a copy |
+| `catalogue` | all of them, from the modules beside it |
+| `claims` | one writer per partition: claims, proofs, epochs, restores |
+| `commands` | each command is decided once: the feed, keys, repetitions |
+| `effects` | calls, delays, retries: what happens outside, and when |
+| `triggers` | messages become occurrences, and occurrences become instances |
+| `trial` | a process of its own: runs seeds on the copy until one fails |
+| `runner` | copies, trials in parallel, deadlines |
+
+`python -m tests.mutations` runs them. A bug that the simulation misses is a hole in it: close the hole with a check of
+what a user would lose, not with a change of the mutation.
+"""

@@ -1,0 +1,7 @@
+"""All mutations, in the order in which they are tried."""
+
+from typing import Final
+
+from tests.mutations import claims, commands, effects, triggers
+
+MUTATIONS: Final = (*commands.MUTATIONS, *triggers.MUTATIONS, *claims.MUTATIONS, *effects.MUTATIONS)

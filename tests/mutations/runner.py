@@ -1,0 +1,131 @@
+"""Runs mutations: a copy of the sources for each, and a process that runs the simulation there."""
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+
+class Broken(Exception):
+    """The process that runs seeds does not start, or has ended by itself: that tells nothing about the simulation."""
+
+
+ROOT: Final = Path(__file__).parents[2]
+
+COPIED: Final = ("api", "deploy", "engine", "projections", "schemas")
+"""Folders of the sources. The tests are copied without those that the simulation does not need."""
+
+SEED_SECONDS: Final = 120.0
+"""A seed takes less than a second. The simulation notices by itself, in virtual time, what waits for ever. A mutation
+whose code runs for ever without waiting is stopped after this time."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a mutation.
+
+    Attributes:
+        mutation: which one.
+        seed: the first seed that failed; None if none did.
+        error: how it failed, in one line.
+        seconds: how long it took.
+    """
+
+    mutation: Mutation
+    seed: int | None
+    error: str
+    seconds: float
+
+
+async def run_all(mutations: Sequence[Mutation], seeds: int, jobs: int) -> AsyncIterator[Result]:
+    """Run mutations, several at a time, and yield each result as it comes.
+
+    Args:
+        mutations: which.
+        seeds: how many seeds each is given, from 1.
+        jobs: how many processes at a time.
+
+    Raises:
+        Broken: one can't be run.
+    """
+    slots = asyncio.Semaphore(jobs)
+
+    async def run(mutation: Mutation) -> Result:
+        async with slots:
+            return await run_one(mutation, seeds)
+
+    for task in asyncio.as_completed([asyncio.create_task(run(mutation)) for mutation in mutations]):
+        yield await task
+
+
+async def run_one(mutation: Mutation, seeds: int) -> Result:
+    """Run the simulation on a copy with the mutation until a seed fails.
+
+    Raises:
+        Broken: it can't be run there.
+    """
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        copy = Path(folder)
+        await asyncio.to_thread(_copy, mutation, copy)
+        seed, error = await _run_seeds(copy, 1, seeds)
+    return Result(mutation, seed, error, time.monotonic() - begin)
+
+
+async def fails_anyway(seed: int) -> str:
+    """How a seed fails without any mutation; nothing if it does not."""
+    _, error = await _run_seeds(ROOT, seed, seed)
+    return error
+
+
+def _copy(mutation: Mutation, root: Path) -> None:
+    ignored = shutil.ignore_patterns(
+        "integration", "performance", "chaos", "browser", "unit", "contract", "expressions"
+    )
+    for name in COPIED:
+        shutil.copytree(ROOT / name, root / name)
+    shutil.copytree(ROOT / "tests", root / "tests", ignore=ignored)
+    (root / mutation.path).write_text(mutation.mutated(ROOT))
+
+
+async def _run_seeds(root: Path, first: int, last: int) -> tuple[int | None, str]:
+    """The first seed that fails, and how."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.mutations.trial", str(first), str(last)),
+        cwd=root,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    complaints = asyncio.create_task(process.stderr.read())
+    seed = first
+    try:
+        while True:
+            async with asyncio.timeout(SEED_SECONDS):
+                line = await process.stdout.readline()
+            if not line:
+                break
+            said = json.loads(line)
+            if "error" in said:
+                return said["seed"], said["error"]
+            seed = said["seed"] + 1
+    except TimeoutError:
+        return seed, f"stopped: the seed ran for more than {SEED_SECONDS:.0f} s"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        text = (await complaints).decode(errors="replace")
+    if seed <= last:
+        raise Broken(f"{root}, seed {seed}: {text.strip().splitlines()[-1] if text.strip() else process.returncode}")
+    return None, ""

@@ -1,0 +1,76 @@
+"""The mutations fit the sources, and a run of one finds it."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.mutations.catalogue import MUTATIONS
+from tests.mutations.mutation import DoesNotApply, Mutation
+from tests.mutations.runner import ROOT, Broken, run_one
+
+QUICK = "proof off"
+"""The first seeds find it."""
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_applies(mutation: Mutation) -> None:
+    mutated = mutation.mutated(ROOT)
+    compile(mutated, mutation.path, "exec")
+    assert mutated != (ROOT / mutation.path).read_text()
+
+
+def test_names_are_unique() -> None:
+    assert [name for name, count in Counter(mutation.name for mutation in MUTATIONS).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("text", ["a = 2\n", "a = 1\na = 1\n"])
+def test_does_not_apply_when_the_old_text_is_not_there_once(text: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(text)
+    mutation = Mutation("name", "module.py", "a = 1\n", "a = 3\n", "harm")
+    with pytest.raises(DoesNotApply, match=r"name: the text to replace is . times in module\.py"):
+        mutation.mutated(tmp_path)
+
+
+def test_finds_a_mutation_and_leaves_the_sources_alone() -> None:
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == QUICK)
+    before = (ROOT / mutation.path).read_text()
+    result = asyncio.run(run_one(mutation, seeds=10))
+    assert result.seed is not None
+    assert "(tests/simulation/" in result.error
+    assert (ROOT / mutation.path).read_text() == before
+
+
+def test_misses_what_changes_nothing() -> None:
+    nothing = Mutation("nothing", "engine/partition.py", "import math\n", "import math  # as before\n", "none")
+    result = asyncio.run(run_one(nothing, seeds=1))
+    assert (result.seed, result.error) == (None, "")
+
+
+def test_a_copy_that_does_not_even_start_is_not_found() -> None:
+    broken = Mutation("broken", "engine/partition.py", "import math\n", "import nowhere\n", "everything")
+    with pytest.raises(Broken, match="No module named 'nowhere'"):
+        asyncio.run(run_one(broken, seeds=1))
+
+
+def test_the_command_ends_with_the_count() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mutations", "--only", QUICK, "--seeds", "10"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "found 1 of 1"
+    assert done.returncode == 0
+
+
+def test_a_trial_tells_each_seed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mutations.trial", "1", "2"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"seed": 1}, {"seed": 2}]

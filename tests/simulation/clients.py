@@ -1,0 +1,189 @@
+"""The clients of a simulation: they run instances, send events and messages, and repeat themselves, honestly or not."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid5
+
+from msgspec import Raw
+from msgspec.structs import asdict, replace
+
+from engine.core.stages import MAX_STAGES_PER_DECISION
+from schemas.commands import (
+    AbortInstance,
+    Command,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteTrigger,
+    DeleteWorkflow,
+    EvaluateTrigger,
+    FireTrigger,
+    RunWorkflow,
+    SendEvent,
+)
+from schemas.records import NewRecord, RecordCodec
+from schemas.topics import partition_of
+from tests.simulation.checkers import Observer
+from tests.simulation.memory import Log
+from tests.simulation.sends import Sends
+
+EVENT_NAMES = ["approved", "paid", "${who}"]
+LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
+"""Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
+
+Keyed = RunWorkflow | SendEvent | CreateWorkflow | CreateTrigger
+
+
+@dataclass
+class Clients:
+    """Everybody who sends commands.
+
+    Args:
+        rng: decides all that they do.
+        codec: makes their records.
+        log: where they append them.
+        observer: the read model that they look at.
+        sends: makes their `send` stages.
+    """
+
+    rng: random.Random
+    codec: RecordCodec
+    log: Log
+    observer: Observer
+    sends: Sends
+    runs: dict[str, RunWorkflow] = field(default_factory=dict)
+    """Those that must start."""
+    keyed: list[tuple[str, Keyed]] = field(default_factory=list)
+    """What was sent with an `Idempotency-Key`."""
+    trigger: str | None = None
+    messages: int = 0
+    marks: int = 0
+
+    def __post_init__(self) -> None:
+        self.messages = self.rng.randrange(40)
+
+    async def run(self, count: int) -> None:
+        """Do so many things."""
+        for _ in range(count):
+            await asyncio.sleep(self.rng.expovariate(10.0))
+            chance = self.rng.random()
+            if chance < 0.45 or not self.runs:
+                self.start()
+            elif chance < 0.7:
+                self._send_event()
+            elif chance < 0.78:
+                self.send(self.rng.choice(list(self.runs)), AbortInstance())
+            elif chance < 0.8:
+                self._garbage()
+            elif chance < 0.86:
+                self._fire()
+            elif chance < 0.9:
+                self._define()
+            elif self.keyed:
+                self._repeat()
+
+    def new_id(self) -> str:
+        """An id that nobody has."""
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def send(self, aggregate_id: str, command: Command) -> None:
+        """Append a command."""
+        record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
+        self.log.append_command(self._partition(aggregate_id), record)
+
+    def start(self, long_chance: float = 0.02) -> None:
+        """Run an instance."""
+        instance_id = self.new_id()
+        stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
+        if self.rng.random() < long_chance:
+            stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
+        run = RunWorkflow(workflow_id=self.new_id(), stages=stages, variables={"who": "ann"})
+        if self.rng.random() < 0.4:
+            run = replace(run, request_digest=f"digest-{instance_id}", seen_offset=self._seen(instance_id))
+        self.runs[instance_id] = run
+        self._send_keyed(instance_id, run, run.request_digest is not None)
+
+    def start_refused(self) -> None:
+        """Run again what was answered with `RETRY`, as the API tells its clients to."""
+        for instance_id, run in self.runs.items():
+            if instance_id not in self.observer.instances and run.request_digest is not None:
+                end = len(self.log.events[self._partition(instance_id)])
+                self.send(instance_id, replace(run, seen_offset=end))
+
+    def _seen(self, instance_id: str) -> int:
+        """How far the read model was when a client looked for an instance there and found none."""
+        partition = self._partition(instance_id)
+        end = self.observer.outcomes[partition].started_at.get(instance_id, len(self.log.events[partition]))
+        return self.rng.choice((end, end, self.rng.randint(0, end)))
+
+    def _send_event(self) -> None:
+        event, is_keyed = SendEvent(name=self.rng.choice(["approved", "paid", "else", "ann"])), self.rng.random() < 0.4
+        if is_keyed:
+            event = replace(event, request_key=self.new_id(), request_digest="digest")
+        self._send_keyed(self.rng.choice(list(self.runs)), event, is_keyed)
+
+    def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
+        self.send(aggregate_id, command)
+        if is_keyed:
+            self.keyed.append((aggregate_id, command))
+            if self.rng.random() < 0.3:
+                self.send(aggregate_id, command)
+
+    def _repeat(self) -> None:
+        """Who had no answer sends the same again; who is careless uses the key for something else."""
+        aggregate_id, command = self.rng.choice(self.keyed[-20:])
+        if isinstance(command, RunWorkflow):
+            command = replace(command, seen_offset=self._seen(aggregate_id))
+        if self.rng.random() < 0.4:
+            command = replace(command, request_digest="another")
+        self.send(aggregate_id, command)
+
+    def _define(self) -> None:
+        workflow_id = self.new_id()
+        self._send_keyed(workflow_id, CreateWorkflow(name="", stages=[], request_digest="digest"), True)
+        if self.rng.random() < 0.5:
+            self.send(workflow_id, DeleteWorkflow())
+
+    def _fire(self) -> None:
+        """Messages for a trigger; who listens may deliver them again, with what follows them."""
+        if self.trigger is None or self.rng.random() < 0.2:
+            self.trigger = self.new_id()
+            create = CreateTrigger(name="", event="X", workflow_id=self.new_id(), request_digest="digest")
+            self._send_keyed(self.trigger, create, True)
+        first = self.messages + 1 if self.rng.random() < 0.5 else max(1, self.messages - 3)
+        self.messages += self.rng.randint(1, 6)
+        for offset in range(first, self.messages + 1):
+            message = EvaluateTrigger(
+                occurrence_id=str(uuid5(UUID(self.trigger), f"topic/0/{offset}")),
+                event=Raw(b"{}"),
+                source="topic/0",
+                offset=offset,
+                once_key=f"payment-{offset // 3}" if offset % 2 else None,
+                identity=f"k{offset // 2}" if offset % 3 else None,
+                stages=Raw(b"[]"),
+            )
+            self.send(self.trigger, FireTrigger(**asdict(message)) if offset % 7 < 4 else message)
+        if self.rng.random() < 0.1:
+            self.send(self.trigger, DeleteTrigger())
+
+    def _stage(self) -> dict[str, Any]:
+        kind = self.rng.randrange(7)
+        if kind == 0:
+            return {"delay": {"duration": f"{self.rng.randint(0, 20_000)}ms"}}
+        if kind == 1:
+            return {"wait_event": {"event": self.rng.choice(EVENT_NAMES)}}
+        if kind == 2:
+            return {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
+        if kind in (3, 4, 5):
+            self.marks += 1
+            return self.sends.stage(f"m{self.marks}")
+        return {"noop": {}}
+
+    def _garbage(self) -> None:
+        self.log.append_command(
+            self.rng.randrange(self.log.partitions), NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0)
+        )
+
+    def _partition(self, aggregate_id: str) -> int:
+        return partition_of(aggregate_id.encode(), self.log.partitions)

@@ -1,0 +1,181 @@
+"""What every command has to come to, told from the log alone: decided, skipped or rejected, and with which code.
+
+It follows the contract's rules about keys and duplicates by a few dictionaries of its own, without the engine's code,
+so that a duplicate that is taken for a new command shows, and a new command that is taken for a duplicate too.
+"""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from engine.aggregates import Bounds
+from schemas import commands as cm
+from schemas import events as ev
+from schemas import rejections
+from schemas.records import Recorded
+
+DECIDED, SKIPPED = "decided", "skipped"
+
+
+@dataclass
+class Run:
+    """An instance as far as commands look at it."""
+
+    digest: str | None
+    ended: bool = False
+    keys: dict[str, str | None] = field(default_factory=dict)
+    """Digests of the events that came with a key."""
+
+
+@dataclass
+class Listening:
+    """A trigger as far as messages look at it."""
+
+    digest: str | None
+    deleted: bool = False
+    positions: dict[str, int] = field(default_factory=dict)
+    fired_once: set[str] = field(default_factory=set)
+    judged: dict[str, datetime] = field(default_factory=dict)
+    waiting: dict[str, ev.EvaluationStarted] = field(default_factory=dict)
+
+
+@dataclass
+class Outcomes:
+    """The outcomes that commands of one partition must have."""
+
+    bounds: Bounds
+    matches: Callable[[int], bool] = lambda offset: False
+    """Whether it is certain that the links of a message, at this offset of its source, say that it fires."""
+    runs: dict[str, Run] = field(default_factory=dict)
+    started_at: dict[str, int] = field(default_factory=dict)
+    """Offsets of the events with which instances started."""
+    workflows: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
+    """Digest, and whether it was deleted."""
+    triggers: dict[str, Listening] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
+    ended_keyed: list[int] = field(default_factory=list)
+    """Where keyed instances ended."""
+
+    def judge(self, aggregate_id: str, command: cm.Command | None, first: Recorded) -> None:
+        """Hold the first record of a command against what it has to be; `fold` follows.
+
+        Args:
+            aggregate_id: whose command it is.
+            command: the command; None if it can't be decoded.
+            first: the first record that it has caused.
+        """
+        outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command, first.event.at)
+        assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
+
+    def _wanted(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
+        match command:
+            case None:
+                return {rejections.UNDECODABLE}
+            case cm.RunWorkflow():
+                return self._wanted_run(id, command)
+            case cm.SendEvent() | cm.AbortInstance():
+                run = self.runs.get(id)
+                if run is None or run.ended:
+                    return {rejections.ENDED}
+                if isinstance(command, cm.SendEvent) and command.request_key in run.keys:
+                    return _repeated(run.keys[command.request_key], command.request_digest)
+                return {DECIDED}
+            case cm.CreateWorkflow():
+                known = self.workflows.get(id)
+                return {DECIDED} if known is None else _repeated(known[0], command.request_digest)
+            case cm.DeleteWorkflow():
+                return {DECIDED} if self.workflows.get(id, (None, True))[1] is False else {SKIPPED}
+            case cm.CreateTrigger():
+                trigger = self.triggers.get(id)
+                return {DECIDED} if trigger is None else _repeated(trigger.digest, command.request_digest)
+            case cm.DeleteTrigger():
+                trigger = self.triggers.get(id)
+                return {SKIPPED} if trigger is None or trigger.deleted else {DECIDED}
+            case cm.FireTrigger() | cm.EvaluateTrigger():
+                return {SKIPPED} if self._is_known(self.triggers.get(id), command, now) else {DECIDED}
+
+    def _wanted_run(self, id: str, command: cm.RunWorkflow) -> Set[str]:
+        if command.source is not None:
+            return {SKIPPED} if command.sequence <= self.sequences.get(command.source, -1) else {DECIDED}
+        run = self.runs.get(id)
+        wanted = {DECIDED} if run is None else _repeated(run.digest, command.request_digest)
+        if command.request_digest is not None and (run is None or run.ended):
+            # Those that are remembered are the last ones: one was forgotten that the client can't have seen either.
+            unseen = [offset for offset in self.ended_keyed if offset >= command.seen_offset]
+            if len(unseen) > self.bounds.max_ended:
+                return wanted | {rejections.RETRY}
+        return wanted
+
+    def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger, now: datetime) -> bool:
+        if trigger is None or trigger.deleted or message.offset <= trigger.positions.get(message.source, -1):
+            return True
+        if message.once_key in trigger.fired_once:
+            return True
+        return message.identity is not None and self._is_judged(trigger, message.identity, now)
+
+    def _is_judged(self, trigger: Listening, identity: str, now: datetime) -> bool:
+        at = trigger.judged.get(identity)
+        return at is not None and at > now - timedelta(seconds=self.bounds.identity_seconds)
+
+    def fold(self, recorded: Recorded) -> None:
+        """Take in the next event."""
+        event, id = recorded.event, recorded.aggregate_id
+        match event:
+            case ev.InstanceStarted():
+                self.runs[id], self.started_at[id] = Run(event.request_digest), recorded.offset
+                if event.source is not None:
+                    self.sequences[event.source] = event.sequence
+            case ev.EventReceived():
+                if event.request_key is not None:
+                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} was received twice"
+                    self.runs[id].keys[event.request_key] = event.request_digest
+            case ev.InstanceEnded():
+                self.runs[id].ended = True
+                if self.runs[id].digest is not None:
+                    self.ended_keyed.append(recorded.offset)
+            case ev.WorkflowCreated():
+                self.workflows[id] = event.request_digest, False
+            case ev.WorkflowDeleted():
+                self.workflows[id] = self.workflows[id][0], True
+            case ev.TriggerCreated():
+                self.triggers[id] = Listening(event.request_digest)
+            case ev.TriggerDeleted():
+                self.triggers[id] = Listening(self.triggers[id].digest, deleted=True)
+            case ev.EvaluationStarted() | ev.TriggerFired() | ev.TriggerFailed():
+                self._fold_message(self.triggers[id], event)
+            case ev.EvaluationEnded():
+                waited = self.triggers[id].waiting.pop(event.occurrence_id)
+                fired = waited.once_key in self.triggers[id].fired_once
+                assert fired or not self.matches(waited.offset), f"occurrence {event.occurrence_id} was lost"
+
+    def _fold_message(
+        self, trigger: Listening, event: ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed
+    ) -> None:
+        """A message is judged once and fires a trigger once; what fires once ever does so."""
+        waited = trigger.waiting.pop(event.occurrence_id, None)
+        if isinstance(event, ev.EvaluationStarted):
+            trigger.waiting[event.occurrence_id] = event
+        if waited is None:
+            assert event.offset > trigger.positions.get(event.source, -1), f"message {event.offset} was judged twice"
+            if event.identity is not None:
+                assert not self._is_judged(trigger, event.identity, event.at), f"{event.identity} was judged twice"
+                trigger.judged[event.identity] = event.at
+        trigger.positions[event.source] = max(event.offset, trigger.positions.get(event.source, -1))
+        if isinstance(event, ev.TriggerFired) and event.once_key is not None:
+            assert event.once_key not in trigger.fired_once, f"{event.once_key} fired twice"
+            trigger.fired_once.add(event.once_key)
+
+
+def _outcome(event: object) -> str:
+    match event:
+        case ev.CommandSkipped():
+            return SKIPPED
+        case ev.CommandRejected():
+            return event.code
+        case _:
+            return DECIDED
+
+
+def _repeated(known: str | None, given: str | None) -> Set[str]:
+    """A second command for an id, or with a key."""
+    return {SKIPPED} if known == given else {rejections.CONFLICT}
