@@ -25,6 +25,7 @@ from api.waiting import Admission
 from api.web_pages import WebPages
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
+from schemas.kafka import KafkaClients
 from schemas.resources import Error
 from schemas.settings import ApiSettings, StackSettings, load
 from schemas.stack.links import LinkFetcher
@@ -56,7 +57,7 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
     if services is None:
-        command_log = KafkaCommandLog(settings, metrics)
+        command_log = KafkaCommandLog(KafkaClients(settings), settings, metrics)
         links = LinkFetcher(load(StackSettings))
         services = Services(settings, ReadModel(settings), ReadPositions(settings), command_log, links)
     opened = services

@@ -13,8 +13,7 @@ from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.ports import CommandPosition
 from schemas.commands import Command
-from schemas.kafka import IdempotentProducer, KafkaAway, NotAcknowledged
-from schemas.kafka.producer import ProducerFactory
+from schemas.kafka import Kafka, KafkaAway, NotAcknowledged
 from schemas.records import RecordCodec
 from schemas.settings import ApiSettings
 from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name
@@ -32,22 +31,17 @@ class KafkaCommandLog:
     """Appends commands (implements `api.ports.CommandLog`).
 
     Args:
-        settings: where Kafka is, and the prefix of the topic.
+        kafka: where the topic is.
+        settings: the prefix of the topic.
         metrics: counts appends.
-        make_producer: makes a producer that is not started; Kafka's when not given.
     """
 
-    def __init__(self, settings: ApiSettings, metrics: Metrics, make_producer: ProducerFactory | None = None):
+    def __init__(self, kafka: Kafka, settings: ApiSettings, metrics: Metrics):
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._codec = RecordCodec()
-        self._producer = IdempotentProducer(
-            settings,
-            self._topic,
-            max_batch_bytes=MAX_BATCH_BYTES,
-            max_request_bytes=MAX_RECORD_BATCH_BYTES,
-            waits=False,
-            make=make_producer,
+        self._producer = kafka.producer(
+            self._topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
         )
 
     async def open(self) -> None:
@@ -69,27 +63,17 @@ class KafkaCommandLog:
             partition = partition_of(record.key, await self._partitions(deadline))
         started = time.perf_counter()
         try:
-            appended = await self._producer.append(
-                deadline,
-                lambda producer: producer.send_and_wait(
-                    self._topic,
-                    record.value,
-                    record.key,
-                    partition,
-                    record.timestamp_ms,
-                    record.headers,
-                ),
-            )
+            offset = await self._producer.append(self._topic, partition, record, deadline)
         except KafkaAway as error:
             raise CommandLogUnavailable(str(error)) from error
         except NotAcknowledged as error:
             self._metrics.count_append_failure()
             raise CommandLogUnavailable("Kafka did not acknowledge the command") from error
         self._metrics.observe_append(time.perf_counter() - started)
-        if appended.offset < 0:
+        if offset < 0:
             # Kafka knows the record from an earlier try, but not any more where it stands.
             raise CommandLogUnavailable("the command was appended, its position is unknown")
-        return CommandPosition(appended.partition, appended.offset)
+        return CommandPosition(partition, offset)
 
     async def partition(self, key: UUID, deadline: float) -> int:
         """The partition of an aggregate; see `api.ports.CommandLog.partition`."""
@@ -101,6 +85,6 @@ class KafkaCommandLog:
 
     async def _partitions(self, deadline: float) -> int:
         try:
-            return await self._producer.partitions(deadline)
+            return await self._producer.partitions(self._topic, deadline)
         except KafkaAway as error:
             raise CommandLogUnavailable(str(error)) from error

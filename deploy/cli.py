@@ -50,12 +50,12 @@ class Commands(click.Group):
 def _expected() -> tuple[type[Exception], ...]:
     """Imported only when something went wrong, so that `--help` stays quick."""
     import psycopg
-    from aiokafka.errors import KafkaError
 
     from engine.errors import EngineError
     from projections.errors import ProjectionsError
+    from schemas.kafka import KafkaFault
 
-    return (SettingsError, DeployError, EngineError, ProjectionsError, OSError, KafkaError, psycopg.Error)
+    return (SettingsError, DeployError, EngineError, ProjectionsError, OSError, KafkaFault, psycopg.Error)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,58 +2,40 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from aiokafka.admin import NewTopic
-from aiokafka.errors import (
-    InvalidConfigurationError,
-    InvalidReplicationFactorError,
-    InvalidRequestError,
-    KafkaConnectionError,
-    KafkaError,
-    PolicyViolationError,
-    TopicAlreadyExistsError,
-    for_code,
-)
 
 from deploy.errors import TopicsError
-from schemas.kafka import Admin, closing
+from schemas.kafka import Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
+from schemas.kafka.ports import Admin
 from schemas.settings import KafkaSettings, variable
 from schemas.topics import Topic, topics
 
 logger = logging.getLogger(__name__)
 
-ABOUT_CONFIGURATION: Final = (InvalidConfigurationError, PolicyViolationError, InvalidRequestError)
-"""How Kafka refuses a topic's configuration. Hosted ones have rules of their own."""
 
-CREATE_TIMEOUT_MS = 25_000
-"""How long Kafka may take to find leaders for the new partitions. Less than our client waits for its answer."""
-
-
-async def create_topics(settings: KafkaSettings) -> list[str]:
+async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> list[str]:
     """Make the topics that don't exist yet and return their names.
+
+    Args:
+        settings: which topics.
+        kafka: where; as the settings say when not given.
 
     Raises:
         TopicsError: Kafka can't be reached or refuses, or a topic exists with another number of partitions.
         SettingsError: the settings for Kafka contradict each other.
     """
+    kafka = kafka or KafkaClients(settings)
     try:
-        async with closing(Admin(settings)) as admin:
-            await admin.start()
-            existing = await _partitions(admin)
+        async with kafka.admin() as admin:
+            existing = await admin.partitions()
             wanted = topics(settings)
             for topic in wanted:
                 _check(topic, existing.get(topic.name))
             missing = [topic for topic in wanted if topic.name not in existing]
             return await _create(admin, missing, settings.replication_factor) if missing else []
-    except KafkaConnectionError:
+    except KafkaUnreachable:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers} can't be reached") from None
-    except KafkaError as error:
+    except KafkaFault as error:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error
-
-
-async def _partitions(admin: Admin) -> dict[str, int]:
-    return {found["topic"]: len(found["partitions"]) for found in await admin.describe_topics()}
 
 
 def _check(topic: Topic, partitions: int | None) -> None:
@@ -67,51 +49,44 @@ def _check(topic: Topic, partitions: int | None) -> None:
 async def _create(admin: Admin, missing: Sequence[Topic], replication_factor: int) -> list[str]:
     """Make topics, without what is only wished for where Kafka refuses that."""
     refused = await _ask(admin, missing, replication_factor, wishes=True)
-    again = [topic for topic in missing if topic.wishes and isinstance(refused.get(topic.name), ABOUT_CONFIGURATION)]
+    again = [topic for topic in missing if topic.wishes and _is_about_configuration(refused.get(topic.name))]
     for topic in again:
-        error = refused.pop(topic.name)
-        logger.warning("topic %s is made without %s: %s", topic.name, _shown(topic.wishes), error.args[0])
+        refusal = refused.pop(topic.name)
+        logger.warning("topic %s is made without %s: %s", topic.name, _shown(topic.wishes), refusal.text)
     if again:
         refused |= await _ask(admin, again, replication_factor, wishes=False)
     for topic in missing:
         left = refused.get(topic.name)
         # Somebody else was making them at the same time.
-        if left is not None and not isinstance(left, TopicAlreadyExistsError):
+        if left is not None and left.reason != "exists":
             raise TopicsError(_refusal(topic, left))
     return [topic.name for topic in missing if topic.name not in refused]
 
 
-async def _ask(
-    admin: Admin, topics: Sequence[Topic], replication_factor: int, *, wishes: bool
-) -> dict[str, KafkaError]:
-    """Ask Kafka to make topics; returns its errors by the topics' names."""
-    # With a factor of -1 (the broker's default) aiokafka insists on an assignment, be it empty.
-    assignment: dict[int, list[int]] | None = {} if replication_factor == -1 else None
-    new = [
-        NewTopic(
-            topic.name,
-            topic.partitions,
-            replication_factor,
-            assignment,
-            {**topic.config, **(topic.wishes if wishes else {})},
-        )
-        for topic in topics
-    ]
-    answer: Any = await admin.create_topics(new, timeout_ms=CREATE_TIMEOUT_MS)
-    errors = {}
-    for name, code, message in answer.topic_errors:
-        if code:
-            kind = for_code(code)
-            errors[name] = kind(message or kind.description)
-    return errors
+async def _ask(admin: Admin, topics: Sequence[Topic], replication_factor: int, *, wishes: bool) -> dict[str, Refusal]:
+    return await admin.create(
+        [
+            NewTopic(
+                topic.name,
+                topic.partitions,
+                replication_factor,
+                {**topic.config, **(topic.wishes if wishes else {})},
+            )
+            for topic in topics
+        ]
+    )
 
 
-def _refusal(topic: Topic, error: KafkaError) -> str:
+def _is_about_configuration(refusal: Refusal | None) -> bool:
+    return refusal is not None and refusal.reason == "configuration"
+
+
+def _refusal(topic: Topic, refusal: Refusal) -> str:
     """What to do about it, with the keys that Kafka names."""
-    said = error.args[0]
-    if isinstance(error, InvalidReplicationFactorError):
+    said = refusal.text
+    if refusal.reason == "replication_factor":
         return f"Kafka refuses topic {topic.name}: {said}; set {variable('replication_factor')} to what it allows"
-    if not isinstance(error, ABOUT_CONFIGURATION):
+    if refusal.reason != "configuration":
         return f"Kafka refuses topic {topic.name}: {said}"
     named = {key: value for key, value in topic.config.items() if key in said} or topic.config
     return (

@@ -1,19 +1,14 @@
 """The event log on Kafka: an idempotent producer, and a reader for restores and proofs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar, cast
-
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import RecordMetadata
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Final, TypeVar
 
 from engine.errors import AppendFailed, ReadFailed
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
-from schemas.kafka import Consumer, IdempotentProducer, NotAcknowledged, closing
+from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, NotAcknowledged, Place, Reader
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import (
@@ -27,37 +22,39 @@ from schemas.topics import (
     topic_name,
 )
 
-READ_TIMEOUT_SECONDS = 30.0
-"""A restore that gets no record for this long gives up and is tried anew; without it a broken connection would hang
+READ_TIMEOUT_SECONDS: Final = 30.0
+"""A restore that gets no record for this long gives up and is tried again; without it a broken connection would hang
 it."""
 
-MAX_READ_RECORDS = 2000
+MAX_READ_RECORDS: Final = 2000
 """Records of a restore that are folded before the event loop gets to run other partitions."""
 
-MAX_REQUEST_BYTES = 4 * MAX_RECORD_BATCH_BYTES
+MAX_REQUEST_BYTES: Final = 4 * MAX_RECORD_BATCH_BYTES
 """Largest record that the client lets through, so that it is the topic's limit that refuses one."""
 
-R = TypeVar("R")
+T = TypeVar("T")
 
 
 class KafkaEventLog:
-    """`engine.ports.EventLog` on Kafka."""
+    """`engine.ports.EventLog` on Kafka.
 
-    def __init__(self, settings: EngineSettings, codec: RecordCodec):
+    Args:
+        kafka: where the topics are.
+        settings: their prefix, and how long an append may take.
+        codec: encodes commands.
+    """
+
+    def __init__(self, kafka: Kafka, settings: EngineSettings, codec: RecordCodec):
+        self._kafka = kafka
         self._codec = codec
-        self._settings = settings
         self._events = topic_name(settings, EVENTS)
         self._commands = topic_name(settings, COMMANDS)
         self._dead = topic_name(settings, COMMANDS_DEAD)
         self._definitions = topic_name(settings, DEFINITIONS)
         self._positions = topic_name(settings, TRIGGERS_POSITIONS)
         self._timeout = settings.append_timeout_seconds
-        self._producer = IdempotentProducer(
-            settings,
-            self._events,
-            max_batch_bytes=MAX_RECORD_BATCH_BYTES,
-            max_request_bytes=MAX_REQUEST_BYTES,
-            waits=True,
+        self._producer = kafka.producer(
+            self._events, max_batch_bytes=MAX_RECORD_BATCH_BYTES, max_request_bytes=MAX_REQUEST_BYTES, waits=True
         )
 
     async def close(self) -> None:
@@ -66,17 +63,12 @@ class KafkaEventLog:
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
         """See `EventLog.append`."""
-
-        async def send(producer: AIOKafkaProducer) -> int:
-            acknowledged = await self._send_batch(producer, self._events, partition, records)
-            return cast(int, (await acknowledged).offset)
-
-        return await self._with_producer(send)
+        return await _acknowledged(self._producer.append_batch(self._events, partition, records, self._deadline()))
 
     async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:
         """See `EventLog.define`."""
         records = [record for current in definitions for record in records_of(current, timestamp_ms)]
-        await self._with_producer(lambda producer: self._send_all(producer, self._definitions, {0: records}))
+        await _acknowledged(self._producer.append_all(self._definitions, {0: records}, self._deadline()))
 
     async def note(self, records: Sequence[NewRecord]) -> None:
         """Append records to topic `triggers.positions`.
@@ -84,99 +76,53 @@ class KafkaEventLog:
         Raises:
             AppendFailed: nobody knows which of them were or will be appended.
         """
-        await self._with_producer(lambda producer: self._send_all(producer, self._positions, {0: records}))
+        await _acknowledged(self._producer.append_all(self._positions, {0: records}, self._deadline()))
 
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         """See `EventLog.send`."""
-        records = [self._codec.encode(key, command, timestamp_ms=timestamp_ms) for key, command in commands]
-
-        async def send(producer: AIOKafkaProducer) -> None:
-            partitions = len(await producer.partitions_for(self._commands))
-            by_partition: dict[int, list[NewRecord]] = {}
-            for record in records:
-                by_partition.setdefault(partition_of(record.key, partitions), []).append(record)
-            await self._send_all(producer, self._commands, by_partition)
-
-        await self._with_producer(send)
-
-    async def _send_all(
-        self, producer: AIOKafkaProducer, topic: str, batches: Mapping[int, Sequence[NewRecord]]
-    ) -> None:
-        """Send the records of each partition, in as many batches as they need.
-
-        A batch is only sent when those before it are acknowledged: what comes later must not count without them.
-        """
-        while batches:
-            left: dict[int, Sequence[NewRecord]] = {}
-            acks = []
-            for partition, records in batches.items():
-                batch, count = _new_batch(producer, records)
-                acks.append(await producer.send_batch(batch, topic, partition=partition))
-                if records[count:]:
-                    left[partition] = records[count:]
-            await asyncio.gather(*acks)
-            batches = left
-
-    async def _send_batch(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[NewRecord]
-    ) -> asyncio.Future[RecordMetadata]:
-        batch, count = _new_batch(producer, records)
-        if count < len(records):
-            raise AppendFailed("the batch is larger than the topic takes")
-        return cast("asyncio.Future[RecordMetadata]", await producer.send_batch(batch, topic, partition=partition))
+        deadline = self._deadline()
+        partitions = await _acknowledged(self._producer.partitions(self._commands, deadline))
+        by_partition: dict[int, list[NewRecord]] = {}
+        for key, command in commands:
+            record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
+            by_partition.setdefault(partition_of(key.encode(), partitions), []).append(record)
+        await _acknowledged(self._producer.append_all(self._commands, by_partition, deadline))
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""
         letter = dead_letter(self._commands, partition, command, reason)
-
-        async def send(producer: AIOKafkaProducer) -> None:
-            await producer.send_and_wait(self._dead, key=letter.key, value=letter.value, headers=letter.headers)
-
-        await self._with_producer(send)
+        await _acknowledged(self._producer.append(self._dead, 0, letter, self._deadline()))
 
     async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
         """See `EventLog.read`."""
         if start >= stop:
             return
-        place = TopicPartition(self._events, partition)
+        place = Place(self._events, partition)
         try:
-            async with closing(Consumer(self._settings)) as consumer:
-                async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                    await consumer.start()
-                    consumer.assign([place])
-                    consumer.seek(place, start)
+            async with self._kafka.reader() as reader:
+                reader.read_from({place: start})
                 position = start
                 while position < stop:
                     async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                        records = await self._fetch(consumer, place)
+                        records = await _next(reader, place)
                     position = records[-1].offset + 1
                     yield records if position <= stop else [record for record in records if record.offset < stop]
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
 
-    async def _fetch(self, consumer: Consumer, place: TopicPartition) -> list[Record]:
-        while True:
-            fetched: list[Record] = (await consumer.getmany(place, timeout_ms=1000, max_records=MAX_READ_RECORDS)).get(
-                place, []
-            )
-            if fetched:
-                return fetched
-
-    async def _with_producer(self, send: Callable[[AIOKafkaProducer], Awaitable[R]]) -> R:
-        try:
-            return await self._producer.append(asyncio.get_running_loop().time() + self._timeout, send)
-        except NotAcknowledged as error:
-            raise AppendFailed(str(error)) from error
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout
 
 
-def _new_batch(producer: AIOKafkaProducer, records: Sequence[NewRecord]) -> tuple[BatchBuilder, int]:
-    """A batch with as many of the records as the topic takes at once, at least one, and how many these are."""
-    batch = producer.create_batch()
-    for count, record in enumerate(records):
-        appended = batch.append(
-            timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
-        )
-        if appended is None:
-            return batch, count
-    batch.close()
-    return batch, len(records)
+async def _next(reader: Reader, place: Place) -> Sequence[Record]:
+    while True:
+        fetched = await reader.take(1.0, MAX_READ_RECORDS)
+        if records := fetched.get(place):
+            return records
+
+
+async def _acknowledged(appending: Awaitable[T]) -> T:
+    try:
+        return await appending
+    except (NotAcknowledged, BatchTooLarge) as error:
+        raise AppendFailed(str(error)) from error

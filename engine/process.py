@@ -17,6 +17,7 @@ from engine.triggers.evaluator import LinkEvaluator
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
+from schemas.kafka import Kafka, KafkaClients
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
@@ -27,21 +28,24 @@ class Engine:
 
     Args:
         settings: the engine's settings.
+        kafka: where the topics are; as the settings say when not given.
     """
 
-    def __init__(self, settings: EngineSettings):
+    def __init__(self, settings: EngineSettings, kafka: Kafka | None = None):
+        kafka = kafka or KafkaClients(settings)
         self._timeout = settings.shutdown_timeout_seconds
         metrics = Metrics()
         codec = RecordCodec()
-        self._log = KafkaEventLog(settings, codec)
+        self._log = KafkaEventLog(kafka, settings, codec)
         self._caller = StackCaller(settings, metrics)
-        self._feed = KafkaCommandFeed(settings, metrics)
+        self._feed = KafkaCommandFeed(kafka, settings, metrics)
         self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
         self._listeners = Listeners(
+            kafka,
             settings,
             log=self._log,
-            positions=Positions(settings, self._log.note),
+            positions=Positions(kafka, settings, self._log.note),
             failures=failures,
             metrics=metrics,
         )

@@ -24,6 +24,8 @@ class DeadLetter(Struct, frozen=True):
     key: bytes | None
     value: bytes
     headers: Headers
+    timestamp_ms: int | None = None
+    """When it was made: when it is appended."""
 
 
 def dead_letter(topic: str, partition: int, command: Record, reason: str) -> DeadLetter:

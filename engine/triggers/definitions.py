@@ -5,6 +5,7 @@ from msgspec import Raw, Struct
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
 from schemas.expressions import Expression, Variable
 from schemas.expressions.limits import excess
+from schemas.kafka import Kafka
 from schemas.kafka.table import TableReader
 from schemas.records import Record
 from schemas.settings import EngineSettings
@@ -77,12 +78,13 @@ class DefinitionsReader:
     """Follows topic `definitions` for as long as it runs.
 
     Args:
-        settings: how to reach Kafka.
+        kafka: where the topic is.
+        settings: its prefix.
     """
 
-    def __init__(self, settings: EngineSettings):
+    def __init__(self, kafka: Kafka, settings: EngineSettings):
         self.definitions = Definitions()
-        self._table = TableReader(settings, topic_name(settings, DEFINITIONS), self._apply)
+        self._table = TableReader(kafka, topic_name(settings, DEFINITIONS), self._apply)
 
     async def run(self) -> None:
         """Follow the topic until cancelled, beginning anew after faults."""
@@ -92,7 +94,7 @@ class DefinitionsReader:
         """Wait until everything that the topic holds now is known.
 
         Raises:
-            KafkaError, TimeoutError: Kafka is away.
+            KafkaFault: Kafka is away.
         """
         await self._table.catch_up()
 

@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
-
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
@@ -23,10 +20,16 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.matching import Message, NoEnvelope, fire, read_message, size_of
 from engine.triggers.positions import Positions, is_same_topic
 from schemas.commands import Command
-from schemas.kafka import Consumer, UnreadableRecords, closing, membership
-from schemas.kafka.leaving import leave_group
-from schemas.kafka.member import GroupMember
-from schemas.kafka.topic_finder import FoundTopic, TopicFinder
+from schemas.kafka import (
+    FoundTopic,
+    Kafka,
+    KafkaFault,
+    Member,
+    Membership,
+    Place,
+    TopicFinder,
+    UnreadableRecords,
+)
 from schemas.records import Record
 from schemas.settings import EngineSettings
 
@@ -51,9 +54,6 @@ NOTE_SECONDS: Final = 1.0
 
 LOOK_SECONDS: Final = 5.0
 """How long it may go unnoticed, while no message comes, that a topic was made, deleted or got a new partition."""
-
-START_SECONDS: Final = 60.0
-"""Deadline of joining the group. It waits for members that are gone, until their session ends."""
 
 CLOCK_SKEW_MS: Final = 60_000
 """How far the clock of a producer may be behind ours. Without it the first messages of a topic that is made later could
@@ -81,7 +81,8 @@ class Listener:
 
     Args:
         topic: its name.
-        settings: how to reach Kafka, and the engine's place in the group.
+        kafka: where the topic is.
+        settings: the engine's place in the group.
         log: appends the commands.
         reader: the current triggers and workflows.
         positions: where listening goes on.
@@ -93,6 +94,7 @@ class Listener:
     def __init__(
         self,
         topic: str,
+        kafka: Kafka,
         settings: EngineSettings,
         *,
         log: EventLog,
@@ -106,7 +108,8 @@ class Listener:
         self.trouble: str | None = None
         """Why the topic is not listened to at the moment."""
         self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
-        self._settings, self._log, self._reader, self._failures = settings, log, reader, failures
+        self._kafka, self._settings = kafka, settings
+        self._log, self._reader, self._failures = log, reader, failures
         self._positions, self._finder, self._metrics = positions, finder, metrics
         self._found = FoundTopic("", 0)
         self._away_since_ms: int | None = None
@@ -141,8 +144,8 @@ class Listener:
 
     def _tell(self, error: Exception) -> None:
         """Show why the topic is not listened to; in the log once for each reason."""
-        trouble = str(error) if isinstance(error, TopicError) else repr(error)
-        expected = isinstance(error, TopicError | KafkaError | OSError | AppendFailed)
+        expected = isinstance(error, TopicError | KafkaFault | OSError | AppendFailed)
+        trouble = str(error) if isinstance(error, TopicError | KafkaFault) else repr(error)
         if trouble != self.trouble:
             text = "topic %s is not listened to for triggers: %s"
             logger.warning(text, self.topic, trouble, exc_info=None if expected else error)
@@ -158,11 +161,7 @@ class Listener:
         await self._see_first()
         member = self._new_member()
         try:
-            async with asyncio.timeout(START_SECONDS):
-                if self._settings.engine_id is not None:
-                    # Its place may be one in a topic that was deleted meanwhile, or has more partitions now.
-                    await leave_group(self._settings, self._group, self._settings.engine_id)
-                await member.start()
+            await member.start()
             self.settled = True
             self._look_at = time.monotonic() + LOOK_SECONDS
             while True:
@@ -189,30 +188,26 @@ class Listener:
 
         That goes by the times of the messages: a topic that was copied from elsewhere has a history at once.
         """
-        places = [TopicPartition(self.topic, number) for number in range(self._found.partitions)]
-        async with (
-            asyncio.timeout(ENDS_SECONDS),
-            closing(Consumer(self._settings, isolation_level="read_committed")) as consumer,
-        ):
-            await consumer.start()
-            begins: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        places = [Place(self.topic, number) for number in range(self._found.partitions)]
+        async with asyncio.timeout(ENDS_SECONDS), self._kafka.reader(committed_only=True) as reader:
+            begins = await reader.ends(places)
             if self._away_since_ms is not None:
                 since = dict.fromkeys(places, self._away_since_ms - CLOCK_SKEW_MS)
-                for place, first in (await consumer.offsets_for_times(since)).items():
-                    begins[place] = begins[place] if first is None else first.offset
+                for place, first in (await reader.first_since(since)).items():
+                    begins[place] = begins[place] if first is None else first
         return [begins[place] for place in places]
 
-    def _new_member(self) -> GroupMember:
-        return GroupMember(
-            self._settings,
-            self.topic,
-            self._begin,
-            group_id=self._group,
-            isolation_level="read_committed",  # only what was committed counts
-            **membership(self._settings.engine_id, self._settings.engine_session_timeout_seconds),
+    def _new_member(self) -> Member:
+        membership = Membership(
+            group=self._group,
+            member_id=self._settings.engine_id,
+            session_timeout_seconds=self._settings.engine_session_timeout_seconds,
+            committed_only=True,
+            own_topic=False,
         )
+        return self._kafka.member(self.topic, membership, begin=self._begin)
 
-    async def _begin(self, member: GroupMember, places: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def _begin(self, member: Member, places: Collection[Place]) -> Mapping[Place, int]:
         """Where partitions begin that this engine was given."""
         await self._write_positions(member)
         await self._positions.catch_up()
@@ -224,7 +219,7 @@ class Listener:
             begins[place] = min(max(offset, oldest), end)
         return begins
 
-    async def _take(self, member: GroupMember) -> None:
+    async def _take(self, member: Member) -> None:
         fetched = await member.take(TAKE_SECONDS, MAX_MESSAGES)
         if fetched:
             # What was defined before a message came has to be known before it is judged. And what was read came from
@@ -251,7 +246,7 @@ class Listener:
             raise TopicChanged(f"topic {self.topic} has {found.partitions} partitions now")
         self._look_at = time.monotonic() + LOOK_SECONDS
 
-    async def _judge_all(self, member: GroupMember, fetched: Mapping[TopicPartition, list[Record]]) -> None:
+    async def _judge_all(self, member: Member, fetched: Mapping[Place, Sequence[Record]]) -> None:
         until = time.monotonic() + CHUNK_SECONDS
         done: dict[int, int] = {}
         for place, records in fetched.items():
@@ -265,21 +260,21 @@ class Listener:
         await self._send()
         self._next.update(done)
 
-    async def _write_positions(self, member: GroupMember) -> None:
+    async def _write_positions(self, member: Member) -> None:
         """Write down how far the partitions are that this engine still has."""
         self._note_at = time.monotonic() + NOTE_SECONDS
         mine = {place.partition for place in member.assignment}
         moved, self._next = {number: offset for number, offset in self._next.items() if number in mine}, {}
         if moved:
             await self._positions.move(self.topic, self._found, moved)
-            await member.commit({TopicPartition(self.topic, number): offset for number, offset in moved.items()})
+            await member.commit({Place(self.topic, number): offset for number, offset in moved.items()})
 
-    async def _write_last_positions(self, member: GroupMember) -> None:
+    async def _write_last_positions(self, member: Member) -> None:
         with contextlib.suppress(AppendFailed, TimeoutError):
             async with asyncio.timeout(LAST_POSITIONS_SECONDS):
                 await self._write_positions(member)
 
-    def _source(self, place: TopicPartition) -> str:
+    def _source(self, place: Place) -> str:
         """Names a partition in commands and events. One of a topic that was made anew is another one."""
         return (
             f"{place.topic}:{self._found.id}/{place.partition}"
@@ -287,7 +282,7 @@ class Listener:
             else f"{place.topic}/{place.partition}"
         )
 
-    async def _judge(self, place: TopicPartition, record: Record) -> None:
+    async def _judge(self, place: Place, record: Record) -> None:
         """Collect the commands that a record fires."""
         source = self._source(place)
         try:
@@ -313,5 +308,5 @@ class Listener:
 
 
 def _longest_pause(error: Exception) -> float:
-    away = isinstance(error, KafkaError | OSError | AppendFailed) and not isinstance(error, UnreadableRecords)
+    away = isinstance(error, KafkaFault | OSError | AppendFailed) and not isinstance(error, UnreadableRecords)
     return MAX_AWAY_SECONDS if away else MAX_PAUSE_SECONDS

@@ -8,7 +8,7 @@ from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
 from engine.triggers.positions import Positions
-from schemas.kafka.topic_finder import TopicFinder
+from schemas.kafka import Kafka
 from schemas.settings import EngineSettings
 
 
@@ -16,7 +16,8 @@ class Listeners:
     """Listens for triggers on the topics of the settings.
 
     Args:
-        settings: the topics, and how to reach Kafka.
+        kafka: where the topics are.
+        settings: which topics.
         log: appends the commands.
         positions: where listening goes on.
         failures: is told of filters that could not be evaluated.
@@ -25,6 +26,7 @@ class Listeners:
 
     def __init__(
         self,
+        kafka: Kafka,
         settings: EngineSettings,
         *,
         log: EventLog,
@@ -32,13 +34,14 @@ class Listeners:
         failures: FilterFailures,
         metrics: Metrics,
     ):
-        self._reader = DefinitionsReader(settings)
+        self._reader = DefinitionsReader(kafka, settings)
         self._positions = positions
-        self._finder = TopicFinder(settings)
+        self._finder = kafka.topic_finder()
         self.topics = list(dict.fromkeys(name.strip() for name in settings.trigger_topics.split(",") if name.strip()))
         self._listeners = [
             Listener(
                 name,
+                kafka,
                 settings,
                 log=log,
                 reader=self._reader,
@@ -72,7 +75,7 @@ class Listeners:
         """Whether a workflow was deleted, as of now; False where no topic is listened to, since nobody knows.
 
         Raises:
-            KafkaError, TimeoutError: Kafka is away.
+            KafkaFault: Kafka is away.
         """
         if not self.topics:
             return False

@@ -11,11 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from aiokafka.errors import KafkaError
-
 from engine.triggers.errors import PositionsMissing
+from schemas.kafka import FoundTopic, Kafka, KafkaFault, TopicFinder
 from schemas.kafka.table import TableReader
-from schemas.kafka.topic_finder import FoundTopic, TopicFinder
 from schemas.records import NewRecord, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import TRIGGERS_POSITIONS, topic_name
@@ -34,13 +32,14 @@ class Positions:
     """What is known of the topics that were ever listened to.
 
     Args:
-        settings: how to reach Kafka.
+        kafka: where the topic is.
+        settings: its prefix.
         append: writes to the topic.
     """
 
-    def __init__(self, settings: KafkaSettings, append: Append):
+    def __init__(self, kafka: Kafka, settings: KafkaSettings, append: Append):
         self._topic = topic_name(settings, TRIGGERS_POSITIONS)
-        self._table = TableReader(settings, self._topic, self.apply)
+        self._table = TableReader(kafka, self._topic, self.apply)
         self._missing = False
         self._append = append
         self._began: dict[str, ListeningBegan] = {}
@@ -60,8 +59,8 @@ class Positions:
     async def _is_there(self, finder: TopicFinder) -> bool:
         try:
             missing = await finder.find(self._topic) is None
-        except (KafkaError, OSError, TimeoutError) as error:
-            logger.warning("whether topic %s exists can't be told: %r", self._topic, error)
+        except KafkaFault as error:
+            logger.warning("whether topic %s exists can't be told: %s", self._topic, error)
             return False
         if missing and not self._missing:
             logger.error("topic %s does not exist: run `orchestration topics create`", self._topic)
@@ -73,7 +72,7 @@ class Positions:
 
         Raises:
             PositionsMissing: the topic does not exist.
-            KafkaError, TimeoutError: Kafka is away.
+            KafkaFault: Kafka is away.
         """
         if self._missing:
             raise PositionsMissing
@@ -123,7 +122,7 @@ class Positions:
 
         Raises:
             AppendFailed: nobody knows whether it was written.
-            KafkaError, TimeoutError: Kafka is away.
+            KafkaFault: Kafka is away.
         """
         await self._append([encode_listening(topic, None, ListeningBegan(topic_id, list(begins)))])
         await self.catch_up()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Collection
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,7 +13,9 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
 from schemas.kafka.client import adopt, retrieve
 from schemas.kafka.errors import UnreadableRecords
+from schemas.kafka.faults import faults
 from schemas.kafka.options import client_options
+from schemas.kafka.ports import Limits, Place
 from schemas.settings import KafkaSettings
 
 
@@ -46,6 +49,18 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             raise
         except Exception as error:
             raise UnreadableRecords(repr(error)) from error
+
+    async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
+        """What partitions hold now.
+
+        Raises:
+            KafkaFault: Kafka is away or refuses.
+        """
+        own = [TopicPartition(*place) for place in places]
+        async with faults():
+            oldest = await self.beginning_offsets(own)
+            ends = await self.end_offsets(own)
+        return {Place(*place): Limits(oldest[place], ends[place]) for place in own}
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """The end of a partition when it was last fetched; None before that, and when it is not assigned any more."""

@@ -1,9 +1,31 @@
-"""Errors of our Kafka clients."""
+"""Errors of our Kafka clients. Nothing of the client library's leaves this folder.
+
+Every one of them may go away by itself, so whoever meets it tries again.
+"""
 
 from aiokafka.errors import KafkaError
 
 
-class NotAcknowledged(Exception):
+class KafkaFault(Exception):
+    """Kafka is away, refuses, or answers what can't be used."""
+
+
+class KafkaUnreachable(KafkaFault):
+    """No broker answers."""
+
+
+class UnreadableRecords(KafkaFault, KafkaError):  # type: ignore[misc]
+    """The client library can't decode records, or has a defect.
+
+    It may have lost what it had fetched besides, so a new consumer has to begin where this one was.
+    """
+
+
+class BatchTooLarge(KafkaFault):
+    """The records don't fit into one batch. Nothing was sent."""
+
+
+class NotAcknowledged(KafkaFault):
     """Kafka did not acknowledge what was sent in time. Nobody knows whether it was appended."""
 
 
@@ -11,8 +33,9 @@ class KafkaAway(NotAcknowledged):
     """There is no connection to Kafka, so nothing was sent."""
 
 
-class UnreadableRecords(KafkaError):  # type: ignore[misc]
-    """The client library can't decode records, or has a defect.
+class TransactionFailed(KafkaFault):
+    """Kafka refused a transaction, or its outcome is unknown."""
 
-    It may have lost what it had fetched besides, so a new consumer has to begin where this one was.
-    """
+
+class Fenced(TransactionFailed):
+    """Another writer of this name was opened."""

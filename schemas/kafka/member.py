@@ -1,22 +1,26 @@
 """A member of a consumer group, and the one owner of its consumer.
 
 aiokafka hands records over before the callback that it calls after a rebalance has come to its end. So where a
-partition begins is not decided in that callback. There it is stopped, at once; `take` decides where it begins, seeks,
-and only then lets its records come.
+partition begins is not decided in that callback. There it is held, at once. `take` asks `begin`, or the partition's
+owner says it by `start_at`; only then its records come.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.kafka.closing import close
+from schemas.kafka.closing import CLOSE_SECONDS, close
 from schemas.kafka.consumer import Consumer
+from schemas.kafka.errors import KafkaFault
+from schemas.kafka.faults import faults
+from schemas.kafka.leaving import leave_group
+from schemas.kafka.ports import Assigned, Begin, Limits, Membership, Place, Revoked
 from schemas.records import Record
 from schemas.settings import KafkaSettings
 
@@ -24,126 +28,204 @@ logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 2.0
 """Deadline of a commit. Offsets in the group are for whoever watches the lag; nobody waits for them."""
+START_SECONDS: Final = 60.0
+"""Deadline of joining the group. It waits for members that are gone, until their session ends."""
 REBALANCE_SECONDS: Final = 60.0
 """How long a rebalance may hold up `take`; without it nobody would be told of a group that can't be joined again."""
-
-Begin = Callable[["GroupMember", Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
-"""Decides where partitions of a member begin: the offset of the first record that is handed over, for each of them."""
+HEARTBEATS_PER_SESSION: Final = 4
+"""So many heartbeats may be lost before the group gives the partitions to others."""
+MIN_HEARTBEAT_MS: Final = 100
 
 
 class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Joins a group, decides where its partitions begin, and hands their records over.
-
-    Records of a partition come in order, from where it begins, and only while it is assigned. After an error the member
-    is closed and a new one made: the client library may have lost records that it had fetched.
+    """`ports.Member` on aiokafka.
 
     Args:
         settings: how to reach Kafka.
-        topic: read by the group. One that is missing is no error, and is not made.
-        begin: called with partitions that were assigned, and again with one whose offset Kafka does not have.
-        options: of the consumer: the group, the place in it.
+        topic: see `ports.Kafka.member`, as all that follows.
+        membership: the place in the group.
+        begin: decides where partitions begin.
+        assigned: called after a rebalance.
+        revoked: called before a rebalance.
+
+    Raises:
+        SettingsError: the settings for Kafka contradict each other.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, begin: Begin, **options: Any):
-        self._topic, self._begin = topic, begin
-        self._undecided: set[TopicPartition] = set()
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        membership: Membership,
+        *,
+        begin: Begin | None = None,
+        assigned: Assigned | None = None,
+        revoked: Revoked | None = None,
+    ):
+        self._settings, self._topic, self._membership = settings, topic, membership
+        self._begin, self._assigned, self._revoked = begin, assigned, revoked
+        self._held: set[TopicPartition] = set()
         self._rebalances = 0
-        self._consumer = Consumer(
-            settings,
-            **{"partition_assignment_strategy": (StickyPartitionAssignor,), "auto_offset_reset": "none", **options},
-        )
+        self._rebalancing = False
+        self._consumer = Consumer(settings, **_options(membership, "earliest" if begin is None else "none"))
 
     async def start(self) -> None:
-        """Join the group.
+        """See `ports.Member.start`."""
+        async with faults(START_SECONDS):
+            if self._membership.own_topic:
+                self._consumer.subscribe([self._topic], listener=self)
+            else:
+                if self._membership.member_id is not None:
+                    await leave_group(self._settings, self._membership.group, self._membership.member_id)
+                # By a pattern: a consumer that names a topic has the broker make it when it is missing.
+                self._consumer.subscribe(pattern=re.escape(self._topic) + r"\Z", listener=self)
+            await self._consumer.start()
 
-        Raises:
-            KafkaError, OSError: Kafka is away, or refuses.
-        """
-        # By a pattern: a consumer that names a topic has the broker make it when it is missing.
-        pattern = re.escape(self._topic) + r"\Z"
-        self._consumer.subscribe(pattern=pattern, listener=self)
-        await self._consumer.start()
-
-    async def close(self) -> None:
-        """Leave the group, as far as that is done by a deadline. A static member keeps its place."""
-        await close(self._consumer)
+    async def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """See `ports.Member.close`."""
+        await close(self._consumer, timeout_seconds)
 
     @property
-    def assignment(self) -> frozenset[TopicPartition]:
-        """The partitions that this member has now."""
-        return frozenset(self._consumer.assignment())
+    def assignment(self) -> frozenset[Place]:
+        """See `ports.Member.assignment`."""
+        return frozenset(Place(*place) for place in self._consumer.assignment())
 
-    async def take(self, timeout_seconds: float, max_records: int) -> dict[TopicPartition, list[Record]]:
-        """Records that have come, by partition; none when nothing comes in time.
+    @property
+    def silence_seconds(self) -> float:
+        """See `ports.Member.silence_seconds`."""
+        return self._consumer.silence_seconds
 
-        Raises:
-            KafkaError, OSError, TimeoutError: Kafka is away or refuses, or the records can't be read.
-            Exception: what `begin` raises.
-        """
-        if self._undecided:
-            await self._decide()
+    async def take(
+        self, timeout_seconds: float, max_records: int | None = None, places: Collection[Place] | None = None
+    ) -> dict[Place, Sequence[Record]]:
+        """See `ports.Member.take`."""
+        if self._begin is not None and self._held and not self._rebalancing:
+            await self._decide(self._begin)
+        # None at all would mean all of them.
+        wanted = () if places is None else [TopicPartition(*place) for place in places or ((self._topic, -1),)]
         try:
             async with asyncio.timeout(timeout_seconds + REBALANCE_SECONDS):
-                fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
-                    timeout_ms=int(timeout_seconds * 1000), max_records=max_records
+                fetched: dict[TopicPartition, Sequence[Record]] = await self._consumer.getmany(
+                    *wanted, timeout_ms=int(timeout_seconds * 1000), max_records=max_records
                 )
         except OffsetOutOfRangeError as error:
-            self._stop(self.assignment & set(error.args[0]))
+            self._hold(self._consumer.assignment() & set(error.args[0]))
             return {}
-        return fetched
+        except KafkaFault:
+            raise
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaFault(repr(error)) from error
+        return {Place(*place): records for place, records in fetched.items()}
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
-        """Hand records of a partition over again from this offset on, unless it was taken away meanwhile."""
-        if place in self.assignment and place not in self._undecided:
-            self._consumer.seek(place, offset)
+    def start_at(self, place: Place, offset: int) -> None:
+        """See `ports.Member.start_at`."""
+        own = TopicPartition(*place)
+        if own in self._consumer.assignment():
+            self._held.discard(own)
+            self._consumer.seek(own, offset)
+            self._consumer.resume(own)
 
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Tell the group how far its partitions are, for whoever watches its lag. What fails is left out."""
-        mine = {place: offset for place, offset in offsets.items() if place in self._consumer.assignment()}
-        if not mine:
-            return
+    def seek(self, place: Place, offset: int) -> None:
+        """See `ports.Member.seek`."""
+        if self._is_running(place):
+            self._consumer.seek(TopicPartition(*place), offset)
+
+    def pause(self, place: Place) -> None:
+        """See `ports.Member.pause`."""
+        if self._is_running(place):
+            self._consumer.pause(TopicPartition(*place))
+
+    def resume(self, place: Place) -> None:
+        """See `ports.Member.resume`."""
+        if self._is_running(place):
+            self._consumer.resume(TopicPartition(*place))
+
+    def _is_running(self, place: Place) -> bool:
+        return place in self._consumer.assignment() and place not in self._held
+
+    async def commit(self, offsets: Mapping[Place, int], timeout_seconds: float = COMMIT_SECONDS) -> bool:
+        """See `ports.Member.commit`."""
+        assignment = self._consumer.assignment()
+        mine = {TopicPartition(*place): offset for place, offset in offsets.items() if place in assignment}
+        if not mine:  # aiokafka takes that for a mistake
+            return True
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
+            async with asyncio.timeout(timeout_seconds):
                 await self._consumer.commit(mine)
         except (KafkaError, OSError, TimeoutError) as error:
             logger.debug("offsets of %s are not committed: %r", self._topic, error)
+            return False
+        return True
 
-    async def limits(self, places: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The oldest offset that each partition has, and the next one that it will have.
+    async def committed(self, place: Place) -> int:
+        """See `ports.Member.committed`."""
+        async with faults():
+            return await self._consumer.committed(TopicPartition(*place)) or 0
 
-        Raises:
-            KafkaError: Kafka is away, or refuses.
-        """
-        oldest = await self._consumer.beginning_offsets(list(places))
-        ends = await self._consumer.end_offsets(list(places))
-        return {place: (oldest[place], ends[place]) for place in places}
+    async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
+        """See `ports.Member.limits`."""
+        return await self._consumer.limits(places)
 
-    async def _decide(self) -> None:
-        rebalances, places = self._rebalances, frozenset(self._undecided)
-        begins = await self._begin(self, places)
-        if rebalances != self._rebalances or not places <= self.assignment:
+    def partitions(self) -> int:
+        """See `ports.Member.partitions`."""
+        return len(self._consumer.partitions_for_topic(self._topic) or ())
+
+    def highwater(self, place: Place) -> int | None:
+        """See `ports.Member.highwater`."""
+        return self._consumer.highwater(TopicPartition(*place))
+
+    async def _decide(self, begin: Begin) -> None:
+        rebalances, places = self._rebalances, frozenset(self._held)
+        begins = await begin(self, [Place(*place) for place in places])
+        if rebalances != self._rebalances or not places <= self._consumer.assignment():
             return  # partitions were taken away or given meanwhile, which is decided at the next call
         for place in places:
-            self._consumer.seek(place, begins[place])
+            self._consumer.seek(place, begins[Place(*place)])
             self._consumer.resume(place)
-        self._undecided -= places
+        self._held -= places
 
-    def _stop(self, places: Collection[TopicPartition]) -> None:
+    def _hold(self, places: Collection[TopicPartition]) -> None:
         for place in places:
             # At an offset, so that the client does not look for one by itself.
             self._consumer.pause(place)
             self._consumer.seek(place, 0)
-        self._undecided |= set(places)
+        self._held |= set(places)
 
     # Listener of the group
 
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Nothing is handed over from them any more."""
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Decide nothing before it is known which ones come back."""
         self._rebalances += 1
-        self._undecided = set()
+        self._rebalancing = True
+        if self._revoked is not None:
+            await self._revoked()
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Hand nothing over before it is decided where they begin."""
         self._rebalances += 1
-        self._undecided = set()
-        self._stop(assigned)
+        self._rebalancing = False
+        self._held = set()
+        self._hold(assigned)
+        if self._assigned is not None:
+            self._assigned(frozenset(Place(*place) for place in assigned))
+
+
+def _options(membership: Membership, without_offset: str) -> dict[str, Any]:
+    """As `AIOKafkaConsumer` takes them."""
+    session_ms = int(membership.session_timeout_seconds * 1000)
+    rebalance = membership.rebalance_timeout_seconds
+    return {
+        "group_id": membership.group,
+        "group_instance_id": membership.member_id,
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": max(session_ms // HEARTBEATS_PER_SESSION, MIN_HEARTBEAT_MS),
+        "rebalance_timeout_ms": None if rebalance is None else int(rebalance * 1000),
+        "max_poll_interval_ms": int(membership.max_idle_seconds * 1000),
+        "partition_assignment_strategy": (StickyPartitionAssignor,),
+        "auto_offset_reset": without_offset,
+        "isolation_level": "read_committed" if membership.committed_only else "read_uncommitted",
+        "fetch_max_wait_ms": int(membership.fetch_wait_seconds * 1000),
+        "fetch_min_bytes": membership.fetch_min_bytes,
+        "fetch_max_bytes": membership.fetch_max_bytes,
+        "max_partition_fetch_bytes": membership.fetch_max_partition_bytes,
+    }

@@ -3,14 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import TopicPartition
-
-from schemas.kafka.closing import closing
-from schemas.kafka.consumer import Consumer
+from schemas.kafka.errors import KafkaFault
+from schemas.kafka.ports import Kafka, Place, Reader
 from schemas.records import Record, UndecodableRecord
-from schemas.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
@@ -26,36 +23,31 @@ class TableReader:
     """Follows a topic for as long as it runs.
 
     Args:
-        settings: how to reach Kafka.
+        kafka: where the topic is.
         topic: its full name.
         apply: takes over a record. What it can't decode is logged and skipped.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, apply: Callable[[Record], None]):
-        self._settings = settings
-        self._place = TopicPartition(topic, 0)
+    def __init__(self, kafka: Kafka, topic: str, apply: Callable[[Record], None]):
+        self._kafka = kafka
+        self._place = Place(topic, 0)
         self._apply = apply
-        self._asker: Consumer | None = None
+        self._asker: Reader | None = None
         self._position = 0
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
-        """Follow the topic until cancelled, beginning anew after faults."""
+        """Follow the topic until cancelled, connecting again after faults."""
         while True:
-            consumer = Consumer(self._settings)
-            # On a connection of its own: behind a fetch that waits for news, a question takes half a second.
-            asker = Consumer(self._settings)
             try:
-                async with closing(consumer), closing(asker):
-                    await consumer.start()
-                    await asker.start()
-                    consumer.assign([self._place])
-                    consumer.seek(self._place, self._position)
+                # Questions have a connection of their own: behind a fetch that waits for news, one takes half a second.
+                async with self._kafka.reader() as reader, self._kafka.reader() as asker:
+                    reader.read_from({self._place: self._position})
                     await self._ready(asker)
                     while True:
-                        await self._follow(consumer)
+                        await self._follow(reader)
             except Exception as error:
-                logger.warning("following %s failed and is started anew: %r", self._place.topic, error)
+                logger.warning("following %s failed and is started again: %r", self._place.topic, error)
             finally:
                 self._asker = None
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -64,27 +56,35 @@ class TableReader:
         """Wait until everything that the topic holds now is known.
 
         Raises:
-            KafkaError, TimeoutError: Kafka is away.
+            KafkaFault: Kafka is away.
         """
-        async with asyncio.timeout(CATCH_UP_SECONDS):
-            async with self._moved:
-                asker: Any = await self._moved.wait_for(lambda: self._asker)
-            end: int = (await asker.end_offsets([self._place]))[self._place]
-            async with self._moved:
-                await self._moved.wait_for(lambda: self._position >= end)
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._catch_up()
+        except TimeoutError as error:
+            raise KafkaFault(f"what topic {self._place.topic} holds could not be read in time") from error
 
-    async def _ready(self, asker: Consumer) -> None:
+    async def _catch_up(self) -> None:
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._asker is not None)
+            asker = self._asker
+        if asker is None:
+            raise KafkaFault("the connection was lost")
+        end = (await asker.ends([self._place]))[self._place]
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._position >= end)
+
+    async def _ready(self, asker: Reader) -> None:
         async with self._moved:
             self._asker = asker
             self._moved.notify_all()
 
-    async def _follow(self, consumer: Consumer) -> None:
-        fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(timeout_ms=1000, max_records=MAX_RECORDS)
-        for record in fetched.get(self._place, []):
+    async def _follow(self, reader: Reader) -> None:
+        for record in (await reader.take(1.0, MAX_RECORDS)).get(self._place, ()):
             try:
                 self._apply(record)
             except UndecodableRecord as error:
                 logger.error("record %d of %s can't be read: %s", record.offset, self._place.topic, error)
         async with self._moved:
-            self._position = await consumer.position(self._place)
+            self._position = await reader.position(self._place)
             self._moved.notify_all()

@@ -15,9 +15,10 @@ from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
-from msgspec import Struct
 
+from schemas.kafka.errors import KafkaFault
 from schemas.kafka.options import client_options
+from schemas.kafka.ports import FoundTopic
 from schemas.kafka.silence import SILENT
 from schemas.settings import KafkaSettings
 
@@ -25,16 +26,8 @@ REQUEST_SECONDS: Final = 3.0
 """Deadline of one question. A server that does not answer would hold up every topic."""
 
 
-class FoundTopic(Struct, frozen=True):
-    """A topic that exists."""
-
-    id: str
-    """As Kafka's tools show it; empty where the broker does not tell it (before Kafka 2.8)."""
-    partitions: int
-
-
-class TopicFinder:
-    """Asks which topics exist.
+class BrokerTopicFinder:
+    """`ports.TopicFinder` on a connection of its own.
 
     Args:
         settings: how to reach Kafka.
@@ -47,22 +40,24 @@ class TopicFinder:
         self._connecting = asyncio.Lock()
 
     async def find(self, topic: str) -> FoundTopic | None:
-        """The topic as it is now; None when there is none of this name.
+        """See `ports.TopicFinder.find`."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                response = await self._ask(topic)
+            return _found(response, topic)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaFault(repr(error)) from error
 
-        Raises:
-            KafkaError, OSError, TimeoutError: Kafka can't be reached, or refuses to tell.
-        """
-        async with asyncio.timeout(REQUEST_SECONDS):
-            connection = await self._connected()
-            try:
-                response = await connection.send(_TopicRequest(topic))
-            except BaseException:
-                connection.close()
-                raise
-        return _found(response, topic)
+    async def _ask(self, topic: str) -> Any:
+        connection = await self._connected()
+        try:
+            return await connection.send(_TopicRequest(topic))
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
-        """Close the connection."""
+        """See `ports.TopicFinder.close`."""
         if self._connection is not None:
             self._connection.close()
 

@@ -19,6 +19,7 @@ from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
+from schemas.kafka import KafkaClients
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 
@@ -35,7 +36,7 @@ class World:
 
     def __init__(self, settings: EngineSettings):
         self.settings = settings
-        self.log = KafkaEventLog(settings, RecordCodec())
+        self.log = KafkaEventLog(KafkaClients(settings), settings, RecordCodec())
         self.admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
         self.producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, max_batch_size=2**20)
 
@@ -94,12 +95,14 @@ class Engine:
             engine_id=engine_id,
             engine_session_timeout_seconds=6.0,
         )
+        kafka = KafkaClients(settings)
         self.metrics = Metrics(CollectorRegistry())
         self.commands: list[FireTrigger] = []
         self.listeners = Listeners(
+            kafka,
             settings,
             log=self,  # type: ignore[arg-type]
-            positions=Positions(settings, world.log.note),
+            positions=Positions(kafka, settings, world.log.note),
             failures=FilterFailures(self.metrics),
             metrics=self.metrics,
         )

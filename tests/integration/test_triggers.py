@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from engine.kafka_log import KafkaEventLog
 from schemas import events
-from schemas.kafka.topic_finder import TopicFinder
+from schemas.kafka import KafkaClients
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import PUBLIC
@@ -427,7 +427,8 @@ async def rewind(installation: Installation, topic: Topic) -> None:
     """Have the engines begin at the start of the topic again, as a listener can that has lost it without knowing it."""
     settings = installation.engine.settings
     assert isinstance(settings, EngineSettings)
-    finder, log = TopicFinder(settings), KafkaEventLog(settings, RecordCodec())
+    kafka = KafkaClients(settings)
+    finder, log = kafka.topic_finder(), KafkaEventLog(kafka, settings, RecordCodec())
     try:
         found = await finder.find(topic.name)
         assert found is not None

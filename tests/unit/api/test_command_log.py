@@ -15,15 +15,18 @@ from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.waiting import Admission
 from schemas.commands import AbortInstance, SendEvent
-from schemas.settings import ApiSettings
+from schemas.kafka import KafkaClients
+from schemas.kafka.producer import IdempotentProducer
+from schemas.settings import ApiSettings, KafkaSettings
 
 PARTITIONS = 4
 
 
-class Kafka:
+class Kafka(KafkaClients):
     """What the producers talk to."""
 
     def __init__(self) -> None:
+        super().__init__(KafkaSettings())
         self.producers: list[Producer] = []
         self.log: list[tuple[Any, ...]] = []
         self.away = False
@@ -31,6 +34,9 @@ class Kafka:
         self.failures: list[Exception | asyncio.Event] = []
         """What the next sends run into: an error, or waiting for an event."""
         self.connecting: asyncio.Event | None = None
+
+    def producer(self, topic: str, **options: Any) -> IdempotentProducer:
+        return IdempotentProducer(KafkaSettings(), topic, **options, make=self.make_producer)
 
     def make_producer(self) -> Any:
         producer = Producer(self)
@@ -57,16 +63,18 @@ class Producer:
         assert topic == "test.commands"
         return set(range(PARTITIONS))
 
-    async def send_and_wait(
+    async def send(
         self, topic: str, value: bytes, key: bytes, partition: int, timestamp_ms: int, headers: Any
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         if self.kafka.failures:
             failure = self.kafka.failures.pop(0)
             if isinstance(failure, Exception):
                 raise failure
             await failure.wait()
         self.kafka.log.append((topic, value, key, partition, dict(headers)))
-        return SimpleNamespace(partition=partition, offset=len(self.kafka.log) - 1)
+        acknowledged = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(SimpleNamespace(partition=partition, offset=len(self.kafka.log) - 1))
+        return acknowledged
 
     async def _fetch(self) -> None:
         if self.kafka.away:
@@ -82,7 +90,7 @@ DISCARDED = ["close_client"]
 def command_log(kafka: Kafka) -> KafkaCommandLog:
     admission = Admission(1)
     settings = ApiSettings(topic_prefix="test.")
-    return KafkaCommandLog(settings, Metrics(admission, admission), kafka.make_producer)
+    return KafkaCommandLog(kafka, settings, Metrics(admission, admission))
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -236,7 +244,7 @@ async def test_the_real_producer_fails_and_is_discarded_while_nobody_listens() -
     """Against aiokafka itself, whose parts without a public way `end` uses."""
     admission = Admission(1)
     settings = ApiSettings(kafka_bootstrap_servers="127.0.0.1:1")
-    log = KafkaCommandLog(settings, Metrics(admission, admission))
+    log = KafkaCommandLog(KafkaClients(settings), settings, Metrics(admission, admission))
     await log.open()
     with pytest.raises(CommandLogUnavailable):
         await append(log, seconds=5)

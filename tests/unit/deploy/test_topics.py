@@ -10,6 +10,7 @@ from aiokafka.admin import NewTopic
 
 from deploy.errors import TopicsError
 from deploy.topics import _create
+from schemas.kafka.admin import TopicAdmin
 from schemas.settings import KafkaSettings, SettingsError
 from schemas.topics import topics
 
@@ -67,7 +68,7 @@ def msk_serverless() -> Admin:
 
 async def create(admin: Admin, **settings: Any) -> list[str]:
     kafka = KafkaSettings(**settings)
-    return await _create(admin, topics(kafka), kafka.replication_factor)  # type: ignore[arg-type]
+    return await _create(TopicAdmin(admin), topics(kafka), kafka.replication_factor)
 
 
 NAMES = [topic.name for topic in topics(KafkaSettings())]

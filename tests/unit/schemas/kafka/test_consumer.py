@@ -22,7 +22,8 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.positions import PublishedPosition
 from projections.rows import ReadPosition
-from schemas.kafka import Consumer, UnreadableRecords
+from schemas.kafka import Consumer, KafkaClients, Membership, UnreadableRecords
+from schemas.kafka.member import GroupMember
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, EVENTS
 
@@ -144,9 +145,13 @@ async def test_a_publisher_outlives_the_loss_of_its_partition(
 
 async def test_an_engine_shows_the_lag_of_what_it_still_has() -> None:
     metrics = EngineMetrics(CollectorRegistry())
-    feed = KafkaCommandFeed(EngineSettings(), metrics)
+    settings = EngineSettings()
+    feed = KafkaCommandFeed(KafkaClients(settings), settings, metrics)
     feed._done = {0: 7, 1: 20}
-    await feed._commit(GivenConsumer(COMMANDS, 50))
+    member = GroupMember(settings, COMMANDS, Membership(group="g", session_timeout_seconds=6.0))
+    member._consumer._closed = True  # nothing to stop
+    member._consumer = GivenConsumer(COMMANDS, 50)
+    await feed._commit(member)
     assert shown(metrics.command_lag) == {"1": 30.0}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -17,7 +17,19 @@ from engine.errors import AppendFailed, ReadFailed
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from projections.publisher import Publisher
-from schemas.kafka import Consumer, KafkaAway, NotAcknowledged, Producer, close, closing
+from schemas.kafka import (
+    Consumer,
+    KafkaAway,
+    KafkaClients,
+    KafkaFault,
+    Membership,
+    NotAcknowledged,
+    Place,
+    Producer,
+    close,
+    closing,
+)
+from schemas.kafka.member import GroupMember
 from schemas.kafka.producer import IdempotentProducer, end
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
@@ -63,7 +75,8 @@ async def pair() -> AsyncIterator[Cluster]:
 
 def event_log(cluster: Cluster, seconds: float) -> KafkaEventLog:
     servers = cluster.settings.kafka_bootstrap_servers
-    return KafkaEventLog(EngineSettings(kafka_bootstrap_servers=servers, append_timeout_seconds=seconds), RecordCodec())
+    settings = EngineSettings(kafka_bootstrap_servers=servers, append_timeout_seconds=seconds)
+    return KafkaEventLog(KafkaClients(settings), settings, RecordCodec())
 
 
 def client_tasks() -> list[str]:
@@ -165,8 +178,8 @@ async def test_appends_wait_or_fail_at_once_while_kafka_is_away(cluster: Cluster
     eager = IdempotentProducer(cluster.settings, TOPIC, waits=False, **sizes)
     patient = IdempotentProducer(cluster.settings, TOPIC, waits=True, **sizes)
 
-    async def append(producer: IdempotentProducer, seconds: float) -> Any:
-        return await producer.append(loop.time() + seconds, lambda p: p.send_and_wait(TOPIC, b"v", partition=0))
+    async def append(producer: IdempotentProducer, seconds: float) -> int:
+        return await producer.append(TOPIC, 0, RECORD[0], loop.time() + seconds)
 
     with pytest.raises(KafkaAway):
         await append(eager, 60)
@@ -174,7 +187,7 @@ async def test_appends_wait_or_fail_at_once_while_kafka_is_away(cluster: Cluster
         await append(patient, 0.05)
     waiting = asyncio.create_task(append(patient, 60))
     await broker.start()
-    assert (await waiting).offset == 0
+    assert await waiting == 0
     await asyncio.gather(eager.close(), patient.close())
     with pytest.raises(KafkaAway):
         await append(patient, 60)
@@ -201,13 +214,13 @@ async def test_an_error_of_kafka_retires_the_producer_once(cluster: Cluster) -> 
     producer = IdempotentProducer(cluster.settings, TOPIC, max_batch_bytes=1000, max_request_bytes=1000, waits=True)
     loop = asyncio.get_running_loop()
 
-    async def append() -> Any:
-        return await producer.append(loop.time() + 5, lambda p: p.send_and_wait(TOPIC, b"v", partition=0))
+    async def append() -> int:
+        return await producer.append(TOPIC, 0, RECORD[0], loop.time() + 5)
 
     cluster.refusals = [45]  # out of order sequence number
     with pytest.raises(NotAcknowledged):
         await append()
-    assert (await append()).offset == 0
+    assert await append() == 0
     assert cluster.producers == 2
     await producer.close()
 
@@ -370,36 +383,49 @@ async def test_nobody_complains_when_several_partitions_of_the_publisher_fail_at
 # Where an owner begins
 
 
+class MemberOfSilentGroup:
+    """Its group has no coordinator at the moment."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[Place, int]] = []
+
+    async def committed(self, place: Place) -> int:
+        raise KafkaFault
+
+    def start_at(self, place: Place, offset: int) -> None:
+        self.starts.append((place, offset))
+
+
 @pytest.fixture
-async def feed(monkeypatch: pytest.MonkeyPatch) -> KafkaCommandFeed:
-    """Of an engine whose group has no coordinator at the moment."""
-    monkeypatch.setattr("engine.command_feed.OPEN_TIMEOUT_SECONDS", 0.05)
-    feed = KafkaCommandFeed(EngineSettings(), Metrics(CollectorRegistry()))
-    never = asyncio.Event()
-
-    class Consumer:
-        seeks: ClassVar[list[tuple[TopicPartition, int]]] = []
-
-        async def committed(self, place: TopicPartition) -> int:
-            await never.wait()
-            return 0
-
-        def seek(self, place: TopicPartition, offset: int) -> None:
-            self.seeks.append((place, offset))
-
-        def resume(self, place: TopicPartition) -> None:
-            pass
-
-    feed._consumer = Consumer()  # type: ignore[assignment]
+async def feed() -> KafkaCommandFeed:
+    settings = EngineSettings()
+    feed = KafkaCommandFeed(KafkaClients(settings), settings, Metrics(CollectorRegistry()))
+    feed._member = MemberOfSilentGroup()  # type: ignore[assignment]
     return feed
 
 
 async def test_an_owner_begins_without_the_coordinator_of_its_group(feed: KafkaCommandFeed) -> None:
     await feed.open(1, 7, expired=False)
-    seeks: Any = feed._consumer
-    assert seeks.seeks == [(TopicPartition("commands", 1), 7)]
+    member: Any = feed._member
+    assert member.starts == [(Place("commands", 1), 7)]
 
 
 async def test_an_owner_whose_old_events_have_expired_must_know_what_was_committed(feed: KafkaCommandFeed) -> None:
     with pytest.raises(ReadFailed):
         await feed.open(1, 7, expired=True)
+
+
+async def test_a_group_that_does_not_answer_is_not_waited_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schemas.kafka.faults.ANSWER_SECONDS", 0.05)
+    member = GroupMember(cluster.settings, TOPIC, Membership(group="group", session_timeout_seconds=6.0))
+    never = asyncio.Event()
+
+    async def committed(place: TopicPartition) -> None:
+        await never.wait()
+
+    monkeypatch.setattr(member._consumer, "committed", committed)
+    with pytest.raises(KafkaFault):
+        await member.committed(Place(TOPIC, 0))
+    member._consumer._closed = True  # nothing to stop

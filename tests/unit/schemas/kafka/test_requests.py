@@ -6,8 +6,7 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest_v5, MetadataResponse_v5
 
-from schemas.kafka import leaving, topic_finder
-from schemas.kafka.topic_finder import FoundTopic
+from schemas.kafka import FoundTopic, leaving, topic_finder
 
 ID = "Zm9vYmFyYmF6cXV4MTIzNA"
 METADATA, LEAVE_GROUP = 3, 13

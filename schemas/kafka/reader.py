@@ -1,0 +1,83 @@
+"""A reader of partitions, without a group."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.kafka.closing import closing
+from schemas.kafka.consumer import Consumer
+from schemas.kafka.errors import KafkaFault
+from schemas.kafka.faults import faults
+from schemas.kafka.ports import Limits, Place
+from schemas.records import Record
+from schemas.settings import KafkaSettings
+
+
+@contextlib.asynccontextmanager
+async def reading(settings: KafkaSettings, *, committed_only: bool = False) -> AsyncIterator["PartitionReader"]:
+    """See `ports.Kafka.reader`."""
+    isolation = "read_committed" if committed_only else "read_uncommitted"
+    async with closing(Consumer(settings, isolation_level=isolation)) as consumer:
+        async with faults():
+            await consumer.start()
+        yield PartitionReader(consumer)
+
+
+class PartitionReader:
+    """`ports.Reader` on aiokafka.
+
+    Args:
+        consumer: started; closed elsewhere.
+    """
+
+    def __init__(self, consumer: Consumer):
+        self._consumer = consumer
+
+    async def partitions(self, topic: str) -> int:
+        """See `ports.Reader.partitions`."""
+        async with faults():
+            metadata = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - it has no public way
+            return len(metadata.partitions_for_topic(topic) or ())
+
+    async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
+        """See `ports.Reader.limits`."""
+        return await self._consumer.limits(places)
+
+    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+        """See `ports.Reader.ends`."""
+        async with faults():
+            ends = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
+        return {Place(*place): end for place, end in ends.items()}
+
+    async def first_since(self, timestamps_ms: Mapping[Place, int]) -> dict[Place, int | None]:
+        """See `ports.Reader.first_since`."""
+        own = {TopicPartition(*place): timestamp for place, timestamp in timestamps_ms.items()}
+        async with faults():
+            found = await self._consumer.offsets_for_times(own)
+        return {Place(*place): None if first is None else first.offset for place, first in found.items()}
+
+    def read_from(self, offsets: Mapping[Place, int]) -> None:
+        """See `ports.Reader.read_from`."""
+        own = {TopicPartition(*place): offset for place, offset in offsets.items()}
+        if own.keys() != self._consumer.assignment():
+            self._consumer.assign(list(own))
+        for place, offset in own.items():
+            self._consumer.seek(place, offset)
+
+    async def take(self, timeout_seconds: float, max_records: int | None = None) -> dict[Place, Sequence[Record]]:
+        """See `ports.Reader.take`."""
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        except KafkaFault:
+            raise
+        except (KafkaError, OSError) as error:
+            raise KafkaFault(repr(error)) from error
+        return {Place(*place): records for place, records in fetched.items()}
+
+    async def position(self, place: Place) -> int:
+        """See `ports.Reader.position`."""
+        async with faults():
+            position: int = await self._consumer.position(TopicPartition(*place))
+            return position
