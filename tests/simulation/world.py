@@ -234,6 +234,7 @@ class World:
 
     def _check_restorable(self) -> None:
         """What engines have in memory is what a restore would come to."""
+        self.observer.check()
         for engine in self.engines:
             for partition in engine.supervisor.partitions:
                 check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
