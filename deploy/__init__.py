@@ -1,6 +1,15 @@
 """How the processes are started.
 
-`cli` is the command line; `process` runs one process with its `logs` and `probes`; `topics` makes the topics; `dev`
-runs everything on one machine with `supervisor` and `embedded` (Kafka, Postgres); `demo` shows a scenario on it;
-`sandbox` stands in for the stack that activities call; `bootstrap` installs it all with nothing but Python and pip.
+| module | holds |
+|---|---|
+| `cli` | the command line |
+| `process` | one process: its signals, deadlines, `logs` and `probes` |
+| `http` | the HTTP server of every process |
+| `topics` | makes the topics |
+| `dev`, `demo` | everything on one machine, and a scenario on it |
+| `installation`, `supervisor` | the processes of `dev` and `demo`: started, watched, started again, stopped |
+| `embedded` | the Kafka and the Postgres that they run on |
+| `sandbox` | a stand-in for the stack: the services that activities call |
+| `bootstrap` | installs it all with nothing but Python and pip |
+| `container`, `compose`, `prometheus`, `grafana` | image, containers, alerts, dashboard |
 """

@@ -143,7 +143,8 @@ def sandbox() -> None:
 @click.option("--sandbox", is_flag=True, help="Also run the sandbox, and let activities call it.")
 def dev(port: int, data_dir: Path, sandbox: bool) -> None:
     """Run everything here, on an embedded Kafka and Postgres, until Ctrl-C."""
-    from deploy.dev import Options, run
+    from deploy.dev import run
+    from deploy.installation import Options
 
     run(Options(port=port, data_dir=data_dir, sandbox=sandbox))
 

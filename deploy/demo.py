@@ -1,4 +1,4 @@
-"""`orchestration demo`: a scenario on a stack of its own, told step by step, with the instance's timeline at the end.
+"""`orchestration demo`: a scenario on an installation of its own, told step by step, with a timeline at the end.
 
 A scenario is a YAML file: `workflow` (a file beside it), `variables` (of the instance), `events` (each is sent once the
 instance waits for it), `sandbox` (whether activities need the sandbox), `prepare` and `show` (what to put into the
@@ -22,8 +22,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from deploy.dev import Options, Stack, stop_signals
+from deploy.dev import stop_signals
 from deploy.errors import ScenarioError, Stopped
+from deploy.installation import Installation, Options
 from schemas.settings import ApiSettings, load, variable
 
 DEFAULT = Path(__file__).with_name("examples") / "payout.scenario.yaml"
@@ -60,10 +61,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
-    """Start a stack, run the scenario on it, print the timeline and stop the stack unless it is to be kept.
+    """Start everything, run the scenario, print the timeline and stop everything unless it is to be kept.
 
     Raises:
-        DeployError: the stack can't start, or the scenario fails.
+        DeployError: something can't start, or the scenario fails.
         Stopped: the user asked to stop before the end.
     """
     path = scenario or DEFAULT
@@ -71,19 +72,19 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
     if load(ApiSettings).auth_enabled:
         raise ScenarioError(f"the demo has no token for the API that it starts: unset {variable('auth_enabled')}")
     console = Console(highlight=False)
-    with contextlib.ExitStack() as stack:
-        folder = data_dir or stack.enter_context(_temporary_folder())
-        processes = Stack(Options(port=port, data_dir=folder, sandbox=told.sandbox, quiet=True, train=False))
-        stack.enter_context(stop_signals(processes))
+    with contextlib.ExitStack() as exits:
+        folder = data_dir or exits.enter_context(_temporary_folder())
+        installation = Installation(Options(port=port, data_dir=folder, sandbox=told.sandbox, quiet=True, train=False))
+        exits.enter_context(stop_signals(installation))
         console.print("starting Kafka, Postgres, api, engine and projections …")
-        stack.enter_context(processes)
-        console.print(f"ready {processes.url}")
-        asyncio.run(play(processes.url, processes.sandbox_url, path.parent / told.workflow, told, console))
+        exits.enter_context(installation)
+        console.print(f"ready {installation.url}")
+        asyncio.run(play(installation.url, installation.sandbox_url, path.parent / told.workflow, told, console))
         if keep:
-            console.print(f"still running at {processes.url}, Ctrl-C stops it")
+            console.print(f"still running at {installation.url}, Ctrl-C stops it")
             sys.stdout.flush()
             with contextlib.suppress(Stopped):
-                processes.supervise()
+                installation.supervise()
 
 
 def read_scenario(path: Path) -> Scenario:

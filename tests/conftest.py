@@ -13,7 +13,7 @@ from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
-from tests.stack import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
+from tests.servers import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
 
 # The same cases in every run. How long one takes, or takes to be made, says nothing on a busy machine.
 hypothesis.settings.register_profile(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from deploy import dev
+from deploy import installation
 from deploy.demo import read_scenario
 from deploy.embedded.ports import free_ports
 from deploy.errors import DevError, ScenarioError
@@ -158,10 +158,10 @@ def test_a_process_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
 
 
 def occupy_api_port(folder: Path) -> None:
-    """Start a stack whose API port is taken between the check and the start of the API."""
+    """Start an installation whose API port is taken between the check and the start of the API."""
     (port,) = free_ports(1)
-    stack = dev.Stack(dev.Options(port=port, data_dir=folder, quiet=True))
-    start_database = stack._start_database
+    dev = installation.Installation(installation.Options(port=port, data_dir=folder, quiet=True))
+    start_database = dev._start_database
     with socket.socket() as taken:
 
         def take_port() -> None:
@@ -169,8 +169,8 @@ def occupy_api_port(folder: Path) -> None:
             taken.listen()
             start_database()
 
-        stack._start_database = take_port  # type: ignore[method-assign]
-        with stack:
+        dev._start_database = take_port  # type: ignore[method-assign]
+        with dev:
             pass
 
 
@@ -197,9 +197,9 @@ def test_expected_faults_are_one_line(arguments: list[str], variables: dict[str,
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dev, "MIN_FREE_BYTES", 1 << 62)
+    monkeypatch.setattr(installation, "MIN_FREE_BYTES", 1 << 62)
     with pytest.raises(DevError, match="MiB free"):
-        dev.Stack(dev.Options(port=0, data_dir=tmp_path)).__enter__()
+        installation.Installation(installation.Options(port=0, data_dir=tmp_path)).__enter__()
 
 
 @pytest.mark.parametrize("text", ["workflow: 1", "events: [a]", "workflow: a.yaml\nstep: 1", "workflow: [", ""])

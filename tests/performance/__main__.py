@@ -20,7 +20,7 @@ from typing import Any
 
 import uvloop
 
-from deploy.dev import Options, Stack
+from deploy.installation import Installation, Options
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
@@ -34,10 +34,10 @@ NOOP: dict[str, Any] = {"stages": [{"noop": {}}]}
 
 
 async def _run_and_wait(
-    stack: Stack, clients: int, seconds: float, workflow: str, name: str = "run and wait"
+    installation: Installation, clients: int, seconds: float, workflow: str, name: str = "run and wait"
 ) -> Figures:
     meter = CpuMeter(os.getpid())
-    async with LoadClient(stack.url, clients) as load:
+    async with LoadClient(installation.url, clients) as load:
         before = meter.read()
         path = f"/workflows/{workflow}/instances?wait=true"
         figures = await load.measure(f"{name}, {clients} clients", seconds, "POST", path)
@@ -45,27 +45,27 @@ async def _run_and_wait(
     return figures
 
 
-async def _get(stack: Stack, clients: int, seconds: float, instance: str) -> Figures:
-    async with LoadClient(stack.url, clients) as load:
+async def _get(installation: Installation, clients: int, seconds: float, instance: str) -> Figures:
+    async with LoadClient(installation.url, clients) as load:
         return await load.measure(f"GET instance, {clients} clients", seconds, "GET", f"/instances/{instance}")
 
 
-async def _measure(stack: Stack, options: argparse.Namespace) -> None:
-    async with LoadClient(stack.url, 1) as load:
+async def _measure(installation: Installation, options: argparse.Namespace) -> None:
+    async with LoadClient(installation.url, 1) as load:
         workflow = await load.create_workflow(NOOP)
         instance = await load.run_instance(workflow)
         send = await load.create_workflow(SEND)
-    await _run_and_wait(stack, 64, WARM_UP_SECONDS, workflow)
+    await _run_and_wait(installation, 64, WARM_UP_SECONDS, workflow)
     rows: list[Figures] = []
     for clients in options.clients:
         for _ in range(options.rounds):
-            rows.append(await _run_and_wait(stack, clients, options.seconds, workflow))
-            async with Floor(stack.kafka_bootstrap_servers, stack.database_url, clients) as floor:
+            rows.append(await _run_and_wait(installation, clients, options.seconds, workflow))
+            async with Floor(installation.kafka_bootstrap_servers, installation.database_url, clients) as floor:
                 rows.append(await floor.measure(options.seconds))
-    rows += [await _run_and_wait(stack, 64, options.seconds, send, "send") for _ in range(options.rounds)]
+    rows += [await _run_and_wait(installation, 64, options.seconds, send, "send") for _ in range(options.rounds)]
     for clients in (1, 16):
-        rows += [await _get(stack, clients, options.seconds, instance) for _ in range(options.rounds)]
-    rows += await measure_calls_in_flight(stack, workflow, options.seconds)
+        rows += [await _get(installation, clients, options.seconds, instance) for _ in range(options.rounds)]
+    rows += await measure_calls_in_flight(installation, workflow, options.seconds)
     print_table(rows)
     print_ratios(rows, "send, 64 clients", "run and wait, 64 clients")
     for clients in options.clients:
@@ -79,8 +79,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Stack(Options(0, Path(folder), sandbox=True, quiet=True)) as stack:
-        uvloop.run(_measure(stack, options))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Installation(Options(0, Path(folder), sandbox=True, quiet=True)) as installation,
+    ):
+        uvloop.run(_measure(installation, options))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from deploy.dev import Stack
+from deploy.installation import Installation
 from tests.performance.client import LoadClient
 from tests.performance.figures import Figures
 
@@ -83,35 +83,42 @@ class TurnSeconds:
         return 1000 * min(bound for bound, count in counts.items() if count >= 0.99 * total)
 
 
-async def slow_sandbox(stack: Stack, seconds: float) -> None:
+async def slow_sandbox(installation: Installation, seconds: float) -> None:
     """Make every transaction of the sandbox take this long; 0 makes it quick again."""
     fault = {"endpoint": "CreateTransaction", "kind": "slow", "probability": 1.0, "delay_seconds": seconds}
     async with aiohttp.ClientSession() as session:
         body = {"faults": [fault] if seconds else [], "seed": 1}
-        async with session.put(f"{stack.sandbox_url}/sandbox/faults", json=body) as answer:
+        async with session.put(f"{installation.sandbox_url}/sandbox/faults", json=body) as answer:
             answer.raise_for_status()
 
 
-async def measure_calls_in_flight(stack: Stack, noop: str, seconds: float) -> list[Figures]:
+async def measure_calls_in_flight(installation: Installation, noop: str, seconds: float) -> list[Figures]:
     """A noop with one client: alone, beside a thousand calls that hang, and beside a thousand clients that send."""
     path = f"/workflows/{noop}/instances?wait=true"
-    turns = TurnSeconds(f"{stack.engine_url}/metrics")
+    turns = TurnSeconds(f"{installation.engine_url}/metrics")
     await turns.start()
-    async with LoadClient(stack.url, 1) as load:
+    async with LoadClient(installation.url, 1) as load:
         rows = [await load.measure("noop, 1 client, no calls in flight", seconds, "POST", path)]
     print(f"99 of 100 turns without calls in flight took less than {await turns.p99():g} ms")
-    rows += await _beside_calls(stack, path, turns, seconds, LONG_DELAY_SECONDS, lasting_seconds=1.0)
-    rows += await _beside_calls(stack, path, turns, seconds, DELAY_SECONDS, lasting_seconds=seconds + REACH_SECONDS)
+    rows += await _beside_calls(installation, path, turns, seconds, LONG_DELAY_SECONDS, lasting_seconds=1.0)
+    rows += await _beside_calls(
+        installation, path, turns, seconds, DELAY_SECONDS, lasting_seconds=seconds + REACH_SECONDS
+    )
     return rows
 
 
 async def _beside_calls(
-    stack: Stack, path: str, turns: TurnSeconds, seconds: float, delay_seconds: float, lasting_seconds: float
+    installation: Installation,
+    path: str,
+    turns: TurnSeconds,
+    seconds: float,
+    delay_seconds: float,
+    lasting_seconds: float,
 ) -> list[Figures]:
     """A noop's latency while a thousand clients each have a call of this length in flight."""
-    await slow_sandbox(stack, delay_seconds)
-    watch = InFlight(f"{stack.engine_url}/metrics")
-    async with LoadClient(stack.url, CALLS) as senders:
+    await slow_sandbox(installation, delay_seconds)
+    watch = InFlight(f"{installation.engine_url}/metrics")
+    async with LoadClient(installation.url, CALLS) as senders:
         send = await senders.create_workflow(SEND)
         watching = asyncio.create_task(watch.watch())
         target = f"/workflows/{send}/instances?wait=true"
@@ -122,12 +129,12 @@ async def _beside_calls(
             async with asyncio.timeout(REACH_SECONDS):
                 await watch.reached.wait()
         await turns.start()
-        async with LoadClient(stack.url, 1) as load:  # not earlier: the API closes connections that are idle
+        async with LoadClient(installation.url, 1) as load:  # not earlier: the API closes connections that are idle
             during = await load.measure(f"noop beside 1000 calls of {delay_seconds:g} s", seconds, "POST", path)
         p99 = await turns.p99()
         sent = await sends
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    await slow_sandbox(stack, 0)
+    await slow_sandbox(installation, 0)
     print(f"99 of 100 turns beside {watch.most} calls of {delay_seconds:g} s took less than {p99:g} ms")
     return [during, sent]
