@@ -5,6 +5,7 @@ The observer reads the log as any consumer does, with the epoch rule alone, and 
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ class Observer:
     """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
     matches: Callable[[int], bool] = lambda offset: False
     """See `Outcomes.matches`."""
+    max_waiting: int = sys.maxsize
+    """How many commands of a partition may wait in the memory of an engine."""
     instances: dict[str, Instance] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
@@ -128,6 +131,11 @@ class Observer:
         """An engine says that it will never need the commands before an offset again."""
         with self._noting():
             assert next_offset <= len(self.causes[partition]), f"command {next_offset - 1} would never be decided"
+
+    def handed(self, waiting: int) -> None:
+        """An engine was handed commands, and so many wait in its memory now."""
+        with self._noting():
+            assert waiting <= self.max_waiting, f"{waiting} commands wait in memory"
 
     def _check_causes(self, partition: int, decided: list[int]) -> None:
         """Commands are decided in order, each in one batch, none twice and none left out."""

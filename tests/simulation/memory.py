@@ -178,6 +178,8 @@ class MemoryEventLog:
 
 SESSION_SECONDS = 10.0
 HEARTBEAT_SECONDS = 2.5
+MAX_HANDED = 10
+"""How many commands a feed hands over at once."""
 
 
 class MemoryFeed:
@@ -206,6 +208,7 @@ class MemoryFeed:
         self.silent_since: float | None = None
         """Since when the group's coordinator does not answer; None while it does."""
         self._positions: dict[int, int] = {}
+        self._done: dict[int, int] = {}
         self._paused: set[int] = set()
 
     def owns(self, partition: int) -> bool:
@@ -221,7 +224,7 @@ class MemoryFeed:
         """See `CommandFeed.open`."""
         await asyncio.sleep(self._rng.uniform(0.0, 0.05))
         if partition in self.assigned:
-            self._positions[partition] = next_offset
+            self._positions[partition] = self._done[partition] = next_offset
             self._paused.discard(partition)
 
     def close(self, partition: int) -> None:
@@ -238,7 +241,12 @@ class MemoryFeed:
 
     def done(self, partition: int, next_offset: int) -> None:
         """See `CommandFeed.done`."""
+        self._done[partition] = next_offset
         self._decided(partition, next_offset)
+
+    def ahead(self, partition: int) -> int:
+        """How many commands were handed over that are not decided."""
+        return self._positions[partition] - self._done[partition]
 
     async def run(self) -> None:
         """Hand over what is there, over and over, until cancelled."""
@@ -250,7 +258,7 @@ class MemoryFeed:
                 position = self._positions[partition]
                 if self.again and self._rng.random() < self.again:
                     position = max(position - self._rng.randint(1, 5), 0)
-                records = self._log.commands[partition][position : position + self._rng.randint(1, 10)]
+                records = self._log.commands[partition][position : position + self._rng.randint(1, MAX_HANDED)]
                 if records:
                     self._positions[partition] = records[-1].offset + 1
                     self._receive(partition, records)

@@ -152,6 +152,7 @@ class Outcomes:
         self, trigger: Listening, event: ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed
     ) -> None:
         """A message is judged once and fires a trigger once; what fires once ever does so."""
+        assert not trigger.deleted, f"message {event.offset} was judged after its trigger was deleted"
         waited = trigger.waiting.pop(event.occurrence_id, None)
         if isinstance(event, ev.EvaluationStarted):
             trigger.waiting[event.occurrence_id] = event

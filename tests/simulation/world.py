@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,12 +15,12 @@ from engine.metrics import Metrics
 from engine.supervisor import Supervisor
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
-from schemas.records import RecordCodec
+from schemas.records import Record, RecordCodec
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import Clients
 from tests.simulation.links import LinkFaults, MemoryLinks, link_matches
 from tests.simulation.loop import VirtualClock
-from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed
+from tests.simulation.memory import MAX_HANDED, Faults, Log, MemoryEventLog, MemoryFeed
 from tests.simulation.restoring import check_restorable
 from tests.simulation.sends import Sends
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, MemoryStack, StackFaults, wallet_id
@@ -71,6 +72,7 @@ class World:
             self.bounds,
             lambda partition, offset: self.log.commands[partition][offset],
             link_matches,
+            self.limits["MAX_INBOX"] + self.limits["MAX_TURN_INPUTS"] + MAX_HANDED,
         )
         self.log = Log(PARTITIONS, self.observer.observe)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
@@ -90,10 +92,14 @@ class World:
         def epochs() -> dict[int, int]:
             return {p.number: p.epoch for p in supervisor.partitions}
 
+        def received(partition: int, records: Sequence[Record]) -> None:
+            supervisor.received(partition, records)
+            self.observer.handed(feed.ahead(partition))
+
         feed = MemoryFeed(
             self.log,
             self.rng,
-            lambda partition, records: supervisor.received(partition, records),
+            received,
             lambda: supervisor.assigned(set()),
             self.observer.done,
         )
