@@ -5,12 +5,15 @@
 | `app` | `create_app`: routes, start and stop |
 | `command_log` | appends commands to Kafka |
 | `ports`, `services` | what the operations work with |
-| `routing`, `calls`, `answers`, `errors` | one request: which operation, what came, what goes |
+| `routing` | which operation a request is for, and what is answered when it fails |
+| `requests`, `calls` | what came: a request, and a request with the services that answer it |
+| `answers`, `errors`, `refusals` | what goes: answers, what can be wrong, what the router refuses |
 | `auth` | tokens: who may call the operations |
 | `bodies` | JSON and YAML into values |
 | `resources` | what an operation does, the same for every surface |
 | `rendering` | rows into resources |
 | `v1`, `v2`, `flows` | the surfaces: their paths, what they name differently |
 | `cursors` | places in the lists of v2 |
+| `waiting`, `web_pages` | how many requests may be in progress; what web pages may send |
 | `health`, `metrics`, `openapi` | probes, Prometheus, the API's description |
 """

@@ -3,22 +3,19 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
 from api import flows, v1, v2
 from api.auth.guard import make_guard
 from api.command_log import KafkaCommandLog
-from api.errors import ApiError, Fault, NotAllowed, NotFound
 from api.health import health_routes
 from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
 from api.ports import Connection
+from api.refusals import answer_fault, answer_http_error
 from api.routing import path_routes
 from api.services import Services
 from api.waiting import Admission
@@ -26,7 +23,6 @@ from api.web_pages import WebPages
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas.kafka import KafkaClients
-from schemas.resources import Error
 from schemas.settings import ApiSettings, StackSettings, load
 from schemas.stack.links import LinkFetcher
 
@@ -80,7 +76,7 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
             *health_routes(services, metrics),
             *openapi_routes(settings.base_path, operations),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _fault},
+        exception_handlers={HTTPException: answer_http_error, Exception: answer_fault},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body with some clients; `Operation.slash` does it
@@ -111,20 +107,3 @@ async def _close(services: Services) -> None:
 
 def _connections(services: Services) -> tuple[Connection, ...]:
     return services.read_model, services.positions, services.command_log, services.links
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """What Starlette's router refuses: unknown paths, and methods of the paths outside of the surfaces."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        return _response(NotAllowed("method not allowed"), error.headers)
-    return _response(NotFound("unknown path"))
-
-
-async def _fault(request: Request, error: Exception) -> Response:
-    """A fault outside of the operations. Starlette raises it again, so that the server logs it."""
-    return _response(Fault())
-
-
-def _response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    body = msgspec.json.encode(Error(error_code=error.code, error_message=error.message))
-    return Response(body, error.status, headers, "application/json")

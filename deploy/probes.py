@@ -6,10 +6,8 @@ stops, `/metrics` what Prometheus scrapes. `/readyz?verbose` has the same status
 """
 
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Final
 
-import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.refusals import answer_http_error
 from deploy.http.server import ManagedServer, server_config
-from schemas.resources import Error, ErrorCode
 
 MAX_CONNECTIONS: Final = 64
 """Prometheus, an orchestrator and a few people; more could take file descriptors from the process's work."""
@@ -47,14 +45,6 @@ def probe_server(ready: Callable[[], bool], checks: Callable[[], Mapping[str, ob
 
     app = Starlette(
         routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: answer_http_error},
     )
     return ManagedServer(server_config(app, max_connections=MAX_CONNECTIONS, stop_seconds=1))
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """An unknown path or method, as the API answers it (contract: `http-api`, Errors)."""
-    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    code: ErrorCode = "NOT_FOUND" if status == 404 else "VALIDATION"
-    body = msgspec.json.encode(Error(error_code=code, error_message=HTTPStatus(status).phrase.lower()))
-    return Response(body, status, headers, "application/json")

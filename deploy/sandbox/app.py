@@ -8,11 +8,11 @@ from http import HTTPStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deploy.sandbox.control_routes import CONTROL_ROUTES
-from deploy.sandbox.endpoint import Endpoint, StackEndpoint, error_answer
+from deploy.sandbox.endpoint import Endpoint, StackEndpoint
 from deploy.sandbox.stack_routes import STACK_ROUTES
 from deploy.sandbox.state import Sandbox, SandboxSettings
 
@@ -56,9 +56,8 @@ async def _announce(app: Starlette) -> AsyncIterator[None]:
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    return _error_response(
-        status, HTTPStatus(status).name, f"{request.method} {request.url.path}: no such call", headers
-    )
+    message = f"{request.method} {request.url.path}: the sandbox does not have this call"
+    return _error_response(status, HTTPStatus(status).name, message, headers)
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
@@ -66,5 +65,5 @@ async def _answer_bug(request: Request, error: Exception) -> Response:
 
 
 def _error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None) -> Response:
-    body = error_answer(status, code, message).body
-    return Response(body, status, {**(headers or {}), "X-Sandbox": "true"}, media_type="application/json")
+    body = {"errorCode": code, "errorMessage": message}
+    return JSONResponse(body, status, {**(headers or {}), "X-Sandbox": "true"})

@@ -30,7 +30,7 @@ def create_payment(sandbox: Sandbox, call: Call) -> Answer:
 
 def list_transactions(sandbox: Sandbox, call: Call) -> Answer:
     """Shows a page (`offset`, `limit`) of a ledger's transactions, oldest first: 200."""
-    page, has_more = _page(call, sandbox.ledgers.get(call.path["ledger"]).transactions)
+    page, has_more = _page(call, sandbox.ledgers.get(call.params["ledger"]).transactions)
     return json_answer(200, {"data": [transaction.view() for transaction in page], "hasMore": has_more})
 
 
@@ -94,6 +94,6 @@ CONTROL_ROUTES = (
 
 
 def _page(call: Call, items: Sequence[Any]) -> tuple[Sequence[Any], bool]:
-    offset = call.query_number("offset", 0, MAX_OFFSET)
-    limit = call.query_number("limit", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    offset = call.number("offset", 0, MAX_OFFSET)
+    limit = call.number("limit", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     return items[offset : offset + limit], len(items) > offset + limit

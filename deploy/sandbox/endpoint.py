@@ -6,52 +6,39 @@ and let faults strike. They speak ASGI directly, since the sandbox shares the ma
 """
 
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qs
+from typing import Any, Final
 
 import msgspec
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from api import answers
+from api.errors import ClientGone, Invalid, TooLarge
+from api.requests import HttpRequest
 from deploy.sandbox.errors import SandboxError, TooLargeError, ValidationError, WalletNotFoundError
 from deploy.sandbox.faults import UNHARMED, Fate
 from deploy.sandbox.state import CallCount, Sandbox
 
-# Offered by the sandbox's own server; see `server`.
-ABORT_EXTENSION = "sandbox.abort"
+ABORT_EXTENSION: Final = "sandbox.abort"
+"""ASGI extension of the sandbox's own server; see `server`."""
 
-_encoder = msgspec.json.Encoder()
-_BASE_HEADERS = [(b"content-type", b"application/json"), (b"x-sandbox", b"true")]
-_HIT_HEADER = (b"idempotency-hit", b"true")
-_GARBAGE = b"<html>this is no JSON</html>"
+_encode = msgspec.json.Encoder().encode
+_SANDBOX: Final = (b"x-sandbox", b"true")
+_HIT: Final = (b"idempotency-hit", b"true")
+_GARBAGE: Final = b"<html>this is not JSON</html>"
 
 
-class Call(msgspec.Struct, frozen=True):
-    """A request: path parameters, raw query, headers (names in lower case) and the whole body."""
+class Call(HttpRequest):
+    """A request with the whole body."""
 
-    path: dict[str, str]
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
+    __slots__ = ("body",)
 
-    def header(self, name: bytes) -> str | None:
-        """The first header of that name (in lower case)."""
-        for header, value in self.headers:
-            if header == name:
-                return value.decode("latin-1")
-        return None
+    def __init__(self, scope: Scope, receive: Receive):
+        super().__init__(scope, receive, scope["path_params"])
+        self.body = b""
 
-    @property
-    def idempotency_key(self) -> str | None:
-        """The `Idempotency-Key` header."""
-        return self.header(b"idempotency-key")
-
-    def query_value(self, name: str) -> str | None:
-        """The first value of a query parameter."""
-        return parse_qs(self.query.decode("latin-1"), keep_blank_values=True).get(name, [None])[0]
-
-    def query_number(self, name: str, default: int, maximum: int) -> int:
+    def number(self, name: str, default: int, maximum: int) -> int:
         """A query parameter as a number from 0 to `maximum`; raises `ValidationError`."""
-        text = self.query_value(name)
+        text = self.query(name)
         if text is None:
             return default
         # A number of thousands of digits would not even convert.
@@ -60,13 +47,22 @@ class Call(msgspec.Struct, frozen=True):
         return int(text)
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A response: status, JSON body, whether an idempotency key was hit, and whether the header says so."""
+class Answer(answers.Answer):
+    """An answer, marked as the sandbox's.
 
-    status: int
-    body: bytes = b""
-    hit: bool = False
-    show_hit: bool = False
+    Args:
+        status: the HTTP status.
+        body: JSON, or nothing.
+        hit: whether an idempotency key was used before.
+        show_hit: whether a header says so.
+    """
+
+    __slots__ = ("hit",)
+
+    def __init__(self, status: int, body: bytes = b"", *, hit: bool = False, show_hit: bool = False):
+        headers = [_SANDBOX, _HIT] if hit and show_hit else [_SANDBOX]
+        super().__init__(status, None if status == 204 else body, headers)
+        self.hit = hit
 
 
 Handler = Callable[[Sandbox, Call], Answer]
@@ -74,7 +70,7 @@ Handler = Callable[[Sandbox, Call], Answer]
 
 def json_answer(status: int, body: Any, *, hit: bool = False, show_hit: bool = False) -> Answer:
     """An answer with `body` as JSON."""
-    return Answer(status, _encoder.encode(body), hit, show_hit)
+    return Answer(status, _encode(body), hit=hit, show_hit=show_hit)
 
 
 def error_answer(status: int, code: str, message: str) -> Answer:
@@ -98,20 +94,17 @@ class Endpoint:
             answer = self._handle(call)
         except SandboxError as error:
             answer = _refusal(error)
-        await send_answer(send, answer)
+        await answer.send(receive, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> Call:
-        body = b""
-        while True:
-            message = await receive()
-            # A client that went away mid-body is refused like a broken body: nobody reads the answer.
-            if message["type"] == "http.disconnect":
-                raise ValidationError("incomplete request body")
-            body += message.get("body", b"")
-            if len(body) > self._sandbox.settings.max_body_bytes:
-                raise TooLargeError(f"the request body is larger than {self._sandbox.settings.max_body_bytes} bytes")
-            if not message.get("more_body", False):
-                return Call(scope["path_params"], scope["query_string"], scope["headers"], body)
+        call = Call(scope, receive)
+        try:
+            call.body = await call.read(self._sandbox.settings.max_body_bytes)
+        except TooLarge as error:
+            raise TooLargeError(str(error)) from None
+        except (Invalid, ClientGone):
+            raise ValidationError("incomplete request body") from None
+        return call
 
     def _handle(self, call: Call) -> Answer:
         if not self._writes:
@@ -154,7 +147,7 @@ class StackEndpoint(Endpoint):
         except SandboxError as error:
             answer = _refusal(error)
         if fate is UNHARMED:
-            await send_answer(send, answer)
+            await answer.send(receive, send)
         else:
             await self._suffer(fate, answer, scope, receive, send)
 
@@ -165,23 +158,11 @@ class StackEndpoint(Endpoint):
         if kind == "drop":
             await _drop(scope, receive, send)
         elif kind == "garbage":
-            await send_answer(send, Answer(200, _GARBAGE))
+            await Answer(200, _GARBAGE).send(receive, send)
         elif fate.rule is not None:
-            await send_answer(send, _fault_answer(fate.rule.status))
+            await _fault_answer(fate.rule.status).send(receive, send)
         else:
-            await send_answer(send, answer)
-
-
-async def send_answer(send: Send, answer: Answer, extra_headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    """Sends an answer with the headers that all answers of the sandbox have."""
-    headers = [*_BASE_HEADERS, *extra_headers]
-    if answer.status != 204:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-    if answer.show_hit and answer.hit:
-        headers.append(_HIT_HEADER)
-    start: Message = {"type": "http.response.start", "status": answer.status, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": answer.body})
+            await answer.send(receive, send)
 
 
 async def _drop(scope: Scope, receive: Receive, send: Send) -> None:
@@ -193,7 +174,7 @@ async def _drop(scope: Scope, receive: Receive, send: Send) -> None:
             pass
         return
     # Under a server without the extension: announce a body that never comes, which makes the server hang up.
-    headers = [*_BASE_HEADERS, (b"content-length", b"1")]
+    headers = [_SANDBOX, (b"content-length", b"1")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 

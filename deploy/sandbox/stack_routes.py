@@ -26,7 +26,7 @@ _transfer_decoder = msgspec.json.Decoder(TransferRequest)
 
 def create_transaction(sandbox: Sandbox, call: Call) -> Answer:
     """Commits a transaction: 200 with it."""
-    ledger = sandbox.ledgers.get(call.path["ledger"])
+    ledger = sandbox.ledgers.get(call.params["ledger"])
     request = decode(_transaction_decoder, call.body)
     transaction, hit = ledger.create_transaction(request, call.idempotency_key)
     return json_answer(200, {"data": transaction.view()}, hit=hit, show_hit=True)
@@ -34,20 +34,20 @@ def create_transaction(sandbox: Sandbox, call: Call) -> Answer:
 
 def add_account_metadata(sandbox: Sandbox, call: Call) -> Answer:
     """Merges metadata into an account's: 204."""
-    ledger = sandbox.ledgers.get(call.path["ledger"])
+    ledger = sandbox.ledgers.get(call.params["ledger"])
     metadata = decode(_metadata_decoder, call.body)
-    _, hit = ledger.add_metadata(call.path["id"], metadata, call.idempotency_key)
+    _, hit = ledger.add_metadata(call.params["id"], metadata, call.idempotency_key)
     return Answer(204, hit=hit, show_hit=True)
 
 
 def get_account(sandbox: Sandbox, call: Call) -> Answer:
     """Shows an account: 200, also one that was never used."""
-    return json_answer(200, {"data": sandbox.ledgers.get(call.path["ledger"]).account_view(call.path["id"])})
+    return json_answer(200, {"data": sandbox.ledgers.get(call.params["ledger"]).account_view(call.params["id"])})
 
 
 def create_ledger(sandbox: Sandbox, call: Call) -> Answer:
     """Adds a ledger: 204."""
-    sandbox.ledgers.create(call.path["ledger"])
+    sandbox.ledgers.create(call.params["ledger"])
     return Answer(204)
 
 
@@ -59,12 +59,12 @@ def create_wallet(sandbox: Sandbox, call: Call) -> Answer:
 
 def get_wallet(sandbox: Sandbox, call: Call) -> Answer:
     """Shows a wallet with its money: 200, or 404 with an empty body."""
-    return json_answer(200, {"data": sandbox.wallets.view(call.path["id"])})
+    return json_answer(200, {"data": sandbox.wallets.view(call.params["id"])})
 
 
 def list_wallets(sandbox: Sandbox, call: Call) -> Answer:
     """Shows the first wallets of exactly the name in the query, or of all: 200."""
-    found = sandbox.wallets.find(call.query_value("name"), limit=WALLETS_PAGE_SIZE + 1)
+    found = sandbox.wallets.find(call.query("name"), limit=WALLETS_PAGE_SIZE + 1)
     cursor = {
         "pageSize": WALLETS_PAGE_SIZE,
         "hasMore": len(found) > WALLETS_PAGE_SIZE,
@@ -76,37 +76,37 @@ def list_wallets(sandbox: Sandbox, call: Call) -> Answer:
 def create_balance(sandbox: Sandbox, call: Call) -> Answer:
     """Adds a balance to a wallet: 201 with it."""
     request = decode(_create_balance_decoder, call.body)
-    name, hit = sandbox.wallets.create_balance(call.path["id"], request.name, call.idempotency_key)
+    name, hit = sandbox.wallets.create_balance(call.params["id"], request.name, call.idempotency_key)
     return json_answer(201, {"data": {"name": name, "expiresAt": None, "priority": 0}}, hit=hit)
 
 
 def credit_wallet(sandbox: Sandbox, call: Call) -> Answer:
     """Moves money into a wallet: 204."""
     request = decode(_credit_decoder, call.body)
-    return Answer(204, hit=sandbox.wallets.credit(call.path["id"], request, call.idempotency_key).hit)
+    return Answer(204, hit=sandbox.wallets.credit(call.params["id"], request, call.idempotency_key).hit)
 
 
 def debit_wallet(sandbox: Sandbox, call: Call) -> Answer:
     """Moves money out of a wallet: 204, or 201 with a hold."""
     request = decode(_debit_decoder, call.body)
-    hold, hit = sandbox.wallets.debit(call.path["id"], request, call.idempotency_key)
+    hold, hit = sandbox.wallets.debit(call.params["id"], request, call.idempotency_key)
     return Answer(204, hit=hit) if hold is None else json_answer(201, {"data": hold.view()}, hit=hit)
 
 
 def confirm_hold(sandbox: Sandbox, call: Call) -> Answer:
     """Gives a hold's money on: 204."""
     request = decode(_confirm_decoder, call.body or b"{}")
-    return Answer(204, hit=sandbox.wallets.confirm(call.path["id"], request, call.idempotency_key).hit)
+    return Answer(204, hit=sandbox.wallets.confirm(call.params["id"], request, call.idempotency_key).hit)
 
 
 def void_hold(sandbox: Sandbox, call: Call) -> Answer:
     """Gives a hold's money back: 204."""
-    return Answer(204, hit=sandbox.wallets.void(call.path["id"], call.idempotency_key).hit)
+    return Answer(204, hit=sandbox.wallets.void(call.params["id"], call.idempotency_key).hit)
 
 
 def get_payment(sandbox: Sandbox, call: Call) -> Answer:
     """Shows a payment: 200."""
-    return json_answer(200, {"data": sandbox.payments.get(call.path["id"])})
+    return json_answer(200, {"data": sandbox.payments.get(call.params["id"])})
 
 
 def create_transfer_initiation(sandbox: Sandbox, call: Call) -> Answer:

@@ -176,12 +176,13 @@ class MemoryStack:
         if "Wallet" in name:
             service = self._service(parameters.get("id") or unquote(query.partition("=")[2]))
         key = request.idempotency_key
+        exchange = _Exchange(b"" if request.body is None else msgspec.json.encode(request.body))
+        headers = [(b"content-length", b"%d" % len(exchange.body))]
         scope = {
             "path_params": parameters,
             "query_string": query.encode(),
-            "headers": [] if key is None else [(b"idempotency-key", key.encode())],
+            "headers": headers if key is None else [*headers, (b"idempotency-key", key.encode())],
         }
-        exchange = _Exchange(b"" if request.body is None else msgspec.json.encode(request.body))
         # A handler never waits, so its coroutine is through after one step.
         endpoint = self._endpoints[service][name](scope, exchange.receive, exchange.send)
         with contextlib.suppress(StopIteration):

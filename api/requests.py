@@ -1,0 +1,64 @@
+"""One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
+
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
+
+from api.bodies.reading import announces_body, read_body
+
+
+class HttpRequest:
+    """A request.
+
+    Args:
+        scope: as ASGI has it.
+        receive: gives the body.
+        params: what the path holds, by name.
+    """
+
+    __slots__ = ("_receive", "_scope", "params")
+
+    def __init__(self, scope: Scope, receive: Receive, params: dict[str, str]):
+        self.params = params
+        self._scope = scope
+        self._receive = receive
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of a name (lower case)."""
+        for key, value in self._scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    def headers(self, name: bytes) -> list[str]:
+        """All headers of a name (lower case)."""
+        return [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request announces a body that is not empty."""
+        return announces_body(self._scope)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key; None without one, and for an empty one."""
+        return self.header(b"idempotency-key") or None
+
+    def query(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        query = self._scope["query_string"]
+        if query:
+            for key, value in parse_qsl(str(query, "latin-1"), keep_blank_values=True):
+                if key == name:
+                    return value
+        return None
+
+    async def read(self, max_bytes: int) -> bytes:
+        """The whole body; `b""` when there is none.
+
+        Raises:
+            TooLarge: the body has more than `max_bytes`.
+            Invalid: it did not arrive in time.
+            ClientGone: the client closed the connection.
+        """
+        return await read_body(self._scope, self._receive, max_bytes)
