@@ -7,28 +7,36 @@ told that something does not exist which was shown before. So readers wait (`que
     Postgres starts ──► ask Kafka where the partitions end ──► write up to there ──► note it in table `caught_up`
 
 Whatever was shown before Postgres started lies below these ends. Each projector does this for its own partitions. What
-one has noted holds until Postgres starts again, whoever gets the partition later.
+one has noted holds until Postgres starts again, also for a projector that gets the partition later.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from typing import Final, Protocol
 
 from projections.metrics import Metrics
 from projections.rows import ReadPosition
 from projections.store import Store
+from schemas.kafka import KafkaFault, Limits, Place
 
 logger = logging.getLogger(__name__)
 
 ENDS_TIMEOUT_SECONDS: Final = 3.0
-"""Deadline of asking Kafka for the ends. Without it a broker that hangs would hold up what can be written."""
+"""Deadline of asking Kafka for the ends. Without it a broker that hangs would hold up what is written."""
 RETRY_SECONDS: Final = 1.0
-"""Pause after Kafka did not say; without it the projections would do nothing but ask."""
+"""Pause before Kafka is asked again. Without it the projections would do nothing else while Kafka does not answer."""
+
+
+class Log(Protocol):
+    """What is asked of a member of the group (see `schemas.kafka.Member`)."""
+
+    def partitions(self) -> int:
+        """How many partitions the log has; 0 when that is not known at the moment."""
+
+    async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
+        """What partitions hold now."""
 
 
 class CatchingUp:
@@ -36,7 +44,7 @@ class CatchingUp:
 
     Args:
         store: the read model.
-        topic: the log.
+        topic: name of the log.
         metrics: shows how many partitions are missing.
         clock: seconds, monotonic.
     """
@@ -51,7 +59,7 @@ class CatchingUp:
         self._ask_at = 0.0
 
     async def begin(self, partitions: Collection[int]) -> None:
-        """Look which partitions are missing. Call it whenever the connection to Postgres may be a new one.
+        """Find out which partitions are missing. Call it whenever the connection to Postgres may be a new one.
 
         Raises:
             one of `projections.database.FAULTS`: Postgres is away.
@@ -61,7 +69,7 @@ class CatchingUp:
         self._show(await self._store.not_caught_up(partitions))
 
     async def check(self, partitions: Collection[int]) -> None:
-        """Look again, now and then: a rebuild may have put a table there that lacks what was noted a moment ago.
+        """Look again. Call it now and then: a rebuild may have swapped in a table without what was noted a moment ago.
 
         Raises:
             one of `projections.database.FAULTS`: Postgres is away.
@@ -69,11 +77,11 @@ class CatchingUp:
         if not self._missing:
             await self.begin(partitions)
 
-    async def go_on(self, consumer: AIOKafkaConsumer, positions: Mapping[int, ReadPosition]) -> None:
+    async def go_on(self, log: Log, positions: Mapping[int, ReadPosition]) -> None:
         """Note the partitions that have come far enough. Costs nothing once all have.
 
         Args:
-            consumer: knows where the log ends.
+            log: knows where the partitions end.
             positions: where the partitions are in the read model.
 
         Raises:
@@ -81,31 +89,31 @@ class CatchingUp:
         """
         if not self._missing:
             return
-        if not self._ends and not await self._ask(consumer):
+        if not self._ends and not await self._ask(log):
             return
         passed = {
             p: end for p in self._missing if p in positions and positions[p].next_offset >= (end := self._ends[p])
         }
-        partitions: Collection[Any] = consumer.partitions_for_topic(self._topic) or ()
-        # The client knows none for a moment when it has asked a broker that is starting. Noted so, reads would wait for
-        # as long as Postgres runs.
-        if passed and partitions:
-            self._show(self._missing - await self._store.note_caught_up(passed, len(partitions)))
+        # A broker that is starting does not know the number for a moment. With a wrong one, reads would wait for as
+        # long as Postgres runs.
+        if passed and (partitions := log.partitions()):
+            self._show(self._missing - await self._store.note_caught_up(passed, partitions))
 
-    async def _ask(self, consumer: AIOKafkaConsumer) -> bool:
-        """Learn where the missing partitions end now; False when Kafka does not say."""
+    async def _ask(self, log: Log) -> bool:
+        """Learn where the missing partitions end now; False if Kafka does not answer."""
         if self._clock() < self._ask_at:
             return False
-        wanted = [TopicPartition(self._topic, partition) for partition in self._missing]
         try:
             async with asyncio.timeout(ENDS_TIMEOUT_SECONDS):
-                begins, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
-        except (KafkaError, OSError, TimeoutError) as fault:
+                found = await log.limits([Place(self._topic, partition) for partition in self._missing])
+        except (KafkaFault, TimeoutError) as fault:
             self._ask_at = self._clock() + RETRY_SECONDS
-            logger.warning("Kafka does not say where the events end, so reads wait: %s", fault or type(fault).__name__)
+            logger.warning("Kafka does not tell where the events end, so reads wait: %s", fault or type(fault).__name__)
             return False
         # A partition without a record has nothing to be read, however high its offsets are.
-        self._ends = {tp.partition: end if begins[tp] < end else 0 for tp, end in ends.items()}
+        self._ends = {
+            place.partition: limits.end if limits.oldest < limits.end else 0 for place, limits in found.items()
+        }
         shown = ", ".join(f"{partition}: {end}" for partition, end in sorted(self._ends.items()))
         logger.info("Postgres was started; reads wait until the read model has passed these offsets: %s", shown)
         return True

@@ -1,23 +1,19 @@
 """The projections' process: a consumer group on `events` that writes the read model.
 
-One loop: load the positions of newly assigned partitions and seek there, take whatever records have arrived, write them
-in one transaction. While it is under way more records arrive, so batches grow with the load.
+One loop: load the positions of newly assigned partitions and begin there, take the records that have arrived, write
+them in one transaction. While it is under way more records arrive, so batches grow with the load.
 
-The positions in Postgres alone say what has been read. Whenever they may differ from what this process believes (after
+Only the positions in Postgres say what has been read. Whenever they may differ from what this process believes (after
 a rebalance, a fault of unknown outcome, or another projector's write) they are loaded again. The group's offsets in
-Kafka are only for whoever watches its lag.
+Kafka are only for operators who watch its lag.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
-
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import IllegalStateError, KafkaError
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from projections.catching_up import CatchingUp
 from projections.database import FAULTS
@@ -28,7 +24,8 @@ from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.rows import ReadPosition
 from projections.store import Store
-from schemas.kafka import Consumer, close, membership
+from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, Place
+from schemas.records import Record
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -48,15 +45,14 @@ MEMBER_TIMEOUT_SECONDS: Final = 1.0
 """How long the group may take to confirm that this process is a member, which holds up what is written."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of a commit, which the next one replaces. Without it one that hangs would be the last."""
-FETCH: Final = {
-    # A record waits for a fetch under way that does not ask for its partition yet; this bounds how long.
-    "fetch_max_wait_ms": 100,
-    # One partition that is far behind must not hide the others, nor may a fetch exceed the memory at hand.
-    "max_partition_fetch_bytes": 1024 * 1024,
-    "fetch_max_bytes": 2 * MAX_RECORD_BATCH_BYTES,
-}
-MAX_POLL_INTERVAL_MS: Final = 24 * 3600 * 1000
-"""While Postgres is away nothing is polled; giving the partitions to another projector would not help then."""
+FETCH_WAIT_SECONDS: Final = 0.1
+"""A record waits for a fetch under way that does not ask for its partition yet; this bounds how long."""
+MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
+"""Most that a fetch brings from one partition. Without it one that is far behind would hide the others."""
+MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
+"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
+MAX_IDLE_SECONDS: Final = 24 * 3600.0
+"""While Postgres is away no records are taken. To give the partitions to another projector then would not help."""
 
 
 class Projections:
@@ -65,20 +61,22 @@ class Projections:
     Args:
         settings: of this process.
         metrics: what is counted; by default in Prometheus' own registry, which holds it once per process.
+        kafka: where the log is; as the settings say when not given.
     """
 
-    def __init__(self, settings: ProjectionsSettings, metrics: Metrics | None = None):
+    def __init__(self, settings: ProjectionsSettings, metrics: Metrics | None = None, *, kafka: Kafka | None = None):
+        self._kafka = kafka or KafkaClients(settings)
         self._settings = settings
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)
         self._store = Store(settings)
         self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics)
-        self._publisher = Publisher(settings, self._metrics.registry)
+        self._publisher = Publisher(self._kafka, settings, self._metrics.registry)
         self._assignment = _Assignment()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
-        self._commit: asyncio.Task[None] | None = None
+        self._commit: asyncio.Task[bool] | None = None
 
     @property
     def ready(self) -> bool:
@@ -106,7 +104,7 @@ class Projections:
             while not stop.is_set():
                 try:
                     await self._consume(stop)
-                except (KafkaError, OSError, TimeoutError) as fault:
+                except KafkaFault as fault:
                     await self._pause("Kafka", fault, stop)
         finally:
             await self._publisher.stop(self._settings.shutdown_timeout_seconds / 3)
@@ -114,62 +112,58 @@ class Projections:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         self._assignment = _Assignment()
-        consumer = Consumer(
-            self._settings,
-            **FETCH,
-            client_id="orchestration-projections",
-            group_id=self._settings.topic_prefix + GROUP,
-            partition_assignment_strategy=[StickyPartitionAssignor],
-            **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
-            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        member = self._kafka.member(
+            self._topic,
+            Membership(
+                group=self._settings.topic_prefix + GROUP,
+                member_id=self._settings.projections_id,
+                session_timeout_seconds=self._settings.projections_session_timeout_seconds,
+                max_idle_seconds=MAX_IDLE_SECONDS,
+                fetch_wait_seconds=FETCH_WAIT_SECONDS,
+                fetch_max_bytes=MAX_FETCH_BYTES,
+                fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
+            ),
+            assigned=self._assignment.assigned,
+            revoked=self._assignment.revoked,
         )
-        consumer.subscribe([self._topic], listener=self._assignment)
         try:
-            await consumer.start()
-            giving_way = self._giving_way(consumer, stop)
+            await member.start()
+            giving_way = self._giving_way(member, stop)
             while not stop.is_set():
                 try:
-                    await self._step(consumer, giving_way)
+                    await self._step(member, giving_way)
                     self._faults_in_a_row = 0
                 except FAULTS as fault:
                     self._assignment.changed = True
                     await self._pause("Postgres", fault, stop)
         finally:
-            await self._leave(consumer)
+            await self._leave(member)
 
-    async def _step(self, consumer: Consumer, giving_way: GivingWay) -> None:
+    async def _step(self, member: Member, giving_way: GivingWay) -> None:
         if self._assignment.changed:
-            await self._load(consumer)
-        await self._catching_up.go_on(consumer, self._projector.positions)
+            await self._load(member)
+        await self._catching_up.go_on(member, self._projector.positions)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
-        fetched = await consumer.getmany(timeout_ms=int(IDLE_SECONDS * 1000))
+        taken = await member.take(IDLE_SECONDS)
         # What was assigned while waiting is loaded first, and then read from its position.
-        if fetched and not self._assignment.changed and await self._follows(consumer, fetched):
+        if taken and not self._assignment.changed and await self._follows(member, taken):
             try:
-                await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+                await self._projector.project({place.partition: records for place, records in taken.items()})
             except PositionConflict:
                 self._metrics.conflicts.inc()
                 self._assignment.changed = True
                 await giving_way.conflict()
         if time.monotonic() >= self._chores_at:
-            await self._chores(consumer)
+            await self._chores(member)
 
-    def _giving_way(self, consumer: Consumer, stop: asyncio.Event) -> GivingWay:
+    def _giving_way(self, member: Member, stop: asyncio.Event) -> GivingWay:
         assignment = self._assignment
 
         async def is_member() -> bool:
-            # The coordinator takes offsets only from a member of the group's present generation.
-            offsets = self._offsets(consumer)
-            try:
-                async with asyncio.timeout(MEMBER_TIMEOUT_SECONDS):
-                    if offsets:
-                        await consumer.commit(offsets)
-            except (KafkaError, OSError, TimeoutError):
-                return False
-            return True
+            return await member.commit(self._offsets(member), MEMBER_TIMEOUT_SECONDS)
 
         async def positions() -> dict[int, ReadPosition]:
-            return await self._store.positions([tp.partition for tp in consumer.assignment()])
+            return await self._store.positions([place.partition for place in member.assignment])
 
         async def wait(seconds: float) -> bool:
             assignment.rebalanced.clear()
@@ -183,68 +177,60 @@ class Projections:
 
         return GivingWay(is_member=is_member, positions=positions, wait=wait)
 
-    async def _load(self, consumer: Consumer) -> None:
+    async def _load(self, member: Member) -> None:
         self._assignment.changed = False
-        partitions: Collection[TopicPartition] = consumer.assignment()
-        await self._projector.load(tp.partition for tp in partitions)
+        places = member.assignment
+        await self._projector.load(place.partition for place in places)
         await self._catching_up.begin(self._projector.positions)
-        with contextlib.suppress(IllegalStateError):  # revoked meanwhile, so it will be loaded again
-            for tp in partitions:
-                consumer.seek(tp, self._projector.positions[tp.partition].next_offset)
+        for place in places:
+            member.start_at(place, self._projector.positions[place.partition].next_offset)
 
-    async def _follows(self, consumer: Consumer, fetched: dict[TopicPartition, Sequence[ConsumerRecord]]) -> bool:
-        """Whether the records lie behind the positions. They don't after Kafka found a position to be out of range."""
-        for tp, records in fetched.items():
-            positions = self._projector.positions.get(tp.partition)
-            if positions is None:  # assigned this very moment
+    async def _follows(self, member: Member, taken: Mapping[Place, Sequence[Record]]) -> bool:
+        """Whether the records lie behind the positions. They don't if Kafka does not have the offset of a position."""
+        for place, records in taken.items():
+            position = self._projector.positions.get(place.partition)
+            if position is None:  # assigned this very moment
                 self._assignment.changed = True
                 return False
-            expected = positions.next_offset
-            if records[0].offset < expected:
-                end = (await consumer.end_offsets([tp]))[tp]
-                if end < expected:
+            if records[0].offset < position.next_offset:
+                end = (await member.limits([place]))[place].end
+                if end < position.next_offset:
                     raise LogBehindReadModel(
-                        f"partition {tp.partition} of {tp.topic} ends at {end}, the read model is at {expected}:"
-                        " the log was cut or created again; rebuild the read model"
+                        f"partition {place.partition} of {place.topic} ends at {end}, the read model is at"
+                        f" {position.next_offset}: the log was cut or created again; rebuild the read model"
                     )
                 self._assignment.changed = True
                 return False
         return True
 
-    async def _chores(self, consumer: Consumer) -> None:
+    async def _chores(self, member: Member) -> None:
         self._chores_at = time.monotonic() + CHORES_SECONDS
         positions = self._projector.positions
         self._metrics.lag.clear()  # of partitions that went to another projector
-        for partition, reached in positions.items():
-            if end := consumer.highwater(TopicPartition(self._topic, partition)):
-                self._metrics.lag.labels(partition).set(max(0, end - reached.next_offset))
+        for partition, position in positions.items():
+            if end := member.highwater(Place(self._topic, partition)):
+                self._metrics.lag.labels(partition).set(max(0, end - position.next_offset))
         if self._commit is None or self._commit.done():
-            self._commit = asyncio.create_task(self._commit_offsets(consumer))
+            self._commit = asyncio.create_task(member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS))
         await self._catching_up.check(positions)
         if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
             self._chores_at = 0.0
 
-    async def _commit_offsets(self, consumer: Consumer) -> None:
-        offsets = self._offsets(consumer)
-        if not offsets:  # the client takes that for a mistake; a projector may have no partition
-            return
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
-                await consumer.commit(offsets)
+    def _offsets(self, member: Member) -> dict[Place, int]:
+        positions = self._projector.positions
+        return {
+            place: positions[place.partition].next_offset for place in member.assignment if place.partition in positions
+        }
 
-    def _offsets(self, consumer: Consumer) -> dict[TopicPartition, int]:
-        reached = self._projector.positions
-        return {tp: reached[tp.partition].next_offset for tp in consumer.assignment() if tp.partition in reached}
-
-    async def _leave(self, consumer: Consumer) -> None:
+    async def _leave(self, member: Member) -> None:
         self._assignment.joined = False
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_timeout_seconds / 2):
                 if self._commit is not None:
                     await self._commit
-                await self._commit_offsets(consumer)
-        await close(consumer)
+                await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)
+        await member.close()
 
     async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
         seconds = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._faults_in_a_row, 10))
@@ -256,7 +242,7 @@ class Projections:
                 await stop.wait()
 
 
-class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+class _Assignment:
     """Notes that partitions were given or taken; the loop does the rest, since Postgres may be away now."""
 
     def __init__(self) -> None:
@@ -264,9 +250,9 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.changed = True
         self.rebalanced = asyncio.Event()
 
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+    async def revoked(self) -> None:
         self.changed = True
 
-    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+    def assigned(self, places: frozenset[Place]) -> None:
         self.joined = self.changed = True
         self.rebalanced.set()

@@ -11,14 +11,12 @@ projectors find that positions moved, so they load them.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 import psycopg
-from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 from psycopg import sql
 
@@ -31,15 +29,17 @@ from projections.migrate import migrate
 from projections.projector import Projector
 from projections.rows import Advance
 from projections.store import Store
-from schemas.kafka import Consumer, closing
+from schemas.kafka import Kafka, KafkaClients, KafkaFault, Place, Reader
 from schemas.settings import ProjectionsSettings
-from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+from schemas.topics import EVENTS, topic_name
 
 logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]
 """Takes the records read and the records in the log."""
 
+TAKE_SECONDS: Final = 1.0
+"""How long one look for records takes."""
 FETCH_TIMEOUT_SECONDS: Final = 30.0
 """Without a record for this long, although some are missing, Kafka counts as away."""
 STATEMENT_TIMEOUT_SECONDS: Final = 60.0
@@ -52,16 +52,19 @@ MAX_SWAPS: Final = 20
 """Tries to swap; one is enough unless Kafka or Postgres are hardly working."""
 
 
-async def rebuild(settings: ProjectionsSettings, progress: OnProgress | None = None) -> None:
+async def rebuild(
+    settings: ProjectionsSettings, progress: OnProgress | None = None, *, kafka: Kafka | None = None
+) -> None:
     """Rebuild the read model of these settings. Until the swap, the live one is only read.
 
     Args:
         settings: of the live projections.
         progress: called now and then.
+        kafka: where the log is; as the settings say when not given.
 
     Raises:
         RebuildInProgress: another rebuild of this schema is under way.
-        psycopg.OperationalError, aiokafka.errors.KafkaError, TimeoutError: a service is away or too slow. The live read
+        psycopg.OperationalError, KafkaFault, TimeoutError: a service is away or too slow. The live read
             model is as it was; start again.
     """
     live = settings.database_schema
@@ -71,7 +74,7 @@ async def rebuild(settings: ProjectionsSettings, progress: OnProgress | None = N
         await _drop(connection, f"{live}_rebuild")
         await _drop(connection, f"{live}_replaced")
         await asyncio.to_thread(migrate, shadow)
-        async with _replay(shadow, progress) as replay:
+        async with _replay(kafka or KafkaClients(settings), shadow, progress) as replay:
             for _ in range(MAX_SWAPS):
                 await replay.catch_up(await _live_positions(connection, live))
                 if await _swap(connection, live, replay):
@@ -86,8 +89,9 @@ async def rebuild(settings: ProjectionsSettings, progress: OnProgress | None = N
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, consumer: Consumer, projector: Projector, progress: OnProgress | None):
-        self._consumer = consumer
+    def __init__(self, reader: Reader, topic: str, projector: Projector, progress: OnProgress | None):
+        self._reader = reader
+        self._topic = topic
         self._projector = projector
         self._progress = progress
 
@@ -95,31 +99,38 @@ class _Replay:
         """Read until every partition has reached its target offset, or the end of the log if that comes first.
 
         Raises:
+            KafkaFault: Kafka is away or refuses, or the log does not exist.
             TimeoutError: Kafka sends nothing.
         """
-        consumer = self._consumer
-        ends = await consumer.end_offsets(consumer.assignment())
-        begins = await consumer.beginning_offsets(consumer.assignment())
+        reader = self._reader
+        partitions = await reader.partitions(self._topic)
+        if not partitions:
+            raise KafkaFault(f"topic {self._topic} does not exist")
+        limits = await reader.limits([Place(self._topic, partition) for partition in range(partitions)])
         # The last call may have been cut off anywhere.
-        await self._projector.load(tp.partition for tp in begins)
-        for tp, begin in begins.items():
-            consumer.seek(tp, max(begin, self._projector.positions[tp.partition].next_offset))
-        total = sum(ends.values()) - sum(begins.values())
-        if not ends:
-            raise KafkaError("topic `events` does not exist")
-        goals = {tp: min(targets.get(tp.partition, 0), end) for tp, end in ends.items()}
+        await self._projector.load(range(partitions))
+        reader.read_from(
+            {
+                place: max(found.oldest, self._projector.positions[place.partition].next_offset)
+                for place, found in limits.items()
+            }
+        )
+        total = sum(found.end - found.oldest for found in limits.values())
+        goals = {place: min(targets.get(place.partition, 0), found.end) for place, found in limits.items()}
         while True:
-            positions = {tp: await consumer.position(tp) for tp in goals}
+            positions = {place: await reader.position(place) for place in goals}
             if self._progress is not None:
-                done = sum(positions.values()) - sum(begins.values())
+                done = sum(positions[place] - found.oldest for place, found in limits.items())
                 self._progress(done, max(done, total))
-            if all(positions[tp] >= goal for tp, goal in goals.items()):
+            if all(positions[place] >= goal for place, goal in goals.items()):
                 return
-            async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
-                fetched: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
-                while not fetched:
-                    fetched = await consumer.getmany(timeout_ms=1000)
-            await self._projector.project({tp.partition: records for tp, records in fetched.items()})
+            await self._project_some()
+
+    async def _project_some(self) -> None:
+        async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+            while not (taken := await self._reader.take(TAKE_SECONDS)):
+                pass
+        await self._projector.project({place.partition: records for place, records in taken.items()})
 
     def announcements(self) -> list[str]:
         """Where the new read model is, for whoever waits for the live one."""
@@ -132,15 +143,12 @@ class _Replay:
 
 
 @asynccontextmanager
-async def _replay(shadow: ProjectionsSettings, progress: OnProgress | None) -> AsyncIterator[_Replay]:
+async def _replay(kafka: Kafka, shadow: ProjectionsSettings, progress: OnProgress | None) -> AsyncIterator[_Replay]:
     store = Store(shadow)
     try:
-        async with closing(
-            Consumer(shadow, topic_name(shadow, EVENTS), fetch_max_bytes=2 * MAX_RECORD_BATCH_BYTES)
-        ) as consumer:
-            await consumer.start()
+        async with kafka.reader() as reader:
             projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
-            yield _Replay(consumer, projector, progress)
+            yield _Replay(reader, topic_name(shadow, EVENTS), projector, progress)
     finally:
         await store.close()
 

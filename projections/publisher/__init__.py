@@ -2,7 +2,7 @@
 
 The order of things, for every partition of `events` that the consumer group has given to this process (`publisher`):
 
-1. The partition's transactional producer is started (`transactions`). From then on Kafka refuses all earlier producers
+1. The partition's transactional producer is started (`public_writer`). From then on Kafka refuses all earlier producers
    with its transactional id, and what they left unfinished is committed or aborted.
 2. The position is read: the last committed record of the partition of topic `events.published` (`positions`).
 3. Events behind the position become public events (`public_events`). They go out with the new position in one

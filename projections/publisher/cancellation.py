@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from schemas.kafka.client import retrieve
-
 T = TypeVar("T")
+
+
+def retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at what a task failed with, so that asyncio does not report it as lost."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,7 @@
-"""Why a partition is not published at the moment. The docstring is the default message. Publishing is tried again."""
+"""Why a partition is not published at the moment, besides `schemas.kafka.TransactionFailed`. It is tried again.
+
+The docstring is the default message.
+"""
 
 
 class PublisherError(Exception):
@@ -6,14 +9,6 @@ class PublisherError(Exception):
 
     def __init__(self, message: str | None = None):
         super().__init__(message or self.__doc__)
-
-
-class TransactionFailed(PublisherError):
-    """Kafka refused a transaction, or its outcome is unknown."""
-
-
-class Fenced(TransactionFailed):
-    """Another publisher has taken the partition over."""
 
 
 class LogBehindPosition(PublisherError):

@@ -7,21 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from aiokafka import TopicPartition
-
 from projections.publisher.cancellation import to_its_end
 from projections.publisher.errors import LogBehindPosition
 from projections.publisher.metrics import Metrics
 from projections.publisher.positions import PublishedPosition
 from projections.publisher.public_events import PublicEvent, public_event
-from projections.publisher.transactions import Transactions
+from projections.publisher.public_writer import PublicWriter
 from schemas.epochs import EpochFilter
-from schemas.kafka import Consumer
+from schemas.kafka import Member, Place
 from schemas.records import Record, RecordCodec, UndecodableRecord
 
 logger = logging.getLogger(__name__)
 
-IDLE_MS: Final = 1000
+IDLE_SECONDS: Final = 1.0
 """How long to wait for records before the lag is shown again. Longer, and the metric would be as old as that."""
 MAX_BATCH_RECORDS: Final = 2000
 """Most records read for one transaction, which bounds its size, and how long the event loop is busy with it."""
@@ -37,16 +35,16 @@ class PartitionPublisher:
     """Publishes one partition.
 
     Args:
-        place: the partition of `events`; it is assigned to the consumer.
-        consumer: reads the log.
-        transactions: of this partition, not opened; closed at the end.
+        place: the partition of `events`; it is assigned to the member.
+        member: takes records of the log.
+        writer: of this partition, not opened; closed at the end.
         metrics: what is counted.
     """
 
-    def __init__(self, place: TopicPartition, consumer: Consumer, transactions: Transactions, metrics: Metrics):
+    def __init__(self, place: Place, member: Member, writer: PublicWriter, metrics: Metrics):
         self._place = place
-        self._consumer = consumer
-        self._transactions = transactions
+        self._member = member
+        self._writer = writer
         self._metrics = metrics
         self._codec = RecordCodec()
         self._position = self._recorded = PublishedPosition()
@@ -59,39 +57,39 @@ class PartitionPublisher:
         Raises:
             TransactionFailed: start over with a new object.
             LogBehindPosition: the log is not the one that the position is from.
-            aiokafka.errors.KafkaError, OSError: the consumer can't go on.
+            KafkaFault: the member can't go on.
         """
         try:
-            # aiokafka leaves a connection open that is cancelled while it is made.
-            self._position = self._recorded = await to_its_end(self._transactions.open())
-            self._position = await self._seek()
+            # The client library leaves a connection open that is cancelled while it is made.
+            self._position = self._recorded = await to_its_end(self._writer.open())
+            self._position = await self._start()
             while True:
-                fetched = await self._consumer.getmany(self._place, timeout_ms=IDLE_MS, max_records=MAX_BATCH_RECORDS)
-                if records := fetched.get(self._place):
+                taken = await self._member.take(IDLE_SECONDS, MAX_BATCH_RECORDS, [self._place])
+                if records := taken.get(self._place):
                     published = await self._publish(records)
                     await asyncio.sleep(PACE_SECONDS if published else 0)
-                end = self._consumer.highwater(self._place)
+                end = self._member.highwater(self._place)
                 if end is not None:
                     self._metrics.lag.labels(self._place.partition).set(max(0, end - self._position.next_offset))
         finally:
-            await self._transactions.close()
+            await self._writer.close()
 
-    async def _seek(self) -> PublishedPosition:
-        """Have the consumer go on at the position, or at the start of the log if that lies behind it."""
+    async def _start(self) -> PublishedPosition:
+        """Have records handed over from the position on, or from the oldest one if that is behind it."""
         position = self._position
-        begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
-        if begin > position.next_offset:
-            lost = begin - position.next_offset
+        oldest = (await self._member.limits([self._place]))[self._place].oldest
+        if oldest > position.next_offset:
+            lost = oldest - position.next_offset
             self._metrics.expired.inc(lost)
             logger.error("%d records of partition %d expired unpublished", lost, self._place.partition)
-            position = PublishedPosition(begin, position.epoch)
-        self._consumer.seek(self._place, position.next_offset)
+            position = PublishedPosition(oldest, position.epoch)
+        self._member.start_at(self._place, position.next_offset)
         return position
 
     async def _publish(self, records: Sequence[Record]) -> bool:
         """Whether there was something to publish."""
         if records[0].offset < self._position.next_offset:
-            # Kafka found the position to be out of range.
+            # Kafka does not have the offset, so the member went on at the oldest one.
             raise LogBehindPosition(
                 f"partition {self._place.partition} of {self._place.topic} ends before {self._position.next_offset},"
                 " where the publisher was: the log was cut or created again; to publish it from its start, delete the"
@@ -101,7 +99,7 @@ class PartitionPublisher:
         if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
             started = time.perf_counter()
             # A transaction that stays open would hold up the topic's consumers.
-            await to_its_end(self._transactions.publish(public, position))
+            await to_its_end(self._writer.publish(public, position))
             self._metrics.transaction_seconds.observe(time.perf_counter() - started)
             self._recorded = position
         self._position, self.advanced = position, True

@@ -8,13 +8,10 @@ import logging
 from typing import Annotated, Final
 
 import msgspec
-from aiokafka import TopicPartition
 from msgspec import Meta, Struct
 
-from schemas.kafka import Consumer, closing
-from schemas.records import MAX_NUMBER, Record
-from schemas.settings import KafkaSettings
-from schemas.topics import EVENTS_PUBLISHED, topic_name
+from schemas.kafka import Kafka, Place, Reader
+from schemas.records import MAX_NUMBER, NewRecord, Record
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +21,8 @@ fewer, a start would often need a second look."""
 TAIL_GROWTH: Final = 8
 """How many times more are read if it is not there, as after many aborted transactions. The whole partition would
 take long, since only old segments are compacted."""
-POLL_MS: Final = 200
+TAKE_SECONDS: Final = 0.2
+"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
 
 
 class PublishedPosition(Struct, frozen=True):
@@ -49,6 +47,11 @@ class _Value(Struct):
 _decoder = msgspec.json.Decoder(_Value)
 
 
+def position_record(partition: int, position: PublishedPosition, timestamp_ms: int) -> NewRecord:
+    """The record that says how far a partition is published."""
+    return NewRecord(b"%d" % partition, msgspec.json.encode(position), [], timestamp_ms)
+
+
 def published_position(partition: int, record: Record) -> PublishedPosition | None:
     """The position that a record holds; None if it holds none, so it is not one of ours."""
     try:
@@ -61,36 +64,36 @@ def published_position(partition: int, record: Record) -> PublishedPosition | No
     return PublishedPosition(value.next_offset, value.epoch)
 
 
-async def last_position(settings: KafkaSettings, partition: int) -> PublishedPosition:
+async def last_position(kafka: Kafka, place: Place) -> PublishedPosition:
     """The position of a partition; the start of the log where nothing was published yet.
 
-    It is only certain while no other producer can write to the partition. The caller sets a deadline.
+    It is only certain while no other publisher can write to the partition. The caller sets a deadline.
+
+    Args:
+        kafka: where the topic is.
+        place: the partition of `events.published`.
 
     Raises:
-        KafkaError, OSError: Kafka is away.
+        KafkaFault: Kafka is away.
     """
-    place = TopicPartition(topic_name(settings, EVENTS_PUBLISHED), partition)
-    async with closing(Consumer(settings, isolation_level="read_committed")) as consumer:
-        await consumer.start()
-        consumer.assign([place])
-        begin = (await consumer.beginning_offsets([place]))[place]
-        end = (await consumer.end_offsets([place]))[place]
+    async with kafka.reader(committed_only=True) as reader:
+        oldest, end = (await reader.limits([place]))[place]
         tail = TAIL_OFFSETS
         while True:
-            start = max(begin, end - tail)
-            position = await _last_position(consumer, place, start, end)
+            start = max(oldest, end - tail)
+            position = await _last_position(reader, place, start, end)
             if position is not None:
                 return position
-            if start == begin:
+            if start == oldest:
                 return PublishedPosition()
             tail *= TAIL_GROWTH
 
 
-async def _last_position(consumer: Consumer, place: TopicPartition, start: int, end: int) -> PublishedPosition | None:
+async def _last_position(reader: Reader, place: Place, start: int, end: int) -> PublishedPosition | None:
     """The position of the last committed record from `start` to before `end` that says one."""
     position: PublishedPosition | None = None
-    consumer.seek(place, start)
-    while await consumer.position(place) < end:
-        for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+    reader.read_from({place: start})
+    while await reader.position(place) < end:
+        for record in (await reader.take(TAKE_SECONDS)).get(place, ()):
             position = published_position(place.partition, record) or position
     return position

@@ -2,21 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from projections.publisher.cancellation import to_its_end
-from projections.publisher.errors import Fenced, LogBehindPosition, PublisherError, TransactionFailed
+from projections.publisher.cancellation import retrieve, to_its_end
+from projections.publisher.errors import LogBehindPosition, PublisherError
 from projections.publisher.metrics import Metrics
 from projections.publisher.partition_publisher import PartitionPublisher
-from projections.publisher.transactions import TIMEOUT_SECONDS, Transactions
-from schemas.kafka import Consumer, close, membership
-from schemas.kafka.client import retrieve
+from projections.publisher.public_writer import PublicWriter
+from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, Place, TransactionFailed
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -38,36 +33,41 @@ this is not a busy loop."""
 FENCED_PAUSE_SECONDS: Final = 3.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
-REBALANCE_TIMEOUT_MS: Final = 10_000
+START_SECONDS: Final = 8.0
+"""Deadline of joining the group, which an order to stop waits for."""
+RELEASE_SECONDS: Final = 8.0
+"""How long transactions under way may take to end when their partitions are given away. It is less than the rebalance
+timeout, by which the group gives this publisher up."""
+REBALANCE_TIMEOUT_SECONDS: Final = 10.0
 """How long others wait for a publisher that still ends its transactions."""
 LEAVE_TIMEOUT_SECONDS: Final = 2.0
 """Leaving the group hands the partitions over at once; without an answer they follow by the session timeout."""
-FETCH: Final = {
-    # The broker gathers records for a while: a fetch for each one would take the processor from what answers requests.
-    "fetch_min_bytes": 64 * 1024,
-    "fetch_max_wait_ms": 200,
-    # One partition that is far behind must not hide the others, nor may a fetch exceed the memory at hand.
-    "max_partition_fetch_bytes": 1024 * 1024,
-    "fetch_max_bytes": 2 * MAX_RECORD_BATCH_BYTES,
-}
-MAX_POLL_INTERVAL_MS: Final = 24 * 3600 * 1000
-"""While transactions fail nothing is polled; giving the partitions to another publisher would not help then."""
+FETCH_MIN_BYTES: Final = 64 * 1024
+FETCH_WAIT_SECONDS: Final = 0.2
+"""The broker gathers as much, for as long. A fetch for each record would take the processor from requests."""
+MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
+"""Most that a fetch brings from one partition. Without it one that is far behind would hide the others."""
+MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
+"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
+MAX_IDLE_SECONDS: Final = 24 * 3600.0
+"""While transactions fail no records are taken. To give the partitions to another publisher then would not help."""
 
 
-class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
+class Publisher:
     """Publishes its share of the partitions until stopped. Whatever fails is logged, counted and tried again.
 
     Args:
-        settings: how to reach Kafka.
+        kafka: where the topics are.
+        settings: their names, and the place in the group.
         registry: where its metrics are registered.
     """
 
-    def __init__(self, settings: ProjectionsSettings, registry: CollectorRegistry = REGISTRY):
+    def __init__(self, kafka: Kafka, settings: ProjectionsSettings, registry: CollectorRegistry = REGISTRY):
+        self._kafka = kafka
         self._settings = settings
         self._metrics = Metrics(registry)
         self._topic = topic_name(settings, EVENTS)
-        self._nowhere = TopicPartition(self._topic, -1)
-        self._consumer: Consumer | None = None
+        self._member: Member | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._run: asyncio.Task[None] | None = None
 
@@ -86,7 +86,7 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             try:
                 await self._join()
-            except (KafkaError, OSError) as fault:
+            except KafkaFault as fault:
                 self._failed("consumer", f"the log of events can't be read: {fault!r}", RECONNECT_SECONDS)
             except Exception:
                 logger.exception("the publisher failed")
@@ -94,60 +94,65 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _join(self) -> None:
-        consumer = Consumer(
-            self._settings,
-            **FETCH,
-            client_id="orchestration-publisher",
-            group_id=self._settings.topic_prefix + GROUP,
-            partition_assignment_strategy=[StickyPartitionAssignor],
-            **membership(self._settings.projections_id, self._settings.projections_session_timeout_seconds),
-            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        member = self._member = self._kafka.member(
+            self._topic,
+            Membership(
+                group=self._settings.topic_prefix + GROUP,
+                member_id=self._settings.projections_id,
+                session_timeout_seconds=self._settings.projections_session_timeout_seconds,
+                rebalance_timeout_seconds=REBALANCE_TIMEOUT_SECONDS,
+                max_idle_seconds=MAX_IDLE_SECONDS,
+                fetch_wait_seconds=FETCH_WAIT_SECONDS,
+                fetch_min_bytes=FETCH_MIN_BYTES,
+                fetch_max_bytes=MAX_FETCH_BYTES,
+                fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
+            ),
+            assigned=self._assigned,
+            revoked=self._release,
         )
-        consumer.subscribe([self._topic], listener=self)
-        self._consumer = consumer
         try:
-            await to_its_end(_start(consumer))
+            await to_its_end(_start(member))
             while True:
-                await self._watch(consumer)
+                await self._watch(member)
         finally:
-            self._consumer = None
+            self._member = None
             await self._release()
-            await close(consumer, LEAVE_TIMEOUT_SECONDS)
+            await member.close(LEAVE_TIMEOUT_SECONDS)
 
-    async def _watch(self, consumer: Consumer) -> None:
-        """Notice what is wrong with the consumer."""
+    async def _watch(self, member: Member) -> None:
+        """Notice what is wrong with the member."""
         if not self._owners:
-            # This tells if the group can't be joined. It must not take any records: a partition that is assigned
+            # This raises if the group can't be joined. It must not take any records: a partition that is assigned
             # meanwhile would miss them.
-            await consumer.getmany(self._nowhere, timeout_ms=int(WATCH_SECONDS * 1000))
+            await member.take(WATCH_SECONDS, places=())
             return
         ended, _ = await asyncio.wait(self._owners.values(), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for owner in ended:
             if not owner.cancelled():  # by a rebalance
                 owner.result()
 
-    async def _own(self, consumer: Consumer, partition: int) -> None:
+    async def _own(self, member: Member, place: Place) -> None:
         """Publish a partition until cancelled, opening it again after failures.
 
         Raises:
-            aiokafka.errors.KafkaError, OSError: the consumer can't go on.
+            KafkaFault: the member can't go on.
         """
-        place, pause = TopicPartition(self._topic, partition), FIRST_PAUSE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            owned = PartitionPublisher(place, consumer, Transactions(self._settings, partition), self._metrics)
+            writer = PublicWriter(self._kafka, self._settings, place.partition)
+            owned = PartitionPublisher(place, member, writer, self._metrics)
             try:
                 await owned.run()
-            except (KafkaError, OSError):
-                raise
             except Exception as failure:
+                if isinstance(failure, KafkaFault) and not isinstance(failure, TransactionFailed):
+                    raise
                 if owned.advanced:
                     pause = FIRST_PAUSE_SECONDS
                 if isinstance(failure, Fenced):
                     pause = max(pause, FENCED_PAUSE_SECONDS)
-                if not isinstance(failure, PublisherError):
-                    logger.exception("publishing partition %d failed", partition)
-                self._failed(_reason(failure), f"partition {partition}: {failure}", pause)
+                if not isinstance(failure, PublisherError | TransactionFailed):
+                    logger.exception("publishing partition %d failed", place.partition)
+                self._failed(_reason(failure), f"partition {place.partition}: {failure}", pause)
                 longest = MAX_AWAY_SECONDS if isinstance(failure, TransactionFailed) else MAX_PAUSE_SECONDS
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
@@ -156,39 +161,37 @@ class Publisher(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics.failures.labels(reason).inc()
         logger.warning("%s; next try in %.1f s", message, pause)
 
+    def _assigned(self, places: frozenset[Place]) -> None:
+        """Own what the group gives."""
+        member = self._member
+        if member is None:  # it is leaving the group
+            return
+        self._owners = {
+            place.partition: asyncio.create_task(self._own(member, place), name=f"publish-{place.partition}")
+            for place in places
+        }
+
     async def _release(self) -> None:
-        """Let go of all partitions, once their transactions under way have ended."""
+        """Let go of all partitions, once their transactions under way have ended.
+
+        Those that come back after a rebalance are opened again, which is quicker than to tell them apart.
+        """
         owners, self._owners = self._owners, {}
         for owner in owners.values():
             owner.cancel()
         if owners:
-            await asyncio.wait(owners.values(), timeout=TIMEOUT_SECONDS)
+            await asyncio.wait(owners.values(), timeout=RELEASE_SECONDS)
         for owner in owners.values():
             owner.add_done_callback(retrieve)  # what the first one failed with has been told
         self._metrics.lag.clear()
 
-    # Listener of the group
 
-    async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        """Let go of all partitions. Those that come back are opened again, which is quicker than to tell them apart."""
-        await self._release()
-
-    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        """Own what is given."""
-        consumer = self._consumer
-        if consumer is None:  # it is leaving the group
-            return
-        self._owners = {
-            place.partition: asyncio.create_task(
-                self._own(consumer, place.partition), name=f"publish-{place.partition}"
-            )
-            for place in assigned
-        }
-
-
-async def _start(consumer: Consumer) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        await consumer.start()
+async def _start(member: Member) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await member.start()
+    except TimeoutError as error:
+        raise KafkaFault("the group of publishers can't be joined in time") from error
 
 
 def _reason(failure: Exception) -> str:

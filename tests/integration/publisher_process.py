@@ -3,11 +3,13 @@
 import asyncio
 
 from projections.publisher import Publisher
+from schemas.kafka import KafkaClients
 from schemas.settings import ProjectionsSettings, load
 
 
 async def main() -> None:
-    Publisher(load(ProjectionsSettings)).start()
+    settings = load(ProjectionsSettings)
+    Publisher(KafkaClients(settings), settings).start()
     await asyncio.Event().wait()
 
 

@@ -26,16 +26,16 @@ from deploy.topics import create_topics
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.process import Projections
-from projections.publisher import transactions
-from projections.publisher.errors import Fenced, TransactionFailed
-from projections.publisher.positions import PublishedPosition
+from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_events import PublicEvent
-from projections.publisher.transactions import Transactions
+from projections.publisher.public_writer import PublicWriter
 from projections.rebuild import rebuild
 from schemas import events
+from schemas.kafka import Fenced, KafkaClients, Place, TransactionFailed, transactions
+from schemas.kafka.batches import batches
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings, environment_of
-from schemas.topics import EVENTS, public_topic, topic_name
+from schemas.topics import EVENTS, topic_name
 from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, at, run, until
 from tests.integration.publisher_world import Public, Running, publishing
 
@@ -44,7 +44,7 @@ RUN = ["STARTED_WORKFLOW", "STARTED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW_STAGE",
 KILLS = 4
 HANDOVERS = 3
 MAX_BACKLOG = 2000
-Step = Callable[[Transactions], Awaitable[None]]
+Step = Callable[[PublicWriter], Awaitable[None]]
 ROOT = Path(__file__).parents[2]
 
 
@@ -207,19 +207,29 @@ def numbered(number: int) -> PublicEvent:
     return PublicEvent("T", b"key", json.dumps({"idempotency_key": str(number)}).encode())
 
 
-async def begin(publisher: Transactions) -> None:
-    await publisher._producer.begin_transaction()
+def producer_of(publisher: PublicWriter) -> Any:
+    """The client library's, so that a transaction can be left unfinished."""
+    return publisher._transactions._producer  # type: ignore[attr-defined]
 
 
-async def send(publisher: Transactions) -> None:
-    """What is sent between the begin and the commit of a transaction."""
-    sent = await publisher._send(public_topic(publisher._settings), [(b"key", numbered(2).value)])
-    sent += await publisher._send(publisher._published, [(b"0", msgspec.json.encode(PublishedPosition(8, 3)))])
+async def begin(publisher: PublicWriter) -> None:
+    await producer_of(publisher).begin_transaction()
+
+
+async def put(publisher: PublicWriter, place: Place, *records: NewRecord) -> None:
+    producer = producer_of(publisher)
+    sent = [await producer.send_batch(b, place.topic, partition=place.partition) for b in batches(producer, records)]
     await asyncio.gather(*sent)
 
 
-async def commit(publisher: Transactions) -> None:
-    await publisher._producer.commit_transaction()
+async def send(publisher: PublicWriter) -> None:
+    """What is sent between the begin and the commit of a transaction."""
+    await put(publisher, publisher._public, NewRecord(b"key", numbered(2).value, [], 0))
+    await put(publisher, publisher._published, position_record(0, PublishedPosition(8, 3), 0))
+
+
+async def commit(publisher: PublicWriter) -> None:
+    await producer_of(publisher).commit_transaction()
 
 
 @pytest.mark.parametrize(
@@ -234,7 +244,8 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
             for step in left:
                 await step(stale)
 
-    stale, new = Transactions(settings, 0), Transactions(settings, 0)
+    kafka = KafkaClients(settings)
+    stale, new = PublicWriter(kafka, settings, 0), PublicWriter(kafka, settings, 0)
     try:
         assert await stale.open() == PublishedPosition()
         await stale.publish([numbered(1)], PublishedPosition(7, 3))
@@ -254,15 +265,15 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
 
 
 async def test_many_aborted_transactions_do_not_hide_the_position(settings: ProjectionsSettings) -> None:
+    kafka = KafkaClients(settings)
     for n in range(7):
-        publisher = Transactions(settings, 0)
+        publisher = PublicWriter(kafka, settings, 0)
         try:
             assert await publisher.open() == (PublishedPosition(5, 1) if n else PublishedPosition())
             if not n:
                 await publisher.publish([], PublishedPosition(5, 1))
-            await publisher._producer.begin_transaction()
-            sent = await publisher._send(publisher._published, [(b"0", b"{}"), (b"0", b"{}")])
-            await asyncio.gather(*sent)
+            await begin(publisher)
+            await put(publisher, publisher._published, *2 * [NewRecord(b"0", b"{}", [], 0)])
         finally:
             await publisher.close()
 
@@ -283,7 +294,7 @@ async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings
 
 
 async def test_a_log_that_was_made_anew_is_not_published(settings: ProjectionsSettings, log: Log) -> None:
-    ahead = Transactions(settings, 0)
+    ahead = PublicWriter(KafkaClients(settings), settings, 0)
     try:
         await ahead.open()
         await ahead.publish([], PublishedPosition(100, 1))
@@ -315,7 +326,7 @@ async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettin
 async def test_what_is_assigned_while_a_publisher_leaves_is_not_owned(settings: ProjectionsSettings) -> None:
     async with publishing(settings) as running:
         await until(lambda: running.has("lag_records", partition="0"))
-    await running.publisher.on_partitions_assigned([TopicPartition(topic_name(settings, EVENTS), 0)])
+    running.publisher._assigned(frozenset({Place(topic_name(settings, EVENTS), 0)}))
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("publish-")]
 
 
@@ -350,15 +361,16 @@ async def test_every_event_is_published_once_though_publishers_are_killed(
 async def test_kafka_may_stand_still_or_go_away(
     topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kafka = EmbeddedKafka(tmp_path)
+    embedded = EmbeddedKafka(tmp_path)
     try:
-        servers = await asyncio.to_thread(kafka.start)
+        servers = await asyncio.to_thread(embedded.start)
         settings = ProjectionsSettings(kafka_bootstrap_servers=servers, topic_prefix=topic_prefix, partitions=1)
         await create_topics(settings)
-        stalled, next_one = Transactions(settings, 0), Transactions(settings, 0)
+        kafka = KafkaClients(settings)
+        stalled, next_one = PublicWriter(kafka, settings, 0), PublicWriter(kafka, settings, 0)
         try:
             await stalled.open()
-            monkeypatch.setattr(transactions, "TIMEOUT_SECONDS", 3.0)
+            monkeypatch.setattr(transactions, "TRANSACTION_SECONDS", 3.0)
             broker = psutil.Process(int((tmp_path / "pid").read_text()))
             broker.send_signal(signal.SIGSTOP)
             try:
@@ -375,14 +387,14 @@ async def test_kafka_may_stand_still_or_go_away(
         async with Log(settings) as log, Public(settings) as public, publishing(settings) as running:
             await log.append(0, uuid.uuid4(), *run())
             await public.until(4)
-            await asyncio.to_thread(kafka.kill)
-            await asyncio.to_thread(kafka.start)
+            await asyncio.to_thread(embedded.kill)
+            await asyncio.to_thread(embedded.start)
             await log.append(0, uuid.uuid4(), *run())
             await public.until(8, seconds=2 * DEADLINE_SECONDS)
             assert public.keys == [f"orchestration-0-{offset}" for offset in range(1, 9)]
             assert running.count("failures_total", reason="defect") == 0
     finally:
-        await asyncio.to_thread(kafka.stop)
+        await asyncio.to_thread(embedded.stop)
 
 
 async def test_a_rebuild_of_the_read_model_publishes_nothing(

@@ -1,17 +1,16 @@
 """When readers are told that the read model has everything again."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
 from projections.catching_up import RETRY_SECONDS, CatchingUp
 from projections.metrics import Metrics
 from projections.rows import ReadPosition
 from projections.store import Store
+from schemas.kafka import KafkaFault, Limits, Place
 
 
 class Database:
@@ -30,34 +29,31 @@ class Database:
         return set(ends)
 
 
-class Kafka:
-    """A log by its beginnings and ends; counts how often it is asked."""
+class Log:
+    """A log by the limits of its partitions; counts how often it is asked."""
 
     def __init__(self, ends: dict[int, int]):
-        self.begins = dict.fromkeys(ends, 0)
+        self.oldest = dict.fromkeys(ends, 0)
         self.ends = ends
         self.away = False
         self.knows_topic = True
         self.asked = 0
 
-    def partitions_for_topic(self, topic: str) -> set[int] | None:
-        return set(self.ends) if self.knows_topic else None
+    def partitions(self) -> int:
+        return len(self.ends) if self.knows_topic else 0
 
-    async def beginning_offsets(self, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
+    async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
         self.asked += 1
         if self.away:
-            raise KafkaConnectionError
-        return {tp: self.begins[tp.partition] for tp in wanted}
-
-    async def end_offsets(self, wanted: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.ends[tp.partition] for tp in wanted}
+            raise KafkaFault
+        return {place: Limits(self.oldest[place.partition], self.ends[place.partition]) for place in places}
 
 
 class World:
     """Two partitions of this projector and one of another."""
 
     def __init__(self) -> None:
-        self.database, self.kafka, self.now = Database(), Kafka({0: 10, 1: 20, 2: 30}), 0.0
+        self.database, self.log, self.now = Database(), Log({0: 10, 1: 20, 2: 30}), 0.0
         self.registry = CollectorRegistry()
         self.positions = {0: 10, 1: 19}
         self.catching_up = CatchingUp(
@@ -69,7 +65,7 @@ class World:
 
     async def go_on(self) -> None:
         positions = {partition: ReadPosition(next_offset) for partition, next_offset in self.positions.items()}
-        await self.catching_up.go_on(cast(Any, self.kafka), positions)
+        await self.catching_up.go_on(self.log, positions)
 
     @property
     def missing(self) -> float | None:
@@ -87,21 +83,21 @@ async def test_a_partition_has_caught_up_once_it_has_passed_the_end(world: World
     await world.go_on()
     assert (world.database.caught_up, world.database.partitions, world.missing) == ({0}, 3, 1)
     # What comes meanwhile was not shown before: it is not waited for.
-    world.kafka.ends[1] = 1000
+    world.log.ends[1] = 1000
     await world.go_on()
     assert world.database.caught_up == {0}
     world.positions[1] = 20
     await world.go_on()
     assert (world.database.caught_up, world.missing) == ({0, 1}, 0)
     await world.go_on()
-    assert world.kafka.asked == 1
+    assert world.log.asked == 1
 
 
 async def test_the_ends_are_asked_for_again_after_postgres_started_again(world: World) -> None:
     await world.begin()
     await world.go_on()
     world.database.caught_up.clear()
-    world.kafka.ends[0] = 50  # these were shown before Postgres was lost a second time
+    world.log.ends[0] = 50  # these were shown before Postgres was lost a second time
     await world.begin()
     await world.go_on()
     assert world.database.caught_up == set()
@@ -111,19 +107,19 @@ async def test_the_ends_are_asked_for_again_after_postgres_started_again(world: 
 
 
 async def test_a_partition_without_records_has_nothing_to_wait_for(world: World) -> None:
-    world.kafka.begins[1] = world.kafka.ends[1] = 5000
+    world.log.oldest[1] = world.log.ends[1] = 5000
     await world.begin()
     await world.go_on()
     assert world.database.caught_up == {0, 1}
 
 
 async def test_kafka_is_asked_again_after_a_pause(world: World) -> None:
-    world.kafka.away = True
+    world.log.away = True
     await world.begin()
     for _ in range(3):
         await world.go_on()
-    assert (world.kafka.asked, world.missing) == (1, 2)
-    world.kafka.away = False
+    assert (world.log.asked, world.missing) == (1, 2)
+    world.log.away = False
     world.now += RETRY_SECONDS
     await world.go_on()
     assert world.database.caught_up == {0}
@@ -143,9 +139,9 @@ async def test_what_was_noted_and_is_gone_is_noticed(world: World) -> None:
 async def test_nothing_is_noted_while_the_number_of_partitions_is_unknown(world: World) -> None:
     """Readers wait for all partitions: by a wrong number for ever."""
     await world.begin()
-    world.kafka.knows_topic = False
+    world.log.knows_topic = False
     await world.go_on()
     assert (world.database.caught_up, world.missing) == (set(), 2)
-    world.kafka.knows_topic = True
+    world.log.knows_topic = True
     await world.go_on()
     assert (world.database.caught_up, world.database.partitions) == ({0}, 3)

@@ -22,7 +22,7 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.positions import PublishedPosition
 from projections.rows import ReadPosition
-from schemas.kafka import Consumer, KafkaClients, Membership, UnreadableRecords
+from schemas.kafka import Consumer, KafkaClients, Membership, Place, UnreadableRecords
 from schemas.kafka.member import GroupMember
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, EVENTS
@@ -51,6 +51,9 @@ class GivenConsumer(Consumer):
     async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(places, 0)
 
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 50)
+
     async def commit(self, offsets: Any = None) -> None:
         """Fine."""
 
@@ -60,12 +63,20 @@ async def consumer() -> GivenConsumer:
     return GivenConsumer(EVENTS, 50)
 
 
+@pytest.fixture
+async def member(consumer: GivenConsumer) -> GroupMember:
+    member = GroupMember(EngineSettings(), EVENTS, Membership(group="g", session_timeout_seconds=6.0))
+    member._consumer._closed = True  # nothing to stop
+    member._consumer = consumer
+    return member
+
+
 def shown(gauge: Gauge) -> dict[str, float]:
     """The values of a gauge by partition."""
     return {sample.labels["partition"]: sample.value for metric in gauge.collect() for sample in metric.samples}
 
 
-async def test_projections_show_the_lag_of_what_they_still_have(consumer: GivenConsumer) -> None:
+async def test_projections_show_the_lag_of_what_they_still_have(member: GroupMember) -> None:
     metrics = Metrics(CollectorRegistry())
     projections = Projections(ProjectionsSettings(database_url="postgresql://nowhere"), metrics)
     projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
@@ -78,15 +89,15 @@ async def test_projections_show_the_lag_of_what_they_still_have(consumer: GivenC
 
     projections._store.prune_rejections = prune  # type: ignore[method-assign,assignment]
     projections._store.not_caught_up = none_missing  # type: ignore[method-assign,assignment]
-    await projections._chores(consumer)
+    await projections._chores(member)
     assert shown(metrics.lag) == {"1": 30.0}
 
 
 async def test_a_projector_asks_the_group_whether_it_is_a_member(
-    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+    member: GroupMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projections = Projections(ProjectionsSettings(database_url="postgresql://nowhere"), Metrics(CollectorRegistry()))
-    giving_way = projections._giving_way(consumer, asyncio.Event())
+    giving_way = projections._giving_way(member, asyncio.Event())
     commits: list[Any] = []
 
     async def commit(offsets: Any) -> None:
@@ -100,26 +111,28 @@ async def test_a_projector_asks_the_group_whether_it_is_a_member(
 
     assert await giving_way._is_member()  # there is nothing to ask for
     projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
-    for answer, member in ((commit, True), (refuse, False), (hang, False)):
+    for answer, is_member in ((commit, True), (refuse, False), (hang, False)):
         monkeypatch.setattr(process, "MEMBER_TIMEOUT_SECONDS", 0.01 if answer is hang else 60.0)
-        monkeypatch.setattr(consumer, "commit", answer)
-        assert await giving_way._is_member() is member
+        monkeypatch.setattr(member._consumer, "commit", answer)
+        assert await giving_way._is_member() is is_member
     assert commits == [{TopicPartition(EVENTS, 1): 20}]
 
 
-async def test_a_wait_for_another_projector_ends_with_a_rebalance_or_an_order_to_stop(consumer: Consumer) -> None:
+async def test_a_wait_for_another_projector_ends_with_a_rebalance_or_an_order_to_stop(
+    member: GroupMember,
+) -> None:
     projections, stop = Projections(ProjectionsSettings(), Metrics(CollectorRegistry())), asyncio.Event()
-    giving_way = projections._giving_way(consumer, stop)
+    giving_way = projections._giving_way(member, stop)
     assert not await giving_way._wait(0.001)
     waiting = asyncio.ensure_future(giving_way._wait(60.0))
     await asyncio.sleep(0)
-    projections._assignment.on_partitions_assigned([])
+    projections._assignment.assigned(frozenset())
     assert await waiting
     stop.set()
     assert await giving_way._wait(60.0)
 
 
-class NoTransactions:
+class NoWriter:
     """Opens at the start of the log."""
 
     async def open(self) -> PublishedPosition:
@@ -131,12 +144,11 @@ class NoTransactions:
 
 @pytest.mark.parametrize(("partition", "lag"), [(0, {}), (1, {"1": 50.0})])
 async def test_a_publisher_outlives_the_loss_of_its_partition(
-    consumer: GivenConsumer, partition: int, lag: dict[str, float]
+    consumer: GivenConsumer, member: GroupMember, partition: int, lag: dict[str, float]
 ) -> None:
     metrics = PublisherMetrics(CollectorRegistry())
-    place = TopicPartition(EVENTS, partition)
     consumer.seek = lambda *_: None  # type: ignore[method-assign]
-    owner = PartitionPublisher(place, consumer, NoTransactions(), metrics)  # type: ignore[arg-type]
+    owner = PartitionPublisher(Place(EVENTS, partition), member, NoWriter(), metrics)  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         await owner.run()
     assert consumer.polls == 2, "it went on"

@@ -369,7 +369,7 @@ async def test_nobody_complains_when_several_partitions_of_the_publisher_fail_at
 
     nobody: Any = None
     async with complaints() as heard:
-        publisher = Publisher(ProjectionsSettings(), CollectorRegistry())
+        publisher = Publisher(nobody, ProjectionsSettings(), CollectorRegistry())
         publisher._owners = {partition: asyncio.create_task(fails()) for partition in range(3)}
         await asyncio.wait(publisher._owners.values())
         with pytest.raises(KafkaConnectionError):
