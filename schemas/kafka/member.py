@@ -216,6 +216,8 @@ def _options(membership: Membership, without_offset: str) -> dict[str, Any]:
     rebalance = membership.rebalance_timeout_seconds
     return {
         "group_id": membership.group,
+        # Shown by the broker's tools and logs.
+        "client_id": membership.group,
         "group_instance_id": membership.member_id,
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": max(session_ms // HEARTBEATS_PER_SESSION, MIN_HEARTBEAT_MS),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -13,13 +14,17 @@ from schemas.kafka.faults import faults
 from schemas.kafka.ports import Limits, Place
 from schemas.records import Record
 from schemas.settings import KafkaSettings
+from schemas.topics import MAX_RECORD_BATCH_BYTES
+
+MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
+"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
 
 
 @contextlib.asynccontextmanager
 async def reading(settings: KafkaSettings, *, committed_only: bool = False) -> AsyncIterator["PartitionReader"]:
     """See `ports.Kafka.reader`."""
     isolation = "read_committed" if committed_only else "read_uncommitted"
-    async with closing(Consumer(settings, isolation_level=isolation)) as consumer:
+    async with closing(Consumer(settings, isolation_level=isolation, fetch_max_bytes=MAX_FETCH_BYTES)) as consumer:
         async with faults():
             await consumer.start()
         yield PartitionReader(consumer)
