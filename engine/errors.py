@@ -17,6 +17,10 @@ class Superseded(EngineError):
     """Another engine has claimed the partition. Its state and effects are dropped at once."""
 
 
+class Displaced(EngineError):
+    """The batch stands behind its place in the state, which has to be restored: events know their offsets."""
+
+
 class LogCut(EngineError):
     """The log ends before a record that it had acknowledged. Nothing is started from what it lost."""
 

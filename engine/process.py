@@ -6,9 +6,9 @@ import socket
 from collections.abc import Callable
 
 from engine.activities import StackCaller
-from engine.aggregates import Bounds
 from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
+from engine.core.duplicates import Bounds
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.partition import Partition
@@ -70,8 +70,8 @@ class Engine:
                 identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities
             ),
         )
-        metrics.instances.set_function(self._sum(lambda partition: partition.instances))
-        metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.waiting))
+        metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
+        metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 

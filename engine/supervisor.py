@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from engine.aggregates import DEFAULT_BOUNDS, Bounds
-from engine.errors import AppendFailed, LogCut, ReadFailed, Superseded
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
+from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, Superseded
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
@@ -130,7 +130,7 @@ class Supervisor:
             except Superseded as error:
                 self._dropped(number, error, "superseded")
                 superseded = True
-            except (AppendFailed, ReadFailed) as error:
+            except (AppendFailed, Displaced, ReadFailed) as error:
                 self._dropped(number, error, "log")
             except LogCut as error:
                 logger.error("acknowledged events were lost: %s", error, extra={"partition": number})

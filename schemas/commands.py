@@ -37,7 +37,8 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     workflow_id: Id
-    stages: list[dict[str, Any]]
+    stages: Raw
+    """The definition, as JSON: most readers pass it on or over."""
     variables: dict[str, str]
     request_digest: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""

@@ -33,7 +33,8 @@ class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     at: datetime
     workflow_id: str
-    stages: list[dict[str, Any]]
+    stages: Raw
+    """The definition, as JSON: most readers pass it on or over."""
     variables: dict[str, str]
     request_digest: str | None = None
     source: str | None = None

@@ -13,7 +13,8 @@ The value is the message's state as JSON (integers of any size stay exact, and a
 Fields that have their default are left out of the value.
 
 The mapping is that of the `eventsourcing` library (`Mapper`, `StoredEvent`, explicit topic names), with msgspec for
-its transcoder, so that its compressor and cipher can be used for encryption at rest.
+its transcoder, so that its compressor and cipher can be used for encryption at rest. `RecordCodec` takes the mapper's
+states as they are: stored events in between would cost as much as the states.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -119,12 +120,8 @@ class MessageMapper(Mapper[str]):
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """Encode a `Message`."""
         message = cast(Message, domain_event)
-        state = self._encoder.encode(message.state)
-        if self.compressor:
-            state = self.compressor.compress(state)
-        if self.cipher:
-            state = self.cipher.encrypt(state)
-        return StoredEvent(message.originator_id, message.originator_version, type(message.state).__name__, state)
+        name, state = type(message.state).__name__, self.encode_state(message.state)
+        return StoredEvent(message.originator_id, message.originator_version, name, state)
 
     def to_domain_event(self, stored_event: StoredEvent, schema: int = 1) -> Any:
         """Decode a `Message`, upcasting it from the schema version it was written with.
@@ -132,28 +129,43 @@ class MessageMapper(Mapper[str]):
         Raises:
             UndecodableRecord: the type or schema is unknown or the state does not fit.
         """
-        topic, state = stored_event.topic, stored_event.state
-        decoder = self._decoders.get(topic)
+        state = self.decode_state(stored_event.topic, stored_event.state, schema)
+        return Message(cast(str, stored_event.originator_id), stored_event.originator_version, state)
+
+    def encode_state(self, message: Struct) -> bytes:
+        """The state of a message as it is stored."""
+        state = self._encoder.encode(message)
+        if self.compressor:
+            state = self.compressor.compress(state)
+        if self.cipher:
+            state = self.cipher.encrypt(state)
+        return state
+
+    def decode_state(self, name: str, state: bytes, schema: int = 1) -> Struct:
+        """The message of a name from its stored state.
+
+        Raises:
+            UndecodableRecord: the name or schema is unknown or the state does not fit.
+        """
+        decoder = self._decoders.get(name)
         if decoder is None:
-            raise UndecodableRecord(f"unknown type {topic!r}")
-        upcasters = UPCASTERS.get(topic, ())
+            raise UndecodableRecord(f"unknown type {name!r}")
+        upcasters = UPCASTERS.get(name, ())
         if not 1 <= schema <= len(upcasters) + 1:
-            raise UndecodableRecord(f"schema {schema} of {topic} is newer than this build")
+            raise UndecodableRecord(f"schema {schema} of {name} is newer than this build")
         try:
             if self.cipher:
                 state = self.cipher.decrypt(state)
             if self.compressor:
                 state = self.compressor.decompress(state)
             if schema == len(upcasters) + 1:
-                decoded = decoder.decode(state)
-            else:
-                raw: dict[str, Any] = msgspec.json.decode(state)
-                for upcast in upcasters[schema - 1 :]:
-                    raw = upcast(raw)
-                decoded = msgspec.convert(raw, MESSAGES[topic])
+                return decoder.decode(state)
+            raw: dict[str, Any] = msgspec.json.decode(state)
+            for upcast in upcasters[schema - 1 :]:
+                raw = upcast(raw)
+            return msgspec.convert(raw, MESSAGES[name])
         except Exception as error:  # a cipher or compressor has errors of its own
-            raise UndecodableRecord(f"{topic}: {error}") from error
-        return Message(cast(str, stored_event.originator_id), stored_event.originator_version, decoded)
+            raise UndecodableRecord(f"{name}: {error}") from error
 
 
 class RecordCodec:
@@ -161,7 +173,7 @@ class RecordCodec:
 
     def __init__(self, mapper: MessageMapper | None = None):
         self._mapper = mapper or MessageMapper()
-        self._schema = {name: str(len(ups) + 1).encode() for name, ups in UPCASTERS.items() if ups}
+        self._headers = {message: _headers_of(name) for name, message in MESSAGES.items()}
 
     def encode(
         self,
@@ -174,17 +186,33 @@ class RecordCodec:
         epoch: int | None = None,
     ) -> NewRecord:
         """A record for one message; headers that are None are left out."""
-        stored = self._mapper.to_stored_event(Message(aggregate_id, version or 0, state))
-        headers = [("type", stored.topic.encode())]
-        if stored.topic in self._schema:
-            headers.append(("schema", self._schema[stored.topic]))
+        headers = self._headers[type(state)].copy()
         if version is not None:
             headers.append(("version", b"%d" % version))
-        if cause is not None:
-            headers.append(("cause", b"%d" % cause))
-        if epoch is not None:
-            headers.append(("epoch", b"%d" % epoch))
-        return NewRecord(aggregate_id.encode(), stored.state, headers, timestamp_ms)
+        headers += _headers_of_decision(cause, epoch)
+        return NewRecord(aggregate_id.encode(), self._mapper.encode_state(state), headers, timestamp_ms)
+
+    def encode_decision(
+        self,
+        aggregate_id: str,
+        decided: Sequence[Struct],
+        *,
+        timestamp_ms: int,
+        first_version: int,
+        cause: int | None,
+        epoch: int,
+    ) -> list[NewRecord]:
+        """The records for the events of one decision, whose versions count up."""
+        key, common = aggregate_id.encode(), _headers_of_decision(cause, epoch)
+        return [
+            NewRecord(
+                key,
+                self._mapper.encode_state(event),
+                [*self._headers[type(event)], ("version", b"%d" % version), *common],
+                timestamp_ms,
+            )
+            for version, event in enumerate(decided, first_version)
+        ]
 
     def decode_command(self, record: Record) -> tuple[str, commands.Command]:
         """The aggregate's id and the command.
@@ -217,10 +245,26 @@ class RecordCodec:
         if record.key is None or record.value is None or name is None:
             raise UndecodableRecord("key, value or header `type` is missing")
         try:
-            stored = StoredEvent(record.key.decode(), _number(headers, "version", 0), name.decode(), record.value)
+            key, type_ = record.key.decode(), name.decode()
         except UnicodeDecodeError as error:
             raise UndecodableRecord(f"key or header `type`: {error}") from None
-        return cast(Message, self._mapper.to_domain_event(stored, _number(headers, "schema", 1)))
+        version, schema = _number(headers, "version", 0), _number(headers, "schema", 1)
+        return Message(key, version, self._mapper.decode_state(type_, record.value, schema))
+
+
+def _headers_of(name: str) -> list[tuple[str, bytes]]:
+    """The headers that all records of a message have."""
+    headers = [("type", name.encode())]
+    if upcasters := UPCASTERS.get(name):
+        headers.append(("schema", b"%d" % (len(upcasters) + 1)))
+    return headers
+
+
+def _headers_of_decision(cause: int | None, epoch: int | None) -> list[tuple[str, bytes]]:
+    headers = [] if cause is None else [("cause", b"%d" % cause)]
+    if epoch is not None:
+        headers.append(("epoch", b"%d" % epoch))
+    return headers
 
 
 def read_number(text: bytes | None) -> int | None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -112,8 +112,7 @@ def _command(
 ) -> RunWorkflow:
     return RunWorkflow(
         workflow_id=str(workflow.id),
-        # Raw JSON goes into the record as it is; decoding it only to encode it again would cost more than all the rest.
-        stages=cast(list[dict[str, Any]], workflow.stages),
+        stages=workflow.stages,
         variables=variables,
         request_digest=request,
         seen_offset=seen_offset,

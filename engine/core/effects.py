@@ -1,8 +1,16 @@
-"""What has to happen outside for an instance to go on. Effects are data, and a function of the state alone.
+"""What has to happen outside for an instance or an occurrence to go on, as data: a function of the state alone.
 
 After a decision the runtime starts the effect of the new state if it differs from that of the old one; after a restore
-it starts the effect of every instance. The token tells whether a result still fits: it names the kind of effect, the
-stage, the activity and the attempt, so no two effects that an instance ever has look alike.
+it starts all effects. The token tells whether a result still fits: it names the kind of effect, the stage, the activity
+and the attempt, so no two effects that an instance or an occurrence ever has look alike.
+
+| effect | of | ends with |
+|---|---|---|
+| GoOn | an instance between two stages | Due |
+| Wake | an instance in a delay | Due |
+| CallActivity | an instance in an activity | ActivityDone |
+| EvaluateMessage | a message that waits for links | Evaluated |
+| StartInstance | an occurrence whose instance is to be started | Requested |
 """
 
 from datetime import datetime, timedelta
@@ -11,8 +19,10 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.core.evaluation import Waiting
 from engine.core.instance import Instance
 from engine.core.retries import backoff
+from engine.core.trigger import Pending, Trigger
 from schemas.definition import Delay, StageUnresolvable, resolve_stage
 
 
@@ -21,13 +31,13 @@ class Token(Struct, frozen=True):
 
     Attributes:
         kind: which effect. Without it a delay behind a turn that broke off would look like the turn itself.
-        stage: number of the stage.
+        stage: number of the stage; -1 if it is an occurrence's.
         index: of the activity; -1 if it is not a call.
-        attempt: of the activity, from 1; 0 if it is not a call.
+        attempt: of the activity or the evaluation, from 1; 0 of others.
     """
 
-    kind: Literal["go_on", "wake", "call"]
-    stage: int
+    kind: Literal["go_on", "wake", "call", "evaluate", "start"]
+    stage: int = -1
     index: int = -1
     attempt: int = 0
 
@@ -55,24 +65,41 @@ class CallActivity(Struct, frozen=True, kw_only=True):
     not_before: datetime | None
 
 
-Effect = GoOn | Wake | CallActivity
+class EvaluateMessage(Struct, frozen=True):
+    """Evaluate a message with its links, not before `not_before`."""
+
+    token: Token
+    trigger: Trigger
+    waiting: Waiting
+    not_before: datetime | None
 
 
-def bounded(pending: Effect | None, state: Instance, clock: datetime) -> Effect | None:
+class StartInstance(Struct, frozen=True):
+    """Send the command that starts the instance of an occurrence, in the order of the log."""
+
+    token: Token
+    trigger_id: str
+    pending: Pending
+
+
+Effect = GoOn | Wake | CallActivity | EvaluateMessage | StartInstance
+
+
+def bounded(pending: Effect | None, state: Instance | None, clock: datetime) -> Effect | None:
     """An effect that waits no longer from now on than the whole of its delay or of its retry's pause.
 
     The times in the log were made by a clock that may have been wrong, and has been put right since.
 
     Args:
-        pending: the effect of `state`.
-        state: whose effect it is.
+        pending: the effect.
+        state: the instance whose effect it is; None if it is an occurrence's.
         clock: what the clock says now.
     """
     match pending:
-        case Wake():
+        case Wake() if state is not None:
             duration = _duration(state)
             return pending if duration is None else replace(pending, at=min(pending.at, clock + duration))
-        case CallActivity(not_before=datetime() as not_before):
+        case CallActivity(not_before=datetime() as not_before) | EvaluateMessage(not_before=datetime() as not_before):
             pause = backoff(pending.token.attempt - 1)
             return replace(pending, not_before=min(not_before, clock + pause))
         case _:
@@ -108,3 +135,13 @@ def effect(state: Instance | None) -> Effect | None:
             not_before=activity.retry_at,
         )
     return None
+
+
+def evaluation(trigger: Trigger, waiting: Waiting) -> EvaluateMessage:
+    """The effect of a message that waits for links."""
+    return EvaluateMessage(Token("evaluate", attempt=waiting.attempt), trigger, waiting, waiting.retry_at)
+
+
+def start(trigger_id: str, pending: Pending) -> StartInstance:
+    """The effect of an occurrence whose instance is to be started."""
+    return StartInstance(Token("start"), trigger_id, pending)

@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition
 from schemas import events as ev
 
@@ -27,7 +28,15 @@ MAX_REQUESTS = 100
 them, so more are needed only for repetitions that come before it has caught up."""
 
 
-class Activity(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, array_like=True):
+    """An attempt of an activity: number of the stage, position among its activities, number of the attempt."""
+
+    stage: int
+    index: int
+    attempt: int
+
+
+class Activity(Struct, frozen=True, kw_only=True, array_like=True):
     """One activity of the running stage."""
 
     name: str
@@ -42,13 +51,13 @@ class Activity(Struct, frozen=True, kw_only=True):
     code: str | None = None
 
 
-class Instance(Struct, frozen=True, kw_only=True):
+class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     """State of one instance. Immutable: `evolve` makes the next one."""
 
     id: str
     version: int
     workflow_id: str
-    stages: list[dict[str, Any]]
+    stages: Definition
     variables: dict[str, str]
     request_digest: str | None = None
     stage: int = 0
@@ -63,6 +72,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
     activities: tuple[Activity, ...] = ()
     """Those of the running stage, in order."""
+    canceled: Attempt | None = None
+    """The attempt that an abort may have caught on its way: its result is recorded when it comes."""
     ended: bool = False
 
 
@@ -78,7 +89,7 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
                 id=instance_id,
                 version=1,
                 workflow_id=event.workflow_id,
-                stages=event.stages,
+                stages=Definition.of(event.stages),
                 variables=event.variables,
                 request_digest=event.request_digest,
             )
@@ -140,7 +151,9 @@ def _activity_failed(state: Instance, event: ev.ActivityFailed) -> Instance:
 def _activity_ended(state: Instance, event: ev.ActivityEnded) -> Instance:
     activity = _current(state, event)
     changed = replace(activity, ended=True, retry_at=None, output=event.output, error=event.error, code=event.code)
-    return replace(state, version=state.version + 1, activities=(*state.activities[:-1], changed))
+    canceled = Attempt(event.stage, event.index, event.attempt) if event.error == ev.CANCELED else None
+    activities = (*state.activities[:-1], changed)
+    return replace(state, version=state.version + 1, activities=activities, canceled=canceled)
 
 
 def _current(state: Instance, event: ev.ActivityFailed | ev.ActivityEnded) -> Activity:

@@ -1,17 +1,17 @@
-"""Running the stages of an instance, one after another, until it has to wait (contract: workflows).
+"""Running the stages of an instance, step by step, until it has to wait (contract: workflows).
 
 A stage is resolved when it starts; its fields in the history come from that. Later steps of the same stage resolve it
 again, which gives the same, since definition and variables of an instance never change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
 from engine.core.errors import StageFailed
 from engine.core.instance import Instance
-from engine.core.progress import Progress
 from engine.core.send import next_activity
 from schemas import events as ev
 from schemas.definition import (
@@ -27,77 +27,96 @@ from schemas.definition import (
     unresolved_input,
 )
 
-MAX_STAGES_PER_DECISION = 100
+MAX_STAGES_PER_DECISION: Final = 100
 """A definition of thousands of stages that wait for nothing would hold up its partition, and its events would not fit
 into one record batch; the instance goes on in the next turn instead."""
 
-MAX_STAGE_INPUT_BYTES = 1024 * 1024
+MAX_STAGE_INPUT_BYTES: Final = 1024 * 1024
 """A long variable that a stage names many times would blow its event up beyond what the topic takes."""
 
 
-def advance(progress: Progress, now: datetime) -> None:
-    """Go on until the instance waits, has ended, or has had its share of this turn."""
-    for _ in range(MAX_STAGES_PER_DECISION):
-        state = progress.state
-        if state is None or state.ended:
-            return
-        if not state.running:
-            if state.failed is not None or state.stage == len(state.stages):
-                progress.record(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=state.failed))
-                return
-            resolved = _enter(progress, state, now)
-        elif state.activities and not state.activities[-1].ended:
-            return
-        else:
-            resolved = _resume(progress, state, now)
-        if resolved is not None and not _run(progress, resolved, now):
-            return
+def step(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    """The events of the next step: of one stage, or the instance's end. None when the instance has to wait.
+
+    Args:
+        state: the instance, which has not ended.
+        now: the time that the events carry.
+        clock: what the clock says, which delays follow.
+    """
+    if state.running:
+        return () if state.activities and not state.activities[-1].ended else _resume(state, now, clock)
+    if state.failed is not None or state.stage == len(state.stages):
+        return (ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=state.failed),)
+    return _enter(state, now, clock)
 
 
-def _enter(progress: Progress, state: Instance, now: datetime) -> ResolvedStage | None:
-    """Start the next stage; None when its fields can't be resolved, which ends it."""
+def _enter(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    """Start the next stage. One whose fields can't be resolved ends at once."""
     stage = state.stages[state.stage]
     try:
         resolved = resolve_stage(stage, state.variables)
         shown = resolved.shown()
         _check_size(shown)
     except StageUnresolvable as error:
-        progress.record(
-            ev.StageStarted(
-                at=now,
-                workflow_id=state.workflow_id,
-                number=state.stage,
-                name=stage_name(stage),
-                input=unresolved_input(stage),
-            )
+        return (
+            _started(state, now, stage_name(stage), unresolved_input(stage)),
+            _ended(state, now, str(error)),
         )
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(error)))
-        return None
-    wait_until = _end_of(resolved, progress.clock) if isinstance(resolved, Delay) else None
-    progress.record(
-        ev.StageStarted(
-            at=now,
-            workflow_id=state.workflow_id,
-            number=state.stage,
-            name=resolved.name,
-            input=shown,
-            wait_until=wait_until,
-        )
-    )
-    return resolved
+    wait_until = _end_of(resolved, clock) if isinstance(resolved, Delay) else None
+    started = _started(state, now, resolved.name, shown, wait_until)
+    return (started, *_run(state, resolved, wait_until, now, clock))
 
 
-def _resume(progress: Progress, state: Instance, now: datetime) -> ResolvedStage | None:
-    """Resolve the running stage again; None when that fails now, which ends it.
+def _resume(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    """Go on in the running stage, which is resolved again.
 
-    It could be resolved when it started, perhaps by an older build that took what this one refuses. An error here would
-    drop every input of the instance, and it would never end.
+    It could be resolved when it started, perhaps by an older build that took what this one refuses. Then it ends: an
+    error here would drop every input of the instance, and it would never end.
     """
     try:
-        return resolve_stage(state.stages[state.stage], state.variables)
+        resolved = resolve_stage(state.stages[state.stage], state.variables)
     except StageUnresolvable as error:
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(error)))
-        return None
+        return (_ended(state, now, str(error)),)
+    return _run(state, resolved, state.wait_until, now, clock)
+
+
+def _run(
+    state: Instance, resolved: ResolvedStage, wait_until: datetime | None, now: datetime, clock: datetime
+) -> Sequence[ev.InstanceEvent]:
+    """What follows in a stage that has started; nothing when it has to wait."""
+    match resolved:
+        case Noop():
+            done = True
+        case Delay():
+            done = wait_until is None or wait_until <= clock
+        case WaitEvent():
+            done = state.stage in state.arrived
+        case Send() | Update():
+            return _run_activities(state, resolved, now)
+    return (_ended(state, now),) if done else ()
+
+
+def _run_activities(state: Instance, resolved: Send | Update, now: datetime) -> Sequence[ev.InstanceEvent]:
+    before = state.activities if state.running else ()
+    try:
+        activity = next_activity(resolved, before)
+    except StageFailed as failure:
+        return (_ended(state, now, str(failure)),)
+    if activity is None:
+        return (_ended(state, now),)
+    return (ev.ActivityStarted(at=now, stage=state.stage, index=len(before), name=activity.name, input=activity.input),)
+
+
+def _started(
+    state: Instance, now: datetime, name: str, shown: dict[str, Any], wait_until: datetime | None = None
+) -> ev.StageStarted:
+    return ev.StageStarted(
+        at=now, workflow_id=state.workflow_id, number=state.stage, name=name, input=shown, wait_until=wait_until
+    )
+
+
+def _ended(state: Instance, now: datetime, error: str | None = None) -> ev.StageEnded:
+    return ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error)
 
 
 def _check_size(shown: Mapping[str, object]) -> None:
@@ -110,41 +129,6 @@ def _end_of(delay: Delay, clock: datetime) -> datetime:
         return delay.until
     nanoseconds = delay.duration_nanoseconds or 0
     return clock + timedelta(microseconds=-(-nanoseconds // 1000))  # rounded up: never too early
-
-
-def _run(progress: Progress, resolved: ResolvedStage, now: datetime) -> bool:
-    """Take the running stage a step further. False when the instance has to wait now."""
-    state = progress.state
-    if state is None:  # pragma: no cover - a running stage has an instance
-        return False
-    match resolved:
-        case Noop():
-            done = True
-        case Delay():
-            done = state.wait_until is None or state.wait_until <= progress.clock
-        case WaitEvent():
-            done = state.stage in state.arrived
-        case Send() | Update():
-            return _run_activities(progress, state, resolved, now)
-    if done:
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage))
-    return done
-
-
-def _run_activities(progress: Progress, state: Instance, resolved: Send | Update, now: datetime) -> bool:
-    try:
-        activity = next_activity(resolved, state.activities)
-    except StageFailed as failure:
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=str(failure)))
-        return True
-    if activity is None:
-        progress.record(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage))
-        return True
-    index = len(state.activities)
-    progress.record(
-        ev.ActivityStarted(at=now, stage=state.stage, index=index, name=activity.name, input=activity.input)
-    )
-    return False
 
 
 def taker(state: Instance, name: str) -> int | None:

@@ -11,14 +11,14 @@ caller knows those, since they can be many.
 """
 
 from datetime import datetime
-from typing import Any, cast
 from uuid import UUID, uuid5
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition, Rejected
-from engine.core.evaluation import Evaluated, Waiting, kept
+from engine.core.evaluation import Evaluated, Waiting, failing, kept
 from engine.core.retries import backoff
 from schemas import events as ev
 from schemas import rejections
@@ -41,7 +41,7 @@ class Pending(Struct, frozen=True):
     occurrence_id: str
     instance_id: str
     workflow_id: str
-    stages: Raw
+    stages: Definition
     variables: dict[str, str]
     sequence: int
     """Offset of its event in the log."""
@@ -50,7 +50,7 @@ class Pending(Struct, frozen=True):
         """What starts the instance."""
         return RunWorkflow(
             workflow_id=self.workflow_id,
-            stages=cast("list[dict[str, Any]]", self.stages),  # encoded as it is, never decoded on the way
+            stages=self.stages.raw,
             variables=self.variables,
             source=source,
             sequence=self.sequence,
@@ -185,19 +185,25 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
     )
 
 
+def as_failed(given: FireTrigger | EvaluateTrigger | Evaluated, error: str) -> FireTrigger | Evaluated | None:
+    """What came from a message, as something that failed; None if it is as small as can be."""
+    if isinstance(given, Evaluated):
+        return replace(given, matches=True, variables={}, error=error, may_pass=False)
+    if isinstance(given, EvaluateTrigger):
+        return replace(failing(given, error), stages=NO_STAGES)
+    return None if given.error is not None else replace(given, stages=NO_STAGES, variables={}, error=error)
+
+
 def pending(event: ev.TriggerFired, offset: int) -> Pending:
     """The instance that is to be started because of an event, which stands at this offset of the log."""
     return Pending(
-        event.occurrence_id, event.instance_id, event.workflow_id, event.stages.copy(), event.variables, offset
+        event.occurrence_id,
+        event.instance_id,
+        event.workflow_id,
+        Definition.of(event.stages),
+        event.variables,
+        offset,
     )
-
-
-def more_waiting(before: Trigger | None, after: Trigger) -> tuple[int, int]:
-    """How many more messages wait for links than before, and their bytes."""
-    if before is not None and before.waiting is after.waiting:
-        return 0, 0
-    now, earlier = after.waiting.values(), {}.values() if before is None else before.waiting.values()
-    return len(now) - len(earlier), sum(w.size_bytes for w in now) - sum(w.size_bytes for w in earlier)
 
 
 def evolve(state: Trigger | None, event: ev.TriggerEvent, trigger_id: str) -> Trigger:

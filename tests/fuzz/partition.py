@@ -22,6 +22,7 @@ from schemas.epochs import EpochFilter, header
 from schemas.events import InstanceEnded
 from schemas.records import NewRecord, RecordCodec, read_number
 from schemas.topics import MAX_RECORD_BATCH_BYTES
+from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
@@ -29,7 +30,7 @@ from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed, Sto
 
 CODEC: Final = RecordCodec()
 WORKFLOW: Final = str(UUID(int=1))
-GOOD: Final = RunWorkflow(workflow_id=WORKFLOW, stages=[{"noop": {}}], variables={})
+GOOD: Final = RunWorkflow(workflow_id=WORKFLOW, stages=definition([{"noop": {}}]), variables={})
 FIRST, LAST = str(UUID(int=2)), str(UUID(int=3))
 SECONDS: Final = 5.0
 """Of virtual time, plenty for three commands."""

@@ -34,6 +34,7 @@ from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_cur
 from schemas.epochs import EpochFilter
 from schemas.events import CommandRejected, InstanceStarted, PartitionClaimed
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
+from tests.definitions import definition
 from tests.fuzz.partition import FIRST, decide
 from tests.fuzz.runner import Check
 from tests.simulation.memory import StoredRecord
@@ -93,7 +94,9 @@ def _seeds() -> dict[str, list[NewRecord]]:
             *(
                 CODEC.encode(
                     ID,
-                    RunWorkflow(workflow_id=ID, stages=[stage], variables={"who": "ann"}, request_digest="r"),
+                    RunWorkflow(
+                        workflow_id=ID, stages=definition([stage]), variables={"who": "ann"}, request_digest="r"
+                    ),
                     timestamp_ms=0,
                 )
                 for stage in STAGES
@@ -113,7 +116,7 @@ def _seeds() -> dict[str, list[NewRecord]]:
             CODEC.encode(ID, CommandRejected(at=AT, code="c", message="m"), timestamp_ms=0, cause=3, epoch=7),
             CODEC.encode(
                 ID,
-                InstanceStarted(at=AT, workflow_id=ID, stages=STAGES, variables={}),
+                InstanceStarted(at=AT, workflow_id=ID, stages=definition(STAGES), variables={}),
                 timestamp_ms=0,
                 version=1,
                 cause=3,

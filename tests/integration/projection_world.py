@@ -18,6 +18,7 @@ from schemas import events
 from schemas.records import NewRecord, RecordCodec, Recorded
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
+from tests.definitions import definition
 
 DEADLINE_SECONDS = 20.0
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -30,7 +31,9 @@ def at(seconds: float) -> datetime:
 
 
 def started(seconds: float = 0, workflow_id: uuid.UUID = WORKFLOW) -> events.InstanceStarted:
-    return events.InstanceStarted(at=at(seconds), workflow_id=str(workflow_id), stages=[{"noop": None}], variables={})
+    return events.InstanceStarted(
+        at=at(seconds), workflow_id=str(workflow_id), stages=definition([{"noop": None}]), variables={}
+    )
 
 
 def run(seconds: float = 0) -> list[Any]:

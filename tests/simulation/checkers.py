@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import msgspec
 from msgspec.structs import replace
 
-from engine.aggregates import DEFAULT_BOUNDS, Bounds
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.effects import CallActivity
 from engine.core.evaluation import Waiting
 from engine.core.instance import Instance
@@ -163,7 +164,9 @@ class Observer:
         if isinstance(event, ev.InstanceStarted):
             self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1
             assert self.started[aggregate_id] == 1, f"{aggregate_id} was started twice"
-            self.histories[aggregate_id] = History(event.stages, event.variables, self.clocks_are_wrong)
+            self.histories[aggregate_id] = History(
+                msgspec.json.decode(event.stages), event.variables, self.clocks_are_wrong
+            )
         before = self.instances.get(aggregate_id)
         after = instances.evolve(before, event, aggregate_id)
         assert after.version == recorded.version, f"{aggregate_id}: version {recorded.version}, not {after.version}"

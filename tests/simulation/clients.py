@@ -24,6 +24,7 @@ from schemas.commands import (
 )
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import partition_of
+from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.memory import Log
 from tests.simulation.sends import Sends
@@ -98,7 +99,7 @@ class Clients:
         stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
         if self.rng.random() < long_chance:
             stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
-        run = RunWorkflow(workflow_id=self.new_id(), stages=stages, variables={"who": "ann"})
+        run = RunWorkflow(workflow_id=self.new_id(), stages=definition(stages), variables={"who": "ann"})
         if self.rng.random() < 0.4:
             run = replace(run, request_digest=f"digest-{instance_id}", seen_offset=self._seen(instance_id))
         self.runs[instance_id] = run

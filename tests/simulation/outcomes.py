@@ -8,7 +8,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from engine.aggregates import Bounds
+from engine.core.duplicates import Bounds
 from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections

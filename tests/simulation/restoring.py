@@ -1,9 +1,9 @@
 """The state of a partition that is at work is the state that a restore of the same log would come to, whole."""
 
 from collections.abc import Iterable
-from typing import Any
 
-from engine.aggregates import Aggregates, Bounds
+from engine.core.duplicates import Bounds
+from engine.core.shard import Shard
 from engine.partition import Partition
 from schemas.records import Recorded
 
@@ -12,45 +12,26 @@ def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds:
     """Compare what a partition has in memory with what the log says.
 
     Args:
-        partition: which; nothing is compared before it is restored.
+        partition: which; nothing is compared before it is restored, or while its turn is on the way to the log.
         admitted: the events of its log that count, in order.
         bounds: how much it remembers.
 
     Raises:
         AssertionError: they differ.
     """
-    if not partition.restored:
+    if not partition.restored or partition.in_turn:
         return
-    live, fresh = state_of(partition), restored(admitted, partition.end, bounds)
+    live, fresh = partition.shard.snapshot(), restored(admitted, partition.end, bounds).snapshot()
     for name, expected in fresh.items():
         assert live[name] == expected, f"a restore would come to other {name}: {expected}, not {live[name]}"
 
 
-def state_of(partition: Partition) -> dict[str, Any]:
-    """All that a partition has in memory, to be compared."""
-    return _dump(partition._aggregates)
-
-
-def restored(admitted: Iterable[Recorded], stop: int, bounds: Bounds) -> dict[str, Any]:
+def restored(admitted: Iterable[Recorded], stop: int, bounds: Bounds) -> Shard:
     """What a partition would have in memory after a restore from the events before an offset."""
-    aggregates = Aggregates(bounds)
+    shard = Shard(bounds)
     for recorded in admitted:
         if recorded.offset >= stop:
             break
-        aggregates.restore(recorded)
-    aggregates.settle()
-    return _dump(aggregates)
-
-
-def _dump(aggregates: Aggregates) -> dict[str, Any]:
-    return {
-        "workflows": aggregates._workflows,
-        "triggers": aggregates._triggers,
-        "fired": aggregates._fired,
-        "pending": aggregates._pending,
-        "sequences": aggregates._sequences,
-        "waiting": (aggregates.waiting, aggregates.waiting_bytes),
-        # Those with a call in flight are kept for its result.
-        "instances": {instance.id: instance for instance in aggregates.instances() if not instance.ended},
-        "identities": aggregates._identities._known,
-    }
+        shard.replay(recorded.aggregate_id, recorded.event, recorded.offset)
+    shard.settle()
+    return shard

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,13 @@ from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 
-from engine.aggregates import DEFAULT_BOUNDS, Bounds
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.metrics import Metrics
 from engine.supervisor import Supervisor
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
 from schemas.records import Record, RecordCodec
+from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import Clients
 from tests.simulation.links import LinkFaults, MemoryLinks, link_matches
@@ -28,8 +30,12 @@ from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, Memory
 PARTITIONS = 3
 SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
-LIMITS = {"MAX_INBOX": (3, 2000), "MAX_TURN_INPUTS": (2, 100), "MAX_REQUESTS": (1, 2, 100)}
-"""What limits of `engine.partition` are set to: small enough to be reached, or so large that they are not."""
+LIMITS = {
+    "engine.partition.MAX_INBOX": (3, 2000),
+    "engine.partition.MAX_TURN_INPUTS": (2, 100),
+    "engine.run_commands.MAX_BATCH": (1, 2, 100),
+}
+"""What limits of the engine are set to: small enough to be reached, or so large that they are not."""
 
 
 @dataclass
@@ -157,7 +163,9 @@ class World:
 
     async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
-        with patch.multiple("engine.partition", **self.limits):
+        with ExitStack() as patched:
+            for name, limit in self.limits.items():
+                patched.enter_context(patch(name, limit))
             await self._run(actions, trouble_seconds)
 
     async def _run(self, actions: int, trouble_seconds: float) -> None:
@@ -235,7 +243,7 @@ class World:
         if stages[-1].activities[-1].failures and mark not in self.helped:
             self.helped.add(mark)
             deposits = self.clients.sends.deposits(stages[-1].input, mark)
-            run = RunWorkflow(workflow_id=self.clients.new_id(), stages=deposits, variables={})
+            run = RunWorkflow(workflow_id=self.clients.new_id(), stages=definition(deposits), variables={})
             self.clients.send(self.clients.new_id(), run)
 
     def _check_restorable(self) -> None:
@@ -248,7 +256,7 @@ class World:
     def _check_memory(self) -> None:
         """No engine keeps what has ended."""
         partitions = [partition for engine in self.engines for partition in engine.supervisor.partitions]
-        assert sum(partition.instances for partition in partitions) == len(self.waiting())
+        assert sum(partition.shard.instances for partition in partitions) == len(self.waiting())
 
     def waiting(self) -> list[str]:
         """Instances that are known and have not ended."""

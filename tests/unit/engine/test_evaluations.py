@@ -148,7 +148,7 @@ def test_a_link_that_fails_is_asked_again_until_it_answers() -> None:
         failing = False
         await asyncio.sleep(100)
         assert owner.events()[-2:] == ["TriggerFired o1", "InstanceRequested o1"]
-        assert owner.partition.waiting == 0
+        assert owner.partition.shard.waiting == 0
 
     simulate(scenario())
 
@@ -162,7 +162,7 @@ def test_a_new_owner_goes_on_with_the_same_schedule() -> None:
         await owner.crash()
         second = Links()
         owner = await start(second, owner.log)
-        assert owner.partition.waiting == 1
+        assert owner.partition.shard.waiting == 1
         await asyncio.sleep(20)
         ((at, id, attempt),) = second.started
         assert (id, attempt) == ("o1", 6)
@@ -191,7 +191,7 @@ def test_a_deleted_trigger_waits_for_nothing() -> None:
         owner = await start(Links(seconds=5))
         await owner.commands(evaluate(1), evaluate(2))
         await owner.commands(DeleteTrigger())
-        assert owner.partition.waiting == 0
+        assert owner.partition.shard.waiting == 0
         await asyncio.sleep(10)
         assert owner.events()[-1] == "TriggerDeleted"
 

@@ -19,13 +19,14 @@ from schemas.epochs import EpochFilter
 from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.events import CommandSkipped
 from schemas.records import MAX_DEPTH, MAX_NUMBER, Record, RecordCodec, UndecodableRecord
+from tests.definitions import definition
 from tests.fuzz.partition import decide
 from tests.fuzz.records import AT, check
 from tests.simulation.memory import StoredRecord
 
 CODEC = RecordCodec()
 ID = str(UUID(int=1))
-RUN = CODEC.encode(ID, RunWorkflow(workflow_id=ID, stages=[], variables={}), timestamp_ms=0)
+RUN = CODEC.encode(ID, RunWorkflow(workflow_id=ID, stages=definition([]), variables={}), timestamp_ms=0)
 NOT_NUMBERS = [None, b"", b"-1", b"+1", b" 1", b"1_000", "٣".encode(), b"1.0", b"9223372036854775808", b"9" * 5000]
 
 
@@ -68,11 +69,15 @@ def test_a_key_that_is_no_canonical_id_is_refused(key: bytes) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        (RunWorkflow(workflow_id=ID, stages=[], variables={}), "workflow_id", "w"),
+        (RunWorkflow(workflow_id=ID, stages=definition([]), variables={}), "workflow_id", "w"),
         (CreateTrigger(name="", event="X", workflow_id=ID), "workflow_id", f"{ID}\n"),
         (FireTrigger(occurrence_id=ID, event=msgspec.Raw(b"{}"), source="s/0", offset=0), "occurrence_id", "o"),
         (FireTrigger(occurrence_id=ID, event=msgspec.Raw(b"{}"), source="s/0", offset=0), "offset", -1),
-        (RunWorkflow(workflow_id=ID, stages=[], variables={}, source="s/0", sequence=1), "sequence", MAX_NUMBER + 1),
+        (
+            RunWorkflow(workflow_id=ID, stages=definition([]), variables={}, source="s/0", sequence=1),
+            "sequence",
+            MAX_NUMBER + 1,
+        ),
     ],
 )
 def test_ids_and_offsets_in_commands_are_checked(kind: Any, name: str, value: Any) -> None:

@@ -22,6 +22,7 @@ from schemas.commands import AbortInstance, Command, RunWorkflow
 from schemas.epochs import header
 from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec
+from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -29,7 +30,7 @@ from tests.simulation.memory import Faults, Log, MemoryEventLog
 
 CODEC = RecordCodec()
 UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
-RUN = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[UPDATE], variables={})
+RUN = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([UPDATE]), variables={})
 
 
 class Feed:
@@ -156,11 +157,10 @@ def test_a_call_that_its_instance_does_not_want_any_more_is_not_started() -> Non
         await asyncio.sleep(0.1)
         await owner.command(RUN)
         await owner.command(AbortInstance())
-        assert owner.partition.instances == 1  # a late result might still come
         owner.caller.free.release()
         await asyncio.sleep(0.1)
         assert (owner.caller.started, owner.caller.refused) == ([], 1)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
         assert "LateResultRecorded" not in owner.events()
 
     simulate(scenario())
@@ -179,7 +179,7 @@ def test_no_call_starts_between_an_abort_in_the_log_and_its_acknowledgement() ->
         owner.event_log.acknowledges.set()
         await asyncio.sleep(0.1)
         assert (owner.caller.started, owner.caller.refused) == ([], 1)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
 
     simulate(scenario())
 
@@ -235,11 +235,13 @@ def test_a_delay_behind_more_stages_than_one_turn_runs_ends_in_time() -> None:
         await asyncio.sleep(0.1)
         stages: list[dict[str, Any]] = [{"noop": {}}] * MAX_STAGES_PER_DECISION
         await owner.command(
-            RunWorkflow(workflow_id=str(UUID(int=1)), stages=[*stages, {"delay": {"duration": "1s"}}], variables={})
+            RunWorkflow(
+                workflow_id=str(UUID(int=1)), stages=definition([*stages, {"delay": {"duration": "1s"}}]), variables={}
+            )
         )
-        assert owner.partition.instances == 1
+        assert owner.partition.shard.instances == 1
         await asyncio.sleep(1.0)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
         assert owner.events()[-1] == "InstanceEnded"
 
     simulate(scenario())
@@ -250,7 +252,7 @@ def test_no_effect_follows_a_batch_that_is_not_where_the_log_ended(offset: int, 
     async def scenario() -> None:
         owner = Owner()
         await asyncio.sleep(0.1)
-        await owner.command(RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={}))
+        await owner.command(RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([]), variables={}))
         assert owner.partition.end == 3
         owner.caller.free.release()
         owner.event_log.says = offset
@@ -274,8 +276,8 @@ def test_a_claim_whose_place_is_unknown_is_none() -> None:
     simulate(scenario())
 
 
-NOTHING = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={})
-DELAY = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[{"delay": {"duration": "1s"}}], variables={})
+NOTHING = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([]), variables={})
+DELAY = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([{"delay": {"duration": "1s"}}]), variables={})
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -302,7 +304,7 @@ def test_delays_and_retries_go_on_when_the_clock_was_a_day_ahead_for_a_second(re
         owner.caller.free.release()
         owner.caller.free.release()
         await asyncio.sleep(1.3)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
         assert sorted(owner.caller.started[-2:]) == [2, 2]
         recorded = [CODEC.decode_event(record) for record in owner.log.events[0] if record.key]
         times = [event.event.at for event in recorded]
@@ -324,7 +326,7 @@ def test_a_delay_that_was_due_when_the_clock_was_set_back_ends() -> None:
         owner.clock.ahead = timedelta(days=-1)
         owner.event_log.acknowledges.set()
         await asyncio.sleep(1.1)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
 
     simulate(scenario())
 
@@ -348,7 +350,7 @@ def test_commands_do_not_wait_behind_long_runs() -> None:
         owner = Owner()
         await asyncio.sleep(0.1)
         owner.event_log.acknowledges.clear()
-        long = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[{"noop": {}}] * 2000, variables={})
+        long = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([{"noop": {}}] * 2000), variables={})
         for number in range(20):
             await owner.command(long, f"long-{number}")
         assert len(owner.event_log.batches) == 2  # the claim, and a turn under way
@@ -356,7 +358,7 @@ def test_commands_do_not_wait_behind_long_runs() -> None:
         await owner.command(AbortInstance(), "long-0")
         owner.event_log.acknowledges.set()
         await asyncio.sleep(10.0)
-        assert owner.partition.instances == 0
+        assert owner.partition.shard.instances == 0
         turns = [{record.key.decode() for record in batch} for batch in owner.event_log.batches]
         assert turns.index({id_of("long-0")}) == 1
         first = next(n for n, ids in enumerate(turns) if id_of("other") in ids)
@@ -373,7 +375,9 @@ def test_the_inbox_is_bounded_in_bytes() -> None:
         owner = Owner()
         await asyncio.sleep(0.1)
         owner.event_log.acknowledges.clear()
-        large = RunWorkflow(workflow_id=str(UUID(int=1)), stages=[], variables={"v": "x" * (MAX_INBOX_BYTES // 4)})
+        large = RunWorkflow(
+            workflow_id=str(UUID(int=1)), stages=definition([]), variables={"v": "x" * (MAX_INBOX_BYTES // 4)}
+        )
         for number in range(4):
             await owner.command(large, f"{number}")  # the first is in the turn under way
         assert owner.feed.asked == []

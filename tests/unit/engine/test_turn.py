@@ -1,7 +1,6 @@
 """Turns: inputs of many aggregates become one batch, and nothing else changes before it is proven."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,14 +8,16 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from engine import turn as turns
-from engine.aggregates import Aggregates, Bounds
+from engine.core import decisions
+from engine.core import shard as shards
 from engine.core import trigger as triggers
-from engine.core.decisions import ActivityDone, Due, decide, give_up
-from engine.core.effects import CallActivity, GoOn, Token
+from engine.core.decisions import ActivityDone, Due
+from engine.core.effects import StartInstance, Token
 from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
-from engine.core.trigger import Pending, Requested
-from engine.turn import Turn, Unreadable
+from engine.core.shard import Input, Shard
+from engine.core.trigger import Requested
+from engine.turn import Turn
 from schemas.commands import (
     AbortInstance,
     Command,
@@ -29,41 +30,52 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
-from schemas.records import NewRecord, RecordCodec
+from schemas.records import NewRecord, RecordCodec, UndecodableRecord
+from tests.definitions import definition
 from tests.simulation.memory import StoredRecord
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 WAIT: dict[str, Any] = {"wait_event": {"event": "go"}}
 UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
 CODEC = RecordCodec()
+CALL = Token("call", 0, 0, 1)
+DECIDE, GIVE_UP, DECIDE_TRIGGER = decisions.decide, decisions.give_up, triggers.decide
 
 
 def run(*stages: dict[str, Any], request: str | None = None, seen_offset: int = 0) -> RunWorkflow:
     return RunWorkflow(
-        workflow_id="w", stages=list(stages), variables={}, request_digest=request, seen_offset=seen_offset
+        workflow_id="w", stages=definition(stages), variables={}, request_digest=request, seen_offset=seen_offset
     )
 
 
 class Desk:
-    """Takes turns one after another, each one committed."""
+    """Takes turns one after another, each of whose batches reaches the log."""
 
-    def __init__(self, max_remembered: int = 100):
-        self.aggregates = Aggregates(Bounds(max_ended=max_remembered))
+    def __init__(self) -> None:
+        self.shard = Shard()
         self.end = 0
-        self.effects: dict[str, Any] = {}
-        self.requests: list[tuple[str, Pending]] = []
 
-    def turn(self, *commands: tuple[str, Command | Unreadable], keep: tuple[str, ...] = ()) -> list[str]:
+    def new_turn(self) -> Turn:
+        """A turn behind the others."""
+        return Turn(self.shard, CODEC, 7, self.end, NOW)
+
+    def turn(self, *commands: tuple[str, Command]) -> list[str]:
         """Decide commands as one turn; its records in words."""
-        turn = Turn(self.aggregates, CODEC, 7, NOW)
-        for offset, (aggregate_id, command) in enumerate(commands, 100):
-            turn.command(offset, aggregate_id, command)
-        return self.commit(turn, keep)
+        turn = self.new_turn()
+        for offset, (key, command) in enumerate(commands, 100):
+            turn.command(offset, key, command)
+        return self.commit(turn)
 
-    def commit(self, turn: Turn, keep: tuple[str, ...] = ()) -> list[str]:
-        self.effects = dict(turn.effects())
-        turn.commit(self.end, keep)
-        self.requests = turn.requests()
+    def inputs(self, *inputs: tuple[str, Input]) -> list[str]:
+        """Decide inputs as one turn; its records in words."""
+        turn = self.new_turn()
+        for key, given in inputs:
+            turn.input(key, given)
+        return self.commit(turn)
+
+    def commit(self, turn: Turn) -> list[str]:
+        """The batch is in the log."""
+        self.shard.settle()
         self.end += len(turn.records)
         return words(turn.records)
 
@@ -110,7 +122,6 @@ def test_commands_of_several_aggregates_share_a_batch() -> None:
             CreateWorkflow(name="", stages=[], request_digest="b"),
             "CommandRejected x cause 100 CONFLICT",
         ),
-        (CreateWorkflow(name="", stages=[]), Unreadable("no JSON"), "CommandRejected x cause 100 UNDECODABLE"),
         (run(WAIT), run(WAIT), "CommandSkipped x cause 100"),
         (run(WAIT, request="a"), run(WAIT, request="b"), "CommandRejected x cause 100 CONFLICT"),
         (run(), SendEvent(name="go"), "CommandRejected x cause 100 ENDED"),
@@ -120,7 +131,7 @@ def test_commands_of_several_aggregates_share_a_batch() -> None:
         (run(request="a"), run(request="b"), "CommandRejected x cause 100 CONFLICT"),
     ],
 )
-def test_every_command_leaves_a_record(first: Command, second: Command | Unreadable, outcome: str) -> None:
+def test_every_command_leaves_a_record(first: Command, second: Command, outcome: str) -> None:
     desk = Desk()
     desk.turn(("x", first))
     assert desk.turn(("x", second)) == [outcome]
@@ -130,12 +141,15 @@ def test_deleting_what_is_not_there_is_skipped() -> None:
     assert Desk().turn(("x", DeleteWorkflow())) == ["CommandSkipped x cause 100"]
 
 
-def test_a_keyed_run_is_refused_when_it_may_be_forgotten() -> None:
-    desk = Desk(max_remembered=1)
-    desk.turn(("a", run(request="a")))
-    desk.turn(("b", run(request="b")))  # forgets a, which ended at offset 1
-    assert desk.turn(("a", run(request="a", seen_offset=1))) == ["CommandRejected a cause 100 RETRY"]
-    assert desk.turn(("c", run(request="c", seen_offset=2)))[0] == "InstanceStarted c v1 cause 100"
+def test_a_command_that_can_not_be_decoded_is_rejected_by_its_key() -> None:
+    desk = Desk()
+    turn = desk.new_turn()
+    with pytest.raises(UndecodableRecord):
+        turn.command(100, "x", replace(run(), stages=Raw(b"5")))
+    assert turn.records == []
+    turn.refuse(100, "x", "no list")
+    assert desk.commit(turn) == ["CommandRejected x cause 100 UNDECODABLE"]
+    assert turn.next_command == 101
 
 
 def test_a_bug_in_one_decision_rejects_that_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +157,9 @@ def test_a_bug_in_one_decision_rejects_that_command_alone(monkeypatch: pytest.Mo
     def broken(state: Any, given: Any, now: datetime, instance_id: str, clock: datetime) -> Any:
         if instance_id == "bad":
             raise RuntimeError("bug")
-        return decide(state, given, now, instance_id, clock)
+        return DECIDE(state, given, now, instance_id, clock)
 
-    monkeypatch.setattr("engine.turn.decide", broken)
+    monkeypatch.setattr(decisions, "decide", broken)
     assert Desk().turn(("bad", run(WAIT)), ("good", run())) == [
         "CommandRejected bad cause 100 FAULT",
         "InstanceStarted good v1 cause 101",
@@ -162,22 +176,21 @@ def break_after_result(monkeypatch: pytest.MonkeyPatch, output: Any = None) -> N
     def given_up(state: Any, now: datetime, error: str, result: ActivityDone | None = None) -> Any:
         if result is not None and output is not None and result.output == output:
             raise RuntimeError("bug")
-        return give_up(state, now, error, result)
+        return GIVE_UP(state, now, error, result)
 
-    monkeypatch.setattr("engine.turn.decide", broken)
-    monkeypatch.setattr("engine.turn.give_up", given_up)
+    monkeypatch.setattr(decisions, "decide", broken)
+    monkeypatch.setattr(decisions, "give_up", given_up)
 
 
 def test_an_input_that_can_not_be_decided_ends_its_instance_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     desk.turn(("a", run(UPDATE)), ("b", run(UPDATE)), ("c", run({"delay": {"duration": "1s"}})), ("d", run(UPDATE)))
     break_after_result(monkeypatch, output="bad")
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    call = Token("call", 0, 0, 1)
-    turn.input("a", ActivityDone(call, output={"id": 1}))
-    turn.input("b", ActivityDone(call, output="bad"))
+    turn = desk.new_turn()
+    turn.input("a", ActivityDone(CALL, output={"id": 1}))
+    turn.input("b", ActivityDone(CALL, output="bad"))
     turn.input("c", Due(Token("wake", 0)))
-    turn.input("d", ActivityDone(call, failure=Failure("HTTP 502", 502)))
+    turn.input("d", ActivityDone(CALL, failure=Failure("HTTP 502", 502)))
     assert ends(turn.records) == [
         ("ActivityEnded", "a", {"id": 1}, None),
         ("StageEnded", "a", None, "internal fault"),
@@ -192,17 +205,15 @@ def test_an_input_that_can_not_be_decided_ends_its_instance_visibly(monkeypatch:
         ("InstanceEnded", "d", None, "internal fault"),
     ]
     desk.commit(turn)
-    assert len(desk.aggregates) == 0
+    assert desk.shard.instances == 0
 
 
 def test_an_input_that_can_not_be_decided_after_the_end_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     desk.turn(("a", run(UPDATE)))
-    desk.turn(("a", AbortInstance()), keep=("a",))
-    break_after_result(monkeypatch)
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
-    assert turn.records == []
+    desk.turn(("a", AbortInstance()))
+    monkeypatch.setattr(decisions, "late_result", lambda given, at: 1 / 0)
+    assert desk.inputs(("a", ActivityDone(CALL))) == []
 
 
 def ends(records: list[NewRecord]) -> list[tuple[str, str, Any, str | None]]:
@@ -216,42 +227,47 @@ def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     desk.turn(("a", run(UPDATE, {"wait_event": {"event": "x" * 1000}})))
     monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
     assert desk.turn(("b", run(*[WAIT] * 30))) == ["CommandRejected b cause 100 TOO_LARGE"]
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
-    assert desk.commit(turn) == ["ActivityEnded a v4", "StageEnded a v5", "InstanceEnded a v6"]
+    assert desk.shard.instances == 1
+    assert desk.inputs(("a", ActivityDone(CALL))) == ["ActivityEnded a v4", "StageEnded a v5", "InstanceEnded a v6"]
 
 
-def test_nothing_changes_before_the_commit() -> None:
+def test_later_decisions_of_a_turn_see_the_earlier_ones() -> None:
     desk = Desk()
-    desk.turn(("a", run(WAIT)))
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.command(101, "a", AbortInstance())
-    assert desk.turn(("a", SendEvent(name="other"))) == ["EventReceived a v3 cause 100"]
+    assert desk.turn(
+        ("a", run(WAIT, WAIT)), ("a", SendEvent(name="go")), ("a", AbortInstance()), ("a", SendEvent(name="go"))
+    )[-3:] == ["StageEnded a v6 cause 102", "InstanceEnded a v7 cause 102", "CommandRejected a cause 103 ENDED"]
 
 
-def test_effects_are_those_of_the_new_state() -> None:
+def test_a_turn_names_what_has_changed_and_replays_at_the_offsets_of_its_batch() -> None:
     desk = Desk()
-    desk.turn(("a", run(UPDATE)), ("b", run(WAIT)), ("c", run(*[{"noop": {}}] * 101)))
-    assert isinstance(desk.effects["a"], CallActivity)
-    assert desk.effects["b"] is None
-    assert desk.effects["c"] == GoOn(Token("go_on", 100))
+    desk.turn(("w", CreateWorkflow(name="", stages=[])), ("t", CREATE_TRIGGER))
+    turn = desk.new_turn()
+    turn.command(100, "a", run(UPDATE))
+    turn.command(101, "x", AbortInstance())
+    turn.command(102, "t", fire(1))
+    assert list(turn.changed) == ["a", "t/o1"]
+    started = desk.shard.effect("t/o1")
+    assert isinstance(started, StartInstance)
+    assert started.pending.sequence == 6
+    assert [turn.next_command, len(turn.records)] == [103, 5]
 
 
-def test_an_aborted_instance_is_kept_for_the_late_result_of_its_call() -> None:
+def test_an_aborted_instance_takes_the_late_result_of_its_call() -> None:
     desk = Desk()
     desk.turn(("a", run(UPDATE)))
-    desk.turn(("a", AbortInstance()), keep=("a",))
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
-    assert desk.commit(turn) == ["LateResultRecorded a v7"]
-    assert len(desk.aggregates) == 0
+    desk.turn(("a", AbortInstance()))
+    assert desk.inputs(("a", ActivityDone(CALL))) == ["LateResultRecorded a v7"]
 
 
 def test_an_input_for_nobody_leaves_nothing() -> None:
-    turn = Turn(Aggregates(), CODEC, 7, NOW)
-    turn.input("a", Due(Token("wake", 0)))
-    turn.input("a", ActivityDone(Token("call", 0, 0, 1)))
-    assert turn.records == []
+    assert Desk().inputs(("a", Due(Token("wake", 0))), ("a", ActivityDone(CALL))) == []
+
+
+def test_a_turn_without_decisions_can_prove_the_claim() -> None:
+    turn = Desk().new_turn()
+    turn.confirm()
+    turn.confirm()
+    assert words(turn.records) == ["ClaimConfirmed "]
 
 
 # Triggers
@@ -293,7 +309,7 @@ def fire(offset: int, **fields: Any) -> FireTrigger:
 )
 @pytest.mark.parametrize("turns", [1, 2])
 def test_a_message_fires_once(first: FireTrigger, second: FireTrigger, outcome: str, turns: int) -> None:
-    commands: list[tuple[str, Command | Unreadable]] = [("t", CREATE_TRIGGER), ("t", first), ("t", second)]
+    commands: list[tuple[str, Command]] = [("t", CREATE_TRIGGER), ("t", first), ("t", second)]
     desk = Desk()
     if turns == 1:
         assert desk.turn(*commands)[2] == outcome
@@ -305,15 +321,9 @@ def test_a_message_fires_once(first: FireTrigger, second: FireTrigger, outcome: 
 def test_an_occurrence_is_requested_once() -> None:
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER), ("t", fire(1)), ("t", fire(2, error="boom")))
-    assert [(id, p.occurrence_id, p.sequence) for id, p in desk.requests] == [("t", "o1", 1)]
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    for occurrence in ("o1", "o1", "o2", "o3"):
-        turn.input("t", Requested(occurrence))
-    assert desk.commit(turn) == ["InstanceRequested t v4"]
-    assert desk.requests == []
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("t", Requested("o1"))
-    assert desk.commit(turn) == []
+    requested: list[tuple[str, Input]] = [("t", Requested(occurrence)) for occurrence in ("o1", "o1", "o2", "o3")]
+    assert desk.inputs(*requested) == ["InstanceRequested t v4"]
+    assert desk.inputs(("t", Requested("o1"))) == []
 
 
 def test_a_message_that_is_too_large_for_a_decision_leaves_a_failed_occurrence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,13 +347,13 @@ def types(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_so_many_messages_wait_for_links(monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
-    monkeypatch.setattr(turns, "MAX_WAITING", 2)
+    monkeypatch.setattr(shards, "MAX_WAITING", 2)
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER), ("u", CREATE_TRIGGER))
-    commands: list[tuple[str, Command | Unreadable]] = [("t", evaluate(1)), ("u", evaluate(1)), ("t", evaluate(2))]
+    commands: list[tuple[str, Command]] = [("t", evaluate(1)), ("u", evaluate(1)), ("t", evaluate(2))]
     shown = desk.turn(*commands) if together else [word for command in commands for word in desk.turn(command)]
     assert types(shown) == ["EvaluationStarted", "EvaluationStarted", "TriggerFailed"]
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
+    turn = desk.new_turn()
     turn.input("u", Evaluated("o1", 1))
     turn.command(100, "t", evaluate(3))
     assert types(desk.commit(turn)) == ["EvaluationEnded", "EvaluationStarted"]
@@ -351,7 +361,7 @@ def test_so_many_messages_wait_for_links(monkeypatch: pytest.MonkeyPatch, togeth
 
 
 def test_what_waits_for_links_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(shards, "MAX_WAITING_BYTES", 1000)
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER))
     shown = desk.turn(("t", evaluate(1, 600)), ("t", evaluate(2, 600)), ("t", evaluate(3, 300)))
@@ -367,9 +377,7 @@ def test_variables_that_are_too_large_leave_a_failed_occurrence(monkeypatch: pyt
         "CommandRejected",
         "EvaluationStarted",
     ], "a message that is too large by itself"
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("t", Evaluated("o1", 1, matches=True, variables={"a": "x" * 2000}))
-    assert types(desk.commit(turn)) == ["TriggerFailed"]
+    assert types(desk.inputs(("t", Evaluated("o1", 1, matches=True, variables={"a": "x" * 2000})))) == ["TriggerFailed"]
 
 
 def test_a_result_that_cannot_be_decided_leaves_a_failed_occurrence(
@@ -381,22 +389,20 @@ def test_a_result_that_cannot_be_decided_leaves_a_failed_occurrence(
     def broken(state: Any, given: Any, now: datetime, repeated: bool, clock: datetime) -> Any:
         if given.variables:
             raise RuntimeError("bug")
-        return triggers.decide(state, given, now, repeated, clock)
+        return DECIDE_TRIGGER(state, given, now, repeated, clock)
 
-    monkeypatch.setattr("engine.turn.triggers", SimpleNamespace(decide=broken, evolve=triggers.evolve))
-    turn = Turn(desk.aggregates, CODEC, 7, NOW)
-    turn.input("t", Evaluated("o1", 1, matches=True, variables={"a": "1"}))
-    assert types(desk.commit(turn)) == ["TriggerFailed"]
+    monkeypatch.setattr(triggers, "decide", broken)
+    assert types(desk.inputs(("t", Evaluated("o1", 1, matches=True, variables={"a": "1"})))) == ["TriggerFailed"]
 
 
 def test_retries_of_messages_follow_the_clock() -> None:
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER), ("t", evaluate(1)))
     clock = NOW - timedelta(days=1)
-    turn = Turn(desk.aggregates, CODEC, 7, NOW, clock)
+    turn = Turn(desk.shard, CODEC, 7, desk.end, clock)
     turn.input("t", Evaluated("o1", 1, error="HTTP 503", may_pass=True))
     desk.commit(turn)
-    trigger = desk.aggregates.trigger("t")
+    trigger = desk.shard.trigger("t")
     assert trigger is not None
     assert trigger.waiting["o1"].retry_at == clock + timedelta(seconds=1)
 
@@ -411,13 +417,13 @@ def test_what_came_from_a_message_and_cannot_be_decided_leaves_something_that_fa
     def broken(state: Any, given: Any, now: datetime, repeated: bool, clock: datetime) -> Any:
         if given.error is None:
             raise RuntimeError("bug")
-        return triggers.decide(state, given, now, repeated, clock)
+        return DECIDE_TRIGGER(state, given, now, repeated, clock)
 
-    monkeypatch.setattr("engine.turn.triggers", SimpleNamespace(decide=broken, evolve=triggers.evolve))
+    monkeypatch.setattr(triggers, "decide", broken)
     monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
     stages = [{"wait_event": {"event": "x" * 400}}]
-    large = RunWorkflow(workflow_id="w", stages=stages, variables={}, source="events/1", sequence=7)
-    commands: list[tuple[str, Command | Unreadable]] = [
+    large = RunWorkflow(workflow_id="w", stages=definition(stages), variables={}, source="events/1", sequence=7)
+    commands: list[tuple[str, Command]] = [
         ("t", fire(1)),
         ("i", large),
         ("i", large),

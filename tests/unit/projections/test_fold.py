@@ -29,13 +29,14 @@ from projections.rows import (
 )
 from schemas import events, rejections
 from schemas.records import Headers, RecordCodec, Recorded
+from tests.definitions import definition
 
 WORKFLOW, INSTANCE, TRIGGER, OTHER = "workflow", "instance", "trigger", "other"
 T = [datetime(2026, 3, 1, 10, tzinfo=UTC) + timedelta(seconds=n) for n in range(10)]
 
 CREATED = events.WorkflowCreated(at=T[0], name="a", stages=[{"noop": None}])
 ENDED = events.InstanceEnded(workflow_id="w", at=T[3], error="x")
-STARTED = events.InstanceStarted(at=T[0], workflow_id=WORKFLOW, stages=[{"noop": {}}], variables={})
+STARTED = events.InstanceStarted(at=T[0], workflow_id=WORKFLOW, stages=definition([{"noop": {}}]), variables={})
 STAGE = events.StageStarted(workflow_id="w", at=T[1], number=0, name="RunNoop", input={"n": 10**30})
 CALL = events.ActivityStarted(at=T[2], stage=0, index=0, name="GetWallet", input={"id": "w"})
 RUNNING = Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])

@@ -9,6 +9,7 @@ import pytest
 from projections.publisher.public_events import PUBLICATIONS, public_event
 from schemas import events
 from schemas.records import MESSAGES, Recorded
+from tests.definitions import definition
 
 AT = datetime(2026, 3, 1, 10, 0, 5, 510_000, tzinfo=UTC)
 INSTANCE, WORKFLOW, TRIGGER, OCCURRENCE = "b1f7", "6e0c", "0c55", "77aa"
@@ -19,7 +20,7 @@ RUN = {"id": WORKFLOW, "instanceID": INSTANCE}
 STAGE = {**RUN, "number": 2}
 
 PUBLISHED = [
-    (events.InstanceStarted(**OF_INSTANCE, stages=[], variables={}), "STARTED_WORKFLOW", RUN),
+    (events.InstanceStarted(**OF_INSTANCE, stages=definition([]), variables={}), "STARTED_WORKFLOW", RUN),
     (events.InstanceEnded(**OF_INSTANCE), "SUCCEEDED_WORKFLOW", RUN),
     (events.InstanceEnded(**OF_INSTANCE, error="canceled"), "FAILED_WORKFLOW", {**RUN, "error": "canceled"}),
     (events.StageStarted(**OF_INSTANCE, number=2, name="RunSend", input={}), "STARTED_WORKFLOW_STAGE", STAGE),

@@ -10,18 +10,20 @@ from msgspec import Raw
 
 from api.resources.trigger_tests import test_trigger as try_trigger
 from engine.activities.caller import as_failure
-from engine.aggregates import Aggregates
-from engine.core.decisions import ActivityDone, decide
+from engine.core.decisions import ActivityDone
 from engine.core.effects import effect
-from engine.turn import Turn, Unreadable
+from engine.core.shard import Shard
+from engine.turn import Turn
 from schemas import events
 from schemas.commands import CreateTrigger, FireTrigger, RunWorkflow
 from schemas.error_texts import MAX_ERROR_BYTES, cut_error
 from schemas.records import RecordCodec, UndecodableRecord
 from schemas.stack.errors import NoAnswer
+from tests.definitions import definition
 from tests.simulation.memory import StoredRecord
 from tests.unit.api.fakes import Backend, make_client
 from tests.unit.api.test_trigger_tests import services
+from tests.unit.engine.core.deciding import decide
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 LONG = "é\x01" * 100_000
@@ -61,7 +63,9 @@ async def test_answers_of_the_api() -> None:
 
 def fail(stage: dict[str, Any], *outputs: Any) -> str | None:
     """The error of an instance of one stage whose activities answer so."""
-    progress = decide(None, RunWorkflow(workflow_id="w", stages=[stage], variables={"long": LONG}), NOW, "i")
+    progress = decide(
+        None, RunWorkflow(workflow_id="w", stages=definition([stage]), variables={"long": LONG}), NOW, "i"
+    )
     for output in outputs:
         pending = effect(progress.state)
         assert pending is not None
@@ -87,8 +91,8 @@ def test_rejections_and_dead_letters() -> None:
     with pytest.raises(UndecodableRecord) as caught:
         CODEC.decode_command(record)
     assert_short(str(caught.value))
-    turn = Turn(Aggregates(), CODEC, 7, NOW)
-    turn.command(0, "x", Unreadable(LONG))
+    turn = Turn(Shard(), CODEC, 7, 0, NOW)
+    turn.refuse(0, "x", LONG)
     rejected = last_event(turn)
     assert isinstance(rejected, events.CommandRejected)
     assert_short(rejected.message)
@@ -102,7 +106,7 @@ def last_event(turn: Turn) -> Any:
 def test_occurrences_that_fail() -> None:
     """Also when the engine that judged the message did not cut the error."""
     trigger_id = str(uuid4())
-    turn = Turn(Aggregates(), CODEC, 7, NOW)
+    turn = Turn(Shard(), CODEC, 7, 0, NOW)
     turn.command(0, trigger_id, CreateTrigger(name="", event="X", workflow_id="w"))
     fire = FireTrigger(occurrence_id=str(uuid4()), event=Raw(b"{}"), source="x/0", offset=0, error=LONG)
     turn.command(1, trigger_id, fire)

@@ -1,11 +1,12 @@
 """The decisions of an instance, as tables: state and input on the left, events and effect that follow on the right."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from engine.core.decisions import ActivityDone, Due, Input, decide
+from engine.core.decisions import ActivityDone, Due, Input
 from engine.core.effects import CallActivity, GoOn, Token, Wake, bounded, effect
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.instance import MAX_REQUESTS, Instance, evolve
@@ -15,6 +16,8 @@ from schemas import events as ev
 from schemas import rejections
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import resolve_stage
+from tests.definitions import definition
+from tests.unit.engine.core.deciding import decide
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOOP: dict[str, Any] = {"noop": {}}
@@ -23,19 +26,21 @@ UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"
 
 
 def run(*stages: dict[str, Any], request_digest: str | None = None, **variables: str) -> RunWorkflow:
-    return RunWorkflow(workflow_id="w", stages=list(stages), variables=variables, request_digest=request_digest)
+    return RunWorkflow(workflow_id="w", stages=definition(stages), variables=variables, request_digest=request_digest)
 
 
-def play(*inputs: Input, seconds: float = 1.0) -> tuple[list[ev.InstanceEvent], Instance | None]:
+def play(*inputs: Input, seconds: float = 1.0) -> tuple[Sequence[ev.InstanceEvent], Instance | None]:
     """Decide inputs one after another, a second apart; the events of the last one, and the state."""
-    state, events, now = None, [], NOW
+    state: Instance | None = None
+    events: Sequence[ev.InstanceEvent] = []
+    now = NOW
     for given in inputs:
         progress = decide(state, given, now, "i")
         state, events, now = progress.state, progress.events, now + timedelta(seconds=seconds)
     return events, state
 
 
-def shape(events: list[ev.InstanceEvent]) -> list[str]:
+def shape(events: Sequence[ev.InstanceEvent]) -> list[str]:
     """Events as short words: `StageEnded 0`, `StageEnded 0 boom`."""
     words = []
     for event in events:
@@ -101,7 +106,9 @@ def test_an_event_passes_over_a_stage_whose_name_can_not_be_resolved() -> None:
 
 def started_by_an_older_build(stage: dict[str, Any], name: str) -> Instance:
     """An instance in a stage that this build can't resolve."""
-    started = evolve(None, ev.InstanceStarted(at=NOW, workflow_id="w", stages=[stage, NOOP], variables={}), "i")
+    started = evolve(
+        None, ev.InstanceStarted(at=NOW, workflow_id="w", stages=definition([stage, NOOP]), variables={}), "i"
+    )
     return evolve(started, ev.StageStarted(at=NOW, workflow_id="w", number=0, name=name, input={}), "i")
 
 
@@ -149,7 +156,7 @@ def test_delays_and_retries_follow_the_clock_and_events_keep_their_order() -> No
     retry = effect(failed.state)
     assert isinstance(retry, CallActivity)
     assert retry.not_before == clock + second
-    assert {event.at for event in started.events + failed.events} == {NOW}
+    assert {event.at for event in (*started.events, *failed.events)} == {NOW}
 
 
 def test_a_wait_is_never_longer_than_the_whole_of_it() -> None:
@@ -330,7 +337,7 @@ def test_versions_have_no_gap() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        ev.InstanceStarted(at=NOW, workflow_id="w", stages=[], variables={}),
+        ev.InstanceStarted(at=NOW, workflow_id="w", stages=definition([]), variables={}),
         ev.StageStarted(workflow_id="w", at=NOW, number=0, name="RunNoop", input={}),
         ev.StageEnded(workflow_id="w", at=NOW, number=1),
         ev.ActivityStarted(at=NOW, stage=0, index=1, name="x", input={}),
@@ -358,7 +365,7 @@ def test_stages_that_wait_for_other_events_are_not_resolved(monkeypatch: pytest.
     """Resolving each of thousands would hold up all instances of the partition, at every event."""
     names = ["other", "${a}", "ot${a}r", "go"]
     stages: list[dict[str, Any]] = [{"wait_event": {"event": name}} for name in (*["other"] * 1000, *names)]
-    state = decide(None, RunWorkflow(workflow_id="w", stages=stages, variables={"a": "he"}), NOW, "i").state
+    state = decide(None, RunWorkflow(workflow_id="w", stages=definition(stages), variables={"a": "he"}), NOW, "i").state
     assert state is not None
     resolved = []
 

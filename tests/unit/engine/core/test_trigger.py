@@ -7,16 +7,15 @@ from uuid import uuid5
 import msgspec
 import pytest
 from msgspec import Raw
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from engine.aggregates import DEFAULT_BOUNDS, Aggregates, Bounds
+from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.evaluation import Evaluated
 from engine.core.trigger import INSTANCES, Pending, Requested, Trigger, decide, evolve
 from schemas import events as ev
 from schemas import rejections
 from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger, RunWorkflow
-from schemas.records import Recorded
 
 T = datetime(2026, 3, 1, 10, tzinfo=UTC)
 ID, WORKFLOW = "trigger", "6e0c0000-0000-4000-8000-000000000001"
@@ -272,9 +271,9 @@ def test_the_state_does_not_grow_with_what_is_to_be_started() -> None:
 
 
 def test_the_run_command_of_an_occurrence() -> None:
-    pending = Pending("o", "i", WORKFLOW, STAGES, {"a": "1"}, 42)
+    pending = Pending("o", "i", WORKFLOW, Definition.of(STAGES), {"a": "1"}, 42)
     assert msgspec.json.decode(msgspec.json.encode(pending.command("events/3")), type=RunWorkflow) == RunWorkflow(
-        workflow_id=WORKFLOW, stages=[{"noop": {}}], variables={"a": "1"}, source="events/3", sequence=42
+        workflow_id=WORKFLOW, stages=STAGES, variables={"a": "1"}, source="events/3", sequence=42
     )
 
 
@@ -283,76 +282,3 @@ def test_an_occurrence_always_starts_the_same_instance() -> None:
     assert isinstance(first, ev.TriggerFired)
     assert isinstance(again, ev.TriggerFired)
     assert first.instance_id == again.instance_id != fired(6).instance_id
-
-
-# What its partition remembers of it
-
-
-def record(*events: ev.TriggerEvent, bounds: Bounds = DEFAULT_BOUNDS, trigger_id: str = ID) -> Aggregates:
-    """A partition's memory after these."""
-    aggregates = Aggregates(bounds)
-    for offset, event in enumerate((CREATED, *events)):
-        aggregates.restore(Recorded(trigger_id, offset + 1, event, offset, None))
-    return aggregates
-
-
-def known(aggregates: Aggregates, *identities: str, now: datetime = T) -> list[bool]:
-    return [aggregates.has_judged(ID, identity, now) for identity in identities]
-
-
-def test_what_is_to_be_started_is_known_until_it_is_requested() -> None:
-    requested = ev.InstanceRequested(at=T, occurrence_id="ledger/0/5")
-    aggregates = record(fired(5), failed(6, "x"), fired(3, "ledger/1"))
-    assert [(id, p.occurrence_id, p.sequence) for id, p in aggregates.pending()] == [
-        (ID, "ledger/0/5", 1),
-        (ID, "ledger/1/3", 3),
-    ]
-    assert [p.occurrence_id for _, p in aggregates.pending(["ledger/1/3"])] == ["ledger/1/3"]
-    assert [aggregates.is_pending(f"ledger/0/{n}") for n in (5, 6)] == [True, False]
-    assert not record(fired(5), requested).is_pending("ledger/0/5")
-    assert record(fired(5), DELETED).is_pending("ledger/0/5"), "what fired before the deletion is still started"
-
-
-@pytest.mark.parametrize("error", [None, "boom"])
-def test_a_judged_message_is_known_by_its_identity_for_a_time(error: str | None) -> None:
-    judged = failed(5, error, identity="k1") if error else fired(5, identity="k1")
-    aggregates = record(judged, bounds=Bounds(identity_seconds=60))
-    assert known(aggregates, "k1", "k2") == [True, False]
-    assert known(aggregates, "k1", now=T + timedelta(seconds=59)) == [True]
-    assert known(aggregates, "k1", now=T + timedelta(seconds=60)) == [False]
-    assert not aggregates.has_judged("another", "k1", T)
-
-
-def test_so_many_identities_of_a_trigger_are_known() -> None:
-    aggregates = record(*(fired(n, identity=f"k{n}") for n in range(5)), bounds=Bounds(max_identities=3))
-    assert known(aggregates, *(f"k{n}" for n in range(5))) == [False, False, True, True, True]
-
-
-def test_an_identity_that_expired_is_known_anew() -> None:
-    later = replace(fired(6, identity="k1"), at=T + timedelta(seconds=60))
-    aggregates = record(fired(5, identity="k1"), later, bounds=Bounds(identity_seconds=60))
-    assert known(aggregates, "k1", now=T + timedelta(seconds=119)) == [True]
-
-
-def test_a_message_that_waits_is_known_by_its_identity_but_was_not_once_ever() -> None:
-    aggregates = record(waits(5, once_key="P:1", identity="k1"))
-    assert known(aggregates, "k1") == [True]
-    assert not aggregates.has_fired_for(ID, "P:1")
-    assert (aggregates.waiting, aggregates.waiting_bytes) == (1, len(bytes(ENVELOPE)) + len(bytes(STAGES)))
-    aggregates = record(waits(5, once_key="P:1", identity="k1"), fired(5, once_key="P:1", identity="k1"))
-    assert known(aggregates, "k1") == [True]
-    assert aggregates.has_fired_for(ID, "P:1")
-    assert (aggregates.waiting, aggregates.waiting_bytes) == (0, 0)
-
-
-def test_only_what_fired_was_once_ever() -> None:
-    aggregates = record(failed(5, "boom", once_key="P:1"))
-    assert not aggregates.has_fired_for(ID, "P:1")
-    aggregates = record(failed(5, "boom", once_key="P:1"), fired(6, once_key="P:1"))
-    assert aggregates.has_fired_for(ID, "P:1")
-
-
-def test_a_deleted_trigger_needs_no_memory() -> None:
-    aggregates = record(fired(5, once_key="P:1", identity="k1"), DELETED)
-    assert not aggregates.has_fired_for(ID, "P:1")
-    assert known(aggregates, "k1") == [False]

@@ -1,0 +1,100 @@
+"""Definitions of workflows as instances share them: one in memory for each content, however many instances run it."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, Final, overload
+from weakref import WeakValueDictionary
+
+import msgspec
+from msgspec import Raw
+
+from schemas.records import UndecodableRecord
+
+Stage = dict[str, Any]
+"""A stage as the definition has it, such as `{"delay": {"duration": "${n}s"}}`."""
+
+_DECODER: Final = msgspec.json.Decoder(list[Stage])
+
+MAX_RECENT: Final = 64
+MAX_RECENT_BYTES: Final = 16 * 1024
+"""How many definitions are kept although no instance has them, and the largest of these. Most instances end in the turn
+that starts them: their definition would be decoded again for each."""
+
+
+class Definition(Sequence[Stage]):
+    """The stages of a workflow. Two of the same content are one object, made by `of`.
+
+    Attributes:
+        digest: names the content.
+        content: the stages as JSON.
+    """
+
+    __slots__ = ("__weakref__", "_error", "_stages", "content", "digest")
+
+    def __init__(self, digest: str, content: bytes):
+        self.digest, self.content = digest, content
+        self._stages: list[Stage] = []
+        self._error: str | None = None
+        try:
+            self._stages = _DECODER.decode(content)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            self._error = f"stages: {error}"
+
+    @staticmethod
+    def of(stages: Raw) -> "Definition":
+        """The definition with these stages, in JSON."""
+        # A copy: what was decoded from a record keeps all of the record in memory.
+        content = bytes(stages)
+        known = _RECENT.get(content)
+        if known is None:
+            digest = blake2b(content, digest_size=16).hexdigest()
+            known = _KNOWN.get(digest)
+            if known is None:
+                known = _KNOWN[digest] = Definition(digest, content)
+            if len(content) <= MAX_RECENT_BYTES:
+                _RECENT[content] = known
+                if len(_RECENT) > MAX_RECENT:
+                    del _RECENT[next(iter(_RECENT))]
+        return known
+
+    @staticmethod
+    def known(digest: str) -> "Definition":
+        """The definition of a digest, which somebody holds."""
+        return _KNOWN[digest]
+
+    @property
+    def raw(self) -> Raw:
+        """The stages for a message that carries them."""
+        return Raw(self.content)
+
+    def check(self) -> None:
+        """Check that the stages are a list of objects.
+
+        Raises:
+            UndecodableRecord: they are not. Such a definition has no stages.
+        """
+        if self._error is not None:
+            raise UndecodableRecord(self._error)
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    @overload
+    def __getitem__(self, number: int) -> Stage: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Stage]: ...
+    def __getitem__(self, number: int | slice) -> Stage | Sequence[Stage]:
+        return self._stages[number]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Definition) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<Definition {self.digest}>"
+
+
+_KNOWN: Final[WeakValueDictionary[str, Definition]] = WeakValueDictionary()
+_RECENT: Final[dict[bytes, Definition]] = {}

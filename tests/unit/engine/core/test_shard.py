@@ -1,0 +1,344 @@
+"""A partition's state: what it remembers, what it wants done, and that a restore comes to the same."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from engine.core.decisions import ActivityDone, Due
+from engine.core.definition import MAX_RECENT_BYTES, Definition
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
+from engine.core.effects import CallActivity, EvaluateMessage, GoOn, StartInstance, Token, Wake
+from engine.core.errors import Rejected
+from engine.core.evaluation import Evaluated
+from engine.core.shard import Input, Shard
+from engine.core.trigger import Requested
+from schemas import events as ev
+from schemas import rejections
+from schemas.commands import (
+    AbortInstance,
+    CreateTrigger,
+    CreateWorkflow,
+    DeleteTrigger,
+    EvaluateTrigger,
+    FireTrigger,
+    RunWorkflow,
+    SendEvent,
+)
+from schemas.records import UndecodableRecord
+from tests.definitions import definition
+from tests.unit.engine.core.test_trigger import CREATED, DELETED, ENVELOPE, ID, STAGES, T, failed, fired, waits
+
+NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+WAIT: dict[str, Any] = {"wait_event": {"event": "go"}}
+UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
+DELAY: dict[str, Any] = {"delay": {"duration": "60s"}}
+CALL = Token("call", 0, 0, 1)
+
+
+class Live:
+    """A shard with the log that its decisions make."""
+
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS):
+        self.bounds = bounds
+        self.shard = Shard(bounds)
+        self.log: list[tuple[str, ev.Event]] = []
+
+    def give(self, key: str, given: Input, now: datetime = NOW) -> list[str]:
+        """Decide an input and replay its events; their types."""
+        events = self.shard.decide(key, given, now)
+        for event in events:
+            self.shard.replay(key, event, len(self.log))
+            self.log.append((key, event))
+        return [type(event).__name__ for event in events]
+
+    def restored(self) -> Shard:
+        """A shard that has read the log."""
+        shard = Shard(self.bounds)
+        for offset, (key, event) in enumerate(self.log):
+            shard.replay(key, event, offset)
+            if offset % 7 == 0:
+                shard.settle()
+        return shard
+
+
+def run(*stages: dict[str, Any], **fields: Any) -> RunWorkflow:
+    return RunWorkflow(workflow_id="w", stages=definition(stages), variables={}, **fields)
+
+
+# Live state and restored state
+
+
+def test_a_restore_comes_to_the_live_state() -> None:
+    rng = random.Random(5)
+    live = Live(Bounds(max_ended=3, max_identities=2))
+    live.give("t", CreateTrigger(name="", event="X", workflow_id="w"))
+    live.give("w", CreateWorkflow(name="", stages=[]))
+    stages: Sequence[list[dict[str, Any]]] = (
+        [WAIT],
+        [UPDATE],
+        [DELAY],
+        [UPDATE, WAIT, DELAY],
+        [{"noop": {}}] * 101,
+        [],
+    )
+    for step in range(600):
+        id = f"i{rng.randrange(30)}"
+        now = NOW + SECOND * rng.randrange(-5, step + 1)
+        message: dict[str, Any] = {"occurrence_id": f"o{step}", "event": Raw(b"{}"), "source": "x/0", "offset": step}
+        about: dict[str, Any] = {"once_key": f"P:{step % 5}" if step % 2 else None, "identity": f"k{step % 9}"}
+        given: list[tuple[str, Input]] = [
+            (id, run(*rng.choice(stages), request_digest=rng.choice((None, "a")), seen_offset=2**62)),
+            (id, SendEvent(name="go", request_key=f"k{step % 3}", request_digest="a")),
+            (id, AbortInstance()),
+            (id, Due(Token("wake", rng.randrange(3)))),
+            (id, Due(Token("go_on", 100))),
+            (id, ActivityDone(CALL, output={"n": step})),
+            ("t", FireTrigger(**message, **about, stages=Raw(b"[]"))),
+            ("t", EvaluateTrigger(**message, **about, stages=Raw(b"[]"))),
+            ("t", Evaluated(f"o{step - rng.randrange(40)}", 1, matches=step % 2 == 0)),
+            ("t", Evaluated(f"o{step - rng.randrange(40)}", 1, may_pass=True)),
+            ("t", Requested(f"o{step - rng.randrange(40)}")),
+        ]
+        try:
+            live.give(*rng.choice(given), now)
+        except Rejected:
+            continue
+        if rng.random() < 0.2:
+            live.shard.settle()
+        if rng.random() < 0.1:
+            assert live.restored().snapshot() == live.shard.snapshot()
+    kinds = {type(event).__name__ for _, event in live.log}
+    assert {"LateResultRecorded", "EvaluationEnded", "TriggerFired", "InstanceRequested", "InstanceEnded"} <= kinds
+    restored = live.restored()
+    assert {s: restored.effect(s) for s in restored.subjects()} == {
+        s: live.shard.effect(s) for s in live.shard.subjects()
+    }
+
+
+def test_deciding_changes_nothing() -> None:
+    live = Live()
+    live.give("a", run(UPDATE))
+    before = msgspec.json.encode(repr(live.shard.snapshot()))
+    assert len(live.shard.decide("a", ActivityDone(CALL), NOW)) == 3
+    assert len(live.shard.decide("b", run(WAIT), NOW)) == 2
+    assert msgspec.json.encode(repr(live.shard.snapshot())) == before
+
+
+def test_events_never_go_back_in_time_but_timers_follow_the_clock() -> None:
+    live = Live()
+    live.give("a", run(WAIT), NOW + 60 * SECOND)
+    live.give("b", run(DELAY), NOW)
+    (_, started) = live.log[-1]
+    assert isinstance(started, ev.StageStarted)
+    assert (started.at, started.wait_until) == (NOW + 60 * SECOND, NOW + 60 * SECOND)
+    assert live.restored().stamp(NOW) == NOW + 60 * SECOND
+
+
+# Definitions
+
+
+def test_instances_share_one_definition_by_its_content() -> None:
+    live = Live()
+    for number in range(3):
+        live.give(f"i{number}", run(WAIT))
+    live.give("other", run(WAIT, WAIT))
+    live.shard.settle()
+    found = [live.shard.instance(id) for id in ("i0", "i1", "i2", "other")]
+    shared = {id(instance.stages) for instance in found if instance}
+    assert len(shared) == 2
+    assert [list(instance.stages) for instance in found if instance][2:] == [[WAIT], [WAIT, WAIT]]
+
+
+def test_a_definition_lives_as_long_as_an_instance_has_it() -> None:
+    content = definition([{"wait_event": {"event": "x" * MAX_RECENT_BYTES}}])
+    live = Live()
+    live.give("a", replace(run(), stages=content))
+    live.shard.settle()
+    digest = Definition.of(content).digest
+    assert Definition.known(digest).content == bytes(content)
+    live.give("a", AbortInstance())
+    live.shard.settle()
+    with pytest.raises(KeyError):
+        Definition.known(digest)
+
+
+@pytest.mark.parametrize("stages", [b"5", b"[5]", b"{}", b"null", b'["x"]'])
+def test_a_command_with_stages_that_are_not_objects_is_undecodable(stages: bytes) -> None:
+    with pytest.raises(UndecodableRecord):
+        Shard().decide("a", replace(run(), stages=Raw(stages)), NOW)
+
+
+# Effects
+
+
+def test_effects() -> None:
+    live = Live()
+    live.give("a", run(UPDATE))
+    live.give("b", run(WAIT))
+    live.give("c", run(*[{"noop": {}}] * 101))
+    live.give("d", run(DELAY))
+    assert isinstance(live.shard.effect("a"), CallActivity)
+    assert live.shard.effect("b") is None
+    assert live.shard.effect("c") == GoOn(Token("go_on", 100))
+    assert live.shard.effect("d") == Wake(Token("wake", 0), NOW + 60 * SECOND)
+    assert live.shard.effect("nobody") is None
+    earlier = NOW - 3600 * SECOND
+    assert live.shard.effect("d", earlier) == Wake(Token("wake", 0), earlier + 60 * SECOND)
+
+
+def test_effects_of_a_trigger_are_those_of_its_occurrences() -> None:
+    live = Live()
+    live.give("t", CreateTrigger(name="", event="X", workflow_id="w"))
+    message: dict[str, Any] = {"event": Raw(b"{}"), "source": "x/0", "stages": Raw(b"[]")}
+    live.give("t", EvaluateTrigger(occurrence_id="o1", offset=1, **message))
+    live.give("t", FireTrigger(occurrence_id="o2", offset=2, **message))
+    waits_for_links, to_start = live.shard.effect("t/o1"), live.shard.effect("t/o2")
+    assert isinstance(waits_for_links, EvaluateMessage)
+    assert waits_for_links.token == Token("evaluate", attempt=1)
+    assert isinstance(to_start, StartInstance)
+    assert (to_start.trigger_id, to_start.pending.sequence) == ("t", 2)
+    live.give("t", Evaluated("o1", 1, may_pass=True))
+    again = live.shard.effect("t/o1")
+    assert isinstance(again, EvaluateMessage)
+    assert (again.token.attempt, again.not_before) == (2, NOW + SECOND)
+    live.give("t", Evaluated("o1", 2, matches=True))
+    live.give("t", DeleteTrigger())
+    assert [live.shard.effect(id) is None for id in ("t/o1", "t/o2")] == [False, False], (
+        "what has fired is still started"
+    )
+    live.give("t", Requested("o1"))
+    assert [type(live.shard.effect(id)).__name__ for id in ("t/o1", "t/o2")] == ["NoneType", "StartInstance"]
+
+
+def test_replay_names_the_subjects_whose_effect_may_have_changed() -> None:
+    shard = Shard()
+    assert shard.replay(ID, CREATED, 0) == ()
+    assert list(shard.replay(ID, waits(1), 1)) == [f"{ID}/ledger/0/1"]
+    assert list(shard.replay(ID, waits(2), 2)) == [f"{ID}/ledger/0/2"]
+    assert list(shard.replay(ID, fired(3), 3)) == [f"{ID}/ledger/0/3"]
+    assert list(shard.replay(ID, DELETED, 4)) == [f"{ID}/ledger/0/1", f"{ID}/ledger/0/2"]
+
+
+def test_occurrences_of_one_id_are_told_apart_by_their_trigger() -> None:
+    shard = Shard()
+    for trigger_id in ("t", "u"):
+        shard.replay(trigger_id, CREATED, 0)
+        shard.replay(trigger_id, waits(1), 1)
+    shard.replay("t", replace(waits(2), occurrence_id="ledger/0/1", event=Raw(b'"longer"')), 2)
+    assert shard.waiting == 2
+    shard.replay("t", DELETED, 3)
+    assert (shard.waiting, shard.snapshot()["waiting_bytes"]) == (1, len(bytes(ENVELOPE)) + len(bytes(STAGES)))
+    assert shard.effect("u/ledger/0/1") is not None
+    shard.replay("u", DELETED, 4)
+    assert (shard.waiting, shard.snapshot()["waiting_bytes"]) == (0, 0)
+
+
+# Duplicates
+
+
+def test_the_late_result_of_an_aborted_call_is_recorded_once() -> None:
+    live = Live()
+    live.give("a", run(UPDATE))
+    live.give("a", AbortInstance())
+    live.shard.settle()
+    assert live.shard.instances == 0
+    assert live.give("a", ActivityDone(Token("call", 0, 0, 2))) == []
+    assert live.shard.version("a") == 6
+    assert live.give("a", ActivityDone(CALL, output=1)) == ["LateResultRecorded"]
+    assert live.give("a", ActivityDone(CALL, output=1)) == []
+
+
+def test_run_commands_of_a_source_are_decided_in_order() -> None:
+    live = Live()
+    assert live.give("a", run(WAIT, source="events/1", sequence=7)) == ["InstanceStarted", "StageStarted"]
+    assert live.give("b", run(WAIT, source="events/1", sequence=7)) == []
+    assert live.give("b", run(WAIT, source="events/1", sequence=3)) == []
+    assert live.give("b", run(WAIT, source="events/2", sequence=3)) != []
+    assert live.give("c", run(WAIT, source="events/1", sequence=8)) != []
+
+
+def test_a_keyed_run_is_refused_when_it_may_be_forgotten() -> None:
+    live = Live(Bounds(max_ended=1))
+    live.give("a", run(request_digest="a"))
+    assert live.give("a", run(request_digest="a")) == []
+    with pytest.raises(Rejected) as conflict:
+        live.give("a", run(request_digest="b"))
+    assert conflict.value.code == rejections.CONFLICT
+    live.give("b", run(request_digest="b"))  # forgets a, which ended at offset 1
+    with pytest.raises(Rejected) as retry:
+        live.give("a", run(request_digest="a", seen_offset=1))
+    assert retry.value.code == rejections.RETRY
+    assert live.give("c", run(request_digest="c", seen_offset=2)) == ["InstanceStarted", "InstanceEnded"]
+
+
+def record(*events: ev.TriggerEvent, bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
+    """A partition's state after these."""
+    shard = Shard(bounds)
+    for offset, event in enumerate((CREATED, *events)):
+        shard.replay(ID, event, offset)
+    return shard
+
+
+def known(shard: Shard, *identities: str, now: datetime = T) -> Sequence[bool]:
+    return [shard.duplicates.has_judged(ID, identity, now) for identity in identities]
+
+
+def test_what_is_to_be_started_is_known_until_it_is_requested() -> None:
+    requested = ev.InstanceRequested(at=T, occurrence_id="ledger/0/5")
+    shard = record(fired(5), failed(6, "x"), fired(3, "ledger/1"))
+    assert list(shard.subjects()) == [f"{ID}/ledger/0/5", f"{ID}/ledger/1/3"], "in the order of the log"
+    assert shard.effect(f"{ID}/ledger/0/6") is None
+    assert record(fired(5), requested).effect(f"{ID}/ledger/0/5") is None
+    assert record(fired(5), DELETED).effect(f"{ID}/ledger/0/5"), "what fired before the deletion is still started"
+
+
+@pytest.mark.parametrize("error", [None, "boom"])
+def test_a_judged_message_is_known_by_its_identity_for_a_time(error: str | None) -> None:
+    judged = failed(5, error, identity="k1") if error else fired(5, identity="k1")
+    shard = record(judged, bounds=Bounds(identity_seconds=60))
+    assert known(shard, "k1", "k2") == [True, False]
+    assert known(shard, "k1", now=T + timedelta(seconds=59)) == [True]
+    assert known(shard, "k1", now=T + timedelta(seconds=60)) == [False]
+    assert not shard.duplicates.has_judged("another", "k1", T)
+
+
+def test_so_many_identities_of_a_trigger_are_known() -> None:
+    shard = record(*(fired(n, identity=f"k{n}") for n in range(5)), bounds=Bounds(max_identities=3))
+    assert known(shard, *(f"k{n}" for n in range(5))) == [False, False, True, True, True]
+
+
+def test_an_identity_that_expired_is_known_again() -> None:
+    later = replace(fired(6, identity="k1"), at=T + timedelta(seconds=60))
+    shard = record(fired(5, identity="k1"), later, bounds=Bounds(identity_seconds=60))
+    assert known(shard, "k1", now=T + timedelta(seconds=119)) == [True]
+
+
+def test_a_message_that_waits_is_known_by_its_identity_but_was_not_once_ever() -> None:
+    shard = record(waits(5, once_key="P:1", identity="k1"))
+    assert known(shard, "k1") == [True]
+    assert not shard.duplicates.has_fired_for(ID, "P:1")
+    assert (shard.waiting, shard.snapshot()["waiting_bytes"]) == (1, len(bytes(ENVELOPE)) + len(bytes(STAGES)))
+    shard = record(waits(5, once_key="P:1", identity="k1"), fired(5, once_key="P:1", identity="k1"))
+    assert known(shard, "k1") == [True]
+    assert shard.duplicates.has_fired_for(ID, "P:1")
+    assert (shard.waiting, shard.snapshot()["waiting_bytes"]) == (0, 0)
+
+
+def test_only_what_fired_was_once_ever() -> None:
+    shard = record(failed(5, "boom", once_key="P:1"))
+    assert not shard.duplicates.has_fired_for(ID, "P:1")
+    shard = record(failed(5, "boom", once_key="P:1"), fired(6, once_key="P:1"))
+    assert shard.duplicates.has_fired_for(ID, "P:1")
+
+
+def test_a_deleted_trigger_needs_no_memory() -> None:
+    shard = record(fired(5, once_key="P:1", identity="k1"), DELETED)
+    assert not shard.duplicates.has_fired_for(ID, "P:1")
+    assert known(shard, "k1") == [False]
