@@ -197,7 +197,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Decide nothing before it is known which ones come back."""
         self._rebalances += 1
         self._rebalancing = True
-        if self._revoked is not None:
+        if self._revoked is not None and revoked:
             await self._revoked()
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:

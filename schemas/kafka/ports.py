@@ -268,7 +268,8 @@ Begin = Callable[[Member, Collection[Place]], Awaitable[Mapping[Place, int]]]
 Assigned = Callable[[frozenset[Place]], None]
 """Is told of all partitions that a member has after a rebalance. They are held."""
 Revoked = Callable[[], Awaitable[None]]
-"""Is told that a rebalance takes all partitions away; it is waited for, up to the rebalance timeout."""
+"""Is told that a rebalance takes all partitions away, if there are any. It is waited for, up to the rebalance
+timeout."""
 
 
 class Reader(Protocol):

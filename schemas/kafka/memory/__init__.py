@@ -1,0 +1,23 @@
+"""Kafka in memory: a cluster that any number of processes share, behind the same ports as the real one.
+
+| module | holds |
+|---|---|
+| `kafka` | `MemoryKafka`: the ports, as one process sees the cluster |
+| `cluster` | the state of the cluster: topics, groups, transactional names |
+| `log` | one partition: batches, transactions, what a reader sees |
+| `group` | one consumer group: who is in it, and who has which partitions |
+| `network` | what lies between a process and the cluster. What goes wrong there is decided by whoever overrides it |
+| `producer`, `member`, `reader`, `transactions`, `topics` | the clients |
+
+It has no threads, opens no connections and takes its time from the event loop alone, so it runs on a virtual clock. The
+cluster's state changes in plain calls, at one moment each. All that a client awaits is the network and news.
+
+Not modelled: limits of a fetch in bytes, `Membership.max_idle_seconds`, and compaction.
+"""
+
+from schemas.kafka.memory.cluster import MemoryCluster
+from schemas.kafka.memory.kafka import MemoryKafka
+from schemas.kafka.memory.log import StoredRecord
+from schemas.kafka.memory.network import Network, Request, RequestLost
+
+__all__ = ["MemoryCluster", "MemoryKafka", "Network", "Request", "RequestLost", "StoredRecord"]

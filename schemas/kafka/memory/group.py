@@ -1,0 +1,163 @@
+"""One consumer group in memory: who is in it, and who has which partitions.
+
+    STABLE ── somebody joins, leaves or is silent ──► REBALANCING ── all have joined again, or time is up ──► STABLE
+
+Members learn of a rebalance by the answer to their next heartbeat, and join again. What one had before stays with it as
+far as the shares allow. A member with a stable name that comes back gets what it had, without a rebalance.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from schemas.kafka.errors import KafkaFault
+from schemas.kafka.ports import Membership, Place
+
+State = Literal["member", "rebalance", "unknown"]
+"""What a heartbeat is answered: all is well, join again, or you were given up (join again)."""
+
+
+class Assignment(NamedTuple):
+    """What a member gets by joining."""
+
+    generation: int
+    places: frozenset[Place]
+
+
+class _Seat:
+    """A member as the group knows it."""
+
+    def __init__(self, topic: str, membership: Membership):
+        self.topic, self.membership = topic, membership
+        self.incarnation = -1
+        self.places: frozenset[Place] = frozenset()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Group:
+    """A group and its coordinator.
+
+    Args:
+        places: the partitions of a topic.
+    """
+
+    def __init__(self, places: Callable[[str], Iterable[Place]]):
+        self.offsets: dict[Place, int] = {}
+        self._places = places
+        self._seats: dict[str, _Seat] = {}
+        self._joined: dict[str, asyncio.Future[Assignment]] = {}
+        self._generation = 0
+        self._rebalancing = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def join(self, name: str, incarnation: int, topic: str, membership: Membership) -> Assignment:
+        """Be a member from now on.
+
+        Args:
+            name: of the member.
+            incarnation: tells members apart that have one name, one after the other.
+            topic: what it reads.
+            membership: its timeouts.
+        """
+        seat = self._seats.setdefault(name, _Seat(topic, membership))
+        is_back = seat.incarnation not in (-1, incarnation)
+        seat.incarnation, seat.topic = incarnation, topic
+        if is_back and not self._rebalancing:
+            self._heard(name, seat)
+            return Assignment(self._generation, seat.places)
+        seat.stop_timer()  # it is here, and waits for the others
+        joined: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
+        self._joined[name] = joined
+        self.rebalance()
+        try:
+            return await joined
+        finally:
+            if self._joined.get(name) is joined:
+                del self._joined[name]
+
+    def leave(self, name: str) -> None:
+        """Be no member any more; fine if it is not one."""
+        seat = self._seats.pop(name, None)
+        if seat is not None:
+            seat.stop_timer()
+            self.rebalance()
+
+    def heartbeat(self, name: str, incarnation: int, generation: int) -> State:
+        """A member is alive.
+
+        Raises:
+            KafkaFault: another one has its name now.
+        """
+        seat = self._seats.get(name)
+        if seat is None:
+            return "unknown"
+        if seat.incarnation != incarnation:
+            raise KafkaFault(f"another member joined as {name}")
+        self._heard(name, seat)
+        return "rebalance" if self._rebalancing or generation != self._generation else "member"
+
+    def commit(self, name: str, incarnation: int, generation: int, offsets: Mapping[Place, int]) -> bool:
+        """Take offsets from a member of the present generation; False for any other."""
+        seat = self._seats.get(name)
+        if seat is None or (seat.incarnation, generation) != (incarnation, self._generation):
+            return False
+        self.offsets.update(offsets)
+        return True
+
+    def rebalance(self) -> None:
+        """Have all members join again."""
+        if not self._rebalancing:
+            self._rebalancing = True
+            seconds = max((_rebalance_seconds(seat.membership) for seat in self._seats.values()), default=0.0)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._complete)
+        if self._joined.keys() == self._seats.keys():
+            self._complete()
+
+    def _complete(self) -> None:
+        """Give the partitions to those who have joined; the others are given up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rebalancing = False
+        self._generation += 1
+        for name in self._seats.keys() - self._joined.keys():
+            self._seats.pop(name).stop_timer()
+        for topic in {seat.topic for seat in self._seats.values()}:
+            had = {name: seat.places for name, seat in self._seats.items() if seat.topic == topic}
+            for name, places in shares(had, sorted(self._places(topic))).items():
+                self._seats[name].places = places
+        joined, self._joined = self._joined, {}
+        for name, future in joined.items():
+            self._heard(name, self._seats[name])
+            if not future.done():
+                future.set_result(Assignment(self._generation, self._seats[name].places))
+
+    def _heard(self, name: str, seat: _Seat) -> None:
+        seat.stop_timer()
+        loop = asyncio.get_running_loop()
+        seat.timer = loop.call_later(seat.membership.session_timeout_seconds, self.leave, name)
+
+
+def shares(had: Mapping[str, frozenset[Place]], places: Iterable[Place]) -> dict[str, frozenset[Place]]:
+    """Partitions by member, as evenly as they go, and as few as possible at another member than before."""
+    free = dict.fromkeys(places)
+    share, more = divmod(len(free), len(had))
+    kept: dict[str, list[Place]] = {}
+    quotas: dict[str, int] = {}
+    for n, name in enumerate(sorted(had, key=lambda name: (-len(had[name] & free.keys()), name))):
+        quotas[name] = share + (n < more)
+        kept[name] = sorted(had[name] & free.keys())[: quotas[name]]
+        for place in kept[name]:
+            del free[place]
+    left = iter(free)
+    for name, some in kept.items():
+        some += [next(left) for _ in range(quotas[name] - len(some))]
+    return {name: frozenset(some) for name, some in kept.items()}
+
+
+def _rebalance_seconds(membership: Membership) -> float:
+    given = membership.rebalance_timeout_seconds
+    return membership.session_timeout_seconds if given is None else given

@@ -1,0 +1,90 @@
+"""What the clients of one process share: its way to the cluster, and its tasks."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from schemas.kafka.errors import KafkaFault
+from schemas.kafka.memory.cluster import MemoryCluster
+from schemas.kafka.memory.network import Network, Request, RequestLost
+
+RETRY_SECONDS: Final = 0.05
+"""Pause before a request is repeated that was lost."""
+ANSWER_SECONDS: Final = 10.0
+"""Deadline of a question that the cluster answers at once."""
+
+R = TypeVar("R")
+
+
+class Process:
+    """A process that uses the cluster.
+
+    Args:
+        cluster: what it uses.
+        network: what lies between them.
+        name: of the process, for the network.
+    """
+
+    def __init__(self, cluster: MemoryCluster, network: Network, name: str):
+        self.cluster, self.network, self.name = cluster, network, name
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def ask_once(self, kind: Request, do: Callable[[], R]) -> R:
+        """Have the cluster do something, and return what it answers.
+
+        Raises:
+            KafkaFault: what the network or the cluster raise.
+        """
+        await self.network.request(kind, self.name)
+        done = do()
+        await self.network.answer(kind, self.name)
+        return done
+
+    async def ask(self, kind: Request, do: Callable[[], R], timeout_seconds: float = ANSWER_SECONDS) -> R:
+        """The same, repeated while it gets lost.
+
+        Raises:
+            KafkaFault: what the network or the cluster raise, or there was no answer in time.
+        """
+        async with within(timeout_seconds):
+            while True:
+                try:
+                    return await self.ask_once(kind, do)
+                except RequestLost:
+                    await asyncio.sleep(RETRY_SECONDS)
+        raise AssertionError
+
+    def spawn(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
+        """Run something that ends with the process. Nobody has to look at what it fails with."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def kill(self) -> None:
+        """End all that runs at once. The cluster is told nothing."""
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+@contextlib.asynccontextmanager
+async def within(timeout_seconds: float) -> AsyncIterator[None]:
+    """Give the block so many seconds.
+
+    Raises:
+        KafkaFault: it took longer.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except TimeoutError as error:
+        raise KafkaFault("there was no answer in time") from error

@@ -1,0 +1,74 @@
+"""The writer of transactions in memory. See `schemas.kafka.transactions` for what it is the twin of."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+from schemas.kafka.errors import KafkaFault, TransactionFailed
+from schemas.kafka.memory.process import Process, within
+from schemas.kafka.ports import Outgoing, Place
+
+TRANSACTION_SECONDS: Final = 8.0
+
+
+class MemoryTransactions:
+    """`ports.Transactions` in memory.
+
+    Args:
+        process: whose it is.
+        name: see `ports.Kafka.transactions`, as all that follows.
+        open_seconds: when the cluster aborts an open transaction by itself.
+    """
+
+    def __init__(self, process: Process, name: str, *, open_seconds: float):
+        self._process, self._name, self._open_seconds = process, name, open_seconds
+        self._epoch: int | None = None
+
+    async def open(self) -> None:
+        """See `ports.Transactions.open`."""
+        async with _failures():
+            self._epoch = await self._process.ask(
+                "open transaction", lambda: self._process.cluster.open_transactional(self._name)
+            )
+
+    async def partitions(self, topic: str) -> int:
+        """See `ports.Transactions.partitions`."""
+        async with _failures():
+            return await self._process.ask("topics", lambda: sum(1 for _ in self._process.cluster.places(topic)))
+        raise AssertionError
+
+    async def commit(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        """See `ports.Transactions.commit`."""
+        epoch, cluster = self._epoch, self._process.cluster
+        if epoch is None:
+            raise TransactionFailed("it is not open")
+        async with _failures():
+            for place, some in records.items():
+                await self._append(epoch, place, some)
+            await self._process.ask("end transaction", lambda: cluster.commit_transaction(self._name, epoch))
+
+    async def _append(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> None:
+        appended = False
+
+        def append() -> None:
+            nonlocal appended
+            if not appended:  # it may come twice, when the first answer was lost
+                self._process.cluster.append_transactional(self._name, epoch, place, records, self._open_seconds)
+                appended = True
+
+        await self._process.ask("append", append)
+
+    async def close(self) -> None:
+        """See `ports.Transactions.close`."""
+        self._epoch = None
+
+
+@contextlib.asynccontextmanager
+async def _failures() -> AsyncIterator[None]:
+    try:
+        async with within(TRANSACTION_SECONDS):
+            yield
+    except TransactionFailed:
+        raise
+    except KafkaFault as error:
+        raise TransactionFailed(repr(error)) from error

@@ -1,0 +1,230 @@
+"""The cluster in memory with a network that fails, on a virtual clock: what can be planted, and what follows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from schemas.kafka import Fenced, KafkaAway, KafkaFault, Membership, NewTopic, NotAcknowledged, Place
+from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
+from schemas.records import NewRecord
+from tests.simulation.loop import simulate
+
+TOPIC, PLACE = "t", Place("t", 0)
+SIZES: dict[str, Any] = {"max_batch_bytes": 1000, "max_request_bytes": 1000}
+SESSION_SECONDS = 10.0
+
+
+class Faulty(Network):
+    """Does what it is told at the next requests of a kind, and at their answers."""
+
+    def __init__(self) -> None:
+        self.requests: dict[Request, list[Callable[[], Awaitable[None]]]] = {}
+        self.answers: dict[Request, list[Callable[[], Awaitable[None]]]] = {}
+        self.silent: set[Request] = set()
+        self.forgetful = False
+
+    async def request(self, kind: Request, client: str) -> None:
+        if kind in self.silent:
+            await asyncio.Event().wait()
+        if planted := self.requests.get(kind):
+            await planted.pop(0)()
+        await super().request(kind, client)
+
+    async def answer(self, kind: Request, client: str) -> None:
+        if planted := self.answers.get(kind):
+            await planted.pop(0)()
+        await super().answer(kind, client)
+
+    def forgets_offset(self, client: str) -> bool:
+        return self.forgetful
+
+
+async def lost() -> None:
+    raise RequestLost
+
+
+async def refused() -> None:
+    raise KafkaFault("refused")
+
+
+async def late() -> None:
+    await asyncio.sleep(60)
+
+
+class World:
+    """A cluster with one topic, and a process whose network fails."""
+
+    def __init__(self) -> None:
+        self.cluster = MemoryCluster()
+        self.cluster.create(NewTopic(TOPIC, 2, 1))
+        self.network = Faulty()
+        self.kafka = MemoryKafka(self.cluster, self.network)
+        self.producer = self.kafka.producer(TOPIC, waits=True, **SIZES)
+
+    async def append(self, value: str, seconds: float = 20.0) -> int:
+        deadline = asyncio.get_running_loop().time() + seconds
+        return await self.producer.append(TOPIC, 0, NewRecord(b"k", value.encode(), [], 0), deadline)
+
+    @property
+    def values(self) -> list[str]:
+        return [(record.value or b"").decode() for record in self.cluster.records(TOPIC)[0]]
+
+
+def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test on a virtual clock."""
+
+    def wrapped() -> None:
+        async def main() -> None:
+            world = World()
+            await test(world)
+            await world.kafka.kill()
+
+        simulate(main())
+
+    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
+    return wrapped
+
+
+@simulated
+async def test_what_gets_lost_is_sent_again_and_stands_once(world: World) -> None:
+    world.network.requests["append"] = [lost, lost]
+    world.network.answers["append"] = [lost]
+    assert await world.append("a") == 0
+    world.network.answers["append"] = [lost]
+    world.network.forgetful = True
+    assert await world.append("b") == -1, "it is known, but not any more where"
+    assert await world.append("c") == 2
+    assert world.values == ["a", "b", "c"]
+
+
+@simulated
+async def test_a_batch_that_is_late_arrives_after_it_was_given_up(world: World) -> None:
+    world.network.requests["append"] = [late]
+    with pytest.raises(NotAcknowledged):
+        await world.append("late", 5.0)
+    assert await world.append("next") == 0
+    await asyncio.sleep(60)
+    assert world.values == ["next", "late"]
+
+
+@simulated
+async def test_what_was_given_up_before_it_was_sent_never_arrives(world: World) -> None:
+    world.network.requests["append"] = [late]
+    results = await asyncio.gather(world.append("late", 5.0), world.append("behind", 5.0), return_exceptions=True)
+    assert [type(result) for result in results] == [NotAcknowledged, NotAcknowledged]
+    await asyncio.sleep(600)
+    assert world.values == ["late"]
+
+
+@simulated
+async def test_what_is_refused_fails_and_the_next_is_taken(world: World) -> None:
+    world.network.requests["append"] = [refused]
+    with pytest.raises(NotAcknowledged):
+        await world.append("a")
+    assert await world.append("b") == 0
+    await world.producer.close()
+    with pytest.raises(KafkaAway):
+        await world.append("c")
+
+
+@simulated
+async def test_a_cluster_that_is_silent_ends_nobodys_patience(world: World) -> None:
+    world.network.silent = {"connect", "append", "fetch", "offsets", "topics", "join", "open transaction"}
+    loop = asyncio.get_running_loop()
+    with pytest.raises(KafkaAway):
+        await world.append("a", 5.0)
+    assert loop.time() == pytest.approx(5.0, abs=0.1)
+    finder, member = (
+        world.kafka.topic_finder(),
+        world.kafka.member(TOPIC, Membership(group="g", session_timeout_seconds=1)),
+    )
+    transactions = world.kafka.transactions("w", open_seconds=10.0, max_batch_bytes=1000)
+    for question in (finder.find(TOPIC), member.start(), transactions.open(), member.limits([PLACE])):
+        with pytest.raises(KafkaFault):
+            await question
+    world.network.silent = {"fetch"}
+    async with world.kafka.reader() as reader:
+        reader.read_from({PLACE: 0})
+        assert await reader.take(1.0) == {}
+
+
+@simulated
+async def test_a_member_that_is_not_heard_loses_its_partitions_without_knowing_it(world: World) -> None:
+    membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS)
+    member = world.kafka.member(TOPIC, membership)
+    other = MemoryKafka(world.cluster).member(TOPIC, membership)
+    await member.start()
+    had = member.assignment
+    world.network.silent = {"heartbeat", "join"}
+    await other.start()
+    assert (len(had), other.assignment, member.assignment) == (2, had, had)
+    assert member.silence_seconds >= SESSION_SECONDS
+    assert not await member.commit({PLACE: 5}), "the group takes nothing from it"
+    assert await other.commit({PLACE: 5})
+    world.network.silent = set()
+    await asyncio.sleep(2 * SESSION_SECONDS)
+    assert len(member.assignment) == len(other.assignment) == 1
+    assert member.silence_seconds < SESSION_SECONDS
+    await other.close()
+    await member.close()
+
+
+@simulated
+async def test_what_a_killed_process_had_goes_to_others_after_its_session(world: World) -> None:
+    membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS)
+    member, other = world.kafka.member(TOPIC, membership), MemoryKafka(world.cluster).member(TOPIC, membership)
+    await member.start()
+    await world.kafka.kill()
+    began = asyncio.get_running_loop().time()
+    await other.start()
+    assert asyncio.get_running_loop().time() - began == pytest.approx(SESSION_SECONDS, abs=0.1)
+    assert len(other.assignment) == 2
+    await other.close()
+
+
+@simulated
+async def test_a_member_whose_name_another_one_took_ends(world: World) -> None:
+    membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS, member_id="one")
+    member, other = (MemoryKafka(world.cluster).member(TOPIC, membership) for _ in range(2))
+    await member.start()
+    await other.start()
+    assert other.assignment == member.assignment
+    await asyncio.sleep(SESSION_SECONDS)
+    with pytest.raises(KafkaFault):
+        await member.take(1.0)
+    assert await other.take(1.0) == {}
+    await other.close()
+    await member.close()
+
+
+@simulated
+async def test_a_transaction_that_stays_open_is_aborted_and_its_writer_shut_out(world: World) -> None:
+    transactions = world.kafka.transactions("w", open_seconds=5.0, max_batch_bytes=1000)
+    await transactions.open()
+    world.network.requests["end transaction"] = [late]
+    with pytest.raises(KafkaFault):
+        await transactions.commit({PLACE: [NewRecord(b"k", b"a", [], 0)]})
+    assert world.cluster.records(TOPIC, committed_only=True)[0] == []
+    with pytest.raises(Fenced):
+        await transactions.commit({PLACE: [NewRecord(b"k", b"b", [], 0)]})
+
+
+@simulated
+async def test_a_commit_whose_answer_gets_lost_counts_once(world: World) -> None:
+    transactions = world.kafka.transactions("w", open_seconds=5.0, max_batch_bytes=1000)
+    await transactions.open()
+    world.network.answers = {"append": [lost], "end transaction": [lost]}
+    await transactions.commit({PLACE: [NewRecord(b"k", b"a", [], 0)]})
+    assert [record.value for record in world.cluster.records(TOPIC, committed_only=True)[0]] == [b"a"]
+
+
+@simulated
+async def test_a_log_that_lost_its_end_is_read_from_its_start(world: World) -> None:
+    for value in "abc":
+        await world.append(value)
+    async with world.kafka.reader() as reader:
+        reader.read_from({PLACE: 3})
+        world.cluster.log(PLACE).cut(1)
+        assert [record.value for record in (await reader.take(1.0))[PLACE]] == [b"a"]
