@@ -78,7 +78,7 @@ class World:
             self.bounds,
             lambda partition, offset: self.log.commands[partition][offset],
             link_matches,
-            self.limits["engine.partition.MAX_INBOX"] + self.limits["MAX_TURN_INPUTS"] + MAX_HANDED,
+            self.limits["engine.partition.MAX_INBOX"] + self.limits["engine.partition.MAX_TURN_INPUTS"] + MAX_HANDED,
         )
         self.log = Log(PARTITIONS, self.observer.observe)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
