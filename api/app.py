@@ -88,7 +88,7 @@ async def _open(services: Services) -> None:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             await asyncio.gather(*(connection.open() for connection in _connections(services)))
     except TimeoutError:
-        logger.warning("Kafka or Postgres is away; serving all the same")
+        logger.warning("Kafka or Postgres does not answer yet; the API serves anyway, and answers 503 until they do")
 
 
 async def _stop_waiting(stop: asyncio.Event, services: Services) -> None:

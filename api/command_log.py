@@ -72,7 +72,7 @@ class KafkaCommandLog:
         self._metrics.observe_append(time.perf_counter() - started)
         if offset < 0:
             # Kafka knows the record from an earlier try, but not any more where it stands.
-            raise CommandLogUnavailable("the command was appended, its position is unknown")
+            raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")
         return CommandPosition(partition, offset)
 
     async def partition(self, key: UUID, deadline: float) -> int:

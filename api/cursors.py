@@ -91,7 +91,7 @@ class Cursors(Generic[F]):
                 return msgspec.msgpack.decode(content, type=self._kind)
         except (ValueError, msgspec.MsgspecError):
             pass
-        raise Invalid("cursor: not a cursor of this list")
+        raise Invalid("cursor: does not belong to this list")
 
     def _checksum(self, content: bytes) -> bytes:
         return hashlib.blake2b(self._name + b"\0" + content, digest_size=CHECKSUM_BYTES, key=self._key).digest()
@@ -106,7 +106,7 @@ def read_page_size(text: str | None) -> int:
     if not text:
         return DEFAULT_PAGE_SIZE
     if not _DIGITS.fullmatch(text):
-        raise Invalid("pageSize: must be an integer that is not negative")
+        raise Invalid("pageSize: must be an integer, 0 or above")
     digits = text.lstrip("0") or "0"
     # Python refuses to convert thousands of digits.
     size = int(digits) if len(digits) <= len(str(MAX_PAGE_SIZE)) else MAX_PAGE_SIZE

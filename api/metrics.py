@@ -36,7 +36,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "orchestration_api_request_seconds",
-            "Time from the request's head to the end of its answer.",
+            "Time from the head of a request to the end of its answer.",
             ("path", "method"),
             buckets=LATENCY_SECONDS,
             registry=self.registry,
@@ -59,7 +59,7 @@ class Metrics:
         waiting.labels("command").set_function(lambda: commands.waiting)
         self._dependencies = Gauge(
             "orchestration_api_dependency_up",
-            "Whether Kafka or Postgres answers this process, as of the last scrape.",
+            "Whether Kafka and Postgres answered this process at the last scrape.",
             ("dependency",),
             registry=self.registry,
         )

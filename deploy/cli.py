@@ -90,7 +90,7 @@ def projections() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the newest schema."""
     from projections.migrate import migrate as run
 
     applied = run(load(OperatorSettings))
@@ -104,7 +104,7 @@ def topics() -> None:
 
 @topics.command("create")
 def create() -> None:
-    """Make the topics that don't exist yet."""
+    """Create the topics that don't exist yet."""
     from deploy.topics import create_topics
 
     # Its log repeats what the error says.
@@ -128,7 +128,7 @@ def rebuild() -> None:
 
 @main.command(short_help="Run a stand-in for ledger, wallets and payments.")
 def sandbox() -> None:
-    """Run a stand-in for the stack that activities call: ledger, wallets and payments in memory."""
+    """Run a stand-in for the services that activities call: ledger, wallets and payments in memory."""
     from deploy.http.server import bind
     from deploy.sandbox.server import serve
 

@@ -70,7 +70,7 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
     path = scenario or DEFAULT
     told = read_scenario(path)
     if load(ApiSettings).auth_enabled:
-        raise ScenarioError(f"the demo has no token for the API that it starts: unset {variable('auth_enabled')}")
+        raise ScenarioError(f"the demo can't call an API that asks for a token: unset {variable('auth_enabled')}")
     console = Console(highlight=False)
     with contextlib.ExitStack() as exits:
         folder = data_dir or exits.enter_context(_temporary_folder())
@@ -81,7 +81,7 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
         console.print(f"ready {installation.url}")
         asyncio.run(play(installation.url, installation.sandbox_url, path.parent / told.workflow, told, console))
         if keep:
-            console.print(f"still running at {installation.url}, Ctrl-C stops it")
+            console.print(f"still running at {installation.url}; Ctrl-C stops it")
             sys.stdout.flush()
             with contextlib.suppress(Stopped):
                 installation.supervise()
@@ -119,7 +119,7 @@ async def play(url: str, sandbox_url: str, workflow: Path, scenario: Scenario, c
         for step in scenario.prepare:
             made = await sandbox.call("POST", step.post, json=step.body)
             variables[step.variable] = made["id"]
-            console.print(f"made the {step.variable} {made['id']} in the sandbox")
+            console.print(f"created {step.variable} {made['id']} in the sandbox")
         body = await asyncio.to_thread(workflow.read_bytes)
         created = await client.call("POST", "/workflows", data=body, headers={"Content-Type": "application/yaml"})
         console.print(f"created workflow {created['id']} from {workflow.name}")
@@ -127,11 +127,11 @@ async def play(url: str, sandbox_url: str, workflow: Path, scenario: Scenario, c
         path = f"/instances/{instance['id']}"
         console.print(f"started instance {instance['id']}")
         for event in scenario.events:
-            await _until(f"waits for {event}", lambda name=event: _waits(client, path, name))  # type: ignore[misc]
-            console.print(f"it waits for the event {event}")
+            await _until(f"wait for {event}", lambda name=event: _waits(client, path, name))  # type: ignore[misc]
+            console.print(f"the instance waits for the event {event}")
             await client.call("POST", f"{path}/events", json={"name": event})
             console.print(f"sent the event {event}")
-        await _until("has ended", lambda: _ended(client, path))
+        await _until("end", lambda: _ended(client, path))
         history = await client.call("GET", f"{path}/history")
         activities = [await client.call("GET", f"{path}/stages/{number}/history") for number in range(len(history))]
         console.print(timeline(history, activities))
@@ -204,7 +204,7 @@ async def _until(what: str, holds: Callable[[], Awaitable[bool]]) -> None:
     deadline = time.monotonic() + STEP_TIMEOUT_SECONDS
     while not await holds():
         if time.monotonic() > deadline:
-            raise ScenarioError(f"after {STEP_TIMEOUT_SECONDS:g} s it isn't so that the instance {what}")
+            raise ScenarioError(f"the instance did not {what} within {STEP_TIMEOUT_SECONDS:g} s")
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -172,7 +172,7 @@ class Installation:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise DevError(
-                f"{self._folder} is in use by another `orchestration dev`; choose another --data-dir"
+                f"{self._folder} is in use by another `orchestration dev` or `demo`; choose another --data-dir"
             ) from None
         free_bytes = shutil.disk_usage(self._folder).free
         if free_bytes < MIN_FREE_BYTES:
@@ -277,7 +277,7 @@ class Installation:
         before = self._kafka.bootstrap_servers, self._postgres.url
         server.start()
         if (self._kafka.bootstrap_servers, self._postgres.url) != before:
-            raise DevError(f"{name} could not get its address back, another process took it")
+            raise DevError(f"{name} could not get its address back: another process has taken it")
 
 
 def _in_background(work: Callable[[], None]) -> Future[None]:

@@ -57,7 +57,7 @@ def configure(settings: ProcessSettings) -> None:
     if ignored := ignored_variables():
         logger.warning(
             "variables of a Kubernetes Service are not settings and are ignored: %s"
-            " (`enableServiceLinks: false` in the pod's spec leaves them out)",
+            " (`enableServiceLinks: false` in the pod's spec turns them off)",
             ", ".join(ignored),
         )
 

@@ -166,7 +166,7 @@ async def _until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event, 
             raise NotStopped(f"{name} did not stop within {settings.shutdown_timeout_seconds:g} s")
         task.result()
         if not stop.is_set():
-            raise DeployError(f"{name} ended by itself")
+            raise DeployError(f"{name} ended unexpectedly")
     finally:
         stopping.cancel()
         task.cancel()
@@ -179,7 +179,7 @@ async def _stop_event() -> AsyncIterator[asyncio.Event]:
 
     def on_signal(number: int) -> None:
         if stop.is_set():
-            sys.stderr.write("stopped at once by a second signal\n")
+            sys.stderr.write("killed by a second signal\n")
             os._exit(128 + number)
         stop.set()
 

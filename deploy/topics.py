@@ -41,13 +41,13 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> 
 def _check(topic: Topic, partitions: int | None) -> None:
     if partitions is not None and partitions != topic.partitions:
         raise TopicsError(
-            f"topic {topic.name} has {partitions} partitions, not {topic.partitions}: the number is fixed once records "
-            f"are in it; set ORCHESTRATION_PARTITIONS to {partitions} or use another ORCHESTRATION_TOPIC_PREFIX"
+            f"topic {topic.name} has {partitions} partitions, not {topic.partitions}; the number can't be changed once the "
+            f"topic has records: set ORCHESTRATION_PARTITIONS to {partitions} or use another ORCHESTRATION_TOPIC_PREFIX"
         )
 
 
 async def _create(admin: Admin, missing: Sequence[Topic], replication_factor: int) -> list[str]:
-    """Make topics, without what is only wished for where Kafka refuses that."""
+    """Make topics, without the settings that are only wished for, where Kafka refuses these."""
     refused = await _ask(admin, missing, replication_factor, wishes=True)
     again = [topic for topic in missing if topic.wishes and _is_about_configuration(refused.get(topic.name))]
     for topic in again:
@@ -90,8 +90,8 @@ def _refusal(topic: Topic, refusal: Refusal) -> str:
         return f"Kafka refuses topic {topic.name}: {said}"
     named = {key: value for key, value in topic.config.items() if key in said} or topic.config
     return (
-        f"Kafka refuses topic {topic.name} with {_shown(named)}: {said}; change what {variable('topic_config')} sets, "
-        "have Kafka allow the rest, or make the topic by hand as docs/operations.md describes it"
+        f"Kafka refuses topic {topic.name} with {_shown(named)}: {said}; change {variable('topic_config')}, "
+        "allow these values in Kafka, or create the topic by hand (see docs/operations.md)"
     )
 
 

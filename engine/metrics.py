@@ -13,7 +13,7 @@ class Metrics:
         self.events = Counter(f"{prefix}_events", "Events appended to the log.", registry=registry)
         self.turn_seconds = Histogram(
             f"{prefix}_turn_seconds",
-            "From the first decision of a turn to the proof that its events stand in the log.",
+            "From the first decision of a turn to the proof that its events are in the log.",
             buckets=SECONDS,
             registry=registry,
         )
@@ -33,7 +33,7 @@ class Metrics:
             f"{prefix}_trigger_messages", "Messages looked at for triggers.", registry=registry
         )
         self.skipped_messages = Counter(
-            f"{prefix}_skipped_messages", "Messages that are no JSON or no envelope.", registry=registry
+            f"{prefix}_skipped_messages", "Messages that are not JSON or not an envelope.", registry=registry
         )
         self.filter_failures = Counter(
             f"{prefix}_trigger_filter_failures",
@@ -58,7 +58,7 @@ class Metrics:
         )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
-            "Partitions that were dropped and claimed anew, by the error that caused it.",
+            "Partitions that were dropped and claimed again, by the error that caused it.",
             ["reason"],
             registry=registry,
         )

@@ -171,4 +171,4 @@ class Supervisor:
 
     def _dropped(self, number: int, error: Exception, reason: str) -> None:
         self._metrics.restarts.labels(reason).inc()
-        logger.warning("partition %d is dropped and claimed anew: %s", number, error, extra={"partition": number})
+        logger.warning("partition %d is dropped and claimed again: %s", number, error, extra={"partition": number})

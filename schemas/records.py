@@ -222,7 +222,7 @@ class RecordCodec:
         """
         message = self._decode(record, dict(record.headers))
         if not isinstance(message.state, commands.Command):
-            raise UndecodableRecord(f"{type(message.state).__name__} is no command")
+            raise UndecodableRecord(f"{type(message.state).__name__} is not a command")
         if not is_id(message.originator_id):
             raise UndecodableRecord("the key is not a canonical UUID")
         if is_deeper(record.value or b"", MAX_DEPTH):

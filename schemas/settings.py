@@ -21,9 +21,9 @@ MAX_SECONDS: Final = 2_000_000
 MAX_SESSION_SECONDS: Final = 1800
 """What a Kafka broker admits as it comes; it refuses a member that asks for more, again and again."""
 MAX_MEMORY_SECONDS: Final = 366 * 24 * 3600
-"""How long messages may be known at most; `inf` is no time that can be added to another."""
+"""How long messages may be known at most; `inf` can't be added to a time."""
 
-# What a message says a value must be stands in `description`.
+# `description` is what an error message says that the value must be.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Positive = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Seconds = Annotated[
@@ -35,21 +35,22 @@ SessionSeconds = Annotated[
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^https?://[^/\s?#]+[^\s?#]*$", description="a URL with http:// or https://, without spaces, ? and #"
+        pattern=r"^https?://[^/\s?#]+[^\s?#]*$",
+        description="a URL that begins with http:// or https:// and has no spaces, ? or #",
     ),
 ]
 Algorithms = Annotated[
     str,
     Meta(
         pattern=r"^(RS|PS|ES)(256|384|512)(,(RS|PS|ES)(256|384|512))*$",
-        description="algorithms with commas between and no spaces, such as RS256,ES256",
+        description="comma-separated algorithms without spaces, such as RS256,ES256",
     ),
 ]
 Name = Annotated[
     str,
     Meta(
         pattern=r"^[a-z_][a-z0-9_]{0,48}$",
-        description="a name of at most 49 small letters, digits and _ that does not begin with a digit",
+        description="at most 49 lower-case letters, digits and _, not beginning with a digit",
     ),
 ]
 Prefix = Annotated[
@@ -62,33 +63,33 @@ TopicNames = Annotated[
     str,
     Meta(
         pattern=r"^\s*([a-zA-Z0-9._-]{1,249}\s*(,\s*|$))*$",
-        description="names of topics with commas between, such as ledger,payments",
+        description="comma-separated names of topics, such as ledger,payments",
     ),
 ]
 TopicConfig = Annotated[
     str,
     Meta(
         pattern=r"^([a-z][a-z.]*=[^=,\s]+(,[a-z][a-z.]*=[^=,\s]+)*)?$",
-        description="key=value pairs with commas between and no spaces, such as min.insync.replicas=2",
+        description="comma-separated key=value pairs without spaces, such as min.insync.replicas=2",
     ),
 ]
 Brokers = Annotated[
     str,
     Meta(
         pattern=r"^\s*((\[[0-9a-fA-F:.]+\]|[^\s,:/@\[\]]+)(:\d{1,5})?\s*(,\s*|$))+$",
-        description="host:port, several with commas between, such as kafka-1:9092,kafka-2:9092",
+        description="comma-separated host:port pairs, such as kafka-1:9092,kafka-2:9092",
     ),
 ]
 HostNames = Annotated[
     str,
     Meta(
         pattern=r"^\s*((\*|\[[0-9a-fA-F:.]+\]|[^\s,:/@\[\]*]+)\s*(,\s*|$))*$",
-        description="* or names with commas between, without http:// and ports, such as api.example.com,localhost",
+        description="* or comma-separated names without http:// and port, such as api.example.com,localhost",
     ),
 ]
 BasePath = Annotated[
     str,
-    Meta(pattern=r"^(/[^/\s]+)*$", description="empty or a path that begins with / and does not end with one"),
+    Meta(pattern=r"^(/[^/\s]+)*$", description="empty, or a path that begins with / and does not end with /"),
 ]
 
 
@@ -229,7 +230,7 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     engine_metrics_port: Port = 8081
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
     append_timeout_seconds: Seconds = 20.0
-    """Deadline of one append; past it its outcome counts as unknown and the partition is claimed anew."""
+    """Deadline of one append; past it its outcome counts as unknown and the partition is claimed again."""
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
     max_activities_in_flight: Positive = 1024

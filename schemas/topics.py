@@ -74,7 +74,7 @@ def _configured(settings: KafkaSettings, topic: Topic) -> Topic:
     given = dict(pair.split("=", 1) for pair in settings.topic_config.split(",") if pair)
     for key in given.keys() & topic.config.keys():
         raise SettingsError(
-            f"{variable('topic_config')} sets {key}, which topic {topic.name} needs to be {topic.config[key]}"
+            f"{variable('topic_config')} sets {key}, but topic {topic.name} needs {key}={topic.config[key]}"
         )
     wishes = dict(topic.wishes)
     if settings.replication_factor >= MIN_REPLICAS_TO_SPARE_ONE:

@@ -5,8 +5,8 @@
 | `ledger` | `ListeningBegan` | where the partitions of topic `ledger` ended when an engine first saw it |
 | `ledger/3` | `ListeningPosition` | the first message of its partition 3 that was not looked at yet |
 
-Both carry Kafka's id of the topic: a topic that was deleted and made anew has another one, so that what is known of the
-first says nothing of it.
+Both carry Kafka's id of the topic. A topic that was deleted and created again has another id, so that positions of the
+first one do not count for it.
 """
 
 import time

@@ -86,10 +86,10 @@ def make_guard(settings: ApiSettings) -> Guard | None:
     """
     if settings.auth_enabled:
         if settings.auth_issuer is None:
-            raise SettingsError(f"setting {variable('auth_issuer')} is missing, {variable('auth_enabled')} needs it")
+            raise SettingsError(f"setting {variable('auth_issuer')} is missing; {variable('auth_enabled')} needs it")
         if settings.auth_audience is None and not settings.auth_check_scopes:
             logger.warning(
-                "any token of %s may do everything, also one that was made for another service: set %s or %s",
+                "every token of %s may do everything, even one that was made for another service: set %s or %s",
                 settings.auth_issuer,
                 variable("auth_audience"),
                 variable("auth_check_scopes"),
@@ -97,7 +97,7 @@ def make_guard(settings: ApiSettings) -> Guard | None:
         return Guard(settings)
     if not _loopback(settings.host):
         logger.warning(
-            "authorization is off and the API listens on %s: whoever can reach it may do everything; %s turns it on",
+            "authorization is off and the API listens on %s: whoever can reach it may do everything; set %s",
             settings.host or "all addresses",
             variable("auth_enabled"),
         )

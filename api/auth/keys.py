@@ -82,7 +82,7 @@ class IssuerKeys:
         if self._keys is not than:
             return self._keys
         if self._failed:
-            raise KeysUnavailable("the token may be signed with a new key, and its issuer is not available")
+            raise KeysUnavailable("the token may be signed with a new key, but the issuer can't be asked for it")
         return None
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class IssuerKeys:
         if self._fetching is None:
             return
         if not self._waiting.enter():
-            raise KeysUnavailable("too many requests wait for the keys of the token issuer")
+            raise KeysUnavailable("too many requests are waiting for the keys of the token issuer")
         try:
             # Unlike awaiting it, this doesn't take the fetch away from the others when this request is canceled.
             await asyncio.wait({self._fetching})

@@ -101,7 +101,7 @@ class TokenVerifier:
             unknown = kid is None or all(key.kid != kid for key in keys)
             newer = await self._keys.newer(keys) if unknown else None
             if newer is None or not self._signed_by(newer, signed):
-                raise TokenInvalid("invalid token: no key of the issuer has signed it")
+                raise TokenInvalid("invalid token: it is not signed with a key of the issuer")
             keys = newer
         claims = self._valid_claims(signed.payload)
         verified = _Verified(claims["exp"] + self._leeway_seconds, _scopes(claims))
@@ -120,16 +120,16 @@ class TokenVerifier:
             signed = jws.extract_compact(token.encode(), registry=self._registry)
             header: object = signed.headers()
             if not isinstance(header, dict):
-                raise TokenInvalid("invalid token: its header is no object")
+                raise TokenInvalid("invalid token: its header is not an object")
             self._registry.check_header(header)
             self._registry.get_alg(header["alg"])
         except (JoseError, ValueError, TypeError, RecursionError):
             # What the library says may repeat the token.
-            raise TokenInvalid("invalid token: it is no JWT, or signed with an algorithm that is not allowed") from None
+            raise TokenInvalid("invalid token: it is not a JWT, or its algorithm is not allowed") from None
         if "crit" in header:
             raise TokenInvalid("invalid token: it has critical extensions")
         if header.get("typ", "jwt").lower().removeprefix("application/") not in _TYPES:
-            raise TokenInvalid("invalid token: it is no access token")
+            raise TokenInvalid("invalid token: it is not an access token")
         return signed
 
     def _signed_by(self, keys: Keys, signed: jws.CompactSignature) -> bool:
@@ -149,7 +149,7 @@ class TokenVerifier:
             self._claims.validate(claims)
         except ClaimError as error:
             expired = isinstance(error, ExpiredTokenError)
-            reason = "it has expired" if expired else f"its claim {error.claim} is missing or does not hold"
+            reason = "it has expired" if expired else f"its claim {error.claim} is missing or wrong"
             raise TokenInvalid(f"invalid token: {reason}") from None
         except (ValueError, RecursionError):
             raise TokenInvalid("invalid token: its claims can't be read") from None

@@ -57,4 +57,4 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
 
 
 def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"the body is over {max_bytes} bytes")
+    return TooLarge(f"the body is larger than {max_bytes} bytes")

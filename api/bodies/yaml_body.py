@@ -101,7 +101,7 @@ class _Document:
 
     def _alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:  # also inside of what it stands for, which JSON can't say
-            _fail(f"alias {event.anchor!r} stands for nothing before it", event)
+            _fail(f"alias {event.anchor!r} has no complete anchor before it", event)
         value, nodes, characters = self._anchors[event.anchor]
         self._count(nodes, characters, event)
         return value
@@ -162,7 +162,7 @@ def _scalar(event: Any) -> Any:
     try:
         text.encode()
     except UnicodeEncodeError:
-        _fail("half a surrogate pair is no character", event)
+        _fail("half a surrogate pair is not a character", event)
     tag = event.tag
     if tag == "!" or tag == f"{_PREFIX}str" or (tag is None and not event.implicit[0]):
         return text
@@ -172,7 +172,7 @@ def _scalar(event: Any) -> Any:
         return value
     if tag == f"{_PREFIX}float" and kind == "int":
         return value
-    return _fail(f"{text[:40]!r} can't be read as {tag.removeprefix(_PREFIX)}", event)
+    return _fail(f"{text[:40]!r} is not a valid {tag.removeprefix(_PREFIX)}", event)
 
 
 def _plain(text: str, event: Any) -> Any:
@@ -190,7 +190,7 @@ def _plain(text: str, event: Any) -> Any:
     except ValueError:
         _fail("number out of range", event)
     if _NOT_IN_JSON.fullmatch(text):
-        _fail(f"{text} is no number that JSON has", event)
+        _fail(f"{text} cannot be represented in JSON", event)
     return text
 
 

@@ -132,6 +132,6 @@ DEFINITION: Schema = {
         },
     ),
     "title": "WorkflowDefinition",
-    "description": "A workflow's definition; unknown fields of a stage are kept.",
+    "description": "A workflow's definition. Unknown fields of a stage are kept.",
 }
 """Of the body of a request that creates a workflow."""

@@ -29,10 +29,10 @@ async def send_event(
         NotFound: there is no such instance.
     """
     if not isinstance(body, dict):
-        raise Invalid("the body must be an object with a name")
+        raise Invalid("the body must be an object with the event's name")
     name = body.get("name")
     if not isinstance(name, str) or not name:
-        raise Invalid("name: must be a string that is not empty")
+        raise Invalid("name: must be a non-empty string")
     row = await get_instance(services, instance_id, workflow_id)
     keyed = keyed_request(key, "event", str(row.id), body)
     if keyed is not None and await _sent_before(services, row.id, keyed):

@@ -171,9 +171,9 @@ class InstanceFilters(Struct, frozen=True, array_like=True):
     """Which instances a list shows."""
 
     workflow_id: UUID | None
-    """Only those of this workflow."""
+    """Only instances of this workflow."""
     running: bool
-    """Only those that have not ended."""
+    """Only instances that have not ended."""
 
 
 def read_filters(workflow_id: str | None, running: bool) -> InstanceFilters:

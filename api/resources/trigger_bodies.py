@@ -64,13 +64,13 @@ def _compile(expressions: dict[str, str]) -> None:
         except ExpressionSyntaxError as error:
             raise Invalid(f"{field[:100]}: {error}") from None
         if pattern_steps > MAX_TRIGGER_PATTERN_STEPS:
-            raise Invalid("the patterns of the filter and the variables are too large together")
+            raise Invalid("the patterns of the filter and the variables together are too large")
 
 
 def _required(body: dict[str, Any], field: str) -> str:
     value = _text(body, field)
     if not value:
-        raise Invalid(f"{field}: must be a string that is not empty")
+        raise Invalid(f"{field}: must not be empty")
     return value
 
 

@@ -68,11 +68,13 @@ QUERY_BOOLEAN = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
 VARIABLES = dict[str, str | None] | None
 """The body of a run."""
 
-WAIT = Parameter(name="wait", where="query", type=QUERY_BOOLEAN, description="Answer when the instance has ended")
+WAIT = Parameter(
+    name="wait", where="query", type=QUERY_BOOLEAN, description="Wait for the end of the instance before answering"
+)
 
 LIST_FILTERS = (
-    Parameter(name="workflowID", where="query", description="Only those of this workflow"),
-    Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only those that have not ended"),
+    Parameter(name="workflowID", where="query", description="Only instances of this workflow"),
+    Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only instances that have not ended"),
 )
 
 INSTANCE_ID = Parameter(name="instanceID", where="path", description="The instance's id")

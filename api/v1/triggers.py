@@ -47,7 +47,7 @@ async def list_occurrences(call: Call) -> Answer:
 
 
 TRIGGER_ID = Parameter(name="triggerID", where="path", description="The trigger's id")
-NAME = Parameter(name="name", where="query", description="Only those whose name contains it, ignoring case")
+NAME = Parameter(name="name", where="query", description="Only triggers whose name contains this text, ignoring case")
 
 OPERATIONS = (
     Operation(
@@ -78,7 +78,7 @@ OPERATIONS = (
                 name="pageSize",
                 where="query",
                 type=Annotated[int, Meta(ge=0)],
-                description="Only so many, 1000 at most; all of them when it is not given or 0",
+                description="How many to return, 1000 at most; all of them when absent or 0",
             ),
         ),
         errors=(400,),

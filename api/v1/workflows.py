@@ -62,7 +62,8 @@ FLOW_ID = Parameter(name="flowId", where="path", description="The workflow's id"
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     where="header",
-    description="Same key and body, same answer and no second effect; with another body the request is refused",
+    description="Repeating a request with the same key and body has no second effect and gets the same answer."
+    " With another body the key is refused.",
 )
 
 OPERATIONS = (

@@ -60,15 +60,16 @@ PAGE_PARAMETERS = (
     Parameter(
         name="cursor",
         where="query",
-        description="`previous` or `next` of a page of this list; all other parameters are ignored beside it",
+        description="The `previous` or `next` of a page of this list; all other parameters are then ignored",
     ),
     Parameter(
         name="pageSize",
         where="query",
         type={"type": "integer", "minimum": 0},
         description=(
-            f"Most items of a page, {DEFAULT_PAGE_SIZE} when absent or 0, {MAX_PAGE_SIZE} at most."
-            " A page has fewer items when they are large."
+            f"How many items a page has at most; {DEFAULT_PAGE_SIZE} when absent or 0."
+            f" Values above {MAX_PAGE_SIZE} are capped at {MAX_PAGE_SIZE}."
+            " A page of large items has fewer."
         ),
     ),
 )

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if "200" in found:
         return 0
     said = ", ".join(f"{port}: {answer}" for port, answer in zip(ports, found, strict=True))
-    sys.stdout.write(f"no process answers {path} with 200 ({said})\n")
+    sys.stdout.write(f"{path} was not answered with 200 ({said})\n")
     return 1
 
 

@@ -69,7 +69,7 @@ def _supported(java: Path) -> bool:
 
 
 def _make(cache: Path, broker: Broker) -> None:
-    sys.stderr.write("preparing Kafka for quick starts (once, about 20 seconds)\n")
+    sys.stderr.write("preparing Kafka for quick starts (once; takes about 20 seconds)\n")
     new = cache.with_name(cache.name + ".new")
     new.unlink(missing_ok=True)
     try:
@@ -84,7 +84,7 @@ def _make(cache: Path, broker: Broker) -> None:
                 timeout=TRAINING_TIMEOUT_SECONDS,
             )
     except (EmbeddedError, OSError, subprocess.SubprocessError) as error:
-        logger.warning("Kafka could not be prepared, its starts will take longer: %s", error)
+        logger.warning("Kafka could not be prepared, so its starts take longer: %s", error)
     if new.exists():
         new.replace(cache)
     else:

@@ -100,13 +100,13 @@ def _verify(folder: Path) -> None:
     for path, wanted in _pinned().items():
         jar = folder / "repository" / path
         if not jar.is_file():
-            raise DownloadFailed(f"Kafka {KAFKA_VERSION} came without {path}; check the Maven repository that is used")
+            raise DownloadFailed(f"Kafka {KAFKA_VERSION} came without {path}; check your Maven repository")
         found = _digest(jar)
         if found != wanted:
             jar.unlink()
             raise DownloadFailed(
-                f"{path} is not the file that this build knows: its SHA-256 is {found}, not {wanted}. It was deleted; "
-                "if it comes again, don't use the Maven repository, mirror or proxy that sends it"
+                f"{path} is not the file that this build knows: its SHA-256 is {found}, not {wanted}. The file was "
+                "deleted. If this happens again, do not use the Maven repository, mirror or proxy that sends it"
             )
     (folder / "verified").write_text(_digest(PINS))
 

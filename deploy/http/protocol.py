@@ -190,7 +190,7 @@ class Protocol(HttpToolsProtocol):
         if now < self._write_deadline < inf:
             return
         if self._write_deadline < inf and left > self._write_goal:
-            logger.info("connection aborted: the client does not read, %d bytes were left", left)
+            logger.info("connection aborted: the client does not read its answer, %d bytes were left", left)
             self.transport.abort()
             return
         self._write_deadline = now + WRITE_SECONDS

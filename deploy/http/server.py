@@ -83,7 +83,11 @@ def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BY
         aborted += 1
         connection.transport.abort()
     if aborted:
-        logger.warning("%d connections aborted: clients left more than %d bytes unread together", aborted, max_bytes)
+        logger.warning(
+            "%d connections aborted: together, clients left more than %d bytes of their answers unread",
+            aborted,
+            max_bytes,
+        )
 
 
 class ManagedServer(Server):
@@ -159,5 +163,5 @@ def connections_within(max_connections: int) -> int:
     if soft == resource.RLIM_INFINITY or max_connections <= soft - OTHER_FILES:
         return max_connections
     allowed = max(1, soft - OTHER_FILES)
-    logger.warning("at most %d connections: the process may open %d files", allowed, soft)
+    logger.warning("connections are limited to %d, since the process may open only %d files", allowed, soft)
     return allowed

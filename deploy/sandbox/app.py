@@ -50,7 +50,7 @@ def create_app(settings: SandboxSettings | None = None) -> Starlette:
 
 @contextlib.asynccontextmanager
 async def _announce(app: Starlette) -> AsyncIterator[None]:
-    logger.warning("Sandbox stack: ledger, wallets and payments in memory, for demos and tests only; nothing is kept.")
+    logger.warning("Sandbox: ledger, wallets and payments in memory, for demos and tests only. Nothing is kept.")
     yield
 
 

@@ -165,7 +165,7 @@ class Ledger:
             if postings:
                 raise ValidationError("cannot pass postings and numscript in the same request")
             if request.script.vars:
-                raise ValidationError("the sandbox reads no script variables")
+                raise ValidationError("the sandbox does not support script variables")
             send = compile_script(request.script.plain)
             postings = (Posting(send.source, send.destination, send.amount, send.asset),)
             unbounded_overdraft = send.unbounded_overdraft

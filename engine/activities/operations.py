@@ -67,4 +67,4 @@ def encoded(kind: str, value: str, safe: str = "") -> str:
     try:
         return quote(value, safe=safe)
     except UnicodeEncodeError:
-        raise NotSendable(f"the {kind} is no valid Unicode text") from None
+        raise NotSendable(f"the {kind} is not valid Unicode") from None

@@ -17,4 +17,4 @@ class TopicAway(TopicError):
 
 
 class TopicChanged(TopicError):
-    """The topic was deleted and made anew, or has more partitions than before."""
+    """The topic was deleted and created again, or has more partitions than before."""

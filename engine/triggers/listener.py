@@ -241,7 +241,7 @@ class Listener:
         if found is None:
             raise TopicAway(f"topic {self.topic} was deleted")
         if not is_same_topic(self._found.id, found.id):
-            raise TopicChanged(f"topic {self.topic} was deleted and made anew")
+            raise TopicChanged(f"topic {self.topic} was deleted and created again")
         if found.partitions != self._found.partitions:
             raise TopicChanged(f"topic {self.topic} has {found.partitions} partitions now")
         self._look_at = time.monotonic() + LOOK_SECONDS

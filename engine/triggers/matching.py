@@ -86,9 +86,9 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
     try:
         envelope = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise NoEnvelope(f"no JSON: {error}") from None
+        raise NoEnvelope(f"not JSON: {error}") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("type"), str):
-        raise NoEnvelope("no envelope: `type` is missing")
+        raise NoEnvelope("not an envelope: `type` is missing")
     if is_deeper(value, MAX_DEPTH):
         raise NoEnvelope(f"it is nested more than {MAX_DEPTH} levels deep")
     version = envelope.get("version")

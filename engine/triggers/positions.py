@@ -115,7 +115,7 @@ class Positions:
             return position.next_offset
         if is_same_topic(began.topic_id, topic_id) and partition < len(began.begins):
             return began.begins[partition]
-        return 0  # the topic was deleted and made anew, or the partition was added later: all of its messages count
+        return 0  # the topic was deleted and created again, or the partition was added later: all of its messages count
 
     async def begin(self, topic: str, topic_id: str, begins: Sequence[int]) -> None:
         """Write down where the partitions of a topic begin that was never listened to.

@@ -19,7 +19,7 @@ def destination_account(payment: PaymentDestination, metadata: Any) -> str:
         raise StageFailed(f"expected metadata {key!r} of the source to name the account to pay to")
     account = metadata[key]
     if not isinstance(account, str) or not account:
-        raise StageFailed(f"metadata {key!r} of the source must name the account to pay to, but is empty or no text")
+        raise StageFailed(f"metadata {key!r} of the source must name the account to pay to, but is empty or not a text")
     return account
 
 

@@ -123,7 +123,7 @@ REFUSED: list[tuple[Any, str]] = [
             UNKNOWN,
             vars={str(n): rf'event matches "\\pL{{20}}{n}" or event matches "\\pL{{19}}{n}"' for n in range(20)},
         ),
-        "the patterns of the filter and the variables are too large together",
+        "the patterns of the filter and the variables together are too large",
     ),
 ]
 

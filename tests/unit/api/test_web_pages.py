@@ -116,10 +116,10 @@ def test_host_name() -> None:
 @pytest.mark.parametrize(
     ("more", "warned"), [({}, True), ({"auth_audience": "a"}, False), ({"auth_check_scopes": True}, False)]
 )
-def test_a_start_warns_when_any_token_will_do(
+def test_a_start_warns_when_every_token_will_do(
     more: dict[str, object], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = ApiSettings(auth_enabled=True, auth_issuer="https://issuer.example", **more)  # type: ignore[arg-type]
     with caplog.at_level(logging.WARNING):
         make_guard(settings)
-    assert ("any token of https://issuer.example may do everything" in caplog.text) == warned
+    assert ("every token of https://issuer.example may do everything" in caplog.text) == warned

@@ -273,7 +273,7 @@ def test_health_check_says_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys
         monkeypatch.setenv(f"ORCHESTRATION_{name}", str(free_port()))
     assert healthcheck.main(["/readyz"]) == 1
     said = capsys.readouterr().out
-    assert said.startswith("no process answers /readyz with 200")
+    assert said.startswith("/readyz was not answered with 200 (")
     assert said.count("refused") == 3
     monkeypatch.setenv("ORCHESTRATION_PORT", "http")
     assert healthcheck.main([]) == 1

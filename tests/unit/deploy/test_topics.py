@@ -116,9 +116,8 @@ async def test_a_refusal_names_the_key_and_what_to_do() -> None:
     with pytest.raises(TopicsError) as refused:
         await create(confluent_cloud(), topic_config="segment.bytes=1048576")
     assert str(refused.value) == (
-        "Kafka refuses topic commands with segment.bytes=1048576: segment.bytes must be at least 52428800; change what "
-        "ORCHESTRATION_TOPIC_CONFIG sets, have Kafka allow the rest, or make the topic by hand as docs/operations.md "
-        "describes it"
+        "Kafka refuses topic commands with segment.bytes=1048576: segment.bytes must be at least 52428800; change "
+        "ORCHESTRATION_TOPIC_CONFIG, allow these values in Kafka, or create the topic by hand (see docs/operations.md)"
     )
     with pytest.raises(TopicsError, match="must be 3; set ORCHESTRATION_REPLICATION_FACTOR to what it allows"):
         await create(confluent_cloud(), replication_factor=2)

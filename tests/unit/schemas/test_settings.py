@@ -99,7 +99,7 @@ def test_a_wrong_value_names_its_variable(kind: type[Any], name: str, value: str
         ("port", "70000", "a whole number from 0 to 65535"),
         ("log_level", "info", "one of DEBUG, INFO, WARNING, ERROR"),
         ("wait_timeout_seconds", "30s", "a number of seconds above 0, at most 2000000"),
-        ("auth_issuer", "issuer", "a URL with http:// or https://, without spaces, ? and #"),
+        ("auth_issuer", "issuer", "a URL that begins with http:// or https:// and has no spaces, ? or #"),
         ("public_topic", "a b", "the name of a topic: letters, digits, dots, _ and -"),
     ],
 )

@@ -406,7 +406,7 @@ FAILURES: dict[str, tuple[Send | Update, list[Outcome], str]] = {
     "account's metadata is empty": (
         send(USER_7, STRIPE),
         [Outcome({"data": {"metadata": {"formanceAccountID": ""}}})],
-        "metadata 'formanceAccountID' of the source must name the account to pay to, but is empty or no text",
+        "metadata 'formanceAccountID' of the source must name the account to pay to, but is empty or not a text",
     ),
     "wallet's metadata lacks the key": (
         send(FAR, STRIPE),
@@ -416,7 +416,7 @@ FAILURES: dict[str, tuple[Send | Update, list[Outcome], str]] = {
     "wallet's metadata is no text": (
         send(W1, STRIPE),
         [Outcome({"data": {"id": "w-1", "ledger": "l", "metadata": {"formanceAccountID": 7}}})],
-        "metadata 'formanceAccountID' of the source must name the account to pay to, but is empty or no text",
+        "metadata 'formanceAccountID' of the source must name the account to pay to, but is empty or not a text",
     ),
     "wallet without ledger": (
         send(W1, SHOP),
