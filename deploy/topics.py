@@ -41,8 +41,8 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> 
 def _check(topic: Topic, partitions: int | None) -> None:
     if partitions is not None and partitions != topic.partitions:
         raise TopicsError(
-            f"topic {topic.name} has {partitions} partitions, not {topic.partitions}; a topic with records can't change its "
-            f"number; set {variable('partitions')} to {partitions} or use another {variable('topic_prefix')}"
+            f"topic {topic.name} has {partitions} partitions, not {topic.partitions}, and a topic with records can't "
+            f"change that; set {variable('partitions')} to {partitions} or use another {variable('topic_prefix')}"
         )
 
 
