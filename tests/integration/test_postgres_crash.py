@@ -5,8 +5,10 @@ every transaction after it that does not wait for the disk is lost with the cras
 """
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +31,7 @@ from schemas import events, rejections
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.integration.projection_world import (
     CREATED,
+    DEADLINE_SECONDS,
     LISTENS,
     WORKFLOW,
     Log,
@@ -124,14 +127,15 @@ def crash(postgres: EmbeddedPostgres, how: str, writers: list[int], tables: Tabl
     (before,) = tables.rows("SELECT pg_postmaster_start_time()")
     for pid in writers:
         os.kill(pid, signal.SIGKILL)
-    for _ in range(1000):
-        try:
-            found = tables.rows(f"SELECT 1 FROM pg_stat_activity WHERE pid = {writers[0]}")  # noqa: S608
-        except psycopg.OperationalError:
-            continue
-        if not found:
-            break
-    assert tables.rows("SELECT pg_postmaster_start_time()") == [before]
+    pids = ", ".join(map(str, writers))
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        with contextlib.suppress(psycopg.OperationalError):
+            alive = f"SELECT FROM pg_stat_activity WHERE pid IN ({pids})"
+            if found := tables.rows(f"SELECT pg_postmaster_start_time() WHERE NOT EXISTS ({alive})"):
+                break
+        assert time.monotonic() < deadline
+    assert found == [before]
 
 
 @pytest.mark.parametrize("how", ["server", "one process"])
