@@ -5,6 +5,9 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 PARTITION: Final = "engine/partition.py"
+SHARD: Final = "engine/core/shard.py"
+SUPERVISOR: Final = "engine/supervisor.py"
+TURN: Final = "engine/turn.py"
 EPOCHS: Final = "schemas/epochs.py"
 
 MUTATIONS: Final = (
@@ -12,7 +15,7 @@ MUTATIONS: Final = (
         "proof off",
         PARTITION,
         "        if base > self.end:\n",
-        "        if base > self.end and self.end < 0:\n",
+        "        if base > self.end > base:\n",
         "Two engines take themselves for the owner of a partition, and both pay.",
     ),
     Mutation(
@@ -20,7 +23,28 @@ MUTATIONS: Final = (
         PARTITION,
         "                if is_claim(record):\n",
         "                if False:\n",
-        "An engine that was superseded goes on, and both pay.",
+        "An engine that was superseded claims back at once what is not its own: two engines take turns for ever.",
+    ),
+    Mutation(
+        "another offset taken as good",
+        PARTITION,
+        "            raise Displaced(",
+        "            Displaced(",
+        "What is remembered by its offset is wrong until the next restore: a new command is taken for a duplicate.",
+    ),
+    Mutation(
+        "replay at a wrong offset",
+        TURN,
+        "            for subject in self._shard.replay(key, event, self._end + len(self.records)):\n",
+        "            for subject in self._shard.replay(key, event, self._end):\n",
+        "What is remembered by its offset is wrong until the next restore: a new command is taken for a duplicate.",
+    ),
+    Mutation(
+        "an event not replayed live",
+        TURN,
+        "            for subject in self._shard.replay(",
+        '            for subject in () if type(event).__name__ == "InstanceRequested" else self._shard.replay(',
+        "The owner keeps what a restore would not: its memory fills, or it starts an instance again.",
     ),
     Mutation(
         "restore short by one",
@@ -30,6 +54,13 @@ MUTATIONS: Final = (
         "The last event before a takeover is forgotten: a command is decided twice.",
     ),
     Mutation(
+        "restore takes everything",
+        PARTITION,
+        "                if not admitted.admits(record):\n",
+        "                if not admitted.admits(record) and is_claim(record):\n",
+        "What a superseded engine still wrote counts for the next owner, and for nobody else.",
+    ),
+    Mutation(
         "epoch ignored by readers",
         EPOCHS,
         "read_number(epoch) == self.epoch",
@@ -37,10 +68,17 @@ MUTATIONS: Final = (
         "What a superseded engine still wrote counts: an instance has two histories.",
     ),
     Mutation(
+        "two owners in one engine",
+        SUPERVISOR,
+        "        async with self._owning.setdefault(number, asyncio.Lock()):\n",
+        "        async with asyncio.Lock():\n",
+        "Commands that were handed to a former owner reach the new one before it knows which it has decided.",
+    ),
+    Mutation(
         "the clock may go back",
-        PARTITION,
-        "        if self._last_at is None or at > self._last_at:\n",
-        "        if True:\n",
+        SHARD,
+        "        return now if self._last_at is None else max(now, self._last_at)\n",
+        "        return now\n",
         "A history shows that a stage ended before it started.",
     ),
 )

@@ -4,23 +4,39 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-PARTITION: Final = "engine/partition.py"
 DECISIONS: Final = "engine/core/decisions.py"
+DUPLICATES: Final = "engine/core/duplicates.py"
+EFFECTS: Final = "engine/core/effects.py"
+PARTITION: Final = "engine/partition.py"
+RETRIES: Final = "engine/core/retries.py"
+RUNNER: Final = "engine/runner.py"
 
 MUTATIONS: Final = (
     Mutation(
         "GoOn never happens",
-        PARTITION,
-        "                self._inputs.append((instance_id, Due(pending.token)))\n            case CallActivity() if",
-        "                pass\n            case CallActivity() if",
+        RUNNER,
+        "                self._give(subject, Due(effect.token))\n            case StartInstance():",
+        "                pass\n            case StartInstance():",
         "A workflow of many stages stops in the middle.",
     ),
     Mutation(
         "token check off",
         DECISIONS,
-        "    if pending is None or pending.token != given.token:\n        error = ",
-        "    if pending is None:\n        error = ",
+        "    if pending is None or pending.token != token:\n",
+        "    if pending is None:\n",
         "The answer of an older attempt counts for a newer one.",
+        without_effect="An instance has one call at a time, whose result is handed back once, and only its result or "
+        "the end of the instance ends an activity. So while an instance lives, a result is that of the attempt it waits "
+        "for. The check guards against a runner that breaks this.",
+    ),
+    Mutation(
+        "token of what is due not checked",
+        DECISIONS,
+        "    if pending is None or pending.token != given.token or state is None:\n",
+        "    if pending is None or state is None:\n",
+        "The timer of an earlier delay ends a later one.",
+        without_effect="`Timers` hands out what is current, and a turn follows before it is asked again. Nothing "
+        "but its own `Due` or the end of the instance ends a delay. The check guards against a broken runner.",
     ),
     Mutation(
         "age check off",
@@ -30,24 +46,101 @@ MUTATIONS: Final = (
         "An engine that slept through a takeover still pays.",
     ),
     Mutation(
-        "effect twice",
+        "a proof counts from its answer",
         PARTITION,
-        "        if self._current.get(instance_id) == pending.token:\n            return\n        self._current",
-        "        self._current",
+        "        self._held_at, self._proof_wanted = begin, False\n",
+        "        self._held_at, self._proof_wanted = self._clock.monotonic(), False\n",
+        "An engine whose append took long still pays after a takeover.",
+    ),
+    Mutation(
+        "effect twice",
+        RUNNER,
+        "        if effect is not None and self._current.get(subject) == effect.token:\n            return\n",
+        "",
         "Every event of an instance calls the stack again.",
     ),
     Mutation(
         "effects before the append",
         PARTITION,
-        "            self._retract(effects)\n",
-        "            for instance_id, pending in effects:\n                self._start(instance_id, pending)\n",
+        "            self._runner.retract(turn.changed)\n",
+        "            self._runner.start(turn.changed)\n",
         "Money moves for a decision that is not in the log.",
     ),
     Mutation(
-        "calls not cancelled",
+        "nothing retracted",
         PARTITION,
-        "            call.cancel()\n",
+        "            self._runner.retract(turn.changed)\n",
+        "",
+        "Money moves after an abort that was answered.",
+    ),
+    Mutation(
+        "effects not started after a restore",
+        PARTITION,
+        "        self._runner.start_all()\n",
+        "",
+        "Nothing goes on after a takeover: delays, retries, run commands.",
+    ),
+    Mutation(
+        "calls not cancelled",
+        RUNNER,
+        "            task.cancel()\n",
         "            pass\n",
         "An engine that has lost a partition goes on with its calls.",
+    ),
+    Mutation(
+        "a call that nobody wants",
+        RUNNER,
+        "        return self._is_current(subject, token)\n",
+        "        return True\n",
+        "Money moves after an abort that was answered.",
+    ),
+    Mutation(
+        "a delay ends at once",
+        RUNNER,
+        "                self.timers.set(effect.at, subject, effect.token)\n",
+        "                self.timers.set(self._clock.now(), subject, effect.token)\n",
+        "A payout that was to wait for a day goes out today.",
+    ),
+    Mutation(
+        "a retry at once",
+        DECISIONS,
+        "        retry_at = decision.clock + backoff(token.attempt)\n",
+        "        retry_at = decision.clock\n",
+        "A stack that is in trouble is flooded with retries.",
+    ),
+    Mutation(
+        "a key for each attempt",
+        EFFECTS,
+        '            idempotency_key=f"{state.id}:{state.stage}:{index}",\n',
+        '            idempotency_key=f"{state.id}:{state.stage}:{index}:{activity.attempt}",\n',
+        "A call whose answer was lost is paid again by the next attempt.",
+    ),
+    Mutation(
+        "what failed for good is tried again",
+        RETRIES,
+        "    return failure.code in FINAL_CODES or",
+        "    return",
+        "An instance whose payment is refused never ends.",
+    ),
+    Mutation(
+        "late results not recorded",
+        DUPLICATES,
+        "            self._late[instance.id] = Late(instance.version, instance.canceled)\n",
+        "            pass\n",
+        "The history of a canceled instance does not tell that its payment went through.",
+    ),
+    Mutation(
+        "timers kept when the clock is set back",
+        RUNNER,
+        "            self.start_all()\n",
+        "            pass\n",
+        "An instance waits for as long as a clock was wrong.",
+    ),
+    Mutation(
+        "waits not bounded",
+        EFFECTS,
+        "            return pending if duration is None else replace(pending, at=min(pending.at, clock + duration))\n",
+        "            return pending\n",
+        "An instance waits for as long as a clock was wrong.",
     ),
 )

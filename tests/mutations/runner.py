@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parents[2]
 COPIED: Final = ("api", "deploy", "engine", "projections", "schemas")
 """Folders of the sources. The tests are copied without those that the simulation does not need."""
 
-SEED_SECONDS: Final = 120.0
+SEED_SECONDS: Final = 60.0
 """A seed takes less than a second. The simulation notices by itself, in virtual time, what waits for ever. A mutation
 whose code runs for ever without waiting is stopped after this time."""
 

@@ -4,36 +4,109 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-PARTITION: Final = "engine/partition.py"
-TURN: Final = "engine/turn.py"
+DUPLICATES: Final = "engine/core/duplicates.py"
+RUN_COMMANDS: Final = "engine/run_commands.py"
+SHARD: Final = "engine/core/shard.py"
+TRIGGER: Final = "engine/core/trigger.py"
 
 MUTATIONS: Final = (
     Mutation(
-        "once not checked within a turn",
-        TURN,
-        "                if once is not None and event.once_key == once and isinstance(event, TriggerFired):\n",
-        "                if False:\n",
+        "once key not checked",
+        SHARD,
+        "        if once_key is not None and self.duplicates.has_fired_for(state.id, once_key):\n",
+        "        if False:\n",
         "A payment fires its trigger twice, and is paid out twice.",
     ),
     Mutation(
+        "once key of a waiting message not checked",
+        SHARD,
+        "            once_key = state.waiting[given.occurrence_id].message.once_key\n",
+        "            pass\n",
+        "Two messages about one payment that wait for links both fire, and it is paid out twice.",
+    ),
+    Mutation(
+        "identity not checked",
+        SHARD,
+        "        return identity is not None and self.duplicates.has_judged(state.id, identity, at)\n",
+        "        return False\n",
+        "A message that its producer sends twice is paid out twice.",
+    ),
+    Mutation(
+        "identities never forgotten",
+        DUPLICATES,
+        "        return at is not None and at > now.timestamp() - self._bounds.identity_seconds\n",
+        "        return at is not None\n",
+        "A message that has the identity of one from last year is lost, if the trigger was idle since.",
+    ),
+    Mutation(
+        "positions not kept",
+        TRIGGER,
+        "max(event.offset, state.positions.get(event.source, -1))",
+        "state.positions.get(event.source, -1)",
+        "A message that who listens hands over twice is paid out twice.",
+    ),
+    Mutation(
+        "a deleted trigger goes on",
+        TRIGGER,
+        "deleted=True, positions={}, waiting={})",
+        "deleted=True, positions={})",
+        "Messages that wait for links fire a trigger after it was deleted.",
+    ),
+    Mutation(
+        "the answer of an older evaluation counts",
+        TRIGGER,
+        "waiting is None or waiting.attempt != given.attempt:\n",
+        "waiting is None:\n",
+        "A link that could be fetched in the end is told as failed.",
+    ),
+    Mutation(
         "the wrong trigger request popped",
-        PARTITION,
-        "                self._requests.popleft()\n",
-        "                self._requests.pop()\n",
+        RUN_COMMANDS,
+        "                self._queue.popleft()\n",
+        "                self._queue.pop()\n",
         "The instance of an occurrence is never started.",
     ),
     Mutation(
         "resend reversed",
-        PARTITION,
-        "            batch = list(islice(self._requests, MAX_REQUESTS))\n",
-        "            batch = list(islice(self._requests, MAX_REQUESTS))[::-1]\n",
+        RUN_COMMANDS,
+        "            batch = list(islice(self._queue, MAX_BATCH))\n",
+        "            batch = list(islice(self._queue, MAX_BATCH))[::-1]\n",
         "A run command that comes before an older one makes that one look repeated: its instance is never started.",
     ),
     Mutation(
         "resend dropped",
-        PARTITION,
-        "        self._request(self._aggregates.pending())\n",
+        RUN_COMMANDS,
+        "                continue\n",
+        "",
+        "The instance of an occurrence whose run command met a fault is never started.",
+    ),
+    Mutation(
+        "requested before it is sent",
+        RUN_COMMANDS,
+        "        self._queue.append(effect)\n",
+        "        self._queue.append(effect)\n"
+        "        self._done(effect.trigger_id, Requested(effect.pending.occurrence_id))\n",
+        "The instance of an occurrence whose engine stops in between is never started.",
+    ),
+    Mutation(
+        "requests not started after a restore",
+        SHARD,
+        "        yield from list(self._pending)\n",
         "",
         "The instance of an occurrence that an engine left behind is never started.",
+    ),
+    Mutation(
+        "evaluations not started after a restore",
+        SHARD,
+        "        yield from list(self._waiting)\n",
+        "",
+        "A message that waits for links is never judged after a takeover.",
+    ),
+    Mutation(
+        "sequences not checked",
+        SHARD,
+        "self.duplicates.is_sent_before(command.source, command.sequence)",
+        "False",
+        "An instance of a trigger that has ended runs again when its run command is sent again.",
     ),
 )

@@ -155,16 +155,7 @@ class Clients:
         first = self.messages + 1 if self.rng.random() < 0.5 else max(1, self.messages - 3)
         self.messages += self.rng.randint(1, 6)
         for offset in range(first, self.messages + 1):
-            message = EvaluateTrigger(
-                occurrence_id=str(uuid5(UUID(self.trigger), f"topic/0/{offset}")),
-                event=Raw(b"{}"),
-                source="topic/0",
-                offset=offset,
-                once_key=f"payment-{offset // 3}" if offset % 2 else None,
-                identity=f"k{offset // 2}" if offset % 3 else None,
-                stages=Raw(b"[]"),
-            )
-            self.send(self.trigger, FireTrigger(**asdict(message)) if offset % 7 < 4 else message)
+            self.send(self.trigger, _message(self.trigger, offset))
         if self.rng.random() < 0.1:
             self.send(self.trigger, DeleteTrigger())
 
@@ -188,3 +179,18 @@ class Clients:
 
     def _partition(self, aggregate_id: str) -> int:
         return partition_of(aggregate_id.encode(), self.log.partitions)
+
+
+def _message(trigger_id: str, offset: int) -> FireTrigger | EvaluateTrigger:
+    """The message at an offset, the same each time; some are about what the one before was about, or are the same."""
+    rng = random.Random(f"{trigger_id}/{offset}")
+    message = EvaluateTrigger(
+        occurrence_id=str(uuid5(UUID(trigger_id), f"topic/0/{offset}")),
+        event=Raw(b"{}"),
+        source="topic/0",
+        offset=offset,
+        once_key=f"payment-{offset // 3}" if rng.random() < 0.6 else None,
+        identity=f"k{offset // 2}" if rng.random() < 0.4 else None,
+        stages=Raw(b"[]"),
+    )
+    return FireTrigger(**asdict(message)) if rng.random() < 0.5 else message

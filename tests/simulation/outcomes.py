@@ -144,8 +144,10 @@ class Outcomes:
             case ev.EvaluationStarted() | ev.TriggerFired() | ev.TriggerFailed():
                 self._fold_message(self.triggers[id], event)
             case ev.EvaluationEnded():
-                waited = self.triggers[id].waiting.pop(event.occurrence_id)
-                fired = waited.once_key in self.triggers[id].fired_once
+                trigger = self.triggers[id]
+                assert not trigger.deleted, f"a message of trigger {id} was judged after its end"
+                waited = trigger.waiting.pop(event.occurrence_id)
+                fired = waited.once_key in trigger.fired_once
                 assert fired or not self.matches(waited.offset), f"occurrence {event.occurrence_id} was lost"
 
     def _fold_message(
