@@ -26,7 +26,7 @@ MUTATIONS: Final = (
         "    if pending is None:\n",
         "The answer of an older attempt counts for a newer one.",
         without_effect="An instance has one call at a time, whose result is handed back once, and only its result or "
-        "the end of the instance ends an activity. So while an instance lives, a result is that of the attempt it waits "
+        "its end ends an activity. So while an instance lives, a result is that of the attempt that it waits "
         "for. The check guards against a runner that breaks this.",
     ),
     Mutation(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
@@ -69,7 +68,7 @@ class World:
         self.rng = random.Random(seed)
         self.codec = RecordCodec()
         self.clocks_are_wrong = seed % 4 == 0
-        self.limits: dict[str, Any] = {name: self.rng.choice(values) for name, values in LIMITS.items()}
+        self.limits = {name: self.rng.choice(values) for name, values in LIMITS.items()}
         self.bounds = self.rng.choice((DEFAULT_BOUNDS, Bounds(max_ended=1), Bounds(max_ended=3)))
         self.observer = Observer(
             PARTITIONS,
