@@ -1,4 +1,4 @@
-"""Errors of the engine. The type decides what happens: claim anew, give the partition up, or stop."""
+"""Errors of the engine. The type decides what happens: claim again, give the partition up, or stop."""
 
 
 class EngineError(Exception):
@@ -6,11 +6,11 @@ class EngineError(Exception):
 
 
 class AppendFailed(EngineError):
-    """Nobody knows whether the batch was appended. The partition has to be claimed anew."""
+    """Nobody knows whether the batch was appended. The partition has to be claimed again."""
 
 
 class ReadFailed(EngineError):
-    """The log could not be read in time. The partition has to be claimed anew."""
+    """The log could not be read in time. The partition has to be claimed again."""
 
 
 class Superseded(EngineError):
@@ -18,7 +18,7 @@ class Superseded(EngineError):
 
 
 class Displaced(EngineError):
-    """The batch stands behind its place in the state, which has to be restored: events know their offsets."""
+    """The batch is in the log behind the place that the state has it at. The state has to be restored."""
 
 
 class LogCut(EngineError):

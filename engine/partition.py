@@ -6,7 +6,7 @@ batch and proves that the claim still held when they were appended. Only then ar
 The proof: an acknowledged batch starts right behind the last record that the owner knows of, so nobody else has
 written. If it starts later, the owner reads what lies between: a newer claim means that another engine has taken over.
 If it starts earlier, the log has lost records that it had acknowledged. In all these cases, and when the outcome of an
-append is unknown, the state may not be what the log says: the owner drops it and claims anew, and whatever had reached
+append is unknown, the state may not be what the log says: the owner drops it and claims again, and whatever had reached
 the log before the new claim counts.
 
 A call may start long after its turn: it is a retry, comes from a restore, or waited for others, and the process may

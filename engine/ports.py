@@ -120,4 +120,4 @@ class Clock(Protocol):
         """Now, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back, and go on while the process stands still."""
+        """Seconds that never go back, and go on while the process is suspended."""

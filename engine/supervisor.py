@@ -1,9 +1,9 @@
-"""Keeps the partitions of one engine at work: a task for each one assigned, started anew after faults."""
+"""Keeps the partitions of one engine at work: a task for each one assigned, started again after faults."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, Superseded
@@ -14,15 +14,15 @@ from schemas.records import Record, RecordCodec
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 0.1
-MAX_PAUSE_SECONDS = 2.0
-"""Pauses before a partition is claimed anew double up to this; without them a lasting fault would be a busy loop. It is
-also how long Kafka may be back before we notice."""
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 2.0
+"""Pauses before a partition is claimed again double up to this; without them a lasting fault would be a busy loop. The
+longest is also how long Kafka may be back before we notice."""
 
-MAX_FAULT_PAUSE_SECONDS = 30.0
+MAX_FAULT_PAUSE_SECONDS: Final = 30.0
 """Likewise after a defect of ours: each try may restore a large partition, which all others here have to wait for."""
 
-CONFIRM_SECONDS = 0.1
+CONFIRM_SECONDS: Final = 0.1
 """How often an engine that was superseded looks whether the group has confirmed since that the partition is its own.
 Most likely it is about to learn that it lost it. Without the confirmation, two engines could take a partition from each
 other again and again, each before the other's restore has come to its end."""
@@ -111,7 +111,7 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _own(self, number: int) -> None:
-        """Own a partition for as long as it is assigned, claiming it anew after faults.
+        """Own a partition for as long as it is assigned, claiming it again after faults.
 
         A partition that is lost and comes back at once waits for its former owner here to end. Otherwise the commands
         that the feed still has for the former would reach the new one before it knows which it has decided.

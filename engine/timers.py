@@ -10,7 +10,7 @@ Entry = tuple[datetime, int, str, Token]
 
 
 class Timers:
-    """What is due when. An entry that has lost its meaning stays until it is due or outnumbers the others."""
+    """What is due when. Stale entries stay until they are due or too many."""
 
     def __init__(self, is_current: Callable[[str, Token], bool]):
         self._is_current = is_current
@@ -21,10 +21,10 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def set(self, at: datetime, instance_id: str, token: Token) -> None:
-        """Remember that an instance goes on at a time, unless its token has changed by then."""
+    def set(self, at: datetime, subject: str, token: Token) -> None:
+        """Ring for a subject at a time, unless its token has changed by then."""
         self._count += 1  # keeps entries of one instant in order, and ids and tokens out of the comparison
-        heapq.heappush(self._heap, (at, self._count, instance_id, token))
+        heapq.heappush(self._heap, (at, self._count, subject, token))
         if len(self._heap) >= self._sweep_at:
             # Aborted delays of a year would otherwise pile up for a year.
             self._heap = [entry for entry in self._heap if self._is_current(entry[2], entry[3])]
@@ -42,6 +42,6 @@ class Timers:
     def due(self, now: datetime) -> Iterator[tuple[str, Token]]:
         """Take out what is due and still current, earliest first."""
         while self._heap and self._heap[0][0] <= now:
-            _, _, instance_id, token = heapq.heappop(self._heap)
-            if self._is_current(instance_id, token):
-                yield instance_id, token
+            _, _, subject, token = heapq.heappop(self._heap)
+            if self._is_current(subject, token):
+                yield subject, token

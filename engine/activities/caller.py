@@ -1,6 +1,6 @@
 """One attempt of an activity: from its input to a request, over HTTP, and from the answer to its output.
 
-Requests and answers have a thread of their own. On the loop of the decisions every answer that is read would stand
+Requests and answers have a thread of their own. On the loop of the decisions every answer that is read would be
 before the acknowledgements of turns: with a thousand calls in flight, for as long as a thousand answers take.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,13 +27,13 @@ from schemas.stack.errors import CallFailed, NotSendable
 
 logger = logging.getLogger(__name__)
 
-SERVICES = {"ledger": ledger.OPERATIONS, "wallets": wallets.OPERATIONS, "payments": payments.OPERATIONS}
+SERVICES: Final = {"ledger": ledger.OPERATIONS, "wallets": wallets.OPERATIONS, "payments": payments.OPERATIONS}
 """The activities of each service of the stack."""
 
 OPERATIONS: dict[str, Operation] = {name: made for operations in SERVICES.values() for name, made in operations.items()}
 """Every activity by its name."""
 
-_SERVICE_OF = {name: service for service, operations in SERVICES.items() for name in operations}
+_SERVICE_OF: Final = {name: service for service, operations in SERVICES.items() for name in operations}
 
 
 class StackCaller:
@@ -45,7 +45,7 @@ class StackCaller:
         monotonic: seconds that never go back.
 
     Raises:
-        SettingsError: the stack's URL is none, or one of the two client credentials is missing.
+        SettingsError: the stack's URL is not a URL, or one of the two client credentials is missing.
     """
 
     def __init__(self, settings: EngineSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic):

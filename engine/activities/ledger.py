@@ -1,7 +1,7 @@
 """Activities of the ledger (contract: `workflows`, "Activities"; `stack-api`, "Ledger")."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -94,7 +94,7 @@ def _transaction(answer: Answer) -> Any:
     return {"data": [transaction]}
 
 
-OPERATIONS = {
+OPERATIONS: Final = {
     GET_ACCOUNT: Operation(_get_account, _account),
     ADD_ACCOUNT_METADATA: Operation(_add_account_metadata, ignore),
     CREATE_TRANSACTION: Operation(_create_transaction, _transaction),

@@ -62,7 +62,7 @@ def encoded(kind: str, value: str, safe: str = "") -> str:
     """A text percent-encoded, all but `safe` and what is never encoded.
 
     Raises:
-        NotSendable: the text is no Unicode.
+        NotSendable: the text is not Unicode.
     """
     try:
         return quote(value, safe=safe)

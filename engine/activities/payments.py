@@ -1,7 +1,7 @@
 """Activities of the payments service (contract: `workflows`, "Activities"; `stack-api`, "Payments")."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
@@ -62,7 +62,7 @@ def _transfer_initiation(answer: Answer) -> None:
             raise
 
 
-OPERATIONS = {
+OPERATIONS: Final = {
     GET_PAYMENT: Operation(_get_payment, _payment),
     CREATE_TRANSFER_INITIATION: Operation(_create_transfer_initiation, _transfer_initiation),
 }

@@ -1,7 +1,7 @@
 """Activities of the wallets service (contract: `workflows`, "Activities"; `stack-api`, "Wallets")."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
@@ -10,7 +10,7 @@ from schemas.activities import CREDIT_WALLET, DEBIT_WALLET, GET_WALLET, LIST_WAL
 from schemas.stack.answers import Answer, check, ignore, read
 from schemas.stack.errors import NotSendable, Refused
 
-_WALLETS = "/api/wallets/wallets"
+_WALLETS: Final = "/api/wallets/wallets"
 
 _NonEmpty = Annotated[str, Meta(min_length=1)]
 
@@ -82,7 +82,7 @@ def _hold(answer: Answer) -> Any:
     return {"data": read(answer, _HoldAnswer)["data"]} if answer.body else None
 
 
-OPERATIONS = {
+OPERATIONS: Final = {
     GET_WALLET: Operation(_get_wallet, _wallet),
     LIST_WALLETS: Operation(_list_wallets, _wallets),
     CREDIT_WALLET: Operation(_credit_wallet, ignore),

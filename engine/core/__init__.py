@@ -1,6 +1,15 @@
-"""Decisions of the engine, pure: no await, clock, randomness or IO. Time and results come in as arguments.
+"""State and decisions of the engine, pure: no await, clock, randomness or IO. Time and results come in as arguments.
 
-`decide(state, input, now)` returns the events that follow; `evolve(state, event)` folds one into the state;
-`effect(state)` says what has to happen outside next. Since effects are a function of the state, a restart derives them
-again from the log.
+| module | holds |
+|---|---|
+| `shard` | the state of one partition: `decide`, `replay`, `effect` |
+| `decisions`, `stages`, `send` | what follows from an input for an instance: its stages, and the activities of a send |
+| `instance`, `trigger`, `workflow` | the aggregates: their states, and `evolve`, which folds an event into one |
+| `evaluation` | messages that wait for links |
+| `duplicates` | what tells commands, messages and results that come again |
+| `definition` | definitions, shared by their instances |
+| `effects` | what has to happen outside, as data |
+| `retries` | when an activity is tried again |
+
+Effects are a function of the state, so a restart derives them again from the log.
 """

@@ -42,7 +42,7 @@ class Decision:
 
     Args:
         instance_id: the instance that is decided about.
-        state: its state before, None when there is none.
+        state: its state before; None when it is unknown.
         at: the time that its events carry.
         clock: what the clock says, for what is due later.
     """

@@ -14,7 +14,7 @@ the next activity may depend on them. `evolve` raises `IllegalTransition` for an
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition
 from schemas import events as ev
 
-MAX_REQUESTS = 100
+MAX_REQUESTS: Final = 100
 """Events with an `Idempotency-Key` whose repetitions an instance recognises by itself. The read model knows all of
 them, so more are needed only for repetitions that come before it has caught up."""
 

@@ -1,15 +1,16 @@
 """When an activity is tried again (contract: workflows, Retries)."""
 
 from datetime import timedelta
+from typing import Final
 
 from msgspec import Struct
 
 from schemas.activities import GET_WALLET
 
-MAX_BACKOFF_SECONDS = 100
+MAX_BACKOFF_SECONDS: Final = 100
 """Without a ceiling, a stack that is down overnight would be asked again days after it is back."""
 
-FINAL_CODES = frozenset({"VALIDATION", "CONFLICT", "NO_SCRIPT", "COMPILATION_FAILED"})
+FINAL_CODES: Final = frozenset({"VALIDATION", "CONFLICT", "NO_SCRIPT", "COMPILATION_FAILED"})
 """errorCodes of the stack after which another attempt could only answer the same."""
 
 

@@ -11,6 +11,7 @@ caller knows those, since they can be many.
 """
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -25,12 +26,12 @@ from schemas import rejections
 from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger, RunWorkflow
 from schemas.error_texts import cut_error
 
-INSTANCES = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
+INSTANCES: Final = UUID("5f0c1d3e-2c0e-4f0a-9a44-3d6c3a2f7b11")
 """Namespace of the instances that triggers start: an occurrence always starts the same one."""
 
 
 class Requested(Struct, frozen=True):
-    """The end of an effect: the run command of an occurrence stands in the log of commands."""
+    """The end of an effect: the run command of an occurrence is in topic `commands`."""
 
     occurrence_id: str
 
@@ -195,7 +196,7 @@ def as_failed(given: FireTrigger | EvaluateTrigger | Evaluated, error: str) -> F
 
 
 def pending(event: ev.TriggerFired, offset: int) -> Pending:
-    """The instance that is to be started because of an event, which stands at this offset of the log."""
+    """The instance that is to be started because of an event, at this offset of the log."""
     return Pending(
         event.occurrence_id,
         event.instance_id,

@@ -87,7 +87,7 @@ class DefinitionsReader:
         self._table = TableReader(kafka, topic_name(settings, DEFINITIONS), self._apply)
 
     async def run(self) -> None:
-        """Follow the topic until cancelled, beginning anew after faults."""
+        """Follow the topic until cancelled, beginning again after faults."""
         await self._table.run()
 
     async def catch_up(self) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,17 +29,17 @@ from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
 
-MAX_EVALUATIONS = 32
+MAX_EVALUATIONS: Final = 32
 """Evaluations of an engine at once. Each holds a decoded message and the answers of its links, which can be large."""
 
-MAX_OF_TRIGGER = 8
+MAX_OF_TRIGGER: Final = 8
 """Evaluations of one trigger at once. Its messages may all wait for a service that hangs: with all slots, they would
 keep those of other triggers waiting until the last of them has failed."""
 
-ATTEMPT_SECONDS = 60.0
+ATTEMPT_SECONDS: Final = 60.0
 """How long one evaluation may take, all its links together; past it, it is tried again like one whose link failed."""
 
-MAX_COMPILED = 200
+MAX_COMPILED: Final = 200
 """Triggers that are kept compiled; the one that was used longest ago goes first."""
 
 WorkflowDeleted = Callable[[str], Awaitable[bool]]

@@ -9,12 +9,12 @@ from engine.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-MAX_LABELLED = 100
+MAX_LABELLED: Final = 100
 """Triggers that are counted by their id; all others count as `OTHERS`. Every id is a series that Prometheus keeps."""
 
 OTHERS: Final = "others"
 
-LOG_SECONDS = 60.0
+LOG_SECONDS: Final = 60.0
 """A trigger's failures are logged this often. A filter that fails does so at every message."""
 
 

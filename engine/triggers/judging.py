@@ -13,7 +13,7 @@ from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME_LENGTH = 100
+MAX_NAME_LENGTH: Final = 100
 """Characters of a variable's name in an error; the rest tells nobody more."""
 
 FILTER_ERROR: Final = "error"

@@ -17,22 +17,22 @@ from schemas.expressions import Allowance, Expression, LinkNeeded, turns
 from schemas.nesting import is_deeper
 from schemas.records import Headers
 
-ONCE_EVER = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
+ONCE_EVER: Final = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
 """Messages that fire a trigger once for each payload id, ever: their services send them again at every change."""
 
-MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Largest message that can fire. One command carries it with the workflow and the variables; one that topic `commands`
 does not take would be tried again for ever, and nothing behind it would fire."""
 
-MAX_DEPTH = 100
+MAX_DEPTH: Final = 100
 """Most levels of lists and objects in each other in a message. How deep a value may be decoded depends on who decodes
 it: one that fires here could later stop its partition from being restored."""
 
-MAX_COMMAND_BYTES = 4 * 1024 * 1024 - 64 * 1024
+MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """Largest command that a message becomes. It is under what topic `commands` takes, and its event is under
 `engine.turn.MAX_DECISION_BYTES`; a larger one would be sent again for ever, or refused by the trigger's owner."""
 
-MAX_ESCAPED_BYTES = 6
+MAX_ESCAPED_BYTES: Final = 6
 """Most bytes of one character in JSON: control characters take six."""
 
 MAX_ONCE_BYTES: Final = 128
@@ -43,7 +43,7 @@ IDENTITY_HEADERS: Final = ("ce_id", "_watermill_message_uuid")
 
 
 class NoEnvelope(ValueError):
-    """A record is no JSON, or not in the form of the contract, or too large."""
+    """A record is not JSON, or not in the form of the contract, or too large."""
 
 
 class Message(Struct, frozen=True):
@@ -78,7 +78,7 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
         headers: of the record.
 
     Raises:
-        NoEnvelope: it is none.
+        NoEnvelope: it is not a message.
     """
     value = value or b""
     if len(value) > MAX_MESSAGE_BYTES:

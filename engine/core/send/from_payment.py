@@ -4,6 +4,7 @@ Contract: `workflows`, "`send`, by pair".
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from engine.core.errors import StageFailed
 from engine.core.send.from_account import from_account
@@ -12,7 +13,7 @@ from engine.core.send.transactions import needs_overdraft, transaction
 from schemas.activities import GET_PAYMENT, get_payment
 from schemas.definition import AccountEnd, Amount, Destination, PaymentDestination, PaymentSource
 
-INTERNAL_LEDGER = "orchestration-000-internal"
+INTERNAL_LEDGER: Final = "orchestration-000-internal"
 
 
 def from_payment(

@@ -21,7 +21,7 @@ class Outcome(Protocol):
     """How an activity ended, as it was recorded.
 
     Attributes:
-        output: The stack's answer (JSON), None if there is none.
+        output: The stack's answer (JSON); None if it has no body.
         error: Why it failed for good, None if it succeeded.
         code: The stack's `errorCode` of that failure, None if it sent none.
     """

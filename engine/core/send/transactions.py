@@ -5,6 +5,7 @@ Contract: `workflows`, "`send`, by pair" and the table of `allowOverdraft`.
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from engine.core.errors import StageFailed
 from engine.core.send.steps import Move
@@ -12,12 +13,12 @@ from schemas.activities import Activity, create_transaction
 from schemas.definition import AccountEnd, Amount
 
 # The one account that may always go below zero.
-WORLD = "world"
+WORLD: Final = "world"
 
 # The ledger's grammar. In a posting the ledger checks it; in a script, text that breaks out of its place would become
 # part of the program and could move other money.
-_ADDRESS = re.compile(r"[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*")
-_ASSET = re.compile(r"[A-Z][A-Z0-9]{0,16}(/[0-9]{1,6})?")
+_ADDRESS: Final = re.compile(r"[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*")
+_ASSET: Final = re.compile(r"[A-Z][A-Z0-9]{0,16}(/[0-9]{1,6})?")
 
 
 def move_to(ledger: str) -> dict[str, str]:
@@ -43,7 +44,7 @@ def transaction(
     """Move money between two accounts of a ledger; with `overdraft`, by a script that lets the source go below zero.
 
     Raises:
-        StageFailed: An account or asset that can't stand in a script.
+        StageFailed: An account or asset that can't be written into a script.
     """
     amount = move.amount
     posting = {"source": source, "destination": destination, **amount.shown()}

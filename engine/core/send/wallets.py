@@ -31,7 +31,7 @@ def look_up(end: WalletEnd) -> Plan[Wallet]:
     """Find a wallet by id or by name.
 
     Raises:
-        StageFailed: There is none, or more than one of the name, or the answer can't be used.
+        StageFailed: No wallet has the name, or more than one, or the answer can't be used.
     """
     if end.id:
         lookup = GET_WALLET

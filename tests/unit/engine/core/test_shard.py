@@ -1,9 +1,12 @@
 """A partition's state: what it remembers, what it wants done, and that a restore comes to the same."""
 
+import gc
 import random
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -60,12 +63,17 @@ class Live:
 
     def restored(self) -> Shard:
         """A shard that has read the log."""
-        shard = Shard(self.bounds)
-        for offset, (key, event) in enumerate(self.log):
-            shard.replay(key, event, offset)
-            if offset % 7 == 0:
-                shard.settle()
-        return shard
+        return restored(self.log, self.bounds)
+
+
+def restored(log: Sequence[tuple[str, ev.Event]], bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
+    """A shard that has read a log."""
+    shard = Shard(bounds)
+    for offset, (key, event) in enumerate(log):
+        shard.replay(key, event, offset)
+        if offset % 7 == 0:
+            shard.settle()
+    return shard
 
 
 def run(*stages: dict[str, Any], **fields: Any) -> RunWorkflow:
@@ -167,6 +175,32 @@ def test_a_definition_lives_as_long_as_an_instance_has_it() -> None:
     live.shard.settle()
     with pytest.raises(KeyError):
         Definition.known(digest)
+
+
+def test_an_instance_that_waits_takes_700_bytes_live_and_after_a_restore() -> None:
+    count, stages = 3000, [WAIT, *[UPDATE] * 30]
+    runs = [(str(UUID(int=number + 2**127)), f"order-{number}") for number in range(count)]
+
+    def waiting() -> Live:
+        live = Live()
+        for id, order in runs:
+            live.give(id, replace(run(*stages), variables={"order": order, "customer": "c"}))
+            live.shard.settle()
+        return live
+
+    log = waiting().log  # the definition is in memory from here on
+    sizes = []
+    makers: Sequence[Callable[[], Shard]] = (lambda: waiting().shard, lambda: restored(log))
+    for make in makers:
+        gc.collect()
+        tracemalloc.start()
+        shard = make()
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0] / count)
+        tracemalloc.stop()
+        assert shard.instances == count
+    assert sizes[0] <= 700
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 @pytest.mark.parametrize("stages", [b"5", b"[5]", b"{}", b"null", b'["x"]'])
