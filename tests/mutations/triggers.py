@@ -58,6 +58,8 @@ MUTATIONS: Final = (
         "waiting is None or waiting.attempt != given.attempt:\n",
         "waiting is None:\n",
         "A link that could be fetched in the end is told as failed.",
+        without_effect="A message has one evaluation at a time, whose result is handed back once, and nothing but that "
+        "result ends an attempt of a message that still waits. The check guards against a broken runner.",
     ),
     Mutation(
         "the wrong trigger request popped",

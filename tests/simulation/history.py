@@ -96,7 +96,7 @@ class History:
         assert len(self.stages) - len(running) == state.stage
         assert (self.stages[-1].error if self.stages and not running else None) == state.failed
         assert state.ended == self.ended
-        assert set(state.arrived) == self.arrived
+        assert set(state.arrived) == self.arrived, "an event that came early is forgotten"
         if not running:
             assert not state.activities
             return

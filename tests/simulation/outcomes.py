@@ -117,6 +117,16 @@ class Outcomes:
         at = trigger.judged.get(identity)
         return at is not None and at > now - timedelta(seconds=self.bounds.identity_seconds)
 
+    def _note_judged(self, judged: dict[str, datetime], identity: str, at: datetime) -> None:
+        """Know an identity for its time, and the last ones only."""
+        for old in [
+            id for id, since in judged.items() if since <= at - timedelta(seconds=self.bounds.identity_seconds)
+        ]:
+            del judged[old]
+        judged.setdefault(identity, at)
+        if len(judged) > self.bounds.max_identities:
+            del judged[next(iter(judged))]
+
     def fold(self, recorded: Recorded) -> None:
         """Take in the next event."""
         event, id = recorded.event, recorded.aggregate_id
@@ -160,9 +170,10 @@ class Outcomes:
             trigger.waiting[event.occurrence_id] = event
         if waited is None:
             assert event.offset > trigger.positions.get(event.source, -1), f"message {event.offset} was judged twice"
-            if event.identity is not None:
-                assert not self._is_judged(trigger, event.identity, event.at), f"{event.identity} was judged twice"
-                trigger.judged[event.identity] = event.at
+        if event.identity is not None:
+            known = self._is_judged(trigger, event.identity, event.at)
+            assert waited is not None or not known, f"{event.identity} was judged twice"
+            self._note_judged(trigger.judged, event.identity, event.at)
         trigger.positions[event.source] = max(event.offset, trigger.positions.get(event.source, -1))
         if isinstance(event, ev.TriggerFired) and event.once_key is not None:
             assert event.once_key not in trigger.fired_once, f"{event.once_key} fired twice"

@@ -45,22 +45,27 @@ def check_money(world: World) -> Counter[str]:
 def check_triggers(world: World) -> None:
     """Every occurrence has started its instance."""
     for event in world.observer.fired.values():
-        assert event.instance_id in world.observer.instances
+        assert event.instance_id in world.observer.instances, f"{event.occurrence_id} has started nothing"
 
 
 def check_definitions(world: World) -> None:
-    """An engine that starts now knows the workflows that exist, and none that was deleted."""
+    """An engine that starts now knows the workflows and triggers that exist, and none that was deleted."""
     known = Definitions()
     compacted = {record.key: record for record in world.log.definitions}
     for record in compacted.values():
         known.apply(decode_current(record))
     for workflow in world.observer.workflows.values():
-        assert (known.stages(workflow.id) is None) == workflow.deleted
+        known_here = known.stages(workflow.id) is not None
+        assert known_here != workflow.deleted, f"who starts now takes workflow {workflow.id} for the opposite"
+    listening = {trigger.id for trigger in known.triggers("X")}
+    there = {trigger.id for trigger in world.observer.triggers.values() if not trigger.deleted}
+    assert listening == there, "who starts now listens for other triggers than there are"
 
 
 def check_outcomes(world: World) -> None:
     """Undecodable commands were buried and rejected; nothing failed by a fault of ours."""
     codes = list(world.observer.rejected.values())
-    assert rejections.FAULT not in codes
+    assert rejections.FAULT not in codes, "a command failed by a defect of ours"
     undecodable = {place for place, code in world.observer.rejected.items() if code == rejections.UNDECODABLE}
-    assert undecodable <= {(partition, offset) for partition, offset, _ in world.log.dead}
+    buried = {(partition, offset) for partition, offset, _ in world.log.dead}
+    assert undecodable <= buried, "a command that could not be read is not in commands.dead"

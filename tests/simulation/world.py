@@ -36,6 +36,13 @@ LIMITS = {
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
 
+BOUNDS = (
+    DEFAULT_BOUNDS,
+    Bounds(max_ended=1, identity_seconds=3.0),
+    Bounds(max_ended=3, max_identities=2),
+)
+"""How much engines remember of what is over: so little that it is forgotten, or so much that it is not."""
+
 
 @dataclass
 class Engine:
@@ -69,7 +76,7 @@ class World:
         self.codec = RecordCodec()
         self.clocks_are_wrong = seed % 4 == 0
         self.limits = {name: self.rng.choice(values) for name, values in LIMITS.items()}
-        self.bounds = self.rng.choice((DEFAULT_BOUNDS, Bounds(max_ended=1), Bounds(max_ended=3)))
+        self.bounds = self.rng.choice(BOUNDS)
         self.observer = Observer(
             PARTITIONS,
             self.codec,
