@@ -106,9 +106,10 @@ def topics() -> None:
 def create() -> None:
     """Create the topics that don't exist yet."""
     from deploy.topics import create_topics
+    from schemas.kafka import CLIENT_LOGGER
 
-    # Its log repeats what the error says.
-    for name in ("aiokafka", "schemas.kafka"):
+    # Their logs repeat what the error says.
+    for name in (CLIENT_LOGGER, "schemas.kafka"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     made = asyncio.run(create_topics(load(OperatorSettings)))
     click.echo("\n".join(f"created {name}" for name in made) or "nothing to do")

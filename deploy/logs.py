@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from schemas.error_texts import cut_error
+from schemas.kafka import CLIENT_LOGGER
 from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import ProcessSettings, ignored_variables
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 PLAIN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 """What every record has; the rest is context. uvicorn adds `color_message`, a copy of its message."""
 
-QUIET_LOGGERS = ("aiokafka", "asyncio", "uvicorn")
+QUIET_LOGGERS = (CLIENT_LOGGER, "asyncio", "uvicorn")
 """Libraries that log their every step at INFO, which would bury our own lines."""
 
 
@@ -52,7 +53,7 @@ def configure(settings: ProcessSettings) -> None:
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # A filter of a logger does not see the records of those below it; the handler sees all.
-    handler.addFilter(OfLogger("aiokafka", OncePerMinute()))
+    handler.addFilter(OfLogger(CLIENT_LOGGER, OncePerMinute()))
     logging.captureWarnings(True)
     if ignored := ignored_variables():
         logger.warning(

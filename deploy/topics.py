@@ -4,8 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from deploy.errors import TopicsError
-from schemas.kafka import Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
-from schemas.kafka.ports import Admin
+from schemas.kafka import Admin, Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
 from schemas.settings import KafkaSettings, variable
 from schemas.topics import Topic, topics
 

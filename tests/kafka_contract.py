@@ -19,15 +19,16 @@ from schemas.kafka import (
     Kafka,
     KafkaAway,
     KafkaFault,
+    Limits,
     Member,
     Membership,
     NewTopic,
     NotAcknowledged,
     Place,
+    Producer,
     Reader,
+    TableReader,
 )
-from schemas.kafka.ports import Limits, Producer
-from schemas.kafka.table import TableReader
 from schemas.records import NewRecord, Record, UndecodableRecord
 
 BATCH_BYTES = 100_000

@@ -5,8 +5,7 @@ from msgspec import Raw, Struct
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
 from schemas.expressions import Expression, Variable
 from schemas.expressions.limits import excess
-from schemas.kafka import Kafka
-from schemas.kafka.table import TableReader
+from schemas.kafka import Kafka, TableReader
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.topics import DEFINITIONS, topic_name

@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from engine.triggers.errors import PositionsMissing
-from schemas.kafka import FoundTopic, Kafka, KafkaFault, TopicFinder
-from schemas.kafka.table import TableReader
+from schemas.kafka import FoundTopic, Kafka, KafkaFault, TableReader, TopicFinder
 from schemas.records import NewRecord, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import TRIGGERS_POSITIONS, topic_name

@@ -4,15 +4,16 @@
 |---|---|
 | `ports` | what a process needs of Kafka, as small protocols: begin here |
 | `errors` | what these raise |
-| `clients` | the protocols on aiokafka |
-| `options` | where the brokers are, how to log in, a member's place in its group |
+| `table` | a table that a compacted topic keeps, followed; on the protocols |
+| `memory` | the protocols on a cluster in memory |
+| `clients` | the protocols on aiokafka, made of all that follows |
+| `options` | where the brokers are, how to log in |
 | `client` | connections, timeouts and silent brokers, for everything below |
 | `silence` | which brokers don't answer |
 | `consumer` | consumers |
 | `header_names` | teaches aiokafka to read header names that are not UTF-8 |
 | `member` | a member of a consumer group: where its partitions begin is decided before a record is handed over |
 | `reader` | reads partitions without a group |
-| `table` | a table that a compacted topic keeps, followed |
 | `producer` | the idempotent producer that outlives its faults, and how any producer is ended |
 | `transactions` | writes to several topics at once |
 | `batches` | record batches |
@@ -23,9 +24,7 @@
 | `topic_finder` | which topics exist, with Kafka's ids |
 """
 
-from schemas.kafka.clients import KafkaClients
-from schemas.kafka.closing import close, closing
-from schemas.kafka.consumer import Consumer
+from schemas.kafka.clients import CLIENT_LOGGER, KafkaClients
 from schemas.kafka.errors import (
     BatchTooLarge,
     Fenced,
@@ -36,25 +35,28 @@ from schemas.kafka.errors import (
     TransactionFailed,
     UnreadableRecords,
 )
-from schemas.kafka.options import client_options, membership
 from schemas.kafka.ports import (
+    Admin,
     FoundTopic,
     Kafka,
     Limits,
     Member,
     Membership,
     NewTopic,
+    Outgoing,
     Place,
+    Producer,
     Reader,
     Refusal,
     TopicFinder,
     Transactions,
 )
-from schemas.kafka.producer import Producer, end
+from schemas.kafka.table import TableReader
 
 __all__ = [
+    "CLIENT_LOGGER",
+    "Admin",
     "BatchTooLarge",
-    "Consumer",
     "Fenced",
     "FoundTopic",
     "Kafka",
@@ -67,17 +69,14 @@ __all__ = [
     "Membership",
     "NewTopic",
     "NotAcknowledged",
+    "Outgoing",
     "Place",
     "Producer",
     "Reader",
     "Refusal",
+    "TableReader",
     "TopicFinder",
     "TransactionFailed",
     "Transactions",
     "UnreadableRecords",
-    "client_options",
-    "close",
-    "closing",
-    "end",
-    "membership",
 ]

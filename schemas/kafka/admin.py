@@ -34,13 +34,13 @@ BROKERS_DEFAULT: Final = -1
 @contextlib.asynccontextmanager
 async def administering(settings: KafkaSettings) -> AsyncIterator["TopicAdmin"]:
     """See `ports.Kafka.admin`."""
-    async with closing(Admin(settings)) as client:
+    async with closing(AdminClient(settings)) as client:
         with _faults():
             await client.start()
         yield TopicAdmin(client)
 
 
-class Admin(AIOKafkaAdminClient):  # type: ignore[misc]
+class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
     """aiokafka's admin client, on our client (see `client`). Close it by `closing` or `close`.
 
     Args:

@@ -1,6 +1,7 @@
 """Kafka over the network: our clients of a cluster of brokers."""
 
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from schemas.kafka.admin import administering
 from schemas.kafka.member import GroupMember
@@ -22,6 +23,9 @@ from schemas.kafka.reader import reading
 from schemas.kafka.topic_finder import BrokerTopicFinder
 from schemas.kafka.transactions import TransactionalProducer
 from schemas.settings import KafkaSettings
+
+CLIENT_LOGGER: Final = "aiokafka"
+"""The logger of the client library. It logs its every step, and hundreds of errors a second while a broker is away."""
 
 
 class KafkaClients:

@@ -19,7 +19,7 @@ from schemas.kafka.ports import Limits, Place
 from schemas.settings import KafkaSettings
 
 
-class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer. Close it by `closing` or `close`.
 
     Offsets are committed by hand, if at all, and a partition without a position begins at its start. Whatever fails in

@@ -3,8 +3,6 @@
 Every one of them may go away by itself, so whoever meets it tries again.
 """
 
-from aiokafka.errors import KafkaError
-
 
 class KafkaFault(Exception):
     """Kafka is away, refuses, or answers what can't be used."""
@@ -14,7 +12,7 @@ class KafkaUnreachable(KafkaFault):
     """No broker answers."""
 
 
-class UnreadableRecords(KafkaFault, KafkaError):  # type: ignore[misc]
+class UnreadableRecords(KafkaFault):
     """The client library can't decode records, or has a defect.
 
     It may have lost what it had fetched besides, so a new consumer has to begin where this one was.

@@ -16,7 +16,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from schemas.kafka.closing import CLOSE_SECONDS, close
-from schemas.kafka.consumer import Consumer
+from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.faults import faults
 from schemas.kafka.leaving import leave_group
@@ -67,7 +67,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._held: set[TopicPartition] = set()
         self._rebalances = 0
         self._rebalancing = False
-        self._consumer = Consumer(settings, **_options(membership, "earliest" if begin is None else "none"))
+        self._consumer = ConsumerClient(settings, **_options(membership, "earliest" if begin is None else "none"))
 
     async def start(self) -> None:
         """See `ports.Member.start`."""

@@ -1,4 +1,4 @@
-"""Options of Kafka clients: where the brokers are, how to log in, and a member's place in its group."""
+"""Options of Kafka clients: where the brokers are, and how to log in."""
 
 import ssl
 from typing import Any
@@ -26,21 +26,6 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     if "SSL" in settings.kafka_security_protocol:
         options["ssl_context"] = _ssl_context(settings)
     return options
-
-
-def membership(member_id: str | None, session_timeout_seconds: float) -> dict[str, Any]:
-    """Keyword arguments of a consumer for its place in a group.
-
-    Args:
-        member_id: stable name of the member (static membership); None makes a new member at each start.
-        session_timeout_seconds: without a heartbeat for this long its partitions go to others.
-    """
-    session_ms = int(session_timeout_seconds * 1000)
-    return {
-        "group_instance_id": member_id,
-        "session_timeout_ms": session_ms,
-        "heartbeat_interval_ms": max(session_ms // 4, 100),
-    }
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

@@ -55,7 +55,7 @@ ProducerFactory = Callable[[], AIOKafkaProducer]
 """Makes a producer that is not started."""
 
 
-class Producer(AIOKafkaProducer):  # type: ignore[misc]
+class ProducerClient(AIOKafkaProducer):  # type: ignore[misc]
     """A producer on our client. `end` is the way to close it.
 
     Errors are told to whoever waits for an acknowledgement or a transaction, and to nobody if none does.
@@ -337,7 +337,7 @@ class IdempotentProducer:
         return _Link(producer, len(partitions))
 
     def _new_producer(self) -> AIOKafkaProducer:
-        return Producer(self._settings, acks="all", enable_idempotence=True, linger_ms=0, **self._sizes)
+        return ProducerClient(self._settings, acks="all", enable_idempotence=True, linger_ms=0, **self._sizes)
 
     def _end(self, link: _Link) -> None:
         ender = asyncio.create_task(end(link.producer), name="kafka-producer-ender")

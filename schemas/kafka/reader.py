@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.kafka.closing import closing
-from schemas.kafka.consumer import Consumer
+from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.faults import faults
 from schemas.kafka.ports import Limits, Place
@@ -24,7 +24,9 @@ MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
 async def reading(settings: KafkaSettings, *, committed_only: bool = False) -> AsyncIterator["PartitionReader"]:
     """See `ports.Kafka.reader`."""
     isolation = "read_committed" if committed_only else "read_uncommitted"
-    async with closing(Consumer(settings, isolation_level=isolation, fetch_max_bytes=MAX_FETCH_BYTES)) as consumer:
+    async with closing(
+        ConsumerClient(settings, isolation_level=isolation, fetch_max_bytes=MAX_FETCH_BYTES)
+    ) as consumer:
         async with faults():
             await consumer.start()
         yield PartitionReader(consumer)
@@ -37,7 +39,7 @@ class PartitionReader:
         consumer: started; closed elsewhere.
     """
 
-    def __init__(self, consumer: Consumer):
+    def __init__(self, consumer: ConsumerClient):
         self._consumer = consumer
 
     async def partitions(self, topic: str) -> int:

@@ -10,7 +10,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, Un
 from schemas.kafka.batches import batches
 from schemas.kafka.errors import Fenced, TransactionFailed
 from schemas.kafka.ports import Outgoing, Place
-from schemas.kafka.producer import Producer, end
+from schemas.kafka.producer import ProducerClient, end
 from schemas.settings import KafkaSettings
 
 TRANSACTION_SECONDS: Final = 8.0
@@ -31,7 +31,7 @@ class TransactionalProducer:
     """
 
     def __init__(self, settings: KafkaSettings, name: str, *, open_seconds: float, max_batch_bytes: int):
-        self._producer = Producer(
+        self._producer = ProducerClient(
             settings,
             transactional_id=name,
             transaction_timeout_ms=int(open_seconds * 1000),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.epochs import EpochFilter
-from schemas.kafka import client_options
+from schemas.kafka.options import client_options
 from schemas.records import RecordCodec, Recorded
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, topic_name, topics

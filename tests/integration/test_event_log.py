@@ -18,7 +18,8 @@ from engine.kafka_log import KafkaEventLog
 from engine.ports import EventLog
 from schemas.commands import AbortInstance, Command, SendEvent
 from schemas.current import Current, CurrentWorkflow, decode_current
-from schemas.kafka import KafkaClients, client_options
+from schemas.kafka import KafkaClients
+from schemas.kafka.options import client_options
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import (

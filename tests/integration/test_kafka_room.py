@@ -8,8 +8,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from schemas.kafka import Kafka, KafkaClients, Place, client_options
-from schemas.kafka.producer import Producer, end
+from schemas.kafka import Kafka, KafkaClients, Place
+from schemas.kafka.options import client_options
+from schemas.kafka.producer import ProducerClient, end
 from schemas.records import NewRecord
 from schemas.settings import KafkaSettings
 from tests.kafka_contract import KafkaContract, Subject
@@ -47,7 +48,9 @@ class Brokers:
         await self._administer("delete_records", {TopicPartition(*place): RecordsToDelete(before_offset=before)})
 
     async def leave_open(self, name: str, records: Mapping[Place, Sequence[NewRecord]]) -> None:
-        producer = Producer(self._settings, transactional_id=name, transaction_timeout_ms=int(OPEN_SECONDS * 1000))
+        producer = ProducerClient(
+            self._settings, transactional_id=name, transaction_timeout_ms=int(OPEN_SECONDS * 1000)
+        )
         await producer.start()
         await producer.begin_transaction()
         for place, some in records.items():

@@ -16,7 +16,7 @@ from projections.queries.positions import ReadPositions
 from schemas import rejections
 from schemas.commands import SendEvent
 from schemas.events import CommandRejected, InstanceEnded
-from schemas.kafka import client_options
+from schemas.kafka.options import client_options
 from schemas.records import RecordCodec
 from schemas.topics import COMMANDS, COMMANDS_DEAD, topic_name
 from tests.integration.event_log_reader import admitted_events, records

@@ -10,7 +10,7 @@ import pytest
 
 from deploy import logs
 from projections.database import conninfo
-from schemas.kafka import client_options
+from schemas.kafka.options import client_options
 from schemas.settings import (
     ALL,
     ApiSettings,

@@ -22,13 +22,14 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.positions import PublishedPosition
 from projections.rows import ReadPosition
-from schemas.kafka import Consumer, KafkaClients, Membership, Place, UnreadableRecords
+from schemas.kafka import KafkaClients, Membership, Place, UnreadableRecords
+from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, EVENTS
 
 
-class GivenConsumer(Consumer):
+class GivenConsumer(ConsumerClient):
     """A consumer that was given partition 1 of a topic, and knows where its end is."""
 
     def __init__(self, topic: str, highwater: int):
@@ -167,9 +168,9 @@ async def test_an_engine_shows_the_lag_of_what_it_still_has() -> None:
     assert shown(metrics.command_lag) == {"1": 30.0}
 
 
-@pytest.mark.parametrize("ask", [lambda c, p: c.seek(p, 1), Consumer.pause, Consumer.resume])
+@pytest.mark.parametrize("ask", [lambda c, p: c.seek(p, 1), ConsumerClient.pause, ConsumerClient.resume])
 async def test_nothing_is_asked_of_a_partition_that_was_taken_away(
-    consumer: GivenConsumer, ask: Callable[[Consumer, TopicPartition], None]
+    consumer: GivenConsumer, ask: Callable[[ConsumerClient, TopicPartition], None]
 ) -> None:
     gone, kept = TopicPartition(EVENTS, 0), TopicPartition(EVENTS, 1)
     assert (consumer.highwater(gone), consumer.highwater(kept)) == (None, 50)
@@ -211,7 +212,7 @@ async def test_records_that_the_library_cannot_read_are_a_fault_of_kafka(
     fault: BaseException, raised: type[BaseException]
 ) -> None:
     """Every process tries those again, by a new consumer that begins where it was, and goes on with its other work."""
-    consumer: Any = Consumer(EngineSettings())
+    consumer: Any = ConsumerClient(EngineSettings())
     consumer._fetcher, consumer._coordinator = Fetcher(fault), Coordinator()
     with pytest.raises(raised):
         await consumer.getmany(timeout_ms=0)

@@ -17,20 +17,11 @@ from engine.errors import AppendFailed, ReadFailed
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from projections.publisher import Publisher
-from schemas.kafka import (
-    Consumer,
-    KafkaAway,
-    KafkaClients,
-    KafkaFault,
-    Membership,
-    NotAcknowledged,
-    Place,
-    Producer,
-    close,
-    closing,
-)
+from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place
+from schemas.kafka.closing import close, closing
+from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
-from schemas.kafka.producer import IdempotentProducer, end
+from schemas.kafka.producer import IdempotentProducer, ProducerClient, end
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings, ProjectionsSettings
@@ -117,7 +108,7 @@ async def test_an_append_that_was_given_up_never_reaches_the_log(cluster: Cluste
 async def test_a_producer_is_ended_while_its_broker_hangs(cluster: Cluster) -> None:
     (broker,) = cluster.brokers
     async with complaints() as heard:
-        producer = Producer(cluster.settings, enable_idempotence=True)
+        producer = ProducerClient(cluster.settings, enable_idempotence=True)
         await producer.start()
         broker.silent = True
         acknowledged = [await producer.send(TOPIC, b"v", partition=partition) for partition in (0, 1)]
@@ -228,8 +219,8 @@ async def test_an_error_of_kafka_retires_the_producer_once(cluster: Cluster) -> 
 # Silent brokers
 
 
-async def started(cluster: Cluster) -> Consumer:
-    consumer = Consumer(cluster.settings)
+async def started(cluster: Cluster) -> ConsumerClient:
+    consumer = ConsumerClient(cluster.settings)
     await consumer.start()
     return consumer
 
@@ -241,7 +232,7 @@ async def test_what_one_client_found_out_costs_the_next_one_nothing(pair: Cluste
         await close(await started(pair))
     asked = len(silent.asked)
     for _ in range(20):
-        async with closing(Consumer(pair.settings)) as consumer:
+        async with closing(ConsumerClient(pair.settings)) as consumer:
             await consumer.start()
             await consumer._client.fetch_all_metadata()
             await consumer._client.coordinator_lookup(0, "group")
@@ -318,7 +309,7 @@ async def test_a_consumer_that_can_not_join_is_closed_in_time(cluster: Cluster) 
     (broker,) = cluster.brokers
     async with complaints() as heard:
         broker.withheld = {FIND_COORDINATOR}
-        consumer = Consumer(cluster.settings, group_id="group")
+        consumer = ConsumerClient(cluster.settings, group_id="group")
         consumer.subscribe([TOPIC])
         starting = asyncio.create_task(consumer.start())
         await broker.received(FIND_COORDINATOR)
@@ -339,7 +330,7 @@ async def test_a_consumer_that_can_not_join_is_closed_in_time(cluster: Cluster) 
 async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluster) -> None:
     place = TopicPartition(TOPIC, 0)
     async with complaints() as heard:
-        consumer = Consumer(cluster.settings, group_id="group")
+        consumer = ConsumerClient(cluster.settings, group_id="group")
         coordinator = GroupCoordinator(consumer._client, consumer._subscription, group_id="group")
         consumer._coordinator = coordinator
         coordinator.coordinator_id = 0

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from schemas.kafka import client_options, membership
+from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings, SettingsError
 
 
@@ -49,11 +49,3 @@ def test_sasl_over_tls() -> None:
 def test_what_is_missing_is_named(settings: KafkaSettings, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         client_options(settings)
-
-
-def test_membership() -> None:
-    assert membership("e-1", 6.0) == {
-        "group_instance_id": "e-1",
-        "session_timeout_ms": 6000,
-        "heartbeat_interval_ms": 1500,
-    }
