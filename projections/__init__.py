@@ -3,9 +3,11 @@
 | module | holds |
 |---|---|
 | `process` | the consumer: records of topic `events` in, transactions out |
-| `projector`, `reader` | records to batches, and what to do about a record that can't be stored |
+| `projector`, `event_reader` | records to batches, and what to do about a record that can't be stored |
 | `fold`, `rows`, `names` | what events mean for rows; pure |
-| `store` | writes one folded batch in one transaction |
+| `ports` | the read model as the projections write it |
+| `store` | on Postgres: one batch, one transaction |
+| `memory` | in memory, for tests and simulations |
 | `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
 | `giving_way` | what a projector does when another writes the same partitions |

@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from projections.metrics import Metrics
+from projections.ports import Store
 from projections.rows import ReadPosition
-from projections.store import Store
 from schemas.kafka import KafkaFault, Limits, Place
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class CatchingUp:
         """Find out which partitions are missing. Call it whenever the connection to Postgres may be a new one.
 
         Raises:
-            one of `projections.database.FAULTS`: Postgres is away.
+            StoreAway: Postgres is away.
         """
         # Ends from before Postgres started again say nothing about what was shown after them.
         self._ends, self._missing, self._ask_at = {}, set(), 0.0
@@ -72,7 +72,7 @@ class CatchingUp:
         """Look again. Call it now and then: a rebuild may have swapped in a table without what was noted a moment ago.
 
         Raises:
-            one of `projections.database.FAULTS`: Postgres is away.
+            StoreAway: Postgres is away.
         """
         if not self._missing:
             await self.begin(partitions)
@@ -85,7 +85,7 @@ class CatchingUp:
             positions: where the partitions are in the read model.
 
         Raises:
-            one of `projections.database.FAULTS`: Postgres is away.
+            StoreAway: Postgres is away.
         """
         if not self._missing:
             return

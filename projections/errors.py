@@ -1,6 +1,6 @@
 """What can go wrong in the projections. The docstring is the default message; it names cause and remedy.
 
-`PositionConflict` is part of normal work: reload and go on. The others are fatal: an operator has to act.
+`PositionConflict`, `StoreAway` and `BatchRefused` are part of normal work. After the others an operator has to act.
 """
 
 
@@ -13,6 +13,14 @@ class ProjectionsError(Exception):
 
 class PositionConflict(ProjectionsError):
     """Another projector, or a rebuild, moved a position of this batch; nothing was written. Reload the positions."""
+
+
+class StoreAway(ProjectionsError):
+    """Postgres is away, too slow, in trouble or not migrated yet. It is unknown what was written. Try again."""
+
+
+class BatchRefused(ProjectionsError):
+    """Postgres can't hold something in the batch; nothing was written. Find the event and skip it."""
 
 
 class LogBehindReadModel(ProjectionsError):

@@ -56,7 +56,7 @@ class GivingWay:
         """Note a conflict, and return when this projector may write again.
 
         Raises:
-            one of `projections.database.FAULTS`: Postgres is away.
+            StoreAway: Postgres is away.
         """
         now = self._clock()
         self._conflicts = self._conflicts + 1 if now - self._last < CALM_SECONDS else 1

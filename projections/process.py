@@ -11,19 +11,18 @@ Kafka are only for operators who watch its lag.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from projections.catching_up import CatchingUp
-from projections.database import FAULTS
-from projections.errors import LogBehindReadModel, PositionConflict
+from projections.errors import LogBehindReadModel, PositionConflict, StoreAway
 from projections.giving_way import GivingWay
 from projections.metrics import Metrics
+from projections.ports import Store
 from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.rows import ReadPosition
-from projections.store import Store
+from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, Place
 from schemas.records import Record
 from schemas.settings import ProjectionsSettings
@@ -62,16 +61,24 @@ class Projections:
         settings: of this process.
         metrics: what is counted; by default in Prometheus' own registry, which holds it once per process.
         kafka: where the log is; as the settings say when not given.
+        store: the read model; as the settings say when not given.
     """
 
-    def __init__(self, settings: ProjectionsSettings, metrics: Metrics | None = None, *, kafka: Kafka | None = None):
+    def __init__(
+        self,
+        settings: ProjectionsSettings,
+        metrics: Metrics | None = None,
+        *,
+        kafka: Kafka | None = None,
+        store: Store | None = None,
+    ):
         self._kafka = kafka or KafkaClients(settings)
         self._settings = settings
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)
-        self._store = Store(settings)
+        self._store = store or PostgresStore(settings)
         self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
-        self._catching_up = CatchingUp(self._store, self._topic, self._metrics)
+        self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
         self._publisher = Publisher(self._kafka, settings, self._metrics.registry)
         self._assignment = _Assignment()
         self._faults_in_a_row = 0
@@ -133,7 +140,7 @@ class Projections:
                 try:
                     await self._step(member, giving_way)
                     self._faults_in_a_row = 0
-                except FAULTS as fault:
+                except StoreAway as fault:
                     self._assignment.changed = True
                     await self._pause("Postgres", fault, stop)
         finally:
@@ -153,7 +160,7 @@ class Projections:
                 self._metrics.conflicts.inc()
                 self._assignment.changed = True
                 await giving_way.conflict()
-        if time.monotonic() >= self._chores_at:
+        if _now() >= self._chores_at:
             await self._chores(member)
 
     def _giving_way(self, member: Member, stop: asyncio.Event) -> GivingWay:
@@ -175,7 +182,7 @@ class Projections:
                     interrupt.cancel()
             return bool(done)
 
-        return GivingWay(is_member=is_member, positions=positions, wait=wait)
+        return GivingWay(is_member=is_member, positions=positions, wait=wait, clock=_now)
 
     async def _load(self, member: Member) -> None:
         self._assignment.changed = False
@@ -204,7 +211,7 @@ class Projections:
         return True
 
     async def _chores(self, member: Member) -> None:
-        self._chores_at = time.monotonic() + CHORES_SECONDS
+        self._chores_at = _now() + CHORES_SECONDS
         positions = self._projector.positions
         self._metrics.lag.clear()  # of partitions that went to another projector
         for partition, position in positions.items():
@@ -240,6 +247,11 @@ class Projections:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await stop.wait()
+
+
+def _now() -> float:
+    """The event loop's time, which a simulation owns."""
+    return asyncio.get_running_loop().time()
 
 
 class _Assignment:

@@ -7,19 +7,14 @@ can't hold; that event is logged and skipped, since nothing behind it would ever
 import logging
 import time
 from collections.abc import Iterable
-from typing import Final
 
-import psycopg
-
+from projections.errors import BatchRefused
+from projections.event_reader import EventReader, Records, chunks, halves
 from projections.metrics import Metrics
-from projections.reader import Reader, Records, chunks, halves
+from projections.ports import Store
 from projections.rows import ReadPosition
-from projections.store import Store
 
 logger = logging.getLogger(__name__)
-
-REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
-"""Postgres can't store something in the batch. Tried again like a fault, it would stop its partition for ever."""
 
 
 class Projector:
@@ -35,7 +30,7 @@ class Projector:
         self._store = store
         self._metrics = metrics
         self._max_batch_events = max_batch_events
-        self._reader = Reader(metrics)
+        self._reader = EventReader(metrics)
         self.positions: dict[int, ReadPosition] = {}
         """By partition; what is not in here has not been loaded."""
 
@@ -50,7 +45,7 @@ class Projector:
 
         Raises:
             PositionConflict: the positions are not where `positions` says: load them again.
-            one of `projections.database.FAULTS`: whether they were written is unknown: load the positions again.
+            StoreAway: whether they were written is unknown: load the positions again.
         """
         for chunk in chunks(records, self._max_batch_events):
             await self._project(chunk)
@@ -60,7 +55,7 @@ class Projector:
         started = time.perf_counter()
         try:
             await self._store.write(reading.batch)
-        except REFUSED as error:
+        except BatchRefused as error:
             await self._project_around(records, error)
             return
         self._metrics.transaction_seconds.observe(time.perf_counter() - started)

@@ -28,7 +28,7 @@ from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.projector import Projector
 from projections.rows import Advance
-from projections.store import Store
+from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Place, Reader
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
@@ -64,7 +64,7 @@ async def rebuild(
 
     Raises:
         RebuildInProgress: another rebuild of this schema is under way.
-        psycopg.OperationalError, KafkaFault, TimeoutError: a service is away or too slow. The live read
+        psycopg.OperationalError, StoreAway, KafkaFault, TimeoutError: a service is away or too slow. The live read
             model is as it was; start again.
     """
     live = settings.database_schema
@@ -144,7 +144,7 @@ class _Replay:
 
 @asynccontextmanager
 async def _replay(kafka: Kafka, shadow: ProjectionsSettings, progress: OnProgress | None) -> AsyncIterator[_Replay]:
-    store = Store(shadow)
+    store = PostgresStore(shadow)
     try:
         async with kafka.reader() as reader:
             projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)

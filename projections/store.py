@@ -4,14 +4,15 @@ Rows travel as one JSON text per table, which costs this process the least: the 
 arrays and COPY take psycopg a conversion per value. COPY also needs a table in between and more round trips.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import psycopg
 
 from projections.announcements import announcements
-from projections.database import Session
-from projections.errors import PositionConflict
+from projections.database import FAULTS, Row, Session
+from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.rows import ReadPosition
 from projections.sql import project, statement
@@ -25,11 +26,17 @@ MAX_PRUNED: Final = 1000
 _encoder = msgspec.json.Encoder(uuid_format="canonical")
 
 
-class Store:
-    """The read model as the projections write it.
+REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
+"""Postgres can't store something in the batch. Tried again like a fault, it would stop its partition for ever."""
 
-    Every method raises one of `projections.database.FAULTS` while Postgres is away. Whether a batch was written is
-    unknown then; the positions tell.
+_encoder = msgspec.json.Encoder(uuid_format="canonical")
+
+
+class PostgresStore:
+    """`ports.Store` on Postgres.
+
+    Args:
+        settings: where it is.
     """
 
     def __init__(self, settings: PostgresSettings):
@@ -44,58 +51,54 @@ class Store:
 
     @property
     def connected(self) -> bool:
-        """Whether Postgres answered last time."""
+        """See `ports.Store.connected`."""
         return self._session.connected
 
     async def close(self) -> None:
-        """Close the connection."""
+        """See `ports.Store.close`."""
         await self._session.close()
 
     async def positions(self, partitions: Collection[int]) -> dict[int, ReadPosition]:
-        """How far the partitions are."""
-        rows: list[tuple[int, int, int, int]] = []
+        """See `ports.Store.positions`."""
+        rows: list[Row] = []
         # A partition that two projectors make at the same time is invisible to the slower one's statement.
         while len(rows) < len(partitions):
-            rows = await self._session.execute(statement("assigned_positions"), (list(partitions),))
+            rows = await self._execute(statement("assigned_positions"), (list(partitions),))
         return {partition: ReadPosition(*rest) for partition, *rest in rows}
 
     async def write(self, batch: Batch) -> None:
-        """Write a batch, move the positions and announce it, or do nothing.
-
-        Raises:
-            PositionConflict: a position is not where the batch starts.
-            psycopg.DataError: Postgres can't hold something in the batch.
-        """
+        """See `ports.Store.write`."""
         rows = parts(batch)
-        ((moved, _),) = await self._session.execute(
-            project(tuple(rows)),
-            (_json(batch.advances), self._schema, _json(list(announcements(batch))), *map(_json, rows.values())),
-        )
+        try:
+            ((moved, _),) = await self._execute(
+                project(tuple(rows)),
+                (_json(batch.advances), self._schema, _json(list(announcements(batch))), *map(_json, rows.values())),
+            )
+        except REFUSED as error:
+            raise BatchRefused(str(error)) from error
         if not moved:
             raise PositionConflict
 
     async def not_caught_up(self, partitions: Collection[int]) -> set[int]:
-        """Which of these partitions have not caught up since Postgres started."""
-        rows = await self._session.execute(statement("not_caught_up"), (list(partitions),))
+        """See `ports.Store.not_caught_up`."""
+        rows = await self._execute(statement("not_caught_up"), (list(partitions),))
         return {partition for (partition,) in rows}
 
     async def note_caught_up(self, ends: Mapping[int, int], partitions: int) -> set[int]:
-        """Note partitions that have passed the end of their log, so that readers can know.
-
-        Args:
-            ends: by partition, as they were after `not_caught_up` was asked over the same connection.
-            partitions: how many there are altogether.
-
-        Returns:
-            Those that have.
-        """
-        rows = await self._session.execute(statement("caught_up"), (list(ends), list(ends.values()), partitions))
+        """See `ports.Store.note_caught_up`."""
+        rows = await self._execute(statement("caught_up"), (list(ends), list(ends.values()), partitions))
         return {partition for (partition,) in rows}
 
     async def prune_rejections(self, retention_seconds: int) -> bool:
-        """Delete some rejections that are older than this; whether there may be more."""
-        deleted = await self._session.execute(statement("prune_rejections"), (retention_seconds, MAX_PRUNED))
+        """See `ports.Store.prune_rejections`."""
+        deleted = await self._execute(statement("prune_rejections"), (retention_seconds, MAX_PRUNED))
         return len(deleted) == MAX_PRUNED
+
+    async def _execute(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            return await self._session.execute(query, parameters)
+        except FAULTS as fault:
+            raise StoreAway(str(fault) or type(fault).__name__) from fault
 
 
 def parts(batch: Batch) -> dict[str, list[Any]]:

@@ -13,9 +13,9 @@ from engine.core.effects import CallActivity
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import MayStart
+from projections.event_reader import EventReader
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.publisher.public_events import public_event
-from projections.reader import Reader
 from projections.rows import ReadPosition
 from schemas.commands import RunWorkflow
 from schemas.epochs import EpochFilter, header
@@ -93,7 +93,7 @@ async def _own(log: Log) -> int:
 
 def _outcomes(records: Sequence[StoredRecord]) -> dict[int, list[str]]:
     """Types of the events in the log by their cause, when everybody who reads the log has managed."""
-    reading = Reader(ProjectionsMetrics(CollectorRegistry())).read({0: records}, {0: ReadPosition(0, -1, -1)})
+    reading = EventReader(ProjectionsMetrics(CollectorRegistry())).read({0: records}, {0: ReadPosition(0, -1, -1)})
     assert reading.positions[0].next_offset == len(records)
     epochs, outcomes = EpochFilter(), dict[int, list[str]]()
     size = 0

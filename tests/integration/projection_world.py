@@ -13,7 +13,7 @@ from psycopg import sql
 
 from projections.fold import Batch
 from projections.rows import Advance, ReadPosition
-from projections.store import Store
+from projections.store import PostgresStore
 from schemas import events
 from schemas.records import NewRecord, RecordCodec, Recorded
 from schemas.settings import ProjectionsSettings
@@ -107,7 +107,7 @@ class Writer:
     """Puts events into the read model as the projections do, without a log."""
 
     def __init__(self, settings: ProjectionsSettings):
-        self.store = Store(settings)
+        self.store = PostgresStore(settings)
 
     async def write(
         self, *happened: tuple[uuid.UUID, Any], partition: int = 0, cause: int | None = None, announce: bool = True
@@ -126,7 +126,7 @@ class Writer:
         return after
 
 
-async def _write_silently(store: Store, batch: Batch) -> None:
+async def _write_silently(store: PostgresStore, batch: Batch) -> None:
     channel, store._schema = store._schema, "nobody_listens_here"
     try:
         await store.write(batch)

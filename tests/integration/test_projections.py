@@ -19,7 +19,7 @@ from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.process import GROUP, Projections
 from projections.rows import Advance, Instance
-from projections.store import Store
+from projections.store import PostgresStore
 from schemas import events, rejections
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings
@@ -154,7 +154,7 @@ async def test_events_that_cannot_be_read_or_stored_are_skipped(
 
 
 async def test_a_batch_counts_whole_or_not_at_all(settings: ProjectionsSettings, tables: Tables) -> None:
-    store = Store(settings)
+    store = PostgresStore(settings)
     await store.positions([0, 1])
 
     def batch(*advances: Advance) -> Batch:

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from projections.catching_up import RETRY_SECONDS, CatchingUp
 from projections.metrics import Metrics
+from projections.ports import Store
 from projections.rows import ReadPosition
-from projections.store import Store
 from schemas.kafka import KafkaFault, Limits, Place
 
 

@@ -1,4 +1,4 @@
-"""Events in, rows out: `projections.fold` and `projections.reader`, without Postgres."""
+"""Events in, rows out: `projections.fold` and `projections.event_reader`, without Postgres."""
 
 import logging
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from projections.announcements import Announcement, Start, announcements
+from projections.event_reader import EventReader, chunks, halves
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.queries.rows import StageRow
-from projections.reader import Reader, chunks, halves
 from projections.rows import (
     Activity,
     Advance,
@@ -330,11 +330,11 @@ CLAIM = events.PartitionClaimed(at=T[0], owner="a")
 
 
 @pytest.fixture
-def reader() -> Reader:
-    return Reader(Metrics(CollectorRegistry()))
+def reader() -> EventReader:
+    return EventReader(Metrics(CollectorRegistry()))
 
 
-def test_records_of_superseded_engines_do_not_count(reader: Reader) -> None:
+def test_records_of_superseded_engines_do_not_count(reader: EventReader) -> None:
     lines = log(
         (STARTED, 4, 7),
         (CLAIM, None, None),
@@ -352,7 +352,7 @@ def test_records_of_superseded_engines_do_not_count(reader: Reader) -> None:
     assert reading.events == 2
 
 
-def test_a_gap_in_the_log_is_no_gap_in_the_positions(reader: Reader) -> None:
+def test_a_gap_in_the_log_is_no_gap_in_the_positions(reader: EventReader) -> None:
     reading = reader.read({0: log((CLAIM, None, None))}, {0: ReadPosition(next_offset=2)})
     assert reading.batch.advances == [Advance(0, 2, 11, 10, -1)]
 
@@ -361,7 +361,7 @@ def test_a_gap_in_the_log_is_no_gap_in_the_positions(reader: Reader) -> None:
     "damage", [{"value": b"{"}, {"value": None}, {"key": b"\xff"}, {"headers": [("epoch", b"4"), ("cause", b"8")]}]
 )
 def test_an_unreadable_record_is_skipped_but_its_cause_counts(
-    reader: Reader, damage: dict[str, Any], caplog: pytest.LogCaptureFixture
+    reader: EventReader, damage: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = log((STAGE, 4, 8), (STARTED, 4, 7))
     with caplog.at_level(logging.ERROR):
@@ -371,7 +371,7 @@ def test_an_unreadable_record_is_skipped_but_its_cause_counts(
     assert "2/10" in caplog.text
 
 
-def test_skipping_only_moves_positions(reader: Reader) -> None:
+def test_skipping_only_moves_positions(reader: EventReader) -> None:
     reading = reader.read({0: log((STARTED, 4, 8))}, {0: ReadPosition(10, 4, 6)}, skip=True)
     assert reading.positions == {0: ReadPosition(11, 4, 8)}
     assert not reading.batch.instances

@@ -25,7 +25,7 @@ class Reading(Struct, frozen=True):
     events: int
 
 
-class Reader:
+class EventReader:
     """Folds records.
 
     Args:

@@ -1,0 +1,247 @@
+"""The read model in memory: a database that any number of projectors share, behind the same port as Postgres.
+
+It holds what the statements in `sql/project` would leave in the tables. It opens no connections and has no threads, so
+it runs on a virtual clock. What goes wrong with it is decided by whoever overrides `MemoryDatabase.request`.
+"""
+
+import asyncio
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from projections.announcements import announcements
+from projections.errors import BatchRefused, PositionConflict, StoreAway
+from projections.fold import Batch
+from projections.rows import (
+    Activity,
+    EventRequest,
+    Instance,
+    Occurrence,
+    ReadPosition,
+    Rejection,
+    Stage,
+    Trigger,
+    Workflow,
+)
+
+T = TypeVar("T")
+
+
+class Tables:
+    """The rows, by their primary keys."""
+
+    def __init__(self) -> None:
+        self.positions: dict[int, ReadPosition] = {}
+        self.workflows: dict[str, Workflow] = {}
+        self.instances: dict[str, Instance] = {}
+        self.stages: dict[tuple[str, int], Stage] = {}
+        self.activities: dict[tuple[str, int, int], Activity] = {}
+        self.triggers: dict[str, Trigger] = {}
+        self.occurrences: dict[str, Occurrence] = {}
+        self.rejections: dict[tuple[int, int], Rejection] = {}
+        self.event_requests: dict[tuple[str, str], EventRequest] = {}
+
+
+class MemoryDatabase:
+    """A database with one read model.
+
+    Args:
+        now: the time, for what is pruned.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
+        self.now = now
+        self.tables = Tables()
+        self.caught_up: set[int] = set()
+        self.partitions: int | None = None
+        """How many there are altogether, as was noted with the last that caught up."""
+        self.listeners: list[Callable[[str], None]] = []
+        """Are called with each announcement of a batch that was written."""
+        self.starts = 0
+        """How often it was started again."""
+
+    async def request(self, store: "MemoryStore") -> None:
+        """Something is on its way to the database, or back. Raises what goes wrong there: `StoreAway`, or nothing."""
+        await asyncio.sleep(0)
+
+    def backup(self) -> Tables:
+        """The tables as they are now."""
+        return copy.deepcopy(self.tables)
+
+    def restart(self, backup: Tables) -> None:
+        """Start again, from older tables, as after a crash: the last transactions are lost, connections are cut."""
+        self.tables = copy.deepcopy(backup)
+        self.caught_up = set()
+        self.starts += 1
+
+
+class MemoryStore:
+    """`ports.Store` in memory.
+
+    Args:
+        database: shared with other stores.
+    """
+
+    def __init__(self, database: MemoryDatabase):
+        self._database = database
+        self._start: int | None = None
+
+    @property
+    def connected(self) -> bool:
+        """See `ports.Store.connected`."""
+        return self._start == self._database.starts
+
+    async def close(self) -> None:
+        """See `ports.Store.close`."""
+        self._start = None
+
+    async def positions(self, partitions: Collection[int]) -> dict[int, ReadPosition]:
+        """See `ports.Store.positions`."""
+
+        def read() -> dict[int, ReadPosition]:
+            known = self._database.tables.positions
+            return {partition: known.setdefault(partition, ReadPosition()) for partition in partitions}
+
+        return await self._ask(read)
+
+    async def write(self, batch: Batch) -> None:
+        """See `ports.Store.write`."""
+        await self._ask(lambda: self._write(batch))
+
+    async def not_caught_up(self, partitions: Collection[int]) -> set[int]:
+        """See `ports.Store.not_caught_up`."""
+        return await self._ask(lambda: set(partitions) - self._database.caught_up)
+
+    async def note_caught_up(self, ends: Mapping[int, int], partitions: int) -> set[int]:
+        """See `ports.Store.note_caught_up`."""
+
+        def note() -> set[int]:
+            known = self._database.tables.positions
+            passed = {p for p, end in ends.items() if p in known and known[p].next_offset >= end}
+            self._database.caught_up |= passed
+            self._database.partitions = partitions
+            return passed
+
+        return await self._ask(note)
+
+    async def prune_rejections(self, retention_seconds: int) -> bool:
+        """See `ports.Store.prune_rejections`."""
+
+        def prune() -> bool:
+            oldest = self._database.now() - timedelta(seconds=retention_seconds)
+            rejections = self._database.tables.rejections
+            for key in [key for key, rejection in rejections.items() if rejection.at < oldest]:
+                del rejections[key]
+            return False
+
+        return await self._ask(prune)
+
+    async def _ask(self, do: Callable[[], T]) -> T:
+        """Have the database do something at one moment."""
+        try:
+            await self._database.request(self)
+            if self._start not in (None, self._database.starts):
+                raise StoreAway("the connection was cut")
+            self._start = self._database.starts
+            done = do()
+            await self._database.request(self)
+        except StoreAway:
+            self._start = None
+            raise
+        return done
+
+    def _write(self, batch: Batch) -> None:
+        tables = self._database.tables
+        for id in _ids(batch):
+            try:
+                UUID(id)
+            except ValueError as error:
+                raise BatchRefused(f"not a UUID: {id}") from error
+        for advance in batch.advances:
+            position = tables.positions.get(advance.partition)
+            if position is None or position.next_offset != advance.first_offset:
+                raise PositionConflict
+        for advance in batch.advances:
+            tables.positions[advance.partition] = ReadPosition(advance.next_offset, advance.epoch, advance.cause)
+        write(tables, batch)
+        for announcement in announcements(batch):
+            for listener in self._database.listeners:
+                listener(announcement)
+
+
+def write(tables: Tables, batch: Batch) -> None:
+    """Add the rows of a batch: those that are new unless they are there already, and what changes in those that are."""
+    for workflow in batch.workflows.values():
+        _put(tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"))
+    for instance in batch.instances.values():
+        kept = ("terminated_at", "error")
+        _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept)
+    for key, stage in batch.stages.items():
+        _put(tables.stages, key, stage, stage.started_at, ("terminated_at", "error"))
+    for place, activity in batch.activities.items():
+        changed = ("output", "attempt", "terminated_at", "error", "next_execution")
+        _put(tables.activities, place, activity, activity.started_at, changed, ("last_failure",))
+    for trigger in batch.triggers.values():
+        _put(tables.triggers, trigger.id, trigger, trigger.created_at, ("deleted_at",))
+    for occurrence in batch.occurrences:
+        tables.occurrences.setdefault(occurrence.id, replace(occurrence))
+    for number, rejection in batch.rejections.items():
+        tables.rejections.setdefault(number, replace(rejection))
+    for request in batch.event_requests:
+        tables.event_requests.setdefault((request.instance_id, request.key), replace(request))
+
+
+def _put(
+    table: dict[Any, Any],
+    key: object,
+    row: Struct,
+    since: datetime | None,
+    changed: tuple[str, ...],
+    kept: tuple[str, ...] = (),
+) -> None:
+    """Add a new row (one with `since`), or change one that is there.
+
+    Args:
+        table: where it goes.
+        key: its primary key.
+        row: its fields.
+        since: when the thing came to be; None changes what is there.
+        changed: fields that are changed.
+        kept: fields that are changed, but not to None.
+    """
+    if since is not None:
+        table.setdefault(key, replace(row))
+    elif key in table:
+        values = {name: getattr(row, name) for name in changed}
+        values |= {name: value for name in kept if (value := getattr(row, name)) is not None}
+        table[key] = replace(table[key], **values)
+
+
+def _ids(batch: Batch) -> Iterator[str]:
+    """What Postgres takes as UUIDs only."""
+    for instance in batch.instances.values():
+        yield instance.id
+        if instance.workflow_id is not None:
+            yield instance.workflow_id
+    yield from batch.workflows
+    for trigger in batch.triggers.values():
+        yield trigger.id
+        if trigger.workflow_id is not None:
+            yield trigger.workflow_id
+    for stage in batch.stages.values():
+        yield stage.instance_id
+    for activity in batch.activities.values():
+        yield activity.instance_id
+    for occurrence in batch.occurrences:
+        yield occurrence.id
+        yield occurrence.trigger_id
+        if occurrence.workflow_instance_id is not None:
+            yield occurrence.workflow_instance_id
+    for request in batch.event_requests:
+        yield request.instance_id
+        yield request.key

@@ -1,0 +1,79 @@
+"""The read model on Postgres: the contract that it shares with the one in memory."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+
+from projections import rows
+from projections.migrate import migrate
+from projections.ports import Store
+from projections.store import PostgresStore
+from schemas.settings import ProjectionsSettings
+from tests.integration.projection_world import Tables
+from tests.store_contract import TABLES, StoreContract, Subject
+
+ROWS: dict[str, type[msgspec.Struct]] = {
+    "workflows": rows.Workflow,
+    "instances": rows.Instance,
+    "stages": rows.Stage,
+    "activities": rows.Activity,
+    "triggers": rows.Trigger,
+    "occurrences": rows.Occurrence,
+    "rejections": rows.Rejection,
+    "event_requests": rows.EventRequest,
+}
+
+
+class Postgres:
+    """`store_contract.Subject` on Postgres."""
+
+    def __init__(self, settings: ProjectionsSettings):
+        self.store: Store = PostgresStore(settings)
+        self._tables = Tables(settings)
+        self._listener = psycopg.connect(settings.database_url, autocommit=True)
+        self._listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(settings.database_schema)))
+        self._announced: list[str] = []
+
+    def announced(self) -> list[str]:
+        # Whatever was committed before this is told with its answer.
+        self._listener.execute("SELECT 1")
+        self._announced += [told.payload for told in self._listener.notifies(timeout=0)]
+        return self._announced
+
+    def rows(self) -> dict[str, set[tuple[Any, ...]]]:
+        return {table: self._rows(table) for table in TABLES}
+
+    def _rows(self, table: str) -> set[tuple[Any, ...]]:
+        columns = ", ".join(f'"{name}"' for name in ROWS[table].__struct_fields__)
+        found = self._tables.rows(f"SELECT {columns} FROM {table}")  # noqa: S608
+        return {tuple(str(value) if isinstance(value, UUID) else value for value in row) for row in found}
+
+    def cut(self) -> None:
+        assert self._tables.cut_connections("projections") == 1
+
+    def restart(self) -> None:
+        # What is noted belongs to the start of the server that it was noted in.
+        self._tables.rows("UPDATE caught_up SET server_started_at = server_started_at - interval '1 second'")
+        self.cut()
+
+    def close(self) -> None:
+        self._listener.close()
+        self._tables.drop()
+
+
+class TestPostgres(StoreContract):
+    """See `tests.store_contract`."""
+
+    @pytest.fixture
+    async def subject(self, database_url: str, database_schema: str) -> AsyncIterator[Subject]:
+        settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
+        migrate(settings)
+        postgres = Postgres(settings)
+        yield postgres
+        await postgres.store.close()
+        postgres.close()

@@ -1,0 +1,221 @@
+"""What must hold of `projections.ports.Store`, whoever implements it.
+
+`tests/integration/test_store.py` runs it on Postgres, `tests/unit/projections/test_memory.py` on the one in memory.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import pytest
+from msgspec import Raw
+
+from projections.errors import BatchRefused, PositionConflict, StoreAway
+from projections.fold import Batch
+from projections.memory import MemoryDatabase, MemoryStore
+from projections.ports import Store
+from projections.rows import Advance, ReadPosition
+from schemas import events, rejections
+from schemas.records import Recorded
+from tests.definitions import definition
+
+START: Final = datetime(2026, 3, 1, 10, tzinfo=UTC)
+MAX_EVENTS: Final = 6
+"""In a batch. With more, few batches would change what an earlier one made."""
+
+
+class Subject(Protocol):
+    """A store under test, and what only tests do to it."""
+
+    store: Store
+
+    def announced(self) -> list[str]:
+        """The announcements so far."""
+
+    def rows(self) -> dict[str, set[tuple[Any, ...]]]:
+        """The rows of all tables of things, by table, in the order of the fields of `projections.rows`."""
+
+    def cut(self) -> None:
+        """Cut the store's connection."""
+
+    def restart(self) -> None:
+        """Start the database again."""
+
+
+def id(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def batch_of(*happened: tuple[str, Any], advance: Advance | None = None, cause: int | None = None) -> Batch:
+    batch = Batch()
+    for key, event in happened:
+        batch.add(0, Recorded(key, 1, event, 0, cause))
+    batch.advances = [advance] if advance else []
+    return batch
+
+
+def started(at: datetime = START) -> events.InstanceStarted:
+    return events.InstanceStarted(at=at, workflow_id=id(1), stages=definition([{"noop": None}]), variables={})
+
+
+def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
+    """An event about one of few things, whether or not it makes sense: mostly it does not."""
+    key, number, one = id(chance.randint(1, 3)), chance.randint(0, 1), chance.random() < 0.5
+    error = "failed" if chance.random() < 0.3 else None
+    stage: dict[str, Any] = {"at": at, "workflow_id": id(1)}
+    activity: dict[str, Any] = {"at": at, "stage": number, "index": 0}
+    occurred: dict[str, Any] = {"at": at, "occurrence_id": id(chance.randint(90, 99)), "event": {}, "source": "s"}
+    happened = chance.choice(
+        [
+            started(at),
+            events.InstanceEnded(**stage, error=error),
+            events.StageStarted(**stage, number=number, name="RunNoop", input={"n": 10**30}),
+            events.StageEnded(**stage, number=number, error=error),
+            events.ActivityStarted(**activity, name="Void", input={}),
+            events.ActivityFailed(**activity, attempt=chance.randint(1, 3), error="503", retry_at=at),
+            events.ActivityEnded(**activity, attempt=2, error=error, output={"data": 1} if one else None),
+            events.EventReceived(at=at, name="x", request_key=id(7) if one else None, request_digest=f"d{number}"),
+            events.WorkflowCreated(at=at, name=f"n\0{number}", stages=[{"noop": None}]),
+            events.WorkflowDeleted(at=at),
+            events.TriggerCreated(at=at, name="T", event="X", workflow_id=id(1), vars={"a": "1"} if one else None),
+            events.TriggerDeleted(at=at),
+            events.TriggerFailed(**occurred, offset=1, error="no link"),
+            events.TriggerFired(
+                **occurred, offset=1, workflow_id=id(1), instance_id=id(2), stages=Raw(b"[]"), variables={}
+            ),
+            events.CommandRejected(at=at, code=rejections.ENDED, message=f"has ended {number}"),
+        ]
+    )
+    return key, happened
+
+
+def random_batches(seed: int, count: int) -> Iterator[Batch]:
+    """Batches of partition 0, one behind the other."""
+    chance, at, offset = random.Random(seed), START, 0
+    for _ in range(count):
+        happened = []
+        for _ in range(chance.randint(1, MAX_EVENTS)):
+            at += timedelta(seconds=chance.randint(0, 5))
+            happened.append(random_event(chance, at))
+        after = offset + len(happened)
+        cause = chance.randint(1, 20)
+        yield batch_of(*happened, advance=Advance(0, offset, after, 1, max(offset, cause)), cause=cause)
+        offset = after
+
+
+class StoreContract:
+    """See the module."""
+
+    async def test_positions_begin_at_the_start_of_the_log(self, subject: Subject) -> None:
+        assert await subject.store.positions([0, 5]) == {0: ReadPosition(), 5: ReadPosition(0, -1, -1)}
+        assert await subject.store.positions([]) == {}
+        assert subject.store.connected
+
+    async def test_a_batch_counts_whole_or_not_at_all(self, subject: Subject) -> None:
+        store = subject.store
+        await store.positions([0, 1])
+
+        def batch(number: int, *advances: Advance) -> Batch:
+            batch = batch_of((id(number), started()))
+            batch.advances = list(advances)
+            return batch
+
+        await store.write(batch(1, Advance(0, 0, 5, 1, 2)))
+        for advances in (
+            [Advance(0, 0, 5, 1, 2)],
+            [Advance(1, 0, 3, 1, 1), Advance(0, 4, 6, 1, 3)],
+            [Advance(7, 0, 1, 1, 1)],
+        ):
+            with pytest.raises(PositionConflict):
+                await store.write(batch(2, *advances))
+        assert await store.positions([0, 1]) == {0: ReadPosition(5, 1, 2), 1: ReadPosition()}
+        assert len(subject.rows()["instances"]) == 1
+        assert len(subject.announced()) == 1
+        await store.write(batch(2, Advance(1, 0, 3, 1, 1), Advance(0, 5, 6, 1, 3)))
+        assert await store.positions([0, 1]) == {0: ReadPosition(6, 1, 3), 1: ReadPosition(3, 1, 1)}
+
+    async def test_what_cannot_be_held_is_refused_and_changes_nothing(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        with pytest.raises(BatchRefused):
+            await subject.store.write(
+                batch_of((id(1), started()), ("no-uuid", started()), advance=Advance(0, 0, 2, 1, 1))
+            )
+        assert await subject.store.positions([0]) == {0: ReadPosition()}
+        assert subject.rows()["instances"] == set()
+        assert subject.announced() == []
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_any_events_leave_the_rows_that_they_leave_in_memory(self, subject: Subject, seed: int) -> None:
+        model = MemoryDatabase()
+        other = MemoryStore(model)
+        await other.positions([0])
+        await subject.store.positions([0])
+        announced: list[str] = []
+        model.listeners.append(announced.append)
+        for batch in random_batches(seed, 60):
+            await other.write(batch)
+            await subject.store.write(batch)
+        rows = subject.rows()
+        assert rows == rows_of(model)
+        assert all(rows.values())
+        assert await subject.store.positions([0]) == model.tables.positions
+        assert subject.announced() == announced
+
+    async def test_partitions_catch_up_once_and_again_after_a_start(self, subject: Subject) -> None:
+        store = subject.store
+        await store.positions([0, 1])
+        await store.write(batch_of((id(1), started()), advance=Advance(0, 0, 5, 1, 1)))
+        assert await store.not_caught_up([0, 1]) == {0, 1}
+        assert await store.note_caught_up({0: 6, 1: 1}, 2) == set()
+        assert await store.note_caught_up({0: 5, 1: 1}, 2) == {0}
+        assert await store.not_caught_up([0, 1]) == {1}
+        subject.restart()
+        with pytest.raises(StoreAway):
+            await store.positions([0])
+        assert not store.connected
+        assert await store.not_caught_up([0, 1]) == {0, 1}
+
+    async def test_old_rejections_are_pruned(self, subject: Subject) -> None:
+        old, new = datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC)
+        await subject.store.positions([0])
+        for cause, at in ((1, old), (2, new)):
+            rejected = events.CommandRejected(at=at, code=rejections.ENDED, message="x")
+            await subject.store.write(
+                batch_of((id(1), rejected), advance=Advance(0, cause - 1, cause, 1, cause), cause=cause)
+            )
+        assert await subject.store.prune_rejections(3600) is False
+        assert {row[:2] for row in subject.rows()["rejections"]} == {(0, 2)}
+
+    async def test_a_connection_that_was_cut_is_told_once(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        subject.cut()
+        with pytest.raises(StoreAway):
+            await subject.store.positions([0])
+        assert not subject.store.connected
+        assert await subject.store.positions([0]) == {0: ReadPosition()}
+        assert subject.store.connected
+
+
+TABLES: Final = (
+    "workflows",
+    "instances",
+    "stages",
+    "activities",
+    "triggers",
+    "occurrences",
+    "rejections",
+    "event_requests",
+)
+
+
+def rows_of(database: MemoryDatabase) -> dict[str, set[tuple[Any, ...]]]:
+    """As `Subject.rows`."""
+    return {
+        name: {
+            tuple(getattr(row, field) for field in row.__struct_fields__)
+            for row in getattr(database.tables, name).values()
+        }
+        for name in TABLES
+    }

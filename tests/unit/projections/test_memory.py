@@ -1,0 +1,38 @@
+"""The read model in memory: the contract that it shares with Postgres."""
+
+from typing import Any
+
+import pytest
+
+from projections.memory import MemoryDatabase, MemoryStore
+from projections.ports import Store
+from tests.store_contract import StoreContract, Subject, rows_of
+
+
+class Memory:
+    """`store_contract.Subject` in memory."""
+
+    def __init__(self) -> None:
+        self.database = MemoryDatabase()
+        self.store: Store = MemoryStore(self.database)
+        self._announced: list[str] = []
+        self.database.listeners.append(self._announced.append)
+
+    def announced(self) -> list[str]:
+        return self._announced
+
+    def rows(self) -> dict[str, set[tuple[Any, ...]]]:
+        return rows_of(self.database)
+
+    def cut(self) -> None:
+        self.database.restart(self.database.backup())
+
+    restart = cut
+
+
+class TestMemory(StoreContract):
+    """See `tests.store_contract`."""
+
+    @pytest.fixture
+    async def subject(self) -> Subject:
+        return Memory()
