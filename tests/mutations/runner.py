@@ -108,21 +108,22 @@ async def _run_seeds(root: Path, first: int, last: int) -> tuple[int | None, str
     assert process.stdout is not None
     assert process.stderr is not None
     complaints = asyncio.create_task(process.stderr.read())
-    seed = first
+    seed, ended = first, False
     try:
         while True:
             async with asyncio.timeout(SEED_SECONDS):
                 line = await process.stdout.readline()
-            if not line:
-                break
-            said = json.loads(line)
+            said = json.loads(line) if line else {}
+            ended = "seed" not in said or "error" in said
             if "error" in said:
                 return said["seed"], said["error"]
+            if ended:
+                break
             seed = said["seed"] + 1
     except TimeoutError:
         return seed, f"stopped: the seed ran for more than {SEED_SECONDS:.0f} s"
     finally:
-        if process.returncode is None:
+        if not ended:
             process.kill()
         await process.wait()
         text = (await complaints).decode(errors="replace")

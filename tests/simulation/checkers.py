@@ -71,12 +71,15 @@ class Observer:
     results: list[tuple[ActivityRun, int, Claim]] = field(default_factory=list)
     """Results that an engine was handed while its claim was the newest: activity, attempt, claim."""
     claims: list[Claim] = field(init=False)
+    claimed: list[int] = field(init=False)
+    """How often each partition was claimed."""
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.claims = [Claim(partition, -1) for partition in range(self.partitions)]
+        self.claimed = [0] * self.partitions
         self.causes = [[] for _ in range(self.partitions)]
         self.admitted = [[] for _ in range(self.partitions)]
         self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
@@ -106,6 +109,7 @@ class Observer:
         for record in records:
             if not self._filters[partition].admits(record):
                 if is_claim(record):
+                    self.claimed[partition] += 1
                     self.claims[partition] = Claim(partition, record.offset, asyncio.get_running_loop().time())
                 continue
             recorded = self.codec.decode_event(record)
@@ -155,7 +159,7 @@ class Observer:
             return
         if isinstance(event, ev.WorkflowEvent):
             workflow = workflows.evolve(self.workflows.get(aggregate_id), event, aggregate_id)
-            assert workflow.version == recorded.version
+            assert workflow.version == recorded.version, f"{aggregate_id}: an event is missing or twice"
             self.workflows[aggregate_id] = workflow
             return
         if isinstance(event, ev.TriggerEvent):
@@ -183,7 +187,7 @@ class Observer:
         """An occurrence comes about once, and one run command is sent for it."""
         event, trigger_id = recorded.event, recorded.aggregate_id
         trigger = triggers.evolve(self.triggers.get(trigger_id), event, trigger_id)
-        assert trigger.version == recorded.version
+        assert trigger.version == recorded.version, f"{trigger_id}: an event is missing or twice"
         self.triggers[trigger_id] = trigger
         if isinstance(event, ev.TriggerFired):
             assert event.occurrence_id not in self.fired, f"{event.occurrence_id} fired twice"
@@ -205,8 +209,10 @@ class Observer:
                 superseded_for = asyncio.get_running_loop().time() - claim.at
                 assert superseded_for <= MAX_UNPROVEN_SECONDS, f"evaluated {superseded_for} s after a newer claim"
                 return
-            assert self.triggers[trigger_id].waiting[waiting.message.occurrence_id] == waiting
-            assert waiting.retry_at is None or now >= waiting.retry_at or self.clocks_are_wrong
+            wanted = self.triggers[trigger_id].waiting.get(waiting.message.occurrence_id)
+            assert wanted == waiting, f"attempt {waiting.attempt} to evaluate a message is not wanted"
+            early = waiting.retry_at is not None and now < waiting.retry_at
+            assert not early or self.clocks_are_wrong, "an attempt to evaluate a message came early"
 
     def called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         """An engine whose partitions have these epochs starts an attempt.
@@ -223,7 +229,7 @@ class Observer:
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
         stage, index, attempt = call.token.stage, call.token.index, call.token.attempt
-        assert call.idempotency_key.endswith(f":{stage}:{index}"), "every activity has one key"
+        assert call.idempotency_key.endswith(f":{stage}:{index}"), "attempts of an activity have different keys"
         assert (call.name, call.input) == (activity.name, activity.input)
         assert attempt <= len(activity.not_before), f"{call.idempotency_key}: attempt {attempt} is not due yet"
         early = now < activity.not_before[attempt - 1]
@@ -234,8 +240,8 @@ class Observer:
             assert superseded_for <= MAX_UNPROVEN_SECONDS, f"called {superseded_for} s after a newer claim"
             return None
         assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
-        assert not activity.ended
-        assert attempt == activity.attempt
+        assert not activity.ended, f"{call.idempotency_key} is called after its end"
+        assert attempt == activity.attempt, f"{call.idempotency_key}: attempt {attempt} is called again"
         return claim
 
     def returned(self, call: CallActivity, claim: Claim | None) -> None:
@@ -244,10 +250,13 @@ class Observer:
             self.results.append((self._activity(call)[0], call.token.attempt, claim))
 
     def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
-        instance_id, _, _ = call.idempotency_key.rsplit(":", 2)
+        instance_id = call.idempotency_key.partition(":")[0]
         assert instance_id in self.histories, f"called for instance {instance_id}, which the log does not know"
         history = self.histories[instance_id]
-        activity = history.activity(call.token.stage, call.token.index)
+        stage, index = call.token.stage, call.token.index
+        is_known = stage < len(history.stages) and index < len(history.stages[stage].activities)
+        assert is_known, f"{call.idempotency_key} is called before the log knows of it"
+        activity = history.activity(stage, index)
         return activity, history, partition_of(instance_id.encode(), self.partitions)
 
     def check_results(self) -> None:

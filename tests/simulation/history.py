@@ -157,8 +157,9 @@ def _activity_started(history: History, event: ev.ActivityStarted) -> None:
 def _activity_failed(history: History, event: ev.ActivityFailed) -> None:
     activity = _running(history, event)
     pause = BACKOFF_SECONDS[min(len(activity.failures), len(BACKOFF_SECONDS) - 1)]
-    assert event.retry_at - event.at <= timedelta(seconds=pause)
-    assert history.clocks_are_wrong or event.retry_at - event.at == timedelta(seconds=pause)
+    waits = event.retry_at - event.at
+    assert waits <= timedelta(seconds=pause), f"an attempt waits for {waits}, not {pause} s"
+    assert history.clocks_are_wrong or waits == timedelta(seconds=pause), f"an attempt waits for {waits}, not {pause} s"
     _result(activity, event.attempt)
     activity.failures.append(event.error)
     activity.not_before.append(event.retry_at)

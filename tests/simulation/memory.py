@@ -39,6 +39,8 @@ class Faults:
     """A read breaks off."""
     slow: float = 0.0
     """An append takes seconds."""
+    slow_ack: float = 0.0
+    """The batch is appended, and its acknowledgement takes seconds: others read it before its owner knows."""
 
 
 @dataclass
@@ -122,6 +124,8 @@ class MemoryEventLog:
             await asyncio.sleep(self._rng.uniform(0.0, 10.0))
             raise AppendFailed("acknowledgement lost")
         chance -= self.faults.lost_ack
+        if self.faults.slow_ack and self._rng.random() < self.faults.slow_ack:
+            await asyncio.sleep(self._rng.uniform(0.1, 2.5))
         await self._latency()
         return -1 if 0 <= chance < self.faults.unplaced else base
 
