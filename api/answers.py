@@ -5,7 +5,7 @@ An answer with a body says `Content-Type: application/json`, exactly (contract: 
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from starlette.types import Receive, Send
@@ -17,12 +17,12 @@ from schemas.resources import Error, ErrorCode
 Row = TypeVar("Row")
 Header = tuple[bytes, bytes]
 
-JSON = (b"content-type", b"application/json")
+JSON: Final = (b"content-type", b"application/json")
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
 """Seconds. Without it clients retry at once, or give up."""
 
-SEND_TIMEOUT_SECONDS = 30.0
+SEND_TIMEOUT_SECONDS: Final = 30.0
 """How long a client may leave a piece of a streamed list unread. Without it a client that stopped reading would hold
 its database connection for ever."""
 
@@ -103,7 +103,7 @@ class StreamedList(Answer, Generic[Row]):
         await send({"type": "http.response.body", "body": b""})
 
 
-NO_CONTENT = Answer(204, None)
+NO_CONTENT: Final = Answer(204, None)
 
 
 def json_answer(status: int, value: object) -> Answer:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,10 +29,10 @@ from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS = (*v1.OPERATIONS, *v2.OPERATIONS, *flows.OPERATIONS)
+OPERATIONS: Final = (*v1.OPERATIONS, *v2.OPERATIONS, *flows.OPERATIONS)
 """Those of all surfaces."""
 
-START_TIMEOUT_SECONDS = 5.0
+START_TIMEOUT_SECONDS: Final = 5.0
 """How long a start waits for Kafka and Postgres. Past it the process serves all the same, answers 503 and recovers by
 itself: an orchestrator that restarted it again and again would only add load to what is coming back."""
 

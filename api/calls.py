@@ -1,6 +1,6 @@
 """One request, as an operation sees it."""
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import Receive, Scope
 
@@ -9,7 +9,7 @@ from api.errors import Invalid
 from api.requests import HttpRequest
 from api.services import Services
 
-_TRUE = frozenset({"true", "1"})
+_TRUE: Final = frozenset({"true", "1"})
 
 
 class Call(HttpRequest):

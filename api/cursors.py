@@ -14,7 +14,7 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from hmac import compare_digest
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,19 +26,19 @@ from schemas.settings import ApiSettings
 
 F = TypeVar("F")
 
-DEFAULT_PAGE_SIZE = 15
-MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE: Final = 15
+MAX_PAGE_SIZE: Final = 1000
 """Both are the contract's. Without the second a client could have a whole list held in memory."""
 
-START = RowPosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+START: Final = RowPosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 """In front of all rows: they are newest first."""
-END = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+END: Final = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 """Behind all rows."""
 
-CHECKSUM_BYTES = 8
+CHECKSUM_BYTES: Final = 8
 """Fewer, and a text that is damaged on its way would now and then pass for a cursor."""
 
-_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
 

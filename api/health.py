@@ -26,7 +26,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 CHECK_SECONDS: Final = 1.0
 """How long an answer of Kafka or Postgres is used. Without it, whoever reaches the probes could load both."""
 
-_NOBODY = UUID(int=0)
+_NOBODY: Final = UUID(int=0)
 """An id that nothing has: looking it up shows whether Postgres answers."""
 
 

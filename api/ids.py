@@ -3,15 +3,16 @@
 import os
 import re
 import time
+from typing import Final
 from uuid import UUID, uuid5
 
-_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
-NAMESPACE = UUID("b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4")
+NAMESPACE: Final = UUID("b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4")
 """Of the ids that follow from an Idempotency-Key. Changing it would make every key new."""
 
-_VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
-_LOW_62 = (1 << 62) - 1
+_VERSION_AND_VARIANT: Final = (7 << 76) | (2 << 62)
+_LOW_62: Final = (1 << 62) - 1
 
 
 def new_id() -> UUID:

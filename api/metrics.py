@@ -3,6 +3,8 @@
 Series are looked up once per combination of labels and kept, since `labels()` costs more than counting does.
 """
 
+from typing import Final
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -17,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.waiting import Admission
 
-LATENCY_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCY_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From a read of one row to the ceiling of `wait`."""
 
 

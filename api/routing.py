@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 from starlette.routing import BaseRoute, Match
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Call], Awaitable[Answer]]
 
-_READING = frozenset({"GET", "HEAD"})
+_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
@@ -172,7 +172,7 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
         return error_answer(Fault())
 
 
-CLIENT_GONE = 499
+CLIENT_GONE: Final = 499
 """Status in the metrics of a request whose client did not stay for an answer."""
 
 
@@ -191,7 +191,7 @@ def path_routes(
     return [PathRoute(base_path, group, services, reads, commands, metrics) for group in by_path.values()]
 
 
-_OVERLOADED = error_answer(Unavailable("too many requests are waiting"))
+_OVERLOADED: Final = error_answer(Unavailable("too many requests are waiting"))
 
 
 def _pattern(path: str, slash: bool) -> str:

@@ -13,6 +13,7 @@ Clients that are no browsers send no `Origin`, and may go on to send bodies unde
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -22,9 +23,11 @@ from api.errors import Invalid
 from api.routing import Handler, Operation
 from schemas.settings import ApiSettings, variable
 
-ANY_HOST = "*"
+ANY_HOST: Final = "*"
 
-_JSON_OR_YAML = re.compile(r"\s*[\w!#$&^.+-]+/([\w!#$&^.+-]*[.+-])?(json|yaml)\s*(;.*)?", re.ASCII | re.IGNORECASE)
+_JSON_OR_YAML: Final = re.compile(
+    r"\s*[\w!#$&^.+-]+/([\w!#$&^.+-]*[.+-])?(json|yaml)\s*(;.*)?", re.ASCII | re.IGNORECASE
+)
 """One media type. Of several with commas between, a browser could take the first for plain text and not ask."""
 
 

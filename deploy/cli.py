@@ -8,7 +8,7 @@ import asyncio
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -24,11 +24,11 @@ from schemas.settings import (
     load,
 )
 
-STOPPED_STATUS = 130
+STOPPED_STATUS: Final = 130
 """Exit status after Ctrl-C or SIGTERM during a start, as shells have it."""
 
-DATA_DIR = click.Path(file_okay=False, path_type=Path)
-PORT = click.IntRange(0, 65535)
+DATA_DIR: Final = click.Path(file_okay=False, path_type=Path)
+PORT: Final = click.IntRange(0, 65535)
 
 
 class Commands(click.Group):

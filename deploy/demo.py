@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import msgspec
@@ -27,10 +27,10 @@ from deploy.errors import ScenarioError, Stopped
 from deploy.installation import Installation, Options
 from schemas.settings import ApiSettings, load, variable
 
-DEFAULT = Path(__file__).with_name("examples") / "payout.scenario.yaml"
-STEP_TIMEOUT_SECONDS = 60.0
+DEFAULT: Final = Path(__file__).with_name("examples") / "payout.scenario.yaml"
+STEP_TIMEOUT_SECONDS: Final = 60.0
 """How long the instance may take to wait for the next event, or to end."""
-POLL_SECONDS = 0.1
+POLL_SECONDS: Final = 0.1
 
 
 class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

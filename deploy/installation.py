@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import msgspec
 
@@ -45,18 +45,18 @@ from schemas.settings import (
     variable,
 )
 
-LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
+LOCAL_HOSTS: Final = "localhost,127.0.0.1,[::1]"
 """Any host, and a web page could read and write everything here, under a name of its own that resolves to 127.0.0.1."""
-PARTITIONS = 1
+PARTITIONS: Final = 1
 """Fewer than the default: on one machine more partitions only split batches."""
-MIN_FREE_BYTES = 1024**3
+MIN_FREE_BYTES: Final = 1024**3
 """Kafka and Postgres need some hundred megabytes to start, and break in odd ways on a full disk."""
-READY_TIMEOUT_SECONDS = 60.0
-WATCH_SECONDS = 0.2
-PROCESS_STOP_SHARE = 0.3
+READY_TIMEOUT_SECONDS: Final = 60.0
+WATCH_SECONDS: Final = 0.2
+PROCESS_STOP_SHARE: Final = 0.3
 """Share of the shutdown's deadline that each of our processes may take, so that Kafka and Postgres can end in order."""
-SANDBOX_READY_PATH = "/sandbox/calls"
-RELAPSE_SECONDS = 30.0
+SANDBOX_READY_PATH: Final = "/sandbox/calls"
+RELAPSE_SECONDS: Final = 30.0
 """A Kafka or Postgres that ends again this soon won't be cured by one more start."""
 
 

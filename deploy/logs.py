@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,23 +24,28 @@ from schemas.settings import ProcessSettings, ignored_variables
 
 logger = logging.getLogger(__name__)
 
-PLAIN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+PLAIN_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 """What every record has; the rest is context. uvicorn adds `color_message`, a copy of its message."""
 
-QUIET_LOGGERS = (CLIENT_LOGGER, "asyncio", "uvicorn")
+QUIET_LOGGERS: Final = (CLIENT_LOGGER, "asyncio", "uvicorn")
 """Libraries that log their every step at INFO, which would bury our own lines."""
 
 
-REPEAT_SECONDS = 60.0
+REPEAT_SECONDS: Final = 60.0
 """How often the same line of the Kafka client is written. While a broker is away it logs hundreds of errors a second,
 which would bury everything else and fill disks; ours say which broker is away, and when it is back."""
 
-MAX_KINDS = 200
+MAX_KINDS: Final = 200
 """Kinds of lines that are remembered. The client has fewer; texts that never repeat would fill the memory."""
-MAX_TEXT_BYTES = 16 * 1024
+MAX_TEXT_BYTES: Final = 16 * 1024
 """Longest message, and value of the context. An expression or a record's header can be much longer."""
 
-_PLAIN_VALUE = re.compile(r'[^\s="]+')
+_PLAIN_VALUE: Final = re.compile(r'[^\s="]+')
 
 
 def configure(settings: ProcessSettings) -> None:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MIN_NEW_OBJECTS: Final = 20_000
 """New objects before Python looks for cycles among them. With its 700, that happens within each few requests."""
 
-PROBES_STOP_SECONDS = 1.0
+PROBES_STOP_SECONDS: Final = 1.0
 """How long the probes' server may take to end. A scraper that keeps its connection open would hold it for longer."""
 
 

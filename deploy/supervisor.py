@@ -14,20 +14,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from deploy.embedded.child import Child
 from deploy.embedded.ports import HOST
 from deploy.errors import DevError
 
-FIRST_PAUSE_SECONDS = 0.5
-MAX_PAUSE_SECONDS = 10.0
+FIRST_PAUSE_SECONDS: Final = 0.5
+MAX_PAUSE_SECONDS: Final = 10.0
 """Pauses before a process is started again double up to this. Without them one that can't run is a busy loop."""
-STEADY_SECONDS = 60.0
+STEADY_SECONDS: Final = 60.0
 """A process that ran this long starts with the first pause again."""
-PROBE_TIMEOUT_SECONDS = 2.0
-KEPT_LINES = 200
-MAX_LOG_BYTES = 8 * 1024 * 1024
-ERROR_LINE = re.compile(r"\b(Error|ERROR|CRITICAL|\w+Error|\w+Exception)\b")
+PROBE_TIMEOUT_SECONDS: Final = 2.0
+KEPT_LINES: Final = 200
+MAX_LOG_BYTES: Final = 8 * 1024 * 1024
+ERROR_LINE: Final = re.compile(r"\b(Error|ERROR|CRITICAL|\w+Error|\w+Exception)\b")
 
 
 def say(text: str) -> None:

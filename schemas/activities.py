@@ -6,19 +6,19 @@ any size in the asset's smallest unit; timestamps are RFC 3339 texts in UTC.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-GET_ACCOUNT = "GetAccount"
-ADD_ACCOUNT_METADATA = "AddAccountMetadata"
-CREATE_TRANSACTION = "CreateTransaction"
-GET_PAYMENT = "GetPayment"
-CREATE_TRANSFER_INITIATION = "CreateTransferInitiation"
-GET_WALLET = "GetWallet"
-LIST_WALLETS = "ListWallets"
-CREDIT_WALLET = "CreditWallet"
-DEBIT_WALLET = "DebitWallet"
+GET_ACCOUNT: Final = "GetAccount"
+ADD_ACCOUNT_METADATA: Final = "AddAccountMetadata"
+CREATE_TRANSACTION: Final = "CreateTransaction"
+GET_PAYMENT: Final = "GetPayment"
+CREATE_TRANSFER_INITIATION: Final = "CreateTransferInitiation"
+GET_WALLET: Final = "GetWallet"
+LIST_WALLETS: Final = "ListWallets"
+CREDIT_WALLET: Final = "CreditWallet"
+DEBIT_WALLET: Final = "DebitWallet"
 
 
 class Activity(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ engine that was superseded and does not know yet may still write the definition 
 it wrote, and would have removed a deletion under the same key.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -43,11 +43,11 @@ class Current(Struct, frozen=True):
     definition: CurrentWorkflow | CurrentTrigger | None
 
 
-_DECODER = msgspec.json.Decoder(CurrentWorkflow | CurrentTrigger)
-_STAGES = msgspec.json.Decoder(list[dict[str, Any]])
+_DECODER: Final = msgspec.json.Decoder(CurrentWorkflow | CurrentTrigger)
+_STAGES: Final = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-_DELETED = "/deleted"
+_DELETED: Final = "/deleted"
 
 
 def records_of(current: Current, timestamp_ms: int) -> list[NewRecord]:

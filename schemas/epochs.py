@@ -5,9 +5,11 @@ record that it writes carries it. A record counts if its epoch is that of the ne
 superseded engine still appends is skipped by everybody, without a transaction.
 """
 
+from typing import Final
+
 from schemas.records import Headers, Record, read_number
 
-CLAIM_TYPE = b"PartitionClaimed"
+CLAIM_TYPE: Final = b"PartitionClaimed"
 
 
 def header(headers: Headers, name: str) -> bytes | None:

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from schemas.redaction import without_credentials
 from schemas.service_links import is_service_link
 
-PREFIX = "ORCHESTRATION_"
+PREFIX: Final = "ORCHESTRATION_"
 
 MAX_SECONDS: Final = 2_000_000
 """Of a deadline. Kafka takes milliseconds of 32 bits, and `inf` would let somebody wait for ever."""
@@ -265,7 +265,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     sandbox_port: Port = 8090
 
 
-ALL = (ApiSettings, StackSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
+ALL: Final = (ApiSettings, StackSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
 T = TypeVar("T", bound=Struct)
 
 

@@ -6,31 +6,33 @@ partition p of the other. So do the public topic, where public events of partiti
 listening for triggers is (see `schemas.trigger_positions`).
 """
 
+from typing import Final
+
 from msgspec import Struct
 from msgspec.structs import replace
 from murmurhash2 import murmurhash2
 
 from schemas.settings import KafkaSettings, SettingsError, variable
 
-MAX_RECORD_BATCH_BYTES = 8 * 1024 * 1024
+MAX_RECORD_BATCH_BYTES: Final = 8 * 1024 * 1024
 """`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
 
-MURMUR2_SEED = 0x9747B28C
+MURMUR2_SEED: Final = 0x9747B28C
 """That of Kafka's clients: `org.apache.kafka.common.utils.Utils.murmur2`."""
 
-COMMANDS = "commands"
-EVENTS = "events"
-COMMANDS_DEAD = "commands.dead"
-DEFINITIONS = "definitions"
-EVENTS_PUBLISHED = "events.published"
-TRIGGERS_POSITIONS = "triggers.positions"
-PUBLIC = "orchestration"
+COMMANDS: Final = "commands"
+EVENTS: Final = "events"
+COMMANDS_DEAD: Final = "commands.dead"
+DEFINITIONS: Final = "definitions"
+EVENTS_PUBLISHED: Final = "events.published"
+TRIGGERS_POSITIONS: Final = "triggers.positions"
+PUBLIC: Final = "orchestration"
 
-POSITIONS_SEGMENT_BYTES = 8 * 1024 * 1024
+POSITIONS_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """Size of a segment of `events.published` and `triggers.positions`. The last record of a key counts, but the newest
 segment is never compacted, and by default it may grow to a gigabyte, which takes its time to read."""
 
-MIN_REPLICAS_TO_SPARE_ONE = 3
+MIN_REPLICAS_TO_SPARE_ONE: Final = 3
 """With this many replicas two of them acknowledge a write, and one broker may be away. With Kafka's default, one, an
 acknowledged payment could be lost together with the broker that alone had it."""
 

@@ -10,6 +10,7 @@ first one do not count for it.
 """
 
 import time
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -31,8 +32,8 @@ class ListeningPosition(Struct, frozen=True):
     next_offset: int
 
 
-_BEGAN = msgspec.json.Decoder(ListeningBegan)
-_POSITION = msgspec.json.Decoder(ListeningPosition)
+_BEGAN: Final = msgspec.json.Decoder(ListeningBegan)
+_POSITION: Final = msgspec.json.Decoder(ListeningPosition)
 
 
 def encode_listening(topic: str, partition: int | None, row: ListeningBegan | ListeningPosition) -> NewRecord:

@@ -4,7 +4,7 @@ import ipaddress
 import logging
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -19,8 +19,8 @@ from schemas.settings import ApiSettings, SettingsError, variable
 
 logger = logging.getLogger(__name__)
 
-READ = "orchestration:read"
-WRITE = "orchestration:write"
+READ: Final = "orchestration:read"
+WRITE: Final = "orchestration:write"
 
 
 class Guard:

@@ -7,7 +7,7 @@ and belong to the key, so that neither `none` nor a public key taken for an HMAC
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from joserfc import jws, jwt
@@ -17,17 +17,17 @@ from api.auth.errors import TokenInvalid
 from api.auth.issuer import Keys
 from schemas.settings import ApiSettings
 
-MAX_TOKEN_BYTES = 8192
+MAX_TOKEN_BYTES: Final = 8192
 """Longest token that is looked at; common gateways pass on no longer header. A longer one would only cost time."""
 
-MAX_HEADER_BYTES = 4096
+MAX_HEADER_BYTES: Final = 4096
 """Longest header of a token; with a certificate chain it exceeds the library's 512."""
 
-MAX_VERIFIED_TOKENS = 1024
+MAX_VERIFIED_TOKENS: Final = 1024
 """Tokens that are known to be good, the latest used. Without this memory each request would cost a signature's check;
 without a limit it would grow with every token. With the longest tokens it takes 8 MiB."""
 
-_TYPES = frozenset({"jwt", "at+jwt"})
+_TYPES: Final = frozenset({"jwt", "at+jwt"})
 """What a token's `typ` may be. The others that an issuer signs, such as logout tokens, are no access tokens."""
 
 

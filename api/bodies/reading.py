@@ -1,12 +1,13 @@
 """Reading a request's body."""
 
 import asyncio
+from typing import Final
 
 from starlette.types import Receive, Scope
 
 from api.errors import ClientGone, Invalid, TooLarge
 
-BODY_TIMEOUT_SECONDS = 30.0
+BODY_TIMEOUT_SECONDS: Final = 30.0
 """How long a body may take to arrive. Without it clients that send a byte now and then would hold requests for ever."""
 
 

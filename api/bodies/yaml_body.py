@@ -10,7 +10,7 @@ The document is built from the parser's events instead of its nodes: its compose
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 import yaml
@@ -19,19 +19,19 @@ from api.bodies.values import MAX_DEPTH, check_text, too_deep
 from api.errors import Invalid
 from schemas.nesting import is_deeper
 
-MAX_NODES = 50_000
+MAX_NODES: Final = 50_000
 """Most scalars, lists and objects, each alias counted with all that it stands for. Without it nine lines of aliases to
 aliases stand for a billion nodes."""
 
-MAX_INTEGER_BITS = 14_000
+MAX_INTEGER_BITS: Final = 14_000
 """4214 decimal digits. Python writes no integer over 4300 digits: a longer one could be read, but never sent on."""
 
-_PREFIX = "tag:yaml.org,2002:"
-_NULL = re.compile(r"~|null|Null|NULL|")
-_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-_NOT_IN_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_PREFIX: Final = "tag:yaml.org,2002:"
+_NULL: Final = re.compile(r"~|null|Null|NULL|")
+_BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_NOT_IN_JSON: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 def decode_yaml(body: bytes, max_bytes: int) -> Any:

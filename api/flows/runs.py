@@ -1,5 +1,7 @@
 """`/flows/{flowId}/runs`: what instances are in v1. A run is found only under its own flow."""
 
+from typing import Final
+
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
@@ -67,9 +69,9 @@ async def abort_run(call: Call) -> Answer:
     return NO_CONTENT
 
 
-RUN_ID = Parameter(name="runId", where="path", description="The run's id")
+RUN_ID: Final = Parameter(name="runId", where="path", description="The run's id")
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="getWorkflowOccurrence",
         method="GET",

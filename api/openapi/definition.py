@@ -4,11 +4,11 @@ A required text that holds `${name}` may turn out to be anything, so each such s
 reference. An optional field may be null (contract: `workflows`, "Creating a workflow: what is checked").
 """
 
-from typing import Any
+from typing import Any, Final
 
 Schema = dict[str, Any]
 
-_REFERENCE = r"\$\{[^}]+\}"
+_REFERENCE: Final = r"\$\{[^}]+\}"
 _NULL: Schema = {"type": "null"}
 
 
@@ -53,14 +53,18 @@ _BOOLEAN: Schema = {
 }
 _AMOUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, _text(r"^\+?[0-9]{1,1000}$")]}
 _INSTANT: Schema = {"anyOf": [{"type": "string", "format": "date-time"}, _text()]}
-_DURATION = _text(r"^[-+]?0$", r"^[-+]?([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,5}(\.[0-9]{1,9})?(m|h)){1,4}$")
+_DURATION: Final = _text(
+    r"^[-+]?0$", r"^[-+]?([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,5}(\.[0-9]{1,9})?(m|h)){1,4}$"
+)
 _TRANSFER_TYPE: Schema = {
     "anyOf": [_NULL, _text("^$", "^[tT][rR][aA][nN][sS][fF][eE][rR]$", "^[pP][aA][yY][oO][uU][tT]$")]
 }
 
-_ACCOUNT = _object(("id",), id=_REQUIRED_TEXT, ledger=_ANY_TEXT, throughAccount=_ANY_TEXT, allowOverdraft=_BOOLEAN)
-_WALLET = _one_text_of({"balance": _ANY_TEXT}, id=_REQUIRED_TEXT, name=_REQUIRED_TEXT)
-_PAYMENT_SOURCE = _object(
+_ACCOUNT: Final = _object(
+    ("id",), id=_REQUIRED_TEXT, ledger=_ANY_TEXT, throughAccount=_ANY_TEXT, allowOverdraft=_BOOLEAN
+)
+_WALLET: Final = _one_text_of({"balance": _ANY_TEXT}, id=_REQUIRED_TEXT, name=_REQUIRED_TEXT)
+_PAYMENT_SOURCE: Final = _object(
     ("id",),
     id=_REQUIRED_TEXT,
     throughAccount=_ANY_TEXT,
@@ -68,7 +72,7 @@ _PAYMENT_SOURCE = _object(
     ledger=_ANY_TEXT,
     holdingAccount=_ANY_TEXT,
 )
-_PAYMENT_DESTINATION = _object(
+_PAYMENT_DESTINATION: Final = _object(
     ("psp",),
     psp=_REQUIRED_TEXT,
     type=_TRANSFER_TYPE,
@@ -83,7 +87,7 @@ _ACCOUNT_OR_WALLET: Schema = {
         _object(("wallet",), account=_NULL, wallet=_WALLET, payment=_NULL),
     ]
 }
-_MONEY = _object(("amount", "asset"), amount=_AMOUNT, asset=_REQUIRED_TEXT)
+_MONEY: Final = _object(("amount", "asset"), amount=_AMOUNT, asset=_REQUIRED_TEXT)
 _SEND_COMMON: Schema = {
     "metadata": _optional(_TEXTS),
     "timestamp": {"anyOf": [_NULL, {"const": ""}, _INSTANT]},

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, get_origin
+from typing import Any, Final, get_origin
 
 import msgspec
 
 from api.routing import Operation, Parameter
 from schemas.resources import Data, Error, Paged
 
-ALWAYS = (405, 500, 503)
+ALWAYS: Final = (405, 500, 503)
 """Statuses that every operation can answer beside its own."""
 
-HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+HEADERS: Final = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 """The header that an error has beside its body."""
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ class _Schemas:
         return next(schema for known, schema in self._by_type if known == kind)
 
 
-_ENVELOPES = (Data, Paged)
+_ENVELOPES: Final = (Data, Paged)
 """They have one field."""
 
 

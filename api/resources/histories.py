@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from api.errors import NotFound
 from api.ids import parse_id
@@ -12,7 +12,7 @@ from api.services import Services
 
 Row = TypeVar("Row")
 
-_STAGE_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_STAGE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 """A plain integer below 10⁹; everything else names no stage."""
 
 

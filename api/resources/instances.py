@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import RunWorkflow
 
-NO_WORKFLOW = UUID(int=0)
+NO_WORKFLOW: Final = UUID(int=0)
 """The nil UUID, which no workflow has. A filter by an id that is no UUID becomes one by it."""
 
 

@@ -5,7 +5,7 @@ bounded in time, steps and size: past a bound, what is left has the bound as its
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +17,7 @@ from schemas.expressions import Allowance, EvaluationError, Expression, LinkAnsw
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH, excess
 from schemas.resources import FilterResult, TriggerTest, VariableResult
 
-TEST_TIMEOUT_SECONDS = 15.0
+TEST_TIMEOUT_SECONDS: Final = 15.0
 """How long a whole test may take, links included. Each link may take 10 seconds, so without it a test with several
 would outlast its client."""
 

@@ -1,6 +1,6 @@
 """`/instances/{instanceID}/history` and `/instances/{instanceID}/stages/{number}/history`."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -25,7 +25,7 @@ async def get_stage_history(call: Call) -> Answer:
     return await list_answer(pages, rendering.activity_history)
 
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="getInstanceHistory",
         method="GET",

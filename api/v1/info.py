@@ -1,13 +1,14 @@
 """`/_info`."""
 
 from importlib.metadata import version
+from typing import Final
 
 from api.answers import Answer, json_answer
 from api.calls import Call
 from api.routing import Operation
 from schemas.resources import ServerInfo
 
-_INFO = json_answer(200, ServerInfo(version=version("orchestration")))
+_INFO: Final = json_answer(200, ServerInfo(version=version("orchestration")))
 
 
 async def get_info(call: Call) -> Answer:
@@ -15,7 +16,7 @@ async def get_info(call: Call) -> Answer:
     return _INFO
 
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="getServerInfo",
         method="GET",

@@ -1,5 +1,7 @@
 """`/workflows/{workflowID}/instances` and `/instances`."""
 
+from typing import Final
+
 from msgspec import UNSET
 
 from api import rendering
@@ -62,24 +64,24 @@ async def abort_instance(call: Call) -> Answer:
     return NO_CONTENT
 
 
-QUERY_BOOLEAN = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
+QUERY_BOOLEAN: Final = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
 """`true` and `1` are true; anything else is false, not an error."""
 
-VARIABLES = dict[str, str | None] | None
+VARIABLES: Final = dict[str, str | None] | None
 """The body of a run."""
 
-WAIT = Parameter(
+WAIT: Final = Parameter(
     name="wait", where="query", type=QUERY_BOOLEAN, description="Wait for the end of the instance before answering"
 )
 
-LIST_FILTERS = (
+LIST_FILTERS: Final = (
     Parameter(name="workflowID", where="query", description="Only instances of this workflow"),
     Parameter(name="running", where="query", type=QUERY_BOOLEAN, description="Only instances that have not ended"),
 )
 
-INSTANCE_ID = Parameter(name="instanceID", where="path", description="The instance's id")
+INSTANCE_ID: Final = Parameter(name="instanceID", where="path", description="The instance's id")
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="getInstance",
         method="GET",

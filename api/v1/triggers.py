@@ -1,6 +1,6 @@
 """`/triggers` and `/triggers/{triggerID}/occurrences`."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -46,10 +46,12 @@ async def list_occurrences(call: Call) -> Answer:
     return await list_answer(pages, rendering.occurrence)
 
 
-TRIGGER_ID = Parameter(name="triggerID", where="path", description="The trigger's id")
-NAME = Parameter(name="name", where="query", description="Only triggers whose name contains this text, ignoring case")
+TRIGGER_ID: Final = Parameter(name="triggerID", where="path", description="The trigger's id")
+NAME: Final = Parameter(
+    name="name", where="query", description="Only triggers whose name contains this text, ignoring case"
+)
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="createTrigger",
         method="POST",

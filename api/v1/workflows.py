@@ -1,7 +1,7 @@
 """`/workflows`."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from api import rendering
@@ -15,9 +15,9 @@ from api.resources import workflows
 from api.routing import Operation, Parameter
 from schemas.resources import Data, Workflow
 
-YAML_TYPES = ("text/vnd.yaml", "application/yaml", "application/x-yaml", "text/yaml")
+YAML_TYPES: Final = ("text/vnd.yaml", "application/yaml", "application/x-yaml", "text/yaml")
 
-MAX_YAML_BYTES_HERE = 16 * 1024
+MAX_YAML_BYTES_HERE: Final = 16 * 1024
 """A longer YAML document is read in a thread: at a microsecond per byte it would hold up all other requests."""
 
 
@@ -58,15 +58,15 @@ async def _definition(call: Call) -> Any:
     return await asyncio.to_thread(decode_yaml, body, max_bytes)
 
 
-FLOW_ID = Parameter(name="flowId", where="path", description="The workflow's id")
-IDEMPOTENCY_KEY = Parameter(
+FLOW_ID: Final = Parameter(name="flowId", where="path", description="The workflow's id")
+IDEMPOTENCY_KEY: Final = Parameter(
     name="Idempotency-Key",
     where="header",
     description="Repeating a request with the same key and body has no second effect and gets the same answer."
     " With another body the key is refused.",
 )
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="createWorkflow",
         method="POST",

@@ -3,12 +3,14 @@
 Contract: `http-api`, Surface v2. Lists are cursor pages, instances have no `statuses`, what is unknown is NOT_FOUND.
 """
 
+from typing import Final
+
 from api import v1
 from api.routing import Operation
 from api.v2 import instances, triggers, workflows
 from api.v2.differences import in_v2
 
-DIFFERENCES = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
+DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
 """By the operation's id in v1."""
 
 OPERATIONS: tuple[Operation, ...] = (*in_v2(v1.OPERATIONS, DIFFERENCES), *triggers.OPERATIONS)

@@ -1,5 +1,7 @@
 """`/v2/workflows/{workflowID}/instances` and `/v2/instances`: where they differ from v1."""
 
+from typing import Final
+
 from msgspec import UNSET
 
 from api import rendering
@@ -46,7 +48,7 @@ async def get_instance(call: Call) -> Answer:
     return json_answer(200, Data(render(row)))
 
 
-DIFFERENCES = {
+DIFFERENCES: Final = {
     "runWorkflow": Difference(handler=run_workflow, answer=Data[V2WorkflowInstance]),
     "getInstance": Difference(handler=get_instance, answer=Data[V2WorkflowInstance]),
     "listInstances": Difference(

@@ -1,7 +1,7 @@
 """A list as cursor pages: the request's cursor, the answer's envelope (contract: `http-api`, Surface v2)."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import UNSET
 
@@ -56,7 +56,7 @@ def page_answer(cursors: Cursors[F], cursor: Cursor[F], page: PageOf[Row], rende
     return json_answer(200, Paged(shown))
 
 
-PAGE_PARAMETERS = (
+PAGE_PARAMETERS: Final = (
     Parameter(
         name="cursor",
         where="query",

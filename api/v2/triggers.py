@@ -1,5 +1,7 @@
 """`/v2/triggers`: where it differs from v1, and the test of a trigger."""
 
+from typing import Final
+
 from api import rendering
 from api.answers import Answer, json_answer
 from api.calls import Call
@@ -35,7 +37,7 @@ async def test_trigger(call: Call) -> Answer:
     return json_answer(200, Data(tested))
 
 
-DIFFERENCES = {
+DIFFERENCES: Final = {
     "listTriggers": Difference(
         handler=list_triggers,
         answer=Paged[Trigger],
@@ -49,7 +51,7 @@ DIFFERENCES = {
     ),
 }
 
-OPERATIONS = (
+OPERATIONS: Final = (
     Operation(
         id="testTrigger",
         method="POST",

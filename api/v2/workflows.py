@@ -1,5 +1,7 @@
 """`/v2/workflows`: where it differs from v1."""
 
+from typing import Final
+
 from api import rendering
 from api.answers import Answer
 from api.calls import Call
@@ -18,7 +20,7 @@ async def list_workflows(call: Call) -> Answer:
     return page_answer(cursors, cursor, page, rendering.workflow)
 
 
-DIFFERENCES = {
+DIFFERENCES: Final = {
     "listWorkflows": Difference(
         handler=list_workflows,
         answer=Paged[Workflow],

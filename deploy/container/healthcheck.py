@@ -7,10 +7,11 @@ keeps with the container's state.
 
 import http.client
 import sys
+from typing import Final
 
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings, SettingsError, load
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS: Final = 2.0
 """Per port. Processes whose event loop hangs accept connections and never answer."""
 
 

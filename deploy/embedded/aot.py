@@ -16,17 +16,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Final
 
 from deploy.embedded.errors import EmbeddedError
 from deploy.embedded.jars import locked
 
 logger = logging.getLogger(__name__)
 
-TRAINING_TIMEOUT_SECONDS = 60.0
+TRAINING_TIMEOUT_SECONDS: Final = 60.0
 """Of the training's load, which takes eight seconds; without it a Kafka that hangs would hang the first start."""
-MAX_CACHES = 4
+MAX_CACHES: Final = 4
 """Each belongs to one installed Java and takes 75 MB; the oldest is deleted for a fifth."""
-WITHOUT_CACHE = ("-XX:TieredStopAtLevel=1",)
+WITHOUT_CACHE: Final = ("-XX:TieredStopAtLevel=1",)
 """Untrained, the optimizing compiler pays off only after minutes of full load."""
 
 Broker = Callable[[Path, Sequence[str]], AbstractContextManager[str]]

@@ -9,18 +9,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import psutil
 
 from deploy.embedded import guard
 from deploy.embedded.errors import DataInUse
 
-LEFTOVER_SECONDS = 20.0
+LEFTOVER_SECONDS: Final = 20.0
 """How long a program of an earlier run may take to end. Its guard is stopping it already; without the wait a restart
 right after a kill would meet the old program's ports and locks."""
 
-CLOCK_SLACK_SECONDS = 1.0
+CLOCK_SLACK_SECONDS: Final = 1.0
 """Process start times are rounded; without slack a leftover could look younger than the file that names it."""
 
 

@@ -18,6 +18,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import jgo.env
 import jgo.maven
@@ -27,14 +28,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from deploy.embedded.errors import DownloadFailed
 
-KAFKA_VERSION = "4.3.1"
-COORDINATES = (
+KAFKA_VERSION: Final = "4.3.1"
+COORDINATES: Final = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     # Kafka's dependencies hold no logging back end. Resolved by itself: asked for together, an older client wins.
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
 )
-PINS = Path(__file__).with_name("jars.sha256")
-TIMEOUT_SECONDS = 30
+PINS: Final = Path(__file__).with_name("jars.sha256")
+TIMEOUT_SECONDS: Final = 30
 """Deadline for each step of a connection. Without it a dead mirror would hang the start."""
 
 

@@ -19,6 +19,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from deploy.embedded.aot import aot_options
 from deploy.embedded.child import Child, end_leftover
@@ -26,18 +27,18 @@ from deploy.embedded.errors import JavaMissing, StartFailed
 from deploy.embedded.jars import kafka_cache, kafka_jars
 from deploy.embedded.ports import HOST, check_free, free_ports, is_free
 
-START_TIMEOUT_SECONDS = 60.0
+START_TIMEOUT_SECONDS: Final = 60.0
 """Up in four seconds on two cores; a start that takes longer than this won't end."""
-POLL_SECONDS = 0.05
-STOP_SECONDS = 10.0
+POLL_SECONDS: Final = 0.05
+STOP_SECONDS: Final = 10.0
 """How long an orderly stop may take; what is not on disk then is recovered at the next start."""
-RECORDING_STOP_SECONDS = 60.0
+RECORDING_STOP_SECONDS: Final = 60.0
 """How long the stop of a training run may take: Java writes its cache then, for some seconds."""
-MAX_BATCH_BYTES = 8 * 1024 * 1024
-READY_LINE = "Kafka Server started"
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+READY_LINE: Final = "Kafka Server started"
 """Logged after the broker is unfenced. A port that accepts is no sign: it does so before topics can be made."""
 
-REASONS = tuple(
+REASONS: Final = tuple(
     re.compile(pattern)
     for pattern in (
         r"No space left|Address already in use",
@@ -47,7 +48,7 @@ REASONS = tuple(
 )
 """What to look for in the logs of a Kafka that ended, the most telling first."""
 
-JVM_OPTIONS = (
+JVM_OPTIONS: Final = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
     "-Djava.awt.headless=true",
@@ -55,7 +56,7 @@ JVM_OPTIONS = (
     "-Djava.net.preferIPv4Stack=true",
 )
 
-NODE = {
+NODE: Final = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "inter.broker.listener.name": "PLAINTEXT",

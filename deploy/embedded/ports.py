@@ -2,15 +2,16 @@
 
 import secrets
 import socket
+from typing import Final
 
 from deploy.embedded.errors import PortInUse
 
-HOST = "127.0.0.1"
+HOST: Final = "127.0.0.1"
 
 FIRST_PORT, LAST_PORT = 10_000, 32_000
 """Below the range that systems give to outgoing connections: one of those could take a port between our look and the
 start of the server that it is for."""
-MAX_TRIES = 1000
+MAX_TRIES: Final = 1000
 """Ports that are looked at before giving up."""
 
 

@@ -23,6 +23,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import psycopg
@@ -30,16 +31,16 @@ import psycopg
 from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import StartFailed
 
-START_TIMEOUT_SECONDS = 30.0
+START_TIMEOUT_SECONDS: Final = 30.0
 """Up in under a second; this leaves room for the recovery after a crash."""
-POLL_SECONDS = 0.02
-MAX_SOCKET_PATH_BYTES = 103
+POLL_SECONDS: Final = 0.02
+MAX_SOCKET_PATH_BYTES: Final = 103
 """Longest path of a Unix socket on macOS (Linux: 107). A longer one can't be bound."""
-SOCKET_NAME = ".s.PGSQL.5432"
-UNPRIVILEGED = "nobody"
-COPY_PREFIX = "orchestration-postgres-"
+SOCKET_NAME: Final = ".s.PGSQL.5432"
+UNPRIVILEGED: Final = "nobody"
+COPY_PREFIX: Final = "orchestration-postgres-"
 
-SETTINGS = {
+SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "shared_buffers": "64MB",

@@ -65,7 +65,7 @@ OVERLOADED_SECONDS: Final = 2.0
 PROBES: Final = frozenset({"/livez", "/readyz", "/metrics", "/_healthcheck"})
 """Answered above the cap too: an orchestrator would restart a process that is merely busy."""
 
-_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)")
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)")
 """What a method looks like (RFC 9110, 9.1)."""
 
 

@@ -8,12 +8,13 @@ import binascii
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import parse_qs, unquote_plus
 
 from deploy.sandbox.errors import UnauthorizedError
 
-# A client that fetches a token per call would otherwise fill the memory; the oldest token is forgotten first.
-MAX_TOKENS = 10_000
+MAX_TOKENS: Final = 10_000
+"""A client that fetches a token per call would otherwise fill the memory; the oldest token is forgotten first."""
 
 
 class TokenRequestError(Exception):

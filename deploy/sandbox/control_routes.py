@@ -1,7 +1,7 @@
 """The sandbox's own API, `/sandbox/…`: put payments in, look at what the stack was told, switch faults, start over."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,10 +13,10 @@ from deploy.sandbox.stack_routes import STACK_ROUTES
 from deploy.sandbox.state import Sandbox
 from deploy.sandbox.values import decode
 
-DEFAULT_PAGE_SIZE = 1000
-# Encoding a page blocks every other request: 10,000 transactions take about 0.15 s.
-MAX_PAGE_SIZE = 10_000
-MAX_OFFSET = 10**9
+DEFAULT_PAGE_SIZE: Final = 1000
+MAX_PAGE_SIZE: Final = 10_000
+"""Encoding a page blocks every other request: 10,000 transactions take about 0.15 s."""
+MAX_OFFSET: Final = 10**9
 
 _payment_decoder = msgspec.json.Decoder(Payment)
 _faults_decoder = msgspec.json.Decoder(FaultSettings)
@@ -81,7 +81,7 @@ class ControlRoute(NamedTuple):
     writes: bool = False
 
 
-CONTROL_ROUTES = (
+CONTROL_ROUTES: Final = (
     ControlRoute("POST", "/sandbox/payments", create_payment, writes=True),
     ControlRoute("GET", "/sandbox/ledgers/{ledger}/transactions", list_transactions),
     ControlRoute("GET", "/sandbox/transfer-initiations", list_transfer_initiations),

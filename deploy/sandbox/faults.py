@@ -5,18 +5,18 @@ endpoint meets the same fate in every run with the same switches, however calls 
 """
 
 import random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
 Kind = Literal["slow", "error", "drop", "garbage"]
 
-# A delay outlasts any client's patience long before this; without a limit a typo would pin requests for days.
-MAX_DELAY_SECONDS = 600
-# Every call draws once per rule: without a limit a long list would slow the sandbox for everybody.
-MAX_RULES = 100
+MAX_DELAY_SECONDS: Final = 600
+"""A delay outlasts any client's patience long before this; without a limit a typo would pin requests for days."""
+MAX_RULES: Final = 100
+"""Every call draws once per rule: without a limit a long list would slow the sandbox for everybody."""
 
-EVERY_ENDPOINT = "*"
+EVERY_ENDPOINT: Final = "*"
 
 
 class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -48,7 +48,7 @@ class Fate(NamedTuple):
     rule: FaultRule | None = None
 
 
-UNHARMED = Fate()
+UNHARMED: Final = Fate()
 
 
 class Faults:

@@ -9,7 +9,7 @@ history by effective date, so they differ from the real ledger's when a transact
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,14 +25,14 @@ from deploy.sandbox.idempotency import IdempotencyKeys, Outcome
 from deploy.sandbox.numscript import compile_script
 from deploy.sandbox.values import Address, Amount, Asset, Timestamp, checked_address, checked_amount, in_utc
 
-WORLD = "world"
-WALLETS_LEDGER = "wallets-002"
-# The ledgers that a stack has before anybody creates one.
-INITIAL_LEDGERS = ("default", "main", "orchestration-000-internal", WALLETS_LEDGER)
-# The dates of an account that was never used.
-NEVER = datetime(1, 1, 1, tzinfo=UTC)
+WORLD: Final = "world"
+WALLETS_LEDGER: Final = "wallets-002"
+INITIAL_LEDGERS: Final = ("default", "main", "orchestration-000-internal", WALLETS_LEDGER)
+"""The ledgers that a stack has before anybody creates one."""
+NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
+"""The dates of an account that was never used."""
 
-MAX_LEDGER_NAME_LENGTH = 63  # The real ledger names database schemas after its ledgers: longer names fail there.
+MAX_LEDGER_NAME_LENGTH: Final = 63  # The real ledger names database schemas after its ledgers: longer names fail there.
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +77,7 @@ class Volumes(msgspec.Struct, frozen=True, gc=False):
         return {"input": self.input, "output": self.output, "balance": self.input - self.output}
 
 
-NO_VOLUMES = Volumes(0, 0)
+NO_VOLUMES: Final = Volumes(0, 0)
 Cell = tuple[str, str]  # account address and asset
 
 

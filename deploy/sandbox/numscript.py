@@ -9,18 +9,18 @@ with or without the overdraft clause. The service sends no other (contract: `wor
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from deploy.sandbox.errors import CompilationFailedError
 from deploy.sandbox.values import ADDRESS_PATTERN, ASSET_PATTERN, MAX_AMOUNT_DIGITS
 
-# No two neighbouring parts match the same character: a long script of blanks is refused in linear time.
-_SEND = re.compile(
+_SEND: Final = re.compile(
     rf"\s*send\s+\[\s*(?P<asset>{ASSET_PATTERN})\s+(?P<amount>[0-9]{{1,{MAX_AMOUNT_DIGITS}}})\s*\]\s*\(\s*"
     rf"source\s*=\s*@(?P<source>{ADDRESS_PATTERN})"
     r"(?P<overdraft>[ \t]+allowing[ \t]+unbounded[ \t]+overdraft)?[ \t\r]*\n\s*"
     rf"destination\s*=\s*@(?P<destination>{ADDRESS_PATTERN})\s*\)\s*"
 )
+"""No two neighbouring parts match the same character: a long script of blanks is refused in linear time."""
 
 
 class Send(NamedTuple):

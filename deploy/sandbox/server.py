@@ -1,5 +1,7 @@
 """The sandbox under uvicorn, with a way to hang up on a client without an answer."""
 
+from typing import Final
+
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.config import LOGGING_CONFIG
@@ -11,13 +13,13 @@ from deploy.sandbox.app import create_app
 from deploy.sandbox.endpoint import ABORT_EXTENSION
 from deploy.sandbox.state import SandboxSettings
 
-# Longer than clients keep idle connections: else a call would now and then meet a connection that is just being closed,
-# and a test would see a fault that nobody asked for.
-KEEP_ALIVE_SECONDS = 120
-# Without a limit, a call that the fault `slow` holds would hold up the shutdown.
-SHUTDOWN_SECONDS = 1
-# Above what all calls of an engine need at once.
-MAX_CONNECTIONS = 4096
+KEEP_ALIVE_SECONDS: Final = 120
+"""Longer than clients keep idle connections: else a call would now and then meet a connection that is just being
+closed, and a test would see a fault that nobody asked for."""
+SHUTDOWN_SECONDS: Final = 1
+"""Without a limit, a call that the fault `slow` holds would hold up the shutdown."""
+MAX_CONNECTIONS: Final = 4096
+"""Above what all calls of an engine need at once."""
 
 
 class AbortableProtocol(Protocol):

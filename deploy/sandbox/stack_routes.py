@@ -1,6 +1,6 @@
 """The calls of the stack, `/api/…`: paths, names and handlers (contract: `stack-api`; names: `workflows`)."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,7 @@ from deploy.sandbox.state import Sandbox
 from deploy.sandbox.values import decode
 from deploy.sandbox.wallets import Confirm, CreateBalance, CreateWallet, Credit, Debit
 
-WALLETS_PAGE_SIZE = 15
+WALLETS_PAGE_SIZE: Final = 15
 
 _transaction_decoder = msgspec.json.Decoder(TransactionRequest)
 _metadata_decoder = msgspec.json.Decoder(dict[str, str])
@@ -138,8 +138,7 @@ class StackRoute(NamedTuple):
     public: bool = False
 
 
-# Routes are tried in order, so the calls that a workflow makes most come first.
-STACK_ROUTES = (
+STACK_ROUTES: Final = (
     StackRoute("POST", "/api/ledger/v2/{ledger}/transactions", "CreateTransaction", create_transaction, writes=True),
     StackRoute("POST", "/api/wallets/wallets/{id}/credit", "CreditWallet", credit_wallet, writes=True),
     StackRoute("POST", "/api/wallets/wallets/{id}/debit", "DebitWallet", debit_wallet, writes=True),
@@ -169,3 +168,4 @@ STACK_ROUTES = (
     StackRoute("POST", "/api/auth/oauth/token", "GetToken", get_token, public=True),
     StackRoute("GET", "/api/auth/.well-known/openid-configuration", "GetConfiguration", get_configuration, public=True),
 )
+"""Routes are tried in order, so the calls that a workflow makes most come first."""

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -10,19 +10,19 @@ from deploy.sandbox.errors import ValidationError
 
 T = TypeVar("T")
 
-ADDRESS_PATTERN = r"[a-zA-Z0-9_-]+(?::[a-zA-Z0-9_-]+)*"
-ASSET_PATTERN = r"[A-Z][A-Z0-9]{0,16}(?:/[0-9]{1,6})?"
+ADDRESS_PATTERN: Final = r"[a-zA-Z0-9_-]+(?::[a-zA-Z0-9_-]+)*"
+ASSET_PATTERN: Final = r"[A-Z][A-Z0-9]{0,16}(?:/[0-9]{1,6})?"
 
-# Without a limit, sums of accepted amounts would pass Python's own limit of 4300 digits and could not be written.
-MAX_AMOUNT_DIGITS = 4200
-MAX_AMOUNT = 10**MAX_AMOUNT_DIGITS - 1
+MAX_AMOUNT_DIGITS: Final = 4200
+"""Without a limit, sums of accepted amounts would pass Python's own limit of 4300 digits and could not be written."""
+MAX_AMOUNT: Final = 10**MAX_AMOUNT_DIGITS - 1
 
 Address = Annotated[str, msgspec.Meta(pattern=rf"^{ADDRESS_PATTERN}\Z")]
 Asset = Annotated[str, msgspec.Meta(pattern=rf"^{ASSET_PATTERN}\Z")]
 Amount = Annotated[int, msgspec.Meta(ge=0)]
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
-_ADDRESS = re.compile(ADDRESS_PATTERN)
+_ADDRESS: Final = re.compile(ADDRESS_PATTERN)
 
 
 def checked_address(text: str) -> str:

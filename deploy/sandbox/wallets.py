@@ -8,7 +8,7 @@ goes back to the balances that it came from).
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -23,7 +23,7 @@ from deploy.sandbox.idempotency import IdempotencyKeys, Outcome
 from deploy.sandbox.ledger import WORLD, Ledger, Posting
 from deploy.sandbox.values import Amount, Asset, Timestamp, checked_address
 
-MAIN_BALANCE = "main"
+MAIN_BALANCE: Final = "main"
 
 
 class Monetary(msgspec.Struct, frozen=True, gc=False):

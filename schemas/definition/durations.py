@@ -1,8 +1,9 @@
 """Durations as Go reads and writes them: `1h30m`, `250ms`, `1.5h`, `-5s` (contract: `workflows`, "Resolution")."""
 
 import re
+from typing import Final
 
-_NANOSECONDS = {
+_NANOSECONDS: Final = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,  # U+00B5, the micro sign
@@ -12,12 +13,13 @@ _NANOSECONDS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
+_PART: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
 
-# Clients that read the history hold a duration in 64 bits of nanoseconds: 292 years. Longer ones could not be shown.
-_MAX_NANOSECONDS = 2**63 - 1
-# So many characters are enough for every duration in range; without a limit a long text would cost quadratic time.
-_MAX_CHARACTERS = 200
+_MAX_NANOSECONDS: Final = 2**63 - 1
+"""Clients that read the history hold a duration in 64 bits of nanoseconds: 292 years. Longer ones could not be
+shown."""
+_MAX_CHARACTERS: Final = 200
+"""So many characters are enough for every duration in range; without a limit a long text would cost quadratic time."""
 
 
 def parse_duration(text: str) -> int:

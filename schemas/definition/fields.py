@@ -11,7 +11,7 @@ Contract: `workflows`, "Creating a workflow: what is checked" and "Resolution, b
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from schemas.definition.durations import parse_duration
 from schemas.definition.errors import InvalidField
@@ -26,10 +26,10 @@ from schemas.definition.text import (
 
 _T = TypeVar("_T")
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_TOO_LONG = f"is longer than {MAX_RESOLVED_CHARACTERS} characters with its variables"
-_BOOLEANS = {"true": True, "false": False}
-_ANY_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_TOO_LONG: Final = f"is longer than {MAX_RESOLVED_CHARACTERS} characters with its variables"
+_BOOLEANS: Final = {"true": True, "false": False}
+_ANY_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Fields:

@@ -2,12 +2,13 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Final
 
-# Stricter than `fromisoformat`, which also takes week dates, dates alone, texts without an offset and hour 24.
-_RFC_3339 = re.compile(
+_RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
+"""Stricter than `fromisoformat`, which also takes week dates, dates alone, texts without an offset and hour 24."""
 
 
 def parse_instant(text: str) -> datetime:

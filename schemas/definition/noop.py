@@ -1,6 +1,6 @@
 """The stage `noop`: ends at once."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -22,4 +22,4 @@ class Noop(msgspec.Struct, frozen=True, tag="noop"):
         return {}
 
 
-_NOOP = Noop()
+_NOOP: Final = Noop()

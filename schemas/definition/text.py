@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
+from typing import Final
 
-_REFERENCE = re.compile(r"\$\{([^}]+)\}")
+_REFERENCE: Final = re.compile(r"\$\{([^}]+)\}")
 
-# An error message repeats what it complains about; a megabyte of it would go into every event and answer.
-_MAX_QUOTED_CHARACTERS = 100
+_MAX_QUOTED_CHARACTERS: Final = 100
+"""An error message repeats what it complains about; a megabyte of it would go into every event and answer."""
 
-MAX_RESOLVED_CHARACTERS = 1024 * 1024
+MAX_RESOLVED_CHARACTERS: Final = 1024 * 1024
 """A long variable named many times would multiply: two requests under the body limit could fill the memory."""
 
 

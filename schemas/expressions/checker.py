@@ -5,7 +5,7 @@ the author of a trigger from learning it at the first event only.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from schemas.expressions import natures
 from schemas.expressions.errors import ExpressionSyntaxError
@@ -37,7 +37,6 @@ from schemas.expressions.predicates import PREDICATES
 
 _LITERALS: dict[str, Nature] = {"nil": NIL, "bool": BOOL, "int": INT, "float": FLOAT, "string": STRING}
 
-# The kinds that both sides of an operator must have.
 _OPERANDS: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("and", "or"), ("bool",)),
     **dict.fromkeys(("<", ">", "<=", ">=", "+"), ("int", "float", "string")),
@@ -45,13 +44,14 @@ _OPERANDS: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("%", ".."), ("int",)),
     **dict.fromkeys(("matches", "contains", "startsWith", "endsWith"), ("string",)),
 }
+"""The kinds that both sides of an operator must have."""
 _RESULTS: dict[str, Nature] = {
     **dict.fromkeys(("and", "or", "<", ">", "<=", ">=", "matches", "contains", "startsWith", "endsWith"), BOOL),
     **dict.fromkeys(("/", "**"), FLOAT),
     "%": INT,
     "..": natures.array_of(INT),
 }
-_FUNCTION_NAMES = FUNCTIONS.keys() | PREDICATES.keys() | LEFT_OUT | {"link"}
+_FUNCTION_NAMES: Final = FUNCTIONS.keys() | PREDICATES.keys() | LEFT_OUT | {"link"}
 
 
 def check(node: Node) -> int:
@@ -266,7 +266,7 @@ class _Checker:
 
 
 _POINTERS: dict[str, dict[str, Nature]] = {"map": {"index": INT}, "reduce": {"index": INT, "acc": UNKNOWN}}
-_OF_ANY_VALUE = frozenset({"map", "sum", "groupBy", "sortBy", "reduce"})
+_OF_ANY_VALUE: Final = frozenset({"map", "sum", "groupBy", "sortBy", "reduce"})
 
 
 def _predicate_result(name: str, collection: Nature, value: Nature) -> Nature:

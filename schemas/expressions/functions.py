@@ -1,5 +1,7 @@
 """All builtins without a predicate."""
 
+from typing import Final
+
 from schemas.expressions.list_functions import LIST_FUNCTIONS
 from schemas.expressions.number_functions import NUMBER_FUNCTIONS
 from schemas.expressions.signatures import Function
@@ -7,5 +9,6 @@ from schemas.expressions.text_functions import TEXT_FUNCTIONS
 
 FUNCTIONS: dict[str, Function] = {**LIST_FUNCTIONS, **NUMBER_FUNCTIONS, **TEXT_FUNCTIONS}
 
-# Builtins of expr-lang that we lack: time is not a value of the payload, and an expression must give the same again.
-LEFT_OUT = frozenset({"now", "date", "duration", "timezone"})
+LEFT_OUT: Final = frozenset({"now", "date", "duration", "timezone"})
+"""Builtins of expr-lang that we lack: time is not a value of the payload, and an expression must give the same
+again."""

@@ -1,6 +1,6 @@
 """What is known of a value's type before the expression is evaluated; expr-lang calls it a nature."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -30,17 +30,17 @@ class Nature(msgspec.Struct, frozen=True):
         return self.kind in kinds or self.is_unknown
 
 
-UNKNOWN = Nature("unknown")
-NIL = Nature("nil")
-BOOL = Nature("bool")
-INT = Nature("int")
-FLOAT = Nature("float")
-STRING = Nature("string")
-FUNC = Nature("func")
-ARRAY = Nature("array")
-MAP = Nature("map")
-ANY_KEY_MAP = Nature("map", any_key=True)
-STRINGS = Nature("array", STRING)
+UNKNOWN: Final = Nature("unknown")
+NIL: Final = Nature("nil")
+BOOL: Final = Nature("bool")
+INT: Final = Nature("int")
+FLOAT: Final = Nature("float")
+STRING: Final = Nature("string")
+FUNC: Final = Nature("func")
+ARRAY: Final = Nature("array")
+MAP: Final = Nature("map")
+ANY_KEY_MAP: Final = Nature("map", any_key=True)
+STRINGS: Final = Nature("array", STRING)
 
 
 def array_of(element: Nature) -> Nature:

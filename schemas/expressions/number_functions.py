@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from schemas.expressions import natures
 from schemas.expressions.errors import EvaluationError
@@ -12,8 +12,8 @@ from schemas.expressions.natures import Nature
 from schemas.expressions.operators import checked_integer, compare, is_number, to_float, to_int, type_name
 from schemas.expressions.signatures import ARRAY, INT, NUMBER, STRING, Function, gives, same, take_kind
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_FLOAT: Final = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 
 
 def _to_int(budget: Budget, arguments: list[Any]) -> int:

@@ -7,14 +7,12 @@ beside them. Where expr-lang has Go's integers, which wrap around, ours stay exa
 import math
 from collections.abc import Callable
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, Final
 
 from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import MAX_INTEGER_BITS, Budget
 
-# How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the
-# parser.
-PRECEDENCES = {
+PRECEDENCES: Final = {
     "or": 10,
     "and": 15,
     **dict.fromkeys(("==", "!=", "<", ">", "<=", ">=", "in", "matches", "contains", "startsWith", "endsWith"), 20),
@@ -27,7 +25,9 @@ PRECEDENCES = {
     "**": 100,
     "??": 500,
 }
-PREFIX_PRECEDENCES = {"not": 50, "-": 90, "+": 90}
+"""How tightly a binary operator binds; all are left-associative but `**`. The pipe, at 0, is a case of its own in the
+parser."""
+PREFIX_PRECEDENCES: Final = {"not": 50, "-": 90, "+": 90}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"<": lt, ">": gt, "<=": le, ">=": ge}
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence as SequenceOf
 from importlib.resources import files
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 
@@ -33,8 +33,8 @@ from schemas.expressions.nodes import (
 from schemas.expressions.operators import COMPARISONS, PRECEDENCES, PREFIX_PRECEDENCES
 from schemas.expressions.predicates import WITH_OPTION, WITHOUT_PREDICATE
 
-_SYNONYMS = {"&&": "and", "||": "or", "!": "not", "^": "**"}
-_CONSTANTS = {"true": True, "false": False, "nil": None}
+_SYNONYMS: Final = {"&&": "and", "||": "or", "!": "not", "^": "**"}
+_CONSTANTS: Final = {"true": True, "false": False, "nil": None}
 
 
 def parse(text: str) -> Node:
@@ -299,12 +299,12 @@ def _to_number(text: str) -> int | float:
     return number
 
 
-_ESCAPE = re.compile(
+_ESCAPE: Final = re.compile(
     r"\\(?:x(?P<x>[0-9a-fA-F]{2})|u(?P<u>[0-9a-fA-F]{4})|u\{(?P<braces>[0-9a-fA-F]{1,6})\}|U(?P<U>[0-9a-fA-F]{8})"
     r"|(?P<octal>[0-3][0-7]{2})|(?P<other>.))",
     re.DOTALL,
 )
-_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
+_ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 
 def _unescape(quoted: str) -> str:
@@ -328,7 +328,7 @@ def _unescape(quoted: str) -> str:
     return _ESCAPE.sub(character, quoted[1:-1].replace("\r\n", "\n").replace("\r", "\n"))
 
 
-_LARK = Lark(
+_LARK: Final = Lark(
     files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8"),
     parser="lalr",
     transformer=_ToNodes(),

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from functools import cmp_to_key
-from typing import Any
+from typing import Any, Final
 
 from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import Budget
 from schemas.expressions.operators import Groups, calculate, compare, to_bool, type_name
 
-# For these the item itself is the predicate's value if there is none.
-WITHOUT_PREDICATE = frozenset({"count", "sum"})
-# These take a third argument: the order, the first accumulated value.
-WITH_OPTION = frozenset({"sortBy", "reduce"})
+WITHOUT_PREDICATE: Final = frozenset({"count", "sum"})
+"""For these the item itself is the predicate's value if there is none."""
+WITH_OPTION: Final = frozenset({"sortBy", "reduce"})
+"""These take a third argument: the order, the first accumulated value."""
 
 
 class Scope:

@@ -32,8 +32,8 @@ class Function(msgspec.Struct, frozen=True):
     variadic: bool = False
 
 
-# The parameters of most builtins.
 ANY: Parameter = ()
+"""Takes every value. With the kinds below, the parameters of most builtins."""
 STRING: Parameter = ("string",)
 INT: Parameter = ("int",)
 NUMBER: Parameter = ("int", "float")

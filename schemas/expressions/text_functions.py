@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,9 +15,9 @@ from schemas.expressions.natures import Nature
 from schemas.expressions.operators import to_int
 from schemas.expressions.signatures import ANY, ARRAY, INT, STRING, Function, gives, take_kind
 
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-_BASE64_DIGITS = re.compile(rb"[A-Za-z0-9+/\r\n]*")
-_LINE_BREAKS = re.compile(rb"[\r\n]*")
+_BASE64: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64_DIGITS: Final = re.compile(rb"[A-Za-z0-9+/\r\n]*")
+_LINE_BREAKS: Final = re.compile(rb"[\r\n]*")
 
 
 def _of_strings(

@@ -6,7 +6,7 @@ are valid Unicode, errors are cleaned of control characters, nesting is bounded.
 
 import json
 import re
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,19 +15,19 @@ from schemas.error_texts import MAX_ERROR_BYTES, cut_error
 from schemas.nesting import is_deeper
 from schemas.stack.errors import Refused, Unreadable
 
-MAX_CODE_CHARS = 100
+MAX_CODE_CHARS: Final = 100
 """Longest errorCode kept, likewise."""
 
-MAX_DEPTH = 100
+MAX_DEPTH: Final = 100
 """Deepest nesting of an answer. Decoders stop at about a thousand levels of theirs, so one that was just readable here
 could not be encoded inside of an event."""
 
-_ESCAPE_SEQUENCES = re.compile(
+_ESCAPE_SEQUENCES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
     r"|\x1b[ -/]*[0-~]"
 )
-_NOT_KEPT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_KEPT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _T = TypeVar("_T")
 

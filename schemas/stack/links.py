@@ -5,7 +5,7 @@ alone. Other origins have to be allowed by a setting, and get none.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,17 +19,17 @@ from schemas.stack.client import StackClient
 from schemas.stack.errors import CallFailed, NoAnswer, NoToken
 from schemas.stack.transport import NOT_ENCODED, is_encoded
 
-LINK_TIMEOUT_SECONDS = 10.0
+LINK_TIMEOUT_SECONDS: Final = 10.0
 """How long one link may take. Without it a service that hangs would keep its place among the evaluations for ever."""
 
-TOO_MANY_REQUESTS = 429
+TOO_MANY_REQUESTS: Final = 429
 
-MAX_SHOWN_BYTES = 300
+MAX_SHOWN_BYTES: Final = 300
 """Longest part of a uri in an error. The whole uri is in the message."""
 
 Origin = tuple[str, str | None, int | None]
-_PORTS = {"http": 80, "https": 443}
-_NOT_PLAIN = "it is not a plain http or https URL"
+_PORTS: Final = {"http": 80, "https": 443}
+_NOT_PLAIN: Final = "it is not a plain http or https URL"
 
 
 class _Answered(msgspec.Struct):

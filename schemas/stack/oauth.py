@@ -5,7 +5,7 @@ import base64
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -16,22 +16,22 @@ from schemas.stack.answers import Answer, printable
 from schemas.stack.discovery import Sender, check_protected, discover
 from schemas.stack.errors import CallFailed, NoToken, Refused, Unreadable
 
-RENEWAL_MARGIN_SECONDS = 30.0
+RENEWAL_MARGIN_SECONDS: Final = 30.0
 """A token is renewed this long before it expires, or a quarter of its life if that is less. Without the margin, calls
 would set out with a token that expires on the way."""
 
-DEFAULT_LIFETIME_SECONDS = 300.0
+DEFAULT_LIFETIME_SECONDS: Final = 300.0
 """How long a token counts as valid whose lifetime the server does not tell. If that is too long, a 401 renews it."""
 
-RENEWAL_TIMEOUT_SECONDS = 20.0
+RENEWAL_TIMEOUT_SECONDS: Final = 20.0
 """How long discovery and token request may take together. It is less than a call may take, so that the history tells
 that it was the token that did not come."""
 
-FAILURE_PAUSE_SECONDS = 1.0
+FAILURE_PAUSE_SECONDS: Final = 1.0
 """After a failed renewal, the next one is not tried sooner. Without the pause, all calls of a busy engine would take
 turns at a token endpoint that is in trouble."""
 
-_TOKEN = re.compile(r"[\x21-\x7e]+")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """What may stand in a header. A line break in a token would let the token endpoint write headers of its own."""
 
 _T = TypeVar("_T")

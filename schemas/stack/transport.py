@@ -11,20 +11,20 @@ from yarl import URL
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable, Unreadable
 
-KEEPALIVE_SECONDS = 4.0
+KEEPALIVE_SECONDS: Final = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers close theirs. Kept longer, a call
 would now and then meet a connection that is just being closed, and its history show a failure."""
 
-DNS_CACHE_SECONDS = 10
+DNS_CACHE_SECONDS: Final = 10
 """How long an address is trusted. Without the cache each connection would ask; for much longer, calls would go to a
 stack that has moved."""
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 """Read at once of an answer; it may be exceeded by this much before it is given up."""
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
-_ENCODED = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 """The characters of RFC 3986, 2."""
 
 
