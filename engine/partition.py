@@ -196,7 +196,7 @@ class Partition:
                 if not admitted.admits(record):
                     continue
                 recorded = self._codec.decode_event(record)
-                self._shard.replay(recorded.aggregate_id, recorded.event, recorded.offset)
+                self._shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
                 if recorded.cause is not None:
                     self.next_command = max(self.next_command, recorded.cause + 1)
             self._shard.settle()

@@ -78,8 +78,8 @@ class Turn:
         """
         self.next_command = offset + 1
         try:
-            events = self._shard.decide(key, command, self._now)
-            records = self._encode(key, events, offset)
+            if not self._take(key, self._shard.decide(key, command, self._now), offset):
+                self._outcome(key, CommandSkipped(at=self._at), offset)
         except Rejected as rejected:
             self._reject(offset, key, rejected.code, rejected.message)
         except UndecodableRecord:
@@ -90,11 +90,6 @@ class Turn:
             # A bug in the decision about one aggregate must not stop all others of the partition.
             logger.exception("deciding a command failed", extra={"offset": offset, "aggregate": key})
             self._fail_command(offset, key, command, rejections.FAULT, INTERNAL_FAULT)
-        else:
-            if events:
-                self._take(key, events, records)
-            else:
-                self._outcome(key, CommandSkipped(at=self._at), offset)
 
     def refuse(self, offset: int, key: str, reason: str) -> None:
         """Reject a command that can't be decoded."""
@@ -104,15 +99,12 @@ class Turn:
     def input(self, key: str, given: Input) -> None:
         """Decide about what an effect has ended with: what is due, an answer, a run command that was sent."""
         try:
-            events = self._shard.decide(key, given, self._now)
-            records = self._encode(key, events, None)
+            self._take(key, self._shard.decide(key, given, self._now), None)
         except DecisionTooLarge as error:
             self._fail_input(key, given, str(error))
         except Exception:
             logger.exception("deciding an input failed", extra={"aggregate": key, "input": type(given).__name__})
             self._fail_input(key, given, INTERNAL_FAULT)
-        else:
-            self._take(key, events, records)
 
     def confirm(self) -> None:
         """Have the batch prove the claim, also when nothing was decided."""
@@ -132,51 +124,46 @@ class Turn:
     def _fail(self, key: str, given: Input, error: str, cause: int | None, *, bare: bool) -> bool:
         """Whether there was something to leave as failed."""
         try:
-            events = self._shard.fail(key, given, self._now, error, bare=bare)
-            records = self._encode(key, events, cause)
+            return self._take(key, self._shard.fail(key, given, self._now, error, bare=bare), cause)
         except Exception:
             logger.exception("what failed could not be recorded", extra={"aggregate": key})
             return False
-        self._take(key, events, records)
-        return bool(events)
 
-    def _encode(self, key: str, events: Sequence[Event], cause: int | None) -> list[NewRecord]:
-        """The records of a decision.
+    def _take(self, key: str, events: Sequence[Event], cause: int | None) -> bool:
+        """Add a decision to the batch and to the state, or to neither; whether it has events.
 
         Raises:
-            DecisionTooLarge: they would not fit.
+            DecisionTooLarge: its records would not fit.
+            IllegalTransition: its events do not follow from the state, by a defect of ours.
         """
         if not events:
-            return []
+            return False
+        version = self._shard.version(key, events[0])
         records = self._codec.encode_decision(
             key,
             events,
             timestamp_ms=self.timestamp_ms,
-            first_version=self._shard.version(key) + 1,
+            first_version=version + 1,
             cause=cause,
             epoch=self._epoch,
         )
         size = sum(len(record.value or b"") for record in records) + RECORD_OVERHEAD_BYTES * len(records)
         if size > MAX_DECISION_BYTES:
             raise DecisionTooLarge(f"the events of one decision would take {size} bytes; {MAX_DECISION_BYTES} fit")
+        definitions = [current(key, event, version + 1) for event in events if isinstance(event, DEFINING)]
+        changed = self._shard.replay(key, events, self._end + len(self.records))
+        self.changed.update(dict.fromkeys(changed))
+        self.definitions += definitions
+        self.records += records
         self.size_bytes += size
-        return records
-
-    def _take(self, key: str, events: Sequence[Event], records: list[NewRecord]) -> None:
-        """Add a decision to the batch, and to the state."""
-        for event, record in zip(events, records, strict=True):
-            for subject in self._shard.replay(key, event, self._end + len(self.records)):
-                self.changed[subject] = None
-            self.records.append(record)
-        if events and isinstance(events[-1], DEFINING):
-            self.definitions.append(current(key, events[-1], self._shard.version(key)))
+        return True
 
     def _reject(self, offset: int, key: str, code: str, message: str) -> None:
         self._outcome(key, CommandRejected(at=self._at, code=code, message=message), offset)
 
     def _outcome(self, key: str, outcome: CommandRejected | CommandSkipped | ClaimConfirmed, cause: int | None) -> None:
         record = self._codec.encode(key, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)
-        self._shard.replay(key, outcome, self._end + len(self.records))
+        self._shard.replay(key, (outcome,), self._end + len(self.records))
         self.records.append(record)
         self.size_bytes += RECORD_OVERHEAD_BYTES
 

@@ -37,47 +37,6 @@ class ActivityDone(Struct, frozen=True):
 Input = RunWorkflow | SendEvent | AbortInstance | Due | ActivityDone
 
 
-class Decision:
-    """The events of a decision so far, and the state after them, which the next step of the decision looks at.
-
-    Args:
-        instance_id: the instance that is decided about.
-        state: its state before; None when it is unknown.
-        at: the time that its events carry.
-        clock: what the clock says, for what is due later.
-    """
-
-    __slots__ = ("at", "clock", "events", "instance_id", "state")
-
-    def __init__(self, instance_id: str, state: Instance | None, at: datetime, clock: datetime):
-        self.instance_id = instance_id
-        self.state = state
-        self.at, self.clock = at, clock
-        self.events: list[ev.InstanceEvent] = []
-
-    def record(self, event: ev.InstanceEvent) -> Instance:
-        """Add an event.
-
-        Raises:
-            IllegalTransition: it does not follow from the state.
-        """
-        self.state = evolve(self.state, event, self.instance_id)
-        self.events.append(event)
-        return self.state
-
-    def advance(self) -> None:
-        """Go on until the instance waits, has ended, or has had its share of this turn."""
-        for _ in range(stages.MAX_STAGES_PER_DECISION):
-            state = self.state
-            if state is None or state.ended:
-                return
-            events = stages.step(state, self.at, self.clock)
-            for event in events:
-                self.record(event)
-            if not events or not isinstance(events[-1], ev.StageEnded):
-                return
-
-
 def decide(
     state: Instance | None, given: Input, now: datetime, instance_id: str, clock: datetime | None = None
 ) -> Sequence[ev.InstanceEvent]:
@@ -94,27 +53,35 @@ def decide(
         Rejected: the command changes nothing, and its sender has to know why.
         UndecodableRecord: the stages of a run command are not a list of objects.
     """
-    decision = Decision(instance_id, state, now, clock or now)
+    clock = clock or now
     match given:
         case RunWorkflow():
-            _run(decision, given)
+            return _run(state, given, now, instance_id, clock)
         case SendEvent():
-            _send_event(decision, given)
+            return _send_event(_alive(state), given, now, clock)
         case AbortInstance():
-            _end(decision, _alive(state), ev.CANCELED)
+            return _end(_alive(state), now, ev.CANCELED)
         case Due():
-            _due(decision, given)
+            return () if state is None else _due(state, given, now, clock)
         case ActivityDone():
-            _activity_done(decision, given)
-    return decision.events
+            return () if state is None else _activity_done(state, given, now, clock)
 
 
-def _run(decision: Decision, command: RunWorkflow) -> None:
-    if decision.state is not None:
-        check_same_request(decision.state.request_digest, command.request_digest)
-        return
-    decision.record(_started(command, decision.at)).stages.check()
-    decision.advance()
+def _go_on(state: Instance, event: ev.InstanceEvent, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    """An event, and what follows from it."""
+    return (event, *stages.advance(evolve(state, event, state.id), now, clock))
+
+
+def _run(
+    state: Instance | None, command: RunWorkflow, now: datetime, instance_id: str, clock: datetime
+) -> Sequence[ev.InstanceEvent]:
+    if state is not None:
+        check_same_request(state.request_digest, command.request_digest)
+        return ()
+    started = _started(command, now)
+    state = evolve(None, started, instance_id)
+    state.definition.check()
+    return (started, *stages.advance(state, now, clock))
 
 
 def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
@@ -129,11 +96,9 @@ def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
     )
 
 
-def start_in_vain(command: RunWorkflow, now: datetime, instance_id: str, error: str) -> Sequence[ev.InstanceEvent]:
+def start_in_vain(command: RunWorkflow, now: datetime, error: str) -> Sequence[ev.InstanceEvent]:
     """Start an instance whose first decision can't be made or written down, and end it with an error that says so."""
-    decision = Decision(instance_id, None, now, now)
-    _end(decision, decision.record(_started(command, now)), error)
-    return decision.events
+    return (_started(command, now), ev.InstanceEnded(at=now, workflow_id=command.workflow_id, error=error))
 
 
 def check_same_request(known: str | None, given: str | None) -> None:
@@ -153,63 +118,54 @@ def _alive(state: Instance | None) -> Instance:
     return state
 
 
-def _send_event(decision: Decision, command: SendEvent) -> None:
-    state = _alive(decision.state)
+def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
     if command.request_key is not None and (known := dict(state.requests).get(command.request_key)) is not None:
         check_same_request(known, command.request_digest)
-        return
-    decision.record(
-        ev.EventReceived(
-            at=decision.at,
-            name=command.name,
-            payload=command.payload,
-            stage=stages.taker(state, command.name),
-            request_key=command.request_key,
-            request_digest=command.request_digest,
-        )
+        return ()
+    received = ev.EventReceived(
+        at=now,
+        name=command.name,
+        payload=command.payload,
+        stage=stages.taker(state, command.name),
+        request_key=command.request_key,
+        request_digest=command.request_digest,
     )
-    decision.advance()
+    return _go_on(state, received, now, clock)
 
 
-def _end(decision: Decision, state: Instance, error: str) -> None:
+def _end(state: Instance, now: datetime, error: str) -> Sequence[ev.InstanceEvent]:
     """End the instance and whatever runs in it with one error."""
-    at, workflow_id = decision.at, state.workflow_id
+    events: list[ev.InstanceEvent] = []
     if state.running:
         if state.activities and not state.activities[-1].ended:
             index, attempt = len(state.activities) - 1, state.activities[-1].attempt
-            decision.record(ev.ActivityEnded(at=at, stage=state.stage, index=index, attempt=attempt, error=error))
-        decision.record(ev.StageEnded(at=at, workflow_id=workflow_id, number=state.stage, error=error))
-    decision.record(ev.InstanceEnded(at=at, workflow_id=workflow_id, error=error))
+            events.append(ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=error))
+        events.append(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error))
+    return (*events, ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error))
 
 
-def _due(decision: Decision, given: Due) -> None:
-    state, pending = decision.state, effect(decision.state)
-    if pending is None or pending.token != given.token or state is None:
-        return
+def _due(state: Instance, given: Due, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    pending = effect(state)
+    if pending is None or pending.token != given.token:
+        return ()
     if isinstance(pending, Wake):
         # Its timer has rung. The clock may have been set back since, and nothing would ring again.
-        decision.record(ev.StageEnded(at=decision.at, workflow_id=state.workflow_id, number=state.stage))
-    decision.advance()
+        ended = ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage)
+        return _go_on(state, ended, now, clock)
+    return stages.advance(state, now, clock)
 
 
-def _activity_done(decision: Decision, given: ActivityDone) -> None:
-    state, at, token, failure = decision.state, decision.at, given.token, given.failure
-    if state is None:
-        return
-    pending = effect(state)
+def _activity_done(state: Instance, given: ActivityDone, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    pending, token, failure = effect(state), given.token, given.failure
     if pending is None or pending.token != token:
-        decision.record(late_result(given, at))
-        return
-    attempt: dict[str, Any] = {"at": at, "stage": token.stage, "index": token.index, "attempt": token.attempt}
+        return (late_result(given, now),)
+    attempt: dict[str, Any] = {"at": now, "stage": token.stage, "index": token.index, "attempt": token.attempt}
     if failure is None:
-        decision.record(ev.ActivityEnded(**attempt, output=given.output))
-    elif is_final(state.activities[token.index].name, failure):
-        decision.record(ev.ActivityEnded(**attempt, error=failure.error, code=failure.code))
-    else:
-        retry_at = decision.clock + backoff(token.attempt)
-        decision.record(ev.ActivityFailed(**attempt, error=failure.error, retry_at=retry_at))
-        return
-    decision.advance()
+        return _go_on(state, ev.ActivityEnded(**attempt, output=given.output), now, clock)
+    if is_final(state.activities[token.index].name, failure):
+        failed = ev.ActivityEnded(**attempt, error=failure.error, code=failure.code)
+        return _go_on(state, failed, now, clock)
+    return (ev.ActivityFailed(**attempt, error=failure.error, retry_at=clock + backoff(token.attempt)),)
 
 
 def attempt_of(token: Token) -> Attempt:
@@ -236,11 +192,9 @@ def give_up(
         error: what went wrong.
         result: of the call that the instance waits for, which is kept if the call has succeeded.
     """
-    decision, pending = Decision(state.id, state, now, now), effect(state)
-    if result is not None and result.failure is None and pending is not None and pending.token == result.token:
-        token = result.token
-        state = decision.record(
-            ev.ActivityEnded(at=now, stage=token.stage, index=token.index, attempt=token.attempt, output=result.output)
-        )
-    _end(decision, state, error)
-    return decision.events
+    pending = effect(state)
+    if result is None or result.failure is not None or pending is None or pending.token != result.token:
+        return _end(state, now, error)
+    token = result.token
+    done = ev.ActivityEnded(at=now, stage=token.stage, index=token.index, attempt=token.attempt, output=result.output)
+    return (done, *_end(evolve(state, done, state.id), now, error))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Final, overload
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -21,22 +21,23 @@ MAX_RECENT_BYTES: Final = 16 * 1024
 that starts them: their definition would be decoded again for each."""
 
 
-class Definition(Sequence[Stage]):
-    """The stages of a workflow. Two of the same content are one object, made by `of`.
+class Definition:
+    """The definition of a workflow. Two of the same content are one object, made by `of`.
 
     Attributes:
         digest: names the content.
         content: the stages as JSON.
+        stages: the stages; none if the content is not a list of objects.
     """
 
-    __slots__ = ("__weakref__", "_error", "_stages", "content", "digest")
+    __slots__ = ("__weakref__", "_error", "content", "digest", "stages")
 
     def __init__(self, digest: str, content: bytes):
         self.digest, self.content = digest, content
-        self._stages: list[Stage] = []
+        self.stages: Sequence[Stage] = ()
         self._error: str | None = None
         try:
-            self._stages = _DECODER.decode(content)
+            self.stages = _DECODER.decode(content)
         except (msgspec.MsgspecError, RecursionError) as error:
             self._error = f"stages: {error}"
 
@@ -71,20 +72,10 @@ class Definition(Sequence[Stage]):
         """Check that the stages are a list of objects.
 
         Raises:
-            UndecodableRecord: they are not. Such a definition has no stages.
+            UndecodableRecord: they are not.
         """
         if self._error is not None:
             raise UndecodableRecord(self._error)
-
-    def __len__(self) -> int:
-        return len(self._stages)
-
-    @overload
-    def __getitem__(self, number: int) -> Stage: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Stage]: ...
-    def __getitem__(self, number: int | slice) -> Stage | Sequence[Stage]:
-        return self._stages[number]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Definition) and self.digest == other.digest

@@ -109,7 +109,7 @@ def bounded(pending: Effect | None, state: Instance | None, clock: datetime) -> 
 def _duration(state: Instance) -> timedelta | None:
     """How long the running delay takes; None if it ends at an instant."""
     try:
-        delay = resolve_stage(state.stages[state.stage], state.variables)
+        delay = resolve_stage(state.definition.stages[state.stage], state.variables)
     except StageUnresolvable:
         return None
     if not isinstance(delay, Delay) or delay.duration_nanoseconds is None:

@@ -12,7 +12,7 @@ In a stage, at most one activity runs at a time; the outcomes of the earlier one
 the next activity may depend on them. `evolve` raises `IllegalTransition` for an event that does not follow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     id: str
     version: int
     workflow_id: str
-    stages: Definition
+    definition: Definition
     variables: dict[str, str]
     request_digest: str | None = None
     stage: int = 0
@@ -89,12 +89,23 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
                 id=instance_id,
                 version=1,
                 workflow_id=event.workflow_id,
-                stages=Definition.of(event.stages),
+                definition=Definition.of(event.stages),
                 variables=event.variables,
                 request_digest=event.request_digest,
             )
         raise IllegalTransition(f"{type(event).__name__} of instance {instance_id}, which has not started")
     return _APPLIERS[type(event)](state, event)
+
+
+def fold(state: Instance | None, events: Iterable[ev.InstanceEvent], instance_id: str) -> Instance | None:
+    """The state after several events.
+
+    Raises:
+        IllegalTransition: one does not follow.
+    """
+    for event in events:
+        state = evolve(state, event, instance_id)
+    return state
 
 
 def _check(condition: bool, state: Instance, event: ev.InstanceEvent) -> None:
@@ -108,7 +119,7 @@ def _instance_started(state: Instance, event: ev.InstanceStarted) -> Instance:
 
 def _stage_started(state: Instance, event: ev.StageStarted) -> Instance:
     follows = not (state.ended or state.running or state.failed is not None) and event.number == state.stage
-    _check(follows and event.number < len(state.stages), state, event)
+    _check(follows and event.number < len(state.definition.stages), state, event)
     return replace(state, version=state.version + 1, running=True, wait_until=event.wait_until, activities=())
 
 

@@ -1,7 +1,7 @@
 """The state of one partition: what its log says. Pure: no await, clock, randomness or IO.
 
     decide(key, given, now)      the events that follow from an input; changes nothing
-    replay(key, event, offset)   the only thing that changes state, live and at a restore
+    replay(key, events, offset)  the only thing that changes state, live and at a restore
     effect(subject)              what the present state wants done outside
 
 So live state and restored state are made by one function, and there is nothing to be kept equal.
@@ -25,7 +25,7 @@ from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import Definition
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates, Late
 from engine.core.effects import Effect
 from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
@@ -81,7 +81,7 @@ class Shard:
         self._last_at: datetime | None = None
         self._encoder = msgspec.json.Encoder(enc_hook=_digest)
         self._decoder = msgspec.json.Decoder(Instance, dec_hook=_definition)
-        self._replays: dict[type, Callable[[str, Any, int], Sequence[str]]] = {
+        self._replays: dict[type, Callable[[str, Sequence[Any], int], Sequence[str]]] = {
             **dict.fromkeys(get_args(ev.InstanceEvent), self._replay_instance),
             **dict.fromkeys(get_args(ev.TriggerEvent), self._replay_trigger),
             **dict.fromkeys(get_args(ev.WorkflowEvent), self._replay_workflow),
@@ -111,9 +111,15 @@ class Shard:
         """A trigger; None when it is unknown."""
         return self._triggers.get(trigger_id)
 
-    def version(self, key: str) -> int:
-        """The version of an aggregate: how many events it has; 0 when it is unknown."""
-        state = self.instance(key) or self._triggers.get(key) or self._workflows.get(key) or self.duplicates.late(key)
+    def version(self, key: str, event: Any) -> int:
+        """The version of the aggregate that an event belongs to: how many events it has; 0 when it is unknown."""
+        state: Instance | Trigger | Workflow | Late | None
+        if isinstance(event, ev.TriggerEvent):
+            state = self._triggers.get(key)
+        elif isinstance(event, ev.WorkflowEvent):
+            state = self._workflows.get(key)
+        else:
+            state = self.instance(key) or self.duplicates.late(key)
         return 0 if state is None else state.version
 
     def stamp(self, now: datetime) -> datetime:
@@ -147,7 +153,6 @@ class Shard:
         Raises:
             Rejected: the command changes nothing, and its sender has to know why.
             UndecodableRecord: the command carries a definition that can't be decoded.
-            IllegalTransition: the events would not follow from the state, by a defect of ours.
         """
         at = self.stamp(now)
         match given:
@@ -158,7 +163,7 @@ class Shard:
             case ActivityDone():
                 return self._activity_done(key, given, at, now)
             case CreateWorkflow() | DeleteWorkflow():
-                return self._decide_workflow(key, given, at)
+                return workflows.decide(self._workflows.get(key), given, at)
             case _:
                 return self._decide_trigger(key, given, at, now)
 
@@ -173,7 +178,7 @@ class Shard:
             given: the input.
             now: what the clock says; UTC.
             error: why.
-            bare: whether the result of a call is left out too, as it may be what can't be decided about.
+            bare: whether the result of a call is left out too: it may be what can't be decided about.
 
         Returns:
             The events; none if the sender is to be told instead.
@@ -181,7 +186,7 @@ class Shard:
         at, state = self.stamp(now), self.instance(key)
         match given:
             case RunWorkflow() if given.source is not None and state is None and not self._is_duplicate(given):
-                return decisions.start_in_vain(given, at, key, error)
+                return decisions.start_in_vain(given, at, error)
             case Due() | ActivityDone() if state is not None:
                 result = given if isinstance(given, ActivityDone) and not bare else None
                 return decisions.give_up(state, at, error, result)
@@ -215,13 +220,6 @@ class Shard:
         is_late = late is not None and late.attempt == decisions.attempt_of(given.token)
         return (decisions.late_result(given, at),) if is_late else ()
 
-    def _decide_workflow(self, key: str, given: CreateWorkflow | DeleteWorkflow, at: datetime) -> Sequence[ev.Event]:
-        state = self._workflows.get(key)
-        events = workflows.decide(state, given, at)
-        for event in events:
-            state = workflows.evolve(state, event, key)
-        return events
-
     def _decide_trigger(
         self, key: str, given: triggers.TriggerInput, at: datetime, now: datetime
     ) -> Sequence[ev.Event]:
@@ -230,10 +228,7 @@ class Shard:
             return ()
         if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(given)) is not None:
             given = failing(given, full)
-        events = triggers.decide(state, given, at, self._is_judged(state, given, at), now)
-        for event in events:
-            state = triggers.evolve(state, event, key)
-        return events
+        return triggers.decide(state, given, at, self._is_judged(state, given, at), now)
 
     def _no_room_for(self, given: EvaluateTrigger) -> str | None:
         """Why a message can't wait for links; None if it can."""
@@ -259,62 +254,80 @@ class Shard:
 
     # Replay
 
-    def replay(self, key: str, event: Any, offset: int) -> Sequence[str]:
-        """Take over an event, in the order of the log.
+    def replay(self, key: str, events: Sequence[Any], offset: int) -> Sequence[str]:
+        """Take over events of one aggregate that follow each other in the log: all of them, or none if one is wrong.
 
         Args:
             key: of the aggregate.
-            event: an event of the log that counts (see `schemas.epochs`).
-            offset: its place.
+            events: those that count (see `schemas.epochs`).
+            offset: of the first.
 
         Returns:
             Subjects whose effect may be another one now.
 
         Raises:
-            IllegalTransition: the event does not follow from those before it.
+            IllegalTransition: an event does not follow from those before it.
         """
-        replay = self._replays.get(type(event))
-        changed = () if replay is None else replay(key, event, offset)
-        if self._last_at is None or event.at > self._last_at:
-            self._last_at = event.at
+        if not events:
+            return ()
+        replay = self._replays.get(type(events[0]))
+        changed = () if replay is None else replay(key, events, offset)
+        at = events[-1].at
+        if self._last_at is None or at > self._last_at:
+            self._last_at = at
         return changed
 
-    def _replay_workflow(self, key: str, event: ev.WorkflowEvent, offset: int) -> Sequence[str]:
-        self._workflows[key] = workflows.evolve(self._workflows.get(key), event, key)
+    def _replay_workflow(self, key: str, events: Sequence[ev.WorkflowEvent], offset: int) -> Sequence[str]:
+        state = self._workflows.get(key)
+        for event in events:
+            state = workflows.evolve(state, event, key)
+        if state is not None:
+            self._workflows[key] = state
         return ()
 
-    def _replay_instance(self, key: str, event: ev.InstanceEvent, offset: int) -> Sequence[str]:
-        before = self.instance(key)
-        if before is None and isinstance(event, ev.LateResultRecorded):
+    def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
+        before, first = self.instance(key), events[0]
+        if before is None and isinstance(first, ev.LateResultRecorded):
             self.duplicates.note_late_result(key)
             return ()
-        after = instances.evolve(before, event, key)
-        if isinstance(event, ev.InstanceStarted) and event.source is not None:
-            self.duplicates.note_sent(event.source, event.sequence)
-        if after.ended:
+        after = instances.fold(before, events, key)
+        if isinstance(first, ev.InstanceStarted) and first.source is not None:
+            self.duplicates.note_sent(first.source, first.sequence)
+        if after is None or after.ended:
             self._hot.pop(key, None)
             self._cold.pop(key, None)
-            self.duplicates.note_ended(after, offset)
-        else:
+        if after is not None and after.ended:
+            self.duplicates.note_ended(after, offset + len(events) - 1)
+        elif after is not None:
             self._hot[key] = after
         return (key,)
 
-    def _replay_trigger(self, key: str, event: ev.TriggerEvent, offset: int) -> Sequence[str]:
-        before = self._triggers.get(key)
-        after = self._triggers[key] = triggers.evolve(before, event, key)
-        changed = self._note_waiting(before, after)
+    def _replay_trigger(self, key: str, events: Sequence[ev.TriggerEvent], offset: int) -> Sequence[str]:
+        before = after = self._triggers.get(key)
+        for event in events:
+            after = triggers.evolve(after, event, key)
+        if after is None:
+            return ()
+        self._triggers[key] = after
+        changed = [*self._note_waiting(before, after)]
+        for place, event in enumerate(events, offset):
+            changed += self._note_occurrence(key, event, place)
+        return changed
+
+    def _note_occurrence(self, key: str, event: ev.TriggerEvent, offset: int) -> Sequence[str]:
+        """Follow which instances are to be started, and which messages were judged."""
         match event:
             case ev.TriggerDeleted():
                 self.duplicates.note_deleted(key)
-                return changed
+                return ()
+            case ev.TriggerCreated():
+                return ()
             case ev.InstanceRequested():
                 self._pending.pop(subject_of(key, event.occurrence_id), None)
             case ev.TriggerFired():
                 self._pending[subject_of(key, event.occurrence_id)] = (key, triggers.pending(event, offset))
                 if event.once_key is not None:
                     self.duplicates.note_fired(key, event.once_key)
-            case ev.TriggerCreated():
-                return ()
         if isinstance(event, ev.TriggerFired | ev.TriggerFailed | ev.EvaluationStarted) and event.identity is not None:
             self.duplicates.note_judged(key, event.identity, event.at)
         return (subject_of(key, event.occurrence_id),)
@@ -337,7 +350,7 @@ class Shard:
     def settle(self) -> None:
         """Encode the states of instances that events have come for."""
         for id, instance in self._hot.items():
-            self._cold[id] = _Cold(self._encoder.encode(instance), instance.stages)
+            self._cold[id] = _Cold(self._encoder.encode(instance), instance.definition)
         self._hot.clear()
 
     # Effects

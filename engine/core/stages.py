@@ -1,4 +1,4 @@
-"""Running the stages of an instance, step by step, until it has to wait (contract: workflows).
+"""Running the stages of an instance, one after another, until it has to wait (contract: workflows).
 
 A stage is resolved when it starts; its fields in the history come from that. Later steps of the same stage resolve it
 again, which gives the same, since definition and variables of an instance never change.
@@ -11,13 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.errors import StageFailed
-from engine.core.instance import Instance
+from engine.core.instance import Activity, Instance
 from engine.core.send import next_activity
 from schemas import events as ev
 from schemas.definition import (
     Delay,
     Noop,
-    ResolvedStage,
     Send,
     StageUnresolvable,
     Update,
@@ -35,88 +34,106 @@ MAX_STAGE_INPUT_BYTES: Final = 1024 * 1024
 """A long variable that a stage names many times would blow its event up beyond what the topic takes."""
 
 
-def step(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
-    """The events of the next step: of one stage, or the instance's end. None when the instance has to wait.
+def advance(state: Instance, now: datetime, clock: datetime) -> list[ev.InstanceEvent]:
+    """The events by which an instance goes on until it waits, has ended, or has had its share of this turn.
 
     Args:
         state: the instance, which has not ended.
         now: the time that the events carry.
         clock: what the clock says, which delays follow.
     """
+    events: list[ev.InstanceEvent] = []
+    number, failed, left = state.stage, state.failed, MAX_STAGES_PER_DECISION
     if state.running:
-        return () if state.activities and not state.activities[-1].ended else _resume(state, now, clock)
-    if state.failed is not None or state.stage == len(state.stages):
-        return (ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=state.failed),)
-    return _enter(state, now, clock)
+        if state.activities and not state.activities[-1].ended:
+            return events
+        events += _resume(state, now, clock)
+        if not events or not isinstance(ended := events[-1], ev.StageEnded):
+            return events
+        number, failed, left = number + 1, ended.error, left - 1
+    for _ in range(left):
+        if failed is not None or number == len(state.definition.stages):
+            events.append(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=failed))
+            return events
+        events += _enter(state, number, now, clock)
+        if not isinstance(ended := events[-1], ev.StageEnded):
+            return events
+        number, failed = number + 1, ended.error
+    return events
 
 
-def _enter(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
-    """Start the next stage. One whose fields can't be resolved ends at once."""
-    stage = state.stages[state.stage]
+def _enter(state: Instance, number: int, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+    """Start a stage. One whose fields can't be resolved ends at once."""
+    stage = state.definition.stages[number]
     try:
         resolved = resolve_stage(stage, state.variables)
         shown = resolved.shown()
         _check_size(shown)
     except StageUnresolvable as error:
         return (
-            _started(state, now, stage_name(stage), unresolved_input(stage)),
-            _ended(state, now, str(error)),
+            _started(state, number, now, stage_name(stage), unresolved_input(stage)),
+            _ended(state, number, now, str(error)),
         )
     wait_until = _end_of(resolved, clock) if isinstance(resolved, Delay) else None
-    started = _started(state, now, resolved.name, shown, wait_until)
-    return (started, *_run(state, resolved, wait_until, now, clock))
+    started = _started(state, number, now, resolved.name, shown, wait_until)
+    match resolved:
+        case Noop():
+            return (started, _ended(state, number, now))
+        case Delay():
+            done = wait_until is None or wait_until <= clock
+        case WaitEvent():
+            done = number in state.arrived
+        case Send() | Update():
+            return (started, *_activities(state, number, resolved, (), now))
+    return (started, _ended(state, number, now)) if done else (started,)
 
 
 def _resume(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
-    """Go on in the running stage, which is resolved again.
+    """Go on in the running stage, which is resolved again; nothing when it has to wait.
 
     It could be resolved when it started, perhaps by an older build that took what this one refuses. Then it ends: an
     error here would drop every input of the instance, and it would never end.
     """
+    number = state.stage
     try:
-        resolved = resolve_stage(state.stages[state.stage], state.variables)
+        resolved = resolve_stage(state.definition.stages[number], state.variables)
     except StageUnresolvable as error:
-        return (_ended(state, now, str(error)),)
-    return _run(state, resolved, state.wait_until, now, clock)
-
-
-def _run(
-    state: Instance, resolved: ResolvedStage, wait_until: datetime | None, now: datetime, clock: datetime
-) -> Sequence[ev.InstanceEvent]:
-    """What follows in a stage that has started; nothing when it has to wait."""
+        return (_ended(state, number, now, str(error)),)
     match resolved:
         case Noop():
             done = True
         case Delay():
-            done = wait_until is None or wait_until <= clock
+            done = state.wait_until is None or state.wait_until <= clock
         case WaitEvent():
-            done = state.stage in state.arrived
+            done = number in state.arrived
         case Send() | Update():
-            return _run_activities(state, resolved, now)
-    return (_ended(state, now),) if done else ()
+            return _activities(state, number, resolved, state.activities, now)
+    return (_ended(state, number, now),) if done else ()
 
 
-def _run_activities(state: Instance, resolved: Send | Update, now: datetime) -> Sequence[ev.InstanceEvent]:
-    before = state.activities if state.running else ()
+def _activities(
+    state: Instance, number: int, resolved: Send | Update, before: Sequence[Activity], now: datetime
+) -> Sequence[ev.InstanceEvent]:
+    """The next activity of a stage, or its end."""
     try:
         activity = next_activity(resolved, before)
     except StageFailed as failure:
-        return (_ended(state, now, str(failure)),)
+        return (_ended(state, number, now, str(failure)),)
     if activity is None:
-        return (_ended(state, now),)
-    return (ev.ActivityStarted(at=now, stage=state.stage, index=len(before), name=activity.name, input=activity.input),)
+        return (_ended(state, number, now),)
+    return (ev.ActivityStarted(at=now, stage=number, index=len(before), name=activity.name, input=activity.input),)
 
 
 def _started(
-    state: Instance, now: datetime, name: str, shown: dict[str, Any], wait_until: datetime | None = None
+    state: Instance, number: int, now: datetime, name: str, shown: dict[str, Any], wait_until: datetime | None = None
 ) -> ev.StageStarted:
     return ev.StageStarted(
-        at=now, workflow_id=state.workflow_id, number=state.stage, name=name, input=shown, wait_until=wait_until
+        at=now, workflow_id=state.workflow_id, number=number, name=name, input=shown, wait_until=wait_until
     )
 
 
-def _ended(state: Instance, now: datetime, error: str | None = None) -> ev.StageEnded:
-    return ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error)
+def _ended(state: Instance, number: int, now: datetime, error: str | None = None) -> ev.StageEnded:
+    return ev.StageEnded(at=now, workflow_id=state.workflow_id, number=number, error=error)
 
 
 def _check_size(shown: Mapping[str, object]) -> None:
@@ -136,8 +153,8 @@ def taker(state: Instance, name: str) -> int | None:
 
     It is the first `wait_event` of the name, running or still to come, that no other event has ended.
     """
-    for number in range(state.stage, len(state.stages)):
-        fields = state.stages[number].get("wait_event")
+    for number in range(state.stage, len(state.definition.stages)):
+        fields = state.definition.stages[number].get("wait_event")
         if type(fields) is not dict:
             continue
         # Most stages tell by the text alone: resolving each of ten thousand would hold up the partition.
@@ -145,7 +162,7 @@ def taker(state: Instance, name: str) -> int | None:
         if (text != name and type(text) is str and "${" not in text) or number in state.arrived:
             continue
         try:
-            resolved = resolve_stage(state.stages[number], state.variables)
+            resolved = resolve_stage(state.definition.stages[number], state.variables)
         except StageUnresolvable:
             continue
         if isinstance(resolved, WaitEvent) and resolved.event == name:

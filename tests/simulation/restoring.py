@@ -32,6 +32,6 @@ def restored(admitted: Iterable[Recorded], stop: int, bounds: Bounds) -> Shard:
     for recorded in admitted:
         if recorded.offset >= stop:
             break
-        shard.replay(recorded.aggregate_id, recorded.event, recorded.offset)
+        shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
     shard.settle()
     return shard
