@@ -5,7 +5,6 @@ nothing of it leaves the process; if it can't be proven, the state is thrown awa
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from engine.core.errors import Rejected
-from engine.core.shard import Input, Shard
+from engine.core.shard import Decision, Input, Shard
 from engine.errors import DecisionTooLarge
 from schemas import rejections
 from schemas.commands import Command
@@ -129,16 +128,17 @@ class Turn:
             logger.exception("what failed could not be recorded", extra={"aggregate": key})
             return False
 
-    def _take(self, key: str, events: Sequence[Event], cause: int | None) -> bool:
+    def _take(self, key: str, decision: Decision, cause: int | None) -> bool:
         """Add a decision to the batch and to the state, or to neither; whether it has events.
 
         Raises:
             DecisionTooLarge: its records would not fit.
             IllegalTransition: its events do not follow from the state, by a defect of ours.
+            UndecodableRecord: it has a definition that can't be decoded.
         """
+        version, events = decision
         if not events:
             return False
-        version = self._shard.version(key, events[0])
         records = self._codec.encode_decision(
             key,
             events,

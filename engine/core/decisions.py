@@ -79,9 +79,7 @@ def _run(
         check_same_request(state.request_digest, command.request_digest)
         return ()
     started = _started(command, now)
-    state = evolve(None, started, instance_id)
-    state.definition.check()
-    return (started, *stages.advance(state, now, clock))
+    return (started, *stages.advance(evolve(None, started, instance_id), now, clock))
 
 
 def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:

@@ -27,23 +27,25 @@ class Definition:
     Attributes:
         digest: names the content.
         content: the stages as JSON.
-        stages: the stages; none if the content is not a list of objects.
+        stages: the stages.
     """
 
-    __slots__ = ("__weakref__", "_error", "content", "digest", "stages")
+    __slots__ = ("__weakref__", "content", "digest", "stages")
 
     def __init__(self, digest: str, content: bytes):
         self.digest, self.content = digest, content
-        self.stages: Sequence[Stage] = ()
-        self._error: str | None = None
         try:
-            self.stages = _DECODER.decode(content)
+            self.stages: Sequence[Stage] = _DECODER.decode(content)
         except (msgspec.MsgspecError, RecursionError) as error:
-            self._error = f"stages: {error}"
+            raise UndecodableRecord(f"stages: {error}") from None
 
     @staticmethod
     def of(stages: Raw) -> "Definition":
-        """The definition with these stages, in JSON."""
+        """The definition with these stages, in JSON.
+
+        Raises:
+            UndecodableRecord: they are not a list of objects.
+        """
         # A copy: what was decoded from a record keeps all of the record in memory.
         content = bytes(stages)
         known = _RECENT.get(content)
@@ -67,15 +69,6 @@ class Definition:
     def raw(self) -> Raw:
         """The stages for a message that carries them."""
         return Raw(self.content)
-
-    def check(self) -> None:
-        """Check that the stages are a list of objects.
-
-        Raises:
-            UndecodableRecord: they are not.
-        """
-        if self._error is not None:
-            raise UndecodableRecord(self._error)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Definition) and self.digest == other.digest

@@ -1,6 +1,6 @@
 """The state of one partition: what its log says. Pure: no await, clock, randomness or IO.
 
-    decide(key, given, now)      the events that follow from an input; changes nothing
+    decide(key, given, now)      what follows from an input, as events; changes nothing
     replay(key, events, offset)  the only thing that changes state, live and at a restore
     effect(subject)              what the present state wants done outside
 
@@ -25,7 +25,7 @@ from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import Definition
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates, Late
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
 from engine.core.effects import Effect
 from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
@@ -58,6 +58,13 @@ class _Cold(NamedTuple):
 
     state: bytes
     definition: Definition
+
+
+class Decision(NamedTuple):
+    """What follows from an input: the aggregate's version before, and the events, of which there may be none."""
+
+    version: int
+    events: Sequence[ev.Event]
 
 
 class Shard:
@@ -111,17 +118,6 @@ class Shard:
         """A trigger; None when it is unknown."""
         return self._triggers.get(trigger_id)
 
-    def version(self, key: str, event: Any) -> int:
-        """The version of the aggregate that an event belongs to: how many events it has; 0 when it is unknown."""
-        state: Instance | Trigger | Workflow | Late | None
-        if isinstance(event, ev.TriggerEvent):
-            state = self._triggers.get(key)
-        elif isinstance(event, ev.WorkflowEvent):
-            state = self._workflows.get(key)
-        else:
-            state = self.instance(key) or self.duplicates.late(key)
-        return 0 if state is None else state.version
-
     def stamp(self, now: datetime) -> datetime:
         """The time that events carry now: never earlier than an event before them, even if the clock was set back."""
         return now if self._last_at is None else max(now, self._last_at)
@@ -142,8 +138,8 @@ class Shard:
 
     # Decide
 
-    def decide(self, key: str, given: Input, now: datetime) -> Sequence[ev.Event]:
-        """The events that follow from an input, in order; none when it changes nothing.
+    def decide(self, key: str, given: Input, now: datetime) -> Decision:
+        """The events that follow from an input, in order.
 
         Args:
             key: of the aggregate.
@@ -156,18 +152,23 @@ class Shard:
         """
         at = self.stamp(now)
         match given:
-            case RunWorkflow():
-                return self._run(key, given, at, now)
-            case SendEvent() | AbortInstance() | Due():
-                return decisions.decide(self.instance(key), given, at, key, now)
-            case ActivityDone():
-                return self._activity_done(key, given, at, now)
             case CreateWorkflow() | DeleteWorkflow():
-                return workflows.decide(self._workflows.get(key), given, at)
+                workflow = self._workflows.get(key)
+                return Decision(_version(workflow), workflows.decide(workflow, given, at))
+            case RunWorkflow() | SendEvent() | AbortInstance() | Due() | ActivityDone():
+                state = self.instance(key)
+                if state is not None:
+                    is_duplicate = isinstance(given, RunWorkflow) and self._is_duplicate(given)
+                    return Decision(state.version, () if is_duplicate else decisions.decide(state, given, at, key, now))
+                if isinstance(given, RunWorkflow) and self._ran_before(key, given):
+                    return Decision(0, ())
+                if isinstance(given, ActivityDone):
+                    return self._late_result(key, given, at)
+                return Decision(0, decisions.decide(None, given, at, key, now))
             case _:
                 return self._decide_trigger(key, given, at, now)
 
-    def fail(self, key: str, given: Input, now: datetime, error: str, *, bare: bool = False) -> Sequence[ev.Event]:
+    def fail(self, key: str, given: Input, now: datetime, error: str, *, bare: bool = False) -> Decision:
         """What follows from an input that can't be decided, or whose events would be too large.
 
         Nobody waits for the outcome of what came from a message: it becomes an instance or an occurrence that failed.
@@ -186,49 +187,54 @@ class Shard:
         at, state = self.stamp(now), self.instance(key)
         match given:
             case RunWorkflow() if given.source is not None and state is None and not self._is_duplicate(given):
-                return decisions.start_in_vain(given, at, error)
+                return Decision(0, decisions.start_in_vain(given, at, error))
             case Due() | ActivityDone() if state is not None:
                 result = given if isinstance(given, ActivityDone) and not bare else None
-                return decisions.give_up(state, at, error, result)
+                return Decision(state.version, decisions.give_up(state, at, error, result))
             case FireTrigger() | EvaluateTrigger() | Evaluated():
                 failed = triggers.as_failed(given, error)
-                return () if failed is None else self._decide_trigger(key, failed, at, now)
-        return ()
+                if failed is not None:
+                    return self._decide_trigger(key, failed, at, now)
+        return Decision(0, ())
 
-    def _run(self, key: str, command: RunWorkflow, at: datetime, now: datetime) -> Sequence[ev.Event]:
+    def _ran_before(self, key: str, command: RunWorkflow) -> bool:
+        """Whether a run command repeats one whose instance has ended.
+
+        Raises:
+            Rejected: it came with another body, or what is remembered does not reach back far enough to tell.
+        """
         if self._is_duplicate(command):
-            return ()
-        state, digest = self.instance(key), command.request_digest
-        if state is None and digest is not None:
-            known = self.duplicates.ended_request(key)
-            if known is not None:
-                decisions.check_same_request(known, digest)
-                return ()
-            if not self.duplicates.knows_since(command.seen_offset):
-                raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this ran before")
-        return decisions.decide(state, command, at, key, now)
+            return True
+        digest = command.request_digest
+        if digest is None:
+            return False
+        known = self.duplicates.ended_request(key)
+        if known is not None:
+            decisions.check_same_request(known, digest)
+            return True
+        if not self.duplicates.knows_since(command.seen_offset):
+            raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this ran before")
+        return False
 
     def _is_duplicate(self, command: RunWorkflow) -> bool:
         """Whether another owner of the trigger's partition has sent this run before (see `RunWorkflow.sequence`)."""
         return command.source is not None and self.duplicates.is_sent_before(command.source, command.sequence)
 
-    def _activity_done(self, key: str, given: ActivityDone, at: datetime, now: datetime) -> Sequence[ev.Event]:
-        state = self.instance(key)
-        if state is not None:
-            return decisions.decide(state, given, at, key, now)
+    def _late_result(self, key: str, given: ActivityDone, at: datetime) -> Decision:
+        """The result of a call whose instance was aborted meanwhile."""
         late = self.duplicates.late(key)
-        is_late = late is not None and late.attempt == decisions.attempt_of(given.token)
-        return (decisions.late_result(given, at),) if is_late else ()
+        if late is None or late.attempt != decisions.attempt_of(given.token):
+            return Decision(0, ())
+        return Decision(late.version, (decisions.late_result(given, at),))
 
-    def _decide_trigger(
-        self, key: str, given: triggers.TriggerInput, at: datetime, now: datetime
-    ) -> Sequence[ev.Event]:
+    def _decide_trigger(self, key: str, given: triggers.TriggerInput, at: datetime, now: datetime) -> Decision:
         state = self._triggers.get(key)
         if isinstance(given, Requested) and subject_of(key, given.occurrence_id) not in self._pending:
-            return ()
+            return Decision(0, ())
         if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(given)) is not None:
             given = failing(given, full)
-        return triggers.decide(state, given, at, self._is_judged(state, given, at), now)
+        is_judged = self._is_judged(state, given, at)
+        return Decision(_version(state), triggers.decide(state, given, at, is_judged, now))
 
     def _no_room_for(self, given: EvaluateTrigger) -> str | None:
         """Why a message can't wait for links; None if it can."""
@@ -267,6 +273,7 @@ class Shard:
 
         Raises:
             IllegalTransition: an event does not follow from those before it.
+            UndecodableRecord: a definition can't be decoded.
         """
         if not events:
             return ()
@@ -308,13 +315,19 @@ class Shard:
             after = triggers.evolve(after, event, key)
         if after is None:
             return ()
+        fired = {
+            subject_of(key, event.occurrence_id): (key, triggers.pending(event, place))
+            for place, event in enumerate(events, offset)
+            if isinstance(event, ev.TriggerFired)
+        }
         self._triggers[key] = after
+        self._pending |= fired
         changed = [*self._note_waiting(before, after)]
-        for place, event in enumerate(events, offset):
-            changed += self._note_occurrence(key, event, place)
+        for event in events:
+            changed += self._note_occurrence(key, event)
         return changed
 
-    def _note_occurrence(self, key: str, event: ev.TriggerEvent, offset: int) -> Sequence[str]:
+    def _note_occurrence(self, key: str, event: ev.TriggerEvent) -> Sequence[str]:
         """Follow which instances are to be started, and which messages were judged."""
         match event:
             case ev.TriggerDeleted():
@@ -325,7 +338,6 @@ class Shard:
             case ev.InstanceRequested():
                 self._pending.pop(subject_of(key, event.occurrence_id), None)
             case ev.TriggerFired():
-                self._pending[subject_of(key, event.occurrence_id)] = (key, triggers.pending(event, offset))
                 if event.once_key is not None:
                     self.duplicates.note_fired(key, event.once_key)
         if isinstance(event, ev.TriggerFired | ev.TriggerFailed | ev.EvaluationStarted) and event.identity is not None:
@@ -381,6 +393,10 @@ class Shard:
         yield from list(self._pending)
         yield from list(self._waiting)
         yield from {**self._cold, **self._hot}
+
+
+def _version(state: Trigger | Workflow | None) -> int:
+    return 0 if state is None else state.version
 
 
 def subject_of(trigger_id: str, occurrence_id: str) -> str:

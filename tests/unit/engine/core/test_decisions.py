@@ -253,7 +253,7 @@ def test_commands_to_an_ended_instance_are_rejected(command: Input, stages: list
 
 def test_running_twice() -> None:
     _, state = play(run(WAIT, request_digest="a"))
-    assert decide(state, run(WAIT, request_digest="a"), NOW, "i").events == []
+    assert decide(state, run(WAIT, request_digest="a"), NOW, "i").events == ()
     with pytest.raises(Rejected) as rejected:
         decide(state, run(WAIT, request_digest="b"), NOW, "i")
     assert rejected.value.code == rejections.CONFLICT

@@ -17,7 +17,7 @@ from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import MAX_RECENT_BYTES, Definition
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.effects import CallActivity, EvaluateMessage, GoOn, StartInstance, Token, Wake
-from engine.core.errors import Rejected
+from engine.core.errors import IllegalTransition, Rejected
 from engine.core.evaluation import Evaluated
 from engine.core.shard import Input, Shard
 from engine.core.trigger import Requested
@@ -55,7 +55,7 @@ class Live:
 
     def give(self, key: str, given: Input, now: datetime = NOW) -> list[str]:
         """Decide an input and replay its events; their types."""
-        events = self.shard.decide(key, given, now)
+        events = self.shard.decide(key, given, now).events
         for event in events:
             self.shard.replay(key, [event], len(self.log))
             self.log.append((key, event))
@@ -134,8 +134,8 @@ def test_deciding_changes_nothing() -> None:
     live = Live()
     live.give("a", run(UPDATE))
     before = msgspec.json.encode(repr(live.shard.snapshot()))
-    assert len(live.shard.decide("a", ActivityDone(CALL), NOW)) == 3
-    assert len(live.shard.decide("b", run(WAIT), NOW)) == 2
+    assert len(live.shard.decide("a", ActivityDone(CALL), NOW).events) == 3
+    assert len(live.shard.decide("b", run(WAIT), NOW).events) == 2
     assert msgspec.json.encode(repr(live.shard.snapshot())) == before
 
 
@@ -251,6 +251,21 @@ def test_effects_of_a_trigger_are_those_of_its_occurrences() -> None:
     assert [type(live.shard.effect(id)).__name__ for id in ("t/o1", "t/o2")] == ["NoneType", "StartInstance"]
 
 
+def test_events_that_do_not_follow_change_nothing() -> None:
+    live = Live()
+    live.give("a", run(WAIT))
+    before = live.shard.snapshot()
+    ended, again = ev.StageEnded(at=NOW, workflow_id="w", number=0), ev.StageEnded(at=NOW, workflow_id="w", number=0)
+    for key, events in (
+        ("a", [ended, again]),
+        (ID, [CREATED, CREATED]),
+        (ID, [CREATED, ev.EvaluationEnded(at=T, occurrence_id="o")]),
+    ):
+        with pytest.raises(IllegalTransition):
+            live.shard.replay(key, events, 2)
+        assert live.shard.snapshot() == before
+
+
 def test_replay_names_the_subjects_whose_effect_may_have_changed() -> None:
     shard = Shard()
     assert list(shard.replay(ID, [CREATED], 0)) == []
@@ -284,7 +299,7 @@ def test_the_late_result_of_an_aborted_call_is_recorded_once() -> None:
     live.shard.settle()
     assert live.shard.instances == 0
     assert live.give("a", ActivityDone(Token("call", 0, 0, 2))) == []
-    assert live.shard.version("a", late) == 6
+    assert live.shard.decide("a", ActivityDone(CALL), NOW).version == 6
     assert live.give("a", ActivityDone(CALL, output=1)) == ["LateResultRecorded"]
     assert live.give("a", ActivityDone(CALL, output=1)) == []
 
