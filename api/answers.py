@@ -23,8 +23,8 @@ RETRY_AFTER: Header = (b"retry-after", b"1")
 """Seconds. Without it clients retry at once, or give up."""
 
 SEND_TIMEOUT_SECONDS: Final = 30.0
-"""How long a client may leave a piece of a streamed list unread. Without it a client that stopped reading would hold
-its database connection for ever."""
+"""How long a client may leave a piece of a streamed list unread. Without the limit, a client that stops reading would
+hold a database connection for ever."""
 
 _encode = msgspec.json.Encoder().encode
 

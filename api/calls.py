@@ -27,7 +27,7 @@ class Call(HttpRequest):
         return value is not None and value.lower() in _TRUE
 
     async def body(self) -> bytes:
-        """The body; `b""` when there is none or only white space."""
+        """The body; `b""` if it is missing or only white space."""
         body = await self.read(self.services.settings.max_body_bytes)
         return b"" if body.isspace() else body
 

@@ -6,7 +6,7 @@ A cursor holds a position, not an offset, so rows that arrive in between are nei
 is that of a row of the page where the cursor stood; the cursor's page lies behind it, or in front of it (backwards).
 
 The checksum is keyed and covers the list's name, so that a text which we did not make for that list is refused. Its key
-is the same on all replicas. It is no security boundary: whoever forges a cursor sees no more than without one.
+is the same on all replicas. It does not protect anything: whoever forges a cursor sees no more than without one.
 """
 
 import base64
@@ -81,7 +81,7 @@ class Cursors(Generic[F]):
         """The cursor of a text.
 
         Raises:
-            Invalid: it is no cursor of this list.
+            Invalid: the text is not a cursor of this list.
         """
         try:
             decoded = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
@@ -98,10 +98,10 @@ class Cursors(Generic[F]):
 
 
 def read_page_size(text: str | None) -> int:
-    """The page size that a query parameter asks for. Absent, empty and 0 are the default, too much is the maximum.
+    """The page size that a query parameter asks for: the default if it is absent, empty or 0; at most the maximum.
 
     Raises:
-        Invalid: it is not made of digits alone.
+        Invalid: the text has other characters than digits.
     """
     if not text:
         return DEFAULT_PAGE_SIZE

@@ -11,7 +11,7 @@ class HttpRequest:
     """A request.
 
     Args:
-        scope: as ASGI has it.
+        scope: of ASGI.
         receive: gives the body.
         params: what the path holds, by name.
     """
@@ -54,7 +54,7 @@ class HttpRequest:
         return None
 
     async def read(self, max_bytes: int) -> bytes:
-        """The whole body; `b""` when there is none.
+        """The whole body; `b""` without one.
 
         Raises:
             TooLarge: the body has more than `max_bytes`.

@@ -152,7 +152,7 @@ class PathRoute(BaseRoute):
 
 
 async def _answer(operation: Operation, call: Call) -> Answer | None:
-    """What the operation answers, be it an error; None when nobody is there to be answered."""
+    """The answer of the operation, errors included; None if the client has gone."""
     try:
         return await operation.handler(call)
     except NotFound as error:

@@ -8,7 +8,7 @@ between the two, so:
 - A page can let its own host name resolve to this service's address (DNS rebinding), and then read the answers too. So
   the hosts that this service answers for can be listed.
 
-Clients that are no browsers send no `Origin`, and may go on to send bodies under any content type.
+Clients other than browsers send no `Origin`, and may send bodies under any content type.
 """
 
 import re
@@ -80,7 +80,7 @@ def check_body(call: Call) -> None:
     """Refuse what a browser sends for a page without asking.
 
     Raises:
-        Invalid: the body is neither JSON nor YAML, or there is none and the page is of another site.
+        Invalid: the body is neither JSON nor YAML, or the page is of another site and sends no body.
     """
     content_type = call.header(b"content-type")
     if content_type is not None:

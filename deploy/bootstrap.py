@@ -125,7 +125,7 @@ def _test(arguments: list[str]) -> int:
 
 
 def _runs(python: pathlib.Path) -> bool:
-    """Whether the environment works; one whose Python was removed or upgraded is made anew."""
+    """Whether the environment works; if its Python was removed or upgraded, it is made again."""
     try:
         return subprocess.call([str(python), "-c", ""], stderr=subprocess.DEVNULL) == 0  # noqa: S603
     except OSError:

@@ -42,7 +42,7 @@ class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A GET from the sandbox, and which part of the answer to print. `${name}` stands for a variable."""
+    """A GET from the sandbox, and which part of the answer to print. `${name}` is replaced by a variable."""
 
     title: str
     get: str

@@ -22,4 +22,4 @@ class TopicsError(DeployError):
 
 
 class Stopped(BaseException):
-    """The user asked to stop (Ctrl-C, SIGTERM). No error: it only unwinds whatever is under way."""
+    """The user asked to stop (Ctrl-C, SIGTERM). Not an error: it only ends what is under way."""

@@ -76,7 +76,7 @@ class Options:
 
 
 class Installation:
-    """All processes, from the first to the last. A context manager: whatever happens, none is left behind."""
+    """All processes. A context manager: whatever happens, no process is left behind."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -256,7 +256,7 @@ class Installation:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return Service(
             name,
-            # -P: modules in the user's current directory must not stand in for ours.
+            # -P: modules in the user's current directory must not replace ours.
             ["-P", "-m", "deploy.cli", name],
             {**inherited, **(environment_of(more) if more else {}), **environment_of(settings)},
             port=port,

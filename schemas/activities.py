@@ -127,7 +127,7 @@ def credit_wallet(
     metadata: Mapping[str, str],
     timestamp: str = "",
 ) -> Activity:
-    """Add `{amount, asset}` to a wallet's balance, from the sources (subjects), or from `world` if there are none."""
+    """Add `{amount, asset}` to a wallet's balance, from the sources (subjects), or from `world` without sources."""
     data = {
         "amount": dict(amount),
         "balance": balance,

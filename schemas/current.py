@@ -69,7 +69,7 @@ def decode_current(record: Record) -> Current:
     """What a record of the topic says.
 
     Raises:
-        UndecodableRecord: it is none of ours, or of a newer build.
+        UndecodableRecord: the record is not one of ours, or of a newer build.
     """
     try:
         key = (record.key or b"").decode()

@@ -36,7 +36,7 @@ class EpochFilter:
         self.epoch = epoch
 
     def admits(self, record: Record) -> bool:
-        """Whether the record is an event that counts. A claim moves the epoch and is no event."""
+        """Whether the record is an event that counts. A claim moves the epoch; it is not an event."""
         epoch: bytes | None = None
         for name, value in record.headers:
             if name == "epoch":

@@ -218,7 +218,7 @@ class RecordCodec:
         """The aggregate's id and the command.
 
         Raises:
-            UndecodableRecord: it is none.
+            UndecodableRecord: the record can't be decoded.
         """
         message = self._decode(record, dict(record.headers))
         if not isinstance(message.state, commands.Command):
@@ -233,7 +233,7 @@ class RecordCodec:
         """The event with its place in the log.
 
         Raises:
-            UndecodableRecord: it is none.
+            UndecodableRecord: the record can't be decoded.
         """
         headers = dict(record.headers)
         message = self._decode(record, headers)

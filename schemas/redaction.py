@@ -14,7 +14,7 @@ HIDDEN: Final = "…"
 
 
 def without_credentials(text: str) -> str:
-    """The text, in which `…` stands for user names and passwords of URLs, and for what is behind their `?` and `#`.
+    """The text, with `…` in place of user names and passwords of URLs, and of what is behind their `?` and `#`.
 
     Where it is not clear what belongs to the password, as in a URL that is malformed, rather too much is left out.
     """

@@ -233,7 +233,7 @@ ErrorCode = Literal["VALIDATION", "NOT_FOUND", "INTERNAL"]
 
 
 class Error(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Body of every answer that is no success. Clients read the status and the code; the message is for people."""
+    """Body of every error. Clients read the status and the code; the message is for people."""
 
     error_code: ErrorCode
     error_message: str

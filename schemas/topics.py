@@ -59,7 +59,7 @@ def public_topic(settings: KafkaSettings) -> str:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key, as Kafka's default partitioner has it."""
+    """The partition of a key, as Kafka's default partitioner computes it."""
     return int(murmurhash2(key, MURMUR2_SEED) & 0x7FFFFFFF) % partitions
 
 

@@ -1,4 +1,4 @@
-"""What a request is refused with (contract: `http-api`, Errors), and why there are no keys."""
+"""Errors of authorization (contract: `http-api`, Errors), and of fetching the issuer's keys."""
 
 from api.errors import ApiError, Unavailable
 

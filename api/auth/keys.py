@@ -59,7 +59,7 @@ class IssuerKeys:
         """The keys. As long as they don't change it is the same tuple.
 
         Raises:
-            KeysUnavailable: there are none, or they are too old.
+            KeysUnavailable: no keys were fetched yet, or they are too old.
         """
         age = self._monotonic() - self._fetched_at
         if age >= self._ttl_seconds:
@@ -72,7 +72,7 @@ class IssuerKeys:
         return self._keys
 
     async def newer(self, than: Keys) -> Keys | None:
-        """Keys that were fetched later, now if need be; None when there are none or it is too soon to ask again.
+        """Keys that were fetched later than these, fetched now if need be; None if it is too soon to ask again.
 
         Raises:
             KeysUnavailable: the issuer is away, or too many wait for it.

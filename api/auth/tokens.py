@@ -28,7 +28,7 @@ MAX_VERIFIED_TOKENS: Final = 1024
 without a limit it would grow with every token. With the longest tokens it takes 8 MiB."""
 
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
-"""What a token's `typ` may be. The others that an issuer signs, such as logout tokens, are no access tokens."""
+"""What a token's `typ` may be. Other tokens that an issuer signs, such as logout tokens, give no access."""
 
 
 class KeySource(Protocol):
@@ -38,7 +38,7 @@ class KeySource(Protocol):
         """The keys; the same tuple until they change. Raises `KeysUnavailable`."""
 
     async def newer(self, than: Keys) -> Keys | None:
-        """Keys that were fetched later, if there are any. Raises `KeysUnavailable`."""
+        """Keys that were fetched later than these; None without any. Raises `KeysUnavailable`."""
 
 
 class _Verified(NamedTuple):

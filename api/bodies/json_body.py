@@ -19,8 +19,8 @@ def decode_json(body: bytes) -> Any:
     """The value of a body that is not empty.
 
     Raises:
-        Invalid: it is no JSON value, has text behind it, is not UTF-8, holds half a surrogate pair, U+0000, a number
-            out of range (an integer over 4300 digits), or is nested too deeply.
+        Invalid: the body is not one JSON value in UTF-8, holds half a surrogate pair, U+0000 or a number out of range
+            (an integer over 4300 digits), or is nested too deeply.
     """
     try:
         value = _decode(body)

@@ -12,10 +12,10 @@ BODY_TIMEOUT_SECONDS: Final = 30.0
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body; `b""` when there is none.
+    """The whole body; `b""` without one.
 
     Raises:
-        TooLarge: it is over `max_bytes`, as declared or as it arrives.
+        TooLarge: the body has more than `max_bytes`, as declared or as it arrives.
         Invalid: it did not arrive in time.
         ClientGone: the client closed the connection.
     """
@@ -24,7 +24,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
             raise _too_large(max_bytes)
         announced |= name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-    if not announced:  # as RFC 9112 has it; a deadline for nothing would be a twelfth of the request's work
+    if not announced:  # as in RFC 9112; a deadline for nothing would be a twelfth of the request's work
         return b""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

@@ -1,4 +1,4 @@
-"""A body that is one YAML document, as the JSON value that it stands for.
+"""A body that is one YAML document, as a JSON value.
 
 Scalars follow the core schema of YAML 1.2, not PyYAML's 1.1: there `2026-04-01T00:00:00Z` would be a date, `1:30` the
 number 5400, `no` a boolean and `0777` octal. Anchors, aliases and merge keys (`<<`) work; how far aliases may blow up
@@ -20,8 +20,8 @@ from api.errors import Invalid
 from schemas.nesting import is_deeper
 
 MAX_NODES: Final = 50_000
-"""Most scalars, lists and objects, each alias counted with all that it stands for. Without it nine lines of aliases to
-aliases stand for a billion nodes."""
+"""Most scalars, lists and objects; an alias counts as much as what it repeats. Without the limit, nine lines of aliases
+to aliases make a billion nodes."""
 
 MAX_INTEGER_BITS: Final = 14_000
 """4214 decimal digits. Python writes no integer over 4300 digits: a longer one could be read, but never sent on."""
@@ -42,7 +42,7 @@ def decode_yaml(body: bytes, max_bytes: int) -> Any:
         max_bytes: most characters that all texts together may have once aliases are replaced.
 
     Raises:
-        Invalid: it is no YAML, more than one document, has a key twice or one that is no string, a tag of another kind,
+        Invalid: the body is not one YAML document, has a key twice or a key that is not a string, an unknown tag,
             a number that JSON can't hold, U+0000, or is too large or too deep.
     """
     try:
@@ -100,7 +100,7 @@ class _Document:
         return value
 
     def _alias(self, event: Any) -> Any:
-        if event.anchor not in self._anchors:  # also inside of what it stands for, which JSON can't say
+        if event.anchor not in self._anchors:  # also inside of its own anchor, which JSON can't express
             _fail(f"alias {event.anchor!r} has no complete anchor before it", event)
         value, nodes, characters = self._anchors[event.anchor]
         self._count(nodes, characters, event)

@@ -35,7 +35,7 @@ def _one_of(**kinds: Schema) -> Schema:
 
 
 def _one_text_of(common: Schema, **texts: Schema) -> Schema:
-    """Likewise for texts, where the others may be empty, or become so."""
+    """An object with one of several texts; the others are missing, null, empty, or references that may become empty."""
     absent = _optional({"type": "string", "pattern": rf"^({_REFERENCE})*$"})
     return {
         "anyOf": [

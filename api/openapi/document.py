@@ -56,7 +56,7 @@ class _Schemas:
         self.components: Json = dict(components)
 
     def of(self, kind: Any) -> Json:
-        """The schema of a type; a schema stands for itself, as a component if it has a title."""
+        """The schema of a type. A schema is returned as it is; one with a title becomes a component."""
         if isinstance(kind, dict):
             if "title" not in kind:
                 return kind

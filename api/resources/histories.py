@@ -20,7 +20,7 @@ def instance_history(services: Services, instance_id: str) -> AsyncIterator[Slic
     """The started stages of an instance in chunks, in order.
 
     Raises:
-        NotFound: there is no such instance; with the first chunk.
+        NotFound: the instance does not exist; with the first chunk.
     """
     parsed = parse_id(instance_id)
 
@@ -34,7 +34,7 @@ def stage_history(services: Services, instance_id: str, number: str) -> AsyncIte
     """The activities of a stage in chunks, in order; none for a stage without.
 
     Raises:
-        NotFound: there is no such instance, or the stage did not start; with the first chunk.
+        NotFound: the instance does not exist, or the stage did not start; with the first chunk.
     """
     parsed = parse_id(instance_id)
     stage = int(number) if _STAGE_NUMBER.fullmatch(number) else None

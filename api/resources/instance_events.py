@@ -19,14 +19,14 @@ async def send_event(
 
     Args:
         services: the outside world.
-        instance_id: as the path has it.
-        body: the decoded body; None when there was none. Keys beside `name` are kept in the log.
+        instance_id: from the path.
+        body: the decoded body; None without a body. Keys beside `name` are kept in the log.
         key: the Idempotency-Key, if there was one.
         workflow_id: as in `get_instance`.
 
     Raises:
-        Invalid: the body is no object with a name, the instance has ended, or the key was used with another body.
-        NotFound: there is no such instance.
+        Invalid: the body is not an object with a name, the instance has ended, or the key was used with another body.
+        NotFound: the instance does not exist.
     """
     if not isinstance(body, dict):
         raise Invalid("the body must be an object with the event's name")
@@ -70,11 +70,11 @@ async def abort_instance(services: Services, instance_id: str, workflow_id: str 
 
     Args:
         services: the outside world.
-        instance_id: as the path has it.
+        instance_id: from the path.
         workflow_id: as in `get_instance`.
 
     Raises:
-        NotFound: there is no such instance.
+        NotFound: the instance does not exist.
     """
     row = await get_instance(services, instance_id, workflow_id)
     if row.terminated_at is not None:

@@ -19,7 +19,7 @@ from api.services import Services
 from schemas.commands import RunWorkflow
 
 NO_WORKFLOW: Final = UUID(int=0)
-"""The nil UUID, which no workflow has. A filter by an id that is no UUID becomes one by it."""
+"""The nil UUID, which no workflow has. A malformed id filters by this one, so the list is empty."""
 
 
 async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bool, key: str | None) -> InstanceRow:
@@ -27,13 +27,13 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bo
 
     Args:
         services: the outside world.
-        workflow_id: as the path has it.
-        body: the decoded body; None when there was none.
+        workflow_id: from the path.
+        body: the decoded body; None without a body.
         wait: answer when the instance has ended, or the ceiling for that is reached.
         key: the Idempotency-Key, if there was one.
 
     Raises:
-        Invalid: a variable is no string, or the key was used with another body.
+        Invalid: a variable is not a string, or the key was used with another body.
         NotFound: the workflow does not exist or is deleted.
     """
     variables = read_variables(body)
@@ -54,7 +54,7 @@ def read_variables(body: Any) -> dict[str, str]:
     """The variables that a body holds: none when it is absent or null; a null value is `""`.
 
     Raises:
-        Invalid: the body is no object, or a value is of another type.
+        Invalid: the body is not an object, or a value is not a string.
     """
     if body is None:
         return {}
@@ -149,11 +149,11 @@ async def get_instance(services: Services, instance_id: str, workflow_id: str | 
 
     Args:
         services: the outside world.
-        instance_id: as the path has it.
-        workflow_id: as the path has it, if it names one: the instance must be of this workflow.
+        instance_id: from the path.
+        workflow_id: from the path, if it names one: the instance must be of this workflow.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: no instance has this id.
     """
     parsed = parse_id(instance_id)
     row = None if parsed is None else await services.read_model.instance(parsed)

@@ -43,7 +43,7 @@ class PageOf(Struct, Generic[Row], frozen=True):
 
 
 async def read_page(cursor: Cursor[F], fetch: Fetch[Row]) -> PageOf[Row]:
-    """The page that a cursor stands for.
+    """The page of a cursor.
 
     A page has fewer rows than its size when they are large; the next one goes on behind them. On the other side there
     was a row when the cursor was made, which may be gone since: it was deleted, or does not pass the filters any more.

@@ -27,7 +27,7 @@ def read_trigger(body: Any) -> NewTrigger:
     """The trigger of a decoded body. Its expressions are not compiled yet, its workflow may be unknown.
 
     Raises:
-        Invalid: the body is no object, a field is missing or has another type.
+        Invalid: the body is not an object, or a field is missing or of another type.
     """
     if not isinstance(body, dict):
         raise Invalid("the body must be an object with an event and a workflowID")

@@ -27,12 +27,12 @@ async def test_trigger(services: Services, trigger_id: str, body: Any) -> Trigge
 
     Args:
         services: the outside world.
-        trigger_id: as the path has it.
+        trigger_id: from the path.
         body: the decoded body, the payload.
 
     Raises:
-        Invalid: the body is no object.
-        NotFound: there is no such trigger, or it was deleted.
+        Invalid: the body is not an object.
+        NotFound: the trigger does not exist, or was deleted.
     """
     if not isinstance(body, dict):
         raise Invalid("the body must be an object, the payload of a message")

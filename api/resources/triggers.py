@@ -21,11 +21,11 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
 
     Args:
         services: the outside world.
-        body: the decoded body; None when there was none.
+        body: the decoded body; None without a body.
         key: the Idempotency-Key, if there was one.
 
     Raises:
-        Invalid: the body is no trigger, an expression does not compile, or the key was used with another body.
+        Invalid: the body is not a trigger, an expression does not compile, or the key was used with another body.
         NotFound: the workflow does not exist or is deleted.
     """
     new = read_trigger(body)
@@ -68,7 +68,7 @@ async def get_trigger(services: Services, trigger_id: str) -> TriggerRow:
     """A trigger.
 
     Raises:
-        NotFound: there is none of this id, or it was deleted.
+        NotFound: no trigger has this id, or it was deleted.
     """
     parsed = parse_id(trigger_id)
     row = None if parsed is None else await services.read_model.trigger(parsed)
@@ -81,7 +81,7 @@ async def delete_trigger(services: Services, trigger_id: str) -> None:
     """Delete a trigger; its occurrences stay.
 
     Raises:
-        NotFound: there is none of this id, or it was deleted before.
+        NotFound: no trigger has this id, or it was deleted before.
     """
     row = await get_trigger(services, trigger_id)
     await accept(services, row.id, DeleteTrigger(), command_deadline(services))

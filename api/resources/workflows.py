@@ -21,7 +21,7 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
 
     Args:
         services: the outside world.
-        body: the decoded body; None when there was none.
+        body: the decoded body; None without a body.
         key: the Idempotency-Key, if there was one.
 
     Raises:
@@ -53,7 +53,7 @@ async def get_workflow(services: Services, workflow_id: str) -> WorkflowRow:
     """A workflow, also a deleted one.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: no workflow has this id.
     """
     parsed = parse_id(workflow_id)
     row = None if parsed is None else await services.read_model.workflow(parsed)
@@ -76,8 +76,8 @@ async def delete_workflow(services: Services, workflow_id: str) -> None:
     """Delete a workflow; deleting a deleted one changes nothing.
 
     Raises:
-        Invalid: the id is no UUID.
-        NotFound: there is none of this id.
+        Invalid: the id is not a UUID.
+        NotFound: no workflow has this id.
     """
     parsed = parse_id(workflow_id)
     if parsed is None:

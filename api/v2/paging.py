@@ -17,7 +17,7 @@ Resource = TypeVar("Resource")
 
 
 def read_cursor(call: Call, cursors: Cursors[F], read_filters: Callable[[], F]) -> Cursor[F]:
-    """The page that a request asks for. Beside a cursor all other parameters are ignored; an empty one is none.
+    """The page that a request asks for. If there is a cursor that is not empty, all other parameters are ignored.
 
     Args:
         call: the request.
@@ -25,7 +25,7 @@ def read_cursor(call: Call, cursors: Cursors[F], read_filters: Callable[[], F]) 
         read_filters: the filters of a request without a cursor.
 
     Raises:
-        Invalid: the cursor is none of this list, or the page size is none.
+        Invalid: the cursor belongs to another list, or the page size is not a number.
     """
     text = call.query("cursor")
     if text:

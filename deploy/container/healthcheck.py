@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _ask(port: int, path: str) -> str:
-    """The status of the answer, or why there is none."""
+    """The status of the answer, or the reason why nothing answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

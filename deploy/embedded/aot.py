@@ -44,7 +44,7 @@ def aot_options(java: Path, jars: Sequence[Path], folder: Path, broker: Broker |
         broker: runs the Kafka that is trained; without it a cache is used, but not made.
 
     Returns:
-        Options for a Kafka without a cache where there is none, since Java knows no such caches or the training failed.
+        Options for a Kafka without a cache if Java does not know such caches, or if the training failed.
     """
     cache = folder / f"aot-{_digest(java, jars)}"
     if not cache.exists():

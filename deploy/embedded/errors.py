@@ -12,7 +12,7 @@ class DownloadFailed(EmbeddedError):
 
 
 class JavaMissing(EmbeddedError):
-    """There is no Java to run Kafka with."""
+    """Java is missing, which Kafka needs."""
 
 
 class PortInUse(EmbeddedError):

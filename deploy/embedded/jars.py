@@ -160,7 +160,7 @@ Callback = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int]
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callback]:
-    """A bar on standard error: the file at work and the bytes so far. A plain line where there is no terminal."""
+    """A bar on standard error: the file at work and the bytes so far. Without a terminal, a plain line."""
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"downloading Kafka {KAFKA_VERSION} (once)", highlight=False)

@@ -36,7 +36,7 @@ RECORDING_STOP_SECONDS: Final = 60.0
 """How long the stop of a training run may take: Java writes its cache then, for some seconds."""
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 READY_LINE: Final = "Kafka Server started"
-"""Logged after the broker is unfenced. A port that accepts is no sign: it does so before topics can be made."""
+"""Logged after the broker is unfenced. An open port is not enough: it opens before topics can be made."""
 
 REASONS: Final = tuple(
     re.compile(pattern)
@@ -120,7 +120,7 @@ class EmbeddedKafka:
 
         Raises:
             DownloadFailed: its jars are not in the cache and can't be brought there.
-            JavaMissing: there is no Java.
+            JavaMissing: Java is not installed.
             PortInUse: the port that was asked for is taken.
             DataInUse: a broker of an earlier run can't be ended.
             StartFailed: it ended, or was not ready in time.

@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         if done:
             return
         command = ["initdb", "-D", self._seen, "--auth=peer", "--encoding=UTF8", "--locale=C", "-U", "postgres"]
-        # Without syncing its files: a machine that crashes now leaves no mark, and the next start makes them anew.
+        # Without syncing its files: a machine that crashes now leaves no mark, and the next start makes them again.
         program = self._run([*command, "--no-sync"])
         try:
             program.process.wait(START_TIMEOUT_SECONDS)

@@ -51,7 +51,7 @@ def show_faults(sandbox: Sandbox, call: Call) -> Answer:
 
 
 def set_faults(sandbox: Sandbox, call: Call) -> Answer:
-    """Replaces the fault switches and starts their random draws anew: 204."""
+    """Replaces the fault switches and starts their random draws over: 204."""
     settings = decode(_faults_decoder, call.body)
     for rule in settings.faults:
         if rule.endpoint != EVERY_ENDPOINT and rule.endpoint not in _endpoint_names:

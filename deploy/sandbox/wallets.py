@@ -256,7 +256,7 @@ class Wallets:
         """Gives a hold's money, or part of it, on to its destination; what is left stays held unless `final`.
 
         Raises:
-            WalletNotFoundError, HoldClosedError: there is no such hold (any more).
+            WalletNotFoundError, HoldClosedError: the hold does not exist, or is closed.
             InsufficientFundError: more than is held.
         """
         return self._keys.once(key, ("confirm", hold_id, request), lambda: self._confirm(hold_id, request))

@@ -28,7 +28,7 @@ def parse_definition(value: object) -> Definition:
 
     Raises:
         InvalidDefinition: No variables can make it run. The rules are the table of the contract, `workflows`,
-            "Creating a workflow: what is checked". A number such as `10.5` or `10.0` is no integer: JSON wrote it
+            "Creating a workflow: what is checked". A number such as `10.5` or `10.0` is not an integer: JSON wrote it
             with a fraction, so it is of the wrong type.
     """
     if not isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 `Fields` wraps one JSON object of a stage. A reader of a stage asks it for what it needs (`text`, `integer`, …) and
 gets a value or `InvalidField`. When the stage runs, variables are replaced first. At creation they are not known:
-a text with `${name}` can still become anything, so it counts as given and as readable, and stands for itself (texts)
+a text with `${name}` can still become anything, so it counts as given and as readable, and is kept as it is (texts)
 or for an arbitrary value of its type. What is read at creation is therefore good for checking alone.
 
 Contract: `workflows`, "Creating a workflow: what is checked" and "Resolution, before each stage".
@@ -189,7 +189,7 @@ class Fields:
         raise self.fail(f"must be an object, not {_kind(value)}", name)
 
     def _parsed(self, name: str, what: str, parse: Callable[[str], _T], unknown: _T) -> _T:
-        """What a text that must be there stands for; `unknown` if that shows only when the stage runs."""
+        """The value of a text that must be there; `unknown` if that shows only when the stage runs."""
         text = self.required_text(name)
         if self._unknown(text):
             return unknown

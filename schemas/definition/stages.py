@@ -46,7 +46,7 @@ def resolve_stage(stage: Mapping[str, Any], variables: Mapping[str, str]) -> Res
     """Make a stage of a definition what runs: variables replaced, defaults filled in, everything checked again.
 
     Args:
-        stage: The stage as the definition has it, such as `{"delay": {"duration": "${n}s"}}`.
+        stage: The stage as in the definition, such as `{"delay": {"duration": "${n}s"}}`.
         variables: The instance's variables.
 
     Raises:

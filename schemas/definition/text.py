@@ -28,7 +28,7 @@ def replace_references(text: str, variables: Mapping[str, str], *, optional: boo
     """Replace every `${name}`, once: what a variable holds is not looked at again.
 
     Args:
-        text: The text as the definition has it.
+        text: The text as in the definition.
         variables: What is given.
         optional: Whether a variable that is not given always counts as empty. If not, it does so only where it is the
             whole text: `merchant-${id}` would become the name of something else, and money would go there.

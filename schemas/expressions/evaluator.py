@@ -97,7 +97,7 @@ class Evaluator:
         return calculate(node.operator, left, right, self._budget)
 
     def _and(self, node: Binary) -> Any:
-        # As in expr-lang, the right side is the result whatever its type.
+        # As in expr-lang, the right side is the result, of any type.
         return to_bool(self.evaluate(node.left)) and self.evaluate(node.right)
 
     def _or(self, node: Binary) -> Any:

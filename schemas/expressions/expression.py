@@ -33,7 +33,7 @@ class Expression:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether it was compiled, be it in vain."""
+        """Whether it was compiled, also if that failed."""
         return self._root is not None or self._error is not None
 
     def compile(self) -> int:

@@ -14,7 +14,7 @@ class LinkAnswer(msgspec.Struct, frozen=True):
 
     Attributes:
         data: the `data` of the answer, decoded JSON.
-        error: why there is none; `link()` then fails with this message.
+        error: why there is no data; `link()` then fails with this message.
         may_pass: whether another attempt could succeed.
     """
 

@@ -45,7 +45,7 @@ def _length(budget: Budget, arguments: list[Any]) -> int:
 
 
 def _end(index: int) -> Callable[[Budget, list[Any]], Any]:
-    """The first or last item; nil where there is none."""
+    """The first or last item; nil for an empty list."""
 
     def call(budget: Budget, arguments: list[Any]) -> Any:
         try:
@@ -78,7 +78,7 @@ def _take(budget: Budget, arguments: list[Any]) -> list[Any]:
 
 
 def _sort(budget: Budget, arguments: list[Any]) -> list[Any]:
-    # As in expr-lang, what is no list (a member that is missing, say) sorts to an empty one.
+    # As in expr-lang, what is not a list (a missing member, say) sorts to an empty list.
     items = arguments[0] if isinstance(arguments[0], list) else []
     descending = is_descending(arguments[1]) if len(arguments) == 2 else False
     budget.grow(len(items))

@@ -61,7 +61,7 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call of something that is no builtin; `callee` is a Name or a Member. Only `link` can be called so."""
+    """A call of something that is not a builtin; `callee` is a Name or a Member. Only `link` can be called so."""
 
     callee: "Node"
     arguments: "tuple[Node, ...]"

@@ -322,7 +322,7 @@ def _unescape(quoted: str) -> str:
         code = int(match[kind], 8 if kind == "octal" else 16)
         if code > 0x10FFFF:
             raise ExpressionSyntaxError(f"invalid char escape: {match[0]}")
-        # Halves of surrogate pairs are no characters; Go writes the replacement character for them.
+        # Halves of surrogate pairs are not characters; Go writes the replacement character for them.
         return "�" if 0xD800 <= code <= 0xDFFF else chr(code)
 
     return _ESCAPE.sub(character, quoted[1:-1].replace("\r\n", "\n").replace("\r", "\n"))

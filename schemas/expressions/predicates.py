@@ -9,7 +9,7 @@ from schemas.expressions.limits import Budget
 from schemas.expressions.operators import Groups, calculate, compare, to_bool, type_name
 
 WITHOUT_PREDICATE: Final = frozenset({"count", "sum"})
-"""For these the item itself is the predicate's value if there is none."""
+"""Without a predicate, these take the item itself as its value."""
 WITH_OPTION: Final = frozenset({"sortBy", "reduce"})
 """These take a third argument: the order, the first accumulated value."""
 
@@ -39,7 +39,7 @@ class Scope:
             yield self.item, self._predicate()
 
     def chosen(self, *, backwards: bool = False) -> Iterator[Any]:
-        """The items whose predicate is true; one that is no boolean raises EvaluationError."""
+        """The items whose predicate is true; a value that is not a boolean raises EvaluationError."""
         return (item for item, value in self.each(backwards=backwards) if to_bool(value))
 
 

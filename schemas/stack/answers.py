@@ -40,10 +40,10 @@ class Answer(Struct, frozen=True):
 
 
 def check(answer: Answer) -> None:
-    """Let only success pass.
+    """Check that an answer is a success.
 
     Raises:
-        Refused: any other status, with the stack's `errorMessage` if it sent one.
+        Refused: it is not, with the stack's `errorMessage` if it sent one.
     """
     if 200 <= answer.status < 300:
         return
@@ -63,8 +63,8 @@ def read(answer: Answer, shape: type[Struct]) -> Any:
         shape: what of it must be there, as a Struct; other fields are free.
 
     Raises:
-        Refused: no success.
-        Unreadable: no JSON, or of another shape.
+        Refused: the answer is not a success.
+        Unreadable: the body is not JSON, or of another shape.
     """
     check(answer)
     value = _decode(answer, Any)
@@ -81,19 +81,19 @@ def read_as(answer: Answer, shape: type[_T]) -> _T:
     """What `shape` takes of the JSON of a success.
 
     Raises:
-        Refused: no success.
-        Unreadable: no JSON, or of another shape.
+        Refused: the answer is not a success.
+        Unreadable: the body is not JSON, or of another shape.
     """
     check(answer)
     return _decode(answer, shape)
 
 
 def ignore(answer: Answer) -> None:
-    """Pass over the body of a success. It still has to be JSON, if there is one: a login page is no success.
+    """Pass over the body of a success. A body still has to be JSON: a login page is not a success.
 
     Raises:
-        Refused: no success.
-        Unreadable: no JSON object.
+        Refused: the answer is not a success.
+        Unreadable: the body is not a JSON object.
     """
     check(answer)
     if answer.body:

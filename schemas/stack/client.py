@@ -17,7 +17,7 @@ class StackClient:
         monotonic: seconds that never go back.
 
     Raises:
-        SettingsError: the stack's URL is none, or one of the two client credentials is missing.
+        SettingsError: the stack's URL is not an HTTP URL, or one of the two client credentials is missing.
     """
 
     def __init__(self, settings: StackSettings, monotonic: Callable[[], float] = time.monotonic):
@@ -54,7 +54,7 @@ class StackClient:
             body: bytes of the body.
 
         Raises:
-            CallFailed: there is no token, or no answer.
+            CallFailed: a token or an answer could not be had.
         """
         headers = dict(headers or {})
         if self._tokens is None:

@@ -7,7 +7,7 @@ class CallFailed(BoundedError):
     """Base of these errors. The message is what the history shows.
 
     Attributes:
-        status: HTTP status of the stack's answer; None when there was none.
+        status: HTTP status of the stack's answer; None without an answer.
         code: the stack's errorCode, if it sent one.
     """
 
@@ -18,7 +18,7 @@ class CallFailed(BoundedError):
 
 
 class NotSendable(CallFailed):
-    """An input that no request may be made from. No attempt could succeed, so it counts as refused by the stack."""
+    """The input makes no valid request. No attempt could succeed, so this counts as refused by the stack."""
 
     def __init__(self, error: str):
         super().__init__(error, code="VALIDATION")
@@ -29,7 +29,7 @@ class NoAnswer(CallFailed):
 
 
 class NoToken(CallFailed):
-    """There is no access token to call the stack with."""
+    """No access token for the stack could be had."""
 
 
 class Refused(CallFailed):

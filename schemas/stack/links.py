@@ -43,7 +43,7 @@ class LinkFetcher:
         settings: the stack, and the origins that are allowed beside it.
 
     Raises:
-        SettingsError: the stack's URL or an allowed origin is none, or one of the client credentials is missing.
+        SettingsError: the stack's URL or an allowed origin is not an HTTP URL, or one of two credentials is missing.
     """
 
     def __init__(self, settings: StackSettings):

@@ -79,7 +79,7 @@ class TokenSource:
         """A token that is valid now, as far as we know.
 
         Raises:
-            NoToken: there is none to be had. The message says why.
+            NoToken: no token could be had. The message says why.
         """
         now = self._monotonic()
         if (self._token is None or now >= self._renew_at) and now >= self._paused_until and self._renewal is None:
@@ -106,7 +106,7 @@ class TokenSource:
         return self._token is not None and self._monotonic() < self._expires_at
 
     async def _renew(self) -> None:
-        """Get a new token, or note why there is none."""
+        """Get a new token, or note why that failed."""
         try:
             async with asyncio.timeout(RENEWAL_TIMEOUT_SECONDS):
                 granted = await self._request()
