@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, Effect, EvaluateMessage, GoOn, StartInstance, Token, Wake
@@ -30,6 +30,11 @@ much."""
 
 STOP_SECONDS: Final = 1.0
 """How long canceled attempts may take to end; without it a call that ignores its end would hold up its engine."""
+
+
+class _Attempt(NamedTuple):
+    token: Token
+    task: asyncio.Task[None]
 
 
 class EffectRunner:
@@ -60,7 +65,7 @@ class EffectRunner:
         self._clock, self._claim_held, self._give = clock, claim_held, give
         self._current: dict[str, Token] = {}
         """By subject, the effect that was started, or that waits for its time."""
-        self._attempts: dict[str, asyncio.Task[None]] = {}
+        self._attempts: dict[str, _Attempt] = {}
         """By subject, the call or evaluation under way, and one that has ended until its result is decided."""
         self.timers = Timers(self._is_current)
         self._clock_said: datetime | None = None
@@ -109,7 +114,7 @@ class EffectRunner:
 
     async def stop(self) -> None:
         """Cancel everything under way."""
-        tasks = list(self._attempts.values())
+        tasks = [attempt.task for attempt in self._attempts.values()]
         if self._run_commands.task is not None:
             tasks.append(self._run_commands.task)
         for task in tasks:
@@ -154,15 +159,15 @@ class EffectRunner:
         attempt = self._attempts.get(subject)
         if attempt is None:
             return
-        if attempt.get_name() == EvaluateMessage.__name__:
-            attempt.cancel()
-        elif not attempt.done():
+        if attempt.token.kind == "evaluate":
+            attempt.task.cancel()
+        elif not attempt.task.done():
             return  # the result of a call is recorded, however late
         del self._attempts[subject]
 
     def _attempt(self, subject: str, effect: CallActivity | EvaluateMessage) -> None:
         work = self._call(subject, effect) if isinstance(effect, CallActivity) else self._evaluate(subject, effect)
-        self._attempts[subject] = asyncio.create_task(work, name=type(effect).__name__)
+        self._attempts[subject] = _Attempt(effect.token, asyncio.create_task(work))
 
     async def _call(self, subject: str, effect: CallActivity) -> None:
         try:
