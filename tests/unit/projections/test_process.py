@@ -1,0 +1,288 @@
+"""Projections with their publisher, whole, on a Kafka and a database in memory, in virtual time."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from msgspec import json
+from prometheus_client import CollectorRegistry
+
+from projections import process as process_module
+from projections.errors import LogBehindReadModel, StoreAway
+from projections.memory import MemoryDatabase, MemoryStore
+from projections.metrics import Metrics
+from projections.process import Projections
+from projections.publisher.positions import PublishedPosition, position_record
+from projections.publisher.public_writer import TRANSACTIONAL_ID, PublicWriter
+from projections.rows import ReadPosition
+from schemas import events
+from schemas.kafka import Fenced, NewTopic, Place
+from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
+from schemas.records import RecordCodec
+from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, EVENTS_PUBLISHED, public_topic, topic_name, topics
+from tests.definitions import definition
+from tests.simulation.loop import START, VirtualClock, simulate
+
+PARTITIONS: Final = 3
+PATIENCE_SECONDS: Final = 300.0
+"""Of virtual time: everything is done long before, unless it never is."""
+SETTINGS: Final = ProjectionsSettings(partitions=PARTITIONS)
+TOPIC: Final = topic_name(SETTINGS, EVENTS)
+PUBLISHED: Final = ["STARTED_WORKFLOW", "STARTED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW"]
+
+
+class Faults:
+    """What goes wrong between processes and services, until `quiet`."""
+
+    def __init__(self, seed: int):
+        self.chance = random.Random(seed)
+        self.quiet = False
+
+    async def happen(self, lost: Callable[[], Exception]) -> None:
+        """Be late, or get lost."""
+        await asyncio.sleep(self.chance.expovariate(100.0))
+        if not self.quiet and self.chance.random() < 0.1:
+            raise lost()
+
+
+class FaultyNetwork(Network):
+    def __init__(self, faults: Faults):
+        self._faults = faults
+
+    async def request(self, kind: Request, client: str) -> None:
+        await self._faults.happen(RequestLost)
+
+    async def answer(self, kind: Request, client: str) -> None:
+        await self._faults.happen(RequestLost)
+
+
+class FaultyDatabase(MemoryDatabase):
+    def __init__(self, clock: VirtualClock, faults: Faults):
+        super().__init__(clock.now)
+        self._faults = faults
+
+    async def request(self, store: MemoryStore) -> None:
+        await self._faults.happen(StoreAway)
+
+
+class World:
+    """A cluster and a database, and processes of projections on them.
+
+    Args:
+        seed: of what goes wrong; nothing does when not given.
+    """
+
+    def __init__(self, seed: int | None = None):
+        clock, self.faults = VirtualClock(), Faults(seed or 0)
+        self.faults.quiet = seed is None
+        self.cluster = MemoryCluster()
+        self.database = FaultyDatabase(clock, self.faults)
+        for topic in topics(SETTINGS):
+            self.cluster.create(NewTopic(topic.name, topic.partitions, 1, topic.config))
+        self.codec = RecordCodec()
+        self.epochs = [self._put(p, "claim", events.PartitionClaimed(at=START, owner="engine")) for p in range(3)]
+        self.ids: list[str] = []
+
+    def _put(self, partition: int, key: str, *happened: Any, **headers: int) -> int:
+        records = [
+            self.codec.encode(key, event, timestamp_ms=0, version=version, **headers)
+            for version, event in enumerate(happened, start=1)
+        ]
+        return self.cluster.append(Place(TOPIC, partition), records)
+
+    def run_instance(self) -> None:
+        """One more instance runs and ends."""
+        number = len(self.ids)
+        self.ids.append(str(UUID(int=number)))
+        of: dict[str, Any] = {"at": START, "workflow_id": str(UUID(int=1))}
+        self._put(
+            number % PARTITIONS,
+            self.ids[-1],
+            events.InstanceStarted(**of, stages=definition([{"noop": None}]), variables={}),
+            events.StageStarted(**of, number=0, name="RunNoop", input={}),
+            events.StageEnded(**of, number=0),
+            events.InstanceEnded(**of),
+            cause=number,
+            epoch=self.epochs[number % PARTITIONS],
+        )
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the read model has all, and readers may know."""
+        positions = self.database.tables.positions
+        ends = [self.cluster.log(Place(TOPIC, p)).limits().end for p in range(PARTITIONS)]
+        return [positions.get(p, ReadPosition()).next_offset for p in range(PARTITIONS)] == ends and len(
+            self.database.caught_up
+        ) == PARTITIONS
+
+    @property
+    def published(self) -> dict[str, list[str]]:
+        """Types of what was published, in order, by instance."""
+        found: dict[str, list[str]] = {}
+        for records in self.cluster.records(public_topic(SETTINGS), committed_only=True).values():
+            for record in records:
+                assert record.key is not None
+                found.setdefault(record.key.decode(), []).append(json.decode(record.value or b"")["type"])
+        return found
+
+    def check(self) -> None:
+        """All that must hold in the end."""
+        instances = self.database.tables.instances
+        assert instances.keys() == set(self.ids)
+        assert all(instance.terminated_at for instance in instances.values())
+        assert all(stage.terminated_at for stage in self.database.tables.stages.values())
+        assert self.published == dict.fromkeys(self.ids, PUBLISHED)
+
+
+class Process:
+    """A process that runs; ended in order at the end of the block, unless it was killed."""
+
+    def __init__(self, world: World, name: str):
+        self.kafka = MemoryKafka(world.cluster, FaultyNetwork(world.faults), name)
+        self.registry = CollectorRegistry()
+        self.projections = Projections(
+            SETTINGS, Metrics(self.registry), kafka=self.kafka, store=MemoryStore(world.database)
+        )
+        self.stop = asyncio.Event()
+
+    async def __aenter__(self) -> "Process":
+        self.task = asyncio.create_task(self.projections.run(self.stop))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.stop.set()
+        await asyncio.wait({self.task}, timeout=PATIENCE_SECONDS)
+
+    def count(self, name: str) -> float:
+        return self.registry.get_sample_value(f"orchestration_projections_{name}") or 0.0
+
+    async def kill(self) -> None:
+        """End it at once. Its session in the group goes on until it times out."""
+        owners = list(self.projections._publisher._owners.values())
+        tasks = {self.task, self.projections._publisher._run, *owners} - {None}
+        await self.kafka.kill()
+        for task in tasks:
+            task.cancel()  # type: ignore[union-attr]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():  # noqa: ASYNC110 - time is virtual
+            await asyncio.sleep(0.05)
+
+
+async def shown(seed: int | None = None) -> None:
+    world = World(seed)
+    async with Process(world, "a") as process:
+        for _ in range(20):
+            world.run_instance()
+            await asyncio.sleep(0.5)
+        world.faults.quiet = True
+        await until(lambda: world.caught_up and len(world.published) == len(world.ids))
+        await until(lambda: process.projections.ready)
+    world.check()
+    assert world.database.partitions == PARTITIONS
+    assert not process.projections.ready
+
+
+def test_events_become_rows_and_are_published() -> None:
+    simulate(shown())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_lost_or_late_each_event_counts_once(seed: int) -> None:
+    simulate(shown(seed))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_processes_that_are_killed_are_succeeded(seed: int) -> None:
+    async def main() -> None:
+        world = World(seed)
+        async with AsyncExitStack() as processes:
+            first = await processes.enter_async_context(Process(world, "a"))
+            for number in range(30):
+                world.run_instance()
+                await asyncio.sleep(0.5)
+                if number == 10:
+                    await processes.enter_async_context(Process(world, "b"))
+                if number == 20:
+                    await first.kill()
+            world.faults.quiet = True
+            await until(lambda: world.caught_up and len(world.published) == len(world.ids))
+        world.check()
+
+    simulate(main())
+
+
+def test_what_a_database_lost_in_a_crash_is_written_again() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a"):
+            for _ in range(5):
+                world.run_instance()
+            await until(lambda: world.caught_up)
+            backup = world.database.backup()
+            for _ in range(5):
+                world.run_instance()
+            await until(lambda: world.caught_up)
+            world.database.restart(backup)
+            assert not world.caught_up
+            await until(lambda: world.caught_up and len(world.published) == len(world.ids))
+        world.check()
+
+    simulate(main())
+
+
+def test_a_log_that_ends_before_the_read_model_is_an_error() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.tables.positions[1] = ReadPosition(1000, 0, 0)
+        world.run_instance()
+        process = Process(world, "a")
+        with pytest.raises(LogBehindReadModel, match="partition 1 of events ends at 1, the read model is at 1000"):
+            await process.projections.run(process.stop)
+
+    simulate(main())
+
+
+def test_two_owners_of_the_same_partitions_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when one of them does not learn that the group gave its partitions away. Here it is in a group of its own."""
+
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as first:
+            await until(lambda: first.projections.ready)
+            monkeypatch.setattr(process_module, "GROUP", "another-group")
+            async with Process(world, "b") as second:
+                await until(lambda: second.projections.ready)
+                for _ in range(100):
+                    world.run_instance()
+                    await until(lambda: world.caught_up)
+                await until(lambda: len(world.published) == len(world.ids))
+                conflicts = first.count("position_conflicts_total") + second.count("position_conflicts_total")
+        world.check()
+        assert 0 < conflicts < 30
+
+    simulate(main())
+
+
+def test_a_position_that_was_not_committed_does_not_count() -> None:
+    async def main() -> None:
+        world = World()
+        kafka, place = MemoryKafka(world.cluster), Place(topic_name(SETTINGS, EVENTS_PUBLISHED), 0)
+        stale, new = PublicWriter(kafka, SETTINGS, 0), PublicWriter(kafka, SETTINGS, 0)
+        assert await stale.open() == PublishedPosition()
+        await stale.publish([], PublishedPosition(7, 3))
+        name = f"{SETTINGS.topic_prefix}{TRANSACTIONAL_ID}0"
+        ahead = position_record(0, PublishedPosition(8, 3), 0)
+        world.cluster.append_transactional(name, 0, place, [ahead], open_seconds=60.0)
+        assert await new.open() == PublishedPosition(7, 3)
+        with pytest.raises(Fenced):
+            await stale.publish([], PublishedPosition(9, 3))
+
+    simulate(main())
