@@ -81,4 +81,18 @@ MUTATIONS: Final = (
         "        return now\n",
         "A history shows that a stage ended before it started.",
     ),
+    Mutation(
+        "an older state kept",
+        SHARD,
+        "            self._cold[id] = _Cold(self._encoder.encode(instance), instance.stages)\n",
+        "            self._cold.setdefault(id, _Cold(self._encoder.encode(instance), instance.stages))\n",
+        "An instance goes back to where it was: its calls are made again.",
+    ),
+    Mutation(
+        "an ended instance kept",
+        SHARD,
+        "            self._cold.pop(key, None)\n",
+        "            pass\n",
+        "An instance that was aborted goes on.",
+    ),
 )

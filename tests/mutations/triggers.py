@@ -111,4 +111,18 @@ MUTATIONS: Final = (
         "False",
         "An instance of a trigger that has ended runs again when its run command is sent again.",
     ),
+    Mutation(
+        "no bound of what waits for links",
+        SHARD,
+        "        if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:\n",
+        "        if True:\n",
+        "When a service that links lead to is away, the messages that wait fill the memory.",
+    ),
+    Mutation(
+        "what waited still counts",
+        SHARD,
+        "            self._waiting_bytes -= earlier[id].size_bytes\n",
+        "            pass\n",
+        "After so many messages that needed links, every one more is refused.",
+    ),
 )

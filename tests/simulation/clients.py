@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
@@ -46,6 +47,7 @@ class Clients:
         log: where they append them.
         observer: the read model that they look at.
         sends: makes their `send` stages.
+        queued: instances whose call has not started yet, which are aborted more often than others.
     """
 
     rng: random.Random
@@ -53,6 +55,7 @@ class Clients:
     log: Log
     observer: Observer
     sends: Sends
+    queued: Sequence[str] = ()
     runs: dict[str, RunWorkflow] = field(default_factory=dict)
     """Those that must start."""
     keyed: list[tuple[str, Keyed]] = field(default_factory=list)
@@ -74,7 +77,8 @@ class Clients:
             elif chance < 0.7:
                 self._send_event()
             elif chance < 0.78:
-                self.send(self.rng.choice(list(self.runs)), AbortInstance())
+                queued = self.queued if self.rng.random() < 0.7 else ()
+                self.send(self.rng.choice(queued or list(self.runs)), AbortInstance())
             elif chance < 0.8:
                 self._garbage()
             elif chance < 0.86:

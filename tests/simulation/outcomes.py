@@ -8,6 +8,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from engine.core import shard
 from engine.core.duplicates import Bounds
 from schemas import commands as cm
 from schemas import events as ev
@@ -66,6 +67,12 @@ class Outcomes:
         """
         outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command, first.event.at)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
+        if isinstance(command, cm.EvaluateTrigger) and outcome == DECIDED:
+            waiting = [message for trigger in self.triggers.values() for message in trigger.waiting.values()]
+            size = sum(map(_size, waiting)) + _size(command)
+            is_full = len(waiting) >= shard.MAX_WAITING or size > shard.MAX_WAITING_BYTES
+            refused = isinstance(first.event, ev.TriggerFailed)
+            assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
 
     def _wanted(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
         match command:
@@ -188,6 +195,10 @@ def _outcome(event: object) -> str:
             return event.code
         case _:
             return DECIDED
+
+
+def _size(message: cm.EvaluateTrigger | ev.EvaluationStarted) -> int:
+    return len(memoryview(message.event)) + len(memoryview(message.stages))
 
 
 def _repeated(known: str | None, given: str | None) -> Set[str]:

@@ -82,6 +82,8 @@ class MemoryStack:
         self.faults = StackFaults()
         self.effects: Counter[str] = Counter()
         self.under_way = 0
+        self.queued: list[str] = []
+        """Instances whose call waits for a slot."""
         self._refused: set[str] = set()
         self._ids = 0
         self._now: Callable[[], datetime] = lambda: START
@@ -240,8 +242,13 @@ class Line:
         observer, rng = self.stack.observer, self.stack.rng
         self.stack.under_way += 1
         try:
-            if rng.random() < 0.1:  # all slots are taken
-                await asyncio.sleep(rng.uniform(0.0, 20.0))
+            if rng.random() < 0.15:  # all slots are taken
+                instance_id = activity.idempotency_key.partition(":")[0]
+                self.stack.queued.append(instance_id)
+                try:
+                    await asyncio.sleep(rng.uniform(0.0, rng.choice((3.0, 20.0))))
+                finally:
+                    self.stack.queued.remove(instance_id)
             if not await may_start():
                 return None
             claim = observer.called(activity, self.epochs(), VirtualClock().now())

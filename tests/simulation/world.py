@@ -33,6 +33,8 @@ LIMITS = {
     "engine.partition.MAX_INBOX": (3, 2000),
     "engine.partition.MAX_TURN_INPUTS": (2, 100),
     "engine.run_commands.MAX_BATCH": (1, 2, 100),
+    "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
+    "engine.core.shard.MAX_WAITING_BYTES": (10, 2**25, 2**25),
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
 
@@ -96,7 +98,7 @@ class World:
         self.engines = [self._new_engine(number) for number in range(engines)]
         wallets = {name: wallet_id(name) for name in ("alice", "bob", "carol-abroad", "dave-abroad")}
         sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
-        self.clients = Clients(self.rng, self.codec, self.log, self.observer, sends)
+        self.clients = Clients(self.rng, self.codec, self.log, self.observer, sends, self.stack.queued)
         self.helped: set[str] = set()
 
     # Engines and their group
@@ -181,7 +183,7 @@ class World:
     async def _run(self, actions: int, trouble_seconds: float) -> None:
         for engine in self.engines:
             engine.log.faults = Faults(
-                lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03, slow_ack=0.1
+                lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03, slow_ack=0.15
             )
             engine.feed.again = 0.02
             self._start(engine)
