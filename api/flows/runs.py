@@ -8,7 +8,7 @@ from api.calls import Call
 from api.ports import InstanceRow
 from api.resources import instance_events, instances, workflows
 from api.routing import Operation, Parameter
-from api.v1.instances import VARIABLES, WAIT
+from api.v1.instances import VARIABLES, WAIT, running
 from api.v1.workflows import FLOW_ID, IDEMPOTENCY_KEY
 from schemas.resources import Data, EventBody, RunStatus, WorkflowOccurrence
 
@@ -31,14 +31,6 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowOccurrence:
         for status in (rendering.status(row) if complete else [])
     ]
     return rendering.instance(WorkflowOccurrence, row, statuses=statuses)
-
-
-async def run_flow(call: Call) -> Answer:
-    """`POST /flows/{flowId}/runs`."""
-    wait = call.flag("wait")
-    body = await call.json(required=False)
-    row = await instances.run_workflow(call.services, call.params["flowId"], body, wait, call.idempotency_key)
-    return json_answer(201, Data(render(row, complete=wait)))
 
 
 async def list_runs(call: Call) -> Answer:
@@ -88,7 +80,7 @@ OPERATIONS: Final = (
         id="runFlow",
         method="POST",
         path="/flows/{flowId}/runs",
-        handler=run_flow,
+        handler=running(render, "flowId"),
         summary="Run a flow",
         status=201,
         answer=Data[WorkflowOccurrence],

@@ -5,7 +5,8 @@ body, which tells whether the bodies are the same. (Contract: `http-api`, Rules 
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -31,6 +32,33 @@ class KeyedRequest(Struct, frozen=True):
         """
         if digest != self.digest:
             raise Invalid("the Idempotency-Key was used with another body")
+
+
+class Made(Protocol):
+    """A row of what a request has made."""
+
+    @property
+    def request(self) -> str | None:
+        """Digest of the request, if it had a key."""
+
+
+Row = TypeVar("Row", bound=Made)
+
+
+async def made_before(keyed: KeyedRequest | None, read: Callable[[UUID], Awaitable[Row | None]]) -> Row | None:
+    """What an earlier request with the same key has made; None without a key, and for the first request.
+
+    Args:
+        keyed: the request.
+        read: the row of an id.
+
+    Raises:
+        Invalid: the key was used with another body.
+    """
+    row = None if keyed is None else await read(keyed.id)
+    if keyed is not None and row is not None:
+        keyed.check(row.request)
+    return row
 
 
 def keyed_request(key: str | None, operation: str, path: str, body: Any) -> KeyedRequest | None:

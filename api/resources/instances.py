@@ -13,7 +13,7 @@ from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
 from api.ports import InstanceRow, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import KeyedRequest, keyed_request
+from api.resources.idempotency import KeyedRequest, keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import RunWorkflow
@@ -97,10 +97,9 @@ async def _start_once(
     partition = await services.command_log.partition(keyed.id, deadline)
     # First how far the read model is, then what it holds: the engine knows the events from there on.
     seen_offset = services.positions.seen_offset(partition)
-    row = await services.read_model.instance(keyed.id)
-    if row is not None:
-        keyed.check(row.request)
-        return row
+    made = await made_before(keyed, services.read_model.instance)
+    if made is not None:
+        return made
     definition = _startable(await services.read_model.leased_workflow(workflow), str(workflow))
     command = _command(definition, variables, keyed.digest, seen_offset)
     await accept(services, keyed.id, command, deadline, partition=partition)

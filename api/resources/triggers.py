@@ -9,7 +9,7 @@ from api.errors import Fault, NotFound
 from api.ids import new_id, parse_id
 from api.ports import OccurrenceRow, Slice, TriggerRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import keyed_request
+from api.resources.idempotency import keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.resources.trigger_bodies import check_expressions, read_trigger
 from api.services import Services
@@ -31,11 +31,9 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
     new = read_trigger(body)
     keyed = keyed_request(key, "trigger", "", body)
     deadline = command_deadline(services)
-    if keyed is not None:
-        row = await services.read_model.trigger(keyed.id)
-        if row is not None:
-            keyed.check(row.request)
-            return row
+    made = await made_before(keyed, services.read_model.trigger)
+    if made is not None:
+        return made
     await check_expressions(new)
     workflow_id = await _startable(services, new.workflow_id)
     trigger_id = keyed.id if keyed else new_id()

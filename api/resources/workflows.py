@@ -9,7 +9,7 @@ from api.errors import Fault, Invalid, NotFound
 from api.ids import new_id, parse_id
 from api.ports import LEASE_SECONDS, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import keyed_request
+from api.resources.idempotency import keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import CreateWorkflow, DeleteWorkflow
@@ -33,11 +33,9 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
         raise Invalid(str(error)) from None
     keyed = keyed_request(key, "workflow", "", body)
     deadline = command_deadline(services)
-    if keyed is not None:
-        row = await services.read_model.workflow(keyed.id)
-        if row is not None:
-            keyed.check(row.request)
-            return row
+    made = await made_before(keyed, services.read_model.workflow)
+    if made is not None:
+        return made
     workflow_id = keyed.id if keyed else new_id()
     command = CreateWorkflow(
         name=definition.name, stages=definition.stages, request_digest=keyed.digest if keyed else None

@@ -1,5 +1,6 @@
 """`/workflows/{workflowID}/instances` and `/instances`."""
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import UNSET
@@ -9,7 +10,7 @@ from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
 from api.ports import InstanceRow
 from api.resources import instance_events, instances
-from api.routing import Operation, Parameter
+from api.routing import Handler, Operation, Parameter
 from api.v1.workflows import IDEMPOTENCY_KEY
 from schemas.resources import Data, EventBody, WorkflowInstance
 
@@ -31,12 +32,21 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowInstance:
     )
 
 
-async def run_workflow(call: Call) -> Answer:
-    """`POST /workflows/{workflowID}/instances`."""
-    wait = call.flag("wait")
-    body = await call.json(required=False)
-    row = await instances.run_workflow(call.services, call.params["workflowID"], body, wait, call.idempotency_key)
-    return json_answer(201, Data(render(row, complete=wait)))
+def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "workflowID") -> Handler:
+    """The handler of a run; all surfaces have the same but for how they show an instance.
+
+    Args:
+        render: shows an instance; the flag tells whether it was waited for.
+        workflow_id: what the path calls the workflow's id.
+    """
+
+    async def run(call: Call) -> Answer:
+        wait = call.flag("wait")
+        body = await call.json(required=False)
+        row = await instances.run_workflow(call.services, call.params[workflow_id], body, wait, call.idempotency_key)
+        return json_answer(201, Data(render(row, wait)))
+
+    return run
 
 
 async def list_instances(call: Call) -> Answer:
@@ -98,7 +108,7 @@ OPERATIONS: Final = (
         id="runWorkflow",
         method="POST",
         path="/workflows/{workflowID}/instances",
-        handler=run_workflow,
+        handler=running(render),
         summary="Run a workflow",
         status=201,
         answer=Data[WorkflowInstance],

@@ -10,7 +10,7 @@ from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.ports import InstanceRow
 from api.resources import instances
-from api.v1.instances import LIST_FILTERS
+from api.v1.instances import LIST_FILTERS, running
 from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import Data, Paged, V2WorkflowInstance
@@ -24,14 +24,6 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
         workflow=rendering.workflow(row.workflow) if complete else UNSET,
         status=rendering.status(row) if complete else [],
     )
-
-
-async def run_workflow(call: Call) -> Answer:
-    """`POST /v2/workflows/{workflowID}/instances`."""
-    wait = call.flag("wait")
-    body = await call.json(required=False)
-    row = await instances.run_workflow(call.services, call.params["workflowID"], body, wait, call.idempotency_key)
-    return json_answer(201, Data(render(row, complete=wait)))
 
 
 async def list_instances(call: Call) -> Answer:
@@ -49,7 +41,7 @@ async def get_instance(call: Call) -> Answer:
 
 
 DIFFERENCES: Final = {
-    "runWorkflow": Difference(handler=run_workflow, answer=Data[V2WorkflowInstance]),
+    "runWorkflow": Difference(handler=running(render), answer=Data[V2WorkflowInstance]),
     "getInstance": Difference(handler=get_instance, answer=Data[V2WorkflowInstance]),
     "listInstances": Difference(
         handler=list_instances,
