@@ -61,40 +61,44 @@ def _expected() -> tuple[type[Exception], ...]:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("orchestration"), prog_name="orchestration")
 def main() -> None:
-    """Durable payment workflows over Kafka."""
+    """Durable payment workflows over Kafka.
+
+    To try it: `orchestration demo`, then `orchestration dev --sandbox`. In production run `topics create` and `migrate`
+    once, then `api`, `engine` and `projections`. Settings are environment variables: see docs/settings.md.
+    """
 
 
-@main.command()
+@main.command(short_help="Run the HTTP API.")
 def api() -> None:
-    """Run an API server."""
+    """Run the HTTP API: checks requests, appends commands to Kafka, answers from Postgres."""
     from deploy.process import run_api
 
     run_api(load(ApiSettings))
 
 
-@main.command()
+@main.command(short_help="Run an engine.")
 def engine() -> None:
-    """Run an engine."""
+    """Run an engine: decides commands, runs instances, calls ledger, wallets and payments, listens for triggers."""
     from deploy.process import run_engine
 
     run_engine(load(EngineSettings))
 
 
-@main.command()
+@main.command(short_help="Run the projections.")
 def projections() -> None:
-    """Run the projections."""
+    """Run the projections: write what happened into Postgres and publish public events."""
     from deploy.process import run_projections
 
     run_projections(load(ProjectionsSettings))
 
 
-@main.command()
+@main.command(short_help="Migrate the database to the newest schema.")
 def migrate() -> None:
-    """Migrate the database to the newest schema."""
+    """Migrate the database to the newest schema. Does nothing if it is there already."""
     from projections.migrate import migrate as run
 
     applied = run(load(OperatorSettings))
-    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+    click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
 
 @main.group()
@@ -102,9 +106,9 @@ def topics() -> None:
     """Manage the topics in Kafka."""
 
 
-@topics.command("create")
+@topics.command("create", short_help="Create the topics that don't exist yet.")
 def create() -> None:
-    """Create the topics that don't exist yet."""
+    """Create the topics that don't exist yet. Existing topics stay as they are."""
     from deploy.topics import create_topics
     from schemas.kafka import CLIENT_LOGGER
 
@@ -112,12 +116,12 @@ def create() -> None:
     for name in (CLIENT_LOGGER, "schemas.kafka"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     made = asyncio.run(create_topics(load(OperatorSettings)))
-    click.echo("\n".join(f"created {name}" for name in made) or "nothing to do")
+    click.echo("\n".join(f"created {name}" for name in made) or "all topics exist")
 
 
 @main.command(short_help="Rebuild the read models from the event log.")
 def rebuild() -> None:
-    """Rebuild the read models from the event log, beside the live ones, and swap them in."""
+    """Rebuild the read models from the event log, beside the live ones, and swap the two while everything runs."""
     from deploy import logs
     from projections.rebuild import rebuild as run
 
@@ -143,7 +147,10 @@ def sandbox() -> None:
 @click.option("--data-dir", type=DATA_DIR, default=".orchestration", show_default=True, help="Where all data is kept.")
 @click.option("--sandbox", is_flag=True, help="Also run the sandbox, and let activities call it.")
 def dev(port: int, data_dir: Path, sandbox: bool) -> None:
-    """Run everything here, on an embedded Kafka and Postgres, until Ctrl-C."""
+    """Run everything on this machine, on an embedded Kafka and Postgres, until Ctrl-C.
+
+    A later start with the same data folder goes on where this one ended.
+    """
     from deploy.dev import run
     from deploy.installation import Options
 
@@ -157,7 +164,7 @@ def dev(port: int, data_dir: Path, sandbox: bool) -> None:
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Scenario to run instead of the example; see deploy/examples/payout.scenario.yaml.",
+    help="Scenario to run instead of the example; deploy/examples/payout.scenario.yaml is one.",
 )
 def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
     """Start everything, run a workflow that waits for an approval, and show what happened."""
