@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
 
 from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
 from schemas.kafka.client import adopt, retrieve
@@ -92,6 +92,10 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
         """
         self._check(*partitions)
         super().resume(*partitions)
+
+    def lose_patience(self) -> None:
+        """Have `getmany` fail, which otherwise waits for the end of a rebalance, however long that takes."""
+        self._subscription.abort_waiters(KafkaTimeoutError("the rebalance does not end"))
 
     def _check(self, *partitions: TopicPartition) -> None:
         # aiokafka asserts it while it has no assignment at all.

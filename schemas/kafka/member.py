@@ -67,6 +67,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._held: set[TopicPartition] = set()
         self._rebalances = 0
         self._rebalancing = False
+        self._patience: asyncio.TimerHandle | None = None
         self._consumer = ConsumerClient(settings, **_options(membership, "earliest" if begin is None else "none"))
 
     async def start(self) -> None:
@@ -83,6 +84,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """See `ports.Member.close`."""
+        self._end_patience()
         await close(self._consumer, timeout_seconds)
 
     @property
@@ -104,16 +106,15 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         # None at all would mean all of them.
         wanted = () if places is None else [TopicPartition(*place) for place in places or ((self._topic, -1),)]
         try:
-            async with asyncio.timeout(timeout_seconds + REBALANCE_SECONDS):
-                fetched: dict[TopicPartition, Sequence[Record]] = await self._consumer.getmany(
-                    *wanted, timeout_ms=int(timeout_seconds * 1000), max_records=max_records
-                )
+            fetched: dict[TopicPartition, Sequence[Record]] = await self._consumer.getmany(
+                *wanted, timeout_ms=int(timeout_seconds * 1000), max_records=max_records
+            )
         except OffsetOutOfRangeError as error:
             self._hold(self._consumer.assignment() & set(error.args[0]))
             return {}
         except KafkaFault:
             raise
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaError, OSError) as error:
             raise KafkaFault(repr(error)) from error
         return {Place(*place): records for place, records in fetched.items()}
 
@@ -191,12 +192,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.seek(place, 0)
         self._held |= set(places)
 
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
     # Listener of the group
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Decide nothing before it is known which ones come back."""
         self._rebalances += 1
         self._rebalancing = True
+        self._end_patience()
+        # One timer for each rebalance costs nothing; a deadline around each `take` would be most of what it costs.
+        self._patience = asyncio.get_running_loop().call_later(REBALANCE_SECONDS, self._consumer.lose_patience)
         if self._revoked is not None and revoked:
             await self._revoked()
 
@@ -204,6 +212,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Hand nothing over before it is decided where they begin."""
         self._rebalances += 1
         self._rebalancing = False
+        self._end_patience()
         self._held = set()
         self._hold(assigned)
         if self._assigned is not None:

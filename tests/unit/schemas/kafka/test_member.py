@@ -1,9 +1,11 @@
 """A member of a consumer group: what is handed over, and from where on. Without Kafka."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import NotLeaderForPartitionError, OffsetOutOfRangeError
 
 from schemas.kafka import KafkaFault, Member, Membership, Place
@@ -23,6 +25,9 @@ class FakeConsumer:
         self.positions: dict[Place, int] = {}
         self.fault: Exception | None = None
         self.committed: dict[Place, int] = {}
+
+    def lose_patience(self) -> None:
+        """Nobody waits."""
 
     def assignment(self) -> set[Place]:
         return self.assigned
@@ -167,3 +172,36 @@ async def test_errors_of_the_client_library_stay_inside(world: World) -> None:
     world.consumer.fault = NotLeaderForPartitionError()
     with pytest.raises(KafkaFault):
         await world.take()
+
+
+async def test_a_rebalance_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.kafka.member.REBALANCE_SECONDS", 0.01)
+    member = GroupMember(KafkaSettings(), "ledger", MEMBERSHIP)
+    consumer = member._consumer
+    state = consumer._subscription
+    state.subscribe({"ledger"})
+    consumer._coordinator = NoGroup()
+    consumer._fetcher = Fetcher(consumer._client, state, auto_offset_reset="none")
+    state.begin_reassignment()
+    await member.on_partitions_revoked(set())
+    async with asyncio.timeout(5):
+        with pytest.raises(KafkaFault, match="does not end"):
+            await member.take(0.001)
+    await member.close()
+
+
+async def test_a_rebalance_that_ends_in_time_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.kafka.member.REBALANCE_SECONDS", 0.0)
+    await world.rebalance([FIRST])
+    assert world.member._patience is not None
+    assert world.member._patience.cancelled()
+
+
+class NoGroup:
+    """What a consumer asks of its coordinator."""
+
+    def check_errors(self) -> None:
+        """None."""
+
+    async def close(self) -> None:
+        """Nothing to leave."""
