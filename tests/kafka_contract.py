@@ -29,10 +29,18 @@ from schemas.kafka import (
     Reader,
     TableReader,
 )
+from schemas.kafka.memory import Network, Request
 from schemas.records import NewRecord, Record, UndecodableRecord
 
 BATCH_BYTES = 100_000
 PARTITIONS = 3
+
+
+class Away(Network):
+    """Of a cluster in memory that can't be reached."""
+
+    async def request(self, kind: Request, client: str) -> None:
+        raise KafkaFault("away")
 
 
 class Subject(Protocol):

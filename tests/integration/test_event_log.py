@@ -1,4 +1,4 @@
-"""One suite for `engine.ports.EventLog`: Kafka passes it, and the twin in memory that the simulations run on."""
+"""One suite for `engine.ports.EventLog`: it is passed on Kafka, on Kafka in memory, and by what the simulations use."""
 
 import asyncio
 import random
@@ -18,7 +18,8 @@ from engine.kafka_log import KafkaEventLog
 from engine.ports import EventLog
 from schemas.commands import AbortInstance, Command, SendEvent
 from schemas.current import Current, CurrentWorkflow, decode_current
-from schemas.kafka import KafkaClients
+from schemas.kafka import KafkaClients, Place
+from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.kafka.options import client_options
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
@@ -32,6 +33,7 @@ from schemas.topics import (
     topic_name,
 )
 from tests.integration.event_log_reader import records
+from tests.kafka_contract import Away
 from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
 
 PARTITIONS = 4
@@ -102,7 +104,36 @@ class Kafka(Subject):
         return self.writers[-1]
 
 
-class Memory(Subject):
+class InMemory(Subject):
+    """The same code as on a real Kafka, on a cluster in memory."""
+
+    def __init__(self) -> None:
+        self._settings = EngineSettings(partitions=PARTITIONS, append_timeout_seconds=0.2)
+        self._cluster = MemoryCluster()
+
+    async def make_topics(self) -> None:
+        await create_topics(self._settings, MemoryKafka(self._cluster))
+
+    def writer(self) -> EventLog:
+        return KafkaEventLog(MemoryKafka(self._cluster), self._settings, CODEC)
+
+    async def expire(self, partition: int, before: int) -> None:
+        self._cluster.log(Place(EVENTS, partition)).expire(before)
+
+    async def commands(self) -> dict[int, Sequence[Record]]:
+        return {**self._cluster.records(COMMANDS)}
+
+    async def definitions(self) -> list[Current]:
+        return [decode_current(record) for record in self._cluster.records(DEFINITIONS)[0]]
+
+    async def dead(self) -> list[Record]:
+        return [*self._cluster.records(COMMANDS_DEAD)[0]]
+
+    def unreachable(self) -> EventLog:
+        return KafkaEventLog(MemoryKafka(self._cluster, Away()), self._settings, CODEC)
+
+
+class Simulated(Subject):
     def __init__(self) -> None:
         self._log = Log(PARTITIONS)
         self._rng = random.Random(1)
@@ -126,10 +157,15 @@ class Memory(Subject):
         return MemoryEventLog(self._log, self._rng, Faults(refused=1.0, unreadable=1.0))
 
 
-@pytest.fixture(params=["kafka", "memory"])
+@pytest.fixture(params=["kafka", "memory", "simulation"])
 async def subject(request: pytest.FixtureRequest, topic_prefix: str) -> AsyncIterator[Subject]:
+    if request.param == "simulation":
+        yield Simulated()
+        return
     if request.param == "memory":
-        yield Memory()
+        memory = InMemory()
+        await memory.make_topics()
+        yield memory
         return
     servers = request.getfixturevalue("kafka_bootstrap_servers")
     settings = EngineSettings(kafka_bootstrap_servers=servers, topic_prefix=topic_prefix, partitions=PARTITIONS)

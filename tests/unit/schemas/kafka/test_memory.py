@@ -5,19 +5,12 @@ from typing import Final
 
 import pytest
 
-from schemas.kafka import Kafka, KafkaFault, Place
-from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
+from schemas.kafka import Kafka, Place
+from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
-from tests.kafka_contract import KafkaContract, Subject
+from tests.kafka_contract import Away, KafkaContract, Subject
 
 SESSION_SECONDS: Final = 0.2
-
-
-class Away(Network):
-    """Every request is refused."""
-
-    async def request(self, kind: Request, client: str) -> None:
-        raise KafkaFault("away")
 
 
 class Memory:
