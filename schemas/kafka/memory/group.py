@@ -81,7 +81,9 @@ class Group:
 
     def leave(self, name: str) -> None:
         """Be no member any more; fine if it is not one."""
-        seat = self._seats.pop(name, None)
+        seat, joined = self._seats.pop(name, None), self._joined.pop(name, None)
+        if joined is not None and not joined.done():
+            joined.set_exception(KafkaFault(f"{name} was taken out of the group"))
         if seat is not None:
             seat.stop_timer()
             self.rebalance()

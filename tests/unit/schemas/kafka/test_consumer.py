@@ -13,8 +13,6 @@ from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
 from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
 from prometheus_client import CollectorRegistry, Gauge
 
-from engine.command_feed import KafkaCommandFeed
-from engine.metrics import Metrics as EngineMetrics
 from projections import process
 from projections.metrics import Metrics
 from projections.process import Projections
@@ -22,11 +20,11 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.positions import PublishedPosition
 from projections.rows import ReadPosition
-from schemas.kafka import KafkaClients, Membership, Place, UnreadableRecords
+from schemas.kafka import Membership, Place, UnreadableRecords
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
 from schemas.settings import EngineSettings, ProjectionsSettings
-from schemas.topics import COMMANDS, EVENTS
+from schemas.topics import EVENTS
 
 
 class GivenConsumer(ConsumerClient):
@@ -154,18 +152,6 @@ async def test_a_publisher_outlives_the_loss_of_its_partition(
         await owner.run()
     assert consumer.polls == 2, "it went on"
     assert shown(metrics.lag) == lag
-
-
-async def test_an_engine_shows_the_lag_of_what_it_still_has() -> None:
-    metrics = EngineMetrics(CollectorRegistry())
-    settings = EngineSettings()
-    feed = KafkaCommandFeed(KafkaClients(settings), settings, metrics)
-    feed._done = {0: 7, 1: 20}
-    member = GroupMember(settings, COMMANDS, Membership(group="g", session_timeout_seconds=6.0))
-    member._consumer._closed = True  # nothing to stop
-    member._consumer = GivenConsumer(COMMANDS, 50)
-    await feed._commit(member)
-    assert shown(metrics.command_lag) == {"1": 30.0}
 
 
 @pytest.mark.parametrize("ask", [lambda c, p: c.seek(p, 1), ConsumerClient.pause, ConsumerClient.resume])

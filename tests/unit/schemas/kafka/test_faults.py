@@ -12,10 +12,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionEr
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import CollectorRegistry
 
-from engine.command_feed import KafkaCommandFeed
-from engine.errors import AppendFailed, ReadFailed
+from engine.errors import AppendFailed
 from engine.kafka_log import KafkaEventLog
-from engine.metrics import Metrics
 from projections.publisher import Publisher
 from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place
 from schemas.kafka.closing import close, closing
@@ -369,41 +367,6 @@ async def test_nobody_complains_when_several_partitions_of_the_publisher_fail_at
         gc.collect()
         await asyncio.sleep(0)
     assert heard == []
-
-
-# Where an owner begins
-
-
-class MemberOfSilentGroup:
-    """Its group has no coordinator at the moment."""
-
-    def __init__(self) -> None:
-        self.starts: list[tuple[Place, int]] = []
-
-    async def committed(self, place: Place) -> int:
-        raise KafkaFault
-
-    def start_at(self, place: Place, offset: int) -> None:
-        self.starts.append((place, offset))
-
-
-@pytest.fixture
-async def feed() -> KafkaCommandFeed:
-    settings = EngineSettings()
-    feed = KafkaCommandFeed(KafkaClients(settings), settings, Metrics(CollectorRegistry()))
-    feed._member = MemberOfSilentGroup()  # type: ignore[assignment]
-    return feed
-
-
-async def test_an_owner_begins_without_the_coordinator_of_its_group(feed: KafkaCommandFeed) -> None:
-    await feed.open(1, 7, expired=False)
-    member: Any = feed._member
-    assert member.starts == [(Place("commands", 1), 7)]
-
-
-async def test_an_owner_whose_old_events_have_expired_must_know_what_was_committed(feed: KafkaCommandFeed) -> None:
-    with pytest.raises(ReadFailed):
-        await feed.open(1, 7, expired=True)
 
 
 async def test_a_group_that_does_not_answer_is_not_waited_for(

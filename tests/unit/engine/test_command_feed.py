@@ -1,0 +1,235 @@
+"""The command feed on a cluster in memory and a virtual clock: who owns a partition, and what is fed to its owner."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from engine.command_feed import KafkaCommandFeed
+from engine.errors import ReadFailed
+from engine.metrics import Metrics
+from schemas.kafka import KafkaFault, Membership, NewTopic, Place
+from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
+from schemas.records import NewRecord, Record
+from schemas.settings import EngineSettings
+from schemas.topics import COMMANDS
+from tests.simulation.loop import simulate
+
+PARTITIONS = 4
+GROUP = "orchestration-engine"
+SESSION_SECONDS = EngineSettings().engine_session_timeout_seconds
+
+
+class Silence(Network):
+    """Some requests are never answered."""
+
+    def __init__(self) -> None:
+        self.silent: set[Request] = set()
+
+    async def request(self, kind: Request, client: str) -> None:
+        if kind in self.silent:
+            await asyncio.Event().wait()
+        await super().request(kind, client)
+
+
+class World:
+    """A cluster with the topic of commands."""
+
+    def __init__(self) -> None:
+        self.cluster = MemoryCluster()
+        self.cluster.create(NewTopic(COMMANDS, PARTITIONS, 1))
+
+    def put(self, partition: int, *values: str) -> None:
+        """Append commands."""
+        records = [NewRecord(b"k", value.encode(), [], 0) for value in values]
+        self.cluster.append(Place(COMMANDS, partition), records)
+
+    @asynccontextmanager
+    async def engine(self, engine_id: str | None = None) -> AsyncIterator["Engine"]:
+        """An engine that is in the group from the start of the block to its end."""
+        engine = Engine(self.cluster, engine_id)
+        running = asyncio.create_task(engine.feed.run(engine.assigned, engine.received))
+        try:
+            await asyncio.sleep(0.1)
+            yield engine
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+class Engine:
+    """What is behind the feed."""
+
+    def __init__(self, cluster: MemoryCluster, engine_id: str | None):
+        settings = EngineSettings(engine_id=engine_id)
+        self.network = Silence()
+        self.metrics = Metrics(CollectorRegistry())
+        self.feed = KafkaCommandFeed(MemoryKafka(cluster, self.network), settings, self.metrics)
+        self.owned: set[int] = set()
+        self.told: list[set[int]] = []
+        self.fed: dict[int, list[str]] = {}
+
+    def assigned(self, partitions: set[int]) -> None:
+        self.owned = partitions
+        self.told.append(partitions)
+
+    def received(self, partition: int, records: Sequence[Record]) -> None:
+        self.fed.setdefault(partition, []).extend((record.value or b"").decode() for record in records)
+
+    @property
+    def lag(self) -> dict[str, float]:
+        (metric,) = self.metrics.command_lag.collect()
+        return {sample.labels["partition"]: sample.value for sample in metric.samples}
+
+
+def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test on a virtual clock."""
+
+    def wrapped() -> None:
+        async def main() -> None:
+            await test(World())
+
+        simulate(main())
+
+    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
+    return wrapped
+
+
+@simulated
+async def test_a_partition_is_fed_from_where_its_owner_opens_it(world: World) -> None:
+    world.put(0, "a", "b", "c")
+    world.put(1, "d")
+    async with world.engine() as engine:
+        assert engine.feed.joined
+        assert engine.owned == set(range(PARTITIONS))
+        await asyncio.sleep(10)
+        assert engine.fed == {}
+        await engine.feed.open(0, 1, expired=False)
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["b", "c"]}
+        world.put(0, "e")
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["b", "c", "e"]}
+
+
+@simulated
+async def test_an_owner_that_has_enough_is_fed_nothing_until_it_goes_on(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0, expired=False)
+        engine.feed.pause(0)
+        world.put(0, "a")
+        await asyncio.sleep(10)
+        assert engine.fed == {}
+        engine.feed.resume(0)
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["a"]}
+        engine.feed.close(0)
+        world.put(0, "b")
+        engine.feed.resume(0)
+        await asyncio.sleep(10)
+        assert engine.fed == {0: ["a"]}, "nobody owns it"
+        await engine.feed.open(0, 1, expired=False)
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["a", "b"]}
+
+
+@simulated
+async def test_what_stays_goes_on_where_it_was_after_a_rebalance(world: World) -> None:
+    async with world.engine() as engine:
+        for partition in range(PARTITIONS):
+            world.put(partition, "a")
+            await engine.feed.open(partition, 0, expired=False)
+        held = min(engine.owned)
+        await asyncio.sleep(1)
+        engine.feed.pause(held)
+        async with world.engine() as other:
+            await asyncio.sleep(SESSION_SECONDS)
+            assert len(engine.owned) == len(other.owned) == PARTITIONS // 2
+            assert engine.owned | other.owned == set(range(PARTITIONS))
+            assert [engine.feed.owns(partition) for partition in sorted(engine.owned | other.owned)] == [
+                partition in engine.owned for partition in range(PARTITIONS)
+            ]
+            for partition in range(PARTITIONS):
+                world.put(partition, "b")
+            await asyncio.sleep(1)
+            gone = set(range(PARTITIONS)) - engine.owned
+            assert engine.fed == {
+                partition: ["a"] if partition in gone | {held} else ["a", "b"] for partition in range(PARTITIONS)
+            }
+            assert other.fed == {}
+        await asyncio.sleep(SESSION_SECONDS)
+        assert engine.owned == set(range(PARTITIONS))
+        await asyncio.sleep(1)
+        assert all(engine.fed[partition] == ["a"] for partition in gone), "its new owner has to open it"
+
+
+@simulated
+async def test_an_engine_that_the_group_does_not_answer_lets_go_in_time(world: World) -> None:
+    async with world.engine() as engine:
+        engine.network.silent = {"heartbeat", "join"}
+        await asyncio.sleep(SESSION_SECONDS / 2)
+        assert engine.owned == set(range(PARTITIONS))
+        await asyncio.sleep(SESSION_SECONDS)
+        assert (engine.owned, engine.feed.joined, engine.feed.owns(0)) == (set(), False, False)
+        assert engine.feed.silence_seconds() > SESSION_SECONDS
+        engine.network.silent = set()
+        await asyncio.sleep(SESSION_SECONDS)
+        assert (engine.owned, engine.feed.joined) == (set(range(PARTITIONS)), True)
+
+
+@simulated
+async def test_what_was_decided_is_committed_and_shown_as_lag(world: World) -> None:
+    async with world.engine() as engine:
+        world.put(0, *"abc")
+        await engine.feed.open(0, 0, expired=False)
+        await asyncio.sleep(1)
+        engine.feed.done(0, 2)
+        engine.feed.done(3, 7)  # not opened
+        world.put(0, *"d")
+        await asyncio.sleep(10)
+        assert world.cluster.committed[GROUP] == {Place(COMMANDS, 0): 2}
+        assert engine.lag == {"0": 2.0}
+        engine.feed.done(0, 4)
+    assert world.cluster.committed[GROUP] == {Place(COMMANDS, 0): 4}, "at the end too"
+
+
+@simulated
+async def test_where_old_events_have_expired_the_group_knows_what_was_decided(world: World) -> None:
+    world.put(0, *"abcd")
+    async with world.engine() as engine:
+        await engine.feed.open(0, 3, expired=False)
+        await asyncio.sleep(10)
+    async with world.engine() as engine:
+        await engine.feed.open(0, 1, expired=True)
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["d"]}
+
+
+@simulated
+async def test_an_owner_begins_without_the_coordinator_of_its_group(world: World) -> None:
+    world.put(0, *"abcd")
+    async with world.engine() as engine:
+        engine.network.silent = {"committed"}
+        with pytest.raises(ReadFailed):
+            await engine.feed.open(0, 1, expired=True)
+        await engine.feed.open(0, 2, expired=False)
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["c", "d"]}
+
+
+@simulated
+async def test_an_engine_whose_name_another_one_took_lets_go_and_takes_it_back(world: World) -> None:
+    stranger = MemoryKafka(world.cluster).member(
+        COMMANDS, Membership(group=GROUP, member_id="engine-1", session_timeout_seconds=SESSION_SECONDS)
+    )
+    async with world.engine("engine-1") as engine:
+        await stranger.start()
+        assert stranger.assignment == {Place(COMMANDS, partition) for partition in range(PARTITIONS)}
+        await asyncio.sleep(SESSION_SECONDS)
+        assert engine.told == [set(range(PARTITIONS)), set(), set(range(PARTITIONS))]
+        with pytest.raises(KafkaFault):
+            await stranger.take(1.0)
+    await stranger.close()
