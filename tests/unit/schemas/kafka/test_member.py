@@ -167,6 +167,15 @@ async def test_nothing_that_is_held_begins_while_a_rebalance_is_under_way() -> N
     assert await world.take() == {}
 
 
+async def test_nothing_is_decided_while_a_rebalance_is_under_way(world: World) -> None:
+    await world.rebalance([FIRST])
+    await world.member.on_partitions_revoked([FIRST])
+    assert await world.take() == {}
+    assert world.asked == []
+    await world.rebalance([FIRST])
+    assert await world.take() == {FIRST: 7}
+
+
 async def test_errors_of_the_client_library_stay_inside(world: World) -> None:
     await world.rebalance([FIRST])
     world.consumer.fault = NotLeaderForPartitionError()

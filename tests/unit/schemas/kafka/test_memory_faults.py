@@ -191,6 +191,8 @@ async def test_a_member_whose_name_another_one_took_ends(world: World) -> None:
     await member.start()
     await other.start()
     assert other.assignment == member.assignment
+    assert not await member.commit({PLACE: 5})
+    assert await other.commit({PLACE: 6})
     await asyncio.sleep(SESSION_SECONDS)
     with pytest.raises(KafkaFault):
         await member.take(1.0)
