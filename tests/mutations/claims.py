@@ -35,16 +35,30 @@ MUTATIONS: Final = (
     Mutation(
         "replay at a wrong offset",
         TURN,
-        "            for subject in self._shard.replay(key, event, self._end + len(self.records)):\n",
-        "            for subject in self._shard.replay(key, event, self._end):\n",
+        "        changed = self._shard.replay(key, events, self._end + len(self.records))\n",
+        "        changed = self._shard.replay(key, events, self._end)\n",
         "What is remembered by its offset is wrong until the next restore: a new command is taken for a duplicate.",
     ),
     Mutation(
         "an event not replayed live",
         TURN,
-        "            for subject in self._shard.replay(",
-        '            for subject in () if type(event).__name__ == "InstanceRequested" else self._shard.replay(',
+        "        changed = self._shard.replay(",
+        '        changed = () if type(events[0]).__name__ == "InstanceRequested" else self._shard.replay(',
         "The owner keeps what a restore would not: its memory fills, or it starts an instance again.",
+    ),
+    Mutation(
+        "half a decision replayed live",
+        TURN,
+        "        changed = self._shard.replay(key, events, ",
+        "        changed = self._shard.replay(key, events[:2], ",
+        "The owner goes on from a state that is not the log's: it writes what no restore can read.",
+    ),
+    Mutation(
+        "an end at the offset of its decision",
+        SHARD,
+        "            self.duplicates.note_ended(after, offset + len(events) - 1)\n",
+        "            self.duplicates.note_ended(after, offset)\n",
+        "Two owners tell differently what the read model may have missed: a new run is refused, or an old one runs again.",
     ),
     Mutation(
         "restore short by one",
@@ -84,8 +98,8 @@ MUTATIONS: Final = (
     Mutation(
         "an older state kept",
         SHARD,
-        "            self._cold[id] = _Cold(self._encoder.encode(instance), instance.stages)\n",
-        "            self._cold.setdefault(id, _Cold(self._encoder.encode(instance), instance.stages))\n",
+        "            self._cold[id] = _Cold(self._encoder.encode(instance), instance.definition)\n",
+        "            self._cold.setdefault(id, _Cold(self._encoder.encode(instance), instance.definition))\n",
         "An instance goes back to where it was: its calls are made again.",
     ),
     Mutation(

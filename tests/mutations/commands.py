@@ -95,8 +95,8 @@ MUTATIONS: Final = (
     Mutation(
         "ended runs not remembered",
         SHARD,
-        "            if known is not None:\n",
-        "            if False:\n",
+        "        if known is not None:\n            decisions",
+        "        if False:\n            decisions",
         "A run repeated with its Idempotency-Key after its end runs again.",
     ),
     Mutation(

@@ -32,8 +32,8 @@ MUTATIONS: Final = (
     Mutation(
         "token of what is due not checked",
         DECISIONS,
-        "    if pending is None or pending.token != given.token or state is None:\n",
-        "    if pending is None or state is None:\n",
+        "    if pending is None or pending.token != given.token:\n",
+        "    if pending is None:\n",
         "The timer of an earlier delay ends a later one.",
         without_effect="`Timers` hands out what is current, and a turn follows before it is asked again. Nothing "
         "but its own `Due` or the end of the instance ends a delay. The check guards against a broken runner.",
@@ -104,8 +104,8 @@ MUTATIONS: Final = (
     Mutation(
         "a retry at once",
         DECISIONS,
-        "        retry_at = decision.clock + backoff(token.attempt)\n",
-        "        retry_at = decision.clock\n",
+        "retry_at=clock + backoff(token.attempt)",
+        "retry_at=clock",
         "A stack that is in trouble is flooded with retries.",
     ),
     Mutation(
