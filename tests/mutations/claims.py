@@ -58,7 +58,7 @@ MUTATIONS: Final = (
         SHARD,
         "            self.duplicates.note_ended(after, offset + len(events) - 1)\n",
         "            self.duplicates.note_ended(after, offset)\n",
-        "Two owners tell differently what the read model may have missed: a new run is refused, or an old one runs again.",
+        "Two owners tell differently what the read model may have missed: one of them runs an instance again.",
     ),
     Mutation(
         "restore short by one",
