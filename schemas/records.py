@@ -227,6 +227,8 @@ class RecordCodec:
             raise UndecodableRecord("the key is not a canonical UUID")
         if is_deeper(record.value or b"", MAX_DEPTH):
             raise UndecodableRecord(f"it is nested more than {MAX_DEPTH} levels deep")
+        if isinstance(message.state, commands.FireTrigger | commands.EvaluateTrigger):
+            _check_wrapped(message.state.event)
         return message.originator_id, message.state
 
     def decode_event(self, record: Record) -> Recorded:
@@ -250,6 +252,14 @@ class RecordCodec:
             raise UndecodableRecord(f"key or header `type`: {error}") from None
         version, schema = _number(headers, "version", 0), _number(headers, "schema", 1)
         return Message(key, version, self._mapper.decode_state(type_, record.value, schema))
+
+
+def _check_wrapped(event: msgspec.Raw) -> None:
+    """Check the message that a command wraps. The decoder has passed it over, and an event with it is decoded whole."""
+    try:
+        msgspec.json.decode(event)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableRecord(f"event: {error}") from error
 
 
 def _headers_of(name: str) -> list[tuple[str, bytes]]:

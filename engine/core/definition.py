@@ -36,7 +36,7 @@ class Definition:
         self.digest, self.content = digest, content
         try:
             self.stages: Sequence[Stage] = _DECODER.decode(content)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: they are not UTF-8
             raise UndecodableRecord(f"stages: {error}") from None
 
     @staticmethod

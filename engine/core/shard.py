@@ -321,7 +321,9 @@ class Shard:
             if isinstance(event, ev.TriggerFired)
         }
         self._triggers[key] = after
-        self._pending |= fired
+        for subject, pending in fired.items():
+            # One of the same id starts the same instance. The first keeps its place in the order of sequences.
+            self._pending.setdefault(subject, pending)
         changed = [*self._note_waiting(before, after)]
         for event in events:
             changed += self._note_occurrence(key, event)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
+from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from engine.core.decisions import ActivityDone
@@ -18,7 +19,15 @@ from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
-from schemas.commands import AbortInstance, Command, RunWorkflow
+from schemas.commands import (
+    AbortInstance,
+    Command,
+    CreateTrigger,
+    DeleteTrigger,
+    EvaluateTrigger,
+    FireTrigger,
+    RunWorkflow,
+)
 from schemas.epochs import header
 from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec
@@ -387,5 +396,31 @@ def test_the_inbox_is_bounded_in_bytes() -> None:
         await asyncio.sleep(0.5)
         assert owner.feed.asked == ["pause", "resume"]
         assert owner.events().count("InstanceEnded") == 5
+
+    simulate(scenario())
+
+
+@pytest.mark.parametrize("kind", [FireTrigger, EvaluateTrigger])
+@pytest.mark.parametrize("field", ["event", "stages"])
+@pytest.mark.parametrize(
+    "damaged", [b'[{"a":"\xff"}]', b'[{"a":1e999}]', b'[{"a":%s}]' % (b"9" * 5000)], ids=["utf-8", "float", "int"]
+)
+def test_a_command_that_wraps_what_can_not_be_decoded_stops_nobody(kind: Any, field: str, damaged: bytes) -> None:
+    async def scenario() -> None:
+        owner, trigger = Owner(), CreateTrigger(name="", event="X", workflow_id=id_of("w"), filter="true")
+        wrapped = {"event": Raw(b'{"type":"X"}'), "stages": Raw(b"[]"), field: Raw(damaged)}
+        await owner.command(trigger, "t")
+        await owner.command(kind(occurrence_id=id_of("o"), source="s/0", offset=1, **wrapped), "t")
+        await owner.command(DeleteTrigger(), "t")
+        assert not owner.task.done()
+        assert owner.events()[-1] == "TriggerDeleted"
+        await asyncio.sleep(5)
+        owner.partition.stop()
+        await owner.task
+        restored = Owner(owner.log)
+        await asyncio.sleep(1)
+        assert restored.partition.restored
+        restored.partition.stop()
+        await restored.task
 
     simulate(scenario())

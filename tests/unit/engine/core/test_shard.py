@@ -28,6 +28,7 @@ from schemas.commands import (
     CreateTrigger,
     CreateWorkflow,
     DeleteTrigger,
+    DeleteWorkflow,
     EvaluateTrigger,
     FireTrigger,
     RunWorkflow,
@@ -287,6 +288,29 @@ def test_occurrences_of_one_id_are_told_apart_by_their_trigger() -> None:
     assert shard.effect("u/ledger/0/1") is not None
     shard.replay("u", [DELETED], 4)
     assert (shard.waiting, shard.snapshot()["waiting_bytes"]) == (0, 0)
+
+
+def test_occurrences_of_one_id_start_one_instance_in_the_order_of_the_log() -> None:
+    shard = Shard()
+    shard.replay(ID, [CREATED], 0)
+    for offset, (number, occurrence) in enumerate([(1, "a"), (2, "b"), (3, "a")], 1):
+        shard.replay(ID, [replace(fired(number), occurrence_id=occurrence)], offset)
+    found = [effect for subject in shard.subjects() if isinstance(effect := shard.effect(subject), StartInstance)]
+    # a receiver of b's command would take it for a duplicate behind one with a larger sequence
+    assert [(effect.pending.occurrence_id, effect.pending.sequence) for effect in found] == [("a", 1), ("b", 2)]
+
+
+def test_aggregates_of_several_kinds_with_one_id_count_their_own_events() -> None:
+    live = Live()
+    for command in (
+        run(UPDATE),
+        CreateTrigger(name="", event="X", workflow_id="w"),
+        CreateWorkflow(name="", stages=[]),
+        AbortInstance(),
+    ):
+        live.give("x", command)
+    given: list[Input] = [ActivityDone(CALL), DeleteTrigger(), DeleteWorkflow(), run(WAIT)]
+    assert [live.shard.decide("x", each, NOW).version for each in given] == [6, 1, 1, 0]
 
 
 # Duplicates
