@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from msgspec import json
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections import process as process_module
@@ -246,6 +247,23 @@ def test_a_log_that_ends_before_the_read_model_is_an_error() -> None:
         process = Process(world, "a")
         with pytest.raises(LogBehindReadModel, match="partition 1 of events ends at 1, the read model is at 1000"):
             await process.projections.run(process.stop)
+
+    simulate(main())
+
+
+def test_another_projectors_write_is_noticed() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as process:
+            await until(lambda: world.caught_up)
+            for _ in range(2 * PARTITIONS):
+                world.run_instance()
+            # As if another projector had been first with one instance.
+            position = world.database.tables.positions[0]
+            world.database.tables.positions[0] = replace(position, next_offset=position.next_offset + 4)
+            await until(lambda: world.caught_up)
+            assert process.count("position_conflicts_total") == 1
+        assert len(world.database.tables.instances) == 2 * PARTITIONS - 1
 
     simulate(main())
 
