@@ -192,6 +192,14 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.seek(place, 0)
         self._held |= set(places)
 
+    def _begin_patience(self) -> None:
+        # One timer for each rebalance costs nothing; a deadline around each `take` would be most of what it costs.
+        self._patience = asyncio.get_running_loop().call_later(REBALANCE_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._consumer.lose_patience()
+        self._begin_patience()  # for a `take` that comes later
+
     def _end_patience(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
@@ -203,8 +211,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._rebalances += 1
         self._rebalancing = True
         self._end_patience()
-        # One timer for each rebalance costs nothing; a deadline around each `take` would be most of what it costs.
-        self._patience = asyncio.get_running_loop().call_later(REBALANCE_SECONDS, self._consumer.lose_patience)
+        self._begin_patience()
         if self._revoked is not None and revoked:
             await self._revoked()
 

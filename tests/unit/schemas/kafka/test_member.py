@@ -193,9 +193,10 @@ async def test_a_rebalance_that_does_not_end_is_told(monkeypatch: pytest.MonkeyP
     consumer._fetcher = Fetcher(consumer._client, state, auto_offset_reset="none")
     state.begin_reassignment()
     await member.on_partitions_revoked(set())
-    async with asyncio.timeout(5):
-        with pytest.raises(KafkaFault, match="does not end"):
-            await member.take(0.001)
+    for _ in range(2):  # also to whoever asks later
+        async with asyncio.timeout(5):
+            with pytest.raises(KafkaFault, match="does not end"):
+                await member.take(0.001)
     await member.close()
 
 
