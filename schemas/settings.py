@@ -17,11 +17,11 @@ from schemas.service_links import is_service_link
 PREFIX: Final = "ORCHESTRATION_"
 
 MAX_SECONDS: Final = 2_000_000
-"""Of a deadline. Kafka takes milliseconds of 32 bits, and `inf` would let somebody wait for ever."""
+"""Longest deadline. Kafka takes milliseconds of 32 bits, and `inf` would let somebody wait for ever."""
 MAX_SESSION_SECONDS: Final = 1800
-"""What a Kafka broker admits as it comes; it refuses a member that asks for more, again and again."""
+"""The default limit of a Kafka broker. It refuses a member that asks for more, again and again."""
 MAX_MEMORY_SECONDS: Final = 366 * 24 * 3600
-"""How long messages may be known at most; `inf` can't be added to a time."""
+"""How long messages may be remembered at most; `inf` can't be added to a time."""
 
 # `description` is what an error message says that the value must be.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
@@ -103,37 +103,37 @@ class ProcessSettings(Struct, frozen=True, kw_only=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     shutdown_timeout_seconds: Seconds = 10.0
-    """The deadline of an orderly stop, all its steps together."""
+    """How long an orderly stop may take, all its steps together."""
 
 
 class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     """How to reach Kafka, and how our topics are named and made there."""
 
     kafka_bootstrap_servers: Brokers = "127.0.0.1:9092"
-    """Comma-separated `host:port` list."""
+    """Comma-separated `host:port` pairs."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     kafka_sasl_username: str | None = None
     kafka_sasl_password: str | None = None
     kafka_ssl_cafile: str | None = None
-    """PEM file of the certificate authorities to trust; the system's when not given."""
+    """PEM file of the certificate authorities to trust; those of the system when not given."""
     kafka_ssl_certfile: str | None = None
     """PEM file of the client certificate, for mutual TLS; `kafka_ssl_keyfile` is its key."""
     kafka_ssl_keyfile: str | None = None
     topic_prefix: Prefix = ""
-    """Put before every topic name and consumer group, so that several installations share one Kafka."""
+    """Put before the name of every topic and consumer group, so that several installations can share one Kafka."""
     public_topic: TopicName | None = None
-    """Topic of the public events, as it is, without the prefix; `<topic_prefix>orchestration` when not given. Not to be
-    shared by installations: their idempotency keys would meet."""
+    """Full name of the topic of public events, without the prefix; `<topic_prefix>orchestration` when not given.
+    Installations must not share one, since their idempotency keys could be the same."""
     partitions: Positive = 16
-    """Partitions of `commands`, `events` and the public topic, used when `topics create` makes them; fixed then."""
+    """Partitions of `commands`, `events` and the public topic. `topics create` uses it; then it can't be changed."""
     replication_factor: Annotated[int, Meta(ge=-1, description="a whole number, -1 or above")] = -1
     """Replicas of each topic; -1 takes the broker's default."""
     topic_config: TopicConfig = ""
     """Comma-separated `key=value` pairs of Kafka's topic configuration, such as `min.insync.replicas=2`, which `topics
     create` gives every topic beside what it needs."""
     commands_retention_seconds: Positive = 30 * 24 * 3600
-    """How long `commands` are kept. It must exceed the longest outage of the engine: what expires unread is lost."""
+    """How long `commands` are kept. Must be longer than the longest outage of the engine: what expires is lost."""
 
 
 class PostgresSettings(KafkaSettings, frozen=True, kw_only=True):
@@ -150,40 +150,40 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     base_path: BasePath = "/api/orchestration"
-    """Where the operations live; empty when a gateway strips its prefix."""
+    """Path in front of all operations; empty when a gateway strips its own prefix."""
     allowed_hosts: HostNames = ""
     """Comma-separated names that the API answers for, as clients write them in their URLs, without ports; any name when
     empty or `*`. A request for another host is answered 400."""
     command_timeout_seconds: Seconds = 8.0
-    """Deadline of a POST, PUT or DELETE until its effect can be read; past it the answer is 503."""
+    """How long a POST, PUT or DELETE may take until its effect can be read; after that the answer is 503."""
     wait_timeout_seconds: Seconds = 30.0
-    """Ceiling of `wait=true`; past it the current state is answered."""
+    """How long `wait=true` waits at most; after that the answer shows the current state."""
     max_waiting_requests: Positive = 4096
-    """Requests that may wait at once; one more is answered 503 with `Retry-After`."""
+    """How many requests may wait at once; one more is answered 503 with `Retry-After`."""
     max_connections: Positive = 8192
-    """Connections that may be open at once; a request on one more is answered 503 with `Retry-After`. File descriptors
-    may allow fewer."""
+    """How many connections may be open at once; a request on one more is answered 503 with `Retry-After`. The limit is
+    lower if the process may not open so many files."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024, description="a whole number from 1024 to 1048576")] = (
         512 * 1024
     )
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
     cursor_secret: str | None = None
-    """Key of the checksum in cursors, the same on all replicas; follows from `database_schema` when not given. It tells
-    our cursors from others, no more: a cursor holds nothing that its client could not ask for without one."""
+    """Key of the checksum in cursors; all replicas need the same. Derived from `database_schema` when not given. It only
+    tells our cursors from other texts: a cursor holds nothing that its client could not ask for without one."""
     auth_enabled: bool = False
     """Whether operations need a token (contract: http-api, Authorization and health)."""
     auth_issuer: Url | None = None
     """OIDC issuer of the tokens, exactly as in their `iss`; needed when `auth_enabled`. Discovery finds its keys."""
     auth_audience: str | None = None
-    """What tokens must name in `aud`. Unset, a token that the issuer made for another service is as good."""
+    """What `aud` of a token must contain. Unset, a token that the issuer made for another service is accepted too."""
     auth_check_scopes: bool = False
     """Whether tokens need a scope: `orchestration:read` for GET, `orchestration:write` for everything."""
     auth_algorithms: Algorithms = "RS256,ES256"
-    """Signature algorithms to accept, with commas between: `RS…`, `PS…` and `ES…` with 256, 384 or 512."""
+    """Comma-separated signature algorithms to accept: `RS…`, `PS…` and `ES…` with 256, 384 or 512."""
     auth_leeway_seconds: Annotated[int, Meta(ge=0, le=300, description="a whole number from 0 to 300")] = 30
-    """How far the issuer's clock may be from ours."""
+    """How far the issuer's clock may differ from ours."""
     auth_keys_ttl_seconds: Seconds = 300.0
-    """How long the issuer's keys are used before they are fetched again, so how long a withdrawn one is good."""
+    """How long the issuer's keys are used before they are fetched again; for that long a withdrawn key stays valid."""
 
 
 class StackSettings(KafkaSettings, frozen=True, kw_only=True):
@@ -202,40 +202,39 @@ class StackSettings(KafkaSettings, frozen=True, kw_only=True):
     max_answer_bytes: Positive = 1024 * 1024
     """Largest answer of the stack that is read; a larger one is a failure that is retried."""
     link_allowed_origins: str = ""
-    """Comma-separated origins, such as `https://example.com`, that `link()` may fetch from beside the stack's own,
-    without credentials."""
+    """Comma-separated origins, such as `https://example.com`, that `link()` may fetch from in addition to the
+    stack's own. They get no credentials."""
 
 
 class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """Settings of `orchestration engine`."""
 
     trigger_topics: TopicNames = ""
-    """Comma-separated Kafka topics whose messages fire triggers; none when empty. The prefix does not apply. A topic
-    that is new begins at its end, a known one goes on where it was."""
+    """Comma-separated Kafka topics whose messages fire triggers. The prefix does not apply. Listening to a new topic
+    begins at its end; to a known one it goes on where it was."""
     trigger_identity_seconds: Annotated[
         float, Meta(gt=0, le=MAX_MEMORY_SECONDS, description="a number of seconds above 0, at most a year")
     ] = 7 * 24 * 3600.0
-    """How long a trigger knows a message by its identity, so that one that its producer sends twice fires once."""
+    """How long a trigger remembers the identity of a message, so that one that its producer sends twice fires once."""
     max_trigger_identities: Positive = 100_000
-    """How many messages each trigger knows by their identity, about 200 bytes of memory each; the oldest goes first."""
+    """How many identities each trigger remembers, about 200 bytes of memory each; the oldest is forgotten first."""
     link_retry_seconds: Seconds = 24 * 3600.0
-    """How long a message is evaluated again whose `link()` fails in a way that may pass; then it has failed."""
+    """How long a message is evaluated again when its `link()` fails in a way that may pass; then it counts as failed."""
 
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
     its partitions. Unset, each start is a new member."""
     engine_session_timeout_seconds: SessionSeconds = 10.0
-    """Without a heartbeat for this long, an engine loses its partitions to the others."""
+    """After this long without a heartbeat, an engine loses its partitions to the others."""
     engine_metrics_host: str = "127.0.0.1"
     engine_metrics_port: Port = 8081
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
     append_timeout_seconds: Seconds = 20.0
-    """Deadline of one append; past it its outcome counts as unknown and the partition is claimed again."""
+    """How long one append may take; after that nobody knows its outcome, and the partition is claimed again."""
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
     max_activities_in_flight: Positive = 1024
-    """Calls to one service of the stack (ledger, wallets, payments) that one engine has in flight at once; more wait
-    their turn."""
+    """How many calls to one service of the stack (ledger, wallets, payments) one engine makes at once; more calls wait."""
 
 
 class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
@@ -244,14 +243,14 @@ class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
     projections_id: str | None = None
     """Stable name of this process in its consumer groups (static membership), as `engine_id` is for engines."""
     projections_session_timeout_seconds: SessionSeconds = 10.0
-    """Without a heartbeat for this long, a process loses its partitions to the others."""
+    """After this long without a heartbeat, a process loses its partitions to the others."""
     projections_metrics_host: str = "127.0.0.1"
     projections_metrics_port: Port = 8082
     """Where `/livez`, `/readyz` and `/metrics` of the projections are served; 0 takes a free port."""
     max_batch_events: Positive = 5000
-    """Most events folded into one Postgres transaction, which bounds its memory and duration."""
+    """How many events are folded into one Postgres transaction at most, which bounds its memory and duration."""
     rejections_retention_seconds: Positive = 24 * 3600
-    """How long the outcome of a rejected command is kept for whoever waits for it."""
+    """How long the outcome of a rejected command is kept for the client that waits for it."""
 
 
 class OperatorSettings(PostgresSettings, frozen=True, kw_only=True):
