@@ -168,8 +168,8 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     )
     """Largest request body; above it the answer is 413. The ceiling keeps a decision under the topics' record size."""
     cursor_secret: str | None = None
-    """Key of the checksum in cursors; all replicas need the same. Derived from `database_schema` when not given. It only
-    tells our cursors from other texts: a cursor holds nothing that its client could not ask for without one."""
+    """Key of the checksum in cursors; all replicas need the same. Derived from `database_schema` when not given. It
+    only tells our cursors from other texts: a cursor holds nothing that its client could not ask for without one."""
     auth_enabled: bool = False
     """Whether operations need a token (contract: http-api, Authorization and health)."""
     auth_issuer: Url | None = None
@@ -219,7 +219,7 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     max_trigger_identities: Positive = 100_000
     """How many identities each trigger remembers, about 200 bytes of memory each; the oldest is forgotten first."""
     link_retry_seconds: Seconds = 24 * 3600.0
-    """How long a message is evaluated again when its `link()` fails in a way that may pass; then it counts as failed."""
+    """How long a message is evaluated again when its `link()` fails in a way that may pass. Then it has failed."""
 
     engine_id: str | None = None
     """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
@@ -234,7 +234,7 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
     max_activities_in_flight: Positive = 1024
-    """How many calls to one service of the stack (ledger, wallets, payments) one engine makes at once; more calls wait."""
+    """How many calls to one service of the stack (ledger, wallets, payments) an engine makes at once; more wait."""
 
 
 class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
