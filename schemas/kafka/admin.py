@@ -97,4 +97,4 @@ def _faults() -> Any:
     except KafkaConnectionError as error:
         raise KafkaUnreachable(str(error)) from error
     except (KafkaError, OSError, TimeoutError) as error:
-        raise KafkaFault(str(error)) from error
+        raise KafkaFault(str(error) or type(error).__name__) from error
