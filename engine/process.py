@@ -41,6 +41,7 @@ class Engine:
         self._feed = KafkaCommandFeed(kafka, settings, metrics)
         self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
+        clock = SystemClock()
         self._listeners = Listeners(
             kafka,
             settings,
@@ -48,8 +49,8 @@ class Engine:
             positions=Positions(kafka, settings, self._log.note),
             failures=failures,
             metrics=metrics,
+            clock=clock,
         )
-        clock = SystemClock()
         self._supervisor = Supervisor(
             log=self._log,
             feed=self._feed,

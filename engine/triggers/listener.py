@@ -7,13 +7,12 @@ others. Where a listener begins is decided before the first message is taken (se
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
-from engine.ports import EventLog
+from engine.ports import Clock, EventLog
 from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.errors import TopicAway, TopicChanged, TopicError
 from engine.triggers.failures import FilterFailures
@@ -89,6 +88,7 @@ class Listener:
         finder: tells whether the topic exists.
         failures: is told of filters that could not be evaluated.
         metrics: what the engine counts.
+        clock: the time.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Listener:
         finder: TopicFinder,
         failures: FilterFailures,
         metrics: Metrics,
+        clock: Clock,
     ):
         self.topic = topic
         self.trouble: str | None = None
@@ -110,7 +111,7 @@ class Listener:
         self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
         self._kafka, self._settings = kafka, settings
         self._log, self._reader, self._failures = log, reader, failures
-        self._positions, self._finder, self._metrics = positions, finder, metrics
+        self._positions, self._finder, self._metrics, self._clock = positions, finder, metrics, clock
         self._found = FoundTopic("", 0)
         self._away_since_ms: int | None = None
         self.settled = False
@@ -129,7 +130,7 @@ class Listener:
                 await self._listen()
             except TopicAway as away:
                 self.settled = True
-                self._away_since_ms = self._away_since_ms or int(time.time() * 1000)
+                self._away_since_ms = self._away_since_ms or self._now_ms()
                 self._tell(away)
                 pause = LOOK_SECONDS
             except TopicChanged as change:
@@ -163,7 +164,7 @@ class Listener:
         try:
             await member.start()
             self.settled = True
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._look_at = self._clock.monotonic() + LOOK_SECONDS
             while True:
                 await self._take(member)
                 self._listens()
@@ -226,9 +227,9 @@ class Listener:
             # this topic only if it is still there now.
             await asyncio.gather(self._reader.catch_up(), self._look())
             await self._judge_all(member, fetched)
-        elif time.monotonic() >= self._look_at:
+        elif self._clock.monotonic() >= self._look_at:
             await self._look()
-        if time.monotonic() >= self._note_at:
+        if self._clock.monotonic() >= self._note_at:
             await self._write_positions(member)
 
     async def _look(self) -> None:
@@ -244,14 +245,14 @@ class Listener:
             raise TopicChanged(f"topic {self.topic} was deleted and created again")
         if found.partitions != self._found.partitions:
             raise TopicChanged(f"topic {self.topic} has {found.partitions} partitions now")
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._look_at = self._clock.monotonic() + LOOK_SECONDS
 
     async def _judge_all(self, member: Member, fetched: Mapping[Place, Sequence[Record]]) -> None:
-        until = time.monotonic() + CHUNK_SECONDS
+        until = self._clock.monotonic() + CHUNK_SECONDS
         done: dict[int, int] = {}
         for place, records in fetched.items():
             for record in records:
-                if time.monotonic() > until:
+                if self._clock.monotonic() > until:
                     member.seek(place, record.offset)
                     break
                 await self._judge(place, record)
@@ -262,7 +263,7 @@ class Listener:
 
     async def _write_positions(self, member: Member) -> None:
         """Write down how far the partitions are that this engine still has."""
-        self._note_at = time.monotonic() + NOTE_SECONDS
+        self._note_at = self._clock.monotonic() + NOTE_SECONDS
         mine = {place.partition for place in member.assignment}
         moved, self._next = {number: offset for number, offset in self._next.items() if number in mine}, {}
         if moved:
@@ -300,10 +301,13 @@ class Listener:
                 if self._unsent_bytes > MAX_UNSENT_BYTES:
                     await self._send()
 
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
     async def _send(self) -> None:
         """Append the collected commands. Each trigger gets its own in the order of the messages."""
         if self._unsent:
-            await self._log.send(self._unsent, int(time.time() * 1000))
+            await self._log.send(self._unsent, self._now_ms())
         self._unsent, self._unsent_bytes = [], 0
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from engine.metrics import Metrics
-from engine.ports import EventLog
+from engine.ports import Clock, EventLog
 from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
@@ -22,6 +22,7 @@ class Listeners:
         positions: where listening goes on.
         failures: is told of filters that could not be evaluated.
         metrics: what the engine counts.
+        clock: the time.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Listeners:
         positions: Positions,
         failures: FilterFailures,
         metrics: Metrics,
+        clock: Clock,
     ):
         self._reader = DefinitionsReader(kafka, settings)
         self._positions = positions
@@ -49,6 +51,7 @@ class Listeners:
                 finder=self._finder,
                 failures=failures,
                 metrics=metrics,
+                clock=clock,
             )
             for name in self.topics
         ]

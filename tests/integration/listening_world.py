@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
+from engine.clock import SystemClock
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.triggers.failures import FilterFailures
@@ -105,6 +106,7 @@ class Engine:
             positions=Positions(kafka, settings, world.log.note),
             failures=FilterFailures(self.metrics),
             metrics=self.metrics,
+            clock=SystemClock(),
         )
 
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:

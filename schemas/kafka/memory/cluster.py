@@ -3,16 +3,19 @@
 import asyncio
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from schemas.kafka.errors import Fenced, KafkaFault
 from schemas.kafka.memory.group import Group
 from schemas.kafka.memory.log import PartitionLog, StoredRecord
 from schemas.kafka.ports import NewTopic, Outgoing, Place
 
-DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024 + 12
+DEFAULT_MAX_MESSAGE_BYTES: Final = 1024 * 1024 + 12
 """`max.message.bytes` of a topic that does not set it, as Kafka's default is."""
-DEFAULT_PARTITIONS = 1
-RECORD_OVERHEAD_BYTES = 64
+DEFAULT_PARTITIONS: Final = 1
+METADATA_SECONDS: Final = 300.0
+"""When the members of groups notice that topics have changed, as Kafka's clients do by default."""
+RECORD_OVERHEAD_BYTES: Final = 64
 """What a record takes in a batch beside its content, at most about this."""
 
 
@@ -68,7 +71,7 @@ class MemoryCluster:
 
     def _topics_changed(self) -> None:
         for group in self._groups.values():
-            group.rebalance()
+            asyncio.get_running_loop().call_later(METADATA_SECONDS, group.rebalance)
         self.tell()
 
     def log(self, place: Place) -> PartitionLog:

@@ -1,6 +1,5 @@
 """The listener's bookkeeping: where partitions begin, what is sent together, what a fault means. Without Kafka."""
 
-import time
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import pytest
 from msgspec import Raw, Struct
 from prometheus_client import CollectorRegistry
 
+from engine.clock import SystemClock
 from engine.metrics import Metrics
 from engine.triggers import listener as listening
 from engine.triggers.definitions import DefinitionsReader
@@ -125,6 +125,7 @@ class World:
             finder=self.finder,
             failures=FilterFailures(self.metrics),
             metrics=self.metrics,
+            clock=SystemClock(),
         )
         self.listener._found = FOUND
 
@@ -251,9 +252,9 @@ class SlowListener(Listener):
     """Needs all of its time for one record."""
 
     async def _judge(self, place: Place, record: Record) -> None:
-        until = time.monotonic() + listening.CHUNK_SECONDS
+        until = self._clock.monotonic() + listening.CHUNK_SECONDS
         await super()._judge(place, record)
-        while time.monotonic() <= until:
+        while self._clock.monotonic() <= until:
             pass
 
 
@@ -312,6 +313,7 @@ def test_topics_are_listed_once() -> None:
         positions=FakePositions(settings),
         failures=FilterFailures(Metrics(CollectorRegistry())),
         metrics=Metrics(CollectorRegistry()),
+        clock=SystemClock(),
     )
     assert listeners.topics == ["ledger", "wallets"]
     assert (listeners.settled, listeners.troubles) == (False, {})
