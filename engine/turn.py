@@ -149,7 +149,7 @@ class Turn:
         )
         size = sum(len(record.value or b"") for record in records) + RECORD_OVERHEAD_BYTES * len(records)
         if size > MAX_DECISION_BYTES:
-            raise DecisionTooLarge(f"the events of one decision would take {size} bytes; {MAX_DECISION_BYTES} fit")
+            raise DecisionTooLarge(f"the events of one decision take {size} bytes; at most {MAX_DECISION_BYTES} fit")
         definitions = [current(key, event, version + 1) for event in events if isinstance(event, DEFINING)]
         changed = self._shard.replay(key, events, self._end + len(self.records))
         self.changed.update(dict.fromkeys(changed))

@@ -242,7 +242,8 @@ class Shard:
         if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:
             return None
         return (
-            f"too many messages wait for links: {waiting} with {size} bytes; {MAX_WAITING} with {MAX_WAITING_BYTES} may"
+            f"too many messages wait for links: {waiting} with {size} bytes; "
+            f"at most {MAX_WAITING} with {MAX_WAITING_BYTES} may"
         )
 
     def _is_judged(self, state: Trigger | None, given: triggers.TriggerInput, at: datetime) -> bool:

@@ -48,5 +48,5 @@ def evolve(state: Workflow | None, event: WorkflowEvent, workflow_id: str) -> Wo
             raise IllegalTransition(f"workflow {workflow_id} was created twice")
         return Workflow(id=workflow_id, version=1, request_digest=event.request_digest)
     if state is None or state.deleted:
-        raise IllegalTransition(f"workflow {workflow_id} is not there to be deleted")
+        raise IllegalTransition(f"workflow {workflow_id} does not exist, so it can't be deleted")
     return replace(state, version=state.version + 1, deleted=True)

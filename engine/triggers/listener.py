@@ -216,7 +216,7 @@ class Listener:
         for place, (oldest, end) in (await member.limits(places)).items():
             offset = self._positions.begin_of(self.topic, place.partition, self._found.id)
             if not oldest <= offset <= end:
-                logger.warning("messages from %d on are gone", offset, extra={"source": self._source(place)})
+                logger.warning("messages from offset %d on have expired", offset, extra={"source": self._source(place)})
             begins[place] = min(max(offset, oldest), end)
         return begins
 

@@ -82,7 +82,7 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
     """
     value = value or b""
     if len(value) > MAX_MESSAGE_BYTES:
-        raise NoEnvelope(f"its {len(value)} bytes are more than {MAX_MESSAGE_BYTES}")
+        raise NoEnvelope(f"it has {len(value)} bytes, more than {MAX_MESSAGE_BYTES}")
     try:
         envelope = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -173,7 +173,7 @@ def _bounded(command: FireTrigger | EvaluateTrigger) -> FireTrigger | EvaluateTr
     """The command, or one that fails because it would be too large."""
     if size_of(command) <= MAX_COMMAND_BYTES or (size := len(msgspec.json.encode(command))) <= MAX_COMMAND_BYTES:
         return command
-    error = f"the message, its workflow and the variables take {size} bytes together; {MAX_COMMAND_BYTES} fit"
+    error = f"the message, its workflow and the variables take {size} bytes together; at most {MAX_COMMAND_BYTES} fit"
     if isinstance(command, EvaluateTrigger):
         command = failing(command, error)
     return replace(command, stages=NO_STAGES, variables={}, error=error)

@@ -25,7 +25,7 @@ class StackClient:
             raise SettingsError(f"setting {variable('stack_url')} must begin with http:// or https://")
         if (settings.stack_client_id is None) != (settings.stack_client_secret is None):
             names = f"{variable('stack_client_id')} and {variable('stack_client_secret')}"
-            raise SettingsError(f"settings {names} need each other")
+            raise SettingsError(f"settings {names} must be given together")
         self.url = settings.stack_url.rstrip("/")
         self.transport = Transport(settings.stack_connect_timeout_seconds, settings.max_answer_bytes)
         self._tokens: TokenSource | None = None
