@@ -113,7 +113,8 @@ class EffectRunner:
                 self._give(subject, Due(token))
 
     async def stop(self) -> None:
-        """Cancel everything under way."""
+        """Cancel everything under way. Nothing starts any more, not even what does not notice its end."""
+        self._current.clear()
         tasks = [attempt.task for attempt in self._attempts.values()]
         if self._run_commands.task is not None:
             tasks.append(self._run_commands.task)
@@ -179,14 +180,22 @@ class EffectRunner:
 
     async def _evaluate(self, subject: str, effect: EvaluateMessage) -> None:
         may_start = partial(self._may_start, subject, effect.token)
-        result = await self._evaluator.evaluate(effect.trigger, effect.waiting, may_start)
+        try:
+            result = await self._evaluator.evaluate(effect.trigger, effect.waiting, may_start)
+        except Exception:  # likewise the message
+            logger.exception("an evaluation failed", extra={"trigger": effect.trigger.id})
+            id, attempt = effect.waiting.message.occurrence_id, effect.waiting.attempt
+            result = Evaluated(id, attempt, matches=True, error=INTERNAL_FAULT)
         self._done(subject, effect.trigger.id, effect.token, result)
 
     def _done(self, subject: str, key: str, token: Token, result: ActivityDone | Evaluated | None) -> None:
         if result is not None:
             self._give(key, result)
-        if result is None or not self._is_current(subject, token):
-            self._attempts.pop(subject, None)
+        attempt = self._attempts.get(subject)
+        # A run command that somebody sends again after an abort starts another attempt beside this one.
+        is_last = attempt is not None and attempt.task is asyncio.current_task()
+        if is_last and (result is None or not self._is_current(subject, token)):
+            del self._attempts[subject]
 
     async def _may_start(self, subject: str, token: Token) -> bool:
         """Whether a subject still wants an attempt, once the claim is known to have held a moment ago."""

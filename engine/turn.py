@@ -65,7 +65,8 @@ class Turn:
         self.next_command: int | None = None
         """Behind the last command that was decided; None before the first."""
         self.changed: dict[str, None] = {}
-        """Subjects whose effect may be another one after this turn, in order."""
+        """Subjects whose effect may be another one after this turn, in the order of their last events: run commands of
+        triggers have to be in the order of the log."""
         self.definitions: list[Current] = []
         """What engines that listen for triggers have to know, before the events that make it so."""
 
@@ -152,7 +153,9 @@ class Turn:
             raise DecisionTooLarge(f"the events of one decision take {size} bytes; at most {MAX_DECISION_BYTES} fit")
         definitions = [current(key, event, version + 1) for event in events if isinstance(event, DEFINING)]
         changed = self._shard.replay(key, events, self._end + len(self.records))
-        self.changed.update(dict.fromkeys(changed))
+        for subject in changed:
+            self.changed.pop(subject, None)
+            self.changed[subject] = None
         self.definitions += definitions
         self.records += records
         self.size_bytes += size

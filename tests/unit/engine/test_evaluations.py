@@ -235,3 +235,18 @@ def test_a_retry_waits_no_longer_than_its_pause_whatever_the_clock_said() -> Non
         assert "TriggerFired o1" in owner.events()
 
     simulate(scenario())
+
+
+def test_an_evaluation_that_raises_leaves_a_failed_occurrence() -> None:
+    class Broken(Links):
+        async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:
+            raise RuntimeError("bug")
+
+    async def scenario() -> None:
+        owner = await start(Broken())
+        await owner.commands(evaluate(1))
+        await asyncio.sleep(1)
+        assert owner.events() == ["TriggerCreated", "EvaluationStarted o1", "TriggerFailed o1"]
+        await owner.crash()
+
+    simulate(scenario())

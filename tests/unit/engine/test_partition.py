@@ -18,7 +18,7 @@ from engine.core.stages import MAX_STAGES_PER_DECISION
 from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
-from engine.ports import MayStart
+from engine.ports import ActivityCaller, MayStart
 from schemas.commands import (
     AbortInstance,
     Command,
@@ -111,7 +111,7 @@ def id_of(name: str) -> str:
 class Owner:
     """A partition at work on a quiet log, which may be that of an earlier owner."""
 
-    def __init__(self, log: Log | None = None, feed: Feed | None = None) -> None:
+    def __init__(self, log: Log | None = None, feed: Feed | None = None, caller: ActivityCaller | None = None) -> None:
         self.log, self.caller, self.clock, self.feed = log or Log(1), Caller(), VirtualClock(), feed or Feed()
         self.event_log = HeldLog(self.log)
         self.commands = len(self.log.commands[0])
@@ -119,7 +119,7 @@ class Owner:
             0,
             log=self.event_log,
             feed=self.feed,
-            caller=self.caller,
+            caller=caller or self.caller,
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=self.clock,
             owner="engine-1",
@@ -189,6 +189,59 @@ def test_no_call_starts_between_an_abort_in_the_log_and_its_acknowledgement() ->
         await asyncio.sleep(0.1)
         assert (owner.caller.started, owner.caller.refused) == ([], 1)
         assert owner.partition.shard.instances == 0
+
+    simulate(scenario())
+
+
+class HeldCaller:
+    """Calls that start at once, and end when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, asyncio.Future[Failure | None]]] = []
+        """Attempts, by their numbers, and what ends them."""
+
+    async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
+        assert await may_start()
+        self.calls.append((activity.token.attempt, ended := asyncio.get_running_loop().create_future()))
+        return ActivityDone(activity.token, failure=await ended)
+
+
+def test_an_attempt_is_made_once_although_its_run_came_twice_and_the_clock_was_set_back() -> None:
+    async def scenario() -> None:
+        owner = Owner(caller=(caller := HeldCaller()))
+        await asyncio.sleep(0.1)
+        for command in (RUN, AbortInstance(), RUN):
+            await owner.command(command)
+        caller.calls[1][1].set_result(Failure("HTTP 503", 503))
+        await asyncio.sleep(1.1)
+        caller.calls[0][1].set_result(None)
+        owner.clock.ahead -= timedelta(hours=1)
+        await owner.command(RUN, "another")
+        await asyncio.sleep(5.0)
+        assert [attempt for attempt, _ in caller.calls] == [1, 1, 2, 1]
+        owner.task.cancel()
+        await asyncio.wait([owner.task])
+
+    simulate(scenario())
+
+
+def test_nothing_starts_after_the_end_of_an_owner() -> None:
+    class Deaf(Caller):
+        async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
+            try:
+                await self.free.acquire()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.1)
+            self.started += [activity.token.attempt] * await may_start()
+            return None
+
+    async def scenario() -> None:
+        owner = Owner(caller=(caller := Deaf()))
+        await asyncio.sleep(0.1)
+        await owner.command(RUN)
+        owner.partition.stop()
+        await owner.task
+        assert caller.started == []
 
     simulate(scenario())
 

@@ -407,6 +407,18 @@ def test_retries_of_messages_follow_the_clock() -> None:
     assert trigger.waiting["o1"].retry_at == clock + timedelta(seconds=1)
 
 
+def test_what_is_to_be_started_comes_in_the_order_of_the_log() -> None:
+    """A receiver takes a run command for a duplicate behind one of the same partition with a larger sequence."""
+    desk = Desk()
+    desk.turn(("t", CREATE_TRIGGER), ("t", evaluate(1)))
+    turn = desk.new_turn()
+    turn.input("t", Evaluated("o1", 1, error="HTTP 503", may_pass=True))
+    turn.command(100, "t", fire(2))
+    turn.command(101, "t", replace(fire(3), occurrence_id="o1"))
+    effects = [desk.shard.effect(subject) for subject in turn.changed]
+    assert [effect.pending.sequence for effect in effects if isinstance(effect, StartInstance)] == [3, 4]
+
+
 def test_what_came_from_a_message_and_cannot_be_decided_leaves_something_that_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
