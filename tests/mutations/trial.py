@@ -7,9 +7,14 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import traceback
+from typing import Final
 
 from tests.simulation.seeds import run_seed
+
+MAX_SHOWN: Final = 200
+"""How much of an assertion is shown: some show a whole state."""
 
 
 def first_line(error: BaseException) -> str:
@@ -18,10 +23,9 @@ def first_line(error: BaseException) -> str:
         error = error.exceptions[0]
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.relpath(frame.filename)}:{frame.lineno}"
-    text = str(error).strip()
-    if isinstance(error, AssertionError):
-        return f"{text.splitlines()[0] if text else frame.line} ({place})"
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else frame.line} ({place})"
+    text = (str(error).strip() or frame.line or "").splitlines()[0]
+    kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+    return f"{kind}{textwrap.shorten(text, MAX_SHOWN)} ({place})"
 
 
 def main() -> int:

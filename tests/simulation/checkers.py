@@ -19,6 +19,7 @@ from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.effects import CallActivity
+from engine.core.errors import IllegalTransition
 from engine.core.evaluation import Waiting
 from engine.core.instance import Instance
 from engine.core.trigger import Trigger
@@ -95,6 +96,9 @@ class Observer:
     def _noting(self) -> Iterator[None]:
         try:
             yield
+        except IllegalTransition as error:
+            self.broken.append(AssertionError(f"the log holds what does not follow: {error}"))
+            raise
         except Exception as error:
             self.broken.append(error)
             raise

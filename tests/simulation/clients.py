@@ -101,6 +101,8 @@ class Clients:
         """Run an instance."""
         instance_id = self.new_id()
         stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
+        if self.rng.random() < 0.1:
+            stages += [{"wait_event": {"event": "approved"}}] * 2
         if self.rng.random() < long_chance:
             stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
         run = RunWorkflow(workflow_id=self.new_id(), stages=definition(stages), variables={"who": "ann"})
@@ -126,7 +128,10 @@ class Clients:
         event, is_keyed = SendEvent(name=self.rng.choice(["approved", "paid", "else", "ann"])), self.rng.random() < 0.4
         if is_keyed:
             event = replace(event, request_key=self.new_id(), request_digest="digest")
-        self._send_keyed(self.rng.choice(list(self.runs)), event, is_keyed)
+        instance_id = self.rng.choice(list(self.runs))
+        self._send_keyed(instance_id, event, is_keyed)
+        if self.rng.random() < 0.2:
+            self.send(instance_id, SendEvent(name=event.name))
 
     def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
         self.send(aggregate_id, command)
