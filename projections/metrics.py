@@ -1,8 +1,11 @@
 """What the projections show Prometheus."""
 
+from typing import Final
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-PREFIX = "orchestration_projections_"
+PREFIX: Final = "orchestration_projections_"
+"""Begins all names. Alerts and the dashboard find the metrics by it."""
 
 
 class Metrics:

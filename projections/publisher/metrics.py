@@ -1,8 +1,11 @@
 """What the publisher shows Prometheus."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-PREFIX = "orchestration_publisher_"
+PREFIX: Final = "orchestration_publisher_"
+"""Begins all names. Alerts and the dashboard find the metrics by it."""
 
 
 class Metrics:

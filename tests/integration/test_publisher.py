@@ -293,7 +293,7 @@ async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings
         assert running.count("expired_records_total") == 5
 
 
-async def test_a_log_that_was_made_anew_is_not_published(settings: ProjectionsSettings, log: Log) -> None:
+async def test_a_log_that_was_created_again_is_not_published(settings: ProjectionsSettings, log: Log) -> None:
     ahead = PublicWriter(KafkaClients(settings), settings, 0)
     try:
         await ahead.open()
