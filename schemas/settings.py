@@ -4,6 +4,7 @@
 type: both name the variable. All processes may share one environment, since a setting of another process is known too.
 """
 
+import difflib
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
@@ -290,7 +291,9 @@ def load(kind: type[T], environment: Mapping[str, str] | None = None) -> T:
     ours = {n: value for n, value in environment.items() if n.startswith(PREFIX) and n not in ignored}
     for name in sorted(ours):
         if name not in known:
-            raise SettingsError(f"unknown setting {name}")
+            alike = difflib.get_close_matches(name.removeprefix(PREFIX), [n.removeprefix(PREFIX) for n in known], 1)
+            hint = f"did you mean {PREFIX}{alike[0]}?" if alike else "docs/settings.md lists all settings"
+            raise SettingsError(f"unknown setting {name}: {hint}")
     values: dict[str, Any] = {}
     for info in msgspec.structs.fields(kind):
         name = variable(info.name)

@@ -143,7 +143,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise DeployError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+        # Python's own text repeats the address.
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+        raise DeployError(f"can't listen on {host}:{port}: {reason}") from None
 
 
 def connections_within(max_connections: int) -> int:

@@ -13,6 +13,7 @@ from projections.database import conninfo
 from schemas.kafka.options import client_options
 from schemas.settings import (
     ALL,
+    PREFIX,
     ApiSettings,
     EngineSettings,
     KafkaSettings,
@@ -109,6 +110,16 @@ def test_a_wrong_value_is_told_in_plain_words(name: str, value: str, wanted: str
     assert str(raised.value) == f"setting {variable(name)} {value!r}: it must be {wanted}"
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("PROT", "did you mean ORCHESTRATION_PORT?"), ("XYZZY_QUUX", "docs/settings.md lists all settings")],
+)
+def test_an_unknown_setting_is_told_with_what_it_may_have_meant(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(ApiSettings, {PREFIX + name: "1"})
+    assert str(raised.value) == f"unknown setting {PREFIX}{name}: {hint}"
+
+
 def test_every_setting_that_can_be_wrong_says_what_it_must_be() -> None:
     for kind in ALL:
         for field in msgspec.structs.fields(kind):
@@ -187,7 +198,7 @@ def test_the_variables_of_a_kubernetes_service_are_ignored(kind: type[Any]) -> N
     ],
 )
 def test_what_looks_only_half_like_one_is_still_refused(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"^unknown setting {name}$"):
+    with pytest.raises(SettingsError, match=f"^unknown setting {name}: "):
         load(ApiSettings, {**SERVICE, name: value})
 
 
