@@ -51,7 +51,7 @@ class Answer:
         await send({"type": "http.response.body", "body": self._body})
 
     async def send_head(self, send: Send) -> None:
-        """Send it without its body, as HEAD wants it."""
+        """Send it without its body, for HEAD."""
         await send({"type": "http.response.start", "status": self.status, "headers": self._headers})
         await send({"type": "http.response.body", "body": b""})
 

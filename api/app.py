@@ -30,11 +30,12 @@ from schemas.stack.links import LinkFetcher
 logger = logging.getLogger(__name__)
 
 OPERATIONS: Final = (*v1.OPERATIONS, *v2.OPERATIONS, *flows.OPERATIONS)
-"""Those of all surfaces."""
+"""The operations of all surfaces."""
 
 START_TIMEOUT_SECONDS: Final = 5.0
-"""How long a start waits for Kafka and Postgres. Past it the process serves all the same, answers 503 and recovers by
-itself: an orchestrator that restarted it again and again would only add load to what is coming back."""
+"""How long a start waits for Kafka and Postgres. After that the process serves anyway, answers 503 and recovers by
+itself. If it ended instead, an orchestrator would restart it again and again, which adds load to what is coming
+back."""
 
 
 def create_app(settings: ApiSettings, services: Services | None = None, stop: asyncio.Event | None = None) -> Starlette:
@@ -93,7 +94,7 @@ async def _open(services: Services) -> None:
 
 
 async def _stop_waiting(stop: asyncio.Event, services: Services) -> None:
-    """A stop is shorter than an instance may take, so requests with `wait=true` are answered with what is true now."""
+    """Answer requests with `wait=true` with the present state: an instance may take longer than a stop."""
     await stop.wait()
     services.positions.stop_waiting()
 

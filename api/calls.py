@@ -35,7 +35,7 @@ class Call(HttpRequest):
         """The JSON value of the body.
 
         Args:
-            required: whether there must be a body; without one the value is None if not.
+            required: whether a missing body is an error; if not, its value is None.
 
         Raises:
             Invalid: the body is missing, or not JSON that we take.

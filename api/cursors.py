@@ -28,7 +28,7 @@ F = TypeVar("F")
 
 DEFAULT_PAGE_SIZE: Final = 15
 MAX_PAGE_SIZE: Final = 1000
-"""Both are the contract's. Without the second a client could have a whole list held in memory."""
+"""Both are from the contract. Without the second, a client could make us hold a whole list in memory."""
 
 START: Final = RowPosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 """In front of all rows: they are newest first."""
@@ -36,7 +36,7 @@ END: Final = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 """Behind all rows."""
 
 CHECKSUM_BYTES: Final = 8
-"""Fewer, and a text that is damaged on its way would now and then pass for a cursor."""
+"""With fewer, a text that was damaged on its way would now and then pass for a cursor."""
 
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode

@@ -21,7 +21,7 @@ class ApiError(BoundedError):
 
 
 class Invalid(ApiError):
-    """The request can't be understood, or not in the present state."""
+    """The request is malformed, or not allowed in the present state."""
 
     status = 400
     code = "VALIDATION"
@@ -60,7 +60,7 @@ class Fault(ApiError):
 
 
 class Unavailable(ApiError):
-    """Kafka, Postgres or a process behind them is away, or too much waits; the client should come back."""
+    """Kafka, Postgres or a process behind them is away, or too many requests wait. The client should try again."""
 
     status = 503
 
@@ -70,4 +70,4 @@ class CommandLogUnavailable(Unavailable):
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its body was complete, so nobody is there to answer."""
+    """The client closed the connection before its body was complete, so an answer would reach nobody."""

@@ -46,7 +46,8 @@ from schemas.settings import (
 )
 
 LOCAL_HOSTS: Final = "localhost,127.0.0.1,[::1]"
-"""Any host, and a web page could read and write everything here, under a name of its own that resolves to 127.0.0.1."""
+"""If any host were allowed, a web page could read and write everything here, under a name that resolves to
+127.0.0.1."""
 PARTITIONS: Final = 1
 """Fewer than the default: on one machine more partitions only split batches."""
 MIN_FREE_BYTES: Final = 1024**3
@@ -57,7 +58,7 @@ PROCESS_STOP_SHARE: Final = 0.3
 """Share of the shutdown's deadline that each of our processes may take, so that Kafka and Postgres can end in order."""
 SANDBOX_READY_PATH: Final = "/sandbox/calls"
 RELAPSE_SECONDS: Final = 30.0
-"""A Kafka or Postgres that ends again this soon won't be cured by one more start."""
+"""If Kafka or Postgres ends again this soon, another start would not help."""
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,15 @@ from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, Proje
 logger = logging.getLogger(__name__)
 
 MIN_NEW_OBJECTS: Final = 20_000
-"""New objects before Python looks for cycles among them. With its 700, that happens within each few requests."""
+"""How many new objects there are before Python looks for cycles among them. Its own 700 is reached every few
+requests."""
 
 PROBES_STOP_SECONDS: Final = 1.0
 """How long the probes' server may take to end. A scraper that keeps its connection open would hold it for longer."""
 
 
 class Worker(Protocol):
-    """What the engine and the projections are to their process."""
+    """What a process runs: the engine or the projections."""
 
     @property
     def ready(self) -> bool:
@@ -123,7 +124,7 @@ async def _serve_api(make: Callable[[asyncio.Event], Starlette], settings: ApiSe
 
 
 class _RecordedStart:
-    """Passes an application on and keeps the error that its start ended with, which uvicorn would only log."""
+    """Wraps an application and keeps the error of its start, which uvicorn would only log."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app

@@ -22,7 +22,7 @@ from deploy.errors import DevError
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 MAX_PAUSE_SECONDS: Final = 10.0
-"""Pauses before a process is started again double up to this. Without them one that can't run is a busy loop."""
+"""Pauses before a process is started again double up to this. Without them, a process that can't run is a busy loop."""
 STEADY_SECONDS: Final = 60.0
 """A process that ran this long starts with the first pause again."""
 PROBE_TIMEOUT_SECONDS: Final = 2.0
@@ -105,7 +105,7 @@ class Service:
 
     @property
     def last_words(self) -> str:
-        """The line of its output that tells best why it ended."""
+        """The line of its output that best explains why it ended."""
         if self._output:
             self._output.join(PROBE_TIMEOUT_SECONDS)
         lines = [line for line in self._lines if line.strip()]

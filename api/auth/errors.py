@@ -35,7 +35,7 @@ class ScopeMissing(Refused):
 
 
 class KeysUnavailable(Unavailable):
-    """No keys to check the token with: nobody can tell whether it is good."""
+    """The keys to check the token with are missing, so nobody can tell whether it is good."""
 
 
 class IssuerFault(Exception):

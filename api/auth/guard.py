@@ -37,7 +37,7 @@ class Guard:
         self._check_scopes = settings.auth_check_scopes
 
     async def __aenter__(self) -> Self:
-        """Start to fetch the issuer's keys; nobody waits for them, since the issuer may be away for now."""
+        """Start to fetch the issuer's keys, without waiting for them: the issuer may be away for now."""
         await self._issuer.open()
         self._keys.renew()
         return self
@@ -77,9 +77,9 @@ class Guard:
 
 
 def make_guard(settings: ApiSettings) -> Guard | None:
-    """The guard; None when authorization is off, which is logged if others than this machine can reach the API.
+    """The guard; None when authorization is off.
 
-    That every token of the issuer will do is logged too.
+    Warns if authorization is off and other machines can reach the API, and if every token of the issuer is accepted.
 
     Raises:
         SettingsError: it is on, but nothing says who issues tokens.

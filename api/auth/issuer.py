@@ -20,7 +20,7 @@ MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Largest document that is read. Without a limit a broken issuer could fill the memory; known key sets have few KiB."""
 
 MAX_KEYS: Final = 32
-"""Keys that are used of a key set. A token that names no key is tried with each of them, so they bound its cost."""
+"""How many keys of a key set are used. A token that names no key is tried with each, so this bounds its cost."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 """How long a connection may take; the whole fetch is bounded by `IssuerKeys`."""

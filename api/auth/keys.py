@@ -17,12 +17,12 @@ FETCH_TIMEOUT_SECONDS: Final = 5.0
 """How long a fetch may take, discovery included. Requests that need its outcome wait as long."""
 
 FETCH_PAUSE_SECONDS: Final = 5.0
-"""From the end of a fetch to the start of the next one at least. Without it anyone could make us hammer the issuer,
-with tokens that name keys which don't exist. It is also how long a new key may stay unknown."""
+"""Shortest time from the end of a fetch to the start of the next. Without it anyone could make us hammer the issuer,
+with tokens that name unknown keys. It is also how long a new key may stay unknown."""
 
 MAX_STALE_SECONDS: Final = 3600.0
-"""How much longer than their time keys are used while the issuer is away. Access tokens commonly live this long at
-most, so whoever has one isn't hurt by the outage; without an end, a withdrawn key would be good for ever."""
+"""How much longer keys are used while the issuer is away. Access tokens commonly live this long at most, so clients
+that have one do not notice the outage. Without an end, a withdrawn key would stay valid for ever."""
 
 MAX_WAITING_REQUESTS: Final = 256
 """Requests that wait for a fetch; one more is answered 503. Without a limit, made-up tokens would take the places of

@@ -1,6 +1,6 @@
 """Access tokens: JWTs (RFC 7519) that are checked as RFC 8725 advises.
 
-The library does the cryptography and the claims; here is what it leaves to its user. The algorithm must be on our list
+The library does the cryptography and the claims; this module does the rest. The algorithm must be on our list
 and belong to the key, so that neither `none` nor a public key taken for an HMAC's secret can pass.
 """
 
@@ -24,8 +24,8 @@ MAX_HEADER_BYTES: Final = 4096
 """Longest header of a token; with a certificate chain it exceeds the library's 512."""
 
 MAX_VERIFIED_TOKENS: Final = 1024
-"""Tokens that are known to be good, the latest used. Without this memory each request would cost a signature's check;
-without a limit it would grow with every token. With the longest tokens it takes 8 MiB."""
+"""How many good tokens are remembered; the least recently used is forgotten first. Without this memory each request
+would cost a signature's check; without a limit it would grow with every token. The longest tokens take 8 MiB."""
 
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 """What a token's `typ` may be. Other tokens that an issuer signs, such as logout tokens, give no access."""

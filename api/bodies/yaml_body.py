@@ -24,7 +24,7 @@ MAX_NODES: Final = 50_000
 to aliases make a billion nodes."""
 
 MAX_INTEGER_BITS: Final = 14_000
-"""4214 decimal digits. Python writes no integer over 4300 digits: a longer one could be read, but never sent on."""
+"""4214 decimal digits. Python does not write integers over 4300 digits: a longer one could be read, but not sent on."""
 
 _PREFIX: Final = "tag:yaml.org,2002:"
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
@@ -139,7 +139,7 @@ class _Document:
 
 
 def _merged(value: Any, event: Any) -> list[dict[str, Any]]:
-    """What a merge key brings in; of several the first one that has a key counts."""
+    """The keys that a merge key adds. If several objects have a key, the first one counts."""
     others = value if isinstance(value, list) else [value]
     if not all(isinstance(other, dict) for other in others):
         _fail("a merge key takes an object or a list of objects", event)

@@ -14,4 +14,4 @@ OPERATIONS: tuple[Operation, ...] = tuple(
     for original in workflows.OPERATIONS
     if original.id in _IDS
 )
-"""Deleting came later."""
+"""The operations of v1 that this surface has. Deletion came later."""

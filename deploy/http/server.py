@@ -29,7 +29,8 @@ sent on a connection that is being closed, and nobody would know whether it was 
 OTHER_FILES: Final = 256
 """File descriptors that are not for clients: connections to Kafka, Postgres and the issuer, files, the listener."""
 MAX_FILES: Final = 65_536
-"""More than any cap on connections needs; where the hard limit is endless, so would be the soft one."""
+"""More than any cap on connections needs. Where the hard limit is infinite, the soft limit would become infinite
+too."""
 
 
 class Server(uvicorn.Server):

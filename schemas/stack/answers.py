@@ -16,11 +16,11 @@ from schemas.nesting import is_deeper
 from schemas.stack.errors import Refused, Unreadable
 
 MAX_CODE_CHARS: Final = 100
-"""Longest errorCode kept, likewise."""
+"""Longest errorCode that is kept. A longer one is cut."""
 
 MAX_DEPTH: Final = 100
-"""Deepest nesting of an answer. Decoders stop at about a thousand levels of theirs, so one that was just readable here
-could not be encoded inside of an event."""
+"""Deepest nesting of an answer. Decoders stop at about a thousand levels, so an answer that can just be read could
+not be encoded inside an event."""
 
 _ESCAPE_SEQUENCES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor

@@ -33,7 +33,7 @@ class NoToken(CallFailed):
 
 
 class Refused(CallFailed):
-    """The stack answered, and not with success."""
+    """The stack answered with an error."""
 
 
 class Unreadable(CallFailed):

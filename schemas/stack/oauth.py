@@ -21,18 +21,18 @@ RENEWAL_MARGIN_SECONDS: Final = 30.0
 would set out with a token that expires on the way."""
 
 DEFAULT_LIFETIME_SECONDS: Final = 300.0
-"""How long a token counts as valid whose lifetime the server does not tell. If that is too long, a 401 renews it."""
+"""How long a token is used if the server does not tell its lifetime. If that is too long, a 401 renews it."""
 
 RENEWAL_TIMEOUT_SECONDS: Final = 20.0
-"""How long discovery and token request may take together. It is less than a call may take, so that the history tells
-that it was the token that did not come."""
+"""How long discovery and token request may take together. Less than a call may take, so that the history can
+say that the token was the problem."""
 
 FAILURE_PAUSE_SECONDS: Final = 1.0
 """After a failed renewal, the next one is not tried sooner. Without the pause, all calls of a busy engine would take
 turns at a token endpoint that is in trouble."""
 
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-"""What may stand in a header. A line break in a token would let the token endpoint write headers of its own."""
+"""The characters of a header's value. A line break in a token would let the token endpoint write its own headers."""
 
 _T = TypeVar("_T")
 

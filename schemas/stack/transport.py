@@ -12,15 +12,15 @@ from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable, Unreadable
 
 KEEPALIVE_SECONDS: Final = 4.0
-"""How long an idle connection is kept: less than the 5 s after which common servers close theirs. Kept longer, a call
-would now and then meet a connection that is just being closed, and its history show a failure."""
+"""How long an idle connection is kept: less than the 5 s after which common servers close theirs. If it were kept
+longer, a call would now and then use a connection that is just being closed, and fail."""
 
 DNS_CACHE_SECONDS: Final = 10
-"""How long an address is trusted. Without the cache each connection would ask; for much longer, calls would go to a
-stack that has moved."""
+"""How long an address is trusted. Without the cache each connection would ask; if it lived much longer, calls would
+go to the old address of a stack that has moved."""
 
 CHUNK_BYTES: Final = 64 * 1024
-"""Read at once of an answer; it may be exceeded by this much before it is given up."""
+"""How much of an answer is read at once. An answer may exceed its limit by this much before it is given up."""
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
@@ -29,9 +29,9 @@ _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-
 
 
 def is_encoded(url: str) -> bool:
-    """Whether the URL holds only what may stand in a URL.
+    """Whether the URL holds only characters that are allowed in one.
 
-    A raw space or line break would end the request's first line, and what follows would stand beside our token.
+    A raw space or line break would end the request's first line, and the rest would become headers beside our token.
     """
     return _ENCODED.fullmatch(url) is not None
 
