@@ -1,7 +1,7 @@
 """One turn of a partition: inputs are decided one after another, and their events become one batch of records.
 
-Each decision is encoded and replayed at once, so the next one sees it. Until the batch is proven to be in the log,
-nothing of it leaves the process; if it can't be proven, the state is thrown away with its owner.
+Each decision is encoded and replayed at once, so the next one sees it. Until the batch is proven to be in the log, no
+effect of it starts; if it can't be proven, the state is thrown away with its owner.
 """
 
 import logging

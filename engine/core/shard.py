@@ -30,6 +30,7 @@ from engine.core.effects import Effect
 from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
 from engine.core.instance import Instance
+from engine.core.retries import Failure
 from engine.core.trigger import Pending, Requested, Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
@@ -172,7 +173,8 @@ class Shard:
         """What follows from an input that can't be decided, or whose events would be too large.
 
         Nobody waits for the outcome of what came from a message: it becomes an instance or an occurrence that failed.
-        What an instance or a message waited for does not come again: without an end they would wait for ever.
+        What an instance or a message waited for does not come again: without an end they would wait for ever. Of a late
+        result it is recorded at least that the call has returned.
 
         Args:
             key: of the aggregate.
@@ -191,6 +193,8 @@ class Shard:
             case Due() | ActivityDone() if state is not None:
                 result = given if isinstance(given, ActivityDone) and not bare else None
                 return Decision(state.version, decisions.give_up(state, at, error, result))
+            case ActivityDone() if not bare:
+                return self._late_result(key, ActivityDone(given.token, failure=Failure(error)), at)
             case FireTrigger() | EvaluateTrigger() | Evaluated():
                 failed = triggers.as_failed(given, error)
                 if failed is not None:

@@ -231,6 +231,17 @@ def test_a_decision_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert desk.inputs(("a", ActivityDone(CALL))) == ["ActivityEnded a v4", "StageEnded a v5", "InstanceEnded a v6"]
 
 
+def test_a_late_result_that_is_too_large_is_recorded_without_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.turn(("a", run(UPDATE)), ("a", AbortInstance()))
+    monkeypatch.setattr(turns, "MAX_DECISION_BYTES", 1200)
+    turn = desk.new_turn()
+    turn.input("a", ActivityDone(CALL, output="x" * 1200))
+    (recorded,) = ends(turn.records)
+    assert recorded[:3] == ("LateResultRecorded", "a", None)
+    assert "the events of one decision" in (recorded[3] or "")
+
+
 def test_later_decisions_of_a_turn_see_the_earlier_ones() -> None:
     desk = Desk()
     assert desk.turn(
