@@ -97,10 +97,10 @@ class Clients:
         record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
         self.log.append_command(self._partition(aggregate_id), record)
 
-    def start(self, long_chance: float = 0.02) -> None:
-        """Run an instance."""
+    def start(self, *first: dict[str, Any], long_chance: float = 0.02) -> None:
+        """Run an instance, which begins with these stages."""
         instance_id = self.new_id()
-        stages = [self._stage() for _ in range(self.rng.randint(0, 3))]
+        stages = [*first, *(self._stage() for _ in range(self.rng.randint(0, 3)))]
         if self.rng.random() < 0.1:
             stages += [{"wait_event": {"event": "approved"}}] * 2
         if self.rng.random() < long_chance:

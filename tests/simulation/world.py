@@ -195,6 +195,8 @@ class World:
             group.create_task(self._trouble(trouble_seconds))
         await self._quiet()
         claimed = self.observer.claimed.copy()
+        if self.clocks_are_wrong:
+            await self._set_clocks()
         await self._converge()
         claims = [now - before for now, before in zip(self.observer.claimed, claimed, strict=True)]
         assert max(claims) <= MAX_QUIET_CLAIMS, f"engines take partitions from each other: {claims} times"
@@ -222,6 +224,16 @@ class World:
             cut_off.supervisor.assigned(kept)
         for _ in range(3):
             self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
+
+    async def _set_clocks(self) -> None:
+        """All clocks are wrong for a moment. No restart comes to the aid of what has come to wait meanwhile."""
+        for engine in self.engines:
+            engine.clock.ahead = timedelta(days=self.rng.choice((1, 400)))
+        for _ in range(4):
+            self.clients.start({"delay": {"duration": "5s"}})
+        await asyncio.sleep(self.rng.uniform(1.0, 3.0))
+        for engine in self.engines:
+            engine.clock.ahead = timedelta(0)
 
     async def _converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
