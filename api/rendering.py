@@ -1,4 +1,4 @@
-"""Rows of the read model as resources (contract: `http-api`, Resources). What surfaces name differently is theirs."""
+"""Rows of the read model as resources (contract: `http-api`, Resources). Differences are in the surfaces."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -78,7 +78,7 @@ def stage_history(row: StageHistoryRow) -> StageHistory:
 
 
 def activity_history(row: ActivityRow) -> ActivityHistory:
-    """An activity of a stage. While it runs or waits, it shows when the attempt that its number names starts."""
+    """An activity of a stage. While it runs or waits, it shows its attempt, and when that starts."""
     return ActivityHistory(
         name=row.name,
         input=_under(row.name, row.input),

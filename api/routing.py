@@ -1,4 +1,4 @@
-"""From a request to its operation, and from what that returns or raises to an answer.
+"""From a request to its operation, and from its result or error to an answer.
 
 An `Operation` is one verb and path of the contract; handlers are pure functions from a `Call` to an `Answer`. The
 same table of operations makes the routes here and the description in `openapi`.
@@ -59,14 +59,14 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer: Any = None
     """Type of the body of success; None for no body."""
     body: Any = None
-    """Type of the request's body, or its JSON Schema; None for none."""
+    """Type of the request's body, or its JSON Schema; None without a body."""
     body_required: bool = True
     body_types: tuple[str, ...] = ("application/json",)
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
     """Statuses beside 405, 500 and 503, which every operation can answer."""
     not_found_code: ErrorCode = "VALIDATION"
-    """errorCode of 404: the clients of the seeds' operations know only VALIDATION (contract: `http-api`, Errors)."""
+    """errorCode of 404: clients of the older operations know only VALIDATION (contract: `http-api`, Errors)."""
     slash: bool = False
     """Whether the path also matches with a trailing slash: those of collections and items do."""
     unlimited: bool = False
@@ -173,7 +173,7 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
 
 
 CLIENT_GONE: Final = 499
-"""Status in the metrics of a request whose client did not stay for an answer."""
+"""Status in the metrics of a request whose client closed the connection before its answer."""
 
 
 def path_routes(

@@ -2,7 +2,7 @@
 
 
 class Admission:
-    """A cap on requests in progress: one more is turned away, so that they don't pile up while something is away.
+    """A cap on requests in progress: one more is refused, so that they don't pile up in an outage.
 
     Args:
         limit: most at once.

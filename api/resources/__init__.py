@@ -1,4 +1,4 @@
-"""What the operations do, the same for every surface: checks, commands, reads. No HTTP in here but the errors.
+"""What the operations do, the same for every surface: checks, commands, reads. Only the errors know HTTP.
 
 | module | holds |
 |---|---|

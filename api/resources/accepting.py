@@ -14,7 +14,7 @@ from schemas.commands import Command
 
 
 def command_deadline(services: Services) -> float:
-    """When a command that is accepted now must have had its effect, as time of the event loop."""
+    """The deadline for the effect of a command that is accepted now, as time of the event loop."""
     return asyncio.get_running_loop().time() + services.settings.command_timeout_seconds
 
 

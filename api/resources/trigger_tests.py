@@ -1,4 +1,4 @@
-"""The test of a trigger: what it would make of a payload (contract: `triggers-and-events`, Trigger test).
+"""The test of a trigger: what it would do with a payload (contract: `triggers-and-events`, Trigger test).
 
 The filter and the variables are evaluated as they are when a message comes; `link()` does fetch. All of it together is
 bounded in time, steps and size: past a bound, what is left has the bound as its error.
@@ -18,12 +18,12 @@ from schemas.expressions.limits import MAX_VARIABLES_LENGTH, excess
 from schemas.resources import FilterResult, TriggerTest, VariableResult
 
 TEST_TIMEOUT_SECONDS: Final = 15.0
-"""How long a whole test may take, links included. Each link may take 10 seconds, so without it a test with several
-would outlast its client."""
+"""How long a whole test may take, links included. Each link may take 10 seconds, so without this limit a test with
+several links would outlast its client."""
 
 
 async def test_trigger(services: Services, trigger_id: str, body: Any) -> TriggerTest:
-    """What a trigger would make of a payload.
+    """What a trigger would do with a payload.
 
     Args:
         services: the outside world.
@@ -70,7 +70,7 @@ class _Evaluation:
         self._deadline = asyncio.get_running_loop().time() + TEST_TIMEOUT_SECONDS
 
     async def filter(self, text: str) -> FilterResult:
-        """Whether the filter matches; one that gives no boolean does not."""
+        """Whether the filter matches; a value that is not a boolean does not."""
         try:
             return FilterResult(match=is_match(await self._value(Expression(text))))
         except EvaluationError as error:

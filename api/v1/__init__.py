@@ -10,4 +10,4 @@ OPERATIONS: tuple[Operation, ...] = (
     *triggers.OPERATIONS,
     *info.OPERATIONS,
 )
-"""In the order in which the router tries their paths: what is called most comes first."""
+"""In the order in which the router tries their paths: the ones that are called most come first."""

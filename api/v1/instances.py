@@ -33,7 +33,7 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowInstance:
 
 
 def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "workflowID") -> Handler:
-    """The handler of a run; all surfaces have the same but for how they show an instance.
+    """The handler of a run, the same for all surfaces except for how they show an instance.
 
     Args:
         render: shows an instance; the flag tells whether it was waited for.

@@ -12,7 +12,7 @@ from typing import Final
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings, SettingsError, load
 
 TIMEOUT_SECONDS: Final = 2.0
-"""Per port. Processes whose event loop hangs accept connections and never answer."""
+"""How long a port may take to answer. A process whose event loop hangs accepts connections and never answers."""
 
 
 def main(arguments: list[str]) -> int:

@@ -24,11 +24,11 @@ from deploy.embedded.jars import locked
 logger = logging.getLogger(__name__)
 
 TRAINING_TIMEOUT_SECONDS: Final = 60.0
-"""Of the training's load, which takes eight seconds; without it a Kafka that hangs would hang the first start."""
+"""Deadline of the training's load, which takes eight seconds. Without it a hanging Kafka would hang the first start."""
 MAX_CACHES: Final = 4
-"""Each belongs to one installed Java and takes 75 MB; the oldest is deleted for a fifth."""
+"""How many caches are kept. Each belongs to one installed Java and takes 75 MB; the oldest is deleted for a new one."""
 WITHOUT_CACHE: Final = ("-XX:TieredStopAtLevel=1",)
-"""Untrained, the optimizing compiler pays off only after minutes of full load."""
+"""Without a cache, the optimizing compiler pays off only after minutes of full load."""
 
 Broker = Callable[[Path, Sequence[str]], AbstractContextManager[str]]
 """Runs a Kafka in a folder with JVM options and gives its bootstrap servers; at the end it is stopped in order."""

@@ -32,7 +32,7 @@ from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import StartFailed
 
 START_TIMEOUT_SECONDS: Final = 30.0
-"""Up in under a second; this leaves room for the recovery after a crash."""
+"""Postgres is up in under a second. This leaves room for the recovery after a crash."""
 POLL_SECONDS: Final = 0.02
 MAX_SOCKET_PATH_BYTES: Final = 103
 """Longest path of a Unix socket on macOS (Linux: 107). A longer one can't be bound."""

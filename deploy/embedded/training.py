@@ -14,7 +14,7 @@ from schemas.records import NewRecord
 from schemas.settings import KafkaSettings
 
 SECONDS: Final = 8.0
-"""Long enough for the methods of the hot path to be found; after 3 s some are missing still."""
+"""Long enough for the methods of the hot path to be found: after 3 s some are still missing."""
 TOPIC: Final = "training"
 PARTITIONS: Final = 4
 CLIENTS: Final = 8

@@ -35,10 +35,10 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request. The parser collects a header until it ends, so without this one connection could take all
 memory."""
 MAX_TRAILER_BYTES: Final = 64 * 1024
-"""Most that may come around the bytes of a body, beside `CHUNK_OVERHEAD` for each: trailers are collected as headers
-are."""
+"""How much may come around the bytes of a body, in addition to `CHUNK_OVERHEAD` for each: trailers are collected as
+headers are."""
 CHUNK_OVERHEAD: Final = 6
-"""Bytes that a byte of a body takes in chunks of one byte: less would refuse clients that send such chunks."""
+"""Extra bytes of a chunk of one byte. With less, clients that send such chunks would be refused."""
 MAX_PIPELINED: Final = 64
 """Requests of one connection that wait for the answers to earlier ones. Each costs some kilobytes, and one segment has
 room for thousands."""
@@ -56,7 +56,7 @@ WRITE_SECONDS: Final = 10.0
 """How long a client may take for `MIN_WRITE_BYTES` of an answer. Then the connection is aborted: closing it waits until
 the client has read everything, with the answer in memory."""
 MIN_WRITE_BYTES: Final = 64 * 1024
-"""Taking less in `WRITE_SECONDS` counts as not reading. 6 KiB/s is below any connection that is of use."""
+"""A client that takes less in `WRITE_SECONDS` counts as not reading. Any useful connection is faster than 6 KiB/s."""
 SPARE_CONNECTIONS: Final = 64
 """Connections above the cap whose requests are answered 503. One more is dropped at once, since refusals need file
 descriptors too."""

@@ -1,4 +1,4 @@
-"""The server: a listener, its connections' limits, and a stop that is told by whoever runs it."""
+"""The server: a listener, its connections' limits, and a stop that its process asks for."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a burst of clients beyond Python's 128 would be refused."""
 CHECK_SECONDS: Final = 1.0
-"""Between two looks at the connections' deadlines, so how late they are noticed."""
+"""Time between two checks of the connections' deadlines, so how late a deadline may be noticed."""
 MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
 """What all clients together may leave unread of their answers. Each of them has a deadline, but a thousand that ask for
 a large list and take nothing of it would fill the memory before that."""

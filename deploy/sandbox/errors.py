@@ -11,7 +11,7 @@ class SandboxError(Exception):
 
 
 class InternalError(SandboxError):
-    """The wallets' answer to whatever their own checks don't foresee (a source without funds, an unknown balance)."""
+    """The wallets' answer to whatever their own checks don't foresee (a source without money, an unknown balance)."""
 
 
 class ValidationError(SandboxError):
