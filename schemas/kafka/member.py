@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 2.0
 """Deadline of a commit. Offsets in the group are for whoever watches the lag; nobody waits for them."""
-START_SECONDS: Final = 60.0
-"""Deadline of joining the group. It waits for members that are gone, until their session ends."""
-REBALANCE_SECONDS: Final = 60.0
-"""How long a rebalance may hold up `take`; without it nobody would be told of a group that can't be joined again."""
+JOIN_SECONDS: Final = 60.0
+"""How long joining the group may take at the start, and a rebalance may hold up `take`, beside the session timeout: the
+group waits for members that are gone until their session ends. Without a deadline nobody would be told of a group that
+can't be joined."""
 HEARTBEATS_PER_SESSION: Final = 4
 """So many heartbeats may be lost before the group gives the partitions to others."""
 MIN_HEARTBEAT_MS: Final = 100
@@ -72,7 +72,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def start(self) -> None:
         """See `ports.Member.start`."""
-        async with faults(START_SECONDS):
+        async with faults(self._join_seconds):
             if self._membership.own_topic:
                 self._consumer.subscribe([self._topic], listener=self)
             else:
@@ -194,11 +194,15 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _begin_patience(self) -> None:
         # One timer for each rebalance costs nothing; a deadline around each `take` would be most of what it costs.
-        self._patience = asyncio.get_running_loop().call_later(REBALANCE_SECONDS, self._lose_patience)
+        self._patience = asyncio.get_running_loop().call_later(self._join_seconds, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._consumer.lose_patience()
         self._begin_patience()  # for a `take` that comes later
+
+    @property
+    def _join_seconds(self) -> float:
+        return JOIN_SECONDS + self._membership.session_timeout_seconds
 
     def _end_patience(self) -> None:
         if self._patience is not None:

@@ -14,7 +14,7 @@ from schemas.kafka.memory.reader import OutOfRange, Positions
 from schemas.kafka.ports import Assigned, Begin, Limits, Membership, Place, Revoked
 from schemas.records import Record
 
-START_SECONDS: Final = 60.0
+JOIN_SECONDS: Final = 60.0
 HEARTBEATS_PER_SESSION: Final = 4
 
 
@@ -60,7 +60,7 @@ class MemoryMember:
         if not self._membership.own_topic and self._membership.member_id is not None:
             await self._process.ask("leave", lambda: self._group.leave(self._name))
         self._task = self._process.spawn(self._be_member())
-        async with within(START_SECONDS):
+        async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
             joined = asyncio.ensure_future(self._joined.wait())
             try:
                 await asyncio.wait({joined, self._task}, return_when=asyncio.FIRST_COMPLETED)

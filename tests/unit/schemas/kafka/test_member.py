@@ -184,7 +184,7 @@ async def test_errors_of_the_client_library_stay_inside(world: World) -> None:
 
 
 async def test_a_rebalance_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.kafka.member.REBALANCE_SECONDS", 0.01)
+    monkeypatch.setattr("schemas.kafka.member.JOIN_SECONDS", 0.01 - MEMBERSHIP.session_timeout_seconds)
     member = GroupMember(KafkaSettings(), "ledger", MEMBERSHIP)
     consumer = member._consumer
     state = consumer._subscription
@@ -201,7 +201,7 @@ async def test_a_rebalance_that_does_not_end_is_told(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_rebalance_that_ends_in_time_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.kafka.member.REBALANCE_SECONDS", 0.0)
+    monkeypatch.setattr("schemas.kafka.member.JOIN_SECONDS", -MEMBERSHIP.session_timeout_seconds)
     await world.rebalance([FIRST])
     assert world.member._patience is not None
     assert world.member._patience.cancelled()
