@@ -2,7 +2,8 @@
 
 After a decision the runtime starts the effect of the new state if it differs from that of the old one; after a restore
 it starts all effects. The token tells whether a result still fits: it names the kind of effect, the stage, the activity
-and the attempt, so no two effects that an instance or an occurrence ever has look alike.
+and the attempt, so no two effects that an instance or an occurrence ever has look alike. Only a run command
+or a message that comes again for an id that is over makes the same tokens a second time.
 
 | effect | of | ends with |
 |---|---|---|
