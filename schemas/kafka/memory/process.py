@@ -48,12 +48,15 @@ class Process:
             KafkaFault: what the network or the cluster raise, or there was no answer in time.
         """
         async with within(timeout_seconds):
-            while True:
-                try:
-                    return await self.ask_once(kind, do)
-                except RequestLost:
-                    await asyncio.sleep(RETRY_SECONDS)
-        raise AssertionError
+            done = await self._persist(kind, do)
+        return done
+
+    async def _persist(self, kind: Request, do: Callable[[], R]) -> R:
+        while True:
+            try:
+                return await self.ask_once(kind, do)
+            except RequestLost:
+                await asyncio.sleep(RETRY_SECONDS)
 
     def spawn(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
         """Run something that ends with the process. Nobody has to look at what it fails with."""

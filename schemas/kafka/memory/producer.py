@@ -68,10 +68,12 @@ class MemoryProducer:
 
     def _batches(self, records: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         batch: list[Outgoing] = []
+        size = 0
         for record in records:
-            if batch and batch_bytes([*batch, record]) > self._max_batch_bytes:
+            size += batch_bytes([record])
+            if batch and size > self._max_batch_bytes:
                 yield batch
-                batch = []
+                batch, size = [], batch_bytes([record])
             batch.append(record)
         if batch:
             yield batch
