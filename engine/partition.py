@@ -105,6 +105,7 @@ class Partition:
         self._inbox_bytes = 0
         self._command_next = True
         self._runner = EffectRunner(
+            number,
             self._shard,
             caller=caller,
             evaluator=evaluator,

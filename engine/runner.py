@@ -41,6 +41,7 @@ class EffectRunner:
     """Starts and ends effects as the state wants them.
 
     Args:
+        partition: its number.
         shard: the state.
         caller: calls the stack.
         evaluator: evaluates messages that need links.
@@ -52,6 +53,7 @@ class EffectRunner:
 
     def __init__(
         self,
+        partition: int,
         shard: Shard,
         *,
         caller: ActivityCaller,
@@ -61,6 +63,7 @@ class EffectRunner:
         claim_held: Callable[[], Awaitable[None]],
         give: Callable[[str, Input], None],
     ):
+        self._partition = partition
         self._shard, self._caller, self._evaluator, self._run_commands = shard, caller, evaluator, run_commands
         self._clock, self._claim_held, self._give = clock, claim_held, give
         self._current: dict[str, Token] = {}
@@ -102,7 +105,7 @@ class EffectRunner:
         """Start or hand over what is due."""
         now = self._clock.now()
         if self._clock_said is not None and self._clock_said - now > MAX_STEP:
-            logger.warning("the clock was set back by %s", self._clock_said - now)
+            logger.warning("the clock was set back by %s", self._clock_said - now, extra={"partition": self._partition})
             self.start_all()
         self._clock_said = now
         for subject, token in self.timers.due(now):

@@ -4,6 +4,7 @@
 |---|---|---|
 | a run command that an engine sent for a trigger | `source` and `sequence` | for ever, one number a source |
 | a keyed run of an instance that has ended | the digest of its request | the last `Bounds.max_ended` |
+| an unkeyed run of an instance that has ended | its id | the last 1,000 |
 | a message about what fires a trigger once, ever | the once key | until the trigger is deleted |
 | a message that its producer sends twice | its identity | `Bounds.identity_seconds`, `Bounds.max_identities` |
 
@@ -22,6 +23,10 @@ from engine.core.instance import Attempt, Instance
 MAX_ENDED: Final = 100_000
 """Ended keyed instances that a partition remembers. A duplicate that comes after more than these have ended, while the
 read model is as far behind, is answered with 503 instead of a second run."""
+
+MAX_UNKEYED: Final = 1000
+"""Ended instances without a key that are remembered. Their ids are random, so only a record that was written twice runs
+one again; within one turn, the timers of the first run would then pass for those of the second."""
 
 MAX_LATE: Final = 10_000
 """Aborted instances whose call may still return. The result of a call that takes longer than so many aborts is not
@@ -59,6 +64,7 @@ class Duplicates:
         self._bounds = bounds
         self._sequences: dict[str, int] = {}
         self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._ended_unkeyed: OrderedDict[str, None] = OrderedDict()
         self._forgotten_before = 0
         self._late: OrderedDict[str, Late] = OrderedDict()
         self._fired: dict[str, set[str]] = {}
@@ -79,6 +85,10 @@ class Duplicates:
         ended = self._ended.get(instance_id)
         return None if ended is None else ended[0]
 
+    def has_ended_lately(self, instance_id: str) -> bool:
+        """Whether an instance without an Idempotency-Key is one of those that ended last."""
+        return instance_id in self._ended_unkeyed
+
     def knows_since(self, offset: int) -> bool:
         """Whether every keyed instance that has ended at or behind an offset is still remembered."""
         return offset >= self._forgotten_before
@@ -94,6 +104,9 @@ class Duplicates:
             if len(self._late) > MAX_LATE:
                 self._late.popitem(last=False)
         if instance.request_digest is None:
+            self._ended_unkeyed[instance.id] = None
+            if len(self._ended_unkeyed) > MAX_UNKEYED:
+                self._ended_unkeyed.popitem(last=False)
             return
         self._ended[instance.id] = (instance.request_digest, offset)
         if len(self._ended) > self._bounds.max_ended:
@@ -139,4 +152,5 @@ class Duplicates:
         fired = {id: sorted(keys) for id, keys in self._fired.items()}
         judged = {id: list(known.items()) for id, known in self._judged.items()}
         ended, late = list(self._ended.items()), list(self._late.items())
-        return self._sequences.copy(), ended, self._forgotten_before, late, fired, judged
+        unkeyed = list(self._ended_unkeyed)
+        return self._sequences.copy(), ended, unkeyed, self._forgotten_before, late, fired, judged

@@ -210,12 +210,12 @@ class Shard:
         if self._is_duplicate(command):
             return True
         digest = command.request_digest
-        if digest is None:
-            return False
         known = self.duplicates.ended_request(key)
         if known is not None:
             decisions.check_same_request(known, digest)
             return True
+        if digest is None:
+            return self.duplicates.has_ended_lately(key)
         if not self.duplicates.knows_since(command.seen_offset):
             raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this ran before")
         return False

@@ -11,6 +11,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
+from engine.core import duplicates
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
@@ -206,7 +207,11 @@ class HeldCaller:
         return ActivityDone(activity.token, failure=await ended)
 
 
-def test_an_attempt_is_made_once_although_its_run_came_twice_and_the_clock_was_set_back() -> None:
+def test_an_attempt_is_made_once_although_its_run_came_twice_and_the_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duplicates, "MAX_UNKEYED", 0)
+
     async def scenario() -> None:
         owner = Owner(caller=(caller := HeldCaller()))
         await asyncio.sleep(0.1)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import MAX_RECENT_BYTES, Definition
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
+from engine.core.duplicates import DEFAULT_BOUNDS, MAX_UNKEYED, Bounds
 from engine.core.effects import CallActivity, EvaluateMessage, GoOn, StartInstance, Token, Wake
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.evaluation import Evaluated
@@ -349,6 +349,20 @@ def test_a_keyed_run_is_refused_when_it_may_be_forgotten() -> None:
         live.give("a", run(request_digest="a", seen_offset=1))
     assert retry.value.code == rejections.RETRY
     assert live.give("c", run(request_digest="c", seen_offset=2)) == ["InstanceStarted", "InstanceEnded"]
+
+
+def test_a_run_that_was_written_twice_does_not_run_again() -> None:
+    live = Live()
+    assert live.give("a", run()) == ["InstanceStarted", "InstanceEnded"]
+    assert live.give("a", run()) == []
+    live.give("b", run(request_digest="y"))
+    with pytest.raises(Rejected) as conflict:
+        live.give("b", run())
+    assert conflict.value.code == rejections.CONFLICT
+    for number in range(MAX_UNKEYED):
+        live.give(f"i{number}", run())
+    assert live.give("a", run()) == ["InstanceStarted", "InstanceEnded"], "it was forgotten"
+    assert live.restored().snapshot() == live.shard.snapshot()
 
 
 def record(*events: ev.TriggerEvent, bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
