@@ -68,6 +68,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._rebalances = 0
         self._rebalancing = False
         self._patience: asyncio.TimerHandle | None = None
+        self._closed = False
         self._consumer = ConsumerClient(settings, **_options(membership, "earliest" if begin is None else "none"))
 
     async def start(self) -> None:
@@ -84,6 +85,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """See `ports.Member.close`."""
+        self._closed = True  # the client library may begin a rebalance while it ends
         self._end_patience()
         await close(self._consumer, timeout_seconds)
 
@@ -193,6 +195,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._held |= set(places)
 
     def _begin_patience(self) -> None:
+        if self._closed:
+            return
         # One timer for each rebalance costs nothing; a deadline around each `take` would be most of what it costs.
         self._patience = asyncio.get_running_loop().call_later(self._join_seconds, self._lose_patience)
 

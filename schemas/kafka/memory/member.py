@@ -9,7 +9,7 @@ from typing import Final
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.memory.group import Assignment
 from schemas.kafka.memory.network import RequestLost
-from schemas.kafka.memory.process import Process, within
+from schemas.kafka.memory.process import RETRY_SECONDS, Process, within
 from schemas.kafka.memory.reader import OutOfRange, Positions
 from schemas.kafka.ports import Assigned, Begin, Limits, Membership, Place, Revoked
 from schemas.records import Record
@@ -109,6 +109,7 @@ class MemoryMember:
                 assignment = await self._group.join(self._name, self._incarnation, self._topic, self._membership)
                 await network.answer("join", client)
                 return assignment
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _is_confirmed(self) -> bool:
         """Whether this is still a member of the same generation, asked a while later."""
@@ -153,6 +154,7 @@ class MemoryMember:
         self._check()
         if self._begin is not None and self._held and not self._rebalancing:
             await self._decide(self._begin)
+        await self._rebalance_ended()
         try:
             return await self._positions.take(lambda: self._handed(places), timeout_seconds, max_records)
         except OutOfRange as error:
@@ -163,8 +165,16 @@ class MemoryMember:
                 self.start_at(error.place, self._process.cluster.log(error.place).limits().oldest)
             return {}
 
+    async def _rebalance_ended(self) -> None:
+        if self._rebalancing:
+            async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
+                while self._rebalancing:
+                    await self._process.cluster.news()
+
     def _handed(self, places: Collection[Place] | None) -> list[Place]:
         """The partitions whose records are handed over, of these or of all."""
+        if self._rebalancing:
+            return []
         wanted = self._assignment if places is None else self._assignment & set(places)
         return sorted(wanted - self._held - self._paused)
 

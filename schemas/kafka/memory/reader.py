@@ -54,7 +54,10 @@ class Positions:
                     await self._process.network.request("fetch", self._process.name)
                     await self._process.network.answer("fetch", self._process.name)
             except RequestLost:
-                await asyncio.sleep(min(RETRY_SECONDS, max(until - loop.time(), 0)))
+                if loop.time() >= until:
+                    return {}
+                await asyncio.sleep(min(RETRY_SECONDS, until - loop.time()))
+                continue
             except TimeoutError:
                 return {}
             if found := self._next(places(), max_records):

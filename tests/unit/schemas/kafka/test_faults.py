@@ -325,6 +325,17 @@ async def test_a_consumer_that_can_not_join_is_closed_in_time(cluster: Cluster) 
     assert heard == []
 
 
+async def test_nothing_of_a_member_that_can_not_join_is_left(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.kafka.member.JOIN_SECONDS", 0.0)
+    (broker,) = cluster.brokers
+    broker.withheld = {FIND_COORDINATOR}
+    member = GroupMember(cluster.settings, TOPIC, Membership(group="group", session_timeout_seconds=0.2))
+    with pytest.raises(KafkaFault):
+        await member.start()
+    await member.close()
+    assert member._patience is None, "the client library begins to join while it ends"
+
+
 async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluster) -> None:
     place = TopicPartition(TOPIC, 0)
     async with complaints() as heard:

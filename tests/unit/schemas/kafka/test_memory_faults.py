@@ -172,6 +172,49 @@ async def test_a_member_that_is_not_heard_loses_its_partitions_without_knowing_i
 
 
 @simulated
+async def test_nothing_is_handed_over_while_a_rebalance_is_under_way(world: World) -> None:
+    membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS)
+    member = world.kafka.member(TOPIC, membership)
+    await member.start()
+    member.start_at(PLACE, 0)
+    taking = asyncio.create_task(member.take(60.0))
+    world.network.silent = {"join"}
+    other = MemoryKafka(world.cluster).member(TOPIC, membership)
+    joining = asyncio.create_task(other.start())
+    await asyncio.sleep(SESSION_SECONDS / 2)
+    await world.append("a")
+    assert await taking == {}
+    with pytest.raises(KafkaFault):
+        await member.take(1.0)
+    await joining
+    await other.close()
+    await member.close()
+
+
+@simulated
+async def test_a_way_to_join_that_loses_everything_costs_time(world: World) -> None:
+    async def loses(*_: object) -> None:
+        raise RequestLost
+
+    member = world.kafka.member(TOPIC, Membership(group="g", session_timeout_seconds=SESSION_SECONDS))
+    world.network.request = loses  # type: ignore[assignment,method-assign]
+    with pytest.raises(KafkaFault):
+        await member.start()
+    await member.close()
+
+
+@simulated
+async def test_a_fetch_that_gets_lost_brings_nothing(world: World) -> None:
+    await world.append("a")
+    async with world.kafka.reader() as reader:
+        reader.read_from({PLACE: 0})
+        world.network.requests["fetch"] = [lost] * 1000
+        assert await reader.take(1.0) == {}
+        world.network.requests["fetch"] = [lost]
+        assert [record.value for record in (await reader.take(1.0))[PLACE]] == [b"a"]
+
+
+@simulated
 async def test_what_a_killed_process_had_goes_to_others_after_its_session(world: World) -> None:
     membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS)
     member, other = world.kafka.member(TOPIC, membership), MemoryKafka(world.cluster).member(TOPIC, membership)
