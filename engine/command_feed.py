@@ -100,9 +100,11 @@ class KafkaCommandFeed:
             except KafkaFault as error:
                 logger.warning("the member of the group on %s failed and is started again: %s", self._topic, error)
             finally:
-                await self._commit(member)
-                await member.close()
-                self._member, self._joined = None, False
+                try:
+                    await self._commit(member)
+                finally:  # also when it is to end meanwhile
+                    await member.close()
+                    self._member, self._joined = None, False
             self._on_assigned(set())
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -232,12 +232,14 @@ class Projections:
     async def _leave(self, member: Member) -> None:
         self._assignment.joined = False
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.shutdown_timeout_seconds / 2):
-                if self._commit is not None:
-                    await self._commit
-                await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)
-        await member.close()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.shutdown_timeout_seconds / 2):
+                    if self._commit is not None:
+                        await self._commit
+                    await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)
+        finally:
+            await member.close()
 
     async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
         seconds = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._faults_in_a_row, 10))

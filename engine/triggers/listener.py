@@ -169,8 +169,10 @@ class Listener:
                 await self._take(member)
                 self._listens()
         finally:
-            await self._write_last_positions(member)
-            await member.close()
+            try:
+                await self._write_last_positions(member)
+            finally:  # also when it is to end meanwhile
+                await member.close()
 
     def _listens(self) -> None:
         if self.trouble is not None:

@@ -116,8 +116,10 @@ class Publisher:
                 await self._watch(member)
         finally:
             self._member = None
-            await self._release()
-            await member.close(LEAVE_TIMEOUT_SECONDS)
+            try:
+                await self._release()
+            finally:  # also when it is to stop meanwhile
+                await member.close(LEAVE_TIMEOUT_SECONDS)
 
     async def _watch(self, member: Member) -> None:
         """Notice what is wrong with the member."""

@@ -60,6 +60,7 @@ class MemoryMember:
         if not self._membership.own_topic and self._membership.member_id is not None:
             await self._process.ask("leave", lambda: self._group.leave(self._name))
         self._task = self._process.spawn(self._be_member())
+        self._task.add_done_callback(lambda _: self._process.cluster.tell())  # for a `take` that waits for a rebalance
         async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
             joined = asyncio.ensure_future(self._joined.wait())
             try:
@@ -170,6 +171,7 @@ class MemoryMember:
             async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
                 while self._rebalancing:
                     await self._process.cluster.news()
+                    self._check()
 
     def _handed(self, places: Collection[Place] | None) -> list[Place]:
         """The partitions whose records are handed over, of these or of all."""

@@ -74,7 +74,13 @@ class Positions:
         for place in places:
             if room == 0:
                 break
-            if some := self._next_of(place, room):
+            try:
+                some = self._next_of(place, room)
+            except OutOfRange:
+                if found:
+                    break  # it is told by the next one
+                raise
+            if some:
                 found[place] = some
                 room = None if room is None else room - len(some)
         return found

@@ -24,12 +24,15 @@ SESSION_SECONDS = EngineSettings().engine_session_timeout_seconds
 
 
 class Silence(Network):
-    """Some requests are never answered."""
+    """Some requests are never answered, others are refused."""
 
     def __init__(self) -> None:
         self.silent: set[Request] = set()
+        self.refused: set[Request] = set()
 
     async def request(self, kind: Request, client: str) -> None:
+        if kind in self.refused:
+            raise KafkaFault("refused")
         if kind in self.silent:
             await asyncio.Event().wait()
         await super().request(kind, client)
@@ -178,6 +181,19 @@ async def test_an_engine_that_the_group_does_not_answer_lets_go_in_time(world: W
         engine.network.silent = set()
         await asyncio.sleep(SESSION_SECONDS)
         assert (engine.owned, engine.feed.joined) == (set(range(PARTITIONS)), True)
+
+
+@simulated
+async def test_an_engine_that_ends_while_its_member_fails_leaves_the_group(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0, expired=False)
+        engine.feed.done(0, 1)
+        engine.network.silent = {"commit"}
+        engine.network.refused = {"fetch"}
+        world.put(0, "a")
+        await asyncio.sleep(1.0)
+    async with world.engine() as other:
+        assert other.owned == set(range(PARTITIONS)), "nobody had to be waited for"
 
 
 @simulated

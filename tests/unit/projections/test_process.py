@@ -19,9 +19,10 @@ from projections.metrics import Metrics
 from projections.process import Projections
 from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_writer import TRANSACTIONAL_ID, PublicWriter
+from projections.publisher.publisher import Publisher
 from projections.rows import ReadPosition
 from schemas import events
-from schemas.kafka import Fenced, NewTopic, Place
+from schemas.kafka import Fenced, KafkaFault, Member, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
 from schemas.records import RecordCodec
 from schemas.settings import ProjectionsSettings
@@ -216,6 +217,36 @@ def test_processes_that_are_killed_are_succeeded(seed: int) -> None:
             world.faults.quiet = True
             await until(lambda: world.caught_up and len(world.published) == len(world.ids))
         world.check()
+
+    simulate(main())
+
+
+def test_a_publisher_that_stops_while_it_lets_go_after_a_fault_leaves_its_group() -> None:
+    async def main() -> None:
+        world = World()
+        settings = replace(SETTINGS, projections_session_timeout_seconds=60.0)
+        publishers = [Publisher(MemoryKafka(world.cluster), settings, CollectorRegistry()) for _ in range(2)]
+        first, second = publishers
+        letting_go, never = asyncio.Event(), asyncio.Event()
+
+        async def fail(member: Member) -> None:
+            raise KafkaFault("away")
+
+        async def let_go() -> None:  # as while a transaction does not end
+            letting_go.set()
+            await never.wait()
+
+        first.start()
+        await until(lambda: len(first._owners) == PARTITIONS)
+        first._watch, first._release = fail, let_go  # type: ignore[method-assign]
+        await letting_go.wait()
+        await first.stop(10.0)
+        second.start()
+        await asyncio.sleep(1.0)
+        assert len(second._owners) == PARTITIONS
+        await second.stop(10.0)
+        for owner in first._owners.values():
+            owner.cancel()
 
     simulate(main())
 

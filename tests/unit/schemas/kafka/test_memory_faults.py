@@ -192,6 +192,26 @@ async def test_nothing_is_handed_over_while_a_rebalance_is_under_way(world: Worl
 
 
 @simulated
+async def test_a_rebalance_that_a_member_can_not_follow_is_told_at_once(world: World) -> None:
+    async def refused_after_a_while() -> None:
+        await asyncio.sleep(SESSION_SECONDS / 2)
+        raise KafkaFault("refused")
+
+    membership = Membership(group="g", session_timeout_seconds=SESSION_SECONDS)
+    member, other = world.kafka.member(TOPIC, membership), MemoryKafka(world.cluster).member(TOPIC, membership)
+    await member.start()
+    world.network.requests["join"] = [refused_after_a_while]
+    joining = asyncio.create_task(other.start())
+    await asyncio.sleep(SESSION_SECONDS / 2)
+    with pytest.raises(KafkaFault):
+        await member.take(1.0)
+    assert asyncio.get_running_loop().time() < SESSION_SECONDS
+    await member.close()
+    await joining
+    await other.close()
+
+
+@simulated
 async def test_a_way_to_join_that_loses_everything_costs_time(world: World) -> None:
     async def loses(*_: object) -> None:
         raise RequestLost
@@ -212,6 +232,20 @@ async def test_a_fetch_that_gets_lost_brings_nothing(world: World) -> None:
         assert await reader.take(1.0) == {}
         world.network.requests["fetch"] = [lost]
         assert [record.value for record in (await reader.take(1.0))[PLACE]] == [b"a"]
+
+
+@simulated
+async def test_an_offset_that_is_gone_takes_nothing_from_other_partitions(world: World) -> None:
+    second = Place(TOPIC, 1)
+    await world.append("a")
+    world.cluster.append(second, [NewRecord(b"k", b"b", [], 0)])
+    async with world.kafka.reader() as reader:
+        reader.read_from({PLACE: 0, second: 9})
+        taken = [await reader.take(1.0) for _ in range(2)]
+    assert [{place: [record.value for record in some] for place, some in each.items()} for each in taken] == [
+        {PLACE: [b"a"]},
+        {second: [b"b"]},
+    ]
 
 
 @simulated
