@@ -615,6 +615,19 @@ class MemberContract:
                 assert second.assignment == had
                 assert len(log.assigned) == 2, "nobody else noticed"
 
+    async def test_a_member_whose_name_another_one_took_takes_it_back(self, subject: Subject) -> None:
+        topic = await make(subject, partitions=2)
+        log = Log()
+        async with (
+            self.member(subject, topic, log, begin=0, member_id="one") as first,
+            self.member(subject, topic, begin=0, member_id="one") as second,
+        ):
+            assert second.assignment == first.assignment
+            async with asyncio.timeout(20):
+                while len(log.assigned) < 2:
+                    assert await first.take(0.1) == {}, "it is told of no fault"
+            assert (log.revoked, log.assigned) == (1, [frozenset({0, 1})] * 2)
+
     async def test_a_topic_of_others_is_not_made_and_found_when_it_is_there(self, subject: Subject) -> None:
         topic, finder, log = subject.topic("theirs"), subject.kafka.topic_finder(), Log()
         options: dict[str, Any] = {"own_topic": False, "member_id": "one"}
