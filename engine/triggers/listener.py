@@ -38,7 +38,7 @@ MAX_MESSAGES: Final = 200
 """Messages that are taken at once; each may fire several triggers."""
 
 CHUNK_SECONDS: Final = 20.0
-"""How long the messages taken at once may occupy the listener, whose expressions may be slow; the rest is taken anew.
+"""How long the messages taken at once may occupy the listener, whose expressions may be slow; the rest is taken again.
 Much longer, and the group would think that it is gone."""
 
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
@@ -278,7 +278,7 @@ class Listener:
                 await self._write_positions(member)
 
     def _source(self, place: Place) -> str:
-        """Names a partition in commands and events. One of a topic that was made anew is another one."""
+        """Names a partition in commands and events. One of a topic that was created again has another name."""
         return (
             f"{place.topic}:{self._found.id}/{place.partition}"
             if self._found.id

@@ -139,7 +139,7 @@ class Positions:
 def is_same_topic(known_id: str, found_id: str) -> bool:
     """Whether a topic of one name may be the same one at both times; unknown ids (empty) don't tell them apart.
 
-    A broker that begins to tell ids, after an upgrade for instance, has not made its topics anew: by their history they
-    would fire again.
+    A broker that begins to tell ids, after an upgrade for instance, has not created its topics again. Taken for others,
+    they would fire by their whole history.
     """
     return known_id == found_id or not known_id or not found_id

@@ -297,7 +297,7 @@ class Reader(Protocol):
         """
 
     async def first_since(self, timestamps_ms: Mapping[Place, int]) -> dict[Place, int | None]:
-        """The first offset of each partition whose record is of this time or later; None when there is none.
+        """The first offset of each partition whose record is of this time or later; None without one.
 
         Raises:
             KafkaFault: Kafka is away or refuses.

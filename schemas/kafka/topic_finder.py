@@ -1,4 +1,4 @@
-"""Which topics exist, by Kafka's own identity: a topic that was deleted and made anew has another id.
+"""Which topics exist, by Kafka's own identity: a topic that was deleted and created again has another id.
 
 aiokafka asks for metadata in a version that has no ids yet, and has the broker make a missing topic that it asks for.
 This asks for ids and makes nothing. It asks the bootstrap servers, on one connection.

@@ -78,7 +78,7 @@ class MemoryCluster:
         """A partition.
 
         Raises:
-            KafkaFault: there is none of this number.
+            KafkaFault: no partition has this number.
         """
         topic = self.topics.get(place.topic)
         if topic is None or not 0 <= place.partition < len(topic.partitions):
