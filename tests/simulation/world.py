@@ -33,6 +33,7 @@ LIMITS = {
     "engine.partition.MAX_INBOX": (3, 2000),
     "engine.partition.MAX_TURN_INPUTS": (2, 100),
     "engine.run_commands.MAX_BATCH": (1, 2, 100),
+    "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
     "engine.core.shard.MAX_WAITING_BYTES": (10, 2**25, 2**25),
 }
