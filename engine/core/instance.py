@@ -12,7 +12,7 @@ In a stage, at most one activity runs at a time; the outcomes of the earlier one
 the next activity may depend on them. `evolve` raises `IllegalTransition` for an event that does not follow.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -95,17 +95,6 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
             )
         raise IllegalTransition(f"{type(event).__name__} of instance {instance_id}, which has not started")
     return _APPLIERS[type(event)](state, event)
-
-
-def fold(state: Instance | None, events: Iterable[ev.InstanceEvent], instance_id: str) -> Instance | None:
-    """The state after several events.
-
-    Raises:
-        IllegalTransition: one does not follow.
-    """
-    for event in events:
-        state = evolve(state, event, instance_id)
-    return state
 
 
 def _check(condition: bool, state: Instance, event: ev.InstanceEvent) -> None:

@@ -15,7 +15,7 @@ Between `replay` and `settle` states are kept decoded, since an instance mostly 
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -50,6 +50,9 @@ MAX_WAITING: Final = 1000
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 """How many messages of a partition may wait for links, and what they take together. They wait for up to a day when a
 service is away: without a bound they would fill the memory. One more is a failed occurrence."""
+
+S = TypeVar("S")
+E = TypeVar("E")
 
 Input = Command | Due | ActivityDone | Requested | Evaluated
 
@@ -156,11 +159,12 @@ class Shard:
             case CreateWorkflow() | DeleteWorkflow():
                 workflow = self._workflows.get(key)
                 return Decision(_version(workflow), workflows.decide(workflow, given, at))
+            case RunWorkflow() if self._is_duplicate(given):
+                return Decision(0, ())
             case RunWorkflow() | SendEvent() | AbortInstance() | Due() | ActivityDone():
                 state = self.instance(key)
                 if state is not None:
-                    is_duplicate = isinstance(given, RunWorkflow) and self._is_duplicate(given)
-                    return Decision(state.version, () if is_duplicate else decisions.decide(state, given, at, key, now))
+                    return Decision(state.version, decisions.decide(state, given, at, key, now))
                 if isinstance(given, RunWorkflow) and self._ran_before(key, given):
                     return Decision(0, ())
                 if isinstance(given, ActivityDone):
@@ -207,8 +211,6 @@ class Shard:
         Raises:
             Rejected: it came with another body, or what is remembered does not reach back far enough to tell.
         """
-        if self._is_duplicate(command):
-            return True
         digest = command.request_digest
         known = self.duplicates.ended_request(key)
         if known is not None:
@@ -290,11 +292,7 @@ class Shard:
         return changed
 
     def _replay_workflow(self, key: str, events: Sequence[ev.WorkflowEvent], offset: int) -> Sequence[str]:
-        state = self._workflows.get(key)
-        for event in events:
-            state = workflows.evolve(state, event, key)
-        if state is not None:
-            self._workflows[key] = state
+        self._workflows[key] = _fold(workflows.evolve, self._workflows.get(key), events, key)
         return ()
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
@@ -302,24 +300,20 @@ class Shard:
         if before is None and isinstance(first, ev.LateResultRecorded):
             self.duplicates.note_late_result(key)
             return ()
-        after = instances.fold(before, events, key)
+        after = _fold(instances.evolve, before, events, key)
         if isinstance(first, ev.InstanceStarted) and first.source is not None:
             self.duplicates.note_sent(first.source, first.sequence)
-        if after is None or after.ended:
+        if after.ended:
             self._hot.pop(key, None)
             self._cold.pop(key, None)
-        if after is not None and after.ended:
             self.duplicates.note_ended(after, offset + len(events) - 1)
-        elif after is not None:
+        else:
             self._hot[key] = after
         return (key,)
 
     def _replay_trigger(self, key: str, events: Sequence[ev.TriggerEvent], offset: int) -> Sequence[str]:
-        before = after = self._triggers.get(key)
-        for event in events:
-            after = triggers.evolve(after, event, key)
-        if after is None:
-            return ()
+        before = self._triggers.get(key)
+        after = _fold(triggers.evolve, before, events, key)
         fired = {
             subject_of(key, event.occurrence_id): (key, triggers.pending(event, place))
             for place, event in enumerate(events, offset)
@@ -400,6 +394,14 @@ class Shard:
         yield from list(self._pending)
         yield from list(self._waiting)
         yield from {**self._cold, **self._hot}
+
+
+def _fold(evolve: Callable[[S | None, E, str], S], before: S | None, events: Sequence[E], key: str) -> S:
+    """The state after events, of which there is at least one."""
+    after = evolve(before, events[0], key)
+    for event in events[1:]:
+        after = evolve(after, event, key)
+    return after
 
 
 def _version(state: Trigger | Workflow | None) -> int:

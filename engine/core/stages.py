@@ -17,6 +17,7 @@ from schemas import events as ev
 from schemas.definition import (
     Delay,
     Noop,
+    ResolvedStage,
     Send,
     StageUnresolvable,
     Update,
@@ -76,16 +77,7 @@ def _enter(state: Instance, number: int, now: datetime, clock: datetime) -> Sequ
         )
     wait_until = _end_of(resolved, clock) if isinstance(resolved, Delay) else None
     started = _started(state, number, now, resolved.name, shown, wait_until)
-    match resolved:
-        case Noop():
-            return (started, _ended(state, number, now))
-        case Delay():
-            done = wait_until is None or wait_until <= clock
-        case WaitEvent():
-            done = number in state.arrived
-        case Send() | Update():
-            return (started, *_activities(state, number, resolved, (), now))
-    return (started, _ended(state, number, now)) if done else (started,)
+    return (started, *_follow_up(state, number, resolved, (), wait_until, now, clock))
 
 
 def _resume(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
@@ -99,15 +91,28 @@ def _resume(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.Inst
         resolved = resolve_stage(state.definition.stages[number], state.variables)
     except StageUnresolvable as error:
         return (_ended(state, number, now, str(error)),)
+    return _follow_up(state, number, resolved, state.activities, state.wait_until, now, clock)
+
+
+def _follow_up(
+    state: Instance,
+    number: int,
+    resolved: ResolvedStage,
+    before: Sequence[Activity],
+    wait_until: datetime | None,
+    now: datetime,
+    clock: datetime,
+) -> Sequence[ev.InstanceEvent]:
+    """What follows in a stage that has started, with the activities before; nothing when it has to wait."""
     match resolved:
         case Noop():
             done = True
         case Delay():
-            done = state.wait_until is None or state.wait_until <= clock
+            done = wait_until is None or wait_until <= clock
         case WaitEvent():
             done = number in state.arrived
         case Send() | Update():
-            return _activities(state, number, resolved, state.activities, now)
+            return _activities(state, number, resolved, before, now)
     return (_ended(state, number, now),) if done else ()
 
 
