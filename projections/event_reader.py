@@ -59,7 +59,7 @@ class EventReader:
                 cause = max(cause, _cause(record))
                 if not skip:
                     self._fold(batch, partition, record)
-            after = ReadPosition(some[-1].offset + 1, epochs.epoch, cause)
+            after = ReadPosition(some[-1].offset + 1, epochs.epoch, cause, before.topic_id)
             reached[partition] = after
             batch.advances.append(Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause))
         return Reading(batch, reached, count)

@@ -109,6 +109,17 @@ class MemoryStore:
 
         return await self._ask(read)
 
+    async def note_topic(self, topic_id: str, partitions: Collection[int]) -> None:
+        """See `ports.Store.note_topic`."""
+
+        def note() -> None:
+            known = self._database.tables.positions
+            for partition in partitions:
+                if partition in known and not known[partition].topic_id:
+                    known[partition] = replace(known[partition], topic_id=topic_id)
+
+        await self._ask(note)
+
     async def write(self, batch: Batch) -> None:
         """See `ports.Store.write`."""
         await self._ask(lambda: self._write(batch))
@@ -167,7 +178,9 @@ class MemoryStore:
             if position is None or position.next_offset != advance.first_offset:
                 raise PositionConflict
         for advance in batch.advances:
-            tables.positions[advance.partition] = ReadPosition(advance.next_offset, advance.epoch, advance.cause)
+            tables.positions[advance.partition] = ReadPosition(
+                advance.next_offset, advance.epoch, advance.cause, tables.positions[advance.partition].topic_id
+            )
         write(tables, batch)
         for announcement in announcements(batch):
             for listener in self._database.listeners:

@@ -27,6 +27,9 @@ class Store(Protocol):
     async def positions(self, partitions: Collection[int]) -> dict[int, ReadPosition]:
         """How far the partitions are; at the start of the log if nothing was written of one."""
 
+    async def note_topic(self, topic_id: str, partitions: Collection[int]) -> None:
+        """Note which topic the positions of these partitions are of, where that is not known yet."""
+
     async def write(self, batch: Batch) -> None:
         """Write a batch, move the positions and announce it, or do nothing.
 

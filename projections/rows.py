@@ -112,7 +112,10 @@ class ReadPosition(Struct, frozen=True):
 
     next_offset: int = 0
     epoch: int = -1
+    """The newest claim before `next_offset` (see `schemas.epochs`)."""
     cause: int = -1
+    topic_id: str = ""
+    """Kafka's id of the topic that the offsets are of; empty where it is not known yet."""
 
 
 class Advance(Struct, frozen=True):

@@ -23,9 +23,6 @@ STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 MAX_PRUNED: Final = 1000
 """Rejections deleted at once; many more would hold up the next batch."""
 
-_encoder = msgspec.json.Encoder(uuid_format="canonical")
-
-
 REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
 """Postgres can't store something in the batch. Tried again like a fault, it would stop its partition for ever."""
 
@@ -65,6 +62,10 @@ class PostgresStore:
         while len(rows) < len(partitions):
             rows = await self._execute(statement("assigned_positions"), (list(partitions),))
         return {partition: ReadPosition(*rest) for partition, *rest in rows}
+
+    async def note_topic(self, topic_id: str, partitions: Collection[int]) -> None:
+        """See `ports.Store.note_topic`."""
+        await self._execute(statement("note_topic"), (topic_id, list(partitions)))
 
     async def write(self, batch: Batch) -> None:
         """See `ports.Store.write`."""

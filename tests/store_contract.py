@@ -136,6 +136,18 @@ class StoreContract:
         await store.write(batch(2, Advance(1, 0, 3, 1, 1), Advance(0, 5, 6, 1, 3)))
         assert await store.positions([0, 1]) == {0: ReadPosition(6, 1, 3), 1: ReadPosition(3, 1, 1)}
 
+    async def test_a_topic_is_noted_where_none_is_known(self, subject: Subject) -> None:
+        store = subject.store
+        await store.positions([0, 1, 2])
+        await store.note_topic("first", [0, 7])
+        await store.note_topic("second", [0, 1])
+        await store.write(batch_of((id(1), started()), advance=Advance(0, 0, 5, 1, 2)))
+        assert await store.positions([0, 1, 2]) == {
+            0: ReadPosition(5, 1, 2, "first"),
+            1: ReadPosition(topic_id="second"),
+            2: ReadPosition(),
+        }
+
     async def test_what_cannot_be_held_is_refused_and_changes_nothing(self, subject: Subject) -> None:
         await subject.store.positions([0])
         with pytest.raises(BatchRefused):

@@ -31,6 +31,8 @@ class PublishedPosition(Struct, frozen=True):
     next_offset: int = 0
     epoch: int = -1
     """The newest claim before `next_offset` (see `schemas.epochs`)."""
+    topic_id: str = ""
+    """Kafka's id of the topic that the offset is of; empty where it is not known yet."""
 
 
 Offset = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
@@ -42,6 +44,8 @@ class _Value(Struct):
 
     next_offset: Offset
     epoch: Epoch
+    topic_id: str = ""
+    """Missing in records of earlier builds."""
 
 
 _decoder = msgspec.json.Decoder(_Value)
@@ -61,7 +65,7 @@ def published_position(partition: int, record: Record) -> PublishedPosition | No
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("position record %d/%d is skipped: %s", partition, record.offset, error)
         return None
-    return PublishedPosition(value.next_offset, value.epoch)
+    return PublishedPosition(value.next_offset, value.epoch, value.topic_id)
 
 
 async def last_position(kafka: Kafka, place: Place) -> PublishedPosition:

@@ -89,6 +89,11 @@ class ReadPositions:
         state = self._partitions.get(partition)
         return 0 if state is None else state.next_offset
 
+    def seen_cause(self, partition: int) -> int:
+        """Highest offset of a command whose outcome is in the read model; -1 if none is known."""
+        state = self._partitions.get(partition)
+        return -1 if state is None else state.cause
+
     @contextlib.contextmanager
     def starting(self, instance_id: UUID) -> Iterator[Starting]:
         """Keep what is announced of an instance's start meanwhile: enter before its command is appended.

@@ -3,8 +3,8 @@ WITH made AS (
     INSERT INTO positions (partition, next_offset, epoch, cause)
     SELECT partition, 0, -1, -1 FROM unnest($1::integer[]) AS partition
     ON CONFLICT DO NOTHING
-    RETURNING partition, next_offset, epoch, cause
+    RETURNING partition, next_offset, epoch, cause, topic_id
 )
 SELECT * FROM made
 UNION ALL
-SELECT partition, next_offset, epoch, cause FROM positions WHERE partition = ANY($1::integer[])
+SELECT partition, next_offset, epoch, cause, topic_id FROM positions WHERE partition = ANY($1::integer[])

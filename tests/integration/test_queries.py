@@ -264,6 +264,7 @@ async def test_waiting_for_a_cause(writer: Writer, positions: ReadPositions) -> 
     await early
     assert positions.seen_offset(1) == written.next_offset
     assert positions.seen_offset(2) == 0
+    assert (positions.seen_cause(1), positions.seen_cause(2)) == (written.cause, -1)
     assert not late.done()
     assert not elsewhere.done()
     await positions.wait_cause(1, 7, soon(-1))  # passed long ago
