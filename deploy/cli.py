@@ -54,8 +54,9 @@ def _expected() -> tuple[type[Exception], ...]:
     from engine.errors import EngineError
     from projections.errors import ProjectionsError
     from schemas.kafka import KafkaFault
+    from schemas.log_integrity import LogFault
 
-    return (SettingsError, DeployError, EngineError, ProjectionsError, OSError, KafkaFault, psycopg.Error)
+    return (SettingsError, DeployError, EngineError, ProjectionsError, LogFault, OSError, KafkaFault, psycopg.Error)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

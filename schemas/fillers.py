@@ -1,0 +1,24 @@
+"""Fillers: records without content, by which `orchestration topics repair` lets offsets go on where they were.
+
+A partition that was cut or created again would give new records the offsets of lost ones. Fillers take these offsets
+first. Nobody admits them: in `events` they have no epoch, in `commands` engines pass over them.
+
+A filler in `events` also says that somebody has looked at what lies before it. Records before it that belong to a claim
+that is not in the log are passed over, as those of a superseded owner are, instead of stopping everybody.
+"""
+
+from typing import Final
+
+from schemas.records import NewRecord, Record
+
+FILLER_TYPE: Final = b"Filler"
+
+
+def filler(timestamp_ms: int) -> NewRecord:
+    """A record that takes an offset."""
+    return NewRecord(b"", b"", [("type", FILLER_TYPE)], timestamp_ms)
+
+
+def is_filler(record: Record) -> bool:
+    """Whether the record only takes an offset."""
+    return any(name == "type" and value == FILLER_TYPE for name, value in record.headers)

@@ -1,0 +1,154 @@
+"""A log that was cut or created again: what gives it away, as small checks without IO.
+
+Offsets of `events` have no holes, and Kafka keeps what it has acknowledged. So when what a reader knows and what it
+finds do not fit together, records are lost: somebody deleted them or the topic, a broker without the newest ones became
+leader, or an older copy of a disk was put back. To go on would be to decide, or to answer, from another history. Each
+check raises `LogFault` then, whose message says what happened and what to do.
+
+| reason | what does not fit | found by |
+|---|---|---|
+| `cut` | the partition ends before a record that is known to have been in it | `check_end`, `check_records` |
+| `gap` | records are missing between a reader's position and what it finds | `check_begin`, `check_records` |
+| `claim` | a record belongs to a claim that is not in the log, or a known claim is not there | `schemas.epochs` |
+| `remade` | the topic is not the one that positions and claims are about | `check_identity` |
+| `commands` | `commands` ends before a command that was decided | `check_commands` |
+
+`orchestration topics repair` makes it whole: it appends *fillers* (`schemas.fillers`) until the offsets go on where
+they were.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from schemas.error_texts import BoundedError
+from schemas.records import Record
+from schemas.topics import COMMANDS, EVENTS
+
+Reason = Literal["cut", "gap", "claim", "remade", "commands"]
+
+MARK_OFFSETS: Final = 1
+"""What the end of a transaction takes in a partition, without a record that anybody is handed. We write none to these
+topics. Somebody else who does must not stop us."""
+
+REMEDY: Final = "This partition stands still until it is repaired: run `orchestration topics repair`."
+
+
+class LogFault(BoundedError):
+    """A partition is not what it is known to be. Whoever reads it must not go on, but may look again.
+
+    Args:
+        reason: see the module.
+        topic: without the prefix of the installation.
+        partition: which one; -1 when the topic as a whole is meant.
+        text: what does not fit, as a sentence without its full stop.
+    """
+
+    def __init__(self, reason: Reason, topic: str, partition: int, text: str):
+        where = f"topic {topic}" if partition < 0 else f"topic {topic}, partition {partition}"
+        super().__init__(f"{where}: {text}. {REMEDY}")
+        self.reason: Reason = reason
+        self.topic, self.partition = topic, partition
+
+
+def check_begin(partition: int, position: int, oldest: int, topic: str = EVENTS) -> None:
+    """Check that nothing was deleted that has not been read yet.
+
+    Args:
+        partition: which one.
+        position: the offset of the record that comes next.
+        oldest: the oldest offset that is kept.
+        topic: of the partition, without the prefix.
+
+    Raises:
+        LogFault: `gap`.
+    """
+    if oldest > position:
+        text = f"the {oldest - position} records from offset {position} on were deleted before they were read here"
+        raise LogFault("gap", topic, partition, f"{text}; it begins at {oldest}")
+
+
+def check_end(partition: int, known: int, end: int, topic: str = EVENTS) -> None:
+    """Check that the partition has all that is known to have been in it.
+
+    Args:
+        partition: which one.
+        known: the offset behind the last record that is known.
+        end: the offset that comes next now.
+        topic: of the partition, without the prefix.
+
+    Raises:
+        LogFault: `cut`.
+    """
+    if end < known:
+        text = f"it ends at offset {end}, but had records up to {known}: Kafka has lost what it had acknowledged"
+        raise LogFault("cut", topic, partition, text)
+
+
+def follows(records: Sequence[Record], position: int) -> bool:
+    """Whether records begin at a position and have no holes. If not, ask for the oldest offset, and `check_records`.
+
+    Args:
+        records: at least one, in order.
+        position: the offset of the record that comes next.
+    """
+    return records[0].offset == position and records[-1].offset == position + len(records) - 1
+
+
+def check_records(partition: int, position: int, records: Sequence[Record], oldest: int, topic: str = EVENTS) -> None:
+    """Check that records follow on a position, where `follows` says that they don't.
+
+    Args:
+        partition: which one.
+        position: the offset of the record that comes next.
+        records: what was read from there on, in order.
+        oldest: the oldest offset that is kept, asked for after the records were read.
+        topic: of the partition, without the prefix.
+
+    Raises:
+        LogFault: `gap` or `cut`.
+    """
+    check_begin(partition, position, oldest, topic)
+    if records and records[0].offset < position:
+        # A consumer whose offset Kafka does not have goes on at the oldest.
+        text = f"it ended before offset {position}, which comes next here: Kafka has lost what it had acknowledged"
+        raise LogFault("cut", topic, partition, text)
+    for record in records:
+        if record.offset - position > MARK_OFFSETS:
+            text = f"the records from offset {position} to {record.offset - 1} are missing"
+            raise LogFault("gap", topic, partition, text)
+        position = record.offset + 1
+
+
+def check_identity(known: str, found: str, topic: str = EVENTS, partition: int = -1) -> None:
+    """Check that a topic is still the same.
+
+    Args:
+        known: Kafka's id of the topic that positions and claims are about; empty if it is not known.
+        found: its id now; empty if the broker does not tell it.
+        topic: without the prefix.
+        partition: of the reader.
+
+    Raises:
+        LogFault: `remade`.
+    """
+    if known and found and known != found:
+        text = f"the topic was deleted and created again (its id was {known} and is {found})"
+        raise LogFault("remade", topic, partition, text)
+
+
+def check_commands(partition: int, known: int, end: int) -> None:
+    """Check that `commands` has all commands that are known.
+
+    A new command would get the offset of one that was decided, and so be taken for it.
+
+    Args:
+        partition: which one.
+        known: the offset behind the last command that is known.
+        end: the offset that comes next now; or the offset of a command that was just appended.
+
+    Raises:
+        LogFault: `commands`.
+    """
+    if end < known:
+        text = f"it ends at offset {end}, but had commands up to {known}: new ones would be taken for those"
+        raise LogFault("commands", COMMANDS, partition, text)
