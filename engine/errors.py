@@ -13,6 +13,14 @@ class ReadFailed(EngineError):
     """The log could not be read in time. The partition has to be claimed again."""
 
 
+class SnapshotFailed(EngineError):
+    """A snapshot could not be written, or nobody knows whether it was. The next one has to be written whole."""
+
+
+class SnapshotFenced(SnapshotFailed):
+    """A later writer of the partition's snapshots was opened, so another engine may have claimed the partition."""
+
+
 class Superseded(EngineError):
     """Another engine has claimed the partition. Its state and effects are dropped at once."""
 

@@ -55,6 +55,47 @@ class EventLog(Protocol):
         """
 
 
+class SnapshotWriter(Protocol):
+    """Writes to one partition of topic `snapshots`, in transactions. After an error it is closed."""
+
+    async def append(self, records: Sequence[NewRecord]) -> None:
+        """Append records to the open transaction, which begins with the first of them.
+
+        Raises:
+            SnapshotFenced: a later writer of the partition was opened.
+            SnapshotFailed: nothing of the transaction counts.
+        """
+
+    async def commit(self) -> None:
+        """Commit what was appended: a reader sees all of it or nothing.
+
+        Raises:
+            SnapshotFenced: a later writer of the partition was opened; nothing was committed.
+            SnapshotFailed: whether it was committed is unknown until the next writer is open.
+        """
+
+    async def close(self) -> None:
+        """Close the connections. An open transaction stays so until the next writer is opened, or Kafka aborts it."""
+
+
+class Snapshots(Protocol):
+    """Topic `snapshots`: partition p holds the state of partition p of `events`, see `engine.snapshot_records`."""
+
+    async def open(self, partition: int) -> SnapshotWriter:
+        """Open a writer, and shut out all that were opened before. What they left open is committed or aborted by then.
+
+        Raises:
+            SnapshotFailed: it could not be done in time.
+        """
+
+    def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
+        """The committed records, from the start to the end as it is now.
+
+        Raises:
+            ReadFailed: the topic can't be reached, or does not exist.
+        """
+
+
 class CommandFeed(Protocol):
     """Topic `commands`, as handed to the owners of its partitions."""
 

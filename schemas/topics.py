@@ -2,8 +2,9 @@
 
 `commands` and `events` have the same number of partitions and the same key, so partition p of one belongs to
 partition p of the other. So do the public topic, where public events of partition p go to partition p, and
-`events.published`, which says how far they are (see `projections.publisher`). `triggers.positions` says how far
-listening for triggers is (see `schemas.trigger_positions`).
+`events.published`, which says how far they are (see `projections.publisher`). So does `snapshots`, where partition p is
+the state of partition p (see `engine.snapshot_records`). `triggers.positions` says how far listening for triggers is
+(see `schemas.trigger_positions`).
 """
 
 from typing import Final
@@ -24,6 +25,7 @@ COMMANDS: Final = "commands"
 EVENTS: Final = "events"
 COMMANDS_DEAD: Final = "commands.dead"
 DEFINITIONS: Final = "definitions"
+SNAPSHOTS: Final = "snapshots"
 EVENTS_PUBLISHED: Final = "events.published"
 TRIGGERS_POSITIONS: Final = "triggers.positions"
 PUBLIC: Final = "orchestration"
@@ -31,6 +33,24 @@ PUBLIC: Final = "orchestration"
 POSITIONS_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """Size of a segment of `events.published` and `triggers.positions`. The last record of a key counts, but the newest
 segment is never compacted, and by default it may grow to a gigabyte, which takes its time to read."""
+
+SNAPSHOT_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+"""Size of a segment of `snapshots`: it must hold the largest batch, and the newest one is never compacted, so a restore
+reads so much that is out of date."""
+
+SNAPSHOT_DIRTY_RATIO: Final = 0.3
+"""Which part of a partition of `snapshots` may be out of date before it is compacted. A restore reads it all, so with
+Kafka's default, half, it would read twice what lives. With less, Kafka would copy what lives again and again: at 0.3 it
+copies three times what is written."""
+
+SNAPSHOT_TOMBSTONE_MS: Final = 60_000
+"""How long `snapshots` keeps the mark that something is gone. Kafka's default is a day: everything that ended in it
+would be read by every restore. A reader that takes longer than this may miss one; the count in the marker shows it, and
+it reads again."""
+
+SNAPSHOT_COMPACTION_LAG_MS: Final = 3_600_000
+"""By when Kafka compacts at the latest. Where small segments are not allowed, the newest one would grow to a gigabyte
+before that."""
 
 MIN_REPLICAS_TO_SPARE_ONE: Final = 3
 """With this many replicas two of them acknowledge a write, and one broker may be away. With Kafka's default, one, an
@@ -102,6 +122,17 @@ def _topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         Topic(topic_name(settings, COMMANDS_DEAD), 1, log),
         Topic(topic_name(settings, DEFINITIONS), 1, {"cleanup.policy": "compact", **size}),
         Topic(public_topic(settings), settings.partitions, log),
+        Topic(
+            topic_name(settings, SNAPSHOTS),
+            settings.partitions,
+            {"cleanup.policy": "compact", **size},
+            {
+                "segment.bytes": str(SNAPSHOT_SEGMENT_BYTES),
+                "min.cleanable.dirty.ratio": str(SNAPSHOT_DIRTY_RATIO),
+                "delete.retention.ms": str(SNAPSHOT_TOMBSTONE_MS),
+                "max.compaction.lag.ms": str(SNAPSHOT_COMPACTION_LAG_MS),
+            },
+        ),
         Topic(
             topic_name(settings, EVENTS_PUBLISHED),
             settings.partitions,

@@ -357,6 +357,45 @@ class TransactionsContract:
             place = Place(other, 2)
             assert await reader.ends([place]) == {place: 4}, "each transaction ends with a marker"
 
+    async def test_a_transaction_is_seen_when_it_is_committed(self, subject: Subject) -> None:
+        topic = await make(subject)
+        place = Place(topic, 0)
+        transactions = subject.kafka.transactions(subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
+        try:
+            await transactions.open()
+            await transactions.append({place: some("a", "b")})
+            await transactions.append({place: some("c"), Place(topic, 1): some("d")})
+            async with subject.kafka.reader(committed_only=True) as reader:
+                assert await reader.ends([place]) == {place: 0}
+                await transactions.commit()
+                await transactions.append({place: some("e")})
+                await transactions.commit({place: some("f")})
+        finally:
+            await transactions.close()
+        assert await read_all(subject, topic, committed_only=True) == {0: [*"abcef"], 1: ["d"], 2: []}
+
+    async def test_who_opens_aborts_what_the_one_before_has_appended(self, subject: Subject) -> None:
+        topic = await make(subject)
+        place = Place(topic, 0)
+        name = subject.topic("w")
+        before, after, later = (
+            subject.kafka.transactions(name, open_seconds=10.0, max_batch_bytes=BATCH_BYTES) for _ in range(3)
+        )
+        try:
+            await before.open()
+            await before.append({place: some("a")})
+            await after.open()
+            with pytest.raises(Fenced):
+                await before.append({place: some("b")})
+            await after.append({place: some("c")})
+            await later.open()
+            with pytest.raises(Fenced):
+                await after.commit()
+        finally:
+            for transactions in (before, after, later):
+                await transactions.close()
+        assert (await read_all(subject, topic, committed_only=True))[0] == []
+
     async def test_who_opens_shuts_the_one_before_out(self, subject: Subject) -> None:
         topic = await make(subject)
         before, after = (

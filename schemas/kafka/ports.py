@@ -7,7 +7,7 @@
 | `Producer` | appends, acknowledged by all replicas, each record once; outlives its faults | api, engine |
 | `Member` | one member of a consumer group: its partitions come and go | all who share partitions |
 | `Reader` | reads partitions without a group, from any offset | restore, rebuild, tables, positions |
-| `Transactions` | writes to several topics at once, and shuts other writers of its name out | the publisher |
+| `Transactions` | writes to several topics at once, and shuts other writers of its name out | publisher, snapshots |
 | `Admin` | makes topics | `orchestration topics create` |
 | `TopicFinder` | tells whether a topic exists, and whether it is still the same | listening for triggers |
 
@@ -28,7 +28,7 @@ over meanwhile. There are two ways to say it:
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -322,6 +322,10 @@ class Reader(Protocol):
         """
 
 
+NO_RECORDS: Final[Mapping[Place, Sequence[Outgoing]]] = {}
+"""Of a commit that appends nothing more."""
+
+
 class Transactions(Protocol):
     """Writes records to several topics at once. One writer of a name is open at a time.
 
@@ -342,11 +346,20 @@ class Transactions(Protocol):
             TransactionFailed: Kafka is away or refuses.
         """
 
-    async def commit(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
-        """Append records and commit them: who reads committed records sees all of them or none.
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        """Append records to the open transaction, which begins with the first of them and ends with `commit`.
 
         Raises:
-            Fenced: another writer of this name was opened; nothing was committed.
+            Fenced: another writer of this name was opened, or the transaction was open for too long.
+            TransactionFailed: nothing of the transaction counts.
+        """
+
+    async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
+        """Append the last records and commit: who reads committed records sees the whole transaction or nothing of it.
+
+        Raises:
+            Fenced: another writer of this name was opened, or the transaction was open for too long; nothing was
+                committed.
             TransactionFailed: whether it was done is unknown until the next one is open.
         """
 

@@ -9,7 +9,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, Un
 
 from schemas.kafka.batches import batches
 from schemas.kafka.errors import Fenced, TransactionFailed
-from schemas.kafka.ports import Outgoing, Place
+from schemas.kafka.ports import NO_RECORDS, Outgoing, Place
 from schemas.kafka.producer import ProducerClient, end
 from schemas.settings import KafkaSettings
 
@@ -31,6 +31,7 @@ class TransactionalProducer:
     """
 
     def __init__(self, settings: KafkaSettings, name: str, *, open_seconds: float, max_batch_bytes: int):
+        self._begun = False
         self._producer = ProducerClient(
             settings,
             transactional_id=name,
@@ -52,18 +53,29 @@ class TransactionalProducer:
                 return len(await self._producer.partitions_for(topic))
         return 0
 
-    async def commit(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        """See `ports.Transactions.append`."""
+        async with _failures():
+            await self._append(records)
+
+    async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
         """See `ports.Transactions.commit`."""
         async with _failures():
-            await self._producer.begin_transaction()
-            acknowledgements = [
-                await self._producer.send_batch(batch, place.topic, partition=place.partition)
-                for place, some in records.items()
-                for batch in batches(self._producer, some)
-            ]
-            # A commit doesn't look at what became of the batches.
-            await asyncio.gather(*acknowledgements)
+            await self._append(records)
             await self._producer.commit_transaction()
+            self._begun = False
+
+    async def _append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        if not self._begun:
+            await self._producer.begin_transaction()
+            self._begun = True
+        acknowledgements = [
+            await self._producer.send_batch(batch, place.topic, partition=place.partition)
+            for place, some in records.items()
+            for batch in batches(self._producer, some)
+        ]
+        # A commit doesn't look at what became of the batches.
+        await asyncio.gather(*acknowledgements)
 
     async def close(self) -> None:
         """See `ports.Transactions.close`."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from schemas.kafka.errors import KafkaFault, TransactionFailed
 from schemas.kafka.memory.process import Process, within
-from schemas.kafka.ports import Outgoing, Place
+from schemas.kafka.ports import NO_RECORDS, Outgoing, Place
 
 TRANSACTION_SECONDS: Final = 8.0
 
@@ -37,17 +37,28 @@ class MemoryTransactions:
             count = await self._process.ask("topics", lambda: sum(1 for _ in self._process.cluster.places(topic)))
         return count
 
-    async def commit(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
-        """See `ports.Transactions.commit`."""
-        epoch, cluster = self._epoch, self._process.cluster
-        if epoch is None:
-            raise TransactionFailed("it is not open")
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        """See `ports.Transactions.append`."""
         async with _failures():
-            for place, some in records.items():
-                await self._append(epoch, place, some)
+            await self._append(self._own_epoch(), records)
+
+    async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
+        """See `ports.Transactions.commit`."""
+        epoch, cluster = self._own_epoch(), self._process.cluster
+        async with _failures():
+            await self._append(epoch, records)
             await self._process.ask("end transaction", lambda: cluster.commit_transaction(self._name, epoch))
 
-    async def _append(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> None:
+    def _own_epoch(self) -> int:
+        if self._epoch is None:
+            raise TransactionFailed("it is not open")
+        return self._epoch
+
+    async def _append(self, epoch: int, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+        for place, some in records.items():
+            await self._append_batch(epoch, place, some)
+
+    async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> None:
         appended = False
 
         def append() -> None:

@@ -84,6 +84,14 @@ async def test_a_kafka_that_takes_everything_gets_all_that_we_wish_for() -> None
         "max.message.bytes": "8388608",
     }
     assert admin.made["events.published"].topic_configs == {"cleanup.policy": "compact", "segment.bytes": "8388608"}
+    assert admin.made["snapshots"].topic_configs == {
+        "cleanup.policy": "compact",
+        "max.message.bytes": "8388608",
+        "segment.bytes": "16777216",
+        "min.cleanable.dirty.ratio": "0.3",
+        "delete.retention.ms": "60000",
+        "max.compaction.lag.ms": "3600000",
+    }
     assert {topic.replication_factor for topic in admin.made.values()} == {-1}
 
 

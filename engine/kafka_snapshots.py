@@ -1,0 +1,138 @@
+"""Topic `snapshots` on Kafka: a writer of transactions for each partition, and a reader for restores.
+
+The writers of a partition have one transactional id, so opening one shuts out those of earlier owners for good, also
+one that wakes up years later. What such a one had appended without a commit is aborted by then.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
+from schemas.kafka import Fenced, Kafka, KafkaFault, Place, Transactions
+from schemas.records import NewRecord, Record
+from schemas.settings import EngineSettings
+from schemas.topics import SNAPSHOTS, topic_name
+
+TRANSACTIONAL_ID: Final = "orchestration-snapshots-"
+"""Followed by the partition."""
+
+OPEN_SECONDS: Final = 5.0
+"""Deadline of opening a writer. A takeover waits for it, so a Kafka that is slow with transactions must not hold up the
+partition: it goes on without snapshots for now."""
+
+UNFINISHED_SECONDS: Final = 300.0
+"""When Kafka aborts a transaction by itself. Longer than the longest snapshot takes to be written. Kafka allows at most
+15 minutes, if nobody has changed that."""
+
+BATCH_BYTES: Final = 512 * 1024
+"""Size of the record batches in a transaction. A batch is built in one go, and the event loop waits for it."""
+
+READ_SECONDS: Final = 30.0
+"""A reader that gets no further for this long gives up; without it a broken connection would hang a restore."""
+
+TAKE_SECONDS: Final = 0.2
+"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
+
+TAKE_RECORDS: Final = 500
+"""Records that are decoded in one go, a few milliseconds."""
+
+
+class KafkaSnapshots:
+    """`engine.ports.Snapshots` on Kafka.
+
+    Args:
+        kafka: where the topic is.
+        settings: its prefix.
+    """
+
+    def __init__(self, kafka: Kafka, settings: EngineSettings):
+        self._kafka = kafka
+        self._topic = topic_name(settings, SNAPSHOTS)
+        self._name = f"{settings.topic_prefix}{TRANSACTIONAL_ID}"
+        self._finder = kafka.topic_finder()
+
+    async def close(self) -> None:
+        """Close the connection that is used to find the topic."""
+        self._finder.close()
+
+    async def open(self, partition: int) -> "KafkaSnapshotWriter":
+        """See `Snapshots.open`."""
+        place = Place(self._topic, partition)
+        transactions = self._kafka.transactions(
+            f"{self._name}{partition}", open_seconds=UNFINISHED_SECONDS, max_batch_bytes=BATCH_BYTES
+        )
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._check(place)
+                await transactions.open()
+        except BaseException as error:
+            await transactions.close()
+            if isinstance(error, KafkaFault | TimeoutError):
+                raise SnapshotFailed(f"no writer of {place.topic}/{partition} could be opened: {error!r}") from error
+            raise
+        return KafkaSnapshotWriter(transactions, place)
+
+    async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
+        """See `Snapshots.read`."""
+        place = Place(self._topic, partition)
+        try:
+            await self._check(place)
+            async with self._kafka.reader(committed_only=True) as reader:
+                position, end = (await reader.limits([place]))[place]
+                reader.read_from({place: position})
+                loop = asyncio.get_running_loop()
+                moved_at = loop.time()
+                while position < end:
+                    records = (await reader.take(TAKE_SECONDS, TAKE_RECORDS)).get(place, ())
+                    before, position = position, await reader.position(place)
+                    if position > before:
+                        moved_at = loop.time()
+                    elif loop.time() - moved_at > READ_SECONDS:
+                        raise KafkaFault(f"nothing came for {READ_SECONDS:.0f} s")
+                    if records:
+                        yield records
+        except KafkaFault as error:
+            raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
+
+    async def _check(self, place: Place) -> None:
+        """Asking for partitions in other ways would have Kafka make the topic, without compaction."""
+        found = await self._finder.find(place.topic)
+        if found is None or place.partition >= found.partitions:
+            raise KafkaFault(
+                f"topic {place.topic} has no partition {place.partition}: create it by `orchestration topics create`"
+            )
+
+
+class KafkaSnapshotWriter:
+    """`engine.ports.SnapshotWriter` on Kafka.
+
+    Args:
+        transactions: open.
+        place: the partition that it writes to.
+    """
+
+    def __init__(self, transactions: Transactions, place: Place):
+        self._transactions, self._place = transactions, place
+
+    async def append(self, records: Sequence[NewRecord]) -> None:
+        """See `SnapshotWriter.append`."""
+        try:
+            await self._transactions.append({self._place: records})
+        except KafkaFault as error:
+            raise self._failed(error) from error
+
+    async def commit(self) -> None:
+        """See `SnapshotWriter.commit`."""
+        try:
+            await self._transactions.commit()
+        except KafkaFault as error:
+            raise self._failed(error) from error
+
+    async def close(self) -> None:
+        """See `SnapshotWriter.close`."""
+        await self._transactions.close()
+
+    def _failed(self, error: KafkaFault) -> SnapshotFailed:
+        kind = SnapshotFenced if isinstance(error, Fenced) else SnapshotFailed
+        return kind(f"partition {self._place.partition} of {self._place.topic}: {error}")
