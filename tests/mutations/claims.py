@@ -77,8 +77,8 @@ MUTATIONS: Final = (
     Mutation(
         "epoch ignored by readers",
         EPOCHS,
-        "read_number(epoch) == self.epoch",
-        "read_number(epoch) >= 0",
+        "return epoch == self.epoch",
+        "return epoch is not None",
         "What a superseded engine still wrote counts: an instance has two histories.",
     ),
     Mutation(
