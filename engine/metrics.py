@@ -78,3 +78,6 @@ class Metrics:
             registry=registry,
         )
         self.calls_in_flight = Gauge(f"{prefix}_calls_in_flight", "Calls to the stack under way.", registry=registry)
+        self.calls_waiting = Gauge(
+            f"{prefix}_calls_waiting", "Calls to the stack that wait until others have ended.", registry=registry
+        )

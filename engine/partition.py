@@ -28,6 +28,7 @@ from engine.metrics import Metrics
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
+from engine.slots import CallSlots
 from engine.turn import Turn
 from schemas.epochs import EpochFilter, is_claim
 from schemas.events import PartitionClaimed
@@ -68,6 +69,7 @@ class Partition:
         log: the event log.
         feed: hands the partition's commands to `feed_commands` once it has been opened.
         caller: calls the stack.
+        slots: for calls, shared by the partitions of an engine.
         evaluator: evaluates messages that need links.
         clock: the time.
         owner: name of this engine, written into the claim.
@@ -83,6 +85,7 @@ class Partition:
         log: EventLog,
         feed: CommandFeed,
         caller: ActivityCaller,
+        slots: CallSlots,
         evaluator: MessageEvaluator,
         clock: Clock,
         owner: str,
@@ -108,9 +111,11 @@ class Partition:
             number,
             self._shard,
             caller=caller,
+            slots=slots,
             evaluator=evaluator,
             run_commands=RunCommands(number, log, clock, self._give),
             clock=clock,
+            in_turn=lambda: self.in_turn,
             claim_held=self._claim_held,
             give=self._give,
         )
@@ -170,7 +175,7 @@ class Partition:
     @property
     def timers(self) -> int:
         """How many timers are set."""
-        return len(self._runner.timers)
+        return self._runner.timers
 
     def _give(self, key: str, given: Input) -> None:
         """Take what an effect has ended with."""
@@ -201,7 +206,7 @@ class Partition:
                 if recorded.cause is not None:
                     self.next_command = max(self.next_command, recorded.cause + 1)
             self._shard.settle()
-        self._runner.start_all()
+        await self._runner.start_all()
         self.restored = True
         logger.info(
             "partition restored",
@@ -217,7 +222,7 @@ class Partition:
             self._runner.take_due()
             if self._inputs:
                 return
-            at = self._runner.timers.next_at()
+            at = self._runner.next_at()
             seconds = MAX_SLEEP_SECONDS
             if at is not None:
                 seconds = min(max((at - self._clock.now()).total_seconds(), 0.0), MAX_SLEEP_SECONDS)

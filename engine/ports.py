@@ -131,7 +131,7 @@ class ActivityCaller(Protocol):
 
         Args:
             activity: what to call.
-            may_start: asked right before the attempt starts, which may have had to wait for others.
+            may_start: asked right before the attempt starts.
 
         Returns:
             Its result; None when it was not started.

@@ -5,13 +5,14 @@ import os
 import socket
 from collections.abc import Callable
 
-from engine.activities import StackCaller
+from engine.activities import StackCaller, service_of
 from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.core.duplicates import Bounds
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
 from engine.partition import Partition
+from engine.slots import CallSlots
 from engine.supervisor import Supervisor
 from engine.triggers.evaluator import LinkEvaluator
 from engine.triggers.failures import FilterFailures
@@ -42,6 +43,7 @@ class Engine:
         self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
         clock = SystemClock()
+        slots = CallSlots(settings.max_activities_in_flight, service_of)
         self._listeners = Listeners(
             kafka,
             settings,
@@ -55,6 +57,7 @@ class Engine:
             log=self._log,
             feed=self._feed,
             caller=self._caller,
+            slots=slots,
             evaluator=LinkEvaluator(
                 self._links,
                 self._listeners.workflow_deleted,
@@ -74,6 +77,7 @@ class Engine:
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
+        metrics.calls_waiting.set_function(lambda: slots.waiting)
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 
     @property

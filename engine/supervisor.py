@@ -10,6 +10,7 @@ from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, Supersede
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
+from engine.slots import CallSlots
 from schemas.records import Record, RecordCodec
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Supervisor:
         log: the event log.
         feed: commands and assignment; it calls `assigned` and `received`.
         caller: calls the stack.
+        slots: for calls, shared by the partitions.
         evaluator: evaluates messages that need links.
         clock: the time.
         owner: name of this engine.
@@ -62,6 +64,7 @@ class Supervisor:
         log: EventLog,
         feed: GroupFeed,
         caller: ActivityCaller,
+        slots: CallSlots,
         evaluator: MessageEvaluator,
         clock: Clock,
         owner: str,
@@ -70,6 +73,7 @@ class Supervisor:
         bounds: Bounds = DEFAULT_BOUNDS,
     ):
         self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
+        self._slots = slots
         self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -161,6 +165,7 @@ class Supervisor:
             log=self._log,
             feed=self._feed,
             caller=self._caller,
+            slots=self._slots,
             evaluator=self._evaluator,
             clock=self._clock,
             owner=self._owner,

@@ -1,47 +1,56 @@
 """The timers of one partition: a heap that is derived state, rebuilt from the log at every restore."""
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
-from engine.core.effects import Token
+from engine.wanted import Wanted
 
-Entry = tuple[datetime, int, str, Token]
+MIN_SWEPT: Final = 1000
+"""From how many stale entries on they are swept out. Sweeping for fewer would cost more than they do."""
 
 
 class Timers:
-    """What is due when. Stale entries stay until they are due or too many."""
+    """What is due when. Stale entries stay until they are due, or until they are more than the others."""
 
-    def __init__(self, is_current: Callable[[str, Token], bool]):
-        self._is_current = is_current
-        self._heap: list[Entry] = []
-        self._count = 0
-        self._sweep_at = 1000
+    def __init__(self) -> None:
+        self._heap: list[Wanted] = []
+        self._stale = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) - self._stale
 
-    def set(self, at: datetime, subject: str, token: Token) -> None:
-        """Ring for a subject at a time, unless its token has changed by then."""
-        self._count += 1  # keeps entries of one instant in order, and ids and tokens out of the comparison
-        heapq.heappush(self._heap, (at, self._count, subject, token))
-        if len(self._heap) >= self._sweep_at:
-            # Aborted delays of a year would otherwise pile up for a year.
-            self._heap = [entry for entry in self._heap if self._is_current(entry[2], entry[3])]
+    @property
+    def entries(self) -> Sequence[Wanted]:
+        """All of them, stale ones included, in no order."""
+        return self._heap.copy()
+
+    def set(self, wanted: Wanted, at: datetime) -> None:
+        """Ring for an effect at a time, unless it is dropped before."""
+        wanted.place, wanted.at = "timed", at
+        heapq.heappush(self._heap, wanted)
+
+    def drop(self, wanted: Wanted) -> None:
+        """Never ring for an effect that a timer was set for."""
+        wanted.place = "gone"
+        self._stale += 1
+        # Aborted delays of a year would otherwise pile up for a year.
+        if self._stale >= MIN_SWEPT and self._stale > len(self):
+            self._heap = [entry for entry in self._heap if entry.place == "timed"]
             heapq.heapify(self._heap)
-            self._sweep_at = max(1000, 2 * len(self._heap))
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._heap.clear()
+            self._stale = 0
 
     def next_at(self) -> datetime | None:
         """When the earliest one is due; None without any."""
-        return self._heap[0][0] if self._heap else None
+        while self._heap and self._heap[0].place != "timed":
+            heapq.heappop(self._heap)
+            self._stale -= 1
+        return self._heap[0].at if self._heap else None
 
-    def due(self, now: datetime) -> Iterator[tuple[str, Token]]:
-        """Take out what is due and still current, earliest first."""
-        while self._heap and self._heap[0][0] <= now:
-            _, _, subject, token = heapq.heappop(self._heap)
-            if self._is_current(subject, token):
-                yield subject, token
+    def due(self, now: datetime) -> Iterator[Wanted]:
+        """Take out what is due, earliest first."""
+        while (at := self.next_at()) is not None and at <= now:
+            wanted = heapq.heappop(self._heap)
+            wanted.place, wanted.at = "started", None
+            yield wanted

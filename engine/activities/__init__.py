@@ -12,6 +12,6 @@ An attempt never raises: whatever goes wrong is a `Failure` in its result, and `
 follows.
 """
 
-from engine.activities.caller import StackCaller
+from engine.activities.caller import StackCaller, service_of
 
-__all__ = ["StackCaller"]
+__all__ = ["StackCaller", "service_of"]

@@ -36,6 +36,11 @@ OPERATIONS: dict[str, Operation] = {name: made for operations in SERVICES.values
 _SERVICE_OF: Final = {name: service for service, operations in SERVICES.items() for name in operations}
 
 
+def service_of(activity: str) -> str:
+    """The service of the stack that an activity calls, by its name; empty if the activity is unknown."""
+    return _SERVICE_OF.get(activity, "")
+
+
 class StackCaller:
     """`engine.ports.ActivityCaller` over HTTP. To be opened before the first call.
 
@@ -54,8 +59,6 @@ class StackCaller:
         self._timeout_seconds = settings.activity_timeout_seconds
         self._metrics = metrics
         self._monotonic = monotonic
-        # Each service has its own: one that hangs uses up no slots of the others.
-        self._slots = {service: asyncio.Semaphore(settings.max_activities_in_flight) for service in ("", *SERVICES)}
 
     async def open(self) -> None:
         """Make ready for calls. The stack need not be there yet."""
@@ -69,16 +72,12 @@ class StackCaller:
             await self._thread.stop()
 
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
-        """See `ActivityCaller.call`.
-
-        More calls to a service than may be in flight wait their turn; the time of an attempt starts after that.
-        """
-        async with self._slots[_SERVICE_OF.get(activity.name, "")]:
-            if not await may_start():
-                return None
-            begin = self._monotonic()
-            with self._metrics.calls_in_flight.track_inprogress():
-                done = await self._attempt_there(activity)
+        """See `ActivityCaller.call`."""
+        if not await may_start():
+            return None
+        begin = self._monotonic()
+        with self._metrics.calls_in_flight.track_inprogress():
+            done = await self._attempt_there(activity)
         outcome = "ok" if done.failure is None else "final" if is_final(activity.name, done.failure) else "retry"
         self._metrics.attempts.labels(activity.name, outcome).inc()
         self._metrics.attempt_seconds.labels(activity.name).observe(self._monotonic() - begin)

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
+from engine.activities import service_of
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import MayStart
+from engine.slots import CallSlots
 from projections.event_reader import EventReader
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.publisher.public_events import public_event
@@ -75,6 +77,7 @@ async def _own(log: Log) -> int:
         log=MemoryEventLog(log, random.Random(1), Faults()),
         feed=(feed := MemoryFeed(log, random.Random(1), lambda _, records: partition.feed_commands(records))),
         caller=_Caller(),
+        slots=CallSlots(100, service_of),
         evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
         clock=VirtualClock(),
         owner="engine",

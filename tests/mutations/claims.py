@@ -5,7 +5,6 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 PARTITION: Final = "engine/partition.py"
-INSTANCES: Final = "engine/core/instances.py"
 SHARD: Final = "engine/core/shard.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
@@ -98,15 +97,15 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "an older state kept",
-        INSTANCES,
-        "            cold[id] = encode(instance)\n",
-        "            cold.setdefault(id, encode(instance))\n",
+        SHARD,
+        "            self._cold[id] = _Cold(self._encoder.encode(instance), instance.definition)\n",
+        "            self._cold.setdefault(id, _Cold(self._encoder.encode(instance), instance.definition))\n",
         "An instance goes back to where it was: its calls are made again.",
     ),
     Mutation(
         "an ended instance kept",
-        INSTANCES,
-        "            del self._cold[id]\n",
+        SHARD,
+        "            self._cold.pop(key, None)\n",
         "            pass\n",
         "An instance that was aborted goes on.",
     ),

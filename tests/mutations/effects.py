@@ -15,8 +15,8 @@ MUTATIONS: Final = (
     Mutation(
         "GoOn never happens",
         RUNNER,
-        "                self._give(subject, Due(effect.token))\n            case StartInstance():",
-        "                pass\n            case StartInstance():",
+        "            case GoOn() | Wake():\n",
+        "            case Wake():\n",
         "A workflow of many stages stops in the middle.",
     ),
     Mutation(
@@ -55,7 +55,7 @@ MUTATIONS: Final = (
     Mutation(
         "effect twice",
         RUNNER,
-        "        if effect is not None and self._current.get(subject) == effect.token:\n            return\n",
+        "            if effect is not None and wanted.token == effect.token:\n                return\n",
         "",
         "Every event of an instance calls the stack again.",
     ),
@@ -76,7 +76,7 @@ MUTATIONS: Final = (
     Mutation(
         "effects not started after a restore",
         PARTITION,
-        "        self._runner.start_all()\n",
+        "        await self._runner.start_all()\n",
         "",
         "Nothing goes on after a takeover: delays, retries, run commands.",
     ),
@@ -90,15 +90,15 @@ MUTATIONS: Final = (
     Mutation(
         "a call that nobody wants",
         RUNNER,
-        "        return self._is_current(subject, token)\n",
+        "        return self._wanted.get(wanted.subject) is wanted\n",
         "        return True\n",
         "Money moves after an abort that was answered.",
     ),
     Mutation(
         "a delay ends at once",
         RUNNER,
-        "                self.timers.set(effect.at, subject, effect.token)\n",
-        "                self.timers.set(self._clock.now(), subject, effect.token)\n",
+        "            self._timers.set(wanted, at)\n\n    def _want(",
+        "            self._timers.set(wanted, self._clock.now())\n\n    def _want(",
         "A payout that was to wait for a day goes out today.",
     ),
     Mutation(
@@ -125,14 +125,14 @@ MUTATIONS: Final = (
     Mutation(
         "late results not recorded",
         DUPLICATES,
-        "            self._late.append(instance.id, Late(instance.version, instance.canceled, offset), MAX_LATE)\n",
+        "            self._late[instance.id] = Late(instance.version, instance.canceled)\n",
         "            pass\n",
         "The history of a canceled instance does not tell that its payment went through.",
     ),
     Mutation(
         "timers kept when the clock is set back",
         RUNNER,
-        "            self.start_all()\n",
+        "            self._to_set_again = deque(self._timers.entries)\n",
         "            pass\n",
         "An instance waits for as long as a clock was wrong.",
     ),

@@ -10,8 +10,10 @@ from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 
+from engine.activities import service_of
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.metrics import Metrics
+from engine.slots import CallSlots
 from engine.supervisor import Supervisor
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
@@ -33,11 +35,20 @@ LIMITS = {
     "engine.partition.MAX_INBOX": (3, 2000),
     "engine.partition.MAX_TURN_INPUTS": (2, 100),
     "engine.run_commands.MAX_BATCH": (1, 2, 100),
+    "engine.runner.MAX_PORTION": (1, 50),
+    "engine.slots.MIN_SWEPT": (0, 1000),
+    "engine.timers.MIN_SWEPT": (0, 1000),
     "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
     "engine.core.shard.MAX_WAITING_BYTES": (10, 2**25, 2**25),
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
+
+PAUSES = {"engine.pauses.MAX_SLICE_SECONDS": (0.0, 1.0), "engine.pauses.PAUSE_SECONDS": (0.0, 0.0, 0.05)}
+"""Long work pauses after each step or never, since it takes no virtual time; others run meanwhile, or for longer."""
+
+CALLS_AT_ONCE = (2, 1024)
+"""How many calls an engine makes at once to each service of the stack."""
 
 BOUNDS = (
     DEFAULT_BOUNDS,
@@ -83,6 +94,8 @@ class World:
         self.codec = RecordCodec()
         self.clocks_are_wrong = seed % 4 == 0
         self.limits = {name: self.rng.choice(values) for name, values in LIMITS.items()}
+        self.pauses = {name: self.rng.choice(values) for name, values in PAUSES.items()}
+        self.calls_at_once = self.rng.choice(CALLS_AT_ONCE)
         self.bounds = self.rng.choice(BOUNDS)
         self.observer = Observer(
             PARTITIONS,
@@ -126,6 +139,7 @@ class World:
             log=log,
             feed=feed,
             caller=Line(self.stack, epochs),
+            slots=CallSlots(self.calls_at_once, service_of),
             evaluator=MemoryLinks(self.rng, self.link_faults, self.observer, epochs),
             clock=clock,
             owner=f"engine-{number}",
@@ -177,7 +191,7 @@ class World:
     async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
         with ExitStack() as patched:
-            for name, limit in self.limits.items():
+            for name, limit in {**self.limits, **self.pauses}.items():
                 patched.enter_context(patch(name, limit))
             await self._run(actions, trouble_seconds)
 

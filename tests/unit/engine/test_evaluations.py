@@ -11,12 +11,14 @@ from uuid import UUID
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
+from engine.activities import service_of
 from engine.core.evaluation import Evaluated, Waiting
 from engine.core.trigger import Trigger
 from engine.errors import Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
+from engine.slots import CallSlots
 from schemas.commands import Command, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger
 from schemas.events import PartitionClaimed
 from schemas.records import Record, RecordCodec
@@ -83,6 +85,7 @@ class Owner:
             log=MemoryEventLog(self.log, random.Random(1), Faults()),
             feed=Feed(),
             caller=Caller(),
+            slots=CallSlots(100, service_of),
             evaluator=links,
             clock=self.clock,
             owner="engine-1",

@@ -11,6 +11,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
+from engine.activities import service_of
 from engine.core import duplicates
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
@@ -20,6 +21,7 @@ from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import ActivityCaller, MayStart
+from engine.slots import CallSlots
 from schemas.commands import (
     AbortInstance,
     Command,
@@ -121,6 +123,7 @@ class Owner:
             log=self.event_log,
             feed=self.feed,
             caller=caller or self.caller,
+            slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=self.clock,
             owner="engine-1",

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
+from engine.activities import service_of
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
+from engine.slots import CallSlots
 from engine.supervisor import Supervisor
 from schemas.commands import AbortInstance
 from schemas.epochs import is_claim
@@ -50,6 +52,7 @@ class Engine:
             log=self.log,
             feed=self.feed,
             caller=Caller(),
+            slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
             clock=VirtualClock(),
             owner="engine-1",

@@ -17,7 +17,8 @@ from deploy.sandbox.faults import FaultRule, Faults, FaultSettings
 from deploy.sandbox.payments import Payment
 from deploy.sandbox.server import server_config
 from deploy.sandbox.wallets import CreateWallet
-from engine.activities import StackCaller
+from engine.activities import StackCaller, service_of
+from engine.activities.caller import OPERATIONS
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity, Token
 from engine.core.retries import Failure
@@ -355,100 +356,44 @@ async def test_the_wire_carries_path_key_and_body_as_they_are() -> None:
     assert seen == [("POST", path, "i7:1:0", b'{"k":"v"}')]
 
 
-async def test_no_more_calls_are_in_flight_than_allowed() -> None:
-    three, gate = asyncio.Event(), asyncio.Event()
-    present: list[web.Request] = []
-    most = 0
-
-    async def handler(request: web.Request) -> web.Response:
-        nonlocal most
-        present.append(request)
-        most = max(most, len(present))
-        if len(present) == 3:
-            three.set()
-        await gate.wait()
-        present.remove(request)
-        return web.json_response({"cursor": {"data": []}})
-
-    async with serving(handler) as url, caller_of(url, max_activities_in_flight=3) as stack:
-        calls = [asyncio.create_task(stack.call(activities.list_wallets("a"))) for _ in range(10)]
-        await three.wait()
-        assert stack.counted("calls_in_flight") == 3
-        gate.set()
-        assert all(done.failure is None for done in await asyncio.gather(*calls))
-        assert stack.counted("calls_in_flight") == 0
-    assert most == 3
-
-
-async def test_a_service_that_hangs_does_not_hold_up_the_others() -> None:
-    never, two = asyncio.Event(), asyncio.Event()
-    hanging: list[web.Request] = []
-
-    async def handler(request: web.Request) -> web.Response:
-        if request.path.startswith("/api/wallets/"):
-            return web.json_response({"cursor": {"data": []}})
-        hanging.append(request)
-        if len(hanging) == 2:
-            two.set()
-        await never.wait()
-        return web.Response()
-
-    async with serving(handler) as url, caller_of(url, max_activities_in_flight=2) as stack:
-        calls = [asyncio.create_task(stack.call(activities.get_account("main", "a"))) for _ in range(5)]
-        await two.wait()
-        async with asyncio.timeout(5):
-            await stack.output(activities.list_wallets("a"))
-        assert len(hanging) == 2
-        for call in calls:
-            call.cancel()
-        await asyncio.wait(calls)
-
-
-async def test_the_time_of_an_attempt_starts_when_its_turn_comes() -> None:
-    first = True
-    never = asyncio.Event()
-
-    async def handler(request: web.Request) -> web.Response:
-        nonlocal first
-        if first:
-            first = False
-            await never.wait()
-        return web.json_response({"cursor": {"data": []}})
-
-    settings: dict[str, Any] = {"max_activities_in_flight": 1, "activity_timeout_seconds": 0.5}
-    async with serving(handler) as url, caller_of(url, **settings) as stack:
-        hung, quick = await asyncio.gather(*(stack.call(activities.list_wallets("a")) for _ in range(2)))
-    assert hung.failure == Failure("timeout after 0.5 s")
-    assert quick.failure is None
-
-
-async def test_a_call_that_may_not_start_is_not_made_and_frees_its_place() -> None:
+async def test_a_call_that_may_not_start_is_not_made() -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.json_response({"cursor": {"data": []}})
 
-    async with serving(handler) as url, caller_of(url, max_activities_in_flight=1) as stack:
+    async with serving(handler) as url, caller_of(url) as stack:
         await stack.refused(activities.list_wallets("a"))
         assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") is None
         await stack.output(activities.list_wallets("a"))
         assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") == 1
 
 
-async def test_a_cancelled_call_frees_its_place() -> None:
+async def test_calls_under_way_are_counted_also_when_they_are_cancelled() -> None:
     entered, never = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.Response:
-        if not entered.is_set():
-            entered.set()
-            await never.wait()
-        return web.json_response({"cursor": {"data": []}})
+        entered.set()
+        await never.wait()
+        return web.Response()
 
-    async with serving(handler) as url, caller_of(url, max_activities_in_flight=1) as stack:
+    async with serving(handler) as url, caller_of(url) as stack:
         cancelled = asyncio.create_task(stack.call(activities.list_wallets("a")))
         await entered.wait()
+        assert stack.counted("calls_in_flight") == 1
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-        await stack.output(activities.list_wallets("a"))
+        assert stack.counted("calls_in_flight") == 0
+
+
+def test_each_activity_belongs_to_a_service() -> None:
+    services = {name: service_of(name) for name in OPERATIONS}
+    assert set(services.values()) == {"ledger", "wallets", "payments"}
+    assert (services["GetAccount"], services["ListWallets"], services["GetPayment"]) == (
+        "ledger",
+        "wallets",
+        "payments",
+    )
+    assert service_of("MakeCoffee") == ""
 
 
 @pytest.mark.parametrize(
