@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Final, TypeVar
 
 from engine.errors import AppendFailed, ReadFailed
+from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
@@ -53,12 +54,14 @@ class KafkaEventLog:
         self._definitions = topic_name(settings, DEFINITIONS)
         self._positions = topic_name(settings, TRIGGERS_POSITIONS)
         self._timeout = settings.append_timeout_seconds
+        self._finder = kafka.topic_finder()
         self._producer = kafka.producer(
             self._events, max_batch_bytes=MAX_RECORD_BATCH_BYTES, max_request_bytes=MAX_REQUEST_BYTES, waits=True
         )
 
     async def close(self) -> None:
         """Close the connections, and drop what has not been sent."""
+        self._finder.close()
         await self._producer.close()
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
@@ -109,6 +112,23 @@ class KafkaEventLog:
                     yield records if position <= stop else [record for record in records if record.offset < stop]
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
+
+    async def look(self, partition: int) -> LogState:
+        """See `EventLog.look`."""
+        events, commands = Place(self._events, partition), Place(self._commands, partition)
+        try:
+            ids = [await self._id(place.topic) for place in (events, commands)]
+            async with self._kafka.reader() as reader, asyncio.timeout(READ_TIMEOUT_SECONDS):
+                limits = await reader.limits([events, commands])
+        except (KafkaFault, TimeoutError) as error:
+            raise ReadFailed(f"what partition {partition} of {self._events} holds: {error!r}") from error
+        return LogState(limits[events], limits[commands], *ids)
+
+    async def _id(self, topic: str) -> str:
+        found = await self._finder.find(topic)
+        if found is None:
+            raise KafkaFault(f"topic {topic} does not exist: create it by `orchestration topics create`")
+        return found.id
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout

@@ -4,16 +4,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
+
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.evaluation import Evaluated, Waiting
 from engine.core.trigger import Trigger
 from schemas.commands import Command
 from schemas.current import Current
+from schemas.kafka import Limits
 from schemas.records import NewRecord, Record
 
 MayStart = Callable[[], Awaitable[bool]]
 """Whether an attempt may start now; it waits until that is known."""
+
+
+class LogState(Struct, frozen=True):
+    """What a partition holds, and which topics it is of."""
+
+    events: Limits
+    commands: Limits
+    events_id: str
+    """Kafka's id of the topic; empty where the broker does not tell it."""
+    commands_id: str
 
 
 class EventLog(Protocol):
@@ -31,6 +44,13 @@ class EventLog(Protocol):
 
         Raises:
             ReadFailed: the log can't be reached.
+        """
+
+    async def look(self, partition: int) -> LogState:
+        """What the partition of `events` and that of `commands` hold now.
+
+        Raises:
+            ReadFailed: Kafka is away, or a topic does not exist.
         """
 
     async def define(self, definitions: Sequence[Current], timestamp_ms: int) -> None:

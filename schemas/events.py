@@ -245,6 +245,12 @@ class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     owner: str
     """Which engine, for people who read the log; a claim is known by its offset."""
+    events_id: str = ""
+    """Kafka's id of topic `events` as the engine saw it; empty where the broker does not tell it, and in old claims."""
+    commands_id: str = ""
+    """Likewise of `commands`."""
+    commands_end: int = 0
+    """Where the partition of `commands` ended. It does not end before that any more, unless it was cut."""
 
 
 class ClaimConfirmed(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -315,6 +315,21 @@ async def test_definitions_are_appended_in_order(subject: Subject, log: EventLog
     assert await subject.definitions() == [*definitions, Current(first, 2, None)]  # its mark, and no value
 
 
+async def test_a_look_tells_what_a_partition_holds_and_of_which_topics(subject: Subject, log: EventLog) -> None:
+    before = await log.look(0)
+    assert (before.events, before.commands) == ((0, 0), (0, 0))
+    assert before.events_id
+    assert before.commands_id not in ("", before.events_id)
+    await log.append(0, batch("a", 10))
+    await subject.expire(0, 4)
+    await log.send([(str(UUID(int=n)), AbortInstance()) for n in range(20)], 5)
+    found = await subject.writer().look(0)
+    assert found.events == (4, 10)
+    assert found.commands == (0, len((await subject.commands())[0]))
+    assert (found.events_id, found.commands_id) == (before.events_id, before.commands_id)
+    assert (await log.look(1)).events == (0, 0)
+
+
 async def test_a_log_out_of_reach_is_an_error_in_time(subject: Subject) -> None:
     log = subject.unreachable()
     async with asyncio.timeout(10):
@@ -328,3 +343,5 @@ async def test_a_log_out_of_reach_is_an_error_in_time(subject: Subject) -> None:
             await log.bury(0, StoredRecord(0, b"k", b"v", []), "reason")
         with pytest.raises(ReadFailed):
             await read(log, 0, 0, 1)
+        with pytest.raises(ReadFailed):
+            await log.look(0)

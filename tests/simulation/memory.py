@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import AppendFailed, ReadFailed
+from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
+from schemas.kafka import Limits
 from schemas.records import Headers, NewRecord, Record, RecordCodec
 from schemas.topics import partition_of
 
@@ -54,6 +56,9 @@ class Log:
     dead: list[tuple[int, int, str]] = field(default_factory=list)
     buried: list[StoredRecord] = field(default_factory=list)
     starts: list[int] = field(init=False)
+    command_starts: list[int] = field(init=False)
+    events_id: str = "events-1"
+    commands_id: str = "commands-1"
     definitions: list[StoredRecord] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,6 +66,7 @@ class Log:
         self.events = [[] for _ in range(self.partitions)]
         self.commands = [[] for _ in range(self.partitions)]
         self.starts = [0] * self.partitions
+        self.command_starts = [0] * self.partitions
 
     def append_events(self, partition: int, records: Sequence[NewRecord]) -> int:
         """Append a batch as Kafka does, whole."""
@@ -174,6 +180,19 @@ class MemoryEventLog:
             end = min(stop, start + self._rng.randint(1, 20))
             yield self._log.events[partition][start:end]
             start = end
+
+    async def look(self, partition: int) -> LogState:
+        """See `EventLog.look`."""
+        await self._latency()
+        if self._rng.random() < self.faults.unreadable:
+            raise ReadFailed("unreadable")
+        log = self._log
+        return LogState(
+            Limits(log.starts[partition], len(log.events[partition])),
+            Limits(log.command_starts[partition], len(log.commands[partition])),
+            log.events_id,
+            log.commands_id,
+        )
 
     async def _latency(self) -> None:
         slow = self._rng.random() < self.faults.slow
