@@ -38,8 +38,8 @@ OnRecords = Callable[[int, Sequence[Record]], None]
 class KafkaCommandFeed:
     """`engine.ports.CommandFeed` on Kafka's consumer group.
 
-    A rebalance stops nobody by itself: a partition goes on until the new assignment is known, and the claim in the
-    event log decides between two owners, not the timing of callbacks.
+    A rebalance stops nobody: what the engine keeps is neither paused nor sought, and what it loses goes on until the
+    new assignment is known. The claim in the event log decides between two owners, not the timing of callbacks.
 
     Args:
         kafka: where the topic is.
@@ -55,6 +55,7 @@ class KafkaCommandFeed:
         self._member: Member | None = None
         self._joined = False
         self._lapsed = False
+        self._known: set[int] = set()
         self._fed: dict[int, int] = {}
         self._held: set[int] = set()
         self._done: dict[int, int] = {}
@@ -92,19 +93,21 @@ class KafkaCommandFeed:
 
     async def _be_member(self, on_records: OnRecords) -> None:
         while True:
-            member = self._kafka.member(self._topic, self._membership(), assigned=self._assign)
+            member = self._kafka.member(self._topic, self._membership(), assigned=self._assign, revoked=self._lose)
+            is_leaving = True
             try:
                 self._member = member
                 await member.start()
                 await self._poll(member, on_records)
             except KafkaFault as error:
+                is_leaving = False  # it comes back to what it has
                 logger.warning("the member of the group on %s failed and is started again: %s", self._topic, error)
             finally:
                 try:
                     await self._commit(member)
                 finally:  # also when it is to end meanwhile
-                    await member.close()
-                    self._member, self._joined = None, False
+                    await member.close(leave=is_leaving)
+                    self._member, self._joined, self._known = None, False, set()
             self._on_assigned(set())
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -158,8 +161,12 @@ class KafkaCommandFeed:
         if changed and await member.commit(changed):
             self._committed.update({place.partition: offset for place, offset in changed.items()})
 
+    def _lose(self, places: frozenset[Place]) -> None:
+        """The member's position is gone with a partition, even when it comes back at once."""
+        self._known -= {place.partition for place in places}
+
     def _assign(self, places: frozenset[Place]) -> None:
-        """After a rebalance: tell the engine what it owns now, and go on where its partitions are."""
+        """After a rebalance: tell the engine what it owns now. What it keeps goes on by itself."""
         partitions = {place.partition for place in places}
         self._metrics.command_lag.clear()  # what it was here is not the lag at the next owner
         self._fed = {partition: offset for partition, offset in self._fed.items() if partition in partitions}
@@ -167,8 +174,9 @@ class KafkaCommandFeed:
         self._committed = {}
         if self._member is None:
             return
-        for partition in self._fed:
+        for partition in self._fed.keys() - self._known:
             self._start(self._member, partition)
+        self._known = partitions
         self._joined, self._lapsed = True, False
         self._on_assigned(partitions)
 

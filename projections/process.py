@@ -131,7 +131,6 @@ class Projections:
                 fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
             ),
             assigned=self._assignment.assigned,
-            revoked=self._assignment.revoked,
         )
         try:
             await member.start()
@@ -263,9 +262,6 @@ class _Assignment:
         self.joined = False
         self.changed = True
         self.rebalanced = asyncio.Event()
-
-    async def revoked(self) -> None:
-        self.changed = True
 
     def assigned(self, places: frozenset[Place]) -> None:
         self.joined = self.changed = True

@@ -161,6 +161,7 @@ class Listener:
         self._found, self._next, self._unsent, self._unsent_bytes = found, {}, [], 0
         await self._see_first()
         member = self._new_member()
+        is_leaving = True
         try:
             await member.start()
             self.settled = True
@@ -168,11 +169,14 @@ class Listener:
             while True:
                 await self._take(member)
                 self._listens()
+        except Exception:
+            is_leaving = False  # it comes back to what it has
+            raise
         finally:
             try:
                 await self._write_last_positions(member)
             finally:  # also when it is to end meanwhile
-                await member.close()
+                await member.close(leave=is_leaving)
 
     def _listens(self) -> None:
         if self.trouble is not None:

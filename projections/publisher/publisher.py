@@ -36,10 +36,7 @@ would take it back for a moment."""
 START_SECONDS: Final = 8.0
 """Deadline of joining the group, which an order to stop waits for."""
 RELEASE_SECONDS: Final = 8.0
-"""How long transactions under way may take to end when their partitions are given away. It is less than the rebalance
-timeout, by which the group gives this publisher up."""
-REBALANCE_TIMEOUT_SECONDS: Final = 10.0
-"""How long others wait for a publisher that still ends its transactions."""
+"""How long transactions under way may take to end when the group is left."""
 LEAVE_TIMEOUT_SECONDS: Final = 2.0
 """Leaving the group hands the partitions over at once; without an answer they follow by the session timeout."""
 FETCH_MIN_BYTES: Final = 64 * 1024
@@ -69,6 +66,7 @@ class Publisher:
         self._topic = topic_name(settings, EVENTS)
         self._member: Member | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
+        self._former: dict[int, asyncio.Task[None]] = {}
         self._run: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -100,7 +98,6 @@ class Publisher:
                 group=self._settings.topic_prefix + GROUP,
                 member_id=self._settings.projections_id,
                 session_timeout_seconds=self._settings.projections_session_timeout_seconds,
-                rebalance_timeout_seconds=REBALANCE_TIMEOUT_SECONDS,
                 max_idle_seconds=MAX_IDLE_SECONDS,
                 fetch_wait_seconds=FETCH_WAIT_SECONDS,
                 fetch_min_bytes=FETCH_MIN_BYTES,
@@ -108,7 +105,7 @@ class Publisher:
                 fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
             ),
             assigned=self._assigned,
-            revoked=self._release,
+            revoked=self._revoked,
         )
         try:
             await to_its_end(_start(member))
@@ -164,26 +161,45 @@ class Publisher:
         logger.warning("%s; next try in %.1f s", message, pause)
 
     def _assigned(self, places: frozenset[Place]) -> None:
-        """Own what the group gives."""
+        """Own what the group gives. What is kept goes on."""
         member = self._member
         if member is None:  # it is leaving the group
             return
-        self._owners = {
-            place.partition: asyncio.create_task(self._own(member, place), name=f"publish-{place.partition}")
-            for place in places
-        }
+        for place in places:
+            if place.partition not in self._owners:
+                former = self._former.pop(place.partition, None)
+                self._owners[place.partition] = asyncio.create_task(
+                    self._own_after(former, member, place), name=f"publish-{place.partition}"
+                )
+
+    async def _own_after(self, former: asyncio.Task[None] | None, member: Member, place: Place) -> None:
+        """Own a partition, once the transaction of its former owner here has ended."""
+        if former is not None:
+            await asyncio.wait({former}, timeout=RELEASE_SECONDS)
+        await self._own(member, place)
+
+    def _revoked(self, places: frozenset[Place]) -> None:
+        """Let go of partitions; transactions under way end. Who opens such a partition next waits for that, or ends it.
+
+        Others may have the partition by now: its transactions shut the earlier ones out.
+        """
+        for place in places:
+            owner = self._owners.pop(place.partition, None)
+            if owner is not None:
+                owner.cancel()
+                owner.add_done_callback(retrieve)
+                self._former[place.partition] = owner
+        self._metrics.lag.clear()
 
     async def _release(self) -> None:
-        """Let go of all partitions, once their transactions under way have ended.
-
-        Those that come back after a rebalance are opened again, which is quicker than to tell them apart.
-        """
-        owners, self._owners = self._owners, {}
-        for owner in owners.values():
+        """Let go of all partitions, once their transactions under way have ended."""
+        owners = [*self._owners.values(), *self._former.values()]
+        self._owners, self._former = {}, {}
+        for owner in owners:
             owner.cancel()
         if owners:
-            await asyncio.wait(owners.values(), timeout=RELEASE_SECONDS)
-        for owner in owners.values():
+            await asyncio.wait(owners, timeout=RELEASE_SECONDS)
+        for owner in owners:
             owner.add_done_callback(retrieve)  # what the first one failed with has been told
         self._metrics.lag.clear()
 

@@ -12,7 +12,8 @@
 | `silence` | which brokers don't answer |
 | `consumer` | consumers |
 | `header_names` | teaches aiokafka to read header names that are not UTF-8 |
-| `member` | a member of a consumer group: where its partitions begin is decided before a record is handed over |
+| `member` | a member of a consumer group: a seat in the group and a consumer that reads what the seat has |
+| `seat` | who has which partitions |
 | `reader` | reads partitions without a group |
 | `producer` | the idempotent producer that outlives its faults, and how any producer is ended |
 | `transactions` | writes to several topics at once |
@@ -20,7 +21,7 @@
 | `admin` | makes topics |
 | `faults` | turns errors of aiokafka into ours |
 | `closing` | the one way to close a consumer or an admin client, by a deadline |
-| `leaving` | takes a static member out of its group |
+| `static_members` | what aiokafka can't ask about members that have a name |
 | `topic_finder` | which topics exist, with Kafka's ids |
 """
 
@@ -31,6 +32,7 @@ from schemas.kafka.errors import (
     KafkaAway,
     KafkaFault,
     KafkaUnreachable,
+    NameTaken,
     NotAcknowledged,
     TransactionFailed,
     UnreadableRecords,
@@ -67,6 +69,7 @@ __all__ = [
     "Limits",
     "Member",
     "Membership",
+    "NameTaken",
     "NewTopic",
     "NotAcknowledged",
     "Outgoing",

@@ -1,17 +1,14 @@
-"""Our consumers: aiokafka's, on our client (see `client`)."""
+"""Our consumers: aiokafka's, on our client (see `client`). None of them is in a group, see `seat`."""
 
-import asyncio
-import math
-import time
 from collections.abc import Collection
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
 
 from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
-from schemas.kafka.client import adopt, retrieve
+from schemas.kafka.client import adopt
 from schemas.kafka.errors import UnreadableRecords
 from schemas.kafka.faults import faults
 from schemas.kafka.options import client_options
@@ -22,8 +19,8 @@ from schemas.settings import KafkaSettings
 class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer. Close it by `closing` or `close`.
 
-    Offsets are committed by hand, if at all, and a partition without a position begins at its start. Whatever fails in
-    the client library is an error of Kafka, which everybody tries again: its assertions end no process.
+    A partition without a position begins at its start. Whatever fails in the client library is an error of Kafka, which
+    everybody tries again: its assertions end no process.
 
     Args:
         settings: how to reach Kafka.
@@ -93,53 +90,53 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
         self._check(*partitions)
         super().resume(*partitions)
 
-    def lose_patience(self) -> None:
-        """Have `getmany` fail, which otherwise waits for the end of a rebalance, however long that takes."""
-        self._subscription.abort_waiters(KafkaTimeoutError("the rebalance does not end"))
+    @property
+    def waiters(self) -> Any:
+        """Futures of those who wait for records. One that gets an error raises it from `getmany`."""
+        return self._fetcher._fetch_waiters  # noqa: SLF001 - as it gives them to its own coordinator
+
+    def lose_patience(self, text: str) -> None:
+        """Have those fail who wait for records.
+
+        Args:
+            text: why.
+        """
+        self._subscription.abort_waiters(KafkaTimeoutError(text))
+
+    def begin_by_hand(self, topic: str | None) -> None:
+        """Read what `change` says, by now nothing.
+
+        Args:
+            topic: what to keep the metadata of; all topics when not given, of which none is made by being asked for.
+        """
+        self.assign([])
+        if topic is not None:
+            self._client.set_topics({topic})
+
+    def change(self, *, new: Collection[TopicPartition], gone: Collection[TopicPartition]) -> None:
+        """Read other partitions. Those that stay go on as they are; the new ones are paused.
+
+        `assign` would begin with all of them again: for a new assignment the client library drops all that it has
+        fetched and asked for. So the one that there is is changed, which its fetcher looks at each time that it asks.
+
+        Args:
+            new: partitions to read.
+            gone: partitions that are not read any more.
+        """
+        assignment, fetcher = self._subscription.subscription.assignment, self._fetcher
+        states, fetched = assignment._tp_state, fetcher._records  # noqa: SLF001 - there is no public way to do this
+        for place in (*gone, *new):
+            # Without a position, nothing is taken of an answer under way.
+            states[place] = TopicPartitionState(assignment)
+            fetched.pop(place, None)
+        for place in new:
+            states[place].pause()
+            states[place].seek(0)  # so that the client library does not look for an offset by itself
+        assignment._topic_partitions = (assignment.tps - set(gone)) | set(new)  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
 
     def _check(self, *partitions: TopicPartition) -> None:
         # aiokafka asserts it while it has no assignment at all.
         missing = set(partitions) - self.assignment()
         if missing:
             raise IllegalStateError(f"not assigned: {missing}")
-
-    @property
-    def _coordinator(self) -> Any:
-        return self._group_coordinator
-
-    @_coordinator.setter
-    def _coordinator(self, coordinator: Any) -> None:
-        # It is made in the middle of `start`, which returns when it has joined the group.
-        if isinstance(coordinator, GroupCoordinator):
-            coordinator.__class__ = _Coordinator
-        self._group_coordinator = coordinator
-
-    @property
-    def silence_seconds(self) -> float:
-        """How long ago this was a member of the group for certain: since it sent what the group answered last."""
-        return time.monotonic() - getattr(self._group_coordinator, "heard_at", -math.inf)
-
-
-class _Coordinator(GroupCoordinator):  # type: ignore[misc]
-    heard_at = -math.inf
-    """When the last heartbeat that was answered was sent, or the group was joined."""
-
-    async def _do_heartbeat(self) -> bool:
-        sent_at = time.monotonic()
-        is_member: bool = await super()._do_heartbeat()
-        if is_member:
-            self.heard_at = sent_at
-        return is_member
-
-    async def _do_rejoin_group(self, subscription: Any) -> bool:
-        joined: bool = await super()._do_rejoin_group(subscription)
-        if joined:
-            self.heard_at = time.monotonic()
-        return joined
-
-    async def _do_commit_offsets(self, *arguments: Any) -> None:
-        # Runs in a task that is shielded: after whoever commits has given up, nobody would look at its error.
-        task = asyncio.current_task()
-        if task is not None:
-            task.add_done_callback(retrieve)
-        await super()._do_commit_offsets(*arguments)

@@ -19,6 +19,10 @@ class UnreadableRecords(KafkaFault):
     """
 
 
+class NameTaken(KafkaFault):
+    """Another member of the group has taken the name of this one."""
+
+
 class BatchTooLarge(KafkaFault):
     """The records don't fit into one batch. Nothing was sent."""
 

@@ -17,11 +17,21 @@ Each has two implementations that pass one suite of tests: `schemas.kafka.KafkaC
 All of them raise the errors of `schemas.kafka.errors`, and nothing of the client library. Every call ends, by a
 deadline that it is given, or by one of its own. Then it raises `KafkaFault`.
 
-A partition of a member is *held* from when it is assigned until somebody says where it begins. Nothing of it is handed
+Who has which partitions, and who reads them, are two things. A group that changes its mind (a *rebalance*) stops
+nobody: a member goes on with what it has until it learns the new assignment. Then at once
+
+- a partition that it *keeps* goes on as it was, with its position and with what was fetched of it,
+- a partition that is *gone* is not handed over any more,
+- a partition that is *new* is held.
+
+So for a moment two members may both have a partition, or one may write what it took of a partition that is another's by
+now. Whoever must not do that finds out by other means: claims, compared positions, transactions.
+
+A partition of a member is *held* from when it is given until somebody says where it begins. Nothing of it is handed
 over meanwhile. There are two ways to say it:
 
-- `begin` (an argument of `Kafka.member`) is asked by `take`, for all partitions that were assigned; and again for one
-  whose offset Kafka does not have any more.
+- `begin` (an argument of `Kafka.member`) is asked by `take`, for all partitions that are new; and again for one whose
+  offset Kafka does not have any more.
 - Without it, `Member.start_at` says so for one partition, whenever its owner is ready. An offset that Kafka does not
   have becomes the oldest one.
 """
@@ -33,6 +43,16 @@ from typing import Final, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from schemas.records import Headers, Record
+
+HEARTBEATS_PER_SESSION: Final = 4
+"""So many heartbeats may be lost before the group gives the partitions to others."""
+HEARTBEAT_SECONDS: Final = 0.5
+"""Longest pause between heartbeats: how late a member learns that another one left, and left its partitions behind."""
+MIN_HEARTBEAT_SECONDS: Final = 0.1
+"""Shortest one. With less, many members would do little else."""
+REBALANCES_PER_SESSION: Final = 2
+"""A rebalance waits for a member that does not answer for this part of its session. Nobody has anything to let go of
+first, so only a heartbeat has to pass. With all of a session, those who wait would look silent themselves."""
 
 
 class Place(NamedTuple):
@@ -83,11 +103,10 @@ class Membership(Struct, frozen=True, kw_only=True):
 
     group: str
     member_id: str | None = None
-    """Stable name of the member. One that comes back under its name gets its partitions again without a rebalance."""
+    """Stable name of the member. One that comes back under its name gets its partitions again without a rebalance. The
+    latest one of a name has it; an earlier one fails with `NameTaken`."""
     session_timeout_seconds: float
     """Without a heartbeat for this long, its partitions go to others."""
-    rebalance_timeout_seconds: float | None = None
-    """How long the others wait in a rebalance for this one to let go; the session timeout when not given."""
     max_idle_seconds: float = 300.0
     """How long it may go without a `take` before its partitions go to others."""
     committed_only: bool = False
@@ -103,6 +122,17 @@ class Membership(Struct, frozen=True, kw_only=True):
     """Most that one fetch brings."""
     fetch_max_partition_bytes: int = 1024 * 1024
     """Most of it from one partition. One that is far behind must not hide the others."""
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """The pause between heartbeats."""
+        by_session = self.session_timeout_seconds / HEARTBEATS_PER_SESSION
+        return min(max(by_session, MIN_HEARTBEAT_SECONDS), HEARTBEAT_SECONDS)
+
+    @property
+    def rebalance_seconds(self) -> float:
+        """How long a rebalance waits for this member."""
+        return self.session_timeout_seconds / REBALANCES_PER_SESSION
 
 
 class Outgoing(Protocol):
@@ -204,13 +234,19 @@ class Member(Protocol):
             KafkaFault: Kafka is away or refuses.
         """
 
-    async def close(self, timeout_seconds: float = 3.0) -> None:
-        """Leave the group, as far as that is done in time. One that has a stable name keeps its partitions for now."""
+    async def close(self, timeout_seconds: float = 3.0, *, leave: bool = False) -> None:
+        """End this member, as far as that is done in time.
+
+        Args:
+            timeout_seconds: the deadline.
+            leave: give the partitions to others at once, when nobody comes back under the name. Without it a member
+                that has a stable name keeps them until its session ends. One without a name always leaves.
+        """
 
     async def take(
         self, timeout_seconds: float, max_records: int | None = None, places: Collection[Place] | None = None
     ) -> dict[Place, Sequence[Record]]:
-        """Records that have come, by partition; none when nothing comes in time.
+        """Records that have come, by partition; none when nothing comes in time. A rebalance does not hold it up.
 
         Args:
             timeout_seconds: how long to wait for the first ones.
@@ -219,12 +255,17 @@ class Member(Protocol):
 
         Raises:
             UnreadableRecords: they can't be decoded.
-            KafkaFault: Kafka is away or refuses.
+            NameTaken: another member has this one's name now. Go on under another name: two of a name would take it
+                from each other for ever.
+            KafkaFault: Kafka is away or refuses, or a rebalance does not end.
             Exception: what `begin` raises.
         """
 
     def start_at(self, place: Place, offset: int) -> None:
-        """Say where a held partition begins, and have its records handed over; nothing if it was taken away."""
+        """Say where a held partition begins, and have its records handed over; nothing if it was taken away.
+
+        For one that is not held this is `seek` and `resume`.
+        """
 
     def seek(self, place: Place, offset: int) -> None:
         """Hand records over again from this offset on; nothing if the partition was taken away, or is held."""
@@ -266,10 +307,10 @@ class Member(Protocol):
 Begin = Callable[[Member, Collection[Place]], Awaitable[Mapping[Place, int]]]
 """Decides where partitions of a member begin: the offset of the first record that is handed over, for each of them."""
 Assigned = Callable[[frozenset[Place]], None]
-"""Is told of all partitions that a member has after a rebalance. They are held."""
-Revoked = Callable[[], Awaitable[None]]
-"""Is told that a rebalance takes all partitions away, if there are any. It is waited for, up to the rebalance
-timeout."""
+"""Is told of all partitions that a member has after a rebalance, kept ones and new ones. The new ones are held."""
+Revoked = Callable[[frozenset[Place]], None]
+"""Is told, before `Assigned`, of the partitions that are gone, if there are any. One that may have been another's
+meanwhile (this member had been given up, or missed a rebalance) is gone, even when it is new again at once."""
 
 
 class Reader(Protocol):
@@ -427,8 +468,8 @@ class Kafka(Protocol):
             topic: read by the group.
             membership: its place in it.
             begin: decides where partitions begin, see the module.
-            assigned: called after every rebalance.
-            revoked: called before every rebalance.
+            assigned: called after every rebalance. Like `revoked` it must return at once: heartbeats wait for it.
+            revoked: called after a rebalance that took partitions away.
         """
 
     def reader(self, *, committed_only: bool = False) -> AbstractAsyncContextManager[Reader]:

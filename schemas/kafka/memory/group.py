@@ -3,18 +3,19 @@
     STABLE ── somebody joins, leaves or is silent ──► REBALANCING ── all have joined again, or time is up ──► STABLE
 
 Members learn of a rebalance by the answer to their next heartbeat, and join again. What one had before stays with it as
-far as the shares allow. A member with a stable name that comes back gets what it had, without a rebalance.
+far as the shares allow. A member with a stable name that comes back gets what it had, without a rebalance; and one that
+misses a rebalance keeps its share until its session ends.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from schemas.kafka.errors import KafkaFault
+from schemas.kafka.errors import KafkaFault, NameTaken
 from schemas.kafka.ports import Membership, Place
 
-State = Literal["member", "rebalance", "unknown"]
-"""What a heartbeat is answered: all is well, join again, or you were given up (join again)."""
+State = Literal["member", "rebalance", "unknown", "taken"]
+"""What a heartbeat is answered: all is well, join again, you were given up (join again), or another has your name."""
 
 
 class Assignment(NamedTuple):
@@ -70,33 +71,40 @@ class Group:
             self._heard(name, seat)
             return Assignment(self._generation, seat.places)
         seat.stop_timer()  # it is here, and waits for the others
+        self._fail(name, NameTaken(f"another member has the name {name} now"))
         joined: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         self._joined[name] = joined
         self.rebalance()
         try:
             return await joined
         finally:
-            if self._joined.get(name) is joined:
+            if self._joined.get(name) is joined:  # whoever waits for it has gone, which the group does not see
                 del self._joined[name]
+                if self._seats.get(name) is seat:
+                    self._heard(name, seat)
 
-    def leave(self, name: str) -> None:
-        """Be no member any more; fine if it is not one."""
-        seat, joined = self._seats.pop(name, None), self._joined.pop(name, None)
-        if joined is not None and not joined.done():
-            joined.set_exception(KafkaFault(f"{name} was taken out of the group"))
+    def leave(self, name: str, incarnation: int | None = None) -> None:
+        """Be no member any more; fine if it is not one.
+
+        Args:
+            name: of the member.
+            incarnation: leave the name alone if it is another's by now; take anybody out when not given.
+        """
+        if name in self._seats and incarnation not in (None, self._seats[name].incarnation):
+            return
+        seat = self._seats.pop(name, None)
+        self._fail(name, KafkaFault(f"{name} was taken out of the group"))
         if seat is not None:
             seat.stop_timer()
             self.rebalance()
 
     def heartbeat(self, name: str, incarnation: int, generation: int) -> State:
-        """A member is alive.
-
-        One whose name another one has by now is not known any more: aiokafka sends no stable name with a heartbeat. It
-        joins again, and takes the name back.
-        """
+        """A member is alive."""
         seat = self._seats.get(name)
-        if seat is None or seat.incarnation != incarnation:
+        if seat is None:
             return "unknown"
+        if seat.incarnation != incarnation:
+            return "taken"
         self._heard(name, seat)
         return "rebalance" if self._rebalancing or generation != self._generation else "member"
 
@@ -112,19 +120,20 @@ class Group:
         """Have all members join again."""
         if not self._rebalancing:
             self._rebalancing = True
-            seconds = max((_rebalance_seconds(seat.membership) for seat in self._seats.values()), default=0.0)
+            seconds = max((seat.membership.rebalance_seconds for seat in self._seats.values()), default=0.0)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._complete)
         if self._joined.keys() == self._seats.keys():
             self._complete()
 
     def _complete(self) -> None:
-        """Give the partitions to those who have joined; the others are given up."""
+        """Give the partitions to those who have joined. Of the others only those stay that have a stable name."""
         if self._timer is not None:
             self._timer.cancel()
         self._rebalancing = False
         self._generation += 1
         for name in self._seats.keys() - self._joined.keys():
-            self._seats.pop(name).stop_timer()
+            if self._seats[name].membership.member_id is None:
+                self._seats.pop(name).stop_timer()
         for topic in {seat.topic for seat in self._seats.values()}:
             had = {name: seat.places for name, seat in self._seats.items() if seat.topic == topic}
             for name, places in shares(had, sorted(self._places(topic))).items():
@@ -134,6 +143,11 @@ class Group:
             self._heard(name, self._seats[name])
             if not future.done():
                 future.set_result(Assignment(self._generation, self._seats[name].places))
+
+    def _fail(self, name: str, fault: KafkaFault) -> None:
+        joined = self._joined.pop(name, None)
+        if joined is not None and not joined.done():
+            joined.set_exception(fault)
 
     def _heard(self, name: str, seat: _Seat) -> None:
         seat.stop_timer()
@@ -156,8 +170,3 @@ def shares(had: Mapping[str, frozenset[Place]], places: Iterable[Place]) -> dict
     for name, some in kept.items():
         some += [next(left) for _ in range(quotas[name] - len(some))]
     return {name: frozenset(some) for name, some in kept.items()}
-
-
-def _rebalance_seconds(membership: Membership) -> float:
-    given = membership.rebalance_timeout_seconds
-    return membership.session_timeout_seconds if given is None else given

@@ -6,16 +6,15 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from schemas.kafka.errors import KafkaFault
-from schemas.kafka.memory.group import Assignment
+from schemas.kafka.errors import KafkaFault, NameTaken
+from schemas.kafka.memory.group import Assignment, State
 from schemas.kafka.memory.network import RequestLost
-from schemas.kafka.memory.process import RETRY_SECONDS, Process, within
+from schemas.kafka.memory.process import ANSWER_SECONDS, RETRY_SECONDS, Process, within
 from schemas.kafka.memory.reader import OutOfRange, Positions
 from schemas.kafka.ports import Assigned, Begin, Limits, Membership, Place, Revoked
 from schemas.records import Record
 
 JOIN_SECONDS: Final = 60.0
-HEARTBEATS_PER_SESSION: Final = 4
 
 
 class MemoryMember:
@@ -27,7 +26,7 @@ class MemoryMember:
         membership: the place in the group.
         begin: decides where partitions begin.
         assigned: called after a rebalance.
-        revoked: called before a rebalance.
+        revoked: called after a rebalance that took partitions away.
     """
 
     def __init__(
@@ -47,21 +46,23 @@ class MemoryMember:
         self._name = membership.member_id or f"member-{self._incarnation}"
         self._positions = Positions(process, committed_only=membership.committed_only)
         self._assignment: frozenset[Place] = frozenset()
-        self._held: set[Place] = set()
+        self._held: dict[Place, int] = {}
         self._paused: set[Place] = set()
-        self._generation = self._rebalances = 0
-        self._rebalancing = False
+        self._holds = 0
+        self._generation = -1
+        self._given_up = False
         self._heard_at = -math.inf
+        self._rejoins_since = math.inf
         self._joined = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """See `ports.Member.start`."""
         if not self._membership.own_topic and self._membership.member_id is not None:
-            await self._process.ask("leave", lambda: self._group.leave(self._name))
+            await self._leave()
         self._task = self._process.spawn(self._be_member())
-        self._task.add_done_callback(lambda _: self._process.cluster.tell())  # for a `take` that waits for a rebalance
-        async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
+        self._task.add_done_callback(lambda _: self._process.cluster.tell())  # for a `take` that waits
+        async with within(self._join_seconds):
             joined = asyncio.ensure_future(self._joined.wait())
             try:
                 await asyncio.wait({joined, self._task}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,16 +70,20 @@ class MemoryMember:
                 joined.cancel()
         self._check()
 
-    async def close(self, timeout_seconds: float = 3.0) -> None:
+    async def close(self, timeout_seconds: float = 3.0, *, leave: bool = False) -> None:
         """See `ports.Member.close`."""
         if self._task is None:
             return
+        was_member = not self._task.done()
         self._task.cancel()
         await asyncio.wait({self._task})
         self._assignment = frozenset()
-        if self._membership.member_id is None:
+        if was_member and (leave or self._membership.member_id is None):
             with contextlib.suppress(KafkaFault):
-                await self._process.ask("leave", lambda: self._group.leave(self._name), timeout_seconds)
+                await self._leave(timeout_seconds, self._incarnation)
+
+    async def _leave(self, timeout_seconds: float = ANSWER_SECONDS, incarnation: int | None = None) -> None:
+        await self._process.ask("leave", lambda: self._group.leave(self._name, incarnation), timeout_seconds)
 
     @property
     def assignment(self) -> frozenset[Place]:
@@ -95,12 +100,12 @@ class MemoryMember:
     async def _be_member(self) -> None:
         while True:
             self._take_over(await self._join())
-            while await self._is_confirmed():
+            while (state := await self._state()) == "member":
                 pass
-            self._rebalances += 1
-            self._rebalancing = True
-            if self._revoked is not None and self._assignment:
-                await self._revoked()
+            if state == "taken":
+                raise NameTaken(f"another member has the name {self._name} now")
+            self._given_up = state == "unknown"
+            self._rejoins_since = asyncio.get_running_loop().time()
 
     async def _join(self) -> Assignment:
         network, client = self._process.network, self._process.name
@@ -112,9 +117,9 @@ class MemoryMember:
                 return assignment
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _is_confirmed(self) -> bool:
-        """Whether this is still a member of the same generation, asked a while later."""
-        seconds = self._membership.session_timeout_seconds / HEARTBEATS_PER_SESSION
+    async def _state(self) -> State:
+        """What the group says of this member, asked a while later."""
+        seconds = self._membership.heartbeat_seconds
         await asyncio.sleep(seconds)
         sent_at = asyncio.get_running_loop().time()
         try:
@@ -123,18 +128,25 @@ class MemoryMember:
                     "heartbeat", lambda: self._group.heartbeat(self._name, self._incarnation, self._generation)
                 )
         except (RequestLost, TimeoutError):
-            return True  # nobody said the contrary
-        if state != "unknown":
+            return "member"  # nobody said the contrary
+        if state in ("member", "rebalance"):
             self._heard_at = sent_at
-        return state == "member"
+        return state
 
     def _take_over(self, assignment: Assignment) -> None:
+        knows_all = not self._given_up and assignment.generation - self._generation <= 1
+        kept = self._assignment & assignment.places if knows_all else frozenset()
+        gone, new = self._assignment - kept, assignment.places - kept
         self._generation, self._assignment = assignment
-        self._rebalances += 1
-        self._rebalancing = False
-        self._heard_at = asyncio.get_running_loop().time()
-        self._positions.offsets, self._paused = {}, set()
-        self._held = set(self._assignment)
+        self._heard_at, self._rejoins_since = asyncio.get_running_loop().time(), math.inf
+        for place in gone:
+            self._held.pop(place, None)
+            self._positions.forget(place)
+        for place in new:
+            self._hold(place)
+        self._paused &= kept
+        if gone and self._revoked is not None:
+            self._revoked(gone)
         if self._assigned is not None:
             self._assigned(self._assignment)
         self._joined.set()
@@ -144,7 +156,15 @@ class MemoryMember:
         """Raises: KafkaFault: this can't be a member any more."""
         if self._task is not None and self._task.done() and not self._task.cancelled():
             error = self._task.exception()
+            if isinstance(error, NameTaken):
+                raise error
             raise KafkaFault(f"the group can't be joined: {error!r}") from error
+        if asyncio.get_running_loop().time() - self._rejoins_since > self._join_seconds:
+            raise KafkaFault("the rebalance does not end")
+
+    @property
+    def _join_seconds(self) -> float:
+        return JOIN_SECONDS + self._membership.session_timeout_seconds
 
     # Records
 
@@ -153,44 +173,38 @@ class MemoryMember:
     ) -> dict[Place, Sequence[Record]]:
         """See `ports.Member.take`."""
         self._check()
-        if self._begin is not None and self._held and not self._rebalancing:
+        if self._begin is not None and self._held:
             await self._decide(self._begin)
-        await self._rebalance_ended()
         try:
             return await self._positions.take(lambda: self._handed(places), timeout_seconds, max_records)
         except OutOfRange as error:
-            del self._positions.offsets[error.place]
             if self._begin is not None:
-                self._held.add(error.place)
+                self._hold(error.place)
             else:
                 self.start_at(error.place, self._process.cluster.log(error.place).limits().oldest)
             return {}
 
-    async def _rebalance_ended(self) -> None:
-        if self._rebalancing:
-            async with within(JOIN_SECONDS + self._membership.session_timeout_seconds):
-                while self._rebalancing:
-                    await self._process.cluster.news()
-                    self._check()
-
     def _handed(self, places: Collection[Place] | None) -> list[Place]:
         """The partitions whose records are handed over, of these or of all."""
-        if self._rebalancing:
-            return []
+        self._check()
         wanted = self._assignment if places is None else self._assignment & set(places)
-        return sorted(wanted - self._held - self._paused)
+        return sorted(wanted - self._held.keys() - self._paused)
 
     async def _decide(self, begin: Begin) -> None:
-        rebalances, places = self._rebalances, frozenset(self._held)
-        begins = await begin(self, places)
-        if rebalances == self._rebalances:
-            for place in places:
+        asked = dict(self._held)
+        begins = await begin(self, list(asked))
+        for place, hold in asked.items():
+            if self._held.get(place) == hold:
                 self.start_at(place, begins[place])
+
+    def _hold(self, place: Place) -> None:
+        self._holds += 1
+        self._held[place] = self._holds
 
     def start_at(self, place: Place, offset: int) -> None:
         """See `ports.Member.start_at`."""
         if place in self._assignment:
-            self._held.discard(place)
+            self._held.pop(place, None)
             self._paused.discard(place)
             self._positions.offsets[place] = offset
             self._process.cluster.tell()

@@ -103,6 +103,11 @@ class Positions:
                 return records[:room]
         return records
 
+    def forget(self, place: Place) -> None:
+        """The partition is not read any more."""
+        self.offsets.pop(place, None)
+        self.highwater.pop(place, None)
+
     async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
         """What partitions hold now."""
         cluster = self._process.cluster

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from engine.command_feed import KafkaCommandFeed
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import KafkaFault, Membership, NewTopic, Place
+from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
@@ -237,14 +238,55 @@ async def test_an_owner_begins_without_the_coordinator_of_its_group(world: World
 
 
 @simulated
-async def test_an_engine_whose_name_another_one_took_takes_it_back(world: World) -> None:
-    stranger = MemoryKafka(world.cluster).member(
-        COMMANDS, Membership(group=GROUP, member_id="engine-1", session_timeout_seconds=SESSION_SECONDS)
-    )
+async def test_an_engine_that_ends_leaves_its_partitions_to_others_at_once(world: World) -> None:
     async with world.engine("engine-1") as engine:
-        await stranger.start()
-        assert stranger.assignment == {Place(COMMANDS, partition) for partition in range(PARTITIONS)}
-        await asyncio.sleep(SESSION_SECONDS / 4 - 0.05)  # behind the engine's heartbeat, before the stranger's
-        assert engine.told == [set(range(PARTITIONS))] * 2, "claims decide between the two"
-        assert not await stranger.commit({Place(COMMANDS, 0): 1})
-    await stranger.close()
+        async with world.engine("engine-2"):
+            await asyncio.sleep(1)
+            assert len(engine.owned) == PARTITIONS // 2
+        await asyncio.sleep(1)
+        assert len(engine.owned) == PARTITIONS
+
+
+@simulated
+async def test_an_engine_whose_member_fails_comes_back_to_what_it_had(world: World) -> None:
+    async with world.engine("engine-1") as engine, world.engine("engine-2") as other:
+        await asyncio.sleep(1)
+        had, told = other.owned, len(engine.told)
+        await other.feed.open(min(had), 0, expired=False)
+        other.network.refused = {"fetch"}
+        await asyncio.sleep(0.5)
+        assert other.owned == set()
+        other.network.refused = set()
+        await asyncio.sleep(2)
+        assert (other.owned, len(engine.told)) == (had, told), "nobody else noticed"
+
+
+@simulated
+async def test_what_an_engine_keeps_is_not_sought(world: World) -> None:
+    async with world.engine() as engine:
+        for partition in range(PARTITIONS):
+            await engine.feed.open(partition, 0, expired=False)
+        with mock.patch.object(engine.feed._member, "start_at") as start_at:
+            async with world.engine():
+                await asyncio.sleep(1)
+                assert len(engine.owned) == PARTITIONS // 2
+            await asyncio.sleep(1)
+            assert len(engine.owned) == PARTITIONS
+        assert start_at.mock_calls == []
+
+
+@simulated
+async def test_an_engine_that_the_group_had_given_up_goes_on_where_it_was(world: World) -> None:
+    async with world.engine() as engine:
+        world.put(0, "a")
+        await engine.feed.open(0, 0, expired=False)
+        await asyncio.sleep(1)
+        engine.network.silent = {"heartbeat"}
+        await asyncio.sleep(2 * SESSION_SECONDS)
+        assert engine.owned == set()
+        engine.network.silent = set()
+        await asyncio.sleep(SESSION_SECONDS)
+        assert engine.owned == set(range(PARTITIONS))
+        world.put(0, "b")
+        await asyncio.sleep(1)
+        assert engine.fed == {0: ["a", "b"]}

@@ -1,14 +1,15 @@
-"""What our consumers do when the group takes a partition away while they wait for records. Without Kafka.
+"""What our consumers do when partitions are given and taken while they wait for records. Without Kafka.
 
 The client library asserts that a partition is assigned. The consumers here are its own, just never started.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
 from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
 from prometheus_client import CollectorRegistry, Gauge
@@ -53,9 +54,6 @@ class GivenConsumer(ConsumerClient):
     async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(places, 50)
 
-    async def commit(self, offsets: Any = None) -> None:
-        """Fine."""
-
 
 @pytest.fixture
 async def consumer() -> GivenConsumer:
@@ -65,8 +63,9 @@ async def consumer() -> GivenConsumer:
 @pytest.fixture
 async def member(consumer: GivenConsumer) -> GroupMember:
     member = GroupMember(EngineSettings(), EVENTS, Membership(group="g", session_timeout_seconds=6.0))
-    member._consumer._closed = True  # nothing to stop
-    member._consumer = consumer
+    member._reader._closed = True  # nothing to stop
+    member._reader = consumer
+    member._places = frozenset(consumer.assignment())
     return member
 
 
@@ -112,7 +111,7 @@ async def test_a_projector_asks_the_group_whether_it_is_a_member(
     projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
     for answer, is_member in ((commit, True), (refuse, False), (hang, False)):
         monkeypatch.setattr(process, "MEMBER_TIMEOUT_SECONDS", 0.01 if answer is hang else 60.0)
-        monkeypatch.setattr(member._consumer, "commit", answer)
+        monkeypatch.setattr(member._seat, "commit", answer)
         assert await giving_way._is_member() is is_member
     assert commits == [{TopicPartition(EVENTS, 1): 20}]
 
@@ -169,7 +168,7 @@ async def test_nothing_is_asked_of_a_partition_that_was_taken_away(
         ask(consumer, kept)
 
 
-class Fetcher:
+class FailingFetcher:
     """Fails to decode what came."""
 
     def __init__(self, fault: BaseException):
@@ -199,7 +198,78 @@ async def test_records_that_the_library_cannot_read_are_a_fault_of_kafka(
 ) -> None:
     """Every process tries those again, by a new consumer that begins where it was, and goes on with its other work."""
     consumer: Any = ConsumerClient(EngineSettings())
-    consumer._fetcher, consumer._coordinator = Fetcher(fault), Coordinator()
+    consumer._fetcher, consumer._coordinator = FailingFetcher(fault), Coordinator()
     with pytest.raises(raised):
         await consumer.getmany(timeout_ms=0)
     consumer._closed = True  # nothing to stop
+
+
+class Reading:
+    """A consumer with records of some partitions that were fetched, and no broker."""
+
+    def __init__(self, *places: TopicPartition):
+        self.consumer: Any = ConsumerClient(EngineSettings())
+        self.consumer._coordinator = Coordinator()
+        self.consumer._fetcher = Fetcher(self.consumer._client, self.consumer._subscription)
+        self.consumer.assign([])
+        self.consumer.change(new=places, gone=())
+        for place in places:
+            self.consumer.seek(place, 5)
+            self.consumer.resume(place)
+
+    def answer(self, *places: TopicPartition) -> None:
+        """Two records of each of them come, which were asked for when it was at 5."""
+        assignment = self.consumer._subscription.subscription.assignment
+        for place in places:
+            state = assignment.state_value(place)
+            if state.has_valid_position and state.position == 5:  # as aiokafka looks at each answer
+                records = Records(5, 7)
+                self.consumer._fetcher._records[place] = FetchResult(
+                    place, assignment=assignment, partition_records=records, backoff=0.0
+                )
+
+    async def taken(self) -> dict[TopicPartition, list[int]]:
+        return dict(await self.consumer.getmany(timeout_ms=0))
+
+    async def close(self) -> None:
+        await self.consumer._fetcher.close()
+        self.consumer._closed = True  # nothing else to stop
+
+
+class Records:
+    """What aiokafka makes of an answer."""
+
+    def __init__(self, start: int, end: int):
+        self.next_fetch_offset, self._end = start, end
+
+    def __iter__(self) -> Iterator[int]:
+        while self.next_fetch_offset < self._end:
+            self.next_fetch_offset += 1
+            yield self.next_fetch_offset - 1
+
+
+async def test_what_stays_goes_on_with_what_was_fetched_of_it() -> None:
+    kept, gone, new = (TopicPartition(EVENTS, number) for number in range(3))
+    reading = Reading(kept, gone)
+    consumer = reading.consumer
+    assignment = consumer._subscription.subscription.assignment
+    reading.answer(kept, gone)
+    consumer.change(new=[new], gone=[gone])
+    assert consumer.assignment() == {kept, new}
+    assert assignment.active, "the client library begins with none of them again"
+    assert await reading.taken() == {kept: [5, 6]}
+    assert await consumer.position(kept) == 7
+    assert consumer.paused() == {new}
+    await reading.close()
+
+
+async def test_an_answer_for_what_is_gone_is_not_handed_over() -> None:
+    kept, gone = (TopicPartition(EVENTS, number) for number in range(2))
+    reading = Reading(kept, gone)
+    reading.consumer.change(new=[], gone=[gone])
+    reading.answer(kept, gone)
+    assert await reading.taken() == {kept: [5, 6]}
+    reading.consumer.change(new=[gone], gone=[])
+    reading.answer(gone)
+    assert await reading.taken() == {}, "it is held, and begins elsewhere"
+    await reading.close()

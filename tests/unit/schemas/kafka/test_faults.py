@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
-from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import CollectorRegistry
 
 from engine.errors import AppendFailed
@@ -20,6 +18,7 @@ from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
 from schemas.kafka.producer import IdempotentProducer, ProducerClient, end
+from schemas.kafka.seat import Seat, _Coordinator
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings, ProjectionsSettings
@@ -300,25 +299,24 @@ def test_a_refused_connection_is_tried_again_at_once() -> None:
     assert not silent.refuses(("kafka", 9092))
 
 
-# The end of a consumer
+# The end of a member
 
 
-async def test_a_consumer_that_can_not_join_is_closed_in_time(cluster: Cluster) -> None:
+async def test_a_member_that_can_not_join_is_closed_in_time(cluster: Cluster) -> None:
     (broker,) = cluster.brokers
     async with complaints() as heard:
         broker.withheld = {FIND_COORDINATOR}
-        consumer = ConsumerClient(cluster.settings, group_id="group")
-        consumer.subscribe([TOPIC])
-        starting = asyncio.create_task(consumer.start())
+        member = GroupMember(cluster.settings, TOPIC, Membership(group="group", session_timeout_seconds=6.0))
+        starting = asyncio.create_task(member.start())
         await broker.received(FIND_COORDINATOR)
         starting.cancel()
         await asyncio.wait({starting})
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await close(consumer, 0.1)
+        await member.close(0.1, leave=True)
         assert loop.time() - began < 3.0
         await eventually(lambda: client_tasks() == [])
-        del consumer, starting
+        del member, starting
         gc.collect()
         await asyncio.sleep(0)
     await eventually(lambda: broker.connections == 0)
@@ -339,9 +337,9 @@ async def test_nothing_of_a_member_that_can_not_join_is_left(cluster: Cluster, m
 async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluster) -> None:
     place = TopicPartition(TOPIC, 0)
     async with complaints() as heard:
-        consumer = ConsumerClient(cluster.settings, group_id="group")
-        coordinator = GroupCoordinator(consumer._client, consumer._subscription, group_id="group")
-        consumer._coordinator = coordinator
+        membership = Membership(group="group", session_timeout_seconds=6.0)
+        seat = Seat(cluster.settings, TOPIC, membership, rebalancing=lambda: None, seated=lambda *_: None)
+        coordinator = seat._coordinator = _Coordinator(seat._client, seat._subscription, membership)
         coordinator.coordinator_id = 0
         asked, answer = asyncio.Event(), asyncio.Event()
 
@@ -350,14 +348,14 @@ async def test_nobody_complains_about_a_commit_that_was_given_up(cluster: Cluste
             await answer.wait()
             raise GroupCoordinatorNotAvailableError
 
-        coordinator._send_req = fails
-        committing = asyncio.create_task(coordinator.commit_offsets(None, {place: OffsetAndMetadata(1, "")}))
+        coordinator._send_req = fails  # type: ignore[method-assign]
+        committing = asyncio.create_task(seat.commit({place: 1}))
         await asked.wait()
         committing.cancel()
         await asyncio.wait({committing})
         answer.set()
-        await eventually(lambda: "GroupCoordinator._do_commit_offsets" not in client_tasks())
-        await close(consumer, 0.1)
+        await eventually(lambda: "_Coordinator._do_commit_offsets" not in client_tasks())
+        await close(seat, 0.1)
         gc.collect()
         await asyncio.sleep(0)
     assert heard == []
@@ -390,7 +388,7 @@ async def test_a_group_that_does_not_answer_is_not_waited_for(
     async def committed(place: TopicPartition) -> None:
         await never.wait()
 
-    monkeypatch.setattr(member._consumer, "committed", committed)
+    monkeypatch.setattr(member._seat, "committed", committed)
     with pytest.raises(KafkaFault):
         await member.committed(Place(TOPIC, 0))
-    member._consumer._closed = True  # nothing to stop
+    member._reader._closed = True  # nothing to stop

@@ -10,7 +10,7 @@ from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
 from tests.kafka_contract import Away, KafkaContract, Subject
 
-SESSION_SECONDS: Final = 0.2
+SESSION_SECONDS: Final = 0.6
 
 
 class Memory:

@@ -6,10 +6,10 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest_v5, MetadataResponse_v5
 
-from schemas.kafka import FoundTopic, leaving, topic_finder
+from schemas.kafka import FoundTopic, static_members, topic_finder
 
 ID = "Zm9vYmFyYmF6cXV4MTIzNA"
-METADATA, LEAVE_GROUP = 3, 13
+METADATA, HEARTBEAT, LEAVE_GROUP = 3, 12, 13
 
 
 def partition(number: int) -> tuple[Any, ...]:
@@ -54,8 +54,21 @@ def test_an_older_broker_tells_no_id() -> None:
 
 
 def test_a_static_member_is_taken_out_by_its_name() -> None:
-    request = leaving._LeaveRequest("group", "engine-1").prepare({LEAVE_GROUP: (0, 5)})
+    request = static_members.LeaveRequest("group", "engine-1").prepare({LEAVE_GROUP: (0, 5)})
     assert request.API_VERSION == 3
     assert request.encode() == b"\0\x05group" + b"\0\0\0\x01" + b"\0\0" + b"\0\x08engine-1"
-    written = leaving._LeaveResponse(0, 0, [("", "engine-1", 25)]).encode()
-    assert leaving._LeaveResponse.decode(written).members == [("", "engine-1", 25)]
+    written = static_members._LeaveResponse(0, 0, [("", "engine-1", 25)]).encode()
+    assert static_members._LeaveResponse.decode(written).members == [("", "engine-1", 25)]
+
+
+def test_a_static_member_that_leaves_leaves_others_of_its_name_alone() -> None:
+    request = static_members.LeaveRequest("group", "engine-1", "id").prepare({LEAVE_GROUP: (0, 5)})
+    assert request.encode() == b"\0\x05group" + b"\0\0\0\x01" + b"\0\x02id" + b"\0\x08engine-1"
+
+
+def test_a_heartbeat_tells_the_name() -> None:
+    request = static_members.NamedHeartbeatRequest("group", 7, "id", "engine-1").prepare({HEARTBEAT: (0, 4)})
+    assert request.API_VERSION == 3
+    assert request.encode() == b"\0\x05group" + b"\0\0\0\x07" + b"\0\x02id" + b"\0\x08engine-1"
+    written = static_members._HeartbeatResponse(0, 82).encode()
+    assert static_members._HeartbeatResponse.decode(written).error_code == static_members.NAME_TAKEN
