@@ -55,9 +55,10 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
     if services is None:
-        command_log = KafkaCommandLog(KafkaClients(settings), settings, metrics)
+        positions = ReadPositions(settings)
+        command_log = KafkaCommandLog(KafkaClients(settings), settings, metrics, positions)
         links = LinkFetcher(load(StackSettings))
-        services = Services(settings, ReadModel(settings), ReadPositions(settings), command_log, links)
+        services = Services(settings, ReadModel(settings), positions, command_log, links)
     opened = services
 
     @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import time
 from typing import Final
 from uuid import UUID
 
+from api.command_offsets import CommandOffsets, SeenCauses
 from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.ports import CommandPosition
@@ -34,12 +35,14 @@ class KafkaCommandLog:
         kafka: where the topic is.
         settings: the prefix of the topic.
         metrics: counts appends.
+        seen: tells which commands are decided.
     """
 
-    def __init__(self, kafka: Kafka, settings: ApiSettings, metrics: Metrics):
+    def __init__(self, kafka: Kafka, settings: ApiSettings, metrics: Metrics, seen: SeenCauses):
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._codec = RecordCodec()
+        self._offsets = CommandOffsets(seen, metrics.log_faults)
         self._producer = kafka.producer(
             self._topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
         )
@@ -61,6 +64,7 @@ class KafkaCommandLog:
             raise TooLarge("the command is too large")
         if partition is None:
             partition = partition_of(record.key, await self._partitions(deadline))
+        taken = await self._offsets.taken(partition, deadline)
         started = time.perf_counter()
         try:
             offset = await self._producer.append(self._topic, partition, record, deadline)
@@ -73,6 +77,7 @@ class KafkaCommandLog:
         if offset < 0:
             # Kafka knows the record from an earlier try, but not any more where it stands.
             raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")
+        self._offsets.appended(partition, offset, taken)
         return CommandPosition(partition, offset)
 
     async def partition(self, key: UUID, deadline: float) -> int:

@@ -69,5 +69,14 @@ class CommandLogUnavailable(Unavailable):
     """The command was not acknowledged. It may have been appended all the same."""
 
 
+class CommandsCut(CommandLogUnavailable):
+    """The log of commands has lost some that were decided, so a new one would be taken for one of those."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the request was not carried out: the log of commands was cut, and an operator has to repair it"
+        )
+
+
 class ClientGone(Exception):
     """The client closed the connection before its body was complete, so an answer would reach nobody."""

@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.waiting import Admission
+from schemas.log_faults import LogFaults
 
 LATENCY_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From a read of one row to the ceiling of `wait`."""
@@ -65,6 +66,7 @@ class Metrics:
             ("dependency",),
             registry=self.registry,
         )
+        self.log_faults = LogFaults(self.registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, path: str, method: str, status: int, seconds: float) -> None:

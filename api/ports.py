@@ -79,7 +79,7 @@ class CommandLog(Connection, Protocol):
             partition: that of the key, if the caller knows it already.
 
         Raises:
-            CommandLogUnavailable: it was not acknowledged in time.
+            CommandLogUnavailable: it was not acknowledged in time, or will not be carried out since the log was cut.
             TooLarge: the record is over the limit.
         """
 

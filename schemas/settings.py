@@ -134,7 +134,11 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     """Comma-separated `key=value` pairs of Kafka's topic configuration, such as `min.insync.replicas=2`, which `topics
     create` gives every topic beside what it needs."""
     commands_retention_seconds: Positive = 30 * 24 * 3600
-    """How long `commands` are kept. Must be longer than the longest outage of the engine: what expires is lost."""
+    """How long `commands` are kept. Must be longer than the longest outage of the engine: what expires is lost.
+    What was decided before the newest snapshot is not needed any more."""
+    events_retention_seconds: Positive | None = None
+    """How long `topics create` has `events` kept; for ever when not given. What has expired can't be rebuilt or
+    published any more."""
 
 
 class PostgresSettings(KafkaSettings, frozen=True, kw_only=True):

@@ -110,15 +110,19 @@ def _configured(settings: KafkaSettings, topic: Topic) -> Topic:
 
 def _topics(settings: KafkaSettings) -> tuple[Topic, ...]:
     size = {"max.message.bytes": str(MAX_RECORD_BATCH_BYTES)}
-    retention_ms = str(settings.commands_retention_seconds * 1000)
     log = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **size}
+    events_retention = settings.events_retention_seconds
     return (
         Topic(
             topic_name(settings, COMMANDS),
             settings.partitions,
-            {"cleanup.policy": "delete", "retention.ms": retention_ms, **size},
+            {"cleanup.policy": "delete", "retention.ms": str(settings.commands_retention_seconds * 1000), **size},
         ),
-        Topic(topic_name(settings, EVENTS), settings.partitions, log),
+        Topic(
+            topic_name(settings, EVENTS),
+            settings.partitions,
+            log if events_retention is None else {**log, "retention.ms": str(events_retention * 1000)},
+        ),
         Topic(topic_name(settings, COMMANDS_DEAD), 1, log),
         Topic(topic_name(settings, DEFINITIONS), 1, {"cleanup.policy": "compact", **size}),
         Topic(public_topic(settings), settings.partitions, log),

@@ -13,12 +13,15 @@ their order, so a restore comes to the same.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from engine.core.instance import Attempt, Instance
+from engine.core.judgements import Fired, Judged
+from engine.core.sections import Queue, Section
 
 MAX_ENDED: Final = 100_000
 """Ended keyed instances that a partition remembers. A duplicate that comes after more than these have ended, while the
@@ -46,11 +49,19 @@ class Bounds(Struct, frozen=True, kw_only=True):
 DEFAULT_BOUNDS: Final = Bounds()
 
 
-class Late(Struct, frozen=True):
-    """An instance that was aborted during an attempt."""
+class Late(Struct, frozen=True, array_like=True):
+    """An instance that was aborted during an attempt, by the event at an offset."""
 
     version: int
     attempt: Attempt
+    offset: int
+
+
+class Ended(NamedTuple):
+    """A keyed instance that ended at an offset of the log."""
+
+    request_digest: str
+    offset: int
 
 
 class Duplicates:
@@ -63,12 +74,14 @@ class Duplicates:
     def __init__(self, bounds: Bounds = DEFAULT_BOUNDS):
         self._bounds = bounds
         self._sequences: dict[str, int] = {}
-        self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._ended: Queue[Ended] = Queue("ended", Ended, order=_offset)
         self._ended_unkeyed: OrderedDict[str, None] = OrderedDict()
         self._forgotten_before = 0
-        self._late: OrderedDict[str, Late] = OrderedDict()
-        self._fired: dict[str, set[str]] = {}
-        self._judged: dict[str, OrderedDict[str, float]] = {}
+        self._late: Queue[Late] = Queue("late", Late, order=_offset)
+        self._fired = Fired()
+        self._judged = Judged()
+        self.sections: Sequence[Section[Any]] = (self._ended, self._late, self._fired, self._judged)
+        """What a snapshot has of it by id; the rest is its `summary`."""
 
     # Runs
 
@@ -83,7 +96,7 @@ class Duplicates:
     def ended_request(self, instance_id: str) -> str | None:
         """The digest of the request that ran an instance which has ended; None when it is not remembered."""
         ended = self._ended.get(instance_id)
-        return None if ended is None else ended[0]
+        return None if ended is None else ended.request_digest
 
     def has_ended_lately(self, instance_id: str) -> bool:
         """Whether an instance without an Idempotency-Key is one of those that ended last."""
@@ -100,57 +113,68 @@ class Duplicates:
     def note_ended(self, instance: Instance, offset: int) -> None:
         """An instance has ended at an offset of the log."""
         if instance.canceled is not None:
-            self._late[instance.id] = Late(instance.version, instance.canceled)
-            if len(self._late) > MAX_LATE:
-                self._late.popitem(last=False)
+            self._late.append(instance.id, Late(instance.version, instance.canceled, offset), MAX_LATE)
         if instance.request_digest is None:
             self._ended_unkeyed[instance.id] = None
             if len(self._ended_unkeyed) > MAX_UNKEYED:
                 self._ended_unkeyed.popitem(last=False)
             return
-        self._ended[instance.id] = (instance.request_digest, offset)
-        if len(self._ended) > self._bounds.max_ended:
-            _, (_, forgotten) = self._ended.popitem(last=False)
-            self._forgotten_before = max(self._forgotten_before, forgotten + 1)
+        forgotten = self._ended.append(instance.id, Ended(instance.request_digest, offset), self._bounds.max_ended)
+        if forgotten is not None:
+            self._forgotten_before = max(self._forgotten_before, forgotten.offset + 1)
 
     def note_late_result(self, instance_id: str) -> None:
         """The result of an aborted instance's attempt has come."""
-        self._late.pop(instance_id, None)
+        self._late.pop(instance_id)
 
     # Messages
 
     def has_fired_for(self, trigger_id: str, once_key: str) -> bool:
         """Whether a trigger has fired for what it fires for once, ever."""
-        return once_key in self._fired.get(trigger_id, ())
+        return self._fired.has_fired_for(trigger_id, once_key)
 
     def note_fired(self, trigger_id: str, once_key: str) -> None:
         """A trigger has fired for what it fires for once, ever."""
-        self._fired.setdefault(trigger_id, set()).add(once_key)
+        self._fired.add(trigger_id, once_key)
 
     def has_judged(self, trigger_id: str, identity: str, now: datetime) -> bool:
         """Whether a trigger has judged a message with this identity, as far as that is still known."""
-        known = self._judged.get(trigger_id)
-        at = None if known is None else known.get(identity)
+        at = self._judged.at(trigger_id, identity)
         return at is not None and at > now.timestamp() - self._bounds.identity_seconds
 
     def note_judged(self, trigger_id: str, identity: str, at: datetime) -> None:
         """A trigger has judged a message. What is too old by then is forgotten."""
-        known, judged_at = self._judged.setdefault(trigger_id, OrderedDict()), at.timestamp()
-        while known and next(iter(known.values())) <= judged_at - self._bounds.identity_seconds:
-            known.popitem(last=False)
-        known.setdefault(identity, judged_at)
-        if len(known) > self._bounds.max_identities:
-            known.popitem(last=False)
+        judged_at = at.timestamp()
+        self._judged.forget_until(trigger_id, judged_at - self._bounds.identity_seconds)
+        self._judged.add(trigger_id, identity, judged_at, self._bounds.max_identities)
 
     def note_deleted(self, trigger_id: str) -> None:
         """A trigger was deleted: it judges nothing any more."""
-        self._fired.pop(trigger_id, None)
-        self._judged.pop(trigger_id, None)
+        self._fired.remove_all(trigger_id)
+        self._judged.remove_all(trigger_id)
 
-    def snapshot(self) -> object:
+    # Snapshots
+
+    def summary(self) -> tuple[dict[str, int], list[str], int]:
+        """What a snapshot has of it beside entries.
+
+        Returns:
+            The last number of each source, the ids of the unkeyed instances that ended last in order, and the offset
+            behind which every keyed one that ended is known.
+        """
+        return self._sequences.copy(), list(self._ended_unkeyed), self._forgotten_before
+
+    def restore_summary(self, sequences: dict[str, int], unkeyed: Sequence[str], forgotten_before: int) -> None:
+        """Take over a `summary`."""
+        self._sequences = dict(sequences)
+        self._ended_unkeyed = OrderedDict.fromkeys(unkeyed)
+        self._forgotten_before = forgotten_before
+
+    def contents(self) -> object:
         """All of it, to be compared."""
-        fired = {id: sorted(keys) for id, keys in self._fired.items()}
-        judged = {id: list(known.items()) for id, known in self._judged.items()}
-        ended, late = list(self._ended.items()), list(self._late.items())
-        unkeyed = list(self._ended_unkeyed)
-        return self._sequences.copy(), ended, unkeyed, self._forgotten_before, late, fired, judged
+        ended, late = list(self._ended.states.items()), list(self._late.states.items())
+        return self.summary(), ended, late, self._fired.contents(), self._judged.contents()
+
+
+def _offset(state: Ended | Late) -> int:
+    return state.offset

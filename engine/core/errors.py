@@ -22,3 +22,11 @@ class StageFailed(CoreError):
 
 class IllegalTransition(CoreError):
     """An event does not follow from the state: the log or the code is corrupt. Nothing was changed."""
+
+
+class SnapshotUnreadable(CoreError):
+    """A snapshot is not whole, or not of this build. What was read of it must not be used."""
+
+
+class TooManySetAside(CoreError):
+    """So many aggregates do not fold that the build or the log is wrong, and not an aggregate."""

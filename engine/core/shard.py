@@ -3,35 +3,37 @@
     decide(key, given, now)      what follows from an input, as events; changes nothing
     replay(key, events, offset)  the only thing that changes state, live and at a restore
     effect(subject)              what the present state wants done outside
+    cut()                        what changed since the last one, for a snapshot (see `engine.core.snapshots`)
 
 So live state and restored state are made by one function, and there is nothing to be kept equal.
 
 A *key* is the id of an aggregate: a workflow, a trigger or an instance. A *subject* is what an effect belongs to: an
 instance, or an occurrence of a trigger.
 
-An instance that waits is kept as its encoded state, which refers to its definition; the definition is in memory once.
-Between `replay` and `settle` states are kept decoded, since an instance mostly has several events in a row.
+What it holds is in sections (`engine.core.sections`), which note what changes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar, get_args
-
-import msgspec
 
 from engine.core import decisions, effects
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.decisions import ActivityDone, Due
-from engine.core.definition import Definition
+from engine.core.definition import Definitions
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
 from engine.core.effects import Effect
-from engine.core.errors import Rejected
+from engine.core.errors import Rejected, TooManySetAside
 from engine.core.evaluation import Evaluated, failing, size_bytes
 from engine.core.instance import Instance
+from engine.core.instances import Instances
+from engine.core.occurrences import PendingInstances, Triggers, WaitingMessages, subject_of
 from engine.core.retries import Failure
-from engine.core.trigger import Pending, Requested, Trigger
+from engine.core.sections import Section, Table
+from engine.core.snapshots import Cut, Summary
+from engine.core.trigger import Requested, Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
 from schemas import rejections
@@ -45,23 +47,21 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
+from schemas.error_texts import cut_error
 
 MAX_WAITING: Final = 1000
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 """How many messages of a partition may wait for links, and what they take together. They wait for up to a day when a
 service is away: without a bound they would fill the memory. One more is a failed occurrence."""
 
+MAX_SET_ASIDE: Final = 100
+"""Most aggregates of a partition that are set aside. If more do not fold, the build is wrong: without a limit, an older
+one that reads the log of a newer one would set aside all that lives."""
+
 S = TypeVar("S")
 E = TypeVar("E")
 
 Input = Command | Due | ActivityDone | Requested | Evaluated
-
-
-class _Cold(NamedTuple):
-    """An instance that waits. The definition is held here, as the state only names it."""
-
-    state: bytes
-    definition: Definition
 
 
 class Decision(NamedTuple):
@@ -79,19 +79,29 @@ class Shard:
     """
 
     def __init__(self, bounds: Bounds = DEFAULT_BOUNDS):
-        self._workflows: dict[str, Workflow] = {}
-        self._triggers: dict[str, Trigger] = {}
-        self._waiting: dict[str, str] = {}
-        """By subject, the trigger whose message waits for links."""
-        self._waiting_bytes = 0
-        self._pending: dict[str, tuple[str, Pending]] = {}
-        """By subject, in the order of the log: the trigger, and the instance that is to be started."""
-        self._hot: dict[str, Instance] = {}
-        self._cold: dict[str, _Cold] = {}
+        self._definitions = Definitions()
+        self._workflows: Table[Workflow] = Table("workflow", Workflow)
+        self._triggers = Triggers()
+        self._waiting = WaitingMessages(self._triggers)
+        self._pending = PendingInstances(self._definitions)
+        self._instances = Instances(self._definitions)
+        self._aside: Table[str] = Table("aside", str)
+        self._is_aside = self._aside.states
+        self._find = self._instances.find
         self.duplicates = Duplicates(bounds)
         self._last_at: datetime | None = None
-        self._encoder = msgspec.json.Encoder(enc_hook=_digest)
-        self._decoder = msgspec.json.Decoder(Instance, dec_hook=_definition)
+        self._cut: Cut | None = None
+        self.sections: Sequence[Section[Any]] = (
+            self._definitions,
+            self._workflows,
+            self._triggers,
+            self._waiting,
+            self._pending,
+            self._instances,
+            self._aside,
+            *self.duplicates.sections,
+        )
+        """All that it holds by id, those first that others refer to."""
         self._replays: dict[type, Callable[[str, Sequence[Any], int], Sequence[str]]] = {
             **dict.fromkeys(get_args(ev.InstanceEvent), self._replay_instance),
             **dict.fromkeys(get_args(ev.TriggerEvent), self._replay_trigger),
@@ -103,20 +113,21 @@ class Shard:
     @property
     def instances(self) -> int:
         """How many instances have not ended."""
-        return len(self._cold.keys() | self._hot.keys()) if self._hot else len(self._cold)
+        return self._instances.count
 
     @property
     def waiting(self) -> int:
         """How many messages wait for links."""
         return len(self._waiting)
 
+    @property
+    def aside(self) -> Mapping[str, str]:
+        """The aggregates that were set aside, each with the reason."""
+        return self._aside.states
+
     def instance(self, instance_id: str) -> Instance | None:
         """An instance; None when it is unknown or has ended."""
-        hot = self._hot.get(instance_id)
-        if hot is not None:
-            return hot
-        cold = self._cold.get(instance_id)
-        return None if cold is None else self._decoder.decode(cold.state)
+        return self._find(instance_id)
 
     def trigger(self, trigger_id: str) -> Trigger | None:
         """A trigger; None when it is unknown."""
@@ -126,19 +137,114 @@ class Shard:
         """The time that events carry now: never earlier than an event before them, even if the clock was set back."""
         return now if self._last_at is None else max(now, self._last_at)
 
-    def snapshot(self) -> dict[str, object]:
-        """All of it, to be compared with another shard's by `==`."""
-        ids = {*self._cold, *self._hot}
+    def contents(self) -> dict[str, object]:
+        """All of it, to be compared with another shard's by `==`; settles it."""
+        self.settle()
         return {
-            "workflows": self._workflows.copy(),
-            "triggers": self._triggers.copy(),
-            "waiting": self._waiting.copy(),
-            "waiting_bytes": self._waiting_bytes,
-            "pending": list(self._pending.items()),
-            "instances": {id: self.instance(id) for id in ids},
-            "duplicates": self.duplicates.snapshot(),
+            "definitions": self._definitions.contents(),
+            "workflows": self._workflows.states.copy(),
+            "triggers": self._triggers.states.copy(),
+            "waiting": self._waiting.states.copy(),
+            "waiting_bytes": self._waiting.size_bytes,
+            "pending": list(self._pending.states.items()),
+            "instances": {id: self.instance(id) for id in self._instances.all_ids()},
+            "duplicates": self.duplicates.contents(),
+            "aside": self._aside.states.copy(),
             "last_at": self._last_at,
         }
+
+    # Snapshots
+
+    @property
+    def changes(self) -> int:
+        """How many entries the next cut hands out, as far as states are settled."""
+        return sum(section.changes for section in self.sections)
+
+    def cut(self) -> Cut:
+        """Fix the state as it is now, for a snapshot.
+
+        Raises:
+            RuntimeError: the last cut is still open.
+        """
+        if self._cut is not None and self._cut.is_open:
+            raise RuntimeError("the last cut is still open")
+        self.settle()
+        sequences, ended_unkeyed, forgotten_before = self.duplicates.summary()
+        summary = Summary(
+            entries=sum(map(len, self.sections)),
+            last_at=self._last_at,
+            sequences=sequences,
+            ended_unkeyed=ended_unkeyed,
+            forgotten_before=forgotten_before,
+        )
+        self._cut = Cut(self.sections, summary)
+        return self._cut
+
+    def rebase(self) -> None:
+        """Nothing is known any more of what the topic holds: the next cut hands out everything. Ends an open cut."""
+        if self._cut is not None:
+            self._cut.close(written=False)
+        for section in self.sections:
+            section.rebase(known=False)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry of a key: at the open cut if one is open, and otherwise now."""
+        name, _, id = key.partition("/")
+        return any(section.has(id) for section in self.sections if section.name == name)
+
+    def restore_summary(self, summary: Summary) -> None:
+        """Take over what a snapshot says beside its entries, which have been taken over.
+
+        Raises:
+            ValueError: it does not fit to them.
+        """
+        unused = self._definitions.unused()
+        if unused:
+            raise ValueError(f"nothing names the definitions {', '.join(unused)}")
+        self._last_at = summary.last_at
+        self.duplicates.restore_summary(summary.sequences, summary.ended_unkeyed, summary.forgotten_before)
+        for section in self.sections:
+            section.rebase(known=True)
+
+    # Set aside
+
+    def set_aside(self, key: str, error: str) -> None:
+        """Forget an aggregate whose event can't be read or does not follow, so that it does not hold up all others.
+
+        Its later events are passed over, its commands are rejected and nothing of it starts any more, also after the
+        next restore. A build that can read its events finds it again in the whole log.
+
+        Args:
+            key: of the aggregate.
+            error: why.
+
+        Raises:
+            TooManySetAside: so many were that it can't be the aggregates.
+        """
+        if len(self._aside) >= MAX_SET_ASIDE and key not in self._aside.states:
+            raise TooManySetAside(f"{MAX_SET_ASIDE} aggregates are set aside already, and {key} does not fold: {error}")
+        instance, trigger = self.instance(key), self._triggers.pop(key)
+        self._workflows.pop(key)
+        if instance is not None:
+            self._instances.remove(instance)
+        self._waiting.follow(key, trigger, None)
+        for subject in [subject for subject, of in self._pending.states.items() if of.trigger_id == key]:
+            self._pending.remove(subject)
+        self.duplicates.note_deleted(key)
+        self.duplicates.note_late_result(key)
+        self._aside.put(key, cut_error(error))
+
+    def _reject_set_aside(self, key: str, given: Input) -> None:
+        """Reject a command to an aggregate that was set aside; what its effects end with is passed over.
+
+        Raises:
+            Rejected: it is a command, so its sender has to know.
+        """
+        if isinstance(given, Command):
+            raise Rejected(
+                rejections.SET_ASIDE,
+                f"{key} is set aside, since its events can't be read: the operators have to look at the engine's log",
+            )
 
     # Decide
 
@@ -154,6 +260,9 @@ class Shard:
             Rejected: the command changes nothing, and its sender has to know why.
             UndecodableRecord: the command carries a definition that can't be decoded.
         """
+        if key in self._is_aside:
+            self._reject_set_aside(key, given)
+            return Decision(0, ())
         at = self.stamp(now)
         match given:
             case CreateWorkflow() | DeleteWorkflow():
@@ -162,7 +271,7 @@ class Shard:
             case RunWorkflow() if self._is_duplicate(given):
                 return Decision(0, ())
             case RunWorkflow() | SendEvent() | AbortInstance() | Due() | ActivityDone():
-                state = self.instance(key)
+                state = self._find(key)
                 if state is not None:
                     return Decision(state.version, decisions.decide(state, given, at, key, now))
                 if isinstance(given, RunWorkflow) and self._ran_before(key, given):
@@ -190,6 +299,8 @@ class Shard:
         Returns:
             The events; none if the sender is to be told instead.
         """
+        if key in self._is_aside:
+            return Decision(0, ())
         at, state = self.stamp(now), self.instance(key)
         match given:
             case RunWorkflow() if given.source is not None and state is None and not self._is_duplicate(given):
@@ -235,7 +346,7 @@ class Shard:
 
     def _decide_trigger(self, key: str, given: triggers.TriggerInput, at: datetime, now: datetime) -> Decision:
         state = self._triggers.get(key)
-        if isinstance(given, Requested) and subject_of(key, given.occurrence_id) not in self._pending:
+        if isinstance(given, Requested) and subject_of(key, given.occurrence_id) not in self._pending.states:
             return Decision(0, ())
         if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(given)) is not None:
             given = failing(given, full)
@@ -244,7 +355,7 @@ class Shard:
 
     def _no_room_for(self, given: EvaluateTrigger) -> str | None:
         """Why a message can't wait for links; None if it can."""
-        waiting, size = len(self._waiting), self._waiting_bytes
+        waiting, size = len(self._waiting), self._waiting.size_bytes
         if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:
             return None
         return (
@@ -285,18 +396,19 @@ class Shard:
         if not events:
             return ()
         replay = self._replays.get(type(events[0]))
-        changed = () if replay is None else replay(key, events, offset)
+        changed = () if replay is None or key in self._is_aside else replay(key, events, offset)
         at = events[-1].at
         if self._last_at is None or at > self._last_at:
             self._last_at = at
         return changed
 
     def _replay_workflow(self, key: str, events: Sequence[ev.WorkflowEvent], offset: int) -> Sequence[str]:
-        self._workflows[key] = _fold(workflows.evolve, self._workflows.get(key), events, key)
+        after = _fold(workflows.evolve, self._workflows.get(key), events, key)
+        self._workflows.put(key, after)
         return ()
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
-        before, first = self.instance(key), events[0]
+        before, first = self._find(key), events[0]
         if before is None and isinstance(first, ev.LateResultRecorded):
             self.duplicates.note_late_result(key)
             return ()
@@ -304,26 +416,24 @@ class Shard:
         if isinstance(first, ev.InstanceStarted) and first.source is not None:
             self.duplicates.note_sent(first.source, first.sequence)
         if after.ended:
-            self._hot.pop(key, None)
-            self._cold.pop(key, None)
+            self._instances.remove(after)
             self.duplicates.note_ended(after, offset + len(events) - 1)
         else:
-            self._hot[key] = after
+            self._instances.put(after)
         return (key,)
 
     def _replay_trigger(self, key: str, events: Sequence[ev.TriggerEvent], offset: int) -> Sequence[str]:
         before = self._triggers.get(key)
         after = _fold(triggers.evolve, before, events, key)
-        fired = {
-            subject_of(key, event.occurrence_id): (key, triggers.pending(event, place))
+        fired = [
+            triggers.pending(event, place)
             for place, event in enumerate(events, offset)
             if isinstance(event, ev.TriggerFired)
-        }
-        self._triggers[key] = after
-        for subject, pending in fired.items():
-            # One of the same id starts the same instance. The first keeps its place in the order of sequences.
-            self._pending.setdefault(subject, pending)
-        changed = [*self._note_waiting(before, after)]
+        ]
+        self._triggers.put(key, after)
+        for pending in fired:
+            self._pending.add(key, pending)
+        changed = [*self._waiting.follow(key, before, after)]
         for event in events:
             changed += self._note_occurrence(key, event)
         return changed
@@ -337,7 +447,7 @@ class Shard:
             case ev.TriggerCreated():
                 return ()
             case ev.InstanceRequested():
-                self._pending.pop(subject_of(key, event.occurrence_id), None)
+                self._pending.remove(subject_of(key, event.occurrence_id))
             case ev.TriggerFired():
                 if event.once_key is not None:
                     self.duplicates.note_fired(key, event.once_key)
@@ -345,26 +455,9 @@ class Shard:
             self.duplicates.note_judged(key, event.identity, event.at)
         return (subject_of(key, event.occurrence_id),)
 
-    def _note_waiting(self, before: Trigger | None, after: Trigger) -> Sequence[str]:
-        """Follow which messages wait for links; the subjects of those that wait no more."""
-        earlier = {} if before is None else before.waiting
-        if earlier is after.waiting:
-            return ()
-        gone = [id for id in earlier if id not in after.waiting]
-        for id in gone:
-            del self._waiting[subject_of(after.id, id)]
-            self._waiting_bytes -= earlier[id].size_bytes
-        for id, waiting in after.waiting.items():
-            if (replaced := earlier.get(id)) is not waiting:
-                self._waiting[subject_of(after.id, id)] = after.id
-                self._waiting_bytes += waiting.size_bytes - (0 if replaced is None else replaced.size_bytes)
-        return [subject_of(after.id, id) for id in gone]
-
     def settle(self) -> None:
         """Encode the states of instances that events have come for."""
-        for id, instance in self._hot.items():
-            self._cold[id] = _Cold(self._encoder.encode(instance), instance.definition)
-        self._hot.clear()
+        self._instances.settle()
 
     # Effects
 
@@ -379,21 +472,20 @@ class Shard:
         Returns:
             The effect; None when it waits for nothing, or for an event.
         """
-        state, found = self.instance(subject), None
+        state, found = self._find(subject), None
         if state is not None:
             found = effects.effect(state)
-        elif (pending := self._pending.get(subject)) is not None:
+        elif (pending := self._pending.states.get(subject)) is not None:
             found = effects.start(*pending)
-        elif (trigger_id := self._waiting.get(subject)) is not None:
-            trigger = self._triggers[trigger_id]
-            found = effects.evaluation(trigger, trigger.waiting[subject.removeprefix(f"{trigger_id}/")])
+        elif (message := self._waiting.states.get(subject)) is not None:
+            found = effects.evaluation(self._triggers.states[message.trigger_id], message.waiting)
         return found if clock is None else effects.bounded(found, state, clock)
 
     def subjects(self) -> Iterator[str]:
         """All that may have an effect. Instances to be started come in the order of the log."""
-        yield from list(self._pending)
-        yield from list(self._waiting)
-        yield from {**self._cold, **self._hot}
+        yield from list(self._pending.ids())
+        yield from list(self._waiting.ids())
+        yield from list(self._instances.all_ids())
 
 
 def _fold(evolve: Callable[[S | None, E, str], S], before: S | None, events: Sequence[E], key: str) -> S:
@@ -406,20 +498,3 @@ def _fold(evolve: Callable[[S | None, E, str], S], before: S | None, events: Seq
 
 def _version(state: Trigger | Workflow | None) -> int:
     return 0 if state is None else state.version
-
-
-def subject_of(trigger_id: str, occurrence_id: str) -> str:
-    """The subject of an occurrence. Whoever can write commands may give two triggers occurrences of one id."""
-    return f"{trigger_id}/{occurrence_id}"
-
-
-def _digest(value: Any) -> str:
-    if isinstance(value, Definition):
-        return value.digest
-    raise NotImplementedError(type(value))
-
-
-def _definition(kind: type, value: Any) -> Any:
-    if kind is Definition:
-        return Definition.known(value)
-    raise NotImplementedError(kind)

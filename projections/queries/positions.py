@@ -62,6 +62,7 @@ class ReadPositions:
         self._waiting = 0
         self._somebody_waits = asyncio.Event()
         self._listening = False
+        self._loaded = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -88,6 +89,23 @@ class ReadPositions:
         """Every event of the partition below this offset is in the read model, as seen by any query from now on."""
         state = self._partitions.get(partition)
         return 0 if state is None else state.next_offset
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the positions were read since the start, so that `seen_cause` knows of what was decided before it."""
+        return self._loaded.is_set()
+
+    async def load(self, deadline: float) -> None:
+        """Wait until `loaded`.
+
+        Args:
+            deadline: loop time to give up at.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        async with asyncio.timeout_at(deadline):
+            await self._loaded.wait()
 
     def seen_cause(self, partition: int) -> int:
         """Highest offset of a command whose outcome is in the read model; -1 if none is known."""
@@ -245,6 +263,7 @@ class ReadPositions:
                 state.cause, state.next_offset = -1, 0
         positions = {partition: Passed(cause, next_offset) for partition, next_offset, _, cause in rows}
         self._announced(Announcement(positions=positions))
+        self._loaded.set()
 
     async def _fetch_rejections(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Rejection]:
         partitions, causes = zip(*keys, strict=True)

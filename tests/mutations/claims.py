@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 PARTITION: Final = "engine/partition.py"
+INSTANCES: Final = "engine/core/instances.py"
 SHARD: Final = "engine/core/shard.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
@@ -97,15 +98,15 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "an older state kept",
-        SHARD,
-        "            self._cold[id] = _Cold(self._encoder.encode(instance), instance.definition)\n",
-        "            self._cold.setdefault(id, _Cold(self._encoder.encode(instance), instance.definition))\n",
+        INSTANCES,
+        "            cold[id] = encode(instance)\n",
+        "            cold.setdefault(id, encode(instance))\n",
         "An instance goes back to where it was: its calls are made again.",
     ),
     Mutation(
         "an ended instance kept",
-        SHARD,
-        "            self._cold.pop(key, None)\n",
+        INSTANCES,
+        "            del self._cold[id]\n",
         "            pass\n",
         "An instance that was aborted goes on.",
     ),

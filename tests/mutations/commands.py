@@ -86,8 +86,8 @@ MUTATIONS: Final = (
     Mutation(
         "knows_since one too early",
         DUPLICATES,
-        "max(self._forgotten_before, forgotten + 1)",
-        "max(self._forgotten_before, forgotten)",
+        "max(self._forgotten_before, forgotten.offset + 1)",
+        "max(self._forgotten_before, forgotten.offset)",
         "As above.",
         without_effect="A client that looked for an instance and did not find it had seen no event of it. So what it "
         "has seen ends at or before the instance's start, and no instance ends with the event that starts it.",

@@ -125,7 +125,7 @@ MUTATIONS: Final = (
     Mutation(
         "late results not recorded",
         DUPLICATES,
-        "            self._late[instance.id] = Late(instance.version, instance.canceled)\n",
+        "            self._late.append(instance.id, Late(instance.version, instance.canceled, offset), MAX_LATE)\n",
         "            pass\n",
         "The history of a canceled instance does not tell that its payment went through.",
     ),

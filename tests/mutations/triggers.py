@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 DUPLICATES: Final = "engine/core/duplicates.py"
+OCCURRENCES: Final = "engine/core/occurrences.py"
 RUN_COMMANDS: Final = "engine/run_commands.py"
 SHARD: Final = "engine/core/shard.py"
 TRIGGER: Final = "engine/core/trigger.py"
@@ -93,14 +94,14 @@ MUTATIONS: Final = (
     Mutation(
         "requests not started after a restore",
         SHARD,
-        "        yield from list(self._pending)\n",
+        "        yield from list(self._pending.ids())\n",
         "",
         "The instance of an occurrence that an engine left behind is never started.",
     ),
     Mutation(
         "evaluations not started after a restore",
         SHARD,
-        "        yield from list(self._waiting)\n",
+        "        yield from list(self._waiting.ids())\n",
         "",
         "A message that waits for links is never judged after a takeover.",
     ),
@@ -120,8 +121,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "what waited still counts",
-        SHARD,
-        "            self._waiting_bytes -= earlier[id].size_bytes\n",
+        OCCURRENCES,
+        "            self.size_bytes -= earlier[id].size_bytes\n",
         "            pass\n",
         "After so many messages that needed links, every one more is refused.",
     ),

@@ -21,7 +21,7 @@ def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds:
     """
     if not partition.restored or partition.in_turn:
         return
-    live, fresh = partition.shard.snapshot(), restored(admitted, partition.end, bounds).snapshot()
+    live, fresh = partition.shard.contents(), restored(admitted, partition.end, bounds).contents()
     for name, expected in fresh.items():
         assert live[name] == expected, f"a restore would come to other {name}: {expected}, not {live[name]}"
 

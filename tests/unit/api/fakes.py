@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from api.app import create_app
-from api.errors import CommandLogUnavailable
+from api.errors import CommandLogUnavailable, CommandsCut
 from api.ports import (
     ActivityRow,
     CommandPosition,
@@ -72,7 +72,7 @@ class Backend:
         """What the next commands are answered with."""
         self.overtaken = False
         """Whether a rejected command finds that another one had its effect before."""
-        self.kafka_away = self.postgres_away = self.stalled = self.broken = False
+        self.kafka_away = self.postgres_away = self.stalled = self.broken = self.commands_cut = False
         self.ends_at_once = True
         self.waits_for_ends = False
         """Whether `wait=true` lasts until a stop."""
@@ -190,6 +190,8 @@ class FakeCommandLog(FakeConnection):
         backend = self.backend
         if backend.kafka_away:
             raise CommandLogUnavailable("Kafka is away")
+        if backend.commands_cut:
+            raise CommandsCut
         backend.calls.append("append")
         backend.commands.append((key, command))
         offset = len(backend.commands) - 1

@@ -87,10 +87,27 @@ class Producer:
 DISCARDED = ["close_client"]
 
 
+class Seen:
+    """How far the read model is."""
+
+    def __init__(self) -> None:
+        self.loaded = True
+        self.cause = -1
+        self.loads = asyncio.Event()
+
+    async def load(self, deadline: float) -> None:
+        async with asyncio.timeout_at(deadline):
+            await self.loads.wait()
+
+    def seen_cause(self, partition: int) -> int:
+        assert self.loaded
+        return self.cause
+
+
 def command_log(kafka: Kafka) -> KafkaCommandLog:
     admission = Admission(1)
     settings = ApiSettings(topic_prefix="test.")
-    return KafkaCommandLog(kafka, settings, Metrics(admission, admission))
+    return KafkaCommandLog(kafka, settings, Metrics(admission, admission), Seen())
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -244,7 +261,7 @@ async def test_the_real_producer_fails_and_is_discarded_while_nobody_listens() -
     """Against aiokafka itself, whose parts without a public way `end` uses."""
     admission = Admission(1)
     settings = ApiSettings(kafka_bootstrap_servers="127.0.0.1:1")
-    log = KafkaCommandLog(KafkaClients(settings), settings, Metrics(admission, admission))
+    log = KafkaCommandLog(KafkaClients(settings), settings, Metrics(admission, admission), Seen())
     await log.open()
     with pytest.raises(CommandLogUnavailable):
         await append(log, seconds=5)

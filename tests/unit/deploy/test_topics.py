@@ -95,6 +95,18 @@ async def test_a_kafka_that_takes_everything_gets_all_that_we_wish_for() -> None
     assert {topic.replication_factor for topic in admin.made.values()} == {-1}
 
 
+async def test_events_may_have_a_retention() -> None:
+    admin = Admin()
+    await create(admin, events_retention_seconds=7)
+    assert {name: made.topic_configs.get("retention.ms") for name, made in admin.made.items()} == {
+        **dict.fromkeys(NAMES),
+        "commands": "2592000000",
+        "events": "7000",
+        "commands.dead": "-1",
+        "orchestration": "-1",
+    }
+
+
 @pytest.mark.parametrize("admin", [confluent_cloud(), msk_serverless()], ids=["Confluent Cloud", "MSK Serverless"])
 @pytest.mark.parametrize("factor", [-1, 3])
 async def test_a_hosted_kafka_gets_what_is_needed(admin: Admin, factor: int, caplog: pytest.LogCaptureFixture) -> None:
