@@ -9,6 +9,7 @@ import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import click
 
@@ -111,13 +112,18 @@ def topics() -> None:
 def create() -> None:
     """Create the topics that don't exist yet. Existing topics stay as they are."""
     from deploy.topics import create_topics
-    from schemas.kafka import CLIENT_LOGGER
 
-    # Their logs repeat what the error says.
-    for name in (CLIENT_LOGGER, "schemas.kafka"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_kafka()
     made = asyncio.run(create_topics(load(OperatorSettings)))
     click.echo("\n".join(f"created {name}" for name in made) or "all topics exist")
+
+
+def _silence_kafka() -> None:
+    """Its clients' logs repeat what the error says."""
+    from schemas.kafka import CLIENT_LOGGER
+
+    for name in (CLIENT_LOGGER, "schemas.kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @main.command(short_help="Rebuild the read models from the event log.")
@@ -130,6 +136,37 @@ def rebuild() -> None:
     logs.configure(settings)
     asyncio.run(run(settings))
     click.echo("rebuilt")
+
+
+@main.command("log", short_help="Show an aggregate's records, or those of a partition.")
+@click.argument("id", required=False)
+@click.option("--partition", "-p", type=click.IntRange(0), help="Show all records of this partition instead.")
+@click.option("--from", "start", type=int, help="Begin at this offset; below 0 it is counted from the end.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="Show so many records at most.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
+@click.option("--json", is_flag=True, help="One JSON object a line, with whole values.")
+def log(id: str | None, partition: int | None, start: int | None, limit: int | None, follow: bool, json: bool) -> None:
+    """Show the records of topic `events`, in order: of the instance, workflow or trigger ID, or of a partition.
+
+    Each with its offset, time, type, version, cause (the offset of its command), and its claim with who made it.
+    Records that do not count are marked with ✗ and the reason.
+    """
+    from deploy.event_log.command import show
+    from deploy.event_log.reading import Query
+
+    if (id is None) == (partition is None):
+        raise click.UsageError("give either an ID or --partition")
+    _silence_kafka()
+    query = Query(id=_id(id), partition=partition, start=start, limit=limit, follow=follow)
+    show(load(OperatorSettings), query, json=json)
+
+
+def _id(text: str | None) -> str | None:
+    """The id as records have it, also if it was given in capitals."""
+    try:
+        return None if text is None else str(UUID(text))
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not an id: a UUID such as {UUID(int=7 << 76)} is one") from None
 
 
 @main.command(short_help="Run a stand-in for ledger, wallets and payments.")

@@ -21,5 +21,9 @@ class TopicsError(DeployError):
     """The topics can't be made, or exist in another shape."""
 
 
+class EventLogError(DeployError):
+    """What was to be shown of the log is not in it, or it can't be read."""
+
+
 class Stopped(BaseException):
     """The user asked to stop (Ctrl-C, SIGTERM). Not an error: it only ends what is under way."""

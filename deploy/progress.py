@@ -1,0 +1,69 @@
+"""How far a long command is: one line on the terminal, which is written over again and again."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+SHOW_SECONDS: Final = 0.2
+"""Pause between two lines. A terminal takes longer for one than reading a batch of records does."""
+BAR_CHARACTERS: Final = 24
+CLEAR: Final = "\r\x1b[K"
+
+
+class Progress:
+    """A bar on standard error, if that is a terminal; else nothing.
+
+    Args:
+        unit: what is counted, such as `records`.
+        stream: where it is shown.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, unit: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        self._unit, self._clock = unit, clock
+        self._stream = sys.stderr if stream is None else stream
+        self._visible = self._stream.isatty()
+        self._began_at = clock()
+        self._shown_at = -SHOW_SECONDS
+        self._is_shown = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return self._clock() - self._began_at
+
+    def show(self, done: int, total: int, doing: str = "") -> None:
+        """Show how far it is, unless that was done a moment ago.
+
+        Args:
+            done: how much of it is done.
+            total: how much there is.
+            doing: what is done, where that is not plain.
+        """
+        now = self._clock()
+        if not self._visible or now - self._shown_at < SHOW_SECONDS:
+            return
+        self._shown_at, self._is_shown = now, True
+        share = done / total if total else 1.0
+        bar = "━" * round(share * BAR_CHARACTERS)
+        rate = done / (now - self._began_at) if now > self._began_at else 0.0
+        left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+        self._stream.write(
+            f"{CLEAR}{doing}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {self._unit}{left}"
+        )
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Make room for other output."""
+        if self._is_shown:
+            self._is_shown = False
+            self._stream.write(CLEAR)
+            self._stream.flush()
+
+    def end(self, text: str) -> None:
+        """Say in the end what was done, if anybody has watched."""
+        self.clear()
+        if self._visible:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
