@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from schemas.epochs import header, is_claim
+from schemas.epochs import CLAIM_TYPE, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
@@ -68,11 +68,15 @@ class Judge:
 
     def judge(self, record: Record) -> Verdict | None:
         """Why the record does not count; None if it does, or is a claim."""
-        if is_claim(record):
-            self.epoch = record.offset
-            return None
-        epoch = epoch_of(record)
-        if epoch is None or epoch >= record.offset:
+        text: bytes | None = None
+        # Every record of a partition comes by here, so its headers are looked through once.
+        for name, value in record.headers:
+            if name == "epoch":
+                text = value
+            elif name == "type" and value == CLAIM_TYPE:
+                self.epoch = record.offset
+                return None
+        if text is None or (epoch := read_number(text)) is None or epoch >= record.offset:
             return "filler" if is_filler(record) else "unclaimed"
         if epoch > self.epoch:
             if epoch >= self._read_from:

@@ -177,11 +177,12 @@ class _Scan:
         heard_at = time.monotonic()
         while stop is None or self._position < stop:
             records = (await self._reader.take(TAKE_SECONDS, MAX_RECORDS)).get(self._place, ())
+            judge, key = self._judge.judge, self._key
             for record in records:
                 if stop is not None and record.offset >= stop:
                     break
-                verdict = self._judge.judge(record)
-                if (self._key is None or record.key == self._key) and record.offset >= self._start:
+                verdict = judge(record)
+                if (key is None or record.key == key) and record.offset >= self._start:
                     yield record, verdict
             # Behind markers of transactions too, which are not handed over.
             position = await self._reader.position(self._place)
