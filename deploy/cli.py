@@ -44,8 +44,17 @@ class Commands(click.Group):
         except Exception as error:
             if not isinstance(error, _expected()):
                 raise
-            message = on_one_line(without_credentials(" ".join(str(error).split()))) or type(error).__name__
-            raise click.ClickException(message) from None
+            raise click.ClickException(_message(error)) from None
+
+
+def _message(error: Exception) -> str:
+    """What a user is told, in one line."""
+    from schemas.kafka import KafkaFault
+
+    # Most faults of Kafka only wrap what the client library says.
+    told = error.__cause__ if isinstance(error, KafkaFault) and error.__cause__ is not None else error
+    text = " ".join(str(told).split()).removeprefix(f"{type(told).__name__}: ")
+    return on_one_line(without_credentials(text)) or type(told).__name__
 
 
 def _expected() -> tuple[type[Exception], ...]:

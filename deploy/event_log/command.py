@@ -8,11 +8,11 @@ from typing import Final
 
 import click
 
-from deploy.errors import EventLogError, Stopped
+from deploy.errors import Stopped
 from deploy.event_log.reading import EventLog, Query, Span
 from deploy.event_log.shown import as_json, as_line
 from deploy.progress import Progress
-from schemas.kafka import Kafka, KafkaClients, KafkaFault, KafkaUnreachable
+from schemas.kafka import Kafka, KafkaClients
 from schemas.settings import KafkaSettings
 
 FLUSH_SECONDS: Final = 0.2
@@ -29,7 +29,8 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
         kafka: where it is; as the settings say when not given.
 
     Raises:
-        EventLogError: it is not there, or Kafka can't be reached.
+        EventLogError: it is not there.
+        KafkaFault: Kafka is away or refuses.
         Stopped: the user has seen enough.
     """
     try:
@@ -39,10 +40,6 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
     except BrokenPipeError:
         # Whoever reads has seen enough, such as `head`. Python would complain when it writes the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KafkaUnreachable:
-        raise EventLogError(f"Kafka at {settings.kafka_bootstrap_servers} can't be reached") from None
-    except KafkaFault as error:
-        raise EventLogError(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error
 
 
 async def _show(kafka: Kafka, settings: KafkaSettings, query: Query, *, json: bool) -> None:

@@ -52,7 +52,7 @@ async def test_what_goes_wrong_is_one_line(installation: Installation) -> None:
             1,
             f"Error: topic {installation.settings.topic_prefix}events has the part",
         ),
-        (away, [unknown], 1, f"Error: Kafka at {HOST}:{port}"),
+        (away, [unknown], 1, f"Error: no broker answers at {HOST}:{port}: "),
         (away, [], 2, "Error: give either an ID or --partition"),
         (away, ["x"], 2, "Error: 'x' is not an id"),
     ):
