@@ -95,7 +95,7 @@ class Duplicates:
 
     def ended_request(self, instance_id: str) -> str | None:
         """The digest of the request that ran an instance which has ended; None when it is not remembered."""
-        ended = self._ended.get(instance_id)
+        ended = self._ended.states.get(instance_id)
         return None if ended is None else ended.request_digest
 
     def has_ended_lately(self, instance_id: str) -> bool:
@@ -108,7 +108,7 @@ class Duplicates:
 
     def late(self, instance_id: str) -> Late | None:
         """The attempt whose result may still come to an instance that was aborted."""
-        return self._late.get(instance_id)
+        return self._late.states.get(instance_id)
 
     def note_ended(self, instance: Instance, offset: int) -> None:
         """An instance has ended at an offset of the log."""
