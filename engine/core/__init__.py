@@ -2,14 +2,16 @@
 
 | module | holds |
 |---|---|
-| `shard` | the state of one partition: `decide`, `replay`, `effect` |
+| `shard` | the state of one partition: `decide`, `replay`, `effect`, `cut` |
 | `decisions`, `stages`, `send` | what follows from an input for an instance: its stages, and the activities of a send |
 | `instance`, `trigger`, `workflow` | the aggregates: their states, and `evolve`, which folds an event into one |
 | `evaluation` | messages that wait for links |
-| `duplicates` | what tells commands, messages and results that come again |
+| `instances`, `occurrences` | all instances, and all occurrences of triggers that something is still to be done for |
+| `duplicates`, `judgements` | what tells commands, messages and results that come again |
 | `definition` | definitions, shared by their instances |
+| `sections`, `snapshots` | what changed since the last snapshot; how one is written and read |
 | `effects` | what has to happen outside, as data |
 | `retries` | when an activity is tried again |
 
-Effects are a function of the state, so a restart derives them again from the log.
+Effects are a function of the state, so a restart derives them again.
 """
