@@ -19,6 +19,11 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.loop_late_seconds = Gauge(
+            f"{prefix}_loop_late_seconds",
+            "How late the event loop was at most within the last minute. Turns, heartbeats and probes were as late.",
+            registry=registry,
+        )
         self.partitions = Gauge(f"{prefix}_partitions", "Partitions restored and at work here.", registry=registry)
         self.instances = Gauge(f"{prefix}_instances", "Instances in memory.", registry=registry)
         self.timers = Gauge(f"{prefix}_timers", "Delays and retries that wait for their time.", registry=registry)

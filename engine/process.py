@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from engine.activities import StackCaller, service_of
@@ -10,6 +11,7 @@ from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.core.duplicates import Bounds
 from engine.kafka_log import KafkaEventLog
+from engine.lateness import Lateness
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.slots import CallSlots
@@ -43,6 +45,7 @@ class Engine:
         self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
         clock = SystemClock()
+        self._lateness = Lateness(time.monotonic)
         slots = CallSlots(settings.max_activities_in_flight, service_of)
         self._listeners = Listeners(
             kafka,
@@ -77,6 +80,7 @@ class Engine:
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
+        metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)
         metrics.calls_waiting.set_function(lambda: slots.waiting)
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 
@@ -99,7 +103,7 @@ class Engine:
         """Work until `stop` is set; then end the turns under way and leave the group."""
         await self._caller.open()
         await self._links.open()
-        work = [self._feed.run(self._supervisor.assigned, self._supervisor.received)]
+        work = [self._feed.run(self._supervisor.assigned, self._supervisor.received), self._lateness.run()]
         if self._listeners.topics:
             work.append(self._listeners.run())
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
