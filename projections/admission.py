@@ -1,0 +1,240 @@
+"""Which partitions a projector reads: those whose log is the one that their position is about.
+
+    given by the group ──► position loaded ──► looked at ──► read ──► something does not fit: it stands still
+                                  ▲                                                  │
+                                  └──────────────── every few seconds ───────────────┘
+
+A look asks Kafka, which takes time, so it runs beside the loop: what is read never waits for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from projections.log_faults import LogFaults
+from projections.log_watch import LOOK_SECONDS, LogWatch
+from projections.rows import ReadPosition
+from schemas.kafka import KafkaFault, Member, Place
+from schemas.log_integrity import LogFault, check_identity
+
+logger = logging.getLogger(__name__)
+
+READER: Final = "the read model"
+"""What stands still, as operators are told."""
+RETRY_SECONDS: Final = 1.0
+"""Pause after a look that failed. Without it a broker that is away would be asked in a tight loop."""
+
+
+class _Partition(Struct):
+    """A partition of this projector."""
+
+    phase: Literal["new", "looking", "reading", "stopped"] = "new"
+    """A new one has to be loaded."""
+    looked: bool = False
+    """Whether a look has found nothing wrong since the group gave it to us."""
+    fault: LogFault | None = None
+    """Why it stood still when it was last read; until a batch has been written again."""
+    repaired: int = 0
+    """Records before this offset need no claim (see `schemas.fillers`)."""
+    due_at: float = 0.0
+    """When it is to be loaded, if it is not read."""
+
+
+class Admission:
+    """The partitions that the group has given to this projector, and what is known about their log.
+
+    Args:
+        topic: name of the log.
+        watch: looks at it.
+        faults: told of what stands still.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, topic: str, watch: LogWatch, faults: LogFaults, clock: Callable[[], float]):
+        self._topic = topic
+        self._watch = watch
+        self._faults = faults
+        self._clock = clock
+        self._partitions: dict[int, _Partition] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+        self._unnoted: dict[int, str] = {}
+        self.joined = False
+        self.rebalanced = asyncio.Event()
+        """Set by every rebalance."""
+
+    # What the group says: only noted here, since Postgres may be away now
+
+    def assigned(self, places: frozenset[Place]) -> None:
+        """The group has given these partitions to this projector, and no others."""
+        given = {place.partition for place in places}
+        self._give_away(self._partitions.keys() - given)
+        for partition in given - self._partitions.keys():
+            self._partitions[partition] = _Partition()
+        self.joined = True
+        self.rebalanced.set()
+
+    async def revoked(self, places: Collection[Place] | None = None) -> None:
+        """The group takes these partitions away, or all of them."""
+        gone = self._partitions if places is None else {place.partition for place in places}
+        self._give_away(set(gone))
+
+    def _give_away(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+            self._faults.given_away(READER, partition)
+
+    # What the loop does
+
+    @property
+    def partitions(self) -> Collection[int]:
+        """All that the group has given to us."""
+        return self._partitions.keys()
+
+    @property
+    def settled(self) -> bool:
+        """Whether each partition is read, or stands still."""
+        return all(partition.phase in ("reading", "stopped") for partition in self._partitions.values())
+
+    def reads(self, partition: int) -> bool:
+        """Whether records of a partition may be written."""
+        found = self._partitions.get(partition)
+        return found is not None and found.phase == "reading"
+
+    def due(self) -> dict[int, bool]:
+        """The partitions whose positions have to be loaded, and whether they are new ones.
+
+        Raises:
+            Exception: a defect of ours, in a look.
+        """
+        for look in [look for look in self._looks if look.done()]:
+            self._looks.discard(look)
+            look.result()
+        now = self._clock()
+        return {
+            number: partition.phase == "new"
+            for number, partition in self._partitions.items()
+            if partition.phase in ("new", "stopped") and partition.due_at <= now
+        }
+
+    def reload(self) -> None:
+        """All positions have to be loaded again: another projector or Postgres may have moved them."""
+        for number, known in self._partitions.items():
+            if known.phase != "stopped":
+                self._partitions[number] = _Partition(looked=known.looked, fault=known.fault, repaired=known.repaired)
+
+    def loaded(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
+        """Read partitions from these positions on, once a look has found nothing wrong.
+
+        Args:
+            member: hands their records over.
+            positions: of partitions that are due.
+        """
+        unknown: dict[int, ReadPosition] = {}
+        for number, position in positions.items():
+            partition = self._partitions.get(number)
+            if partition is None:  # taken away meanwhile
+                continue
+            if partition.looked:
+                self._read(member, number, partition, position)
+            else:
+                partition.phase = "looking"
+                unknown[number] = position
+        if unknown:
+            self._looks.add(asyncio.create_task(self._look(member, unknown), name="look-at-events"))
+
+    async def _look(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
+        mine = {number: self._partitions[number] for number in positions}
+        unclaimed = [number for number, known in mine.items() if known.fault and known.fault.reason == "claim"]
+        try:
+            look = await self._watch.look(positions, unclaimed)
+        except KafkaFault as error:
+            logger.warning("partitions %s wait until Kafka tells what they hold: %s", sorted(positions), error)
+            for partition in mine.values():
+                partition.phase, partition.due_at = "new", self._clock() + RETRY_SECONDS
+            return
+        for number, partition in mine.items():
+            if self._partitions.get(number) is not partition:  # taken away, or to be loaded again
+                continue
+            if number in look.faults:
+                self.stop(member, number, look.faults[number])
+                continue
+            partition.looked, partition.repaired = True, max(partition.repaired, look.repaired.get(number, 0))
+            if not positions[number].topic_id and look.topic_id:
+                self._unnoted[number] = look.topic_id
+            self._read(member, number, partition, positions[number])
+            if positions[number].next_offset == look.ends[number]:
+                self.passed(number)
+
+    def _read(self, member: Member, number: int, partition: _Partition, position: ReadPosition) -> None:
+        partition.phase = "reading"
+        member.start_at(Place(self._topic, number), position.next_offset)
+
+    def stop(self, member: Member, number: int, fault: LogFault) -> None:
+        """Let a partition stand still, until a look finds that it is as it should be again."""
+        member.pause(Place(self._topic, number))
+        partition = self._partitions.get(number)
+        if partition is not None:
+            partition.phase, partition.looked, partition.fault = "stopped", False, fault
+            partition.due_at = self._clock() + LOOK_SECONDS
+            self._faults.stopped(READER, number, fault)
+
+    def passed(self, number: int) -> None:
+        """Records of a partition were written: nothing is wrong with it any more."""
+        partition = self._partitions.get(number)
+        if partition is not None and partition.fault is not None:
+            partition.fault = None
+            self._faults.goes_on(READER, number)
+
+    def repaired(self) -> dict[int, int]:
+        """Before which offset records need no claim, by partition; only of partitions where that matters."""
+        return {number: partition.repaired for number, partition in self._partitions.items() if partition.repaired}
+
+    def unnoted(self) -> Iterator[tuple[str, list[int]]]:
+        """Ids of the topic that are not stored yet, and of which partitions. They are told once."""
+        while self._unnoted:
+            topic_id = next(iter(self._unnoted.values()))
+            partitions = [number for number, id in self._unnoted.items() if id == topic_id]
+            for number in partitions:
+                del self._unnoted[number]
+            yield topic_id, partitions
+
+    async def check(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
+        """Look whether the topic is still the same, and has what was read. Call it every few seconds.
+
+        Args:
+            member: hands records over, and knows where partitions ended when it last fetched.
+            positions: of all partitions.
+        """
+        for number in [number for number in self._partitions if self.reads(number)]:
+            end = member.highwater(Place(self._topic, number))
+            if end is not None and end < positions[number].next_offset:
+                # It may be as old as a position of ours that another projector has passed.
+                member.pause(Place(self._topic, number))
+                self._partitions[number] = _Partition(fault=self._partitions[number].fault)
+        if not self._looks:
+            self._looks.add(asyncio.create_task(self._identify(member, positions), name="identify-events"))
+
+    async def _identify(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
+        try:
+            topic_id = await self._watch.topic_id()
+        except KafkaFault as error:
+            logger.debug("the id of the log is not known: %s", error)
+            return
+        for number in [number for number in self._partitions if self.reads(number)]:
+            position = positions.get(number)
+            try:
+                check_identity("" if position is None else position.topic_id, topic_id, partition=number)
+            except LogFault as fault:
+                self.stop(member, number, fault)
+
+    async def close(self) -> None:
+        """End the looks under way."""
+        self.joined = False
+        self._give_away(set(self._partitions))
+        looks, self._looks = self._looks, set()
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
