@@ -10,13 +10,15 @@ A look asks Kafka, which takes time, so it runs beside the loop: what is read ne
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from projections.log_faults import LogFaults
+from projections.cancellation import retrieve
 from projections.log_watch import LOOK_SECONDS, LogWatch
 from projections.rows import ReadPosition
+from projections.standstills import Standstills
 from schemas.kafka import KafkaFault, Member, Place
 from schemas.log_integrity import LogFault, check_identity
 
@@ -26,6 +28,10 @@ READER: Final = "the read model"
 """What stands still, as operators are told."""
 RETRY_SECONDS: Final = 1.0
 """Pause after a look that failed. Without it a broker that is away would be asked in a tight loop."""
+
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the looks under way may take to end. Without it a broker that hangs would hold up the end of the process."""
 
 
 class _Partition(Struct):
@@ -41,6 +47,8 @@ class _Partition(Struct):
     """Records before this offset need no claim (see `schemas.fillers`)."""
     due_at: float = 0.0
     """When it is to be loaded, if it is not read."""
+    behind_at: int = -1
+    """Where it was at the last check, if there was more to be read."""
 
 
 class Admission:
@@ -53,7 +61,7 @@ class Admission:
         clock: seconds that never go back.
     """
 
-    def __init__(self, topic: str, watch: LogWatch, faults: LogFaults, clock: Callable[[], float]):
+    def __init__(self, topic: str, watch: LogWatch, faults: Standstills, clock: Callable[[], float]):
         self._topic = topic
         self._watch = watch
         self._faults = faults
@@ -76,10 +84,9 @@ class Admission:
         self.joined = True
         self.rebalanced.set()
 
-    async def revoked(self, places: Collection[Place] | None = None) -> None:
-        """The group takes these partitions away, or all of them."""
-        gone = self._partitions if places is None else {place.partition for place in places}
-        self._give_away(set(gone))
+    def revoked(self, places: frozenset[Place]) -> None:
+        """The group has taken these partitions away. They may be given again at once, which is another matter."""
+        self._give_away({place.partition for place in places})
 
     def _give_away(self, partitions: Collection[int]) -> None:
         for partition in partitions:
@@ -89,7 +96,7 @@ class Admission:
     # What the loop does
 
     @property
-    def partitions(self) -> Collection[int]:
+    def partitions(self) -> AbstractSet[int]:
         """All that the group has given to us."""
         return self._partitions.keys()
 
@@ -201,7 +208,7 @@ class Admission:
                 del self._unnoted[number]
             yield topic_id, partitions
 
-    async def check(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
+    def check(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
         """Look whether the topic is still the same, and has what was read. Call it every few seconds.
 
         Args:
@@ -209,11 +216,14 @@ class Admission:
             positions: of all partitions.
         """
         for number in [number for number in self._partitions if self.reads(number)]:
-            end = member.highwater(Place(self._topic, number))
-            if end is not None and end < positions[number].next_offset:
-                # It may be as old as a position of ours that another projector has passed.
+            end, position = member.highwater(Place(self._topic, number)), positions[number].next_offset
+            known = self._partitions[number]
+            # The end that is known may be older than a position that another projector has moved. And where records do
+            # not come though there are some, those at the position may be gone.
+            if end is not None and (end < position or end > position == known.behind_at):
                 member.pause(Place(self._topic, number))
-                self._partitions[number] = _Partition(fault=self._partitions[number].fault)
+                self._partitions[number] = _Partition(fault=known.fault, repaired=known.repaired)
+            known.behind_at = position if end is not None and end > position else -1
         if not self._looks:
             self._looks.add(asyncio.create_task(self._identify(member, positions), name="identify-events"))
 
@@ -237,4 +247,6 @@ class Admission:
         looks, self._looks = self._looks, set()
         for look in looks:
             look.cancel()
-        await asyncio.gather(*looks, return_exceptions=True)
+            look.add_done_callback(retrieve)
+        if looks:
+            await asyncio.wait(looks, timeout=CLOSE_SECONDS)

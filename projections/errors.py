@@ -23,10 +23,6 @@ class BatchRefused(ProjectionsError):
     """Postgres can't hold something in the batch; nothing was written. Find the event and skip it."""
 
 
-class LogBehindReadModel(ProjectionsError):
-    """The log ends before the position of the read model: it was cut or created again. Rebuild the read model."""
-
-
 class MigrationChanged(ProjectionsError):
     """A migration differs from what was applied. Restore its text and put the change into a new migration."""
 

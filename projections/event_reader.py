@@ -9,6 +9,7 @@ from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
 from schemas.epochs import EpochFilter, header
+from schemas.log_integrity import LogFault
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ class Reading(Struct, frozen=True):
     batch: Batch
     positions: dict[int, ReadPosition]
     events: int
+    faults: dict[int, LogFault]
+    """By partition: why its records were read up to one of them, and no further."""
 
 
 class EventReader:
@@ -37,32 +40,50 @@ class EventReader:
         self._metrics = metrics
         self._codec = codec or RecordCodec()
 
-    def read(self, records: Records, positions: Mapping[int, ReadPosition], *, skip: bool = False) -> Reading:
+    def read(
+        self,
+        records: Records,
+        positions: Mapping[int, ReadPosition],
+        repaired: Mapping[int, int] | None = None,
+        *,
+        skip: bool = False,
+    ) -> Reading:
         """Fold records into a batch.
 
         Args:
             records: what follows on `positions`.
             positions: where the partitions are.
+            repaired: before which offset records need no claim, by partition (see `schemas.epochs`).
             skip: leave the events out and only move the positions over them.
         """
         batch, reached, count = Batch(), {}, 0
+        faults: dict[int, LogFault] = {}
         for partition, some in records.items():
             if not some:
                 continue
             before = positions[partition]
-            epochs, cause = EpochFilter(before.epoch), before.cause
+            epochs = EpochFilter(before.epoch, partition, (repaired or {}).get(partition, 0))
+            next_offset, cause = some[-1].offset + 1, before.cause
             for record in some:
-                if not epochs.admits(record):
+                try:
+                    admitted = epochs.admits(record)
+                except LogFault as fault:
+                    faults[partition] = fault
+                    next_offset = record.offset
+                    break
+                if not admitted:
                     continue
                 count += 1
                 # Whoever waits for a command waits for its cause, also when the outcome can't be shown.
                 cause = max(cause, _cause(record))
                 if not skip:
                     self._fold(batch, partition, record)
-            after = ReadPosition(some[-1].offset + 1, epochs.epoch, cause, before.topic_id)
+            if next_offset == before.next_offset:
+                continue
+            after = ReadPosition(next_offset, epochs.epoch, cause, before.topic_id)
             reached[partition] = after
             batch.advances.append(Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause))
-        return Reading(batch, reached, count)
+        return Reading(batch, reached, count, faults)
 
     def _fold(self, batch: Batch, partition: int, record: Record) -> None:
         try:

@@ -12,18 +12,19 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from projections.cancellation import to_its_end
 from schemas.epochs import check_claim
 from schemas.fillers import is_filler
-from schemas.kafka import Kafka, KafkaFault, Limits, Place, Reader
+from schemas.kafka import Kafka, KafkaFault, Limits, Place, Reader, TopicFinder
 from schemas.log_integrity import LogFault, check_begin, check_end, check_identity
 from schemas.records import Record
 
 LOOK_SECONDS: Final = 5.0
 """Between two looks at a partition that stands still, so how long it goes on standing after a repair; and how old the
 id of the topic may be that we go by."""
-LOOK_TIMEOUT_SECONDS: Final = 10.0
+LOOK_TIMEOUT_SECONDS: Final = 6.0
 """Deadline of a look. Without it a broker that hangs would keep a partition from being read after it is back."""
-SCAN_SECONDS: Final = 3.0
+SCAN_SECONDS: Final = 2.0
 """How long one look searches for fillers. The next look goes on where this one was: a long log must not make all looks
 run into their deadline."""
 TAKE_SECONDS: Final = 0.5
@@ -59,7 +60,7 @@ class Look(Struct, frozen=True):
 
 
 class LogWatch:
-    """Looks at the log.
+    """Looks at the log. Who is cancelled waits for the end of a question: its connection would stay open.
 
     Args:
         kafka: where it is.
@@ -71,7 +72,7 @@ class LogWatch:
         self._kafka = kafka
         self._topic = topic
         self._clock = clock
-        self._finder = kafka.topic_finder()
+        self._finder: TopicFinder | None = None
         self._asking = asyncio.Lock()
         self._topic_id = ""
         self._asked_at: float | None = None
@@ -79,7 +80,8 @@ class LogWatch:
 
     def close(self) -> None:
         """Close the connection."""
-        self._finder.close()
+        if self._finder is not None:
+            self._finder.close()
 
     async def look(self, positions: Mapping[int, Position], unclaimed: Collection[int] = ()) -> Look:
         """Look at partitions.
@@ -91,6 +93,28 @@ class LogWatch:
         Raises:
             KafkaFault: Kafka is away or refuses.
         """
+        return await to_its_end(self._look(positions, unclaimed))
+
+    async def topic_id(self) -> str:
+        """The id of the topic, not older than `LOOK_SECONDS`; empty where the broker does not tell it.
+
+        Raises:
+            KafkaFault: Kafka is away or refuses.
+        """
+        if self._is_old:
+            await to_its_end(self._ask_once())
+        return self._topic_id
+
+    @property
+    def _is_old(self) -> bool:
+        return self._asked_at is None or self._clock() - self._asked_at >= LOOK_SECONDS
+
+    async def _ask_once(self) -> None:
+        async with self._asking:
+            if self._is_old:  # nobody else has asked meanwhile
+                await self._ask()
+
+    async def _look(self, positions: Mapping[int, Position], unclaimed: Collection[int]) -> Look:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 topic_id = await self._ask()
@@ -100,18 +124,9 @@ class LogWatch:
         except TimeoutError as error:
             raise KafkaFault("Kafka does not tell in time what the log holds") from error
 
-    async def topic_id(self) -> str:
-        """The id of the topic, not older than `LOOK_SECONDS`; empty where the broker does not tell it.
-
-        Raises:
-            KafkaFault: Kafka is away or refuses.
-        """
-        async with self._asking:
-            if self._asked_at is None or self._clock() - self._asked_at >= LOOK_SECONDS:
-                await self._ask()
-            return self._topic_id
-
     async def _ask(self) -> str:
+        if self._finder is None:
+            self._finder = self._kafka.topic_finder()
         found = await self._finder.find(self._topic)
         if found is None:
             raise KafkaFault(f"topic {self._topic} does not exist")

@@ -4,26 +4,32 @@ One loop: load the positions of newly assigned partitions and begin there, take 
 them in one transaction. While it is under way more records arrive, so batches grow with the load.
 
 Only the positions in Postgres say what has been read. Whenever they may differ from what this process believes (after
-a rebalance, a fault of unknown outcome, or another projector's write) they are loaded again. The group's offsets in
-Kafka are only for operators who watch its lag.
+a fault of unknown outcome, or another projector's write) they are loaded again. The group's offsets in Kafka are only
+for operators who watch its lag.
+
+A partition whose log does not fit its position stands still (`admission`). The others go on.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
 
+from projections.admission import READER, Admission
 from projections.catching_up import CatchingUp
-from projections.errors import LogBehindReadModel, PositionConflict, StoreAway
+from projections.errors import PositionConflict, StoreAway
 from projections.giving_way import GivingWay
+from projections.log_watch import LogWatch
 from projections.metrics import Metrics
 from projections.ports import Store
 from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.rows import ReadPosition
+from projections.standstills import Standstills
 from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, Place
+from schemas.log_integrity import LogFault, check_records, follows
 from schemas.records import Record
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
@@ -42,6 +48,10 @@ CHORES_SECONDS: Final = 5.0
 """Between commits of the group's offsets, updates of the lag and prunings. They cost time that records wait for."""
 MEMBER_TIMEOUT_SECONDS: Final = 1.0
 """How long the group may take to confirm that this process is a member, which holds up what is written."""
+START_GRACE_SECONDS: Final = 1.0
+"""How much longer joining the group may take once it is to stop. The group may hold it up for a minute."""
+LIMITS_TIMEOUT_SECONDS: Final = 3.0
+"""Deadline of asking Kafka what a partition holds whose records have a hole. The other partitions wait for it."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of a commit, which the next one replaces. Without it one that hangs would be the last."""
 FETCH_WAIT_SECONDS: Final = 0.1
@@ -79,31 +89,39 @@ class Projections:
         self._store = store or PostgresStore(settings)
         self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
-        self._publisher = Publisher(self._kafka, settings, self._metrics.registry)
-        self._assignment = _Assignment()
+        self._standstills = Standstills(self._metrics.registry, clock=_now)
+        self._watch = LogWatch(self._kafka, self._topic, clock=_now)
+        self._publisher = Publisher(
+            self._kafka, settings, self._metrics.registry, watch=self._watch, standstills=self._standstills
+        )
+        self._admission = self._new_admission()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
         self._commit: asyncio.Task[bool] | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether partitions are assigned (maybe none, if there are more projectors), and Postgres answers."""
-        return self._assignment.joined and not self._assignment.changed and self._store.connected
+        """Whether partitions are assigned (maybe none, if there are more projectors), and Postgres answers.
+
+        A partition that stands still does not count: to start this process again would not help it, and an update of
+        the processes, which may be the remedy, must not wait for it.
+        """
+        return self._admission.joined and self._admission.settled and self._store.connected
 
     @property
     def checks(self) -> dict[str, object]:
         """What is behind `ready`."""
         return {
-            "group": self._assignment.joined,
-            "positions": not self._assignment.changed,
+            "group": self._admission.joined,
+            "positions": self._admission.settled,
             "postgres": self._store.connected,
+            "standing_still": self._standstills.of(READER),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; an absent Kafka or Postgres is waited for.
 
         Raises:
-            LogBehindReadModel: the log is not the one that the read model was built from.
             Exception: a defect of ours.
         """
         self._publisher.start()
@@ -115,10 +133,14 @@ class Projections:
                     await self._pause("Kafka", fault, stop)
         finally:
             await self._publisher.stop(self._settings.shutdown_timeout_seconds / 3)
+            self._watch.close()
             await self._store.close()
 
+    def _new_admission(self) -> Admission:
+        return Admission(self._topic, self._watch, self._standstills, clock=_now)
+
     async def _consume(self, stop: asyncio.Event) -> None:
-        self._assignment = _Assignment()
+        self._admission = self._new_admission()
         member = self._kafka.member(
             self._topic,
             Membership(
@@ -130,40 +152,40 @@ class Projections:
                 fetch_max_bytes=MAX_FETCH_BYTES,
                 fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
             ),
-            assigned=self._assignment.assigned,
+            assigned=self._admission.assigned,
+            revoked=self._admission.revoked,
         )
         try:
-            await member.start()
+            if not await _unless(stop, member.start()):
+                return
             giving_way = self._giving_way(member, stop)
             while not stop.is_set():
                 try:
                     await self._step(member, giving_way)
                     self._faults_in_a_row = 0
                 except StoreAway as fault:
-                    self._assignment.changed = True
+                    self._admission.reload()
                     await self._pause("Postgres", fault, stop)
         finally:
             await self._leave(member)
 
     async def _step(self, member: Member, giving_way: GivingWay) -> None:
-        if self._assignment.changed:
-            await self._load(member)
+        await self._load(member)
         await self._catching_up.go_on(member, self._projector.positions)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
         taken = await member.take(IDLE_SECONDS)
-        # What was assigned while waiting is loaded first, and then read from its position.
-        if taken and not self._assignment.changed and await self._follows(member, taken):
+        if fitting := await self._fitting(member, taken):
             try:
-                await self._projector.project({place.partition: records for place, records in taken.items()})
+                await self._project(member, fitting)
             except PositionConflict:
                 self._metrics.conflicts.inc()
-                self._assignment.changed = True
+                self._admission.reload()
                 await giving_way.conflict()
         if _now() >= self._chores_at:
             await self._chores(member)
 
     def _giving_way(self, member: Member, stop: asyncio.Event) -> GivingWay:
-        assignment = self._assignment
+        admission = self._admission
 
         async def is_member() -> bool:
             return await member.commit(self._offsets(member), MEMBER_TIMEOUT_SECONDS)
@@ -172,8 +194,8 @@ class Projections:
             return await self._store.positions([place.partition for place in member.assignment])
 
         async def wait(seconds: float) -> bool:
-            assignment.rebalanced.clear()
-            interrupts = [asyncio.ensure_future(event.wait()) for event in (stop, assignment.rebalanced)]
+            admission.rebalanced.clear()
+            interrupts = [asyncio.ensure_future(event.wait()) for event in (stop, admission.rebalanced)]
             try:
                 done, _ = await asyncio.wait(interrupts, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -184,30 +206,49 @@ class Projections:
         return GivingWay(is_member=is_member, positions=positions, wait=wait, clock=_now)
 
     async def _load(self, member: Member) -> None:
-        self._assignment.changed = False
-        places = member.assignment
-        await self._projector.load(place.partition for place in places)
-        await self._catching_up.begin(self._projector.positions)
-        for place in places:
-            member.start_at(place, self._projector.positions[place.partition].next_offset)
+        """Load the positions of partitions that came, and of those that stood still for long enough."""
+        due = self._admission.due()
+        gone = self._projector.positions.keys() - self._admission.partitions
+        if due or gone:
+            self._projector.forget(gone)
+            await self._projector.load(due)
+            if gone or any(due.values()):
+                await self._catching_up.begin(self._projector.positions)
+            self._admission.loaded(member, {partition: self._projector.positions[partition] for partition in due})
+        for topic_id, partitions in self._admission.unnoted():
+            await self._projector.note_topic(topic_id, partitions)
 
-    async def _follows(self, member: Member, taken: Mapping[Place, Sequence[Record]]) -> bool:
-        """Whether the records lie behind the positions. They don't if Kafka does not have the offset of a position."""
+    async def _fitting(self, member: Member, taken: Mapping[Place, Sequence[Record]]) -> dict[int, Sequence[Record]]:
+        """The records that follow on their positions. A partition whose records don't stands still from here on."""
+        fitting: dict[int, Sequence[Record]] = {}
         for place, records in taken.items():
-            position = self._projector.positions.get(place.partition)
-            if position is None:  # assigned this very moment
-                self._assignment.changed = True
-                return False
-            if records[0].offset < position.next_offset:
-                end = (await member.limits([place]))[place].end
-                if end < position.next_offset:
-                    raise LogBehindReadModel(
-                        f"partition {place.partition} of {place.topic} ends at {end}, the read model is at"
-                        f" {position.next_offset}: the log was cut or created again; rebuild the read model"
-                    )
-                self._assignment.changed = True
-                return False
-        return True
+            # What was taken away and given again meanwhile is loaded first, and then read from its position.
+            if not self._admission.reads(place.partition):
+                continue
+            position = self._projector.positions[place.partition].next_offset
+            if not follows(records, position):
+                try:
+                    check_records(place.partition, position, records, await self._oldest(member, place))
+                except LogFault as fault:
+                    self._admission.stop(member, place.partition, fault)
+                    continue
+            fitting[place.partition] = records
+        return fitting
+
+    async def _oldest(self, member: Member, place: Place) -> int:
+        try:
+            async with asyncio.timeout(LIMITS_TIMEOUT_SECONDS):
+                return (await member.limits([place]))[place].oldest
+        except TimeoutError as error:
+            raise KafkaFault("Kafka does not tell in time what a partition holds") from error
+
+    async def _project(self, member: Member, records: Mapping[int, Sequence[Record]]) -> None:
+        faults = await self._projector.project(records, self._admission.repaired())
+        for partition in records:
+            if partition in faults:
+                self._admission.stop(member, partition, faults[partition])
+            else:
+                self._admission.passed(partition)
 
     async def _chores(self, member: Member) -> None:
         self._chores_at = _now() + CHORES_SECONDS
@@ -218,6 +259,7 @@ class Projections:
                 self._metrics.lag.labels(partition).set(max(0, end - position.next_offset))
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS))
+        self._admission.check(member, positions)
         await self._catching_up.check(positions)
         if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
             self._chores_at = 0.0
@@ -229,7 +271,7 @@ class Projections:
         }
 
     async def _leave(self, member: Member) -> None:
-        self._assignment.joined = False
+        await self._admission.close()
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
         try:
             with contextlib.suppress(TimeoutError):
@@ -250,19 +292,22 @@ class Projections:
                 await stop.wait()
 
 
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something that may take long, until told to stop; whether it came to its end."""
+    stopping, working = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        # The client library leaves a connection open that is cancelled while it is made.
+        await asyncio.wait({working}, timeout=START_GRACE_SECONDS)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.wait({working})
+
+
 def _now() -> float:
     """The event loop's time, which a simulation owns."""
     return asyncio.get_running_loop().time()
-
-
-class _Assignment:
-    """Notes that partitions were given or taken; the loop does the rest, since Postgres may be away now."""
-
-    def __init__(self) -> None:
-        self.joined = False
-        self.changed = True
-        self.rebalanced = asyncio.Event()
-
-    def assigned(self, places: frozenset[Place]) -> None:
-        self.joined = self.changed = True
-        self.rebalanced.set()

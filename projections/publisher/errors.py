@@ -1,4 +1,4 @@
-"""Why a partition is not published at the moment, besides `schemas.kafka.TransactionFailed`. It is tried again.
+"""Why a partition is not published at the moment, besides `schemas.kafka.TransactionFailed` and `LogFault`.
 
 The docstring is the default message.
 """
@@ -11,5 +11,5 @@ class PublisherError(Exception):
         super().__init__(message or self.__doc__)
 
 
-class LogBehindPosition(PublisherError):
-    """The log ends before the position of the publisher: it was cut or created again."""
+class LogUnknown(PublisherError):
+    """Kafka does not tell what the partition of the log holds. It is asked again."""

@@ -20,9 +20,6 @@ class Metrics:
         self.undecodable = Counter(
             f"{PREFIX}undecodable_events", "Records skipped because they can't be read", registry=registry
         )
-        self.expired = Counter(
-            f"{PREFIX}expired_records", "Records that left the log before they were published", registry=registry
-        )
         self.transaction_seconds = Histogram(
             f"{PREFIX}transaction_seconds",
             "Duration of one committed transaction; their count is the number of transactions",

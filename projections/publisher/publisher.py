@@ -6,17 +6,22 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from projections.publisher.cancellation import retrieve, to_its_end
-from projections.publisher.errors import LogBehindPosition, PublisherError
+from projections.cancellation import retrieve, to_its_end
+from projections.log_watch import LOOK_SECONDS, LogWatch
+from projections.publisher.errors import LogUnknown, PublisherError
 from projections.publisher.metrics import Metrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.public_writer import PublicWriter
+from projections.standstills import Standstills
 from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, Place, TransactionFailed
+from schemas.log_integrity import LogFault
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
 logger = logging.getLogger(__name__)
 
+READER: Final = "the publisher"
+"""What stands still, as operators are told."""
 GROUP: Final = "orchestration-publisher"
 """Name of the consumer group, behind the prefix of the topics."""
 WATCH_SECONDS: Final = 1.0
@@ -57,13 +62,25 @@ class Publisher:
         kafka: where the topics are.
         settings: their names, and the place in the group.
         registry: where its metrics are registered.
+        watch: looks at the log; closed here.
+        standstills: told of partitions that stand still.
     """
 
-    def __init__(self, kafka: Kafka, settings: ProjectionsSettings, registry: CollectorRegistry = REGISTRY):
+    def __init__(
+        self,
+        kafka: Kafka,
+        settings: ProjectionsSettings,
+        registry: CollectorRegistry = REGISTRY,
+        *,
+        watch: LogWatch | None = None,
+        standstills: Standstills | None = None,
+    ):
         self._kafka = kafka
         self._settings = settings
         self._metrics = Metrics(registry)
         self._topic = topic_name(settings, EVENTS)
+        self._log_watch = watch or LogWatch(kafka, self._topic, _now)
+        self._standstills = standstills or Standstills(registry, _now)
         self._member: Member | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._former: dict[int, asyncio.Task[None]] = {}
@@ -78,6 +95,7 @@ class Publisher:
         if self._run is not None:
             self._run.cancel()
             await asyncio.wait({self._run}, timeout=timeout_seconds)
+        self._log_watch.close()
 
     async def _join_again(self) -> None:
         """Be a member of the group until cancelled, joining again after faults."""
@@ -137,16 +155,28 @@ class Publisher:
             KafkaFault: the member can't go on.
         """
         pause = FIRST_PAUSE_SECONDS
+        fault: LogFault | None = None
+
+        def advanced() -> None:
+            nonlocal pause, fault
+            pause, fault = FIRST_PAUSE_SECONDS, None
+            self._standstills.goes_on(READER, place.partition)
+
         while True:
             writer = PublicWriter(self._kafka, self._settings, place.partition)
-            owned = PartitionPublisher(place, member, writer, self._metrics)
+            owned = PartitionPublisher(
+                place, member, writer, self._log_watch, self._metrics, advanced=advanced, fault=fault
+            )
             try:
                 await owned.run()
+            except LogFault as found:
+                fault = found
+                self._standstills.stopped(READER, place.partition, found)
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
             except Exception as failure:
                 if isinstance(failure, KafkaFault) and not isinstance(failure, TransactionFailed):
                     raise
-                if owned.advanced:
-                    pause = FIRST_PAUSE_SECONDS
                 if isinstance(failure, Fenced):
                     pause = max(pause, FENCED_PAUSE_SECONDS)
                 if not isinstance(failure, PublisherError | TransactionFailed):
@@ -189,11 +219,13 @@ class Publisher:
                 owner.cancel()
                 owner.add_done_callback(retrieve)
                 self._former[place.partition] = owner
-        self._metrics.lag.clear()
+            self._forget(place.partition)
 
     async def _release(self) -> None:
         """Let go of all partitions, once their transactions under way have ended."""
         owners = [*self._owners.values(), *self._former.values()]
+        for partition in self._owners:
+            self._forget(partition)
         self._owners, self._former = {}, {}
         for owner in owners:
             owner.cancel()
@@ -201,7 +233,11 @@ class Publisher:
             await asyncio.wait(owners, timeout=RELEASE_SECONDS)
         for owner in owners:
             owner.add_done_callback(retrieve)  # what the first one failed with has been told
-        self._metrics.lag.clear()
+
+    def _forget(self, partition: int) -> None:
+        """Show nothing of a partition that is somebody else's."""
+        self._metrics.lag.remove(partition)
+        self._standstills.given_away(READER, partition)
 
 
 async def _start(member: Member) -> None:
@@ -214,7 +250,12 @@ async def _start(member: Member) -> None:
 
 def _reason(failure: Exception) -> str:
     """As the metric has it."""
-    for kind, reason in ((Fenced, "fenced"), (TransactionFailed, "transaction"), (LogBehindPosition, "log")):
+    for kind, reason in ((Fenced, "fenced"), (TransactionFailed, "transaction"), (LogUnknown, "log")):
         if isinstance(failure, kind):
             return reason
     return "defect"
+
+
+def _now() -> float:
+    """The event loop's time, which a simulation owns."""
+    return asyncio.get_running_loop().time()

@@ -12,8 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
 from deploy.topics import create_topics
+from projections import admission
 from projections import process as process_module
-from projections.errors import LogBehindReadModel, PositionConflict
+from projections.errors import PositionConflict
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.migrate import migrate
@@ -21,8 +22,10 @@ from projections.process import GROUP, Projections
 from projections.rows import Advance, Instance
 from projections.store import PostgresStore
 from schemas import events, rejections
+from schemas.kafka import KafkaClients
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, topic_name
 from tests.integration.projection_world import (
     CREATED,
     DEADLINE_SECONDS,
@@ -290,14 +293,36 @@ async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettin
     assert len(tables.rows("SELECT 1 FROM stages WHERE terminated_at IS NOT NULL")) == len(ids) + 1
 
 
-async def test_a_log_that_was_made_anew_is_fatal(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
-    await log.append(0, uuid.uuid4(), *run(), cause=1)
+async def test_a_partition_behind_its_position_stands_still_alone(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "LOOK_SECONDS", 0.2)
+    for partition in (0, 1):
+        await log.append(partition, uuid.uuid4(), *run(), cause=1)
     tables.rows("INSERT INTO positions VALUES (0, 1000, 900, 900)")
-    process = Process(settings)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        with pytest.raises(LogBehindReadModel, match="1000"):
-            await process.task
-    assert tables.rows("SELECT 1 FROM instances") == []
+    async with running(settings) as process:
+
+        def fault() -> float | None:
+            labels = {"topic": "events", "partition": "0", "reason": "cut"}
+            return process.registry.get_sample_value("orchestration_log_fault", labels)
+
+        await until(lambda: fault() == 1 and tables.positions().get(1, (0,))[0] == log.ends[1])
+        assert process.projections.ready
+        assert len(tables.rows("SELECT 1 FROM instances")) == 1
+        tables.rows("UPDATE positions SET next_offset = 1, epoch = 0, cause = 0 WHERE partition = 0")
+        await until(lambda: caught_up(log, tables) and not fault())
+    assert len(tables.rows("SELECT 1 FROM instances")) == 2
+
+
+async def test_positions_name_their_topic(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
+    async with running(settings):
+        await log.append(0, uuid.uuid4(), *run(), cause=1)
+        await until(lambda: caught_up(log, tables))
+        finder = KafkaClients(settings).topic_finder()
+        found = await finder.find(topic_name(settings, EVENTS))
+        finder.close()
+        assert found is not None
+        await until(lambda: set(tables.rows("SELECT topic_id FROM positions")) == {(found.id,)})
 
 
 async def test_an_absent_kafka_is_waited_for(settings: ProjectionsSettings) -> None:

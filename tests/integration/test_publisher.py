@@ -26,6 +26,7 @@ from deploy.topics import create_topics
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.process import Projections
+from projections.publisher import publisher as publisher_module
 from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_events import PublicEvent
 from projections.publisher.public_writer import PublicWriter
@@ -278,7 +279,27 @@ async def test_many_aborted_transactions_do_not_hide_the_position(settings: Proj
             await publisher.close()
 
 
-async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings, log: Log, public: Public) -> None:
+def fault(running: Running, reason: str) -> bool:
+    labels = {"topic": "events", "partition": "0", "reason": reason}
+    return running.registry.get_sample_value("orchestration_log_fault", labels) == 1
+
+
+async def position(settings: ProjectionsSettings, then: PublishedPosition | None = None) -> PublishedPosition:
+    """How far partition 0 is published; moved, if wanted."""
+    writer = PublicWriter(KafkaClients(settings), settings, 0)
+    try:
+        position = await writer.open()
+        if then is not None:
+            await writer.publish([], then)
+    finally:
+        await writer.close()
+    return position
+
+
+async def test_what_expired_unpublished_stops_its_partition_until_the_loss_is_accepted(
+    settings: ProjectionsSettings, log: Log, public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "LOOK_SECONDS", 0.2)
     await log.append(0, uuid.uuid4(), *run())
     await log.append(0, uuid.uuid4(), *run())
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
@@ -286,23 +307,30 @@ async def test_what_expired_unpublished_is_counted(settings: ProjectionsSettings
     place = TopicPartition(topic_name(settings, EVENTS), 0)
     await admin.delete_records({place: RecordsToDelete(before_offset=5)})
     await admin.close()
-    await log.claim(0)
-    await log.append(0, uuid.uuid4(), *run())
+    await log.append(1, uuid.uuid4(), *run())
     async with publishing(settings) as running:
         await public.until(4)
-        assert running.count("expired_records_total") == 5
+        await until(lambda: fault(running, "gap"))
+    assert {record.partition for record in public.records} == {1}
+    assert await position(settings, PublishedPosition(5, 0)) == PublishedPosition()
+    async with publishing(settings) as running:
+        await public.until(8)
+        await until(lambda: not fault(running, "gap"))
+    found = await position(settings)
+    assert (found.next_offset, found.epoch) == (9, 0)
+    assert found.topic_id
 
 
 async def test_a_log_that_was_created_again_is_not_published(settings: ProjectionsSettings, log: Log) -> None:
-    ahead = PublicWriter(KafkaClients(settings), settings, 0)
-    try:
-        await ahead.open()
-        await ahead.publish([], PublishedPosition(100, 1))
-    finally:
-        await ahead.close()
+    await position(settings, PublishedPosition(100, 1))
     await log.append(0, uuid.uuid4(), *run())
     async with publishing(settings) as running, Public(settings) as public:
-        await until(lambda: running.count("failures_total", reason="log") >= 1)
+        await until(lambda: fault(running, "cut"))
+        await public.drain()
+        assert not public.records
+    await position(settings, PublishedPosition(1, 0, "another"))
+    async with publishing(settings) as running, Public(settings) as public:
+        await until(lambda: fault(running, "remade"))
         await public.drain()
         assert not public.records
 

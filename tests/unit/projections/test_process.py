@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections import process as process_module
-from projections.errors import LogBehindReadModel, StoreAway
+from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.metrics import Metrics
 from projections.process import Projections
@@ -266,18 +266,6 @@ def test_what_a_database_lost_in_a_crash_is_written_again() -> None:
             assert not world.caught_up
             await until(lambda: world.caught_up and len(world.published) == len(world.ids))
         world.check()
-
-    simulate(main())
-
-
-def test_a_log_that_ends_before_the_read_model_is_an_error() -> None:
-    async def main() -> None:
-        world = World()
-        world.database.tables.positions[1] = ReadPosition(1000, 0, 0)
-        world.run_instance()
-        process = Process(world, "a")
-        with pytest.raises(LogBehindReadModel, match="partition 1 of events ends at 1, the read model is at 1000"):
-            await process.projections.run(process.stop)
 
     simulate(main())
 

@@ -4,7 +4,7 @@ The client library asserts that a partition is assigned. The consumers here are 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalSt
 from prometheus_client import CollectorRegistry, Gauge
 
 from projections import process
+from projections.log_watch import Look
 from projections.metrics import Metrics
 from projections.process import Projections
 from projections.publisher.metrics import Metrics as PublisherMetrics
@@ -124,7 +125,7 @@ async def test_a_wait_for_another_projector_ends_with_a_rebalance_or_an_order_to
     assert not await giving_way._wait(0.001)
     waiting = asyncio.ensure_future(giving_way._wait(60.0))
     await asyncio.sleep(0)
-    projections._assignment.assigned(frozenset())
+    projections._admission.assigned(frozenset())
     assert await waiting
     stop.set()
     assert await giving_way._wait(60.0)
@@ -140,13 +141,30 @@ class NoWriter:
         """Nothing."""
 
 
+class NothingWrong:
+    """Looks at a log that is as it should be."""
+
+    async def look(self, positions: Mapping[int, PublishedPosition], _: Any) -> Look:
+        return Look("", {}, dict.fromkeys(positions, 50), {})
+
+    async def topic_id(self) -> str:
+        return ""
+
+
 @pytest.mark.parametrize(("partition", "lag"), [(0, {}), (1, {"1": 50.0})])
 async def test_a_publisher_outlives_the_loss_of_its_partition(
     consumer: GivenConsumer, member: GroupMember, partition: int, lag: dict[str, float]
 ) -> None:
     metrics = PublisherMetrics(CollectorRegistry())
     consumer.seek = lambda *_: None  # type: ignore[method-assign]
-    owner = PartitionPublisher(Place(EVENTS, partition), member, NoWriter(), metrics)  # type: ignore[arg-type]
+    owner = PartitionPublisher(
+        Place(EVENTS, partition),
+        member,
+        NoWriter(),  # type: ignore[arg-type]
+        NothingWrong(),  # type: ignore[arg-type]
+        metrics,
+        advanced=lambda: None,
+    )
     with pytest.raises(asyncio.CancelledError):
         await owner.run()
     assert consumer.polls == 2, "it went on"
