@@ -130,7 +130,9 @@ class _Replay:
         async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
             while not (taken := await self._reader.take(TAKE_SECONDS)):
                 pass
-        await self._projector.project({place.partition: records for place, records in taken.items()})
+        faults = await self._projector.project({place.partition: records for place, records in taken.items()})
+        for fault in faults.values():
+            raise fault
 
     def announcements(self) -> list[str]:
         """Where the new read model is, for whoever waits for the live one."""
