@@ -31,5 +31,9 @@ class SchemaTooNew(ProjectionsError):
     """The database holds migrations that this build does not know. Run a build that is at least as new."""
 
 
+class RowsWouldBeLost(ProjectionsError):
+    """The log does not hold everything that the read model shows. Keep the read model."""
+
+
 class RebuildInProgress(ProjectionsError):
     """Another rebuild of this schema is under way. Wait for it, or end it, before starting one."""

@@ -7,13 +7,17 @@
 
 Projectors and API stay connected all the time. Postgres plans their prepared statements again after the renaming, and
 projectors find that positions moved, so they load them.
+
+What the log does not hold any more would be lost. So this refuses to begin when `events` does not begin at its start,
+or is not the log that the live read model is about; and it gives up when it meets a filler (`schemas.fillers`), in
+whose place there was something else.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import psycopg
@@ -22,14 +26,16 @@ from psycopg import sql
 
 from projections.announcements import announcements
 from projections.database import Connection, connect
-from projections.errors import RebuildInProgress
+from projections.errors import RebuildInProgress, RowsWouldBeLost, StoreAway
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.projector import Projector
 from projections.rows import Advance
 from projections.store import PostgresStore
+from schemas.fillers import is_filler
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Place, Reader
+from schemas.records import Record
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 
@@ -63,18 +69,22 @@ async def rebuild(
         kafka: where the log is; as the settings say when not given.
 
     Raises:
+        RowsWouldBeLost: the log does not hold everything that the live read model shows.
         RebuildInProgress: another rebuild of this schema is under way.
+        LogFault: a record of the log belongs to a claim that is not in it.
         psycopg.OperationalError, StoreAway, KafkaFault, TimeoutError: a service is away or too slow. The live read
             model is as it was; start again.
     """
     live = settings.database_schema
     shadow = msgspec.structs.replace(settings, database_schema=f"{live}_rebuild")
+    kafka = kafka or KafkaClients(settings)
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
         await _claim(connection, live)
+        topic_id = await _check_log(kafka, topic_name(settings, EVENTS), await _live_positions(connection, live))
         await _drop(connection, f"{live}_rebuild")
         await _drop(connection, f"{live}_replaced")
         await asyncio.to_thread(migrate, shadow)
-        async with _replay(kafka or KafkaClients(settings), shadow, progress) as replay:
+        async with _replay(kafka, shadow, topic_id, progress) as replay:
             for _ in range(MAX_SWAPS):
                 await replay.catch_up(await _live_positions(connection, live))
                 if await _swap(connection, live, replay):
@@ -86,21 +96,66 @@ async def rebuild(
         await _drop(connection, f"{live}_replaced")
 
 
+class _Position(NamedTuple):
+    """How far a partition is in the live read model."""
+
+    next_offset: int
+    topic_id: str | None
+    """Empty or None if it is not known."""
+
+
+async def _check_log(kafka: Kafka, topic: str, live: Mapping[int, _Position]) -> str:
+    """Check that the log holds all that the live read model shows, and return the id of the topic.
+
+    Raises:
+        RowsWouldBeLost: it does not.
+        KafkaFault: Kafka is away or refuses, or the log does not exist.
+    """
+    finder = kafka.topic_finder()
+    try:
+        found = await finder.find(topic)
+    finally:
+        finder.close()
+    if found is None:
+        raise KafkaFault(f"topic {topic} does not exist")
+    async with kafka.reader() as reader:
+        limits = await reader.limits([Place(topic, partition) for partition in range(found.partitions)])
+    for place, (oldest, end) in limits.items():
+        position = live.get(place.partition, _Position(0, None))
+        if oldest > 0:
+            raise RowsWouldBeLost(_refusal(place, f"begins at offset {oldest}: what came before has been deleted"))
+        if position.next_offset > end:
+            text = f"ends at offset {end}, but the read model has what came up to {position.next_offset}"
+            raise RowsWouldBeLost(_refusal(place, text))
+        if position.next_offset and position.topic_id and found.id and position.topic_id != found.id:
+            raise RowsWouldBeLost(_refusal(place, "was created again since the read model was written"))
+    return found.id
+
+
+def _refusal(place: Place, text: str) -> str:
+    return (
+        f"topic {place.topic}, partition {place.partition} {text}. A rebuild would lose these rows, so nothing was"
+        " changed. To begin with an empty read model instead, see *Rebuild* in docs/operations.md"
+    )
+
+
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, reader: Reader, topic: str, projector: Projector, progress: OnProgress | None):
+    def __init__(self, reader: Reader, topic: str, topic_id: str, projector: Projector, progress: OnProgress | None):
         self._reader = reader
         self._topic = topic
+        self._topic_id = topic_id
         self._projector = projector
         self._progress = progress
 
-    async def catch_up(self, targets: dict[int, int]) -> None:
-        """Read until every partition has reached its target offset, or the end of the log if that comes first.
+    async def catch_up(self, targets: Mapping[int, _Position]) -> None:
+        """Read until every partition has reached its target, or the end of the log if that comes first.
 
         Raises:
+            RowsWouldBeLost: something is missing in the log.
+            LogFault: a record of the log belongs to a claim that is not in it.
             KafkaFault: Kafka is away or refuses, or the log does not exist.
-            TimeoutError: Kafka sends nothing.
         """
         reader = self._reader
         partitions = await reader.partitions(self._topic)
@@ -109,14 +164,14 @@ class _Replay:
         limits = await reader.limits([Place(self._topic, partition) for partition in range(partitions)])
         # The last call may have been cut off anywhere.
         await self._projector.load(range(partitions))
-        reader.read_from(
-            {
-                place: max(found.oldest, self._projector.positions[place.partition].next_offset)
-                for place, found in limits.items()
-            }
-        )
+        if self._topic_id:
+            await self._projector.note_topic(self._topic_id, range(partitions))
+        reader.read_from({place: self._projector.positions[place.partition].next_offset for place in limits})
         total = sum(found.end - found.oldest for found in limits.values())
-        goals = {place: min(targets.get(place.partition, 0), found.end) for place, found in limits.items()}
+        goals = {
+            place: min(targets[place.partition].next_offset if place.partition in targets else 0, found.end)
+            for place, found in limits.items()
+        }
         while True:
             positions = {place: await reader.position(place) for place in goals}
             if self._progress is not None:
@@ -127,12 +182,28 @@ class _Replay:
             await self._project_some()
 
     async def _project_some(self) -> None:
-        async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
-            while not (taken := await self._reader.take(TAKE_SECONDS)):
-                pass
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+                while not (taken := await self._reader.take(TAKE_SECONDS)):
+                    pass
+        except TimeoutError as error:
+            raise KafkaFault("Kafka sends nothing, although the log has more") from error
+        for place, records in taken.items():
+            self._check(place, records)
         faults = await self._projector.project({place.partition: records for place, records in taken.items()})
         for fault in faults.values():
             raise fault
+
+    def _check(self, place: Place, records: Sequence[Record]) -> None:
+        position = self._projector.positions[place.partition].next_offset
+        if records[0].offset > position:
+            text = f"begins at offset {records[0].offset}: what came before has been deleted"
+            raise RowsWouldBeLost(_refusal(place, text))
+        for record in records:
+            # Of other records a look at the key is enough.
+            if not record.key and is_filler(record):
+                text = f"has a filler at offset {record.offset}: what was there before has been lost"
+                raise RowsWouldBeLost(_refusal(place, text))
 
     def announcements(self) -> list[str]:
         """Where the new read model is, for whoever waits for the live one."""
@@ -145,12 +216,14 @@ class _Replay:
 
 
 @asynccontextmanager
-async def _replay(kafka: Kafka, shadow: ProjectionsSettings, progress: OnProgress | None) -> AsyncIterator[_Replay]:
+async def _replay(
+    kafka: Kafka, shadow: ProjectionsSettings, topic_id: str, progress: OnProgress | None
+) -> AsyncIterator[_Replay]:
     store = PostgresStore(shadow)
     try:
         async with kafka.reader() as reader:
             projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
-            yield _Replay(reader, topic_name(shadow, EVENTS), projector, progress)
+            yield _Replay(reader, topic_name(shadow, EVENTS), topic_id, projector, progress)
     finally:
         await store.close()
 
@@ -173,14 +246,16 @@ async def _drop(connection: Connection, schema: str) -> None:
                 raise
 
 
-async def _live_positions(connection: Connection, live: str) -> dict[int, int]:
+async def _live_positions(connection: Connection, live: str) -> dict[int, _Position]:
     """Empty when there is no live read model."""
     table = sql.Identifier(live, "positions")
     cursor = await connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),))
     if (await cursor.fetchall()) == [(None,)]:
         return {}
-    cursor = await connection.execute(sql.SQL("SELECT partition, next_offset FROM {}").format(table))
-    return dict(await cursor.fetchall())
+    # A schema that is not migrated yet has no topic.
+    query = sql.SQL("SELECT partition, next_offset, to_jsonb(p)->>'topic_id' FROM {} p").format(table)
+    cursor = await connection.execute(query)
+    return {partition: _Position(*rest) for partition, *rest in await cursor.fetchall()}
 
 
 async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
@@ -199,7 +274,7 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
             await _rename(connection, f"{live}_rebuild", live)
             for announcement in replay.announcements():
                 await connection.execute("SELECT pg_notify(%s, %s)", (live, announcement))
-    except (TimeoutError, psycopg.errors.LockNotAvailable) as error:
+    except (TimeoutError, StoreAway, psycopg.errors.LockNotAvailable) as error:
         logger.info("the live projections are too far ahead or too busy to swap, catching up: %s", error)
         return False
     return True

@@ -2,20 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from deploy.topics import create_topics
 from projections import rebuild as rebuilding
-from projections.errors import RebuildInProgress
+from projections.errors import RebuildInProgress, RowsWouldBeLost
 from projections.migrate import migrate
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild
 from projections.sql import statement
 from schemas import events
+from schemas.fillers import filler
 from schemas.settings import ProjectionsSettings
+from schemas.topics import EVENTS, topic_name
 from tests.integration.projection_world import (
     CREATED,
     DEADLINE_SECONDS,
@@ -226,6 +231,7 @@ async def test_an_interrupted_rebuild_leaves_the_live_model_alone(
 ) -> None:
     async with running(settings):
         await until(lambda: caught_up(log, tables))
+        await until(lambda: not tables.rows("SELECT 1 FROM positions WHERE topic_id = ''"))
     live = snapshot(tables)
     rename = rebuilding._rename
 
@@ -242,15 +248,49 @@ async def test_an_interrupted_rebuild_leaves_the_live_model_alone(
     assert snapshot(tables) == live | {"rejections": tables.rows(SNAPSHOT["rejections"])}
 
 
-async def test_a_log_that_was_made_anew_can_be_rebuilt_from(
-    settings: ProjectionsSettings, log: Log, tables: Tables
+async def delete_records(settings: ProjectionsSettings, log: Log) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    place = TopicPartition(topic_name(settings, EVENTS), 2)
+    await admin.delete_records({place: RecordsToDelete(before_offset=5)})
+    await admin.close()
+
+
+async def be_ahead(settings: ProjectionsSettings, log: Log) -> None:
+    Tables(settings).rows("UPDATE positions SET next_offset = next_offset + 1 WHERE partition = 2")
+
+
+async def be_of_another_topic(settings: ProjectionsSettings, log: Log) -> None:
+    Tables(settings).rows("UPDATE positions SET topic_id = 'another' WHERE partition = 2")
+
+
+async def fill(settings: ProjectionsSettings, log: Log) -> None:
+    await log.put(2, filler(0))
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (delete_records, "begins at offset 5"),
+        (be_ahead, r"ends at offset \d+, but the read model has what came up to"),
+        (be_of_another_topic, "was created again since"),
+        (fill, r"has a filler at offset \d+"),
+    ],
+)
+async def test_what_the_log_does_not_hold_is_not_lost(
+    settings: ProjectionsSettings,
+    log: Log,
+    tables: Tables,
+    harm: Callable[[ProjectionsSettings, Log], Awaitable[None]],
+    reason: str,
 ) -> None:
-    tables.rows("INSERT INTO positions VALUES (0, 100000, 99, 99)")
-    await rebuild(settings)
-    assert {p: next_offset for p, (next_offset, _, _) in tables.positions().items()} == log.ends
     async with running(settings):
-        await log.append(0, uuid.uuid4(), *run(), cause=40)
         await until(lambda: caught_up(log, tables))
+    await harm(settings, log)
+    live = snapshot(tables)
+    with pytest.raises(RowsWouldBeLost, match=rf"events, partition 2 {reason}.* would lose these rows"):
+        await rebuild(settings)
+    assert snapshot(tables) == live
 
 
 async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log) -> None:
