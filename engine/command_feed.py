@@ -8,7 +8,8 @@ from typing import Final
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import Kafka, KafkaFault, Member, Membership, Place
+from schemas.kafka import Kafka, KafkaFault, Member, Membership, NameTaken, Place
+from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, topic_name
@@ -45,10 +46,11 @@ class KafkaCommandFeed:
         kafka: where the topic is.
         settings: the engine's place in the group.
         metrics: gets the lag.
+        name: of the engine in the group.
     """
 
-    def __init__(self, kafka: Kafka, settings: EngineSettings, metrics: Metrics) -> None:
-        self._kafka, self._settings = kafka, settings
+    def __init__(self, kafka: Kafka, settings: EngineSettings, metrics: Metrics, name: ProcessName) -> None:
+        self._kafka, self._settings, self._name = kafka, settings, name
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._on_assigned: OnAssigned = lambda partitions: None
@@ -99,12 +101,18 @@ class KafkaCommandFeed:
                 self._member = member
                 await member.start()
                 await self._poll(member, on_records)
+            except NameTaken as error:
+                is_leaving = False
+                self._name.taken(error.name)
             except KafkaFault as error:
                 is_leaving = False  # it comes back to what it has
                 logger.warning("the member of the group on %s failed and is started again: %s", self._topic, error)
             finally:
                 try:
                     await self._commit(member)
+                except asyncio.CancelledError:
+                    is_leaving = True
+                    raise
                 finally:  # also when it is to end meanwhile
                     await member.close(leave=is_leaving)
                     self._member, self._joined, self._known = None, False, set()
@@ -114,7 +122,7 @@ class KafkaCommandFeed:
     def _membership(self) -> Membership:
         return Membership(
             group=f"{self._settings.topic_prefix}orchestration-engine",
-            member_id=self._settings.engine_id,
+            member_id=self._name.current,
             session_timeout_seconds=self._settings.engine_session_timeout_seconds,
             fetch_wait_seconds=FETCH_WAIT_SECONDS,
         )

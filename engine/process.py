@@ -21,6 +21,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.kafka import Kafka, KafkaClients
+from schemas.process_name import ProcessName
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
@@ -41,7 +42,8 @@ class Engine:
         codec = RecordCodec()
         self._log = KafkaEventLog(kafka, settings, codec)
         self._caller = StackCaller(settings, metrics)
-        self._feed = KafkaCommandFeed(kafka, settings, metrics)
+        self._name = ProcessName("engine", settings.engine_id, settings)
+        self._feed = KafkaCommandFeed(kafka, settings, metrics, self._name)
         self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
         clock = SystemClock()
@@ -50,6 +52,7 @@ class Engine:
         self._listeners = Listeners(
             kafka,
             settings,
+            name=self._name,
             log=self._log,
             positions=Positions(kafka, settings, self._log.note),
             failures=failures,
@@ -121,6 +124,7 @@ class Engine:
             await self._log.close()
             await self._links.close()
             await self._caller.close()
+            self._name.release()
 
     def _sum(self, value: Callable[[Partition], int]) -> Callable[[], float]:
         return lambda: float(sum(value(partition) for partition in self._supervisor.partitions))

@@ -25,10 +25,12 @@ from schemas.kafka import (
     KafkaFault,
     Member,
     Membership,
+    NameTaken,
     Place,
     TopicFinder,
     UnreadableRecords,
 )
+from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import EngineSettings
 
@@ -82,6 +84,7 @@ class Listener:
         topic: its name.
         kafka: where the topic is.
         settings: the engine's place in the group.
+        name: of the engine in the group.
         log: appends the commands.
         reader: the current triggers and workflows.
         positions: where listening goes on.
@@ -97,6 +100,7 @@ class Listener:
         kafka: Kafka,
         settings: EngineSettings,
         *,
+        name: ProcessName,
         log: EventLog,
         reader: DefinitionsReader,
         positions: Positions,
@@ -109,7 +113,7 @@ class Listener:
         self.trouble: str | None = None
         """Why the topic is not listened to at the moment."""
         self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
-        self._kafka, self._settings = kafka, settings
+        self._kafka, self._settings, self._name = kafka, settings, name
         self._log, self._reader, self._failures = log, reader, failures
         self._positions, self._finder, self._metrics, self._clock = positions, finder, metrics, clock
         self._found = FoundTopic("", 0)
@@ -133,6 +137,9 @@ class Listener:
                 self._away_since_ms = self._away_since_ms or self._now_ms()
                 self._tell(away)
                 pause = LOOK_SECONDS
+            except NameTaken as error:
+                self._name.taken(error.name)
+                pause = FIRST_PAUSE_SECONDS
             except TopicChanged as change:
                 self._tell(change)
                 pause = FIRST_PAUSE_SECONDS
@@ -175,6 +182,9 @@ class Listener:
         finally:
             try:
                 await self._write_last_positions(member)
+            except asyncio.CancelledError:
+                is_leaving = True
+                raise
             finally:  # also when it is to end meanwhile
                 await member.close(leave=is_leaving)
 
@@ -207,7 +217,7 @@ class Listener:
     def _new_member(self) -> Member:
         membership = Membership(
             group=self._group,
-            member_id=self._settings.engine_id,
+            member_id=self._name.current,
             session_timeout_seconds=self._settings.engine_session_timeout_seconds,
             committed_only=True,
             own_topic=False,

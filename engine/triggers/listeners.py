@@ -9,6 +9,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
 from engine.triggers.positions import Positions
 from schemas.kafka import Kafka
+from schemas.process_name import ProcessName
 from schemas.settings import EngineSettings
 
 
@@ -18,6 +19,7 @@ class Listeners:
     Args:
         kafka: where the topics are.
         settings: which topics.
+        name: of the engine in the topics' groups.
         log: appends the commands.
         positions: where listening goes on.
         failures: is told of filters that could not be evaluated.
@@ -30,6 +32,7 @@ class Listeners:
         kafka: Kafka,
         settings: EngineSettings,
         *,
+        name: ProcessName,
         log: EventLog,
         positions: Positions,
         failures: FilterFailures,
@@ -42,9 +45,10 @@ class Listeners:
         self.topics = list(dict.fromkeys(name.strip() for name in settings.trigger_topics.split(",") if name.strip()))
         self._listeners = [
             Listener(
-                name,
+                topic,
                 kafka,
                 settings,
+                name=name,
                 log=log,
                 reader=self._reader,
                 positions=positions,
@@ -53,7 +57,7 @@ class Listeners:
                 metrics=metrics,
                 clock=clock,
             )
-            for name in self.topics
+            for topic in self.topics
         ]
 
     @property

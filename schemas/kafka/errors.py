@@ -20,7 +20,18 @@ class UnreadableRecords(KafkaFault):
 
 
 class NameTaken(KafkaFault):
-    """Another member of the group has taken the name of this one."""
+    """Another member of the group has taken the name of this one.
+
+    Args:
+        name: the name.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"another member of the group has the name {self.name} now"
 
 
 class BatchTooLarge(KafkaFault):

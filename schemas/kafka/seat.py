@@ -249,7 +249,7 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
 
     def _raise_if_taken(self) -> None:
         if self._name_taken:
-            raise _NameTaken(f"another member of group {self.group_id} has the name {self._group_instance_id} now")
+            raise _NameTaken(self._group_instance_id)
 
     async def _send_req(self, request: Any) -> Any:
         response = await super()._send_req(request)

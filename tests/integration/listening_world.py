@@ -21,6 +21,7 @@ from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.kafka import KafkaClients
+from schemas.process_name import ProcessName
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 
@@ -102,6 +103,7 @@ class Engine:
         self.listeners = Listeners(
             kafka,
             settings,
+            name=ProcessName("engine", engine_id or uuid.uuid4().hex, settings),
             log=self,  # type: ignore[arg-type]
             positions=Positions(kafka, settings, world.log.note),
             failures=FilterFailures(self.metrics),

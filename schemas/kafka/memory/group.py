@@ -71,7 +71,7 @@ class Group:
             self._heard(name, seat)
             return Assignment(self._generation, seat.places)
         seat.stop_timer()  # it is here, and waits for the others
-        self._fail(name, NameTaken(f"another member has the name {name} now"))
+        self._fail(name, NameTaken(name))
         joined: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         self._joined[name] = joined
         self.rebalance()

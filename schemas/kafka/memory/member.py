@@ -103,7 +103,7 @@ class MemoryMember:
             while (state := await self._state()) == "member":
                 pass
             if state == "taken":
-                raise NameTaken(f"another member has the name {self._name} now")
+                raise NameTaken(self._name)
             self._given_up = state == "unknown"
             self._rejoins_since = asyncio.get_running_loop().time()
 

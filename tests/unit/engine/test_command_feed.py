@@ -1,6 +1,7 @@
 """The command feed on a cluster in memory and a virtual clock: who owns a partition, and what is fed to its owner."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,12 +15,14 @@ from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
+from schemas.process_name import ProcessName
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS
 from tests.simulation.loop import simulate
 
 PARTITIONS = 4
+NUMBERS = itertools.count(100)
 GROUP = "orchestration-engine"
 SESSION_SECONDS = EngineSettings().engine_session_timeout_seconds
 
@@ -68,10 +71,11 @@ class Engine:
     """What is behind the feed."""
 
     def __init__(self, cluster: MemoryCluster, engine_id: str | None):
-        settings = EngineSettings(engine_id=engine_id)
+        settings = EngineSettings()
+        self.name = ProcessName("engine", engine_id or f"engine-{next(NUMBERS)}", settings)
         self.network = Silence()
         self.metrics = Metrics(CollectorRegistry())
-        self.feed = KafkaCommandFeed(MemoryKafka(cluster, self.network), settings, self.metrics)
+        self.feed = KafkaCommandFeed(MemoryKafka(cluster, self.network), settings, self.metrics, self.name)
         self.owned: set[int] = set()
         self.told: list[set[int]] = []
         self.fed: dict[int, list[str]] = {}
@@ -290,3 +294,15 @@ async def test_an_engine_that_the_group_had_given_up_goes_on_where_it_was(world:
         world.put(0, "b")
         await asyncio.sleep(1)
         assert engine.fed == {0: ["a", "b"]}
+
+
+@simulated
+async def test_an_engine_whose_name_another_one_took_goes_on_under_another_one(world: World) -> None:
+    async with world.engine("engine-1") as engine, world.engine("engine-1") as other:
+        assert other.owned == set(range(PARTITIONS))
+        await asyncio.sleep(2)
+        assert engine.name.current != "engine-1" == other.name.current
+        assert len(engine.owned) == len(other.owned) == PARTITIONS // 2
+        told = len(other.told)
+        await asyncio.sleep(10 * SESSION_SECONDS)
+        assert len(other.told) == told, "they don't take the name from each other"

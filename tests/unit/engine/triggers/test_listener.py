@@ -21,6 +21,7 @@ from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.kafka import FoundTopic, KafkaClients, KafkaFault, Place, UnreadableRecords
+from schemas.process_name import ProcessName
 from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
 from schemas.trigger_positions import ListeningBegan, ListeningPosition, decode_listening, encode_listening
@@ -119,6 +120,7 @@ class World:
             "ledger",
             kafka,
             settings,
+            name=ProcessName("engine", "engine-1", settings),
             log=self.log,  # type: ignore[arg-type]
             reader=FakeReader(kafka, settings),
             positions=self.positions,
@@ -309,6 +311,7 @@ def test_topics_are_listed_once() -> None:
     listeners = Listeners(
         KafkaClients(settings),
         settings,
+        name=ProcessName("engine", "engine-1", settings),
         log=FakeLog(),  # type: ignore[arg-type]
         positions=FakePositions(settings),
         failures=FilterFailures(Metrics(CollectorRegistry())),

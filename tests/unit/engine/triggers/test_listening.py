@@ -5,6 +5,7 @@ They listen with their own code: the listeners, the positions, the log of events
 """
 
 import asyncio
+import itertools
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -24,6 +25,7 @@ from schemas.commands import FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
+from schemas.process_name import ProcessName
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS
@@ -35,6 +37,7 @@ TOPIC = "ledger"
 PARTITIONS = 3
 LATER_MS = 4_000_000_000_000
 """A time of messages that is later than all that the clock shows."""
+NUMBERS = itertools.count(100)
 LONG_SECONDS = 60.0
 """More than all pauses of a listener, and more than a session."""
 
@@ -99,13 +102,15 @@ class Engine:
     """An engine that does nothing but listen."""
 
     def __init__(self, world: World, engine_id: str | None):
-        settings = EngineSettings(partitions=2, trigger_topics=TOPIC, engine_id=engine_id)
+        settings = EngineSettings(partitions=2, trigger_topics=TOPIC)
+        self.name = ProcessName("engine", engine_id or f"engine-{next(NUMBERS)}", settings)
         self.network, metrics = Lossy(), Metrics(CollectorRegistry())
         self._kafka = MemoryKafka(world.cluster, self.network)
         log = KafkaEventLog(self._kafka, settings, RecordCodec())
         self.listeners = Listeners(
             self._kafka,
             settings,
+            name=self.name,
             log=log,
             positions=Positions(self._kafka, settings, log.note),
             failures=FilterFailures(metrics),
@@ -242,3 +247,11 @@ async def test_an_append_whose_acknowledgement_is_lost_fires_once(world: World) 
         world.put(1, 2)
         await asyncio.sleep(LONG_SECONDS)
         assert world.fired == [1, 2]
+
+
+@simulated
+async def test_an_engine_whose_name_another_one_took_goes_on_under_another_one(world: World) -> None:
+    world.make_topic()
+    async with world.engine("engine-1") as first, world.engine("engine-1") as second:
+        assert second.name.current == "engine-1" != first.name.current
+        assert (first.listeners.troubles, second.listeners.troubles) == ({}, {})
