@@ -239,8 +239,9 @@ class Member(Protocol):
 
         Args:
             timeout_seconds: the deadline.
-            leave: give the partitions to others at once, when nobody comes back under the name. Without it a member
-                that has a stable name keeps them until its session ends. One without a name always leaves.
+            leave: give the partitions to others at once. Without it a member that has a stable name keeps them until
+                its session ends, and so it does when nobody else is in the group: a broker has the first member of an
+                empty group wait for others. A member without a name always leaves.
         """
 
     async def take(

@@ -20,6 +20,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.kafka.client import adopt, retrieve
@@ -222,7 +223,7 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
             await asyncio.sleep(RETRY_SECONDS)
             return False
         joined: bool = await super()._do_rejoin_group(subscription)
-        self._raise_if_taken()
+        self._raise_if_taken()  # aiokafka takes errors of a request for a lost connection
         if joined:
             self.heard_at = time.monotonic()
             self._given_up = None
@@ -238,10 +239,10 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
         request = NamedHeartbeatRequest(self.group_id, generation, kafka_id, self._group_instance_id)
         try:
             response = await self._send_req(request)
+        except NameTaken:
+            raise
         except KafkaError:
             return False
-        finally:
-            self._raise_if_taken()
         if for_code(response.error_code) in NOT_READY:
             self.coordinator_dead()
             return False
@@ -254,6 +255,7 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
     async def _send_req(self, request: Any) -> Any:
         response = await super()._send_req(request)
         self._name_taken |= getattr(response, "error_code", 0) == NAME_TAKEN
+        self._raise_if_taken()
         return response
 
     def reset_generation(self) -> None:
@@ -272,8 +274,15 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
     async def _maybe_leave_group(self) -> None:
         if self.leaves and self.generation > 0 and self._group_instance_id is not None:
             with contextlib.suppress(KafkaError):
-                await self._send_req(LeaveRequest(self.group_id, self._group_instance_id, self.member_id))
+                if await self._has_company():
+                    await self._send_req(LeaveRequest(self.group_id, self._group_instance_id, self.member_id))
         await super()._maybe_leave_group()
+
+    async def _has_company(self) -> bool:
+        """Whether anybody else is in the group, or that is not known."""
+        response = await self._send_req(DescribeGroupsRequest([self.group_id]))
+        error, *_, members = response.groups[0][:6]
+        return bool(error) or any(member[0] != self.member_id for member in members)
 
     async def _do_commit_offsets(self, *arguments: Any) -> None:
         # Runs in a task that is shielded: after whoever commits has given up, nobody would look at its error.

@@ -55,6 +55,11 @@ class Group:
         self._rebalancing = False
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def size(self) -> int:
+        """How many members there are."""
+        return len(self._seats)
+
     async def join(self, name: str, incarnation: int, topic: str, membership: Membership) -> Assignment:
         """Be a member from now on.
 

@@ -78,7 +78,7 @@ class MemoryMember:
         self._task.cancel()
         await asyncio.wait({self._task})
         self._assignment = frozenset()
-        if was_member and (leave or self._membership.member_id is None):
+        if was_member and (self._membership.member_id is None or (leave and self._group.size > 1)):
             with contextlib.suppress(KafkaFault):
                 await self._leave(timeout_seconds, self._incarnation)
 
