@@ -26,6 +26,10 @@ POLL_SECONDS: Final = 1.0
 FETCH_WAIT_SECONDS: Final = 0.1
 """A command waits for a fetch under way that does not ask for its partition; this bounds how long."""
 
+COORDINATOR_AWAY_SECONDS: Final = 10.0
+"""How long a group may be without a coordinator: a broker that dies or hangs is replaced after about 9 s. Meanwhile
+nobody gives partitions to others. Without it, an engine would let go of all of them whenever such a broker is lost."""
+
 WATCH_SECONDS: Final = 0.5
 """How often it is looked whether the group still answers."""
 
@@ -128,13 +132,15 @@ class KafkaCommandFeed:
         )
 
     async def _watch(self) -> None:
-        """Let all partitions go when the group has not answered for the session timeout: it gives them to others.
+        """Let all partitions go when the group has not answered for so long that others may have them.
 
-        They come back when it answers again, as far as they are still assigned here.
+        They come back when it answers again, as far as they are still assigned here. Whoever else claims one of them
+        before is noticed by the claim.
         """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            lapsed = self.silence_seconds() > self._settings.engine_session_timeout_seconds
+            longest = self._settings.engine_session_timeout_seconds + COORDINATOR_AWAY_SECONDS
+            lapsed = self.silence_seconds() > longest
             if not self._joined or lapsed == self._lapsed:
                 continue
             self._lapsed = lapsed

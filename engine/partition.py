@@ -49,9 +49,10 @@ MAX_TURN_BYTES: Final = 1024 * 1024
 """A turn is closed above this size, so that its batch stays well under the topic's limit."""
 
 MAX_UNPROVEN_SECONDS: Final = 3.0
-"""How old the latest proof of the claim may be when a call starts. Another engine takes a silent one's partitions over
-after the session timeout, of which heartbeats may have used up a quarter: this is less than what is left of Kafka's
-shortest session, 6 s. With less, a Kafka that takes its time for an append would keep calls from starting at all."""
+"""How old the latest proof of the claim may be when a call starts. Another engine takes the partitions of one that is
+cut off over after the session timeout, less one pause between heartbeats: after 5.5 s at the earliest, since Kafka's
+shortest session is 6 s. By then the one that is cut off must have stopped to start calls. With less, a Kafka that takes
+its time for an append would keep calls from starting at all."""
 
 MAX_SHOWN_KEY_BYTES: Final = 100
 """What the rejection of a command that can't be decoded keeps of its key. With a large one the batch would not fit into

@@ -33,7 +33,7 @@ class GroupFeed(CommandFeed, Protocol):
     """A feed that knows which partitions its consumer group has assigned here."""
 
     def owns(self, partition: int) -> bool:
-        """Whether the partition is assigned to this engine, and the group answered within the session timeout."""
+        """Whether the partition is assigned to this engine, and the group has not been silent for long."""
 
     def silence_seconds(self) -> float:
         """How long ago this engine was a member of the group for certain."""

@@ -227,10 +227,11 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """How long a message is evaluated again when its `link()` fails in a way that may pass. Then it has failed."""
 
     engine_id: str | None = None
-    """Stable name of this engine in its consumer group (static membership): a restart within the session timeout keeps
-    its partitions. Unset, each start is a new member."""
-    engine_session_timeout_seconds: SessionSeconds = 10.0
-    """After this long without a heartbeat, an engine loses its partitions to the others."""
+    """Stable name of this engine in its consumer groups (static membership): one that is killed and comes back within
+    the session timeout gets its partitions at once. By default the host's name and the first number that is free."""
+    engine_session_timeout_seconds: SessionSeconds = 6.0
+    """After this long without a heartbeat, an engine loses its partitions to the others. The default is the lowest that
+    brokers allow unless told otherwise (`group.min.session.timeout.ms`)."""
     engine_metrics_host: str = "127.0.0.1"
     engine_metrics_port: Port = 8081
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
@@ -247,8 +248,9 @@ class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
 
     projections_id: str | None = None
     """Stable name of this process in its consumer groups (static membership), as `engine_id` is for engines."""
-    projections_session_timeout_seconds: SessionSeconds = 10.0
-    """After this long without a heartbeat, a process loses its partitions to the others."""
+    projections_session_timeout_seconds: SessionSeconds = 6.0
+    """After this long without a heartbeat, a process loses its partitions to the others. The default is the lowest that
+    brokers allow unless told otherwise (`group.min.session.timeout.ms`)."""
     projections_metrics_host: str = "127.0.0.1"
     projections_metrics_port: Port = 8082
     """Where `/livez`, `/readyz` and `/metrics` of the projections are served; 0 takes a free port."""
