@@ -11,10 +11,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
-from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
+from aiokafka.errors import CorruptRecordException, IllegalStateError
 from prometheus_client import CollectorRegistry, Gauge
 
-from projections import process
 from projections.log_watch import Look
 from projections.metrics import Metrics
 from projections.process import Projections
@@ -90,45 +89,6 @@ async def test_projections_show_the_lag_of_what_they_still_have(member: GroupMem
     projections._store.not_caught_up = none_missing  # type: ignore[method-assign,assignment]
     await projections._chores(member)
     assert shown(metrics.lag) == {"1": 30.0}
-
-
-async def test_a_projector_asks_the_group_whether_it_is_a_member(
-    member: GroupMember, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    projections = Projections(ProjectionsSettings(database_url="postgresql://nowhere"), Metrics(CollectorRegistry()))
-    giving_way = projections._giving_way(member, asyncio.Event())
-    commits: list[Any] = []
-
-    async def commit(offsets: Any) -> None:
-        commits.append(offsets)
-
-    async def refuse(offsets: Any) -> None:
-        raise CommitFailedError
-
-    async def hang(offsets: Any) -> None:
-        await asyncio.Event().wait()
-
-    assert await giving_way._is_member()  # there is nothing to ask for
-    projections._projector.positions.update({0: ReadPosition(7, 0, -1), 1: ReadPosition(20, 0, -1)})
-    for answer, is_member in ((commit, True), (refuse, False), (hang, False)):
-        monkeypatch.setattr(process, "MEMBER_TIMEOUT_SECONDS", 0.01 if answer is hang else 60.0)
-        monkeypatch.setattr(member._seat, "commit", answer)
-        assert await giving_way._is_member() is is_member
-    assert commits == [{TopicPartition(EVENTS, 1): 20}]
-
-
-async def test_a_wait_for_another_projector_ends_with_a_rebalance_or_an_order_to_stop(
-    member: GroupMember,
-) -> None:
-    projections, stop = Projections(ProjectionsSettings(), Metrics(CollectorRegistry())), asyncio.Event()
-    giving_way = projections._giving_way(member, stop)
-    assert not await giving_way._wait(0.001)
-    waiting = asyncio.ensure_future(giving_way._wait(60.0))
-    await asyncio.sleep(0)
-    projections._admission.assigned(frozenset())
-    assert await waiting
-    stop.set()
-    assert await giving_way._wait(60.0)
 
 
 class NoWriter:
