@@ -251,6 +251,8 @@ class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Likewise of `commands`."""
     commands_end: int = 0
     """Where the partition of `commands` ended. It does not end before that any more, unless it was cut."""
+    events_end: int = 0
+    """Where the partition of `events` ended before, if its owner has found that it ends before that now: it was cut."""
 
 
 class ClaimConfirmed(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -83,6 +83,8 @@ class PartitionPublisher:
         try:
             # The client library leaves a connection open that is cancelled while it is made.
             self._position = self._recorded = await to_its_end(self._writer.open())
+            if self._position == PublishedPosition():
+                await to_its_end(self._writer.check_not_lost())
             self._position = await self._start()
             while True:
                 taken = await self._member.take(IDLE_SECONDS, MAX_BATCH_RECORDS, [self._place])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from projections.publisher.lost_positions import check_not_lost
 from projections.publisher.positions import PublishedPosition, last_position, position_record
 from projections.publisher.public_events import PublicEvent
 from schemas.kafka import Kafka, KafkaFault, Place, TransactionFailed
@@ -62,6 +63,19 @@ class PublicWriter:
                 return await last_position(self._kafka, self._published)
         except TransactionFailed:
             raise
+        except (KafkaFault, TimeoutError) as error:
+            raise TransactionFailed(repr(error)) from error
+
+    async def check_not_lost(self) -> None:
+        """Check that there was no position because nothing was published, see `lost_positions`.
+
+        Raises:
+            LogFault: positions are lost.
+            TransactionFailed: Kafka is away.
+        """
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await check_not_lost(self._kafka, self._published, self._public)
         except (KafkaFault, TimeoutError) as error:
             raise TransactionFailed(repr(error)) from error
 

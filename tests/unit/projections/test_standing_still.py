@@ -282,3 +282,25 @@ def test_positions_of_an_earlier_build_learn_their_topic() -> None:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
+
+
+def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again() -> None:
+    async def main() -> None:
+        world = Broken()
+        name = topic_name(SETTINGS, EVENTS_PUBLISHED)
+        async with Process(world, "a"):
+            world.run_instances()
+            await until(lambda: world.caught_up and world.all_is_published)
+        known, published = world.published_position(), len(world.published)
+        world.cluster.delete(name)
+        world.cluster.create(NewTopic(name, PARTITIONS, 1))
+        async with Process(world, "b") as process:
+            await until(lambda: len(faults(process)) == PARTITIONS)
+            assert faults(process) == {(str(number), "remade") for number in range(PARTITIONS)}
+            await asyncio.sleep(LOOK_SECONDS)
+            assert len(world.published) == published
+            await world.publish_from(known)
+            await until(lambda: ("1", "remade") not in faults(process))
+            assert len(world.published) == published
+
+    simulate(main())

@@ -1,0 +1,92 @@
+"""When `events.published` was deleted and created again: what tells it, and where publishing goes on.
+
+Without a position a publisher would begin at the start of the log, and publish everything a second time. But the public
+topic has what was published, and each public event names the event that it follows from.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from projections.publisher.public_events import APP
+from schemas.kafka import Kafka, Place, Reader
+from schemas.log_integrity import LogFault
+from schemas.records import Record, read_number
+from schemas.topics import EVENTS_PUBLISHED
+
+TAIL_OFFSETS: Final = 64
+"""How many offsets from the end of the public topic are read first for the newest public event."""
+TAIL_GROWTH: Final = 16
+"""How many times more are read if it is not there: others may write to the topic."""
+TAKE_SECONDS: Final = 0.2
+"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
+
+
+class _Envelope(Struct):
+    idempotency_key: str
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+
+
+async def check_not_lost(kafka: Kafka, published: Place, public: Place) -> None:
+    """Check that nothing was published yet, where there is no position. The caller sets a deadline.
+
+    Records of `events.published` that were deleted by hand are another thing: somebody wants all published again.
+
+    Args:
+        kafka: where the topics are.
+        published: the partition of `events.published` that has no position.
+        public: the partition of the public topic.
+
+    Raises:
+        LogFault: `remade`: positions are lost.
+        KafkaFault: Kafka is away.
+    """
+    async with kafka.reader(committed_only=True) as reader:
+        limits = await reader.limits([published, public])
+    if limits[published].end == 0 and limits[public].end > 0:
+        text = "it is empty, but public events were published: the topic was deleted and created again"
+        raise LogFault("remade", EVENTS_PUBLISHED, published.partition, text)
+
+
+async def last_published(kafka: Kafka, public: Place) -> int:
+    """The offset of the event that the newest public event follows from; -1 if there is none.
+
+    Args:
+        kafka: where the topic is.
+        public: the partition of the public topic.
+
+    Raises:
+        KafkaFault: Kafka is away.
+    """
+    async with kafka.reader(committed_only=True) as reader:
+        oldest, end = (await reader.limits([public]))[public]
+        tail = TAIL_OFFSETS
+        while True:
+            start = max(oldest, end - tail)
+            found = await _last_published(reader, public, start, end)
+            if found >= 0 or start == oldest:
+                return found
+            tail *= TAIL_GROWTH
+
+
+async def _last_published(reader: Reader, public: Place, start: int, end: int) -> int:
+    found = -1
+    reader.read_from({public: start})
+    while await reader.position(public) < end:
+        for record in (await reader.take(TAKE_SECONDS)).get(public, ()):
+            found = max(found, _event_of(public.partition, record))
+    return found
+
+
+def _event_of(partition: int, record: Record) -> int:
+    """The offset of the event that a public event of ours follows from; -1 if it is somebody else's."""
+    try:
+        key = _decoder.decode(record.value or b"").idempotency_key
+    except (ValueError, RecursionError):  # msgspec's errors are among them
+        return -1
+    begin = f"{APP}-{partition}-"
+    number = read_number(key.removeprefix(begin).encode()) if key.startswith(begin) else None
+    return -1 if number is None else number
