@@ -5,6 +5,8 @@
                                   └──────────────── every few seconds ───────────────┘
 
 A look asks Kafka, which takes time, so it runs beside the loop: what is read never waits for it.
+
+A partition whose position another projector moves is left alone for a while, see `giving_way`.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from projections.cancellation import retrieve
+from projections.giving_way import GivingWay
 from projections.log_watch import LOOK_SECONDS, LogWatch
 from projections.rows import ReadPosition
 from projections.standstills import Standstills
@@ -37,7 +40,7 @@ CLOSE_SECONDS: Final = 2.0
 class _Partition(Struct):
     """A partition of this projector."""
 
-    phase: Literal["new", "looking", "reading", "stopped"] = "new"
+    phase: Literal["new", "looking", "reading", "stopped", "left_alone"] = "new"
     """A new one has to be loaded."""
     looked: bool = False
     """Whether a look has found nothing wrong since the group gave it to us."""
@@ -49,6 +52,10 @@ class _Partition(Struct):
     """When it is to be loaded, if it is not read."""
     behind_at: int = -1
     """Where it was at the last check, if there was more to be read."""
+    paused_seconds: float = 0.0
+    """How long it is left alone, or was when it was not read before."""
+    left_at: int = -1
+    """Its position when it was left alone."""
 
 
 class Admission:
@@ -58,20 +65,23 @@ class Admission:
         topic: name of the log.
         watch: looks at it.
         faults: told of what stands still.
+        giving_way: says how long partitions are left alone that another projector moves.
         clock: seconds that never go back.
     """
 
-    def __init__(self, topic: str, watch: LogWatch, faults: Standstills, clock: Callable[[], float]):
+    def __init__(
+        self, topic: str, watch: LogWatch, faults: Standstills, giving_way: GivingWay, clock: Callable[[], float]
+    ):
         self._topic = topic
         self._watch = watch
         self._faults = faults
+        self._giving_way = giving_way
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
         self._looks: set[asyncio.Task[None]] = set()
         self._unnoted: dict[int, str] = {}
         self.joined = False
-        self.rebalanced = asyncio.Event()
-        """Set by every rebalance."""
+        """Whether the group has given partitions, maybe none."""
 
     # What the group says: only noted here, since Postgres may be away now
 
@@ -82,7 +92,6 @@ class Admission:
         for partition in given - self._partitions.keys():
             self._partitions[partition] = _Partition()
         self.joined = True
-        self.rebalanced.set()
 
     def revoked(self, places: frozenset[Place]) -> None:
         """The group has taken these partitions away. They may be given again at once, which is another matter."""
@@ -102,8 +111,8 @@ class Admission:
 
     @property
     def settled(self) -> bool:
-        """Whether each partition is read, or stands still."""
-        return all(partition.phase in ("reading", "stopped") for partition in self._partitions.values())
+        """Whether each partition is read, stands still, or is left to another projector for a while."""
+        return not any(partition.phase in ("new", "looking") for partition in self._partitions.values())
 
     def reads(self, partition: int) -> bool:
         """Whether records of a partition may be written."""
@@ -123,14 +132,33 @@ class Admission:
         return {
             number: partition.phase == "new"
             for number, partition in self._partitions.items()
-            if partition.phase in ("new", "stopped") and partition.due_at <= now
+            if partition.phase in ("new", "stopped", "left_alone") and partition.due_at <= now
         }
 
     def reload(self) -> None:
         """All positions have to be loaded again: another projector or Postgres may have moved them."""
         for number, known in self._partitions.items():
-            if known.phase != "stopped":
+            if known.phase in ("looking", "reading"):
                 self._partitions[number] = _Partition(looked=known.looked, fault=known.fault, repaired=known.repaired)
+
+    def conflict(self, member: Member, number: int, next_offset: int) -> None:
+        """Leave a partition alone for a while, since another projector has moved it to this position."""
+        partition = self._partitions.get(number)
+        if partition is not None:
+            self._leave_alone(member, number, self._giving_way.conflict(number), next_offset)
+
+    def _leave_alone(self, member: Member, number: int, seconds: float, next_offset: int) -> None:
+        member.pause(Place(self._topic, number))
+        known = self._partitions[number]
+        self._partitions[number] = _Partition(
+            phase="left_alone",
+            looked=known.looked,
+            fault=known.fault,
+            repaired=known.repaired,
+            due_at=self._clock() + seconds,
+            paused_seconds=seconds,
+            left_at=next_offset,
+        )
 
     def loaded(self, member: Member, positions: Mapping[int, ReadPosition]) -> None:
         """Read partitions from these positions on, once a look has found nothing wrong.
@@ -144,6 +172,12 @@ class Admission:
             partition = self._partitions.get(number)
             if partition is None:  # taken away meanwhile
                 continue
+            if partition.phase == "left_alone":
+                moved = position.next_offset != partition.left_at
+                longer = self._giving_way.again(partition.paused_seconds, member.silence_seconds, moved=moved)
+                if longer:
+                    self._leave_alone(member, number, longer, position.next_offset)
+                    continue
             if partition.looked:
                 self._read(member, number, partition, position)
             else:
@@ -191,7 +225,7 @@ class Admission:
     def passed(self, number: int) -> None:
         """Records of a partition were written: nothing is wrong with it any more."""
         partition = self._partitions.get(number)
-        if partition is not None and partition.fault is not None:
+        if partition is not None and partition.phase == "reading" and partition.fault is not None:
             partition.fault = None
             self._faults.goes_on(READER, number)
 

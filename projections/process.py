@@ -13,7 +13,7 @@ A partition whose log does not fit its position stands still (`admission`). The 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from projections.admission import READER, Admission
@@ -25,7 +25,6 @@ from projections.metrics import Metrics
 from projections.ports import Store
 from projections.projector import Projector
 from projections.publisher import Publisher
-from projections.rows import ReadPosition
 from projections.standstills import Standstills
 from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, Place
@@ -46,8 +45,6 @@ MAX_PAUSE_SECONDS: Final = 2.0
 """Longest pause: how long a service may be back before we notice."""
 CHORES_SECONDS: Final = 5.0
 """Between commits of the group's offsets, updates of the lag and prunings. They cost time that records wait for."""
-MEMBER_TIMEOUT_SECONDS: Final = 1.0
-"""How long the group may take to confirm that this process is a member, which holds up what is written."""
 START_GRACE_SECONDS: Final = 1.0
 """How much longer joining the group may take once it is to stop. The group may hold it up for a minute."""
 LIMITS_TIMEOUT_SECONDS: Final = 3.0
@@ -137,7 +134,7 @@ class Projections:
             await self._store.close()
 
     def _new_admission(self) -> Admission:
-        return Admission(self._topic, self._watch, self._standstills, clock=_now)
+        return Admission(self._topic, self._watch, self._standstills, GivingWay(_now), clock=_now)
 
     async def _consume(self, stop: asyncio.Event) -> None:
         self._admission = self._new_admission()
@@ -158,10 +155,9 @@ class Projections:
         try:
             if not await _unless(stop, member.start()):
                 return
-            giving_way = self._giving_way(member, stop)
             while not stop.is_set():
                 try:
-                    await self._step(member, giving_way)
+                    await self._step(member)
                     self._faults_in_a_row = 0
                 except StoreAway as fault:
                     self._admission.reload()
@@ -169,7 +165,7 @@ class Projections:
         finally:
             await self._leave(member)
 
-    async def _step(self, member: Member, giving_way: GivingWay) -> None:
+    async def _step(self, member: Member) -> None:
         await self._load(member)
         await self._catching_up.go_on(member, self._projector.positions)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
@@ -179,31 +175,9 @@ class Projections:
                 await self._project(member, fitting)
             except PositionConflict:
                 self._metrics.conflicts.inc()
-                self._admission.reload()
-                await giving_way.conflict()
+                await self._give_way(member, fitting)
         if _now() >= self._chores_at:
             await self._chores(member)
-
-    def _giving_way(self, member: Member, stop: asyncio.Event) -> GivingWay:
-        admission = self._admission
-
-        async def is_member() -> bool:
-            return await member.commit(self._offsets(member), MEMBER_TIMEOUT_SECONDS)
-
-        async def positions() -> dict[int, ReadPosition]:
-            return await self._store.positions([place.partition for place in member.assignment])
-
-        async def wait(seconds: float) -> bool:
-            admission.rebalanced.clear()
-            interrupts = [asyncio.ensure_future(event.wait()) for event in (stop, admission.rebalanced)]
-            try:
-                done, _ = await asyncio.wait(interrupts, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for interrupt in interrupts:
-                    interrupt.cancel()
-            return bool(done)
-
-        return GivingWay(is_member=is_member, positions=positions, wait=wait, clock=_now)
 
     async def _load(self, member: Member) -> None:
         """Load the positions of partitions that came, and of those that stood still for long enough."""
@@ -249,6 +223,14 @@ class Projections:
                 self._admission.stop(member, partition, faults[partition])
             else:
                 self._admission.passed(partition)
+
+    async def _give_way(self, member: Member, partitions: Collection[int]) -> None:
+        """Find out which of these partitions another projector has moved. The others go on at once."""
+        believed = {partition: self._projector.positions[partition] for partition in partitions}
+        self._admission.reload()
+        for partition, position in (await self._store.positions(partitions)).items():
+            if position.next_offset != believed[partition].next_offset:
+                self._admission.conflict(member, partition, position.next_offset)
 
     async def _chores(self, member: Member) -> None:
         self._chores_at = _now() + CHORES_SECONDS
