@@ -27,8 +27,9 @@ from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.standstills import Standstills
 from projections.store import PostgresStore
-from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, Place
+from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
 from schemas.log_integrity import LogFault, check_records, follows
+from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
@@ -88,8 +89,14 @@ class Projections:
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
         self._standstills = Standstills(self._metrics.registry, clock=_now)
         self._watch = LogWatch(self._kafka, self._topic, clock=_now)
+        self._name = ProcessName("projections", settings.projections_id, settings)
         self._publisher = Publisher(
-            self._kafka, settings, self._metrics.registry, watch=self._watch, standstills=self._standstills
+            self._kafka,
+            settings,
+            self._metrics.registry,
+            name=self._name,
+            watch=self._watch,
+            standstills=self._standstills,
         )
         self._admission = self._new_admission()
         self._faults_in_a_row = 0
@@ -126,6 +133,8 @@ class Projections:
             while not stop.is_set():
                 try:
                     await self._consume(stop)
+                except NameTaken as fault:
+                    self._name.taken(fault.name)
                 except KafkaFault as fault:
                     await self._pause("Kafka", fault, stop)
         finally:
@@ -142,7 +151,7 @@ class Projections:
             self._topic,
             Membership(
                 group=self._settings.topic_prefix + GROUP,
-                member_id=self._settings.projections_id,
+                member_id=self._name.current,
                 session_timeout_seconds=self._settings.projections_session_timeout_seconds,
                 max_idle_seconds=MAX_IDLE_SECONDS,
                 fetch_wait_seconds=FETCH_WAIT_SECONDS,
@@ -163,7 +172,7 @@ class Projections:
                     self._admission.reload()
                     await self._pause("Postgres", fault, stop)
         finally:
-            await self._leave(member)
+            await self._leave(member, for_good=stop.is_set())
 
     async def _step(self, member: Member) -> None:
         await self._load(member)
@@ -252,7 +261,7 @@ class Projections:
             place: positions[place.partition].next_offset for place in member.assignment if place.partition in positions
         }
 
-    async def _leave(self, member: Member) -> None:
+    async def _leave(self, member: Member, *, for_good: bool) -> None:
         await self._admission.close()
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
         try:
@@ -262,7 +271,7 @@ class Projections:
                         await self._commit
                     await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)
         finally:
-            await member.close()
+            await member.close(leave=for_good)
 
     async def _pause(self, service: str, fault: BaseException, stop: asyncio.Event) -> None:
         seconds = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._faults_in_a_row, 10))

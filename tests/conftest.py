@@ -24,6 +24,14 @@ hypothesis.settings.load_profile("suite")
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes lock their names in a folder of this session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        yield
+
+
 @pytest.fixture(scope="session")
 async def installation(
     kafka_bootstrap_servers: str, database_url: str, tmp_path_factory: pytest.TempPathFactory

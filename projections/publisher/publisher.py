@@ -13,8 +13,9 @@ from projections.publisher.metrics import Metrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.public_writer import PublicWriter
 from projections.standstills import Standstills
-from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, Place, TransactionFailed
+from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, NameTaken, Place, TransactionFailed
 from schemas.log_integrity import LogFault
+from schemas.process_name import ProcessName
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -35,7 +36,7 @@ MAX_PAUSE_SECONDS: Final = 10.0
 MAX_AWAY_SECONDS: Final = 2.0
 """The same while transactions fail: how long Kafka may be back before we notice. Each try takes its time, so
 this is not a busy loop."""
-FENCED_PAUSE_SECONDS: Final = 3.0
+FENCED_PAUSE_SECONDS: Final = 1.0
 """More than a heartbeat: who was fenced is most likely about to learn that the partition went to another publisher, and
 would take it back for a moment."""
 START_SECONDS: Final = 8.0
@@ -62,6 +63,7 @@ class Publisher:
         kafka: where the topics are.
         settings: their names, and the place in the group.
         registry: where its metrics are registered.
+        name: of the process in the group; released here.
         watch: looks at the log; closed here.
         standstills: told of partitions that stand still.
     """
@@ -72,11 +74,13 @@ class Publisher:
         settings: ProjectionsSettings,
         registry: CollectorRegistry = REGISTRY,
         *,
+        name: ProcessName | None = None,
         watch: LogWatch | None = None,
         standstills: Standstills | None = None,
     ):
         self._kafka = kafka
         self._settings = settings
+        self._name = name or ProcessName("projections", settings.projections_id, settings)
         self._metrics = Metrics(registry)
         self._topic = topic_name(settings, EVENTS)
         self._log_watch = watch or LogWatch(kafka, self._topic, _now)
@@ -96,12 +100,15 @@ class Publisher:
             self._run.cancel()
             await asyncio.wait({self._run}, timeout=timeout_seconds)
         self._log_watch.close()
+        self._name.release()
 
     async def _join_again(self) -> None:
         """Be a member of the group until cancelled, joining again after faults."""
         while True:
             try:
                 await self._join()
+            except NameTaken as fault:
+                self._name.taken(fault.name)
             except KafkaFault as fault:
                 self._failed("consumer", f"the log of events can't be read: {fault!r}", RECONNECT_SECONDS)
             except Exception:
@@ -114,7 +121,7 @@ class Publisher:
             self._topic,
             Membership(
                 group=self._settings.topic_prefix + GROUP,
-                member_id=self._settings.projections_id,
+                member_id=self._name.current,
                 session_timeout_seconds=self._settings.projections_session_timeout_seconds,
                 max_idle_seconds=MAX_IDLE_SECONDS,
                 fetch_wait_seconds=FETCH_WAIT_SECONDS,
@@ -125,16 +132,23 @@ class Publisher:
             assigned=self._assigned,
             revoked=self._revoked,
         )
+        is_leaving = True
         try:
             await to_its_end(_start(member))
             while True:
                 await self._watch(member)
+        except Exception:
+            is_leaving = False  # it comes back to what it has
+            raise
         finally:
             self._member = None
             try:
                 await self._release()
+            except asyncio.CancelledError:
+                is_leaving = True
+                raise
             finally:  # also when it is to stop meanwhile
-                await member.close(LEAVE_TIMEOUT_SECONDS)
+                await member.close(LEAVE_TIMEOUT_SECONDS, leave=is_leaving)
 
     async def _watch(self, member: Member) -> None:
         """Notice what is wrong with the member."""
