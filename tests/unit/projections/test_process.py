@@ -144,11 +144,12 @@ class World:
 class Process:
     """A process that runs; ended in order at the end of the block, unless it was killed."""
 
-    def __init__(self, world: World, name: str):
+    def __init__(self, world: World, name: str, projections_id: str | None = None):
+        settings = replace(SETTINGS, projections_id=projections_id)
         self.kafka = MemoryKafka(world.cluster, FaultyNetwork(world.faults), name)
         self.registry = CollectorRegistry()
         self.projections = Projections(
-            SETTINGS, Metrics(self.registry), kafka=self.kafka, store=MemoryStore(world.database)
+            settings, Metrics(self.registry), kafka=self.kafka, store=MemoryStore(world.database)
         )
         self.stop = asyncio.Event()
 
@@ -247,6 +248,24 @@ def test_a_publisher_that_stops_while_it_lets_go_after_a_fault_leaves_its_group(
         await second.stop(10.0)
         for owner in first._owners.values():
             owner.cancel()
+
+    simulate(main())
+
+
+def test_of_two_processes_with_one_name_the_earlier_one_goes_on_under_another() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a", "p") as first:
+            await until(lambda: first.projections.ready)
+            async with Process(world, "b", "p") as second:
+                await until(lambda: second.projections.ready)
+                for _ in range(20):
+                    world.run_instance()
+                    await asyncio.sleep(0.5)
+                await until(lambda: world.caught_up and len(world.published) == len(world.ids))
+                assert second.projections._name.current == "p" != first.projections._name.current
+                await until(lambda: first.projections.ready)
+        world.check()
 
     simulate(main())
 
