@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -66,6 +68,7 @@ class Publisher:
         name: of the process in the group; released here.
         watch: looks at the log; closed here.
         standstills: told of partitions that stand still.
+        clock: seconds since 1970, for the records.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Publisher:
         name: ProcessName | None = None,
         watch: LogWatch | None = None,
         standstills: Standstills | None = None,
+        clock: Callable[[], float] = time.time,
     ):
         self._kafka = kafka
         self._settings = settings
@@ -85,6 +89,7 @@ class Publisher:
         self._topic = topic_name(settings, EVENTS)
         self._log_watch = watch or LogWatch(kafka, self._topic, _now)
         self._standstills = standstills or Standstills(registry, _now)
+        self._clock = clock
         self._member: Member | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._former: dict[int, asyncio.Task[None]] = {}
@@ -177,7 +182,7 @@ class Publisher:
             self._standstills.goes_on(READER, place.partition)
 
         while True:
-            writer = PublicWriter(self._kafka, self._settings, place.partition)
+            writer = PublicWriter(self._kafka, self._settings, place.partition, clock=self._clock)
             owned = PartitionPublisher(
                 place, member, writer, self._log_watch, self._metrics, advanced=advanced, fault=fault
             )
