@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.kafka import Place
 from schemas.topics import public_topic
@@ -165,5 +166,32 @@ def test_a_projector_that_comes_stops_no_other(seed: int) -> None:
                     check(meter, moved, moved_published, PLANNED_SECONDS)
             await until(lambda: world.caught_up and len(world.published) == len(world.ids))
         world.check()
+
+    simulate(main())
+
+
+class Contested(World):
+    """Another projector is always faster with partition 0."""
+
+    def run_instance(self) -> None:
+        super().run_instance()
+        if (len(self.ids) - 1) % PARTITIONS == 0:
+            positions = self.database.tables.positions
+            end = self.cluster.log(Place(TOPIC, 0)).limits().end
+            positions[0] = replace(positions[0], next_offset=end)
+
+
+def test_only_the_partition_that_another_moves_is_left_alone() -> None:
+    async def main() -> None:
+        world = Contested()
+        async with Process(world, "a") as process:
+            await until(lambda: process.projections.ready)
+            async with measuring(world) as meter:
+                await asyncio.sleep(1.0)
+                meter.reset()
+                await asyncio.sleep(20.0)
+            assert 1 < process.count("position_conflicts_total") < 20
+            assert meter.shown[1] <= PAUSE_SECONDS
+            assert meter.shown[2] <= PAUSE_SECONDS
 
     simulate(main())
