@@ -97,6 +97,9 @@ class NoWriter:
     async def open(self) -> PublishedPosition:
         return PublishedPosition()
 
+    async def check_not_lost(self) -> None:
+        """There was none."""
+
     async def close(self) -> None:
         """Nothing."""
 
