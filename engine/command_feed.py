@@ -17,8 +17,7 @@ from schemas.topics import COMMANDS, topic_name
 logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 2.0
-"""How often offsets are committed. They are for lag metrics and autoscaling, and a floor when old events have
-expired."""
+"""How often offsets are committed. They are for lag metrics and autoscaling alone."""
 
 POLL_SECONDS: Final = 1.0
 """How long one poll waits for commands; the interval at which housekeeping runs when nothing comes."""
@@ -204,23 +203,15 @@ class KafkaCommandFeed:
 
     # CommandFeed
 
-    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
+    async def open(self, partition: int, next_offset: int) -> None:
         """See `CommandFeed.open`."""
         member = self._member
         if member is None:
             raise ReadFailed("the group is being joined again")
-        if expired:
-            next_offset = max(next_offset, await self._committed_offset(member, partition))
         self._held.discard(partition)
         # First of all: a rebalance that is under way starts there at its end.
         self._fed[partition] = self._done[partition] = next_offset
         self._start(member, partition)
-
-    async def _committed_offset(self, member: Member, partition: int) -> int:
-        try:
-            return await member.committed(self._place(partition))
-        except KafkaFault as error:
-            raise ReadFailed(f"committed offset of {self._topic}/{partition}: {error}") from error
 
     def close(self, partition: int) -> None:
         """The partition's owner is gone: feed nothing before the next `open`."""

@@ -17,6 +17,10 @@ class SnapshotFailed(EngineError):
     """A snapshot could not be written, or nobody knows whether it was. The next one has to be written whole."""
 
 
+class SnapshotUnusable(EngineError):
+    """The partition can't be restored: no snapshot can be used, and the log has lost its oldest events."""
+
+
 class SnapshotFenced(SnapshotFailed):
     """A later writer of the partition's snapshots was opened, so another engine may have claimed the partition."""
 

@@ -6,6 +6,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
+LONG_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0)
+
 
 class Metrics:
     """Counters, gauges and histograms, named `orchestration_engine_*`."""
@@ -62,6 +64,51 @@ class Metrics:
         )
         self.waiting_evaluations = Gauge(
             f"{prefix}_waiting_evaluations", "Messages that wait for links.", registry=registry
+        )
+        self.snapshot_rounds = Counter(
+            f"{prefix}_snapshots",
+            "Snapshots by outcome: written, failed, fenced (another owner was about to write) or fault (a defect).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.snapshot_round_seconds = Histogram(
+            f"{prefix}_snapshot_seconds", "How long a snapshot took.", buckets=LONG_SECONDS, registry=registry
+        )
+        self.snapshot_entries = Counter(
+            f"{prefix}_snapshot_entries", "Entries that were written into snapshots.", registry=registry
+        )
+        self.snapshot_bytes = Counter(f"{prefix}_snapshot_bytes", "Bytes of these entries.", registry=registry)
+        self.snapshot_size = Gauge(
+            f"{prefix}_snapshot_size",
+            "Entries that the newest snapshot of a partition has: what a restore has to read.",
+            ["partition"],
+            registry=registry,
+        )
+        self.snapshot_age = Gauge(
+            f"{prefix}_snapshot_age_seconds",
+            "Age of the newest snapshot of a partition; 0 while no event has come since.",
+            ["partition"],
+            registry=registry,
+        )
+        self.restore_seconds = Histogram(
+            f"{prefix}_restore_seconds", "How long a restore took.", buckets=LONG_SECONDS, registry=registry
+        )
+        self.restored_records = Counter(
+            f"{prefix}_restored_records",
+            "Records that restores have read, by source: snapshot or events.",
+            ["source"],
+            registry=registry,
+        )
+        self.restore_events_left = Gauge(
+            f"{prefix}_restore_events_left",
+            "Events that a partition in its restore has still to take over.",
+            ["partition"],
+            registry=registry,
+        )
+        self.set_aside = Gauge(
+            f"{prefix}_aggregates_set_aside",
+            "Instances, triggers and workflows that the engine does not work on, since their events can't be used.",
+            registry=registry,
         )
         self.restarts = Counter(
             f"{prefix}_partition_restarts",

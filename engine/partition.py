@@ -1,4 +1,10 @@
-"""The owner of one partition: claims it, restores its state from the log, then works in turns.
+"""The owner of one partition: claims it, restores its state, then works in turns.
+
+A takeover:
+
+    claim ──► open the writer of snapshots ──► restore ──► effects ──► commands, turns
+
+The writer comes before the restore, so that nobody changes the snapshot any more that is read (see `snapshot_rounds`).
 
 Each turn takes what has come in (commands, ends of delays, results of calls), decides it, appends the events as one
 batch and proves that the claim still held when they were appended. Only then are its effects started.
@@ -25,12 +31,14 @@ from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.shard import Input, Shard
 from engine.errors import AppendFailed, Displaced, LogCut, Superseded
 from engine.metrics import Metrics
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
+from engine.restore import Restore
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
 from engine.slots import CallSlots
+from engine.snapshot_rounds import SnapshotRounds
 from engine.turn import Turn
-from schemas.epochs import EpochFilter, is_claim
+from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
 
@@ -68,6 +76,9 @@ class Partition:
     Args:
         number: which partition.
         log: the event log.
+        snapshots: what a restore begins with.
+        snapshot_seconds: when the next snapshot is due.
+        writing_snapshot: held while a snapshot is written, shared by the partitions of an engine.
         feed: hands the partition's commands to `feed_commands` once it has been opened.
         caller: calls the stack.
         slots: for calls, shared by the partitions of an engine.
@@ -84,6 +95,9 @@ class Partition:
         number: int,
         *,
         log: EventLog,
+        snapshots: Snapshots,
+        snapshot_seconds: float,
+        writing_snapshot: asyncio.Lock,
         feed: CommandFeed,
         caller: ActivityCaller,
         slots: CallSlots,
@@ -101,30 +115,31 @@ class Partition:
         self.restored = False
         self.in_turn = False
         """Whether the state may hold more than what is proven to be in the log."""
-        self._log, self._feed, self._clock = log, feed, clock
-        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._log, self._snapshots, self._feed, self._clock = log, snapshots, feed, clock
+        self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
+        self._caller, self._slots, self._evaluator = caller, slots, evaluator
         self._shard = Shard(bounds)
+        self._wakeup = asyncio.Event()
+        self._decided = 0
+        """Behind the last command whose events are in the log."""
         self._commands: deque[Record] = deque()
         self._inputs: deque[tuple[str, Input]] = deque()
         self._inbox_bytes = 0
         self._command_next = True
-        self._runner = EffectRunner(
+        self._runner = self._new_runner(self._shard)
+        self._rounds = SnapshotRounds(
             number,
-            self._shard,
-            caller=caller,
-            slots=slots,
-            evaluator=evaluator,
-            run_commands=RunCommands(number, log, clock, self._give),
+            snapshots=snapshots,
             clock=clock,
-            in_turn=lambda: self.in_turn,
-            claim_held=self._claim_held,
-            give=self._give,
+            metrics=metrics,
+            seconds=snapshot_seconds,
+            writing=writing_snapshot,
+            wake=self._wakeup.set,
+            ask_proof=self._ask_proof,
         )
-        self._wakeup = asyncio.Event()
         self._held_at = -math.inf
         self._proof_wanted = False
         self._proven = asyncio.Event()
-        self._log_begin = 0
         self._paused = False
         self._stopping = False
 
@@ -136,19 +151,21 @@ class Partition:
             Displaced: records of an older claim came between, so the state has to be restored.
             AppendFailed: the outcome of an append is unknown.
             LogCut: the log has lost acknowledged records.
-            ReadFailed: the log could not be read.
-            UndecodableRecord: the log holds an event that this build can't read.
-            IllegalTransition: the log holds an event that does not follow.
+            ReadFailed: the log or the snapshots could not be read.
+            SnapshotUnusable: no snapshot can be used, and the log has lost its oldest events.
+            UnknownMessage: the log holds an event that this build does not know.
+            TooManySetAside: the log holds more events that don't follow than aggregates are to blame for.
         """
         try:
             await self._claim()
             await self._restore()
-            await self._feed.open(self.number, self.next_command, expired=self._log_begin > 0)
+            await self._feed.open(self.number, self.next_command)
             while not self._stopping:
                 await self._wait()
                 await self._turn()
         finally:
             await self._runner.stop()
+            await self._rounds.stop()
 
     def stop(self) -> None:
         """Let the turn under way end, then return from `run`."""
@@ -178,6 +195,20 @@ class Partition:
         """How many timers are set."""
         return self._runner.timers
 
+    def _new_runner(self, shard: Shard) -> EffectRunner:
+        return EffectRunner(
+            self.number,
+            shard,
+            caller=self._caller,
+            slots=self._slots,
+            evaluator=self._evaluator,
+            run_commands=RunCommands(self.number, self._log, self._clock, self._give),
+            clock=self._clock,
+            in_turn=lambda: self.in_turn,
+            claim_held=self._claim_held,
+            give=self._give,
+        )
+
     def _give(self, key: str, given: Input) -> None:
         """Take what an effect has ended with."""
         self._inputs.append((key, given))
@@ -194,31 +225,27 @@ class Partition:
         self.end, self._held_at = self.epoch + 1, begin
 
     async def _restore(self) -> None:
-        admitted = EpochFilter()
-        self.next_command = 0
-        self._log_begin = self.epoch
-        async for records in self._log.read(self.number, 0, self.epoch):
-            self._log_begin = min(self._log_begin, records[0].offset)
-            for record in records:
-                if not admitted.admits(record):
-                    continue
-                recorded = self._codec.decode_event(record)
-                self._shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
-                if recorded.cause is not None:
-                    self.next_command = max(self.next_command, recorded.cause + 1)
-            self._shard.settle()
+        fenced = await self._rounds.open()
+        restored = await Restore(
+            self.number,
+            log=self._log,
+            snapshots=self._snapshots,
+            codec=self._codec,
+            clock=self._clock,
+            metrics=self._metrics,
+            bounds=self._bounds,
+        ).run(self.epoch)
+        self._shard, self._runner = restored.shard, self._new_runner(restored.shard)
+        self.next_command = self._decided = restored.next_command
         await self._runner.start_all()
+        self._rounds.start(restored.shard, epoch=self.epoch, end=self.end, marker=restored.marker if fenced else None)
         self.restored = True
-        logger.info(
-            "partition restored",
-            extra={"partition": self.number, "epoch": self.epoch, "instances": self._shard.instances},
-        )
 
     # Turns
 
     async def _wait(self) -> None:
         """Until there is something to do."""
-        while not (self._commands or self._inputs or self._proof_wanted or self._stopping):
+        while not (self._commands or self._inputs or self._proof_wanted or self._rounds.wants_turn or self._stopping):
             self._wakeup.clear()
             self._runner.take_due()
             if self._inputs:
@@ -251,7 +278,9 @@ class Partition:
         self._shard.settle()
         self._metrics.events.inc(len(turn.records))
         if turn.next_command is not None:
+            self._decided = turn.next_command
             self._feed.done(self.number, turn.next_command)
+        self._rounds.after_turn(self.end, self._decided, self._held_at)
         if self._paused and not self._is_full(half=True):
             self._paused = False
             self._feed.resume(self.number)
@@ -315,9 +344,13 @@ class Partition:
         """Wait until the claim is known to have held a moment ago."""
         while self._clock.monotonic() - self._held_at > MAX_UNPROVEN_SECONDS:
             self._proven.clear()
-            self._proof_wanted = True
-            self._wakeup.set()
+            self._ask_proof()
             await self._proven.wait()
+
+    def _ask_proof(self) -> None:
+        """Have the next turn prove the claim, also when it has nothing to decide."""
+        self._proof_wanted = True
+        self._wakeup.set()
 
 
 def _size(record: Record) -> int:

@@ -119,15 +119,8 @@ class Snapshots(Protocol):
 class CommandFeed(Protocol):
     """Topic `commands`, as handed to the owners of its partitions."""
 
-    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
+    async def open(self, partition: int, next_offset: int) -> None:
         """Begin to feed the partition's owner with the commands from `next_offset` on.
-
-        Args:
-            partition: which partition.
-            next_offset: of the first command that the events don't show to be decided.
-            expired: whether old events have expired. Then the feed starts where the group has committed, if that is
-                further on: those commands were decided too. Else the group's coordinator, which may be away, is not
-                asked.
 
         Raises:
             ReadFailed: Kafka is away.

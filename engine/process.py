@@ -11,6 +11,7 @@ from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.core.duplicates import Bounds
 from engine.kafka_log import KafkaEventLog
+from engine.kafka_snapshots import KafkaSnapshots
 from engine.lateness import Lateness
 from engine.metrics import Metrics
 from engine.partition import Partition
@@ -41,6 +42,7 @@ class Engine:
         metrics = Metrics()
         codec = RecordCodec()
         self._log = KafkaEventLog(kafka, settings, codec)
+        self._snapshots = KafkaSnapshots(kafka, settings)
         self._caller = StackCaller(settings, metrics)
         self._name = ProcessName("engine", settings.engine_id, settings)
         self._feed = KafkaCommandFeed(kafka, settings, metrics, self._name)
@@ -61,6 +63,8 @@ class Engine:
         )
         self._supervisor = Supervisor(
             log=self._log,
+            snapshots=self._snapshots,
+            snapshot_seconds=settings.snapshot_seconds,
             feed=self._feed,
             caller=self._caller,
             slots=slots,
@@ -85,6 +89,7 @@ class Engine:
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
         metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)
         metrics.calls_waiting.set_function(lambda: slots.waiting)
+        metrics.set_aside.set_function(self._sum(lambda partition: len(partition.shard.aside)))
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 
     @property
@@ -122,6 +127,7 @@ class Engine:
                 task.cancel()
             await asyncio.wait(tasks, timeout=self._timeout / 3)
             await self._log.close()
+            await self._snapshots.close()
             await self._links.close()
             await self._caller.close()
             self._name.release()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
-from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, Superseded
+from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, SnapshotUnusable, Superseded
 from engine.metrics import Metrics
 from engine.partition import Partition
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
 from engine.slots import CallSlots
 from schemas.records import Record, RecordCodec
 
@@ -47,6 +47,8 @@ class Supervisor:
 
     Args:
         log: the event log.
+        snapshots: what restores begin with.
+        snapshot_seconds: when the next snapshot of a partition is due.
         feed: commands and assignment; it calls `assigned` and `received`.
         caller: calls the stack.
         slots: for calls, shared by the partitions.
@@ -62,6 +64,8 @@ class Supervisor:
         self,
         *,
         log: EventLog,
+        snapshots: Snapshots,
+        snapshot_seconds: float,
         feed: GroupFeed,
         caller: ActivityCaller,
         slots: CallSlots,
@@ -75,6 +79,7 @@ class Supervisor:
         self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
         self._slots = slots
         self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
+        self._snapshots, self._snapshot_seconds, self._writing_snapshot = snapshots, snapshot_seconds, asyncio.Lock()
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
@@ -139,6 +144,10 @@ class Supervisor:
             except LogCut as error:
                 logger.error("acknowledged events were lost: %s", error, extra={"partition": number})
                 self._dropped(number, error, "cut")
+            except SnapshotUnusable as error:
+                logger.error("%s", error, extra={"partition": number})
+                self._dropped(number, error, "unrestorable")
+                longest = MAX_FAULT_PAUSE_SECONDS
             except Exception as error:
                 logger.exception("a partition failed", extra={"partition": number})
                 self._dropped(number, error, "fault")
@@ -163,6 +172,9 @@ class Supervisor:
         return Partition(
             number,
             log=self._log,
+            snapshots=self._snapshots,
+            snapshot_seconds=self._snapshot_seconds,
+            writing_snapshot=self._writing_snapshot,
             feed=self._feed,
             caller=self._caller,
             slots=self._slots,

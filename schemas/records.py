@@ -57,6 +57,10 @@ class UndecodableRecord(BoundedError, ValueError):
     """A record is not one of ours, or is damaged. The message says what is wrong with it."""
 
 
+class UnknownMessage(UndecodableRecord):
+    """A record is of a type or schema version that this build does not know, as a newer build may write it."""
+
+
 class Record(Protocol):
     """A record as Kafka's client hands it out, and as the in-memory log does."""
 
@@ -149,10 +153,10 @@ class MessageMapper(Mapper[str]):
         """
         decoder = self._decoders.get(name)
         if decoder is None:
-            raise UndecodableRecord(f"unknown type {name!r}")
+            raise UnknownMessage(f"unknown type {name!r}")
         upcasters = UPCASTERS.get(name, ())
         if not 1 <= schema <= len(upcasters) + 1:
-            raise UndecodableRecord(f"schema {schema} of {name} is newer than this build")
+            raise UnknownMessage(f"schema {schema} of {name} is newer than this build")
         try:
             if self.cipher:
                 state = self.cipher.decrypt(state)

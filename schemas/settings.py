@@ -235,6 +235,9 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     engine_metrics_host: str = "127.0.0.1"
     engine_metrics_port: Port = 8081
     """Where `/livez`, `/readyz` and `/metrics` of the engine are served; 0 takes a free port."""
+    snapshot_seconds: Seconds = 10.0
+    """How often an engine writes what has changed in a partition into topic `snapshots`. A restart reads the newest
+    snapshot and the events behind it."""
     append_timeout_seconds: Seconds = 20.0
     """How long one append may take; after that nobody knows its outcome, and the partition is claimed again."""
     activity_timeout_seconds: Seconds = 60.0

@@ -29,6 +29,7 @@ from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed, StoredRecord
+from tests.simulation.snapshots import MemorySnapshots
 
 CODEC: Final = RecordCodec()
 WORKFLOW: Final = str(UUID(int=1))
@@ -75,6 +76,9 @@ async def _own(log: Log) -> int:
     partition = Partition(
         0,
         log=MemoryEventLog(log, random.Random(1), Faults()),
+        snapshots=MemorySnapshots(),
+        snapshot_seconds=10.0,
+        writing_snapshot=asyncio.Lock(),
         feed=(feed := MemoryFeed(log, random.Random(1), lambda _, records: partition.feed_commands(records))),
         caller=_Caller(),
         slots=CallSlots(100, service_of),

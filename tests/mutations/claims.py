@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 PARTITION: Final = "engine/partition.py"
+RESTORE: Final = "engine/restore.py"
 INSTANCES: Final = "engine/core/instances.py"
 SHARD: Final = "engine/core/shard.py"
 SUPERVISOR: Final = "engine/supervisor.py"
@@ -63,16 +64,16 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "restore short by one",
-        PARTITION,
-        "self._log.read(self.number, 0, self.epoch)",
-        "self._log.read(self.number, 0, self.epoch - 1)",
+        RESTORE,
+        "self._log.read(self._number, start, epoch)",
+        "self._log.read(self._number, start, epoch - 1)",
         "The last event before a takeover is forgotten: a command is decided twice.",
     ),
     Mutation(
         "restore takes everything",
-        PARTITION,
-        "                if not admitted.admits(record):\n",
-        "                if not admitted.admits(record) and is_claim(record):\n",
+        RESTORE,
+        "                if admitted.admits(record):\n",
+        "                if admitted.admits(record) or not is_claim(record):\n",
         "What a superseded engine still wrote counts for the next owner, and for nobody else.",
     ),
     Mutation(

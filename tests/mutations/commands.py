@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 PARTITION: Final = "engine/partition.py"
+RESTORE: Final = "engine/restore.py"
 DECISIONS: Final = "engine/core/decisions.py"
 DUPLICATES: Final = "engine/core/duplicates.py"
 INSTANCE: Final = "engine/core/instance.py"
@@ -22,16 +23,16 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a command again after a restore",
-        PARTITION,
-        "max(self.next_command, recorded.cause + 1)",
-        "max(self.next_command, recorded.cause)",
+        RESTORE,
+        "return 0 if cause is None else cause + 1\n",
+        "return 0 if cause is None else cause\n",
         "The last command before a takeover is decided twice.",
     ),
     Mutation(
         "a command left out after a restore",
-        PARTITION,
-        "max(self.next_command, recorded.cause + 1)",
-        "max(self.next_command, recorded.cause + 2)",
+        RESTORE,
+        "return 0 if cause is None else cause + 1\n",
+        "return 0 if cause is None else cause + 2\n",
         "The first command after a takeover is never decided.",
     ),
     Mutation(
@@ -53,7 +54,7 @@ MUTATIONS: Final = (
         PARTITION,
         "self._feed.done(self.number, turn.next_command)",
         "self._feed.done(self.number, turn.next_command + 1)",
-        "Once old events have expired, an accepted command is never decided.",
+        "Whoever watches the lag of the group does not see the last command that waits.",
     ),
     Mutation(
         "definitions never published",

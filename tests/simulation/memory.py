@@ -243,7 +243,7 @@ class MemoryFeed:
         now = asyncio.get_running_loop().time()
         return now % HEARTBEAT_SECONDS if self.silent_since is None else now - self.silent_since
 
-    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
+    async def open(self, partition: int, next_offset: int) -> None:
         """See `CommandFeed.open`."""
         await asyncio.sleep(self._rng.uniform(0.0, 0.05))
         if partition in self.assigned:

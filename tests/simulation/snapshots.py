@@ -60,10 +60,11 @@ class MemorySnapshots:
         self.topic = SnapshotTopic() if topic is None else topic
         self.away = False
         """Whether nothing answers."""
+        self.refuses_writers = False
 
     async def open(self, partition: int) -> "MemorySnapshotWriter":
         """See `Snapshots.open`."""
-        if self.away:
+        if self.away or self.refuses_writers:
             raise SnapshotFailed("away")
         log = self.topic[partition]
         log.writer += 1

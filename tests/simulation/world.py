@@ -26,6 +26,7 @@ from tests.simulation.loop import VirtualClock
 from tests.simulation.memory import MAX_HANDED, Faults, Log, MemoryEventLog, MemoryFeed
 from tests.simulation.restoring import check_restorable
 from tests.simulation.sends import Sends
+from tests.simulation.snapshots import MemorySnapshots
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, MemoryStack, StackFaults, wallet_id
 
 PARTITIONS = 3
@@ -137,6 +138,8 @@ class World:
         )
         supervisor = Supervisor(
             log=log,
+            snapshots=MemorySnapshots(),
+            snapshot_seconds=10.0,
             feed=feed,
             caller=Line(self.stack, epochs),
             slots=CallSlots(self.calls_at_once, service_of),

@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from unittest import mock
 
-import pytest
 from prometheus_client import CollectorRegistry
 
 from engine.command_feed import COORDINATOR_AWAY_SECONDS, KafkaCommandFeed
-from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas.kafka import KafkaFault, Membership, NewTopic, Place
@@ -117,7 +115,7 @@ async def test_a_partition_is_fed_from_where_its_owner_opens_it(world: World) ->
         assert engine.owned == set(range(PARTITIONS))
         await asyncio.sleep(10)
         assert engine.fed == {}
-        await engine.feed.open(0, 1, expired=False)
+        await engine.feed.open(0, 1)
         await asyncio.sleep(1)
         assert engine.fed == {0: ["b", "c"]}
         world.put(0, "e")
@@ -128,7 +126,7 @@ async def test_a_partition_is_fed_from_where_its_owner_opens_it(world: World) ->
 @simulated
 async def test_an_owner_that_has_enough_is_fed_nothing_until_it_goes_on(world: World) -> None:
     async with world.engine() as engine:
-        await engine.feed.open(0, 0, expired=False)
+        await engine.feed.open(0, 0)
         engine.feed.pause(0)
         world.put(0, "a")
         await asyncio.sleep(10)
@@ -141,7 +139,7 @@ async def test_an_owner_that_has_enough_is_fed_nothing_until_it_goes_on(world: W
         engine.feed.resume(0)
         await asyncio.sleep(10)
         assert engine.fed == {0: ["a"]}, "nobody owns it"
-        await engine.feed.open(0, 1, expired=False)
+        await engine.feed.open(0, 1)
         await asyncio.sleep(1)
         assert engine.fed == {0: ["a", "b"]}
 
@@ -151,7 +149,7 @@ async def test_what_stays_goes_on_where_it_was_after_a_rebalance(world: World) -
     async with world.engine() as engine:
         for partition in range(PARTITIONS):
             world.put(partition, "a")
-            await engine.feed.open(partition, 0, expired=False)
+            await engine.feed.open(partition, 0)
         held = min(engine.owned)
         await asyncio.sleep(1)
         engine.feed.pause(held)
@@ -196,7 +194,7 @@ async def test_an_engine_that_ends_while_its_member_fails_leaves_the_group(world
         async with world.engine() as engine:
             await asyncio.sleep(1.0)
             mine = min(engine.owned)
-            await engine.feed.open(mine, 0, expired=False)
+            await engine.feed.open(mine, 0)
             engine.feed.done(mine, 1)
             engine.network.silent = {"commit"}
             engine.network.refused = {"fetch"}
@@ -210,7 +208,7 @@ async def test_an_engine_that_ends_while_its_member_fails_leaves_the_group(world
 async def test_what_was_decided_is_committed_and_shown_as_lag(world: World) -> None:
     async with world.engine() as engine:
         world.put(0, *"abc")
-        await engine.feed.open(0, 0, expired=False)
+        await engine.feed.open(0, 0)
         await asyncio.sleep(1)
         engine.feed.done(0, 2)
         engine.feed.done(3, 7)  # not opened
@@ -223,25 +221,11 @@ async def test_what_was_decided_is_committed_and_shown_as_lag(world: World) -> N
 
 
 @simulated
-async def test_where_old_events_have_expired_the_group_knows_what_was_decided(world: World) -> None:
-    world.put(0, *"abcd")
-    async with world.engine("engine-1") as engine:
-        await engine.feed.open(0, 3, expired=False)
-        await asyncio.sleep(10)
-    async with world.engine("engine-1") as engine:
-        await engine.feed.open(0, 1, expired=True)
-        await asyncio.sleep(1)
-        assert engine.fed == {0: ["d"]}
-
-
-@simulated
 async def test_an_owner_begins_without_the_coordinator_of_its_group(world: World) -> None:
     world.put(0, *"abcd")
     async with world.engine() as engine:
         engine.network.silent = {"committed"}
-        with pytest.raises(ReadFailed):
-            await engine.feed.open(0, 1, expired=True)
-        await engine.feed.open(0, 2, expired=False)
+        await engine.feed.open(0, 2)
         await asyncio.sleep(1)
         assert engine.fed == {0: ["c", "d"]}
 
@@ -261,7 +245,7 @@ async def test_an_engine_whose_member_fails_comes_back_to_what_it_had(world: Wor
     async with world.engine("engine-1") as engine, world.engine("engine-2") as other:
         await asyncio.sleep(1)
         had, told = other.owned, len(engine.told)
-        await other.feed.open(min(had), 0, expired=False)
+        await other.feed.open(min(had), 0)
         other.network.refused = {"fetch"}
         await asyncio.sleep(0.5)
         assert other.owned == set()
@@ -274,7 +258,7 @@ async def test_an_engine_whose_member_fails_comes_back_to_what_it_had(world: Wor
 async def test_what_an_engine_keeps_is_not_sought(world: World) -> None:
     async with world.engine() as engine:
         for partition in range(PARTITIONS):
-            await engine.feed.open(partition, 0, expired=False)
+            await engine.feed.open(partition, 0)
         with mock.patch.object(engine.feed._member, "start_at") as start_at:
             async with world.engine():
                 await asyncio.sleep(1)
@@ -288,7 +272,7 @@ async def test_what_an_engine_keeps_is_not_sought(world: World) -> None:
 async def test_an_engine_that_the_group_had_given_up_goes_on_where_it_was(world: World) -> None:
     async with world.engine() as engine:
         world.put(0, "a")
-        await engine.feed.open(0, 0, expired=False)
+        await engine.feed.open(0, 0)
         await asyncio.sleep(1)
         engine.network.silent = {"heartbeat"}
         await asyncio.sleep(2 * SILENT_SECONDS)

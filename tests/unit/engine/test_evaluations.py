@@ -24,6 +24,7 @@ from schemas.events import PartitionClaimed
 from schemas.records import Record, RecordCodec
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog
+from tests.simulation.snapshots import MemorySnapshots
 from tests.unit.engine.test_partition import Caller, Feed
 
 CODEC = RecordCodec()
@@ -83,6 +84,9 @@ class Owner:
         self.partition = Partition(
             0,
             log=MemoryEventLog(self.log, random.Random(1), Faults()),
+            snapshots=MemorySnapshots(),
+            snapshot_seconds=10.0,
+            writing_snapshot=asyncio.Lock(),
             feed=Feed(),
             caller=Caller(),
             slots=CallSlots(100, service_of),

@@ -20,7 +20,7 @@ from engine.core.stages import MAX_STAGES_PER_DECISION
 from engine.errors import AppendFailed, LogCut, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
-from engine.ports import ActivityCaller, MayStart
+from engine.ports import ActivityCaller, MayStart, Snapshots
 from engine.slots import CallSlots
 from schemas.commands import (
     AbortInstance,
@@ -39,6 +39,7 @@ from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog
+from tests.simulation.snapshots import MemorySnapshots
 
 CODEC = RecordCodec()
 UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
@@ -49,12 +50,12 @@ class Feed:
     """A feed that is fed by the test."""
 
     def __init__(self) -> None:
-        self.expired: list[bool] = []
-        """Whether old events had expired, at each opening."""
+        self.opened_at: list[int] = []
+        """The next command, at each opening."""
         self.asked: list[str] = []
 
-    async def open(self, partition: int, next_offset: int, *, expired: bool) -> None:
-        self.expired.append(expired)
+    async def open(self, partition: int, next_offset: int) -> None:
+        self.opened_at.append(next_offset)
 
     def pause(self, partition: int) -> None:
         self.asked.append("pause")
@@ -114,13 +115,22 @@ def id_of(name: str) -> str:
 class Owner:
     """A partition at work on a quiet log, which may be that of an earlier owner."""
 
-    def __init__(self, log: Log | None = None, feed: Feed | None = None, caller: ActivityCaller | None = None) -> None:
+    def __init__(
+        self,
+        log: Log | None = None,
+        feed: Feed | None = None,
+        caller: ActivityCaller | None = None,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self.log, self.caller, self.clock, self.feed = log or Log(1), Caller(), VirtualClock(), feed or Feed()
         self.event_log = HeldLog(self.log)
         self.commands = len(self.log.commands[0])
         self.partition = Partition(
             0,
             log=self.event_log,
+            snapshots=snapshots or MemorySnapshots(),
+            snapshot_seconds=10.0,
+            writing_snapshot=asyncio.Lock(),
             feed=self.feed,
             caller=caller or self.caller,
             slots=CallSlots(100, service_of),
@@ -148,20 +158,6 @@ class Owner:
         """Types of all that stands in the log."""
         records: Sequence[Record] = self.log.events[0]
         return [(header(record.headers, "type") or b"").decode() for record in records]
-
-
-@pytest.mark.parametrize(("kept_from", "expired"), [(0, False), (2, True), (4, True)])
-def test_only_an_owner_whose_events_have_expired_asks_what_the_group_committed(kept_from: int, expired: bool) -> None:
-    async def scenario() -> None:
-        log, feed = Log(1), Feed()
-        log.append_events(0, [CODEC.encode("", PartitionClaimed(at=START, owner="e"), timestamp_ms=0)] * 4)
-        log.expire(0, kept_from)
-        owner = Owner(log, feed)
-        await asyncio.sleep(0.1)
-        assert feed.expired == [expired]
-        owner.task.cancel()
-
-    simulate(scenario())
 
 
 def test_a_call_that_its_instance_does_not_want_any_more_is_not_started() -> None:

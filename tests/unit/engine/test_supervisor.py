@@ -21,6 +21,7 @@ from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed
+from tests.simulation.snapshots import MemorySnapshots
 from tests.unit.engine.test_partition import Caller
 
 CODEC = RecordCodec()
@@ -50,6 +51,8 @@ class Engine:
         self.feed = MemoryFeed(self.shared, random.Random(1), lambda partition, records: None)
         self.supervisor = Supervisor(
             log=self.log,
+            snapshots=MemorySnapshots(),
+            snapshot_seconds=10.0,
             feed=self.feed,
             caller=Caller(),
             slots=CallSlots(100, service_of),

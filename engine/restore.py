@@ -1,0 +1,251 @@
+"""Builds the state of a partition for its new owner: the newest snapshot, and the events behind it.
+
+    snapshot of topic `snapshots` ──usable──► its entries, then the events from `next_offset` to the claim
+                                  └─unusable─► all events, if the log still begins at offset 0
+
+A snapshot is used whole or not at all. It is left aside when
+
+- it does not end with a marker, is of another schema, lacks entries or has too many, or can't be decoded;
+- the log does not go on where it ends: the record before `next_offset` is not its writer's, the first one behind it is
+  missing, or the claim comes before it.
+
+Without it, a log that has lost its oldest events can't be restored from, and the partition stands still
+(`SnapshotUnusable`): deciding on half a state could move money twice.
+
+An event that can't be decoded or does not follow sets its aggregate aside, and no other. That its command was decided
+counts all the same. An event of a type or schema that this build does not know stops the partition: the build is older
+than the one that wrote it, and would set aside whatever the newer one has worked on.
+
+Others run all the time: no step takes more than some milliseconds.
+"""
+
+import logging
+from typing import Final, NamedTuple
+
+from engine.core.duplicates import Bounds
+from engine.core.errors import SnapshotUnreadable
+from engine.core.shard import Shard
+from engine.core.snapshots import Loader
+from engine.errors import SnapshotUnusable
+from engine.metrics import Metrics
+from engine.pauses import Breather
+from engine.ports import Clock, EventLog, Snapshots
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.epochs import EpochFilter, header, is_claim
+from schemas.error_texts import cut_error
+from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS: Final = 5.0
+"""How often the progress of a restore is logged: somebody who waits for it wants to see that it goes on."""
+
+SETTLE_RECORDS: Final = 200
+"""After so many events their states are encoded. With many more, that one step would hold up the event loop."""
+
+
+class Restored(NamedTuple):
+    """The state of a partition before its owner's first turn."""
+
+    shard: Shard
+    next_command: int
+    """Behind the last command that was decided."""
+    marker: Marker | None
+    """Of the snapshot that it was built from; None if it was built from all events."""
+
+
+class Restore:
+    """Restores a partition once.
+
+    Args:
+        number: which partition.
+        log: the event log.
+        snapshots: the topic of snapshots.
+        codec: reads records.
+        clock: the time.
+        metrics: what the engine counts.
+        bounds: how much is remembered of what is over.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        log: EventLog,
+        snapshots: Snapshots,
+        codec: RecordCodec,
+        clock: Clock,
+        metrics: Metrics,
+        bounds: Bounds,
+    ):
+        self._number, self._log, self._snapshots, self._codec = number, log, snapshots, codec
+        self._clock, self._metrics, self._bounds = clock, metrics, bounds
+        self._breather = Breather(clock)
+        self._began_at = self._logged_at = clock.monotonic()
+        self._entries = self._events = 0
+
+    async def run(self, epoch: int) -> Restored:
+        """Build the state as it is right before a claim.
+
+        Args:
+            epoch: the offset of the claim.
+
+        Raises:
+            SnapshotUnusable: no snapshot can be used, and the log does not begin at offset 0.
+            TooManySetAside: so many aggregates do not fold that it can't be these.
+            UnknownMessage: an event is of a type or schema that this build does not know.
+            ReadFailed: the log or the snapshots can't be reached.
+        """
+        try:
+            restored = await self._run(epoch)
+        finally:
+            self._metrics.restore_events_left.remove(self._number)
+        seconds = self._clock.monotonic() - self._began_at
+        self._metrics.restore_seconds.observe(seconds)
+        logger.info(
+            "partition %d is restored from %s in %.1f s",
+            self._number,
+            self._shown(),
+            seconds,
+            extra={"partition": self._number, "epoch": epoch, "instances": restored.shard.instances},
+        )
+        return restored
+
+    async def _run(self, epoch: int) -> Restored:
+        self._metrics.restore_events_left.labels(self._number).set(epoch)
+        reason: str | None = None
+        try:
+            shard = Shard(self._bounds)
+            marker = await self._snapshot(shard, epoch)
+            if marker is not None:
+                return Restored(shard, await self._replay(shard, marker, epoch), marker)
+        except SnapshotUnreadable as error:
+            reason = str(error)
+            logger.warning("the snapshot of partition %d is left aside: %s", self._number, error)
+        self._entries = self._events = 0
+        shard = Shard(self._bounds)
+        try:
+            return Restored(shard, await self._replay(shard, None, epoch), None)
+        except SnapshotUnreadable as error:
+            raise SnapshotUnusable(
+                f"partition {self._number} can't be restored: {error}, and "
+                + ("it has no snapshot" if reason is None else f"its snapshot can't be used: {reason}")
+            ) from error
+
+    # The snapshot
+
+    async def _snapshot(self, shard: Shard, epoch: int) -> Marker | None:
+        """Take over the newest snapshot, and return its marker; None if there is no snapshot.
+
+        Raises:
+            SnapshotUnreadable: it must not be used.
+        """
+        loader = Loader(shard)
+        last: Record | None = None
+        async for records in self._snapshots.read(self._number):
+            for record in records:
+                if record.key != MARKER_KEY:
+                    loader.put((record.key or b"").decode(errors="surrogateescape"), record.value)
+            last = records[-1]
+            self._entries += len(records)
+            self._metrics.restored_records.labels("snapshot").inc(len(records))
+            self._progress(epoch)
+            await self._breather.step()
+        if last is None:
+            return None
+        if last.key != MARKER_KEY:
+            raise SnapshotUnreadable("it does not end with a marker")
+        marker = read_marker(last.value)
+        await self._check(marker, epoch)
+        for _ in loader.finish(marker.summary):
+            await self._breather.step()
+        return marker
+
+    async def _check(self, marker: Marker, epoch: int) -> None:
+        """Check that the log goes on where a snapshot ends."""
+        if marker.next_offset > epoch:
+            raise SnapshotUnreadable(f"it ends at offset {marker.next_offset}, and the claim is at {epoch}")
+        async for records in self._log.read(self._number, marker.next_offset - 1, marker.next_offset):
+            for record in records:
+                owner = record.offset if is_claim(record) else read_number(header(record.headers, "epoch"))
+                if owner != marker.epoch:
+                    raise SnapshotUnreadable(
+                        f"the record at offset {record.offset} is not of the claim at {marker.epoch}, so the snapshot "
+                        "is about another log"
+                    )
+
+    # The events
+
+    async def _replay(self, shard: Shard, marker: Marker | None, epoch: int) -> int:
+        """Take over the events behind a snapshot, or all of them; the next command behind them.
+
+        Raises:
+            SnapshotUnreadable: the log begins behind the first of them.
+        """
+        start, next_command, admitted = 0, 0, EpochFilter(partition=self._number)
+        if marker is not None:
+            start, next_command = marker.next_offset, marker.next_command
+            admitted = EpochFilter(marker.epoch, self._number)
+        position = start
+        async for records in self._log.read(self._number, start, epoch):
+            if position == start and (not records or records[0].offset != start):
+                break
+            for count, record in enumerate(records, 1):
+                if admitted.admits(record):
+                    next_command = max(next_command, self._fold(shard, record))
+                if count % SETTLE_RECORDS == 0:
+                    shard.settle()
+                await self._breather.step()
+            shard.settle()
+            position = records[-1].offset + 1
+            self._events += len(records)
+            self._metrics.restored_records.labels("events").inc(len(records))
+            self._metrics.restore_events_left.labels(self._number).set(epoch - position)
+            self._progress(epoch - position)
+        if position == start < epoch:
+            raise SnapshotUnreadable(f"the log does not have the event at offset {start} any more")
+        return next_command
+
+    def _fold(self, shard: Shard, record: Record) -> int:
+        """Take over an event; the next command behind it, 0 if it has no cause.
+
+        Raises:
+            UnknownMessage: this build does not know what it is.
+            TooManySetAside: it does not fold, as so many others.
+        """
+        try:
+            recorded = self._codec.decode_event(record)
+        except UnknownMessage:
+            raise
+        except UndecodableRecord as error:
+            self._set_aside(shard, (record.key or b"").decode(errors="replace"), record, error)
+            cause = read_number(header(record.headers, "cause"))
+        else:
+            cause = recorded.cause
+            try:
+                shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
+            except MemoryError:  # that is not the aggregate's
+                raise
+            except Exception as error:  # whatever goes wrong with one aggregate
+                self._set_aside(shard, recorded.aggregate_id, record, error)
+        return 0 if cause is None else cause + 1
+
+    def _set_aside(self, shard: Shard, key: str, record: Record, error: Exception) -> None:
+        text = f"the event at offset {record.offset} can't be used: {type(error).__name__}: {error}"
+        logger.error(
+            "aggregate %s of partition %d is set aside: %s", cut_error(key), self._number, text, exc_info=error
+        )
+        shard.set_aside(key, text)
+
+    # Progress
+
+    def _progress(self, events_left: int) -> None:
+        now = self._clock.monotonic()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            logger.info(
+                "partition %d is being restored: %s read, %d events left", self._number, self._shown(), events_left
+            )
+
+    def _shown(self) -> str:
+        return f"{self._entries} records of snapshots and {self._events} events"

@@ -1,0 +1,410 @@
+"""Snapshots of a partition at work: what they hold, when they are written, and who may write them."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from engine import snapshot_rounds
+from engine.core.duplicates import DEFAULT_BOUNDS
+from engine.errors import Displaced, SnapshotFailed, SnapshotFenced, Superseded
+from engine.metrics import Metrics
+from engine.ports import SnapshotWriter
+from engine.restore import Restore, Restored
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+from schemas.events import ClaimConfirmed
+from schemas.records import NewRecord, RecordCodec
+from tests.definitions import definition
+from tests.simulation.loop import VirtualClock, simulate
+from tests.simulation.memory import Log
+from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
+from tests.unit.engine.test_partition import HeldLog, Owner, id_of
+
+CODEC = RecordCodec()
+SECONDS = 10.0
+"""When snapshots are due."""
+WAITING = RunWorkflow(
+    workflow_id=str(UUID(int=1)), stages=definition([{"wait_event": {"event": "go"}}] * 2), variables={}
+)
+GO = SendEvent(name="go", payload={})
+
+
+def simulated(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test in virtual time."""
+
+    @wraps(test)
+    def wrapped() -> None:
+        simulate(test())
+
+    return wrapped
+
+
+class HeldWriter:
+    """A writer that does what the test says."""
+
+    def __init__(self, inner: SnapshotWriter, rules: "HeldSnapshots"):
+        self._inner, self._rules = inner, rules
+
+    async def append(self, records: Sequence[NewRecord]) -> None:
+        self._rules.appended.append([record.key.decode(errors="replace") for record in records])
+        await self._rules.appends.wait()
+        if self._rules.refuses:
+            raise SnapshotFailed("refused")
+        await self._inner.append(records)
+
+    async def commit(self) -> None:
+        await self._rules.commits.wait()
+        if self._rules.loses == "commit":
+            raise SnapshotFailed("lost")
+        await self._inner.commit()
+        if self._rules.loses == "answer":
+            raise SnapshotFailed("lost")
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class HeldSnapshots(MemorySnapshots):
+    """Snapshots that can be held back, refused or lost."""
+
+    def __init__(self, topic: SnapshotTopic | None = None) -> None:
+        super().__init__(topic)
+        self.appends, self.commits = asyncio.Event(), asyncio.Event()
+        self.appends.set()
+        self.commits.set()
+        self.refuses = False
+        self.loses: str | None = None
+        """Of a commit: itself, or its answer."""
+        self.appended: list[list[str]] = []
+        """Keys of what was appended at once."""
+        self.opened: list[float] = []
+
+    async def open(self, partition: int) -> Any:
+        self.opened.append(asyncio.get_running_loop().time())
+        return HeldWriter(await super().open(partition), self)
+
+
+class World:
+    """Owners of one partition, one after another or side by side, and their topic of snapshots."""
+
+    def __init__(self) -> None:
+        self.log, self.topic = Log(1), SnapshotTopic()
+        self.owners: list[Owner] = []
+
+    async def owner(self, snapshots: MemorySnapshots | None = None) -> Owner:
+        """One more owner, at work."""
+        owner = Owner(self.log, snapshots=snapshots or MemorySnapshots(self.topic))
+        self.owners.append(owner)
+        await asyncio.sleep(0.1)
+        return owner
+
+    @property
+    def markers(self) -> list[Marker]:
+        """All markers of the topic, in order."""
+        return [read_marker(record.value) for record in self.topic[0].records if record.key == MARKER_KEY]
+
+    @property
+    def instances(self) -> set[str]:
+        """The instances of the newest snapshot."""
+        return {(key or b"").decode()[9:] for key in self.topic[0].content if (key or b"").startswith(b"instance/")}
+
+    async def restored(self) -> Restored:
+        """What a restore comes to."""
+        restore = Restore(
+            0,
+            log=HeldLog(self.log),
+            snapshots=MemorySnapshots(self.topic),
+            codec=CODEC,
+            clock=VirtualClock(),
+            metrics=Metrics(CollectorRegistry()),
+            bounds=DEFAULT_BOUNDS,
+        )
+        return await restore.run(len(self.log.events[0]))
+
+    async def check(self, owner: Owner) -> None:
+        """A restore from the newest snapshot comes to the state of an owner, whole."""
+        restored = await self.restored()
+        assert restored.marker is not None
+        assert restored.shard.contents() == owner.partition.shard.contents()
+        assert restored.next_command == len(self.log.commands[0])
+
+    async def end(self) -> None:
+        for owner in self.owners:
+            owner.task.cancel()
+        await asyncio.wait([owner.task for owner in self.owners])
+
+
+# What a snapshot holds, and when it is written
+
+
+@simulated
+async def test_a_round_writes_what_changed_since_the_last_one() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    for name in "abc":
+        await owner.command(WAITING, name)
+    await asyncio.sleep(SECONDS)
+    assert world.instances == {id_of(name) for name in "abc"}
+    assert snapshots.appended[-1] == ["marker"]
+    first = len(snapshots.appended)
+    await owner.command(GO, "a")
+    await owner.command(AbortInstance(), "b")
+    await owner.command(WAITING, "d")
+    await owner.command(WAITING, "e")
+    await owner.command(AbortInstance(), "e")
+    await asyncio.sleep(SECONDS)
+    keys = {key for some in snapshots.appended[first:] for key in some if key.startswith("instance/")}
+    assert keys == {f"instance/{id_of(name)}" for name in "abd"}, "e came and went"
+    assert world.instances == {id_of(name) for name in "acd"}
+    marker = world.markers[-1]
+    assert (marker.next_offset, marker.epoch, marker.next_command) == (owner.partition.end, owner.partition.epoch, 8)
+    await world.check(owner)
+    await owner.command(GO, "c")
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_without_events_no_snapshot_is_written() -> None:
+    world = World()
+    owner = await world.owner()
+    await asyncio.sleep(100 * SECONDS)
+    assert len(world.markers) == 1, "the claim itself"
+    await owner.command(WAITING)
+    await asyncio.sleep(100 * SECONDS)
+    assert len(world.markers) == 2
+    await world.end()
+
+
+@simulated
+async def test_after_many_events_a_round_is_due_at_once() -> None:
+    world = World()
+    owner = await world.owner()
+    await asyncio.sleep(2 * SECONDS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapshot_rounds, "SNAPSHOT_EVENTS", 6)
+        counts = []
+        for name in "abcd":
+            await owner.command(WAITING, name)  # two events
+            counts.append(len(world.markers))
+        assert counts == [2, 2, 2, 3]
+    await world.end()
+
+
+@simulated
+async def test_a_snapshot_is_of_one_moment_although_its_owner_goes_on() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    for name in "abc":
+        await owner.command(WAITING, name)
+    snapshots.appends.clear()
+    await asyncio.sleep(SECONDS)
+    assert snapshots.appended, "the round is under way"
+    at = owner.partition.end
+    await owner.command(GO, "a")
+    await owner.command(AbortInstance(), "b")
+    await owner.command(WAITING, "d")
+    assert owner.partition.end > at, "turns go on"
+    snapshots.appends.set()
+    await asyncio.sleep(0.5)
+    assert world.markers[-1].next_offset == at
+    assert world.instances == {id_of(name) for name in "abc"}
+    await world.check(owner)
+    await asyncio.sleep(SECONDS)
+    assert world.markers[-1].next_offset == owner.partition.end
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_no_round_begins_before_what_a_turn_has_decided_is_in_the_log() -> None:
+    world = World()
+    owner = await world.owner()
+    owner.event_log.acknowledges.clear()
+    await owner.command(WAITING, "a")
+    await asyncio.sleep(1.5 * SECONDS)
+    assert world.markers == []
+    owner.event_log.acknowledges.set()
+    await asyncio.sleep(0.5)
+    assert world.markers[-1].next_offset == owner.partition.end
+    await world.check(owner)
+    await world.end()
+
+
+# Rounds that fail
+
+
+@pytest.mark.parametrize("fault", ["append", "commit", "answer"])
+def test_what_a_failed_round_should_have_written_is_written_by_the_next_one(fault: str) -> None:
+    async def scenario() -> None:
+        world = World()
+        snapshots = HeldSnapshots(world.topic)
+        owner = await world.owner(snapshots)
+        for name in "ab":
+            await owner.command(WAITING, name)
+        await asyncio.sleep(SECONDS)
+        await owner.command(WAITING, "c")
+        await owner.command(GO, "a")
+        snapshots.refuses, snapshots.loses = fault == "append", fault
+        await asyncio.sleep(SECONDS)
+        snapshots.refuses, snapshots.loses = False, None
+        await world.check(owner)
+        for name in "bc":
+            await owner.command(AbortInstance(), name)  # c may be in the topic, and may not
+        await asyncio.sleep(2 * SECONDS)
+        assert world.instances == {id_of("a")}
+        await world.check(owner)
+        await world.end()
+
+    simulate(scenario())
+
+
+@simulated
+async def test_tries_get_rarer_while_rounds_fail() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    snapshots.refuses = True
+    owner = await world.owner(snapshots)
+    await owner.command(WAITING)
+    await asyncio.sleep(1000)
+    assert 15 < len(snapshots.opened) < 25
+    snapshots.refuses = False
+    await asyncio.sleep(70)
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_a_round_that_hangs_is_given_up() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    await owner.command(WAITING)
+    snapshots.appends.clear()
+    await asyncio.sleep(SECONDS + snapshot_rounds.ROUND_SECONDS)
+    snapshots.appends.set()
+    await asyncio.sleep(SECONDS)
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_an_owner_that_dies_in_a_round_leaves_the_last_snapshot() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    await owner.command(WAITING, "a")
+    await asyncio.sleep(SECONDS)
+    await owner.command(WAITING, "b")
+    snapshots.commits.clear()
+    await asyncio.sleep(SECONDS)
+    owner.task.cancel()
+    await asyncio.wait([owner.task])
+    assert world.instances == {id_of("a")}
+    await world.check(await world.owner())
+    await world.end()
+
+
+# Who may write
+
+
+@simulated
+async def test_an_owner_that_wakes_up_between_its_cut_and_its_commit_writes_nothing() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    stale = await world.owner(snapshots)
+    await stale.command(WAITING, "a")
+    snapshots.commits.clear()
+    await asyncio.sleep(SECONDS)
+    assert snapshots.appended[-1] == ["marker"]
+    owner = await world.owner()
+    await owner.command(AbortInstance(), "a")
+    await asyncio.sleep(SECONDS)
+    await world.check(owner)
+    snapshots.commits.set()
+    await asyncio.sleep(SECONDS)
+    assert isinstance(stale.task.exception(), Superseded), "it proves its claim when it is shut out"
+    assert world.instances == set()
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_an_owner_that_opens_late_proves_its_claim_before_it_writes() -> None:
+    world = World()
+    stale_snapshots = MemorySnapshots(world.topic)
+    stale_snapshots.refuses_writers = True
+    stale = await world.owner(stale_snapshots)
+    await stale.command(WAITING, "a")
+    owner = await world.owner()
+    await owner.command(AbortInstance(), "a")
+    await asyncio.sleep(SECONDS)
+    assert world.topic[0].writer == 1
+    stale_snapshots.refuses_writers = False
+    await asyncio.sleep(30)
+    assert world.topic[0].writer > 1, "it has shut the other one out"
+    assert isinstance(stale.task.exception(), Superseded)
+    assert {marker.epoch for marker in world.markers} == {owner.partition.epoch}
+    await owner.command(WAITING, "b")
+    assert isinstance(owner.task.exception(), Displaced), "the proof came between"
+    owner = await world.owner()
+    await asyncio.sleep(2 * SECONDS)
+    assert {marker.epoch for marker in world.markers[1:]} == {owner.partition.epoch}
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_an_owner_that_could_not_shut_others_out_writes_everything_anew() -> None:
+    world = World()
+    first = await world.owner()
+    for name in "abc":
+        await first.command(WAITING, name)
+    await asyncio.sleep(SECONDS)
+    first.task.cancel()
+    await asyncio.wait([first.task])
+    snapshots = HeldSnapshots(world.topic)
+    snapshots.refuses_writers = True
+    owner = await world.owner(snapshots)
+    snapshots.refuses_writers = False
+    # What nobody knows of, as if an earlier owner had written it meanwhile.
+    world.topic[0].commit([NewRecord(b"instance/stranger", b"{}", [], 0), NewRecord(b"\xff", b"{}", [], 0)])
+    await owner.command(AbortInstance(), "b")
+    assert ClaimConfirmed.__name__ not in owner.events()
+    await asyncio.sleep(SECONDS)
+    keys = {key for some in snapshots.appended for key in some if key.startswith("instance/")}
+    assert keys == {f"instance/{id_of(name)}" for name in "abc"} | {"instance/stranger"}, "b has a tombstone"
+    assert world.instances == {id_of(name) for name in "ac"}
+    assert b"\xff" not in world.topic[0].content
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_an_engine_writes_one_snapshot_at_a_time() -> None:
+    worlds = [World(), World()]
+    held = [HeldSnapshots(world.topic) for world in worlds]
+    writing = asyncio.Lock()
+    for world, snapshots in zip(worlds, held, strict=True):
+        owner = await world.owner(snapshots)
+        owner.partition._rounds._writing = writing
+        await owner.command(WAITING)
+        snapshots.appends.clear()
+    await asyncio.sleep(2 * SECONDS)
+    assert [bool(snapshots.appended) for snapshots in held] == [True, False]
+    held[0].appends.set()
+    await asyncio.sleep(0.5)
+    assert [bool(snapshots.appended) for snapshots in held] == [True, True]
+    for world in worlds:
+        await world.end()
+
+
+def test_what_is_fenced_is_a_failure() -> None:
+    assert issubclass(SnapshotFenced, SnapshotFailed)
