@@ -18,6 +18,8 @@ PAUSE_SECONDS: Final = 0.5
 """Longest pause of a partition that stays where it is."""
 TAKEOVER_SECONDS: Final = SETTINGS.projections_session_timeout_seconds + 1.0
 """Longest pause of a partition whose projector was killed."""
+COME_BACK_SECONDS: Final = 1.0
+"""Longest pause of a partition whose projector was killed and started again at once."""
 PLANNED_SECONDS: Final = 1.0
 """Longest pause of a partition whose projector was told to stop, or that goes to another one that came."""
 PUBLISHED_SECONDS: Final = 0.5
@@ -121,6 +123,26 @@ def test_a_projector_that_is_killed_stops_no_other() -> None:
             check(meter, moved, moved_published, TAKEOVER_SECONDS)
             assert max(meter.shown.values()) > PAUSE_SECONDS, "it was measured"
             assert first.count("position_conflicts_total") == 0
+            await until(lambda: world.caught_up and len(world.published) == len(world.ids))
+        world.check()
+
+    simulate(main())
+
+
+def test_a_projector_that_is_killed_and_comes_back_goes_on_where_it_was() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a", "p-0") as first, Process(world, "b", "p-1") as second:
+            await shared(first, second)
+            moved, moved_published = read_by(second), published_by(second)
+            async with measuring(world) as meter:
+                await asyncio.sleep(1.0)
+                meter.reset()
+                await second.kill()
+                async with Process(world, "b", "p-1") as again:
+                    await asyncio.sleep(2 * TAKEOVER_SECONDS)
+                    assert (read_by(again), published_by(again)) == (moved, moved_published)
+                    check(meter, moved, moved_published, COME_BACK_SECONDS)
             await until(lambda: world.caught_up and len(world.published) == len(world.ids))
         world.check()
 
