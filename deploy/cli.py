@@ -25,6 +25,9 @@ from schemas.settings import (
     load,
 )
 
+WRONG_STATUS: Final = 3
+"""Exit status of a repair that has found something wrong and was not told to change anything."""
+
 STOPPED_STATUS: Final = 130
 """Exit status after Ctrl-C or SIGTERM during a start, as shells have it."""
 
@@ -133,6 +136,34 @@ def _silence_kafka() -> None:
 
     for name in (CLIENT_LOGGER, "schemas.kafka"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@topics.command("repair", short_help="Repair topics that were cut or created again.")
+@click.option("--yes", is_flag=True, help="Do it. Without it, nothing is changed.")
+def repair(yes: bool) -> None:
+    """Repair topics that were cut or created again.
+
+    Compares every partition with what snapshots, claims, the read model and the publisher know of it. Says what is
+    wrong, what is lost, and what would be done. Everything may go on running meanwhile.
+
+    Exit status: 0 if nothing is wrong or it was repaired, 3 if something is wrong and --yes was not given.
+    """
+    from deploy.progress import Progress
+    from deploy.repair.command import repair as run
+
+    _silence_kafka()
+    progress = Progress("records")
+
+    def say(line: str) -> None:
+        progress.clear()
+        click.echo(line)
+
+    wrong = asyncio.run(run(load(OperatorSettings), act=yes, say=say, progress=progress.show))
+    progress.clear()
+    if wrong and not yes:
+        click.echo("run it again with --yes to do this")
+        raise click.exceptions.Exit(WRONG_STATUS)
+    click.echo("repaired" if wrong else "nothing is wrong")
 
 
 @main.command(short_help="Rebuild the read models from the event log.")

@@ -25,5 +25,9 @@ class EventLogError(DeployError):
     """What was to be shown of the log is not in it, or it can't be read."""
 
 
+class RepairError(DeployError):
+    """What is wrong with the topics can't be found out, or can't be repaired."""
+
+
 class Stopped(BaseException):
     """The user asked to stop (Ctrl-C, SIGTERM). Not an error: it only ends what is under way."""

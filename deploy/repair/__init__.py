@@ -1,0 +1,16 @@
+"""`orchestration topics repair`: makes topics whole that were cut or created again.
+
+    survey ──► facts ──► findings ──► acts
+    asks Kafka and Postgres           fillers, positions, definitions
+
+| module | holds |
+|---|---|
+| `facts` | what is known of one partition, and what Kafka holds of it |
+| `survey` | finds that out |
+| `findings` | what is wrong, and what would repair it; pure |
+| `acts` | does it |
+| `command` | puts these together, and tells the user |
+
+Nothing is done that is not needed, so a second run after a repair finds nothing wrong. A run that is interrupted is
+made up for by the next one.
+"""
