@@ -41,7 +41,8 @@ async def installation(
     kafka_bootstrap_servers: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Installation]:
     folder = tmp_path_factory.mktemp("restarts")
-    async with Installation(kafka_bootstrap_servers, database_url, folder, sandbox=True) as installation:
+    engine = {"snapshot_seconds": 1.0}
+    async with Installation(kafka_bootstrap_servers, database_url, folder, engine=engine, sandbox=True) as installation:
         yield installation
 
 
@@ -86,6 +87,32 @@ async def test_an_orderly_restart_carries_on(installation: Installation) -> None
     assert (await client.send(waiting["id"], "go", marker="restart")).status == 204
     assert "error" not in await until_ended(client, waiting["id"])
     await check_log(installation)
+
+
+async def test_a_killed_engine_reads_the_snapshot_and_what_came_after_it(installation: Installation) -> None:
+    client, engine = installation.client(), installation.engine
+    ends, waits = await client.workflow({"noop": {}}), await client.workflow(WAITS)
+    instances = [instance["id"] for instance in await asyncio.gather(*(client.run(waits) for _ in range(10)))]
+    await asyncio.gather(*(client.run(ends, wait=True) for _ in range(60)))
+    await eventually(functools.partial(snapshot_ages, engine), lambda ages: max(ages) == 0.0)
+    events = await engine.metric("orchestration_engine_events_total")
+    instances += [(await client.run(waits))["id"] for _ in range(3)]
+    await engine.restart()
+    assert await engine.metric('orchestration_engine_restored_records_total{source="snapshot"}') > 10
+    # Two of each instance that came after it, a claim of each partition, and a proof for its snapshot.
+    assert await engine.metric('orchestration_engine_restored_records_total{source="events"}') <= 3 * 2 + 2 * PARTITIONS
+    assert events > 200
+    assert await engine.metric("orchestration_engine_instances") >= 13
+    for instance_id in instances:
+        assert (await client.send(instance_id, "go")).status == 204
+        assert "error" not in await until_ended(client, instance_id)
+    await check_log(installation)
+
+
+async def snapshot_ages(engine: Process) -> list[float]:
+    """The age of each partition's newest snapshot; 0 if nothing has come since."""
+    sample = "orchestration_engine_snapshot_age_seconds"
+    return [await engine.metric(f'{sample}{{partition="{n}"}}') for n in range(PARTITIONS)]
 
 
 async def clock_reads(at: datetime) -> bool:

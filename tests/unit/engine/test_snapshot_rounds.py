@@ -1,7 +1,7 @@
 """Snapshots of a partition at work: what they hold, when they are written, and who may write them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.events import ClaimConfirmed
-from schemas.records import NewRecord, RecordCodec
+from schemas.records import NewRecord, Record, RecordCodec
 from tests.definitions import definition
 from tests.simulation.loop import VirtualClock, simulate
 from tests.simulation.memory import Log
@@ -331,7 +331,37 @@ async def test_an_owner_that_wakes_up_between_its_cut_and_its_commit_writes_noth
     snapshots.commits.set()
     await asyncio.sleep(SECONDS)
     assert isinstance(stale.task.exception(), Superseded), "it proves its claim when it is shut out"
+    assert len(snapshots.opened) == 1, "it shuts nobody out in turn"
     assert world.instances == set()
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_what_an_owner_has_read_nobody_changes_any_more() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    stale = await world.owner(snapshots)
+    await stale.command(WAITING, "a")
+    await asyncio.sleep(SECONDS)
+    await stale.command(WAITING, "c")
+    snapshots.commits.clear()
+    await asyncio.sleep(SECONDS)
+    assert snapshots.appended[-1] == ["marker"]
+    stale.event_log.faults.refused = 1.0
+
+    class Slow(MemorySnapshots):
+        async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
+            async for records in super().read(partition):
+                yield records
+            snapshots.commits.set()
+            await asyncio.sleep(1.0)
+
+    owner = await world.owner(Slow(world.topic))
+    await asyncio.sleep(2.0)
+    await owner.command(AbortInstance(), "c")  # it came and went since the snapshot that was read
+    await asyncio.sleep(2 * SECONDS)
+    assert world.instances == {id_of("a")}
     await world.check(owner)
     await world.end()
 
