@@ -136,11 +136,11 @@ class Process:
 
     def pause(self) -> None:
         """Stop it in the middle of whatever it does, as if its machine stood still."""
-        self._program().send_signal(signal.SIGSTOP)
+        self.program.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        self._program().send_signal(signal.SIGCONT)
+        self.program.send_signal(signal.SIGCONT)
 
     async def restart(self) -> None:
         """Kill it and start it again."""
@@ -165,7 +165,9 @@ class Process:
     def _output(self) -> Path:
         return self._folder / f"{self.name}-{self._starts}.log"
 
-    def _program(self) -> psutil.Process:
+    @property
+    def program(self) -> psutil.Process:
+        """What runs, as the operating system sees it."""
         return psutil.Process(int(self._pid_file.read_text()))
 
 

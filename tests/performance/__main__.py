@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from deploy.installation import Installation, Options
+from tests.performance import restart
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
@@ -74,11 +75,18 @@ async def _measure(installation: Installation, options: argparse.Namespace) -> N
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.performance", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.performance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
+    commands = parser.add_subparsers(dest="command", metavar="restart")
+    restart.add_options(commands.add_parser("restart", description=restart.__doc__, help="what a restart costs"))
     options = parser.parse_args()
+    if options.command == "restart":
+        restart.run(options)
+        return
     with (
         tempfile.TemporaryDirectory() as folder,
         Installation(Options(0, Path(folder), sandbox=True, quiet=True)) as installation,
