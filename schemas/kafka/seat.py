@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -128,11 +129,9 @@ class Seat(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._coordinator is not None:
             self._coordinator.check_errors()
 
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
+    def in_use(self) -> AbstractContextManager[None]:
         """Somebody takes what the seat brings. One that is not used for long is given up."""
-        with self._subscription.fetch_context():
-            yield
+        return self._subscription.fetch_context()
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell the group how far partitions are.

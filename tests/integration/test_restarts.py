@@ -13,7 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from schemas.events import CANCELED, InstanceStarted
+from schemas.epochs import is_claim
+from schemas.events import CANCELED, InstanceStarted, PartitionClaimed
+from schemas.records import RecordCodec
+from schemas.topics import EVENTS
+from tests.integration.event_log_reader import records
 from tests.integration.http_client import Answer, Client, Json
 from tests.integration.installation import PARTITIONS, Installation, Process
 from tests.integration.log_checks import check_log, check_read_model, received
@@ -22,6 +26,8 @@ from tests.integration.waiting import eventually
 
 SEED = int(os.environ.get("RESTARTS_SEED", "1"))
 """Decides who is killed when; set the variable to try another one."""
+LEAVE_SECONDS = 10.0
+"""Less than the session: what a process had that ends in order is not waited for."""
 RUNS = 60
 CLIENTS = 6
 ASSET = "EUR/2"
@@ -260,6 +266,34 @@ async def test_an_engine_that_stood_still_is_superseded(installation: Installati
         assert (await sandbox.calls())["CreateTransaction"]["idempotencyHits"] > 0
     await check_log(installation)
     await check_read_model(installation)
+
+
+async def test_an_engine_that_comes_back_without_a_setting_stops_nobody_else(installation: Installation) -> None:
+    # A session that outlasts the start of a process, also on a busy machine.
+    first, second = installation.engine, installation.add_engine(engine_id=None, engine_session_timeout_seconds=30.0)
+    await until_partitions(PARTITIONS, first)
+    await second.start()
+    await until_partitions(PARTITIONS // 2, first, second)
+    before = await claims(installation)
+    await second.restart()
+    after = await claims(installation)
+    again = {partition for partition, owners in after.items() if owners != before[partition]}
+    assert len(again) == PARTITIONS // 2, "it has what it had, and the other one claims nothing"
+    assert "engine-1" not in {after[partition][-1] for partition in again}
+    await second.terminate()
+    async with asyncio.timeout(LEAVE_SECONDS):
+        await until_partitions(PARTITIONS, first)
+    later = await claims(installation)
+    assert {partition for partition, owners in later.items() if owners != after[partition]} == again
+
+
+async def claims(installation: Installation) -> dict[int, list[str]]:
+    """The owners of each partition, one after the other."""
+    owners: dict[int, list[str]] = {}
+    for partition, found in (await records(installation.settings, EVENTS)).items():
+        happened = [RecordCodec().decode_event(record).event for record in found if is_claim(record)]
+        owners[partition] = [event.owner for event in happened if isinstance(event, PartitionClaimed)]
+    return owners
 
 
 async def last_failure(client: Client, instance_id: str) -> Any:
