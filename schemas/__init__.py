@@ -12,6 +12,7 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | `resources` | what the HTTP API shows and takes |
 | `rejections`, `error_texts` | why a command was rejected; how long an error may be |
 | `settings`, `service_links` | what the environment sets |
+| `process_name` | what a process is called in its consumer groups |
 | `ids`, `nesting`, `redaction` | UUIDs, how deep JSON is nested, what logs may show |
 
 How the processes reach what is outside:
