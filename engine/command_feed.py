@@ -9,6 +9,7 @@ from typing import Final
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from schemas.kafka import Kafka, KafkaFault, Member, Membership, NameTaken, Place
+from schemas.log_integrity import LogFault, check_commands, check_records, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import EngineSettings
@@ -37,6 +38,7 @@ RECONNECT_SECONDS: Final = 1.0
 
 OnAssigned = Callable[[set[int]], None]
 OnRecords = Callable[[int, Sequence[Record]], None]
+OnFault = Callable[[int, LogFault], None]
 
 
 class KafkaCommandFeed:
@@ -82,28 +84,29 @@ class KafkaCommandFeed:
         """See `GroupFeed.silence_seconds`."""
         return math.inf if self._member is None else self._member.silence_seconds
 
-    async def run(self, on_assigned: OnAssigned, on_records: OnRecords) -> None:
+    async def run(self, on_assigned: OnAssigned, on_records: OnRecords, on_fault: OnFault) -> None:
         """Be a member of the group until cancelled, joining again after faults.
 
         Args:
             on_assigned: called with all partitions of this engine after every rebalance.
             on_records: called with the commands of one partition, once it has been opened.
+            on_fault: called when the commands of one partition are not those that come next.
         """
         self._on_assigned = on_assigned
         watch = asyncio.create_task(self._watch())
         try:
-            await self._be_member(on_records)
+            await self._be_member(on_records, on_fault)
         finally:
             watch.cancel()
 
-    async def _be_member(self, on_records: OnRecords) -> None:
+    async def _be_member(self, on_records: OnRecords, on_fault: OnFault) -> None:
         while True:
             member = self._kafka.member(self._topic, self._membership(), assigned=self._assign, revoked=self._lose)
             is_leaving = True
             try:
                 self._member = member
                 await member.start()
-                await self._poll(member, on_records)
+                await self._poll(member, on_records, on_fault)
             except NameTaken as error:
                 is_leaving = False
                 self._name.taken(error.name)
@@ -148,17 +151,44 @@ class KafkaCommandFeed:
             assigned = () if lapsed or self._member is None else self._member.assignment
             self._on_assigned({place.partition for place in assigned})
 
-    async def _poll(self, member: Member, on_records: OnRecords) -> None:
+    async def _poll(self, member: Member, on_records: OnRecords, on_fault: OnFault) -> None:
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + COMMIT_SECONDS
         while True:
             for place, records in (await member.take(POLL_SECONDS)).items():
-                if place.partition in self._fed:
-                    self._fed[place.partition] = records[-1].offset + 1
-                    on_records(place.partition, records)
+                number, position = place.partition, self._fed.get(place.partition)
+                if position is None:
+                    continue
+                if not follows(records, position):
+                    fault = await self._fault(member, place, records, position)
+                    if self._fed.get(number) != position:  # closed or opened again meanwhile
+                        continue
+                    if fault is not None:
+                        on_fault(number, fault)
+                        continue
+                self._fed[number] = records[-1].offset + 1
+                on_records(number, records)
             if loop.time() >= commit_at:
                 commit_at = loop.time() + COMMIT_SECONDS
                 await self._commit(member)
+
+    async def _fault(self, member: Member, place: Place, records: Sequence[Record], position: int) -> LogFault | None:
+        """What is wrong with commands that are not those that come next; None if they were only handed over again.
+
+        A consumer whose offset Kafka does not have begins at the oldest one. The commands in between would be passed
+        over as known.
+
+        Raises:
+            KafkaFault: Kafka is away.
+        """
+        found = (await member.limits([place]))[place]
+        try:
+            check_commands(place.partition, position, found.end)
+            if records[0].offset >= position or found.oldest > position:
+                check_records(place.partition, position, records, found.oldest, COMMANDS)
+        except LogFault as fault:
+            return fault
+        return None
 
     async def _commit(self, member: Member) -> None:
         changed: dict[Place, int] = {}

@@ -33,9 +33,5 @@ class Displaced(EngineError):
     """The batch is in the log behind the place that the state has it at. The state has to be restored."""
 
 
-class LogCut(EngineError):
-    """The log ends before a record that it had acknowledged. Nothing is started from what it lost."""
-
-
 class DecisionTooLarge(EngineError):
     """The events of one decision would not fit into one record batch."""

@@ -34,6 +34,12 @@ READ_SECONDS: Final = 30.0
 TAKE_SECONDS: Final = 0.2
 """How long one look for records takes. At the end there may be none, but only the marks of transactions."""
 
+TAIL_OFFSETS: Final = 16
+"""How many offsets from the end the last record is looked for first. Behind it is the mark that ends a transaction."""
+
+TAIL_GROWTH: Final = 16
+"""How many times more are read if it is not there, as after many aborted transactions."""
+
 TAKE_RECORDS: Final = 500
 """Records that are decoded in one go, a few milliseconds."""
 
@@ -93,6 +99,26 @@ class KafkaSnapshots:
                     if records:
                         yield records
         except KafkaFault as error:
+            raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
+
+    async def last(self, partition: int) -> Record | None:
+        """See `Snapshots.last`."""
+        place = Place(self._topic, partition)
+        try:
+            await self._check(place)
+            async with asyncio.timeout(READ_SECONDS), self._kafka.reader(committed_only=True) as reader:
+                oldest, end = (await reader.limits([place]))[place]
+                tail = TAIL_OFFSETS
+                while True:
+                    start, found = max(oldest, end - tail), None
+                    reader.read_from({place: start})
+                    while await reader.position(place) < end:
+                        for record in (await reader.take(TAKE_SECONDS)).get(place, ()):
+                            found = record
+                    if found is not None or start == oldest:
+                        return found
+                    tail *= TAIL_GROWTH
+        except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
 
     async def _check(self, place: Place) -> None:

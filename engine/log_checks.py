@@ -10,9 +10,11 @@ partition goes on then, with what there is. A log that is too short stays a faul
 
 from typing import Final, NamedTuple
 
+from engine.core.errors import SnapshotUnreadable
 from engine.pauses import Breather
 from engine.ports import EventLog, LogState
-from schemas.epochs import is_claim
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.epochs import header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
 from schemas.log_integrity import (
@@ -28,6 +30,10 @@ from schemas.topics import COMMANDS, EVENTS
 
 NOT_REPAIRED: Final = -1
 """No filler says that what does not fit is known."""
+
+
+READER: Final = "engine"
+"""Who meets faults, as the gauge knows it."""
 
 
 class Known(NamedTuple):
@@ -46,17 +52,38 @@ class Inspected(NamedTuple):
     """A partition that may be claimed."""
 
     state: LogState
-    repaired: int
-    """The last filler, where one was needed, or `NOT_REPAIRED`."""
+    known: Known
+    """What its newest snapshot says."""
+    repaired: int = NOT_REPAIRED
+    """The last filler, where one was needed."""
+    begins_later: bool = False
+    """Whether the oldest events are deleted and there is no snapshot, which somebody knows."""
 
 
-async def inspect(number: int, log: EventLog, known: Known, breather: Breather) -> Inspected:
+def known_by(record: Record | None) -> Known | None:
+    """What a snapshot says that ends with a record; None without one, nothing if this build can't read it."""
+    if record is None:
+        return None
+    try:
+        return known_by_marker(read_marker(record.value) if record.key == MARKER_KEY else None)
+    except SnapshotUnreadable:
+        return Known()
+
+
+def known_by_marker(marker: Marker | None) -> Known:
+    """What a marker says; nothing without one."""
+    if marker is None:
+        return Known()
+    return Known(marker.next_offset, marker.next_command, marker.events_id, marker.commands_id)
+
+
+async def inspect(number: int, log: EventLog, known: Known | None, breather: Breather) -> Inspected:
     """Look whether a partition is the one that its newest snapshot knows.
 
     Args:
         number: which partition.
         log: asked what the topics hold.
-        known: what the snapshot says; nothing without one.
+        known: what the snapshot says; None without one.
         breather: lets others run.
 
     Raises:
@@ -64,22 +91,36 @@ async def inspect(number: int, log: EventLog, known: Known, breather: Breather) 
         ReadFailed: Kafka is away.
     """
     state, repaired = await log.look(number), NOT_REPAIRED
+    if known is None:
+        if state.events.oldest > 0:
+            repaired = await last_filler(number, log, 0, state.events.end, breather, behind_events=True)
+        return Inspected(state, Known(), repaired, begins_later=repaired != NOT_REPAIRED)
     try:
         check_identity(known.events_id, state.events_id, EVENTS, number)
         check_identity(known.commands_id, state.commands_id, COMMANDS, number)
-        check_begin(number, known.next_offset, state.events.oldest)
+        if known.next_offset > 0:  # else the restore tells
+            check_begin(number, known.next_offset, state.events.oldest)
     except LogFault:
         repaired = await last_filler(number, log, max(known.next_offset - 1, 0), state.events.end, breather)
-        # Without a snapshot, the restore tells why it needs the oldest events.
-        if repaired == NOT_REPAIRED and known.next_offset:
+        if repaired == NOT_REPAIRED:
             raise
     check_end(number, known.next_offset, state.events.end)
     check_commands(number, known.next_command, state.commands.end)
-    return Inspected(state, repaired)
+    return Inspected(state, known, repaired)
 
 
-async def last_filler(number: int, log: EventLog, start: int, stop: int, breather: Breather) -> int:
+async def last_filler(
+    number: int, log: EventLog, start: int, stop: int, breather: Breather, *, behind_events: bool = False
+) -> int:
     """The last filler among events, or `NOT_REPAIRED`.
+
+    Args:
+        number: of the partition.
+        log: is read.
+        start: the first offset.
+        stop: the offset behind the last one.
+        breather: lets others run.
+        behind_events: only one behind all events. An older one was about something else.
 
     Raises:
         ReadFailed: the log can't be reached.
@@ -89,6 +130,8 @@ async def last_filler(number: int, log: EventLog, start: int, stop: int, breathe
         for record in records:
             if is_filler(record):
                 found = record.offset
+            elif behind_events and header(record.headers, "epoch") is not None:
+                found = NOT_REPAIRED
             await breather.step()
     return found
 
@@ -99,21 +142,21 @@ class ClaimTrail:
     Args:
         number: of the partition.
         codec: reads claims.
-        known: what the snapshot says.
+        known: what the snapshot says that is restored from; nothing without one.
+        repaired: a filler before all of them, or `NOT_REPAIRED`.
     """
 
-    def __init__(self, number: int, codec: RecordCodec, known: Known):
-        self._number, self._codec = number, codec
-        self._ids = {EVENTS: known.events_id, COMMANDS: known.commands_id}
+    def __init__(self, number: int, codec: RecordCodec, known: Known, repaired: int = NOT_REPAIRED):
+        self._number, self._codec, self._repaired = number, codec, repaired
+        is_known = repaired == NOT_REPAIRED
+        self._ids = {EVENTS: known.events_id, COMMANDS: known.commands_id} if is_known else {EVENTS: "", COMMANDS: ""}
         self._changed: LogFault | None = None
         self._commands_end = self._events_end = 0
-        self.repaired = NOT_REPAIRED
-        """The last filler."""
 
     def note(self, record: Record) -> None:
         """Take a record that is not an event."""
         if is_filler(record):
-            self.repaired, self._changed, self._events_end = record.offset, None, 0
+            self._repaired, self._changed, self._events_end = record.offset, None, 0
             self._ids = dict.fromkeys(self._ids, "")
         elif is_claim(record):
             try:
@@ -156,6 +199,6 @@ class ClaimTrail:
             raise LogFault("cut", EVENTS, self._number, text)
         check_commands(self._number, max(next_command, self._commands_end), state.commands.end)
         oldest = state.commands.oldest
-        if self.repaired == NOT_REPAIRED and oldest - next_command > MARK_OFFSETS:
+        if self._repaired == NOT_REPAIRED and oldest - next_command > MARK_OFFSETS:
             check_begin(self._number, next_command, oldest, COMMANDS)
         return max(next_command, oldest)

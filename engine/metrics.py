@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.log_faults import LogFaults
+
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 LONG_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0)
@@ -110,6 +112,7 @@ class Metrics:
             "Instances, triggers and workflows that the engine does not work on, since their events can't be used.",
             registry=registry,
         )
+        self.log_faults = LogFaults(registry)
         self.restarts = Counter(
             f"{prefix}_partition_restarts",
             "Partitions that were dropped and claimed again, by the error that caused it.",

@@ -2,18 +2,19 @@
 
 A takeover:
 
-    claim ──► open the writer of snapshots ──► restore ──► effects ──► commands, turns
+    look ──► claim ──► open the writer of snapshots ──► restore ──► effects ──► commands, turns
 
-The writer comes before the restore, so that nobody changes the snapshot any more that is read (see `snapshot_rounds`).
+An owner looks first whether the log is the one that the newest snapshot knows (see `log_checks`). The writer comes
+before the restore, so that nobody changes the snapshot any more that is read (see `snapshot_rounds`).
 
 Each turn takes what has come in (commands, ends of delays, results of calls), decides it, appends the events as one
 batch and proves that the claim still held when they were appended. Only then are its effects started.
 
 The proof: an acknowledged batch starts right behind the last record that the owner knows of, so nobody else has
 written. If it starts later, the owner reads what lies between: a newer claim means that another engine has taken over.
-If it starts earlier, the log has lost records that it had acknowledged. In all these cases, and when the outcome of an
-append is unknown, the state may not be what the log says: the owner drops it and claims again, and whatever had reached
-the log before the new claim counts.
+In these cases, and when the outcome of an append is unknown, the state may not be what the log says: the owner drops it
+and claims again, and whatever had reached the log before the new claim counts. If the batch starts earlier, the log has
+lost records that it had acknowledged. Then the owner says so in a claim, and nobody goes on before that is repaired.
 
 A call may start long after its turn: it is a retry, comes from a restore, or waited for others, and the process may
 have stood still meanwhile. So right before it starts, its instance must still want it and the claim must have been
@@ -29,17 +30,21 @@ from typing import Final
 
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.shard import Input, Shard
-from engine.errors import AppendFailed, Displaced, LogCut, Superseded
+from engine.errors import AppendFailed, Displaced, Superseded
+from engine.log_checks import READER, Inspected, inspect, known_by
 from engine.metrics import Metrics
+from engine.pauses import Breather
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
 from engine.restore import Restore
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
 from engine.slots import CallSlots
-from engine.snapshot_rounds import SnapshotRounds
+from engine.snapshot_rounds import LogIds, SnapshotRounds
 from engine.turn import Turn
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
+from schemas.fillers import is_filler
+from schemas.log_integrity import LogFault, check_end
 from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
 
 logger = logging.getLogger(__name__)
@@ -137,11 +142,13 @@ class Partition:
             wake=self._wakeup.set,
             ask_proof=self._ask_proof,
         )
+        self._ids = LogIds()
         self._held_at = -math.inf
         self._proof_wanted = False
         self._proven = asyncio.Event()
         self._paused = False
         self._stopping = False
+        self._fault: LogFault | None = None
 
     async def run(self) -> None:
         """Own the partition until `stop`.
@@ -150,15 +157,17 @@ class Partition:
             Superseded: another engine has claimed it.
             Displaced: records of an older claim came between, so the state has to be restored.
             AppendFailed: the outcome of an append is unknown.
-            LogCut: the log has lost acknowledged records.
+            LogFault: the log or `commands` has lost records, or is another one.
             ReadFailed: the log or the snapshots could not be read.
             SnapshotUnusable: no snapshot can be used, and the log has lost its oldest events.
             UnknownMessage: the log holds an event that this build does not know.
             TooManySetAside: the log holds more events that don't follow than aggregates are to blame for.
         """
         try:
-            await self._claim()
-            await self._restore()
+            known = known_by(await self._snapshots.last(self.number))
+            inspected = await inspect(self.number, self._log, known, Breather(self._clock))
+            await self._claim(inspected)
+            await self._restore(inspected)
             await self._feed.open(self.number, self.next_command)
             while not self._stopping:
                 await self._wait()
@@ -170,6 +179,11 @@ class Partition:
     def stop(self) -> None:
         """Let the turn under way end, then return from `run`."""
         self._stopping = True
+        self._wakeup.set()
+
+    def fail(self, fault: LogFault) -> None:
+        """Have `run` raise what was found to be wrong with the partition's commands."""
+        self._fault = fault
         self._wakeup.set()
 
     def feed_commands(self, records: Sequence[Record]) -> None:
@@ -216,15 +230,25 @@ class Partition:
 
     # Claim and restore
 
-    async def _claim(self) -> None:
-        now, begin = self._clock.now(), self._clock.monotonic()
-        claim = self._codec.encode(
-            "", PartitionClaimed(at=now, owner=self._owner), timestamp_ms=int(now.timestamp() * 1000)
-        )
-        self.epoch = await self._append_somewhere([claim])
+    async def _claim(self, inspected: Inspected) -> None:
+        begin, state = self._clock.monotonic(), inspected.state
+        self._ids = LogIds(state.events_id, state.commands_id)
+        self.epoch = await self._append_somewhere([self._claim_record(commands_end=state.commands.end)])
         self.end, self._held_at = self.epoch + 1, begin
 
-    async def _restore(self) -> None:
+    def _claim_record(self, *, commands_end: int = 0, events_end: int = 0) -> NewRecord:
+        now = self._clock.now()
+        claim = PartitionClaimed(
+            at=now,
+            owner=self._owner,
+            events_id=self._ids.events,
+            commands_id=self._ids.commands,
+            commands_end=commands_end,
+            events_end=events_end,
+        )
+        return self._codec.encode("", claim, timestamp_ms=int(now.timestamp() * 1000))
+
+    async def _restore(self, inspected: Inspected) -> None:
         fenced = await self._rounds.open()
         restored = await Restore(
             self.number,
@@ -234,18 +258,26 @@ class Partition:
             clock=self._clock,
             metrics=self._metrics,
             bounds=self._bounds,
-        ).run(self.epoch)
+        ).run(self.epoch, inspected)
         self._shard, self._runner = restored.shard, self._new_runner(restored.shard)
         self.next_command = self._decided = restored.next_command
         await self._runner.start_all()
-        self._rounds.start(restored.shard, epoch=self.epoch, end=self.end, marker=restored.marker if fenced else None)
+        marker = restored.marker if fenced else None
+        self._rounds.start(restored.shard, epoch=self.epoch, end=self.end, marker=marker, ids=self._ids)
         self.restored = True
+        self._metrics.log_faults.clear(READER, self.number)
 
     # Turns
 
     async def _wait(self) -> None:
-        """Until there is something to do."""
+        """Until there is something to do.
+
+        Raises:
+            LogFault: see `fail`.
+        """
         while not (self._commands or self._inputs or self._proof_wanted or self._rounds.wants_turn or self._stopping):
+            if self._fault is not None:
+                raise self._fault
             self._wakeup.clear()
             self._runner.take_due()
             if self._inputs:
@@ -302,6 +334,9 @@ class Partition:
                 continue
             record = self._commands.popleft()
             self._inbox_bytes -= _size(record)
+            if is_filler(record):
+                turn.skip(record.offset)
+                continue
             try:
                 key, command = self._codec.decode_command(record)
                 turn.command(record.offset, key, command)
@@ -320,13 +355,21 @@ class Partition:
         begin = self._clock.monotonic()
         base = await self._append_somewhere(records)
         if base < self.end:
-            raise LogCut(f"partition {self.number} ends at offset {base}, but had records up to {self.end}")
+            await self._tell_cut()
+            check_end(self.number, self.end, base)
         if base > self.end:
             await self._check_superseded(self.end, base)
             raise Displaced(f"records of an older claim came before offset {base} of partition {self.number}")
         self.end = base + len(records)
         self._held_at, self._proof_wanted = begin, False
         self._proven.set()
+
+    async def _tell_cut(self) -> None:
+        """Leave in the log where it ended. The newest snapshot may be older than what was lost."""
+        try:
+            await self._append_somewhere([self._claim_record(events_end=self.end)])
+        except AppendFailed as error:
+            logger.warning("that partition %d was cut could not be written: %s", self.number, error)
 
     async def _append_somewhere(self, records: Sequence[NewRecord]) -> int:
         base = await self._log.append(self.number, records)

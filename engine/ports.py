@@ -115,6 +115,13 @@ class Snapshots(Protocol):
             ReadFailed: the topic can't be reached, or does not exist.
         """
 
+    async def last(self, partition: int) -> Record | None:
+        """The last committed record; None without one.
+
+        Raises:
+            ReadFailed: the topic can't be reached, or does not exist.
+        """
+
 
 class CommandFeed(Protocol):
     """Topic `commands`, as handed to the owners of its partitions."""

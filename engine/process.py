@@ -103,6 +103,7 @@ class Engine:
         return {
             "group": self._feed.joined,
             "partitions": self._supervisor.restored,
+            "standing_still": self._supervisor.standing_still,
             "triggers": self._listeners.settled,
             "trigger_topics": self._listeners.states,
         }
@@ -111,7 +112,10 @@ class Engine:
         """Work until `stop` is set; then end the turns under way and leave the group."""
         await self._caller.open()
         await self._links.open()
-        work = [self._feed.run(self._supervisor.assigned, self._supervisor.received), self._lateness.run()]
+        work = [
+            self._feed.run(self._supervisor.assigned, self._supervisor.received, self._supervisor.failed),
+            self._lateness.run(),
+        ]
         if self._listeners.topics:
             work.append(self._listeners.run())
         tasks = [asyncio.create_task(coroutine) for coroutine in work]

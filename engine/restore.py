@@ -5,12 +5,12 @@
 
 A snapshot is used whole or not at all. It is left aside when
 
-- it does not end with a marker, is of another schema, lacks entries or has too many, or can't be decoded;
-- the log does not go on where it ends: the record before `next_offset` is not its writer's, the first one behind it is
-  missing, or the claim comes before it.
+- it does not end with a marker,
+- it is of another schema, lacks entries or has too many, or can't be decoded.
 
 Without it, a log that has lost its oldest events can't be restored from, and the partition stands still
-(`SnapshotUnusable`): deciding on half a state could move money twice.
+(`SnapshotUnusable`): deciding on half a state could move money twice. It stands still as well if the log does not go on
+where the snapshot ends, or is not what the claims in it say (`LogFault`): then it was cut, or created again.
 
 An event that can't be decoded or does not follow sets its aggregate aside, and no other. That its command was decided
 counts all the same. An event of a type or schema that this build does not know stops the partition: the build is older
@@ -20,6 +20,7 @@ Others run all the time: no step takes more than some milliseconds.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from engine.core.duplicates import Bounds
@@ -27,13 +28,17 @@ from engine.core.errors import SnapshotUnreadable
 from engine.core.shard import Shard
 from engine.core.snapshots import Loader
 from engine.errors import SnapshotUnusable
+from engine.log_checks import NOT_REPAIRED, ClaimTrail, Inspected, known_by_marker, last_filler
 from engine.metrics import Metrics
 from engine.pauses import Breather
 from engine.ports import Clock, EventLog, Snapshots
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
+from schemas.fillers import is_filler
+from schemas.log_integrity import LogFault, check_end, check_records, follows
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
+from schemas.topics import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -84,20 +89,22 @@ class Restore:
         self._began_at = self._logged_at = clock.monotonic()
         self._entries = self._events = 0
 
-    async def run(self, epoch: int) -> Restored:
+    async def run(self, epoch: int, inspected: Inspected) -> Restored:
         """Build the state as it is right before a claim.
 
         Args:
             epoch: the offset of the claim.
+            inspected: the partition as it was before the claim.
 
         Raises:
+            LogFault: the log is not the one that the snapshot and the claims know.
             SnapshotUnusable: no snapshot can be used, and the log does not begin at offset 0.
             TooManySetAside: so many aggregates do not fold that it can't be these.
             UnknownMessage: an event is of a type or schema that this build does not know.
             ReadFailed: the log or the snapshots can't be reached.
         """
         try:
-            restored = await self._run(epoch)
+            restored = await self._run_repaired(epoch, inspected)
         finally:
             self._metrics.restore_events_left.remove(self._number)
         seconds = self._clock.monotonic() - self._began_at
@@ -111,21 +118,33 @@ class Restore:
         )
         return restored
 
-    async def _run(self, epoch: int) -> Restored:
+    async def _run_repaired(self, epoch: int, inspected: Inspected) -> Restored:
+        """Build the state. If the log does not fit, look whether somebody has said that it is known, and try again."""
+        try:
+            return await self._run(epoch, inspected)
+        except LogFault:
+            start = max(inspected.known.next_offset - 1, 0)
+            repaired = await last_filler(self._number, self._log, start, epoch, self._breather)
+            if repaired == inspected.repaired:
+                raise
+            self._entries = self._events = 0
+            return await self._run(epoch, inspected._replace(repaired=repaired))
+
+    async def _run(self, epoch: int, inspected: Inspected) -> Restored:
         self._metrics.restore_events_left.labels(self._number).set(epoch)
         reason: str | None = None
         try:
             shard = Shard(self._bounds)
-            marker = await self._snapshot(shard, epoch)
+            marker = await self._snapshot(shard, epoch, inspected)
             if marker is not None:
-                return Restored(shard, await self._replay(shard, marker, epoch), marker)
+                return Restored(shard, await self._replay(shard, marker, epoch, inspected), marker)
         except SnapshotUnreadable as error:
             reason = str(error)
             logger.warning("the snapshot of partition %d is left aside: %s", self._number, error)
         self._entries = self._events = 0
         shard = Shard(self._bounds)
         try:
-            return Restored(shard, await self._replay(shard, None, epoch), None)
+            return Restored(shard, await self._replay(shard, None, epoch, inspected), None)
         except SnapshotUnreadable as error:
             raise SnapshotUnusable(
                 f"partition {self._number} can't be restored: {error}, and "
@@ -134,7 +153,7 @@ class Restore:
 
     # The snapshot
 
-    async def _snapshot(self, shard: Shard, epoch: int) -> Marker | None:
+    async def _snapshot(self, shard: Shard, epoch: int, inspected: Inspected) -> Marker | None:
         """Take over the newest snapshot, and return its marker; None if there is no snapshot.
 
         Raises:
@@ -156,43 +175,55 @@ class Restore:
         if last.key != MARKER_KEY:
             raise SnapshotUnreadable("it does not end with a marker")
         marker = read_marker(last.value)
-        await self._check(marker, epoch)
+        await self._check(marker, epoch, inspected)
         for _ in loader.finish(marker.summary):
             await self._breather.step()
         return marker
 
-    async def _check(self, marker: Marker, epoch: int) -> None:
-        """Check that the log goes on where a snapshot ends."""
-        if marker.next_offset > epoch:
-            raise SnapshotUnreadable(f"it ends at offset {marker.next_offset}, and the claim is at {epoch}")
+    async def _check(self, marker: Marker, epoch: int, inspected: Inspected) -> None:
+        """Check that the log goes on where a snapshot ends.
+
+        Raises:
+            LogFault: `cut` or `claim`.
+        """
+        check_end(self._number, marker.next_offset, epoch)
+        if inspected.repaired != NOT_REPAIRED:
+            return
         async for records in self._log.read(self._number, marker.next_offset - 1, marker.next_offset):
             for record in records:
                 owner = record.offset if is_claim(record) else read_number(header(record.headers, "epoch"))
-                if owner != marker.epoch:
-                    raise SnapshotUnreadable(
-                        f"the record at offset {record.offset} is not of the claim at {marker.epoch}, so the snapshot "
-                        "is about another log"
+                if owner != marker.epoch and not is_filler(record):
+                    text = (
+                        f"the record at offset {record.offset} is not of the claim at {marker.epoch}, as the newest "
+                        "snapshot says: the log was cut, and has grown again"
                     )
+                    raise LogFault("claim", EVENTS, self._number, text)
 
     # The events
 
-    async def _replay(self, shard: Shard, marker: Marker | None, epoch: int) -> int:
+    async def _replay(self, shard: Shard, marker: Marker | None, epoch: int, inspected: Inspected) -> int:
         """Take over the events behind a snapshot, or all of them; the next command behind them.
 
         Raises:
-            SnapshotUnreadable: the log begins behind the first of them.
+            LogFault: some of them are missing, or claims know more than there is.
+            SnapshotUnreadable: the log does not begin with the first event, and there is no snapshot.
         """
-        start, next_command, admitted = 0, 0, EpochFilter(partition=self._number)
+        start, next_command, claimed = 0, 0, -1
         if marker is not None:
-            start, next_command = marker.next_offset, marker.next_command
-            admitted = EpochFilter(marker.epoch, self._number)
+            start, next_command, claimed = marker.next_offset, marker.next_command, marker.epoch
+        admitted = EpochFilter(claimed, self._number, inspected.repaired)
+        trail = ClaimTrail(self._number, self._codec, known_by_marker(marker), inspected.repaired)
         position = start
         async for records in self._log.read(self._number, start, epoch):
-            if position == start and (not records or records[0].offset != start):
-                break
+            if not follows(records, position):
+                if position == start and marker is None and not inspected.begins_later:
+                    break
+                admitted.epoch = max(admitted.epoch, self._gap(records, position, inspected))
             for count, record in enumerate(records, 1):
                 if admitted.admits(record):
                     next_command = max(next_command, self._fold(shard, record))
+                else:
+                    trail.note(record)
                 if count % SETTLE_RECORDS == 0:
                     shard.settle()
                 await self._breather.step()
@@ -204,7 +235,19 @@ class Restore:
             self._progress(epoch - position)
         if position == start < epoch:
             raise SnapshotUnreadable(f"the log does not have the event at offset {start} any more")
-        return next_command
+        return trail.check(next_command, inspected.state)
+
+    def _gap(self, records: Sequence[Record], position: int, inspected: Inspected) -> int:
+        """The newest claim before records that don't follow on what was read; -1 if they don't tell.
+
+        Raises:
+            LogFault: records are missing, and nobody has said that it is known.
+        """
+        if inspected.repaired == NOT_REPAIRED:
+            check_records(self._number, position, records, inspected.state.events.oldest)
+        first = records[0].offset
+        epochs = (read_number(header(record.headers, "epoch")) for record in records)
+        return next((epoch for epoch in epochs if epoch is not None and epoch < first), -1)
 
     def _fold(self, shard: Shard, record: Record) -> int:
         """Take over an event; the next command behind it, 0 if it has no cause.

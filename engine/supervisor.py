@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
-from engine.errors import AppendFailed, Displaced, LogCut, ReadFailed, SnapshotUnusable, Superseded
+from engine.errors import AppendFailed, Displaced, ReadFailed, SnapshotUnusable, Superseded
+from engine.log_checks import READER
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
 from engine.slots import CallSlots
+from schemas.log_integrity import LogFault
 from schemas.records import Record, RecordCodec
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,8 @@ MAX_PAUSE_SECONDS: Final = 2.0
 longest is also how long Kafka may be back before we notice."""
 
 MAX_FAULT_PAUSE_SECONDS: Final = 30.0
-"""Likewise after a defect of ours: each try may restore a large partition, which all others here have to wait for."""
+"""Likewise after a defect of ours, since each try may restore a large partition; and while a log is not what it was, so
+how long a partition may stand still after it was repaired."""
 
 CONFIRM_SECONDS: Final = 0.1
 """How often an engine that was superseded looks whether the group has confirmed since that the partition is its own.
@@ -49,7 +52,7 @@ class Supervisor:
         log: the event log.
         snapshots: what restores begin with.
         snapshot_seconds: when the next snapshot of a partition is due.
-        feed: commands and assignment; it calls `assigned` and `received`.
+        feed: commands and assignment; it calls `assigned`, `received` and `failed`.
         caller: calls the stack.
         slots: for calls, shared by the partitions.
         evaluator: evaluates messages that need links.
@@ -83,6 +86,7 @@ class Supervisor:
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
+        self._faults: dict[int, LogFault] = {}
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -91,8 +95,19 @@ class Supervisor:
 
     @property
     def restored(self) -> bool:
-        """Whether every partition assigned here is at work."""
-        return all(number in self._partitions and self._partitions[number].restored for number in self._tasks)
+        """Whether every partition assigned here is at work, or stands still until its log is repaired.
+
+        An engine that is started again for that would do no better.
+        """
+        return all(self._is_at_work(number) or number in self._faults for number in self._tasks)
+
+    @property
+    def standing_still(self) -> dict[str, str]:
+        """By partition, what is wrong with its log."""
+        return {str(n): fault.reason for n, fault in sorted(self._faults.items()) if not self._is_at_work(n)}
+
+    def _is_at_work(self, number: int) -> bool:
+        return number in self._partitions and self._partitions[number].restored
 
     def assigned(self, partitions: set[int]) -> None:
         """Run exactly these partitions. Those that stay go on as they are."""
@@ -106,6 +121,12 @@ class Supervisor:
         partition = self._partitions.get(number)
         if partition is not None:
             partition.feed_commands(records)
+
+    def failed(self, number: int, fault: LogFault) -> None:
+        """What is wrong with the commands of a partition."""
+        partition = self._partitions.get(number)
+        if partition is not None:
+            partition.fail(fault)
 
     async def stop(self, timeout_seconds: float) -> None:
         """Let the turns under way end, then drop all partitions; by force after the timeout."""
@@ -126,7 +147,11 @@ class Supervisor:
         that the feed still has for the former would reach the new one before it knows which it has decided.
         """
         async with self._owning.setdefault(number, asyncio.Lock()):
-            await self._own_alone(number)
+            try:
+                await self._own_alone(number)
+            finally:
+                self._faults.pop(number, None)
+                self._metrics.log_faults.clear(READER, number)
 
     async def _own_alone(self, number: int) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -141,9 +166,9 @@ class Supervisor:
                 superseded = True
             except (AppendFailed, Displaced, ReadFailed) as error:
                 self._dropped(number, error, "log")
-            except LogCut as error:
-                logger.error("acknowledged events were lost: %s", error, extra={"partition": number})
-                self._dropped(number, error, "cut")
+            except LogFault as fault:
+                self._stands_still(partition, fault)
+                longest = MAX_FAULT_PAUSE_SECONDS
             except SnapshotUnusable as error:
                 logger.error("%s", error, extra={"partition": number})
                 self._dropped(number, error, "unrestorable")
@@ -185,6 +210,16 @@ class Supervisor:
             metrics=self._metrics,
             bounds=self._bounds,
         )
+
+    def _stands_still(self, partition: Partition, fault: LogFault) -> None:
+        """Tell what is wrong with the log of a partition, once unless it went on in between."""
+        number = partition.number
+        known = None if partition.restored else self._faults.get(number)
+        if known is None or known.reason != fault.reason:
+            logger.error("%s", fault, extra={"partition": number})
+            self._metrics.restarts.labels("cut").inc()
+        self._faults[number] = fault
+        self._metrics.log_faults.show(READER, number, fault)
 
     def _dropped(self, number: int, error: Exception, reason: str) -> None:
         self._metrics.restarts.labels(reason).inc()

@@ -91,6 +91,11 @@ class Turn:
             logger.exception("deciding a command failed", extra={"offset": offset, "aggregate": key})
             self._fail_command(offset, key, command, rejections.FAULT, INTERNAL_FAULT)
 
+    def skip(self, offset: int) -> None:
+        """Pass over a filler. It leaves a record like any command, which says how far the commands are decided."""
+        self.next_command = offset + 1
+        self._outcome("", CommandSkipped(at=self._at), offset)
+
     def refuse(self, offset: int, key: str, reason: str) -> None:
         """Reject a command that can't be decoded."""
         self.next_command = offset + 1

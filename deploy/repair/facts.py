@@ -37,6 +37,8 @@ class Scan(Struct, kw_only=True):
 
     filler: int = -1
     """The last filler."""
+    event: int = -1
+    """The last record with an epoch."""
     causes_end: int = 0
     """Behind the last command that was decided."""
     commands_end: int = 0
@@ -56,6 +58,8 @@ class PartitionFacts(Struct, frozen=True, kw_only=True):
     events_id: str
     commands_id: str
     has_snapshot: bool
+    snapshot_unreadable: bool = False
+    """Whether there is one, but not for this build."""
     engines: Known
     """Where the events begin that a restore reads: behind the snapshot, or at the start."""
     next_command: int = 0
@@ -79,5 +83,10 @@ class PartitionFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def repaired(self) -> bool:
-        """Whether a filler says already that what does not fit to the newest snapshot is known."""
-        return self.scan.filler >= max(self.engines.next_offset - 1, 0)
+        """Whether a filler says already that what does not fit to the newest snapshot is known.
+
+        Without a snapshot, one before newer events was about something else.
+        """
+        return self.scan.filler >= max(self.engines.next_offset - 1, 0) and (
+            self.has_snapshot or self.scan.filler > self.scan.event
+        )

@@ -143,6 +143,11 @@ def _events(facts: PartitionFacts) -> _Need:
         need.note(f"it ended at offset {scan.events_end} before it was cut. Events are lost: {GO_ON[ENGINES]}")
     for text in _for_engines(facts):
         need.note(text)
+    if facts.snapshot_unreadable and found.oldest > 0:
+        need.texts.append(
+            f"the newest snapshot is of another build, and the events before offset {found.oldest} are deleted. Only "
+            "engines of the build that wrote it can go on"
+        )
     return need
 
 
@@ -156,6 +161,8 @@ def _for_engines(facts: PartitionFacts) -> Iterator[str]:
         )
     if facts.repaired:
         return
+    if facts.snapshot_unreadable and oldest > 0:
+        return  # a filler would have engines go on without it
     if not facts.has_snapshot and oldest > 0:
         yield (
             f"there is no snapshot, and the events before offset {oldest} are deleted. Instances that began before it "

@@ -83,7 +83,7 @@ class Survey:
 
     async def _facts(self, number: int, ids: Mapping[str, str]) -> PartitionFacts:
         events, commands = self._place(EVENTS, number), self._place(COMMANDS, number)
-        marker = await self._marker(self._place(SNAPSHOTS, number))
+        marker, is_unreadable = await self._marker(self._place(SNAPSHOTS, number))
         published = await last_position(self._kafka, self._place(EVENTS_PUBLISHED, number))
         row = self._read_positions.get(number)
         # Positions first: what they say was in the log by the time it is looked at.
@@ -99,6 +99,7 @@ class Survey:
                 events_id=ids[events.topic],
                 commands_id=ids[commands.topic],
                 has_snapshot=marker is not None,
+                snapshot_unreadable=is_unreadable,
                 engines=_of_engines(marker, limits[events], epoch),
                 next_command=0 if marker is None else marker.next_command,
                 commands_id_known="" if marker is None else marker.commands_id,
@@ -125,8 +126,8 @@ class Survey:
                 return Known(who=PUBLISHER, next_offset=last + 1, epoch=await log.epoch_at(last)), True
         return None, False
 
-    async def _marker(self, place: Place) -> Marker | None:
-        """The marker of the newest snapshot; None if there is none that this build can read."""
+    async def _marker(self, place: Place) -> tuple[Marker | None, bool]:
+        """The marker of the newest snapshot, if there is one; and whether there is one that this build can't read."""
         async with self._kafka.reader(committed_only=True) as reader:
             limits = (await reader.limits([place]))[place]
             log, tail = PartitionLog(reader, place, limits), TAIL_OFFSETS
@@ -138,9 +139,9 @@ class Survey:
                     break
                 tail *= TAIL_GROWTH
         try:
-            return None if found is None else read_marker(found.value)
+            return None if found is None else read_marker(found.value), False
         except SnapshotUnreadable:
-            return None
+            return None, True
 
     async def _compared(self, log: PartitionLog, facts: PartitionFacts) -> PartitionFacts:
         """The facts with what the records say."""
@@ -235,6 +236,8 @@ class _Scanner:
             self._claim(record)
         elif is_filler(record):
             scan.filler, scan.commands_id, scan.events_end = record.offset, "", 0
+        if header(record.headers, "epoch") is not None:
+            scan.event = record.offset
 
     def _claim(self, record: Record) -> None:
         try:

@@ -131,6 +131,25 @@ async def test_a_snapshot_is_read_when_it_is_committed(subject: Subject) -> None
     assert await read(snapshots, 0) == []
 
 
+async def test_the_last_record_is_the_last_one_that_is_committed(subject: Subject) -> None:
+    snapshots = subject.snapshots()
+    assert await snapshots.last(1) is None
+    for number in range(3):
+        writer = await snapshots.open(1)
+        await writer.append(some(*(f"instance/{n}" for n in range(50)), f"marker-{number}"))
+        await writer.commit()
+        await writer.close()
+    for _ in range(30):  # the marks of what is aborted hide it
+        writer = await snapshots.open(1)
+        await writer.append(some("lost"))
+        await writer.close()
+    await (await snapshots.open(1)).close()
+    found = await snapshots.last(1)
+    assert found is not None
+    assert found.key == b"marker-2"
+    assert await snapshots.last(0) is None
+
+
 async def test_a_writer_shuts_out_those_that_were_opened_before(subject: Subject) -> None:
     before, other, after = [await subject.snapshots().open(partition) for partition in (0, 1, 0)]
     await other.append(some("other"))
@@ -155,3 +174,5 @@ async def test_a_topic_that_is_not_there_is_told(subject: Subject) -> None:
         await snapshots.open(0)
     with pytest.raises(ReadFailed):
         await read(snapshots, 0)
+    with pytest.raises(ReadFailed):
+        await snapshots.last(0)

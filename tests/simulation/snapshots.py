@@ -78,6 +78,12 @@ class MemorySnapshots:
             yield records[start : start + MAX_READ]
         self._check_reachable()
 
+    async def last(self, partition: int) -> Record | None:
+        """See `Snapshots.last`."""
+        self._check_reachable()
+        records = self.topic[partition].records
+        return records[-1] if records else None
+
     def _check_reachable(self) -> None:
         if self.away:
             raise ReadFailed("away")

@@ -14,6 +14,7 @@ from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas.kafka import KafkaFault, Membership, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
+from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
@@ -58,7 +59,7 @@ class World:
     async def engine(self, engine_id: str | None = None) -> AsyncIterator["Engine"]:
         """An engine that is in the group from the start of the block to its end."""
         engine = Engine(self.cluster, engine_id)
-        running = asyncio.create_task(engine.feed.run(engine.assigned, engine.received))
+        running = asyncio.create_task(engine.feed.run(engine.assigned, engine.received, engine.failed))
         try:
             await asyncio.sleep(0.1)
             yield engine
@@ -79,6 +80,7 @@ class Engine:
         self.owned: set[int] = set()
         self.told: list[set[int]] = []
         self.fed: dict[int, list[str]] = {}
+        self.faults: dict[int, str] = {}
 
     def assigned(self, partitions: set[int]) -> None:
         self.owned = partitions
@@ -86,6 +88,9 @@ class Engine:
 
     def received(self, partition: int, records: Sequence[Record]) -> None:
         self.fed.setdefault(partition, []).extend((record.value or b"").decode() for record in records)
+
+    def failed(self, partition: int, fault: LogFault) -> None:
+        self.faults[partition] = fault.reason
 
     @property
     def lag(self) -> dict[str, float]:
@@ -300,3 +305,32 @@ async def test_an_engine_whose_name_another_one_took_goes_on_under_another_one(w
 def test_an_engine_that_is_cut_off_starts_no_call_when_another_one_may() -> None:
     membership = Membership(group=GROUP, session_timeout_seconds=SESSION_SECONDS)
     assert membership.session_timeout_seconds - membership.heartbeat_seconds > MAX_UNPROVEN_SECONDS
+
+
+@simulated
+async def test_commands_that_were_made_again_are_not_taken_for_those_that_come_next(world: World) -> None:
+    world.put(0, "a", "b", "c")
+    async with world.engine() as engine:
+        await engine.feed.open(0, 3)
+        await engine.feed.open(1, 0)
+        world.cluster.delete(COMMANDS)
+        world.cluster.create(NewTopic(COMMANDS, PARTITIONS, 1))
+        world.put(0, "x")
+        world.put(1, "y")
+        await asyncio.sleep(5)
+        assert engine.faults == {0: "commands"}
+        assert engine.fed == {1: ["y"]}
+
+
+@simulated
+async def test_commands_that_were_deleted_before_they_were_taken_are_missed(world: World) -> None:
+    world.put(0, "a", "b", "c", "d", "e")
+    async with world.engine() as engine:
+        await engine.feed.open(0, 1)
+        engine.feed.pause(0)
+        world.cluster.log(Place(COMMANDS, 0)).expire(4)
+        engine.feed.close(0)
+        await engine.feed.open(0, 1)
+        await asyncio.sleep(5)
+        assert engine.faults == {0: "gap"}
+        assert engine.fed == {}

@@ -34,7 +34,7 @@ def a_log() -> Log:
     return log
 
 
-async def inspected(log: Log, known: Known = KNOWN) -> Inspected:
+async def inspected(log: Log, known: Known | None = KNOWN) -> Inspected:
     event_log = MemoryEventLog(log, random.Random(1), Faults())
     return await inspect(0, event_log, known, Breather(SystemClock()))
 
@@ -65,8 +65,8 @@ def fill(log: Log, count: int = 1) -> None:
 
 async def test_a_partition_that_is_what_it_was_may_be_claimed() -> None:
     log = a_log()
-    assert await inspected(log) == (STATE, NOT_REPAIRED)
-    assert (await inspected(log, Known())).state == STATE
+    assert await inspected(log) == (STATE, KNOWN, NOT_REPAIRED, False)
+    assert await inspected(log, None) == (STATE, Known(), NOT_REPAIRED, False)
     assert (await inspected(log, Known(20, 8))).state == STATE
     log.expire(0, 10)
     assert (await inspected(log)).state.events == (10, 20)
@@ -131,9 +131,13 @@ async def test_what_is_too_short_stays_so(change: Callable[[Log], None]) -> None
 async def test_without_a_snapshot_a_filler_says_that_the_oldest_events_are_lost() -> None:
     log = a_log()
     expire(log)
-    assert (await inspected(log, Known())).repaired == NOT_REPAIRED
+    assert not (await inspected(log, None)).begins_later
     fill(log)
-    assert (await inspected(log, Known())).repaired == 20
+    found = await inspected(log, None)
+    assert (found.repaired, found.begins_later) == (20, True)
+    log.append_events(0, [NewRecord(b"k", b"v", [("epoch", b"1")], 0)])
+    assert not (await inspected(log, None)).begins_later, "it was about something else"
+    assert not (await inspected(log, Known())).begins_later, "there is a snapshot, but this build can't read it"
 
 
 def record(new: NewRecord, offset: int = 11) -> StoredRecord:

@@ -17,7 +17,7 @@ from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
 from engine.core.stages import MAX_STAGES_PER_DECISION
-from engine.errors import AppendFailed, LogCut, Superseded
+from engine.errors import AppendFailed, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import ActivityCaller, MayStart, Snapshots
@@ -33,6 +33,7 @@ from schemas.commands import (
 )
 from schemas.epochs import header
 from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec
 from tests.definitions import definition
 from tests.simulation.checkers import Observer
@@ -313,7 +314,7 @@ def test_a_delay_behind_more_stages_than_one_turn_runs_ends_in_time() -> None:
     simulate(scenario())
 
 
-@pytest.mark.parametrize(("offset", "error"), [(-1, AppendFailed), (0, LogCut), (1, LogCut)])
+@pytest.mark.parametrize(("offset", "error"), [(-1, AppendFailed), (0, LogFault), (1, LogFault)])
 def test_no_effect_follows_a_batch_that_is_not_where_the_log_ended(offset: int, error: type[Exception]) -> None:
     async def scenario() -> None:
         owner = Owner()

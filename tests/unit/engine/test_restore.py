@@ -20,12 +20,14 @@ from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY
 from schemas.commands import AbortInstance
 from schemas.events import EventReceived, PartitionClaimed
+from schemas.fillers import filler
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec, UnknownMessage
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
 from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import Owner, id_of
-from tests.unit.engine.test_snapshot_rounds import GO, SECONDS, WAITING, World, simulated
+from tests.unit.engine.test_snapshot_rounds import GO, SECONDS, WAITING, World, inspected, simulated
 
 CODEC = RecordCodec()
 
@@ -55,7 +57,7 @@ async def restore(
         clock=clock or VirtualClock(),
         metrics=Metrics(CollectorRegistry()),
         bounds=DEFAULT_BOUNDS,
-    ).run(len(log.events[0]))
+    ).run(len(log.events[0]), inspected(log, topic))
 
 
 async def world_with_snapshot() -> World:
@@ -105,7 +107,7 @@ async def test_a_snapshot_is_enough_where_older_events_have_expired() -> None:
         restored = await restore(world.log, world.topic)
         assert restored.shard.contents() == whole.shard.contents()
     world.log.expire(0, at + 1)
-    with pytest.raises(SnapshotUnusable, match=f"can't be used: the log does not have the event at offset {at}"):
+    with pytest.raises(LogFault, match=f"the 1 records from offset {at} on were deleted"):
         await restore(world.log, world.topic)
 
 
@@ -157,9 +159,6 @@ UNUSABLE = [
     pytest.param(_record(f"instance/{id_of('a')}".encode(), b"{"), "section instance: ", id="damaged entry"),
     pytest.param(_record(f"instance/{id_of('a')}".encode(), None), "entries, but its marker says", id="gone entry"),
     pytest.param(_record(b"\xff\xfe", b"1"), "entries, but its marker says", id="foreign key"),
-    pytest.param(_marker(next_offset=1000), "it ends at offset 1000, and the claim is at", id="beyond the claim"),
-    pytest.param(_marker(epoch=1), "is not of the claim at 1", id="another claim"),
-    pytest.param(_other_epoch, "so the snapshot is about another log", id="another log"),
 ]
 
 
@@ -173,8 +172,7 @@ def test_a_snapshot_that_is_not_whole_is_left_aside(
         damage(world)
         restored = await restore(world.log, world.topic)
         assert restored.marker is None
-        if damage is not _other_epoch:
-            assert restored.shard.contents() == whole.shard.contents()
+        assert restored.shard.contents() == whole.shard.contents()
         assert reason in caplog.text
         assert "the snapshot of partition 0 is left aside" in caplog.text
         world.log.expire(0, 1)
@@ -185,6 +183,89 @@ def test_a_snapshot_that_is_not_whole_is_left_aside(
 
     with caplog.at_level(logging.WARNING):
         simulate(scenario())
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason", "text"),
+    [
+        pytest.param(_marker(next_offset=1000), "cut", "but had records up to 1000", id="beyond the claim"),
+        pytest.param(_marker(epoch=1), "claim", "is not of the claim at 1", id="another claim"),
+        pytest.param(_other_epoch, "claim", "the log was cut, and has grown again", id="another log"),
+    ],
+)
+def test_a_log_that_does_not_go_on_where_the_snapshot_ends_is_not_restored_without_it(
+    damage: Callable[[World], None], reason: str, text: str
+) -> None:
+    async def scenario() -> None:
+        world = await world_with_snapshot()
+        damage(world)
+        with pytest.raises(LogFault, match=text) as caught:
+            await restore(world.log, world.topic)
+        assert caught.value.reason == reason
+        if reason == "claim":
+            world.log.append_events(0, [filler(0)])
+            assert (await restore(world.log, world.topic)).marker is not None
+
+    simulate(scenario())
+
+
+@simulated
+async def test_fillers_take_the_place_of_what_was_lost() -> None:
+    world = await world_with_snapshot()
+    whole = await restore(world.log, world.topic)
+    at = world.markers[-1].next_offset
+    del world.log.events[0][at - 3 :]
+    world.log.append_events(0, [filler(0)] * 5)
+    restored = await restore(world.log, world.topic)
+    assert restored.marker == whole.marker
+    assert restored.next_command == world.markers[-1].next_command
+    owner = await world.owner()
+    await owner.command(WAITING, "e")
+    await world.end()
+    found = await restore(world.log, world.topic)
+    assert found.shard.instance(id_of("e")) is not None
+
+
+@simulated
+async def test_behind_a_gap_that_is_known_the_events_count_that_are_there() -> None:
+    world = await world_with_snapshot()
+    owner = await world.owner()
+    await owner.command(WAITING, "e")
+    await world.end()
+    claim = owner.partition.epoch
+    world.log.expire(0, claim + 1)
+    with pytest.raises(LogFault, match="were deleted before they were read"):
+        await restore(world.log, world.topic)
+    world.log.append_events(0, [filler(0)])
+    restored = await restore(world.log, world.topic)
+    assert restored.shard.instance(id_of("e")) is not None, "the claim is deleted, but it is known by what follows it"
+    assert restored.shard.instance(id_of("d")) is None
+
+
+@simulated
+async def test_a_record_without_its_claim_stops_a_restore_until_a_filler_is_behind_it() -> None:
+    world, owner = await waiting("a")
+    _put(world.log, id_of("a"), _event("a"))
+    at = len(world.log.events[0]) - 1
+    record = world.log.events[0][at]
+    headers = tuple((name, b"%d" % (at - 1) if name == "epoch" else value) for name, value in record.headers)
+    world.log.events[0][at] = StoredRecord(at, record.key, record.value, headers)
+    with pytest.raises(LogFault, match=f"the record at offset {at} belongs to a claim at offset {at - 1}"):
+        await restore(world.log)
+    world.log.append_events(0, [filler(0)])
+    restored = await restore(world.log)
+    assert restored.shard.contents() == owner.partition.shard.contents()
+
+
+@simulated
+async def test_claims_know_of_commands_that_were_lost() -> None:
+    world, _ = await waiting("a", "b")
+    claim = PartitionClaimed(at=START, owner="e", commands_end=1001)
+    world.log.append_events(0, [CODEC.encode("", claim, timestamp_ms=0)])
+    with pytest.raises(
+        LogFault, match="topic commands, partition 0: it ends at offset 1000, but had commands up to 1001"
+    ):
+        await restore(world.log)
 
 
 @simulated

@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry
 from engine import snapshot_rounds
 from engine.core.duplicates import DEFAULT_BOUNDS
 from engine.errors import Displaced, SnapshotFailed, SnapshotFenced, Superseded
+from engine.log_checks import Inspected, Known, known_by
 from engine.metrics import Metrics
-from engine.ports import SnapshotWriter
+from engine.ports import LogState, SnapshotWriter
 from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.events import ClaimConfirmed
+from schemas.kafka import Limits
 from schemas.records import NewRecord, Record, RecordCodec
 from tests.definitions import definition
 from tests.simulation.loop import VirtualClock, simulate
@@ -89,6 +91,14 @@ class HeldSnapshots(MemorySnapshots):
         return HeldWriter(await super().open(partition), self)
 
 
+def inspected(log: Log, topic: SnapshotTopic | None) -> Inspected:
+    """Partition 0 as an owner finds it that is about to claim it; `commands` has more than what was decided."""
+    records = topic[0].records if topic else []
+    known = known_by(records[-1] if records else None) or Known()
+    events = Limits(log.starts[0], len(log.events[0]))
+    return Inspected(LogState(events, Limits(0, 1000), log.events_id, log.commands_id), known)
+
+
 class World:
     """Owners of one partition, one after another or side by side, and their topic of snapshots."""
 
@@ -124,7 +134,7 @@ class World:
             metrics=Metrics(CollectorRegistry()),
             bounds=DEFAULT_BOUNDS,
         )
-        return await restore.run(len(self.log.events[0]))
+        return await restore.run(len(self.log.events[0]), inspected(self.log, self.topic))
 
     async def check(self, owner: Owner) -> None:
         """A restore from the newest snapshot comes to the state of an owner, whole."""

@@ -12,16 +12,18 @@ from engine.activities import service_of
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.slots import CallSlots
-from engine.supervisor import Supervisor
+from engine.supervisor import MAX_FAULT_PAUSE_SECONDS, Supervisor
 from schemas.commands import AbortInstance
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
+from schemas.fillers import filler
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed
-from tests.simulation.snapshots import MemorySnapshots
+from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import Caller
 
 CODEC = RecordCodec()
@@ -49,9 +51,11 @@ class Engine:
         self.shared = Log(1)
         self.log = AwayLog(self.shared)
         self.feed = MemoryFeed(self.shared, random.Random(1), lambda partition, records: None)
+        self.metrics = Metrics(CollectorRegistry())
+        self.topic = SnapshotTopic()
         self.supervisor = Supervisor(
             log=self.log,
-            snapshots=MemorySnapshots(),
+            snapshots=MemorySnapshots(self.topic),
             snapshot_seconds=10.0,
             feed=self.feed,
             caller=Caller(),
@@ -60,7 +64,7 @@ class Engine:
             clock=VirtualClock(),
             owner="engine-1",
             codec=CODEC,
-            metrics=Metrics(CollectorRegistry()),
+            metrics=self.metrics,
         )
 
     def assign(self) -> None:
@@ -72,6 +76,12 @@ class Engine:
         """Have the partition take a turn."""
         self.shared.append_command(0, CODEC.encode(str(UUID(int=1)), AbortInstance(), timestamp_ms=0))
         self.supervisor.received(0, self.shared.commands[0])
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What the gauge shows: reasons by topic."""
+        (metric,) = self.metrics.log_faults._gauge.collect()
+        return {sample.labels["topic"]: sample.labels["reason"] for sample in metric.samples}
 
     def claims(self) -> list[str]:
         """Who has claimed the partition, in order."""
@@ -126,6 +136,105 @@ def test_an_engine_that_its_group_confirms_takes_its_partition_back() -> None:
         engine.command()
         await asyncio.sleep(HEARTBEAT_SECONDS + 1.0)
         assert engine.claims() == ["engine-1", "engine-2", "engine-1"]
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_a_log_that_was_cut_under_its_owner_stands_still_until_it_is_filled() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        for _ in range(3):
+            engine.command()
+            await asyncio.sleep(1.0)
+        end = len(engine.shared.events[0])
+        del engine.shared.events[0][end - 2 :]
+        engine.command()
+        await asyncio.sleep(1.0)
+        assert engine.faults == {"events": "cut"}
+        assert engine.supervisor.standing_still == {"0": "cut"}
+        assert engine.supervisor.restored, "it does what it can"
+        told = engine.shared.events[0][end - 1]
+        assert CODEC.decode_event(told).event.events_end == end
+        await asyncio.sleep(3600)
+        assert engine.faults == {"events": "cut"}, "also when claims have made it as long as it was"
+        assert len(engine.shared.events[0]) < end + 3600 / MAX_FAULT_PAUSE_SECONDS + 10
+        assert not any(partition.restored for partition in engine.supervisor.partitions)
+        engine.shared.append_events(0, [filler(0)])
+        await asyncio.sleep(MAX_FAULT_PAUSE_SECONDS + 1)
+        assert engine.faults == {}
+        assert engine.supervisor.standing_still == {}
+        assert engine.supervisor.partitions[0].restored
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_another_engine_learns_from_the_log_that_it_was_cut() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        claim = CODEC.encode("", PartitionClaimed(at=START, owner="e", events_end=5), timestamp_ms=0)
+        engine.shared.append_events(0, [claim])
+        engine.assign()
+        await asyncio.sleep(60.0)
+        assert engine.faults == {"events": "cut"}
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_nothing_is_appended_to_a_log_that_is_not_the_one_of_its_snapshot() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        for _ in range(3):
+            engine.command()
+            await asyncio.sleep(15.0)
+        assert engine.topic[0].records
+        engine.feed.assigned = set()
+        engine.supervisor.assigned(set())
+        await asyncio.sleep(1.0)
+        end = len(engine.shared.events[0])
+        engine.shared.events_id = "events-2"
+        engine.assign()
+        await asyncio.sleep(100.0)
+        assert engine.faults == {"events": "remade"}
+        assert len(engine.shared.events[0]) == end
+        engine.supervisor.assigned(set())
+        await asyncio.sleep(1.0)
+        assert engine.faults == {}, "it is another engine's"
+        engine.shared.append_events(0, [filler(0)])
+        engine.assign()
+        await asyncio.sleep(1.0)
+        assert engine.faults == {}
+        assert engine.supervisor.partitions[0].restored
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_what_is_wrong_with_commands_stops_their_partition() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        engine.command()
+        await asyncio.sleep(1.0)
+        engine.shared.commands[0].clear()
+        engine.supervisor.failed(0, LogFault("commands", "commands", 0, "it is short"))
+        await asyncio.sleep(60.0)
+        assert engine.faults == {"commands": "commands"}
+        engine.shared.append_command(0, filler(0))
+        await asyncio.sleep(MAX_FAULT_PAUSE_SECONDS + 1)
+        assert engine.faults == {}
+        engine.shared.append_command(0, filler(0))
+        engine.supervisor.received(0, engine.shared.commands[0])
+        await asyncio.sleep(1.0)
+        last = CODEC.decode_event(engine.shared.events[0][-1])
+        assert (type(last.event).__name__, last.cause) == ("CommandSkipped", 1)
         await engine.supervisor.stop(1.0)
 
     simulate(scenario())

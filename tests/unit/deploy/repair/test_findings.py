@@ -71,7 +71,7 @@ assert PUBLISHED is not None
             has_snapshot=False,
             engines=known(ENGINES, 80, 50, ""),
             events=Limits(80, 110),
-            scan=replace(WELL.scan, filler=95),
+            scan=replace(WELL.scan, filler=95, event=94),
         ),
     ],
 )
@@ -156,6 +156,30 @@ def test_nothing_is_done_that_is_not_needed(found: PartitionFacts) -> None:
             "there is no snapshot, and the events before offset 60 are deleted",
             [Fill("events", 3, 1)],
             id="no snapshot",
+        ),
+        pytest.param(
+            facts(
+                has_snapshot=False,
+                engines=known(ENGINES, 60, 50, ""),
+                events=Limits(60, 110),
+                scan=replace(WELL.scan, filler=95, event=99),
+            ),
+            "events",
+            "there is no snapshot, and the events before offset 60 are deleted",
+            [Fill("events", 3, 1)],
+            id="no snapshot, and a filler that was about something else",
+        ),
+        pytest.param(
+            facts(
+                has_snapshot=False,
+                snapshot_unreadable=True,
+                engines=known(ENGINES, 60, 50, ""),
+                events=Limits(60, 110),
+            ),
+            "events",
+            "the newest snapshot is of another build",
+            [],
+            id="a snapshot of another build",
         ),
         pytest.param(
             facts(engines=at(ENGINE, unclaimed=104), read_model=at(READ, unclaimed=104)),
