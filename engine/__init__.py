@@ -5,11 +5,13 @@
 | `core` | the state of a partition and all decisions, pure |
 | `turn` | inputs decided one after another, as one batch of records |
 | `partition` | the owner of a partition: claim, restore, turns, proof |
+| `restore` | its state from the newest snapshot and the events behind it |
+| `snapshot_rounds`, `snapshot_records` | writing snapshots behind the owner's back, and their layout |
 | `runner`, `timers`, `run_commands` | carrying out effects |
 | `activities` | calls of the stack |
 | `triggers` | listening to other services' messages |
 | `supervisor`, `process` | which partitions this engine owns, and how it is put together |
-| `command_feed`, `kafka_log` | commands and events on Kafka |
+| `command_feed`, `kafka_log`, `kafka_snapshots` | commands, events and snapshots on Kafka |
 | `ports`, `clock`, `metrics`, `errors` | what these share |
 
 `docs/engine.md` follows a command through them.

@@ -19,12 +19,17 @@ from msgspec import Meta, Struct
 from engine.core.errors import SnapshotUnreadable
 from engine.core.sections import Entry
 from engine.core.snapshots import SCHEMA, Summary
+from engine.errors import SnapshotFailed
 from schemas.records import MAX_NUMBER, NewRecord
+from schemas.topics import MAX_RECORD_BATCH_BYTES
 
 MARKER_KEY: Final = b"marker"
 
 SLICE_ENTRIES: Final = 500
 """Most entries that are encoded in one go, a few milliseconds: the event loop waits for it."""
+
+MAX_RECORD_BYTES: Final = MAX_RECORD_BATCH_BYTES - 1024
+"""Largest entry. Kafka would refuse its batch without saying which entry it is."""
 
 SLICE_BYTES: Final = 256 * 1024
 """Most bytes of them, beside one entry that is larger."""
@@ -93,11 +98,18 @@ def tombstones(keys: Iterable[bytes], at: datetime) -> Iterator[NewRecord]:
 
 
 def slices(records: Iterable[NewRecord]) -> Iterator[list[NewRecord]]:
-    """Records in portions that are quickly made."""
+    """Records in portions that are quickly made.
+
+    Raises:
+        SnapshotFailed: one is larger than the topic takes.
+    """
     portion, size = list[NewRecord](), 0
     for record in records:
         portion.append(record)
-        size += size_of(record)
+        own = size_of(record)
+        if own > MAX_RECORD_BYTES:
+            raise SnapshotFailed(f"entry {record.key.decode()} has {own} bytes; at most {MAX_RECORD_BYTES} fit")
+        size += own
         if len(portion) >= SLICE_ENTRIES or size >= SLICE_BYTES:
             yield portion
             portion, size = [], 0

@@ -11,16 +11,17 @@ from prometheus_client import CollectorRegistry
 
 from engine import snapshot_rounds
 from engine.core.duplicates import DEFAULT_BOUNDS
-from engine.errors import Displaced, SnapshotFailed, SnapshotFenced, Superseded
+from engine.errors import Displaced, SnapshotFailed, Superseded
 from engine.log_checks import Inspected, Known, known_by
 from engine.metrics import Metrics
 from engine.ports import LogState, SnapshotWriter
 from engine.restore import Restore, Restored
-from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker, slices
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.events import ClaimConfirmed
 from schemas.kafka import Limits
 from schemas.records import NewRecord, Record, RecordCodec
+from schemas.topics import MAX_RECORD_BATCH_BYTES
 from tests.definitions import definition
 from tests.simulation.loop import VirtualClock, simulate
 from tests.simulation.memory import Log
@@ -446,5 +447,7 @@ async def test_an_engine_writes_one_snapshot_at_a_time() -> None:
         await world.end()
 
 
-def test_what_is_fenced_is_a_failure() -> None:
-    assert issubclass(SnapshotFenced, SnapshotFailed)
+def test_an_entry_that_does_not_fit_into_the_topic_is_named() -> None:
+    large = NewRecord(b"instance/large", b"x" * MAX_RECORD_BATCH_BYTES, [], 0)
+    with pytest.raises(SnapshotFailed, match=r"entry instance/large has 8\d+ bytes; at most 8\d+ fit"):
+        list(slices([large]))
