@@ -5,7 +5,9 @@ on standard error and exit status 1; a traceback means a bug.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +33,18 @@ WRONG_STATUS: Final = 3
 STOPPED_STATUS: Final = 130
 """Exit status after Ctrl-C or SIGTERM during a start, as shells have it."""
 
+DIFFERENT_STATUS: Final = 1
+COULD_NOT_LOOK_STATUS: Final = 2
+"""Exit status of commands that look for something wrong: they have found it; they could not look."""
+
 DATA_DIR: Final = click.Path(file_okay=False, path_type=Path)
 PORT: Final = click.IntRange(0, 65535)
+
+
+class CouldNotLook(click.ClickException):
+    """An expected error of a command that tells by its status what it has found."""
+
+    exit_code = COULD_NOT_LOOK_STATUS
 
 
 class Commands(click.Group):
@@ -176,6 +188,35 @@ def rebuild() -> None:
     logs.configure(settings)
     asyncio.run(run(settings))
     click.echo("rebuilt")
+
+
+@main.command(short_help="Compare the read models with the event log.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="Differences to show.")
+def verify(limit: int) -> None:
+    """Fold the event log and compare the outcome with Postgres row by row, while everything runs. Changes nothing.
+
+    Exit status: 0 if they are equal, 1 if they differ, 2 if they can't be compared.
+    """
+    from deploy.progress import Progress
+    from projections.verification import verify as run
+
+    _silence_kafka()
+    progress = Progress()
+    with _could_not_look():
+        report = asyncio.run(run(load(ProjectionsSettings), limit=limit, progress=progress.show))
+    progress.end(f"it took {progress.seconds:.1f} s")
+    click.echo("\n".join(report.lines()))
+    if not report.equal:
+        raise click.exceptions.Exit(DIFFERENT_STATUS)
+
+
+@contextlib.contextmanager
+def _could_not_look() -> Iterator[None]:
+    """Give expected errors a status of their own."""
+    try:
+        yield
+    except _expected() as error:
+        raise CouldNotLook(_message(error)) from None
 
 
 @main.command("log", short_help="Show an aggregate's records, or those of a partition.")

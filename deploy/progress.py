@@ -15,43 +15,44 @@ class Progress:
     """A bar on standard error, if that is a terminal; else nothing.
 
     Args:
-        unit: what is counted, such as `records`.
         stream: where it is shown.
         clock: seconds that never go back.
     """
 
-    def __init__(self, unit: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
-        self._unit, self._clock = unit, clock
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
         self._stream = sys.stderr if stream is None else stream
         self._visible = self._stream.isatty()
         self._began_at = clock()
         self._shown_at = -SHOW_SECONDS
         self._is_shown = False
+        self._counted: tuple[str, int] | None = None
+        self._since, self._before = self._began_at, 0
 
     @property
     def seconds(self) -> float:
         """How long it has taken so far."""
         return self._clock() - self._began_at
 
-    def show(self, done: int, total: int, doing: str = "") -> None:
+    def show(self, done: int, total: int, what: str) -> None:
         """Show how far it is, unless that was done a moment ago.
 
         Args:
             done: how much of it is done.
-            total: how much there is.
-            doing: what is done, where that is not plain.
+            total: how much there is. When it changes, or what is counted does, the time that is left is estimated anew.
+            what: is counted, such as `records`.
         """
         now = self._clock()
         if not self._visible or now - self._shown_at < SHOW_SECONDS:
             return
         self._shown_at, self._is_shown = now, True
+        if self._counted != (what, total):
+            self._counted, self._since, self._before = (what, total), now, done
         share = done / total if total else 1.0
         bar = "━" * round(share * BAR_CHARACTERS)
-        rate = done / (now - self._began_at) if now > self._began_at else 0.0
-        left = f", {(total - done) / rate:,.0f} s left" if rate else ""
-        self._stream.write(
-            f"{CLEAR}{doing}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {self._unit}{left}"
-        )
+        rate = (done - self._before) / (now - self._since) if now > self._since else 0.0
+        left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
+        self._stream.write(f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {what}{left}")
         self._stream.flush()
 
     def clear(self) -> None:

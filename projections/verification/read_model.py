@@ -1,0 +1,193 @@
+"""The read model as it is compared: rows and positions of one moment. In Postgres, and a twin in memory."""
+
+import copy
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+import psycopg
+from psycopg import IsolationLevel, sql
+
+from projections.database import FAULTS, Connection, connect
+from projections.errors import StoreAway
+from projections.memory import MemoryDatabase, Tables
+from projections.rows import ReadPosition
+from projections.verification.errors import CannotVerify, ReadModelMoved
+from projections.verification.tables import TABLES, Values
+from schemas.settings import PostgresSettings
+
+STATEMENT_TIMEOUT_SECONDS: Final = 60.0
+"""Deadline of one statement, on the server: of the rows of one round trip."""
+FETCHED: Final = 200
+"""Rows in one round trip. A row may have a megabyte, and all of them are in memory at once."""
+
+
+class Snapshot(Protocol):
+    """The read model of one moment."""
+
+    @property
+    def at(self) -> datetime:
+        """When that was, by the clock of the database."""
+
+    @property
+    def positions(self) -> dict[int, ReadPosition]:
+        """How far each partition was."""
+
+    def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+        """All rows of a table, in no order, some at a time.
+
+        Raises:
+            ReadModelMoved: a rebuild has replaced it.
+            StoreAway: the database is away.
+        """
+
+
+class ReadModel(Protocol):
+    """A read model that others go on writing."""
+
+    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+        """The time of the database, and how far each partition is.
+
+        Raises:
+            CannotVerify: there is no read model.
+            StoreAway: the database is away.
+        """
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """What it is at the beginning of the block.
+
+        Raises:
+            CannotVerify: there is no read model.
+            StoreAway: the database is away.
+        """
+
+
+class PostgresReadModel:
+    """`ReadModel` in Postgres. It only reads.
+
+    Args:
+        settings: where it is.
+    """
+
+    def __init__(self, settings: PostgresSettings):
+        self._settings = settings
+
+    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+        """See `ReadModel.now`."""
+        async with self.snapshot() as snapshot:
+            return snapshot.at, snapshot.positions
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["PostgresSnapshot"]:
+        """See `ReadModel.snapshot`."""
+        try:
+            connection = await connect(self._settings, "verify", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS)
+            async with connection:
+                await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+                await connection.set_read_only(True)
+                async with connection.transaction():
+                    yield await _opened(connection)
+        except psycopg.errors.UndefinedTable as error:
+            name = self._settings.database_schema
+            raise CannotVerify(f"schema {name} has no read model of this build: run `orchestration migrate`") from error
+        except FAULTS as error:
+            raise StoreAway(str(error) or type(error).__name__) from error
+
+
+async def _opened(connection: Connection) -> "PostgresSnapshot":
+    # The snapshot is taken by the first statement.
+    cursor = await connection.execute(
+        "SELECT now(), 'positions'::regclass::oid, partition, next_offset, epoch, cause, topic_id"
+        " FROM (SELECT 1) one LEFT JOIN positions ON true"
+    )
+    rows = await cursor.fetchall()
+    at, relation = rows[0][:2]
+    positions = {row[2]: ReadPosition(*row[3:]) for row in rows if row[2] is not None}
+    return PostgresSnapshot(connection, at, positions, relation)
+
+
+class PostgresSnapshot:
+    """`Snapshot` in a transaction of Postgres.
+
+    Args:
+        connection: in a transaction that reads from one snapshot.
+        at: when it was taken.
+        positions: what they were.
+        relation: the table that they were in.
+    """
+
+    def __init__(self, connection: Connection, at: datetime, positions: dict[int, ReadPosition], relation: int):
+        self._connection, self._at, self._positions = connection, at, positions
+        self._relation = relation
+
+    @property
+    def at(self) -> datetime:
+        """See `Snapshot.at`."""
+        return self._at
+
+    @property
+    def positions(self) -> dict[int, ReadPosition]:
+        """See `Snapshot.positions`."""
+        return self._positions
+
+    async def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+        """See `Snapshot.rows`."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, TABLES[table].columns))
+        query = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(table))
+        # On the server, so that they are not all in memory at once.
+        async with self._connection.cursor(name=f"verify_{table}", binary=True) as cursor:
+            await cursor.execute(query)
+            while rows := await cursor.fetchmany(FETCHED):
+                yield [tuple(str(v) if isinstance(v, UUID) else v for v in row) for row in rows]
+        # A rebuild gives the name of the schema to tables that this snapshot sees nothing in.
+        found = await (await self._connection.execute("SELECT 'positions'::regclass::oid")).fetchall()
+        if found != [(self._relation,)]:
+            raise ReadModelMoved("the read model was rebuilt while it was looked at; try again")
+
+
+class MemoryReadModel:
+    """`ReadModel` in memory.
+
+    Args:
+        database: that others write.
+    """
+
+    def __init__(self, database: MemoryDatabase):
+        self._database = database
+
+    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+        """See `ReadModel.now`."""
+        return self._database.now(), dict(self._database.tables.positions)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["MemorySnapshot"]:
+        """See `ReadModel.snapshot`."""
+        yield MemorySnapshot(copy.deepcopy(self._database.tables), self._database.now())
+
+
+class MemorySnapshot:
+    """`Snapshot` in memory.
+
+    Args:
+        tables: as they were.
+        at: when that was.
+    """
+
+    def __init__(self, tables: Tables, at: datetime):
+        self._tables, self._at = tables, at
+
+    @property
+    def at(self) -> datetime:
+        """See `Snapshot.at`."""
+        return self._at
+
+    @property
+    def positions(self) -> dict[int, ReadPosition]:
+        """See `Snapshot.positions`."""
+        return self._tables.positions
+
+    async def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+        """See `Snapshot.rows`."""
+        yield list(map(TABLES[table].values, getattr(self._tables, table).values()))

@@ -1,0 +1,49 @@
+"""The line that tells how far a long command is."""
+
+import io
+
+from deploy.progress import CLEAR, Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes() -> None:
+    terminal, clock = Terminal(), Clock()
+    progress = Progress(terminal, clock)
+    progress.show(0, 1200, "records")
+    clock.now = 0.1
+    progress.show(1, 1200, "records")  # too early to be seen
+    clock.now = 2.0
+    progress.show(300, 1200, "records")
+    clock.now = 4.0
+    progress.show(5, 10, "rows")
+    clock.now = 5.0
+    progress.show(10, 10, "rows")
+    progress.end("done")
+    assert terminal.getvalue().split(CLEAR)[1:] == [
+        "························   0%  0 of 1,200 records",
+        "━━━━━━··················  25%  300 of 1,200 records, 6 s left",
+        "━━━━━━━━━━━━············  50%  5 of 10 rows",
+        "━━━━━━━━━━━━━━━━━━━━━━━━ 100%  10 of 10 rows",
+        "done\n",
+    ]
+    assert progress.seconds == 5.0
+
+
+def test_a_file_shows_nothing() -> None:
+    file = io.StringIO()
+    progress = Progress(file, Clock())
+    progress.show(1, 2, "records")
+    progress.clear()
+    progress.end("done")
+    assert file.getvalue() == ""
