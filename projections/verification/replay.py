@@ -12,6 +12,7 @@ from projections.ports import Store
 from projections.projector import Projector
 from projections.rows import ReadPosition
 from projections.verification.errors import CannotVerify
+from schemas.fillers import is_filler
 from schemas.kafka import Kafka, Place, Reader
 from schemas.log_integrity import check_end
 from schemas.records import Record
@@ -78,8 +79,8 @@ class Replay:
         """Fold the records of each partition from where it is to before its target.
 
         Raises:
-            LogFault: the log does not go that far.
-            CannotVerify: Kafka sends nothing.
+            LogFault: the log does not go that far, or was cut before.
+            CannotVerify: records were lost, or Kafka sends nothing.
             KafkaFault: Kafka is away or refuses.
         """
         ends = await self._asker.ends([Place(self._topic, partition) for partition in targets])
@@ -105,7 +106,10 @@ class Replay:
             stop = goals.get(place, 0)
             within = records if records[-1].offset < stop else [record for record in records if record.offset < stop]
             if within:
-                await self._projector.project({place.partition: within})
+                _check(place, within)
+                faults = await self._projector.project({place.partition: within})
+                for fault in faults.values():
+                    raise fault
                 self._read(len(within))
             self._beyond += len(records) - len(within)
         # Behind markers of transactions too, which are not handed over.
@@ -116,6 +120,15 @@ class Replay:
             self._beyond = 0
             self._reader.read_from({place: await self._reader.position(place) for place in goals})
         return bool(taken or reached)
+
+
+def _check(place: Place, records: Sequence[Record]) -> None:
+    for record in records:
+        if not record.key and is_filler(record):
+            raise CannotVerify(
+                f"partition {place.partition} of {place.topic} has a filler at offset {record.offset}, in place of a"
+                " record that was lost, so nobody can tell what the read model should hold"
+            )
 
 
 @asynccontextmanager

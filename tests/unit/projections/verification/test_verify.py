@@ -22,6 +22,7 @@ from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.folded import FoldedStore
 from projections.verification.read_model import MemoryReadModel, MemorySnapshot
 from schemas import events
+from schemas.fillers import filler
 from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.log_integrity import LogFault
@@ -385,6 +386,17 @@ async def test_a_read_model_that_is_behind_is_compared_up_to_where_it_is(world: 
 async def test_a_log_without_its_beginning_cannot_be_compared(world: World) -> None:
     world.cluster.log(Place("events", 1)).expire(5)
     with pytest.raises(CannotVerify, match="partition 1 of events begins at offset 5: what was before is deleted"):
+        await world.verify()
+
+
+async def test_a_log_that_has_lost_records_cannot_be_compared(world: World) -> None:
+    world.put(1, filler(0))
+    await world.project()
+    with pytest.raises(CannotVerify, match="partition 1 of events has a filler at offset 112"):
+        await world.verify()
+    world.append(0, id(900), *instance(), epoch=105)
+    changed("positions", 0, next_offset=110)(world.database.tables)
+    with pytest.raises(LogFault, match="belongs to a claim at offset 105, which is not in the log"):
         await world.verify()
 
 
