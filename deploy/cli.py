@@ -201,7 +201,7 @@ def verify(limit: int) -> None:
     from projections.verification import verify as run
 
     _silence_kafka()
-    progress = Progress()
+    progress = Progress("records")
     with _could_not_look():
         report = asyncio.run(run(load(ProjectionsSettings), limit=limit, progress=progress.show))
     progress.end(f"it took {progress.seconds:.1f} s")

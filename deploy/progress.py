@@ -15,12 +15,13 @@ class Progress:
     """A bar on standard error, if that is a terminal; else nothing.
 
     Args:
+        unit: what is counted, such as `records`.
         stream: where it is shown.
         clock: seconds that never go back.
     """
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
+    def __init__(self, unit: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic):
+        self._unit, self._clock = unit, clock
         self._stream = sys.stderr if stream is None else stream
         self._visible = self._stream.isatty()
         self._began_at = clock()
@@ -34,13 +35,13 @@ class Progress:
         """How long it has taken so far."""
         return self._clock() - self._began_at
 
-    def show(self, done: int, total: int, what: str) -> None:
+    def show(self, done: int, total: int, what: str = "") -> None:
         """Show how far it is, unless that was done a moment ago.
 
         Args:
             done: how much of it is done.
             total: how much there is. When it changes, or what is counted does, the time that is left is estimated anew.
-            what: is counted, such as `records`.
+            what: is counted, where that changes on the way.
         """
         now = self._clock()
         if not self._visible or now - self._shown_at < SHOW_SECONDS:
@@ -52,7 +53,9 @@ class Progress:
         bar = "━" * round(share * BAR_CHARACTERS)
         rate = (done - self._before) / (now - self._since) if now > self._since else 0.0
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
-        self._stream.write(f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {what}{left}")
+        self._stream.write(
+            f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {what or self._unit}{left}"
+        )
         self._stream.flush()
 
     def clear(self) -> None:

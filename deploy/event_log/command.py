@@ -43,7 +43,7 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
 
 
 async def _show(kafka: Kafka, settings: KafkaSettings, query: Query, *, json: bool) -> None:
-    progress, output, count, read = Progress(), _Output(), 0, 0
+    progress, output, count, read = Progress("records"), _Output(), 0, 0
     where = ""
 
     def chosen(span: Span) -> None:
@@ -55,7 +55,7 @@ async def _show(kafka: Kafka, settings: KafkaSettings, query: Query, *, json: bo
         read = done
         output.flush(progress)
         if done < total:
-            progress.show(done, total, "records")
+            progress.show(done, total)
 
     async for entry in EventLog(kafka, settings, show).entries(query, chosen):
         count += 1

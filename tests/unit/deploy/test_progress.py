@@ -19,12 +19,12 @@ class Clock:
 
 def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes() -> None:
     terminal, clock = Terminal(), Clock()
-    progress = Progress(terminal, clock)
-    progress.show(0, 1200, "records")
+    progress = Progress("records", terminal, clock)
+    progress.show(0, 1200)
     clock.now = 0.1
-    progress.show(1, 1200, "records")  # too early to be seen
+    progress.show(1, 1200)  # too early to be seen
     clock.now = 2.0
-    progress.show(300, 1200, "records")
+    progress.show(300, 1200)
     clock.now = 4.0
     progress.show(5, 10, "rows")
     clock.now = 5.0
@@ -42,8 +42,8 @@ def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes() -> None:
 
 def test_a_file_shows_nothing() -> None:
     file = io.StringIO()
-    progress = Progress(file, Clock())
-    progress.show(1, 2, "records")
+    progress = Progress("records", file, Clock())
+    progress.show(1, 2)
     progress.clear()
     progress.end("done")
     assert file.getvalue() == ""
