@@ -70,7 +70,8 @@ class KafkaSnapshots:
         )
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await self._check(place)
+                if not await self._exists(place):
+                    raise KafkaFault("it does not exist: create it by `orchestration topics create`")
                 await transactions.open()
         except BaseException as error:
             await transactions.close()
@@ -83,7 +84,8 @@ class KafkaSnapshots:
         """See `Snapshots.read`."""
         place = Place(self._topic, partition)
         try:
-            await self._check(place)
+            if not await self._exists(place):
+                return
             async with self._kafka.reader(committed_only=True) as reader:
                 position, end = (await reader.limits([place]))[place]
                 reader.read_from({place: position})
@@ -105,7 +107,8 @@ class KafkaSnapshots:
         """See `Snapshots.last`."""
         place = Place(self._topic, partition)
         try:
-            await self._check(place)
+            if not await self._exists(place):
+                return None
             async with asyncio.timeout(READ_SECONDS), self._kafka.reader(committed_only=True) as reader:
                 oldest, end = (await reader.limits([place]))[place]
                 tail = TAIL_OFFSETS
@@ -121,13 +124,10 @@ class KafkaSnapshots:
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
 
-    async def _check(self, place: Place) -> None:
-        """Asking for partitions in other ways would have Kafka make the topic, without compaction."""
+    async def _exists(self, place: Place) -> bool:
+        """Whether there is such a partition. To ask in other ways would have Kafka make the topic, uncompacted."""
         found = await self._finder.find(place.topic)
-        if found is None or place.partition >= found.partitions:
-            raise KafkaFault(
-                f"topic {place.topic} has no partition {place.partition}: create it by `orchestration topics create`"
-            )
+        return found is not None and place.partition < found.partitions
 
 
 class KafkaSnapshotWriter:

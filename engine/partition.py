@@ -173,8 +173,10 @@ class Partition:
                 await self._wait()
                 await self._turn()
         finally:
-            await self._runner.stop()
-            await self._rounds.stop()
+            try:
+                await self._runner.stop()
+            finally:
+                await self._rounds.stop()
 
     def stop(self) -> None:
         """Let the turn under way end, then return from `run`."""

@@ -109,17 +109,17 @@ class Snapshots(Protocol):
         """
 
     def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
-        """The committed records, from the start to the end as it is now.
+        """The committed records, from the start to the end as it is now; none where the topic does not exist yet.
 
         Raises:
-            ReadFailed: the topic can't be reached, or does not exist.
+            ReadFailed: the topic can't be reached.
         """
 
     async def last(self, partition: int) -> Record | None:
         """The last committed record; None without one.
 
         Raises:
-            ReadFailed: the topic can't be reached, or does not exist.
+            ReadFailed: the topic can't be reached.
         """
 
 

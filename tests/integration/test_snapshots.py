@@ -13,6 +13,7 @@ from schemas.kafka import KafkaClients
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
 from schemas.settings import EngineSettings
+from tests.kafka_contract import Away
 from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 
 PARTITIONS = 2
@@ -26,8 +27,12 @@ class Subject(ABC):
         """It as one more engine sees it."""
 
     @abstractmethod
-    def unreachable(self) -> Snapshots:
-        """One that can't be reached, or that does not exist."""
+    def missing(self) -> Snapshots:
+        """One that does not exist."""
+
+    @abstractmethod
+    def away(self) -> Snapshots:
+        """One that can't be reached."""
 
     async def close(self) -> None:  # noqa: B027 - most have nothing to close
         """End it."""
@@ -39,12 +44,16 @@ class Brokers(Subject):
         self._made: list[KafkaSnapshots] = []
 
     def snapshots(self) -> Snapshots:
-        self._made.append(KafkaSnapshots(KafkaClients(self._settings), self._settings))
-        return self._made[-1]
+        return self._new(self._settings)
 
-    def unreachable(self) -> Snapshots:
+    def missing(self) -> Snapshots:
         servers, prefix = self._settings.kafka_bootstrap_servers, f"{self._settings.topic_prefix}missing."
-        settings = EngineSettings(kafka_bootstrap_servers=servers, topic_prefix=prefix)
+        return self._new(EngineSettings(kafka_bootstrap_servers=servers, topic_prefix=prefix))
+
+    def away(self) -> Snapshots:
+        return self._new(EngineSettings(kafka_bootstrap_servers="127.0.0.1:1"))
+
+    def _new(self, settings: EngineSettings) -> Snapshots:
         self._made.append(KafkaSnapshots(KafkaClients(settings), settings))
         return self._made[-1]
 
@@ -62,8 +71,11 @@ class InMemory(Subject):
     def snapshots(self) -> Snapshots:
         return KafkaSnapshots(MemoryKafka(self._cluster), EngineSettings(partitions=PARTITIONS))
 
-    def unreachable(self) -> Snapshots:
+    def missing(self) -> Snapshots:
         return KafkaSnapshots(MemoryKafka(self._cluster), EngineSettings(topic_prefix="missing."))
+
+    def away(self) -> Snapshots:
+        return KafkaSnapshots(MemoryKafka(self._cluster, Away()), EngineSettings(partitions=PARTITIONS))
 
 
 class Simulated(Subject):
@@ -73,7 +85,12 @@ class Simulated(Subject):
     def snapshots(self) -> Snapshots:
         return MemorySnapshots(self._topic)
 
-    def unreachable(self) -> Snapshots:
+    def missing(self) -> Snapshots:
+        snapshots = MemorySnapshots()
+        snapshots.refuses_writers = True
+        return snapshots
+
+    def away(self) -> Snapshots:
         snapshots = MemorySnapshots(self._topic)
         snapshots.away = True
         return snapshots
@@ -168,8 +185,17 @@ async def test_a_writer_shuts_out_those_that_were_opened_before(subject: Subject
     assert await read(subject.snapshots(), 0) == [("c", b"{}")]
 
 
-async def test_a_topic_that_is_not_there_is_told(subject: Subject) -> None:
-    snapshots = subject.unreachable()
+async def test_without_the_topic_there_is_no_snapshot_and_no_writer(subject: Subject) -> None:
+    """An engine that was upgraded before `topics create` goes on without."""
+    snapshots = subject.missing()
+    with pytest.raises(SnapshotFailed):
+        await snapshots.open(0)
+    assert await read(snapshots, 0) == []
+    assert await snapshots.last(0) is None
+
+
+async def test_a_topic_that_can_not_be_reached_is_told(subject: Subject) -> None:
+    snapshots = subject.away()
     with pytest.raises(SnapshotFailed):
         await snapshots.open(0)
     with pytest.raises(ReadFailed):
