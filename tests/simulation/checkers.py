@@ -26,11 +26,13 @@ from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas import events as ev
+from schemas import rejections
 from schemas.epochs import EpochFilter, is_claim
 from schemas.records import Record, RecordCodec, Recorded, UndecodableRecord
 from schemas.topics import partition_of
 from tests.simulation.history import ActivityRun, History
 from tests.simulation.outcomes import Outcomes
+from tests.simulation.restoring import BAD
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Observer:
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
+    """Aggregates that may have an event that can't be used."""
+    aside: set[str] = field(default_factory=set)
+    """Those of them that have one: what comes behind it counts for nothing."""
 
     def __post_init__(self) -> None:
         self.claims = [Claim(partition, -1) for partition in range(self.partitions)]
@@ -116,19 +122,42 @@ class Observer:
                     self.claimed[partition] += 1
                     self.claims[partition] = Claim(partition, record.offset, asyncio.get_running_loop().time())
                 continue
-            recorded = self.codec.decode_event(record)
+            recorded = self._decoded(record)
             self.admitted[partition].append(recorded)
+            if recorded.event is BAD:
+                continue
             assert recorded.event.at >= self._last_at[partition], "an event is shown to be older than what it follows"
             self._last_at[partition] = recorded.event.at
             if recorded.cause is not None:
                 if recorded.cause not in decided:
                     self._judge(partition, recorded, recorded.cause)
                 decided.add(recorded.cause)
-            self.outcomes[partition].fold(recorded)
+            if recorded.aggregate_id not in self.aside:
+                self.outcomes[partition].fold(recorded)
             self._fold(partition, recorded)
         self._check_causes(partition, sorted(decided))
 
+    def last_at(self, partition: int) -> datetime:
+        """The time of the last event of a partition."""
+        return self._last_at[partition]
+
+    def _decoded(self, record: Record) -> Recorded:
+        """An event; `BAD` if it can't be used, which sets its aggregate aside."""
+        key = (record.key or b"").decode()
+        if key not in self.bad or key in self.aside:
+            return self.codec.decode_event(record)
+        try:
+            recorded = self.codec.decode_event(record)
+            if isinstance(recorded.event, ev.InstanceEvent):
+                instances.evolve(self.instances.get(key), recorded.event, key)
+        except (UndecodableRecord, IllegalTransition):
+            self.aside.add(key)
+            return Recorded(key, 0, BAD, record.offset, None)
+        return recorded
+
     def _judge(self, partition: int, first: Recorded, cause: int) -> None:
+        if first.aggregate_id in self.aside:
+            return
         if self.command is not None:
             try:
                 _, command = self.codec.decode_command(self.command(partition, cause))
@@ -158,6 +187,9 @@ class Observer:
         if isinstance(event, ev.Outcome):
             if isinstance(event, ev.CommandRejected) and recorded.cause is not None:
                 self.rejected[partition, recorded.cause] = event.code
+                assert event.code != rejections.SET_ASIDE or aggregate_id in self.aside, "the wrong one is set aside"
+            return
+        if aggregate_id in self.aside:
             return
         if isinstance(event, ev.ClaimConfirmed):
             return

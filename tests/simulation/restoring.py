@@ -1,11 +1,18 @@
-"""The state of a partition that is at work is the state that a restore of the same log would come to, whole."""
+"""What a restore comes to, from the whole log and from a snapshot with the events behind it: the live state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.core.duplicates import Bounds
+from engine.core.errors import SnapshotUnreadable
 from engine.core.shard import Shard
+from engine.core.snapshots import Loader
 from engine.partition import Partition
-from schemas.records import Recorded
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.records import Record, Recorded
+from tests.simulation.snapshots import SnapshotPartition
+
+BAD = object()
+"""In place of an event, what nobody can read."""
 
 
 def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds: Bounds) -> None:
@@ -19,19 +26,75 @@ def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds:
     Raises:
         AssertionError: they differ.
     """
-    if not partition.restored or partition.in_turn:
-        return
-    live, fresh = partition.shard.contents(), restored(admitted, partition.end, bounds).contents()
-    for name, expected in fresh.items():
-        assert live[name] == expected, f"a restore would come to other {name}: {expected}, not {live[name]}"
+    if partition.restored and not partition.in_turn:
+        check_same(partition.shard, restored(admitted, partition.end, bounds), "what is in memory")
+
+
+def check_snapshot(snapshots: SnapshotPartition, admitted: Sequence[Recorded], bounds: Bounds) -> Marker | None:
+    """Compare what a snapshot says with what the log says.
+
+    Args:
+        snapshots: a partition of the topic.
+        admitted: the events of the log that count, in order.
+        bounds: how much a partition remembers.
+
+    Returns:
+        The snapshot's marker; None if there is no snapshot that a restore would use.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    shard = Shard(bounds)
+    try:
+        marker = load(shard, snapshots.records)
+    except SnapshotUnreadable:
+        return None
+    if marker is not None:
+        replay(shard, (recorded for recorded in admitted if recorded.offset >= marker.next_offset))
+        check_same(shard, restored(admitted, len(admitted) and admitted[-1].offset + 1, bounds), "a snapshot")
+    return marker
+
+
+def load(shard: Shard, records: Sequence[Record]) -> Marker | None:
+    """Read a snapshot into a new shard, as a restore does; its marker, None if there is no snapshot.
+
+    Raises:
+        SnapshotUnreadable: it must not be used.
+    """
+    if not records:
+        return None
+    if records[-1].key != MARKER_KEY:
+        raise SnapshotUnreadable("it does not end with a marker")
+    loader = Loader(shard)
+    for record in records:
+        if record.key != MARKER_KEY:
+            loader.put((record.key or b"").decode(), record.value)
+    marker = read_marker(records[-1].value)
+    for _ in loader.finish(marker.summary):
+        pass
+    return marker
+
+
+def check_same(found: Shard, expected: Shard, what: str) -> None:
+    """Check that two states are the same, except for how they put what is wrong with an aggregate."""
+    has, wanted = found.contents(), expected.contents()
+    has["aside"], wanted["aside"] = list(found.aside), list(expected.aside)
+    for name in wanted:
+        assert has[name] == wanted[name], f"a restore from the log comes to other {name} than {what}: {wanted[name]}"
 
 
 def restored(admitted: Iterable[Recorded], stop: int, bounds: Bounds) -> Shard:
     """What a partition would have in memory after a restore from the events before an offset."""
     shard = Shard(bounds)
-    for recorded in admitted:
-        if recorded.offset >= stop:
-            break
-        shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
-    shard.settle()
+    replay(shard, (recorded for recorded in admitted if recorded.offset < stop))
     return shard
+
+
+def replay(shard: Shard, events: Iterable[Recorded]) -> None:
+    """Take over events. One that nobody can read sets its aggregate aside."""
+    for recorded in events:
+        if recorded.event is BAD:
+            shard.set_aside(recorded.aggregate_id, "it is bad")
+        else:
+            shard.replay(recorded.aggregate_id, (recorded.event,), recorded.offset)
+    shard.settle()

@@ -26,6 +26,8 @@ def run_seed(seed: int) -> Counter[str]:
     simulate(world.run())
     met = check_money(world)
     met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
+    met.update(world.met + world.harm.met)
+    met.update(world.observer.rejected.values())
     check_outcomes(world)
     check_triggers(world)
     check_definitions(world)

@@ -1,9 +1,14 @@
 """Topic `snapshots` in memory, behind the engine's port: for unit tests as it is, for simulations with faults."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
+from engine.snapshot_records import MARKER_KEY
 from schemas.records import NewRecord, Record
 from tests.simulation.memory import StoredRecord
 
@@ -12,20 +17,72 @@ MAX_READ = 100
 
 
 @dataclass
+class SnapshotFaults:
+    """How often what goes wrong; all zero when the network is quiet."""
+
+    unopened: float = 0.0
+    """A writer is not opened; it may have shut out those before all the same."""
+    refused: float = 0.0
+    """An append or a commit is refused: nothing of the transaction counts."""
+    lost_ack: float = 0.0
+    """The commit is made, but its acknowledgement never comes."""
+    late: float = 0.0
+    """The commit fails, and the transaction counts some seconds later, or once the next writer is open."""
+    unreadable: float = 0.0
+    """A read breaks off."""
+    slow: float = 0.0
+    """A call takes seconds."""
+
+
+@dataclass
+class Transaction:
+    """A transaction of a partition."""
+
+    records: list[StoredRecord] = field(default_factory=list)
+    is_decided: bool = False
+    """Whether it is to be committed, and nothing can keep that from happening."""
+
+
+@dataclass
 class SnapshotPartition:
     """A partition of the topic: what is committed, and which writer may write."""
 
     records: list[StoredRecord] = field(default_factory=list)
+    """Those that are committed."""
     end: int = 0
     writer: int = 0
     """Of the writer that was opened last; all before it are shut out."""
+    transaction: Transaction = field(default_factory=Transaction)
+    """The open one. Nothing is in it between two transactions."""
+
+    def append(self, records: Sequence[NewRecord]) -> int:
+        """Append records to the open transaction; the offset of the first."""
+        base = self.end
+        for record in records:
+            self.transaction.records.append(StoredRecord(self.end, record.key, record.value, tuple(record.headers)))
+            self.end += 1
+        return base
+
+    def finish(self, transaction: Transaction, *, commit: bool) -> None:
+        """End a transaction, unless it has ended, by a mark of its own."""
+        if self.transaction is not transaction:
+            return
+        if commit:
+            self.records += transaction.records
+        self.end += 1
+        self.transaction = Transaction()
+
+    def open(self) -> int:
+        """Open a writer, once the transaction of the one before is committed or aborted; its number."""
+        if self.transaction.records:
+            self.finish(self.transaction, commit=self.transaction.is_decided)
+        self.writer += 1
+        return self.writer
 
     def commit(self, records: Sequence[NewRecord]) -> None:
-        """Append records and the mark that ends their transaction."""
-        for record in records:
-            self.records.append(StoredRecord(self.end, record.key, record.value, tuple(record.headers)))
-            self.end += 1
-        self.end += 1
+        """Append records in a transaction of their own."""
+        self.append(records)
+        self.finish(self.transaction, commit=True)
 
     @property
     def content(self) -> dict[bytes | None, bytes | None]:
@@ -36,10 +93,51 @@ class SnapshotPartition:
             found[record.key] = record.value
         return {key: value for key, value in found.items() if value is not None}
 
-    def compact(self) -> None:
-        """Keep the last record of each key alone, and no tombstones."""
-        last = {record.key: record for record in self.records}
-        self.records = [record for record in self.records if last[record.key] is record and record.value is not None]
+    # What happens to topics
+
+    def compact(self, rng: random.Random | None = None) -> None:
+        """Remove what later records replace, and tombstones.
+
+        Args:
+            rng: how far compaction comes, and what it leaves. Without it, it comes to the end and leaves nothing.
+        """
+        stop = len(self.records) if rng is None else rng.randint(0, len(self.records))
+        last = {record.key: record.offset for record in self.records[:stop]}
+        replaced: list[StoredRecord] = []
+        left: set[bytes | None] = set()
+        for record in self.records[:stop]:
+            if record.offset != last[record.key]:
+                if rng is None or rng.random() < 0.7:
+                    replaced.append(record)
+                else:
+                    left.add(record.key)
+            elif record.value is None and record.key not in left and (rng is None or rng.random() < 0.5):
+                replaced.append(record)
+        self._remove(replaced)
+
+    def _remove(self, records: Iterable[StoredRecord]) -> None:
+        gone = {record.offset for record in records}
+        self.records = [record for record in self.records if record.offset not in gone]
+
+    def tear(self, offset: int) -> None:
+        """Lose all from an offset on, and give these offsets to others: a broker came back without its last records."""
+        self.records = [record for record in self.records if record.offset < offset]
+        self.transaction.records = [record for record in self.transaction.records if record.offset < offset]
+        self.end = min(self.end, offset)
+
+    def rewrite(self, rng: random.Random) -> None:
+        """Replace all by the snapshot of another build: what looks like a state of this one means something else."""
+        content = self.content
+        content.pop(MARKER_KEY, None)
+        self.tear(0)
+        for key, value in content.items():
+            if rng.random() < 0.5 and key is not None and key.startswith(b"instance/") and value is not None:
+                state = msgspec.json.decode(value)
+                state[1] += 1  # its version
+                content[key] = msgspec.json.encode(state)
+        marker = {"schema": 2, "next_offset": 1}
+        records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
+        self.commit([*records, NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0)])
 
 
 class SnapshotTopic(dict[int, SnapshotPartition]):
@@ -54,28 +152,49 @@ class MemorySnapshots:
 
     Args:
         topic: shared with other engines; one of its own when not given.
+        rng: decides latencies and faults; without it there are none.
+        faults: how often what goes wrong; may be changed while running.
     """
 
-    def __init__(self, topic: SnapshotTopic | None = None):
+    def __init__(
+        self,
+        topic: SnapshotTopic | None = None,
+        rng: random.Random | None = None,
+        faults: SnapshotFaults | None = None,
+    ):
         self.topic = SnapshotTopic() if topic is None else topic
+        self.faults = faults or SnapshotFaults()
         self.away = False
         """Whether nothing answers."""
         self.refuses_writers = False
+        self._rng = rng
 
     async def open(self, partition: int) -> "MemorySnapshotWriter":
         """See `Snapshots.open`."""
+        await self.latency()
         if self.away or self.refuses_writers:
             raise SnapshotFailed("away")
         log = self.topic[partition]
-        log.writer += 1
-        return MemorySnapshotWriter(self, log)
+        failed = self.fails(self.faults.unopened)
+        if not failed or self.fails(0.5):
+            number = log.open()
+        await self.latency()
+        if failed:
+            raise SnapshotFailed("not opened")
+        return MemorySnapshotWriter(self, log, number)
 
     async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
         """See `Snapshots.read`."""
-        records = list(self.topic[partition].records)
-        for start in range(0, len(records), MAX_READ):
+        log = self.topic[partition]
+        records = list(log.records)
+        while records:
+            count = self._portion()
+            portion, records = records[:count], records[count:]
+            await self.latency()
             self._check_reachable()
-            yield records[start : start + MAX_READ]
+            kept = set(map(id, log.records))  # compaction may have gone on meanwhile
+            if portion := [record for record in portion if id(record) in kept]:
+                yield portion
         self._check_reachable()
 
     async def last(self, partition: int) -> Record | None:
@@ -85,8 +204,25 @@ class MemorySnapshots:
         return records[-1] if records else None
 
     def _check_reachable(self) -> None:
-        if self.away:
+        if self.away or self.fails(self.faults.unreadable):
             raise ReadFailed("away")
+
+    def _portion(self) -> int:
+        return MAX_READ if self._rng is None else self._rng.randint(1, 20)
+
+    def fails(self, chance: float) -> bool:
+        """Whether something goes wrong that has this chance to."""
+        return self._rng is not None and chance > 0 and self._rng.random() < chance
+
+    def delay(self, least: float, most: float) -> float:
+        """A time in seconds."""
+        return 0.0 if self._rng is None else self._rng.uniform(least, most)
+
+    async def latency(self) -> None:
+        """The time that a call takes."""
+        if self._rng is not None:
+            slow = self.fails(self.faults.slow)
+            await asyncio.sleep(self.delay(1.0, 8.0) if slow else self.delay(0.0, 0.02))
 
 
 class MemorySnapshotWriter:
@@ -94,31 +230,50 @@ class MemorySnapshotWriter:
 
     Args:
         snapshots: of its engine.
-        log: the partition, whose last writer it is for now.
+        log: the partition.
+        number: its own.
     """
 
-    def __init__(self, snapshots: MemorySnapshots, log: SnapshotPartition):
-        self._snapshots, self._log, self._number = snapshots, log, log.writer
-        self._appended: list[NewRecord] = []
+    def __init__(self, snapshots: MemorySnapshots, log: SnapshotPartition, number: int):
+        self._snapshots, self._log, self._number = snapshots, log, number
         self.closed = False
 
-    async def append(self, records: Sequence[NewRecord]) -> None:
+    async def append(self, records: Sequence[NewRecord]) -> int:
         """See `SnapshotWriter.append`."""
-        self._check()
-        self._appended += records
+        await self._reach()
+        base = self._log.append(records)
+        await self._snapshots.latency()
+        return base
 
     async def commit(self) -> None:
         """See `SnapshotWriter.commit`."""
-        self._check()
-        self._log.commit(self._appended)
-        self._appended = []
+        await self._reach()
+        transaction, faults = self._log.transaction, self._snapshots.faults
+        if self._snapshots.fails(faults.late):
+            transaction.is_decided = True
+            seconds = self._snapshots.delay(0.01, 20.0)
+            asyncio.get_running_loop().call_later(seconds, lambda: self._log.finish(transaction, commit=True))
+            self._fail("late")
+        self._log.finish(transaction, commit=True)
+        if self._snapshots.fails(faults.lost_ack):
+            await asyncio.sleep(self._snapshots.delay(0.0, 10.0))
+            self._fail("acknowledgement lost")
+        await self._snapshots.latency()
 
     async def close(self) -> None:
         """See `SnapshotWriter.close`."""
         self.closed = True
 
-    def _check(self) -> None:
+    async def _reach(self) -> None:
+        """Get to the topic, as the writer that may write."""
+        await self._snapshots.latency()
         if self.closed or self._snapshots.away:
             raise SnapshotFailed("away")
         if self._log.writer != self._number:
             raise SnapshotFenced("a later writer was opened")
+        if self._snapshots.fails(self._snapshots.faults.refused):
+            self._fail("refused")
+
+    def _fail(self, reason: str) -> None:
+        self.closed = True
+        raise SnapshotFailed(reason)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,14 +20,16 @@ from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
 from schemas.records import Record, RecordCodec
 from tests.definitions import definition
+from tests.simulation.bad import BadRecord
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import Clients
+from tests.simulation.harm import Harm
 from tests.simulation.links import LinkFaults, MemoryLinks, link_matches
 from tests.simulation.loop import VirtualClock
 from tests.simulation.memory import MAX_HANDED, Faults, Log, MemoryEventLog, MemoryFeed
-from tests.simulation.restoring import check_restorable
+from tests.simulation.restoring import check_restorable, check_snapshot
 from tests.simulation.sends import Sends
-from tests.simulation.snapshots import MemorySnapshots
+from tests.simulation.snapshots import MemorySnapshots, SnapshotFaults, SnapshotTopic
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, MemoryStack, StackFaults, wallet_id
 
 PARTITIONS = 3
@@ -41,6 +44,9 @@ LIMITS = {
     "engine.timers.MIN_SWEPT": (0, 1000),
     "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
+    "engine.snapshot_rounds.SNAPSHOT_EVENTS": (1, 10, 20_000),
+    "engine.snapshot_rounds.BYTES_PER_SECOND": (1000, 50_000, 2**23),
+    "engine.snapshot_records.SLICE_ENTRIES": (1, 5, 500),
     "engine.core.shard.MAX_WAITING_BYTES": (10, 2**25, 2**25),
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
@@ -58,6 +64,9 @@ BOUNDS = (
 )
 """How much engines remember of what is over: so little that it is forgotten, or so much that it is not."""
 
+SNAPSHOT_SECONDS = (0.05, 1.0, 10.0)
+"""How often engines write snapshots."""
+
 MAX_QUIET_CLAIMS = 15
 """How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it. Seeds come to
 7; engines that at once claim back what they have lost come to 50."""
@@ -70,7 +79,9 @@ class Engine:
     supervisor: Supervisor
     feed: MemoryFeed
     log: MemoryEventLog
+    snapshots: MemorySnapshots
     clock: VirtualClock
+    registry: CollectorRegistry
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def crash(self) -> None:
@@ -108,19 +119,28 @@ class World:
             self.limits["engine.partition.MAX_INBOX"] + self.limits["engine.partition.MAX_TURN_INPUTS"] + MAX_HANDED,
         )
         self.log = Log(PARTITIONS, self.observer.observe)
+        self.snapshots, self.snapshot_rng = SnapshotTopic(), random.Random(seed + 2)
+        self.snapshot_seconds = self.snapshot_rng.choice(SNAPSHOT_SECONDS)
+        self.harm = Harm(self.snapshot_rng, self.log, self.snapshots, self.bounds)
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
         self.link_faults = LinkFaults()
         self.engines = [self._new_engine(number) for number in range(engines)]
         wallets = {name: wallet_id(name) for name in ("alice", "bob", "carol-abroad", "dave-abroad")}
         sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
         self.clients = Clients(self.rng, self.codec, self.log, self.observer, sends, self.stack.queued)
+        self.bad: BadRecord | None = None
+        if self.snapshot_rng.random() < 0.3:
+            self.bad = BadRecord(self.snapshot_rng, self.codec, self.log, self.observer, self.clients)
         self.helped: set[str] = set()
+        self.met: Counter[str] = Counter()
+        """How often each situation of snapshots was met."""
 
     # Engines and their group
 
     def _new_engine(self, number: int) -> Engine:
         supervisor: Supervisor
-        clock, log = VirtualClock(), MemoryEventLog(self.log, self.rng, Faults())
+        clock, log, registry = VirtualClock(), MemoryEventLog(self.log, self.rng, Faults()), CollectorRegistry()
+        snapshots = MemorySnapshots(self.snapshots, self.snapshot_rng)
 
         def epochs() -> dict[int, int]:
             return {p.number: p.epoch for p in supervisor.partitions}
@@ -138,8 +158,8 @@ class World:
         )
         supervisor = Supervisor(
             log=log,
-            snapshots=MemorySnapshots(),
-            snapshot_seconds=10.0,
+            snapshots=snapshots,
+            snapshot_seconds=self.snapshot_seconds,
             feed=feed,
             caller=Line(self.stack, epochs),
             slots=CallSlots(self.calls_at_once, service_of),
@@ -147,10 +167,19 @@ class World:
             clock=clock,
             owner=f"engine-{number}",
             codec=self.codec,
-            metrics=Metrics(CollectorRegistry()),
+            metrics=Metrics(registry),
             bounds=self.bounds,
         )
-        return Engine(supervisor, feed, log, clock)
+        return Engine(supervisor, feed, log, snapshots, clock, registry)
+
+    def _count(self, engine: Engine) -> None:
+        """Count what an engine has met, which has ended."""
+        for outcome in ("written", "failed", "fenced", "fault"):
+            count = engine.registry.get_sample_value("orchestration_engine_snapshots_total", {"outcome": outcome})
+            self.met[f"a snapshot was {outcome}"] += int(count or 0)
+        for source in ("snapshot", "events"):
+            count = engine.registry.get_sample_value("orchestration_engine_restored_records_total", {"source": source})
+            self.met[f"records restored from {source}"] += int(count or 0)
 
     def _assign(self, stale_chance: float, without: Engine | None = None) -> None:
         """A rebalance. An engine that does not hear of it goes on with partitions that are another's."""
@@ -174,16 +203,21 @@ class World:
             number = self.rng.randrange(len(self.engines))
             if self.rng.random() < 0.4:
                 await self.engines[number].crash()
-                faults = self.engines[number].log.faults
-                again = self.engines[number].feed.again
-                self.engines[number] = self._new_engine(number)
-                self.engines[number].log.faults, self.engines[number].feed.again = faults, again
+                self._count(self.engines[number])
+                crashed, self.engines[number] = self.engines[number], self._new_engine(number)
+                self.engines[number].log.faults = crashed.log.faults
+                self.engines[number].snapshots.faults = crashed.snapshots.faults
+                self.engines[number].feed.again = crashed.feed.again
                 self._start(self.engines[number])
             self._assign(stale_chance=0.5)
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 self.engines[number].clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
                 await asyncio.sleep(self.rng.uniform(0.1, 2.0))
                 self.engines[number].clock.ahead = timedelta(0)
+            self.harm.compact()
+            self.harm.do(self.observer.admitted)
+            if self.bad is not None:
+                self.bad.maybe(0.3)
             self._check_restorable()
 
     def _start(self, engine: Engine) -> None:
@@ -203,11 +237,16 @@ class World:
             engine.log.faults = Faults(
                 lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03, slow_ack=0.15
             )
+            engine.snapshots.faults = SnapshotFaults(
+                unopened=0.1, refused=0.05, lost_ack=0.1, late=0.1, unreadable=0.02, slow=0.05
+            )
             engine.feed.again = 0.02
             self._start(engine)
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self.link_faults.passing = 0.5
         self._assign(stale_chance=0.0)
+        if self.bad is not None:
+            self.bad.begin()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.clients.run(actions))
             group.create_task(self._trouble(trouble_seconds))
@@ -221,10 +260,11 @@ class World:
         self._check_memory()
         for engine in self.engines:
             await engine.crash()
+            self._count(engine)
 
     async def _quiet(self) -> None:
         for engine in self.engines:
-            engine.log.faults, engine.feed.again = Faults(), 0.0
+            engine.log.faults, engine.snapshots.faults, engine.feed.again = Faults(), SnapshotFaults(), 0.0
         self.stack.faults = StackFaults()
         self.link_faults.passing = 0.0
         self.stack.add_payment(LATE_PAYMENT)
@@ -297,6 +337,8 @@ class World:
         for engine in self.engines:
             for partition in engine.supervisor.partitions:
                 check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
+        for number, admitted in enumerate(self.observer.admitted):
+            check_snapshot(self.snapshots[number], admitted, self.bounds)
 
     def _check_memory(self) -> None:
         """No engine keeps what has ended."""
@@ -305,10 +347,11 @@ class World:
 
     def waiting(self) -> list[str]:
         """Instances that are known and have not ended."""
-        return [instance_id for instance_id, instance in self.observer.instances.items() if not instance.ended]
+        aside = self.observer.aside
+        return [id for id, instance in self.observer.instances.items() if not instance.ended and id not in aside]
 
     def _settled(self) -> bool:
-        return not self.unsettled()
+        return not self.unsettled() and (self.bad is None or self.bad.is_known())
 
     def unsettled(self) -> list[str]:
         """What is still to come, in words."""
