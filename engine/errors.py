@@ -21,6 +21,10 @@ class SnapshotUnusable(EngineError):
     """The partition can't be restored: no snapshot can be used, and the log has lost its oldest events."""
 
 
+class SnapshotsLost(SnapshotFailed):
+    """The topic has lost records that it had acknowledged, so nobody knows what it holds."""
+
+
 class SnapshotFenced(SnapshotFailed):
     """A later writer of the partition's snapshots was opened, so another engine may have claimed the partition."""
 

@@ -141,10 +141,10 @@ class KafkaSnapshotWriter:
     def __init__(self, transactions: Transactions, place: Place):
         self._transactions, self._place = transactions, place
 
-    async def append(self, records: Sequence[NewRecord]) -> None:
+    async def append(self, records: Sequence[NewRecord]) -> int:
         """See `SnapshotWriter.append`."""
         try:
-            await self._transactions.append({self._place: records})
+            return (await self._transactions.append({self._place: records}))[self._place]
         except KafkaFault as error:
             raise self._failed(error) from error
 

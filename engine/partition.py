@@ -264,8 +264,14 @@ class Partition:
         self._shard, self._runner = restored.shard, self._new_runner(restored.shard)
         self.next_command = self._decided = restored.next_command
         await self._runner.start_all()
-        marker = restored.marker if fenced else None
-        self._rounds.start(restored.shard, epoch=self.epoch, end=self.end, marker=marker, ids=self._ids)
+        self._rounds.start(
+            restored.shard,
+            epoch=self.epoch,
+            end=self.end,
+            marker=restored.marker if fenced else None,
+            snapshot_end=restored.snapshot_end,
+            ids=self._ids,
+        )
         self.restored = True
         self._metrics.log_faults.clear(READER, self.number)
 

@@ -78,8 +78,11 @@ class EventLog(Protocol):
 class SnapshotWriter(Protocol):
     """Writes to one partition of topic `snapshots`, in transactions. After an error it is closed."""
 
-    async def append(self, records: Sequence[NewRecord]) -> None:
+    async def append(self, records: Sequence[NewRecord]) -> int:
         """Append records to the open transaction, which begins with the first of them.
+
+        Returns:
+            The offset of the first; negative when it is unknown.
 
         Raises:
             SnapshotFenced: a later writer of the partition was opened.

@@ -57,6 +57,8 @@ class Restored(NamedTuple):
     """Behind the last command that was decided."""
     marker: Marker | None
     """Of the snapshot that it was built from; None if it was built from all events."""
+    snapshot_end: int = 0
+    """The offset behind that marker in the topic of snapshots."""
 
 
 class Restore:
@@ -135,9 +137,10 @@ class Restore:
         reason: str | None = None
         try:
             shard = Shard(self._bounds)
-            marker = await self._snapshot(shard, epoch, inspected)
-            if marker is not None:
-                return Restored(shard, await self._replay(shard, marker, epoch, inspected), marker)
+            found = await self._snapshot(shard, epoch, inspected)
+            if found is not None:
+                marker, end = found
+                return Restored(shard, await self._replay(shard, marker, epoch, inspected), marker, end)
         except SnapshotUnreadable as error:
             reason = str(error)
             logger.warning("the snapshot of partition %d is left aside: %s", self._number, error)
@@ -153,8 +156,8 @@ class Restore:
 
     # The snapshot
 
-    async def _snapshot(self, shard: Shard, epoch: int, inspected: Inspected) -> Marker | None:
-        """Take over the newest snapshot, and return its marker; None if there is no snapshot.
+    async def _snapshot(self, shard: Shard, epoch: int, inspected: Inspected) -> tuple[Marker, int] | None:
+        """Take over the newest snapshot; its marker and the offset behind that. None if there is no snapshot.
 
         Raises:
             SnapshotUnreadable: it must not be used.
@@ -178,7 +181,7 @@ class Restore:
         await self._check(marker, epoch, inspected)
         for _ in loader.finish(marker.summary):
             await self._breather.step()
-        return marker
+        return marker, last.offset + 1
 
     async def _check(self, marker: Marker, epoch: int, inspected: Inspected) -> None:
         """Check that the log goes on where a snapshot ends.

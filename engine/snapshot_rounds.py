@@ -15,8 +15,9 @@ a newer claim by then, the proof would have failed; and whoever claims later ope
 this one out.
 
 A round that fails costs nothing but time: the next one writes all of it again. If it is not known what the topic holds
-(its last snapshot could not be used, or earlier writers could not be shut out before it was read), the next round is a
-*full* one: all entries, and tombstones for all keys of the topic that are not among them.
+(its last snapshot could not be used, earlier writers could not be shut out before it was read, or the topic has lost
+records that it had acknowledged), the next round is a *full* one: all entries, and tombstones for all keys of the topic
+that are not among them.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from typing import Final, NamedTuple
 
 from engine.core.shard import Shard
 from engine.core.snapshots import Cut
-from engine.errors import EngineError, SnapshotFailed, SnapshotFenced
+from engine.errors import EngineError, SnapshotFailed, SnapshotFenced, SnapshotsLost
 from engine.metrics import Metrics
 from engine.ports import Clock, Snapshots, SnapshotWriter
 from engine.snapshot_records import (
@@ -119,6 +120,8 @@ class SnapshotRounds:
         self._end = 0
         self._taken_at = clock.monotonic()
         """When the newest snapshot was taken; without one, since when there should be one."""
+        self._known_end = 0
+        """The topic of snapshots does not end before this offset."""
         self._due: asyncio.Future[_Point] | None = None
         """The round that waits for its cut."""
 
@@ -132,7 +135,16 @@ class SnapshotRounds:
         self._opened_at = self._clock.monotonic()
         return True
 
-    def start(self, shard: Shard, *, epoch: int, end: int, marker: Marker | None, ids: LogIds | None = None) -> None:
+    def start(
+        self,
+        shard: Shard,
+        *,
+        epoch: int,
+        end: int,
+        marker: Marker | None,
+        snapshot_end: int = 0,
+        ids: LogIds | None = None,
+    ) -> None:
         """Begin to write snapshots.
 
         Args:
@@ -140,13 +152,14 @@ class SnapshotRounds:
             epoch: the owner's claim.
             end: of the log.
             marker: of the snapshot that the topic is known to hold, if any.
+            snapshot_end: the offset behind that marker.
             ids: of the topics.
         """
         self._shard, self._epoch, self._end, self._ids = shard, epoch, end, ids or LogIds()
         if marker is None:
             shard.rebase()
         else:
-            self._next_offset = marker.next_offset
+            self._next_offset, self._known_end = marker.next_offset, snapshot_end
             self._taken_at -= max((self._clock.now() - marker.at).total_seconds(), 0.0)
             self._metrics.snapshot_size.labels(self._number).set(marker.summary.entries)
         self._metrics.snapshot_age.labels(self._number).set_function(self._age)
@@ -250,6 +263,10 @@ class SnapshotRounds:
             marker = self._marker(point)
             entries, size = await self._write(self._writer, point.cut, marker)
             written = True
+        except SnapshotsLost:
+            if self._shard is not None:
+                self._shard.rebase()
+            raise
         finally:
             point.cut.close(written=written)
         self._next_offset, self._taken_at = point.next_offset, self._clock.monotonic()
@@ -276,14 +293,18 @@ class SnapshotRounds:
             count += len(records)
             size += await self._append(writer, records)
         last = marker_record(marker)
-        await writer.append([last])
+        await self._append(writer, [last])
         await writer.commit()
         return count + 1, size + size_of(last)
 
     async def _append(self, writer: SnapshotWriter, records: list[NewRecord]) -> int:
         """Append records, no faster than `BYTES_PER_SECOND`; their bytes."""
         begin, size = self._clock.monotonic(), sum(map(size_of, records))
-        await writer.append(records)
+        base = await writer.append(records)
+        if 0 <= base < self._known_end:
+            known, self._known_end = self._known_end, base
+            raise SnapshotsLost(f"its snapshots had records up to offset {known}, and now end at {base}")
+        self._known_end = base + len(records)
         took = self._clock.monotonic() - begin
         await asyncio.sleep(max(size / BYTES_PER_SECOND - took, 0.0))
         return size

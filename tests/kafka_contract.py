@@ -368,8 +368,9 @@ class TransactionsContract:
         transactions = subject.kafka.transactions(subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
         try:
             await transactions.open()
-            await transactions.append({place: some("a", "b")})
-            await transactions.append({place: some("c"), Place(topic, 1): some("d")})
+            assert await transactions.append({place: some("a", "b")}) == {place: 0}
+            second = {place: some("c"), Place(topic, 1): some("d")}
+            assert await transactions.append(second) == {place: 2, Place(topic, 1): 0}
             async with subject.kafka.reader(committed_only=True) as reader:
                 assert await reader.ends([place]) == {place: 0}
                 await transactions.commit()

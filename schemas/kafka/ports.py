@@ -388,8 +388,11 @@ class Transactions(Protocol):
             TransactionFailed: Kafka is away or refuses.
         """
 
-    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
         """Append records to the open transaction, which begins with the first of them and ends with `commit`.
+
+        Returns:
+            The offset of the first record of each place; negative where it is unknown.
 
         Raises:
             Fenced: another writer of this name was opened, or the transaction was open for too long.

@@ -53,10 +53,11 @@ class TransactionalProducer:
                 return len(await self._producer.partitions_for(topic))
         return 0
 
-    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
         """See `ports.Transactions.append`."""
         async with _failures():
-            await self._append(records)
+            firsts = await self._append(records)
+        return firsts
 
     async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
         """See `ports.Transactions.commit`."""
@@ -65,17 +66,21 @@ class TransactionalProducer:
             await self._producer.commit_transaction()
             self._begun = False
 
-    async def _append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+    async def _append(self, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
         if not self._begun:
             await self._producer.begin_transaction()
             self._begun = True
-        acknowledgements = [
-            await self._producer.send_batch(batch, place.topic, partition=place.partition)
-            for place, some in records.items()
-            for batch in batches(self._producer, some)
-        ]
+        places, acknowledgements = [], []
+        for place, some in records.items():
+            for batch in batches(self._producer, some):
+                places.append(place)
+                acknowledgements.append(await self._producer.send_batch(batch, place.topic, partition=place.partition))
         # A commit doesn't look at what became of the batches.
-        await asyncio.gather(*acknowledgements)
+        appended = await asyncio.gather(*acknowledgements)
+        firsts: dict[Place, int] = {}
+        for place, batch in zip(places, appended, strict=True):
+            firsts.setdefault(place, batch.offset)
+        return firsts
 
     async def close(self) -> None:
         """See `ports.Transactions.close`."""

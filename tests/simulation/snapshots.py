@@ -102,11 +102,11 @@ class SnapshotPartition:
             rng: how far compaction comes, and what it leaves. Without it, it comes to the end and leaves nothing.
         """
         stop = len(self.records) if rng is None else rng.randint(0, len(self.records))
-        last = {record.key: record.offset for record in self.records[:stop]}
+        last = {record.key: record for record in self.records[:stop]}
         replaced: list[StoredRecord] = []
         left: set[bytes | None] = set()
         for record in self.records[:stop]:
-            if record.offset != last[record.key]:
+            if record is not last[record.key]:
                 if rng is None or rng.random() < 0.7:
                     replaced.append(record)
                 else:
@@ -116,8 +116,8 @@ class SnapshotPartition:
         self._remove(replaced)
 
     def _remove(self, records: Iterable[StoredRecord]) -> None:
-        gone = {record.offset for record in records}
-        self.records = [record for record in self.records if record.offset not in gone]
+        gone = set(map(id, records))
+        self.records = [record for record in self.records if id(record) not in gone]
 
     def tear(self, offset: int) -> None:
         """Lose all from an offset on, and give these offsets to others: a broker came back without its last records."""

@@ -135,18 +135,19 @@ class MemoryCluster:
 
     def append_transactional(
         self, name: str, epoch: int, place: Place, records: Sequence[Outgoing], open_seconds: float
-    ) -> None:
-        """Append a batch to the open transaction of a name.
+    ) -> int:
+        """Append a batch to the open transaction of a name; the offset of its first record.
 
         Raises:
             Fenced: a newer writer of this name was opened, or the transaction was open for too long.
             KafkaFault: see `append`.
         """
         self._check_epoch(name, epoch)
-        self.append(place, records, name)
+        base = self.append(place, records, name)
         if name not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[name] = loop.call_later(open_seconds, self.open_transactional, name)
+        return base
 
     def commit_transaction(self, name: str, epoch: int) -> None:
         """Commit what is open.

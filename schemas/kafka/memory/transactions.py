@@ -37,10 +37,11 @@ class MemoryTransactions:
             count = await self._process.ask("topics", lambda: sum(1 for _ in self._process.cluster.places(topic)))
         return count
 
-    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> None:
+    async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
         """See `ports.Transactions.append`."""
         async with _failures():
-            await self._append(self._own_epoch(), records)
+            firsts = await self._append(self._own_epoch(), records)
+        return firsts
 
     async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
         """See `ports.Transactions.commit`."""
@@ -54,20 +55,19 @@ class MemoryTransactions:
             raise TransactionFailed("it is not open")
         return self._epoch
 
-    async def _append(self, epoch: int, records: Mapping[Place, Sequence[Outgoing]]) -> None:
-        for place, some in records.items():
-            await self._append_batch(epoch, place, some)
+    async def _append(self, epoch: int, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
+        return {place: await self._append_batch(epoch, place, some) for place, some in records.items()}
 
-    async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> None:
-        appended = False
+    async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> int:
+        base: int | None = None
 
-        def append() -> None:
-            nonlocal appended
-            if not appended:  # it may come twice, when the first answer was lost
-                self._process.cluster.append_transactional(self._name, epoch, place, records, self._open_seconds)
-                appended = True
+        def append() -> int:
+            nonlocal base
+            if base is None:  # it may come twice, when the first answer was lost
+                base = self._process.cluster.append_transactional(self._name, epoch, place, records, self._open_seconds)
+            return base
 
-        await self._process.ask("append", append)
+        return await self._process.ask("append", append)
 
     async def close(self) -> None:
         """See `ports.Transactions.close`."""

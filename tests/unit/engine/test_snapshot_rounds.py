@@ -37,12 +37,12 @@ WAITING = RunWorkflow(
 GO = SendEvent(name="go", payload={})
 
 
-def simulated(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def simulated(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run a test in virtual time."""
 
     @wraps(test)
-    def wrapped() -> None:
-        simulate(test())
+    def wrapped(**given: Any) -> None:
+        simulate(test(**given))
 
     return wrapped
 
@@ -53,12 +53,12 @@ class HeldWriter:
     def __init__(self, inner: SnapshotWriter, rules: "HeldSnapshots"):
         self._inner, self._rules = inner, rules
 
-    async def append(self, records: Sequence[NewRecord]) -> None:
+    async def append(self, records: Sequence[NewRecord]) -> int:
         self._rules.appended.append([record.key.decode(errors="replace") for record in records])
         await self._rules.appends.wait()
         if self._rules.refuses:
             raise SnapshotFailed("refused")
-        await self._inner.append(records)
+        return await self._inner.append(records)
 
     async def commit(self) -> None:
         await self._rules.commits.wait()
@@ -424,6 +424,30 @@ async def test_an_owner_that_could_not_shut_others_out_writes_everything_anew() 
     assert keys == {f"instance/{id_of(name)}" for name in "abc"} | {"instance/stranger"}, "b has a tombstone"
     assert world.instances == {id_of(name) for name in "ac"}
     assert b"\xff" not in world.topic[0].content
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+@pytest.mark.parametrize("restart", [False, True])
+async def test_when_the_topic_loses_records_everything_is_written_anew(restart: bool) -> None:
+    world = World()
+    owner = await world.owner()
+    for names in ("ab", "cd"):
+        for name in names:
+            await owner.command(WAITING, name)
+        await asyncio.sleep(SECONDS)
+    if restart:
+        owner.task.cancel()
+        await asyncio.wait([owner.task])
+        owner = await world.owner()
+    # The broker comes back without c, d and their marker. The rest looks like a snapshot.
+    world.topic[0].tear(next(r.offset for r in world.topic[0].records if r.key == MARKER_KEY) + 1)
+    assert world.instances == {id_of("a"), id_of("b")}
+    for name in "ae":
+        await owner.command(AbortInstance() if name == "a" else WAITING, name)
+    await asyncio.sleep(2 * SECONDS)
+    assert world.instances == {id_of(name) for name in "bcde"}
     await world.check(owner)
     await world.end()
 
