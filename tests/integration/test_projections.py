@@ -1,6 +1,7 @@
 """The projections' process against a real Kafka and a real Postgres."""
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
+from deploy.errors import TopicsError
 from deploy.topics import create_topics
 from projections import admission
 from projections import process as process_module
@@ -19,6 +21,7 @@ from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.process import GROUP, Projections
+from projections.publisher import publisher
 from projections.rows import Advance, Instance
 from projections.store import PostgresStore
 from schemas import events, rejections
@@ -312,6 +315,47 @@ async def test_a_partition_behind_its_position_stands_still_alone(
         tables.rows("UPDATE positions SET next_offset = 1, epoch = 0, cause = 0 WHERE partition = 0")
         await until(lambda: caught_up(log, tables) and not fault())
     assert len(tables.rows("SELECT 1 FROM instances")) == 2
+
+
+async def test_a_topic_that_was_created_again_stops_both_readers(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (admission, publisher):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
+    for partition in range(PARTITIONS):
+        await log.append(partition, uuid.uuid4(), *run(), *run(), cause=1)
+    async with running(settings) as process:
+
+        def published() -> float:
+            labels = {"type": "SUCCEEDED_WORKFLOW"}
+            return process.registry.get_sample_value("orchestration_publisher_events_total", labels) or 0.0
+
+        def reasons(reader: str) -> list[str]:
+            return list(process.projections._standstills.of(reader).values())
+
+        await until(lambda: caught_up(log, tables) and published() == 2 * PARTITIONS)
+        before = tables.positions()
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+        await admin.start()
+        await admin.delete_topics([topic_name(settings, EVENTS)])
+        await admin.close()
+        await until_created(settings)
+        log.epochs.clear()
+        for partition in range(PARTITIONS):
+            await log.append(partition, uuid.uuid4(), *run(), cause=2)
+        for reader in ("the read model", "the publisher"):
+            await until(lambda reader=reader: reasons(reader) == PARTITIONS * ["remade"])  # type: ignore[misc]
+        assert (tables.positions(), published()) == (before, 2 * PARTITIONS)
+
+
+async def until_created(settings: ProjectionsSettings) -> None:
+    """Make the topics again. Kafka may take its time to delete one."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            with contextlib.suppress(TopicsError):
+                if await create_topics(settings):
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def test_positions_name_their_topic(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
