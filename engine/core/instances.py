@@ -8,12 +8,19 @@ starts and ends in between leaves nothing behind and costs nothing here.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
+from engine.core import effects
 from engine.core.definition import Definitions
 from engine.core.instance import Instance
 from engine.core.sections import Section
+
+RESTLESS: Final = b" "
+"""What ends the state of an instance at rest that wants something done: a call, a delay, a turn. Its decoder passes it
+over, and snapshots don't have it. Without it, a restore would decode a million that wait for events to find the others.
+"""
 
 
 class Instances(Section[bytes]):
@@ -49,6 +56,10 @@ class Instances(Section[bytes]):
         """All that have not ended."""
         return {**self._cold, **self._hot} if self._hot else self._cold
 
+    def restless_ids(self) -> Iterable[str]:
+        """All that want something done, and maybe others."""
+        return [*(id for id, state in self._cold.items() if state.endswith(RESTLESS)), *self._hot]
+
     def put(self, instance: Instance) -> None:
         """Set the state of an instance."""
         self._hot[instance.id] = instance
@@ -64,13 +75,13 @@ class Instances(Section[bytes]):
 
     def settle(self) -> None:
         """Encode what events have come for."""
-        encode, cold = self._encoder.encode, self._cold
+        cold = self._cold
         for id, instance in self._hot.items():
             before = cold.get(id)
             self.note(id, before)
             if before is None:
                 self._definitions.hold(instance.definition)
-            cold[id] = encode(instance)
+            cold[id] = _marked(self._encoder.encode(instance), instance)
         self._hot.clear()
 
     # As a section: what is at rest
@@ -89,7 +100,7 @@ class Instances(Section[bytes]):
 
     def encode(self, state: bytes) -> bytes:
         """The state, which is encoded."""
-        return state
+        return state.removesuffix(RESTLESS)
 
     def intake(self) -> dict[str, bytes]:
         """Entries are read right into their place: with a copy, a restore would need more memory than comes of it."""
@@ -108,4 +119,9 @@ class Instances(Section[bytes]):
             if instance.id != id or instance.ended:
                 raise ValueError(f"this is not the state of instance {id}")
             self._definitions.hold(instance.definition)
+            values[id] = _marked(state, instance)
             yield
+
+
+def _marked(state: bytes, instance: Instance) -> bytes:
+    return state if effects.effect(instance) is None else state + RESTLESS

@@ -482,10 +482,10 @@ class Shard:
         return found if clock is None else effects.bounded(found, state, clock)
 
     def subjects(self) -> Iterator[str]:
-        """All that may have an effect. Instances to be started come in the order of the log."""
+        """All that have an effect, and maybe others. Instances to be started come in the order of the log."""
         yield from list(self._pending.ids())
         yield from list(self._waiting.ids())
-        yield from list(self._instances.all_ids())
+        yield from self._instances.restless_ids()
 
 
 def _fold(evolve: Callable[[S | None, E, str], S], before: S | None, events: Sequence[E], key: str) -> S:

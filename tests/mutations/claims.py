@@ -100,8 +100,8 @@ MUTATIONS: Final = (
     Mutation(
         "an older state kept",
         INSTANCES,
-        "            cold[id] = encode(instance)\n",
-        "            cold.setdefault(id, encode(instance))\n",
+        "            cold[id] = _marked(self._encoder.encode(instance), instance)\n",
+        "            cold.setdefault(id, _marked(self._encoder.encode(instance), instance))\n",
         "An instance goes back to where it was: its calls are made again.",
     ),
     Mutation(

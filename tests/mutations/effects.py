@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 DECISIONS: Final = "engine/core/decisions.py"
 DUPLICATES: Final = "engine/core/duplicates.py"
 EFFECTS: Final = "engine/core/effects.py"
+INSTANCES: Final = "engine/core/instances.py"
 PARTITION: Final = "engine/partition.py"
 RETRIES: Final = "engine/core/retries.py"
 RUNNER: Final = "engine/runner.py"
@@ -79,6 +80,20 @@ MUTATIONS: Final = (
         "        await self._runner.start_all()\n",
         "",
         "Nothing goes on after a takeover: delays, retries, run commands.",
+    ),
+    Mutation(
+        "effects not found after a snapshot",
+        INSTANCES,
+        "            values[id] = _marked(state, instance)\n",
+        "",
+        "Nothing goes on after a restart, once a snapshot is written.",
+    ),
+    Mutation(
+        "effects not found after a replay",
+        INSTANCES,
+        "            cold[id] = _marked(self._encoder.encode(instance), instance)\n",
+        "            cold[id] = self._encoder.encode(instance)\n",
+        "What has changed since the last snapshot does not go on after a restart.",
     ),
     Mutation(
         "calls not cancelled",

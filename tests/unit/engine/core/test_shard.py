@@ -51,9 +51,9 @@ def test_a_restore_comes_to_the_live_state() -> None:
     kinds = {type(event).__name__ for _, event in live.log}
     assert {"LateResultRecorded", "EvaluationEnded", "TriggerFired", "InstanceRequested", "InstanceEnded"} <= kinds
     restored = live.restored()
-    assert {s: restored.effect(s) for s in restored.subjects()} == {
-        s: live.shard.effect(s) for s in live.shard.subjects()
-    }
+    effects = {s: restored.effect(s) for s in restored.subjects()}
+    assert effects == {s: live.shard.effect(s) for s in effects}
+    assert any(effects.values())
 
 
 def test_deciding_changes_nothing() -> None:

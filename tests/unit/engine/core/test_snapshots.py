@@ -16,7 +16,7 @@ from engine.core.shard import MAX_SET_ASIDE, Shard
 from engine.core.snapshots import SCHEMA, Cut, Loader, Summary
 from schemas import rejections
 from schemas.commands import AbortInstance, CreateTrigger, DeleteTrigger
-from tests.unit.engine.core.histories import CALL, NOW, TIGHT, UPDATE, WAIT, Live, replay, restored, run
+from tests.unit.engine.core.histories import CALL, DELAY, NOW, TIGHT, UPDATE, WAIT, Live, replay, restored, run
 
 GOLDEN = Path(__file__).parent / f"snapshot_{SCHEMA}.txt"
 
@@ -134,6 +134,28 @@ def test_a_full_round_leaves_exactly_what_lives() -> None:
         f"instance/{id}"
         for id in live.shard.contents()["instances"]  # type: ignore[attr-defined]
     }
+
+
+def test_after_a_restore_only_those_that_want_something_done_are_looked_at() -> None:
+    live = Live()
+    for id, stages in {"event": [WAIT], "delay": [DELAY], "call": [UPDATE], "turn": [{"noop": {}}] * 101}.items():
+        live.give(id, run(*stages))
+    live.give("over", run(UPDATE, WAIT))
+    live.give("over", ActivityDone(CALL))
+    whole = live.restored()
+    for shard in (live.shard, whole):
+        shard.settle()
+    loaded = load(*all_of(live.shard))
+    for shard in (live.shard, whole, loaded):
+        assert sorted(shard.subjects()) == ["call", "delay", "turn"]
+        assert all(shard.effect(id) is not None for id in shard.subjects())
+
+
+def test_an_entry_does_not_tell_whether_something_is_to_be_done() -> None:
+    live = Live()
+    live.give("delay", run(DELAY))
+    live.shard.settle()
+    assert [value[-1:] for value in all_of(live.shard)[0].values()] == [b"]", b"]"]
 
 
 def base_known(live: Live) -> None:
