@@ -20,7 +20,7 @@
 | `batches` | record batches |
 | `admin` | makes topics |
 | `faults` | turns errors of aiokafka into ours |
-| `closing` | the one way to close a consumer or an admin client, by a deadline |
+| `closing` | the one way to close a consumer, a seat or an admin client, by a deadline |
 | `static_members` | what aiokafka can't ask about members that have a name |
 | `topic_finder` | which topics exist, with Kafka's ids |
 """

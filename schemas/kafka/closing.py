@@ -29,7 +29,7 @@ async def closing(client: C, seconds: float = CLOSE_SECONDS) -> AsyncIterator[C]
     """Close a client at the end of the block, however that ends. The block starts the client.
 
     Args:
-        client: a consumer or an admin client, started or not.
+        client: a consumer, a seat in a group or an admin client, started or not.
         seconds: its deadline.
     """
     try:
@@ -42,7 +42,7 @@ async def close(client: Any, seconds: float = CLOSE_SECONDS) -> None:
     """Close a client. Faults of Kafka are not raised, and nothing of the client runs on behind it.
 
     Args:
-        client: a consumer or an admin client, started or not.
+        client: a consumer, a seat in a group or an admin client, started or not.
         seconds: how long it may take to leave its group and to close its connections in order.
     """
     stopping = asyncio.create_task(_stop(client), name="kafka-client-stop")
