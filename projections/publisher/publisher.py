@@ -92,7 +92,9 @@ class Publisher:
         self._clock = clock
         self._member: Member | None = None
         self._owners: dict[int, asyncio.Task[None]] = {}
-        self._former: dict[int, asyncio.Task[None]] = {}
+        self._owning: dict[int, asyncio.Lock] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        """Owners that were let go, until they have ended."""
         self._run: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -216,16 +218,17 @@ class Publisher:
             return
         for place in places:
             if place.partition not in self._owners:
-                former = self._former.pop(place.partition, None)
                 self._owners[place.partition] = asyncio.create_task(
-                    self._own_after(former, member, place), name=f"publish-{place.partition}"
+                    self._own_alone(member, place), name=f"publish-{place.partition}"
                 )
 
-    async def _own_after(self, former: asyncio.Task[None] | None, member: Member, place: Place) -> None:
-        """Own a partition, once the transaction of its former owner here has ended."""
-        if former is not None:
-            await asyncio.wait({former}, timeout=RELEASE_SECONDS)
-        await self._own(member, place)
+    async def _own_alone(self, member: Member, place: Place) -> None:
+        """Own a partition, once all its former owners here have ended.
+
+        At its end, each of them has the member pause the partition. Later, that would stop this owner for ever.
+        """
+        async with self._owning.setdefault(place.partition, asyncio.Lock()):
+            await self._own(member, place)
 
     def _revoked(self, places: frozenset[Place]) -> None:
         """Let go of partitions; transactions under way end. Who opens such a partition next waits for that, or ends it.
@@ -235,23 +238,24 @@ class Publisher:
         for place in places:
             owner = self._owners.pop(place.partition, None)
             if owner is not None:
-                owner.cancel()
-                owner.add_done_callback(retrieve)
-                self._former[place.partition] = owner
+                self._let_go(owner)
             self._forget(place.partition)
 
     async def _release(self) -> None:
         """Let go of all partitions, once their transactions under way have ended."""
-        owners = [*self._owners.values(), *self._former.values()]
-        for partition in self._owners:
+        for partition, owner in self._owners.items():
             self._forget(partition)
-        self._owners, self._former = {}, {}
-        for owner in owners:
-            owner.cancel()
-        if owners:
-            await asyncio.wait(owners, timeout=RELEASE_SECONDS)
-        for owner in owners:
-            owner.add_done_callback(retrieve)  # what the first one failed with has been told
+            self._let_go(owner)
+        self._owners = {}
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=RELEASE_SECONDS)
+
+    def _let_go(self, owner: asyncio.Task[None]) -> None:
+        """Have an owner end, whose errors nobody waits for: what the first one failed with has been told."""
+        owner.cancel()
+        owner.add_done_callback(retrieve)
+        self._ending.add(owner)
+        owner.add_done_callback(self._ending.discard)
 
     def _forget(self, partition: int) -> None:
         """Show nothing of a partition that is somebody else's."""

@@ -1,7 +1,7 @@
 """Our consumers: aiokafka's, on our client (see `client`). None of them is in a group, see `seat`."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.subscription_state import TopicPartitionState
@@ -14,6 +14,9 @@ from schemas.kafka.faults import faults
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import Limits, Place
 from schemas.settings import KafkaSettings
+
+NOWHERE: Final = -1
+"""The position of a partition that is gone: no answer under way is for it, so nothing of it is taken."""
 
 
 class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
@@ -126,12 +129,13 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
         assignment, fetcher = self._subscription.subscription.assignment, self._fetcher
         states, fetched = assignment._tp_state, fetcher._records  # noqa: SLF001 - there is no public way to do this
         for place in (*gone, *new):
-            # Without a position, nothing is taken of an answer under way.
             states[place] = TopicPartitionState(assignment)
+            # With a position, the client library does not look for one by itself. Of what is gone it would never find
+            # one, and ask nothing of the broker meanwhile.
+            states[place].seek(0 if place in new else NOWHERE)
             fetched.pop(place, None)
         for place in new:
             states[place].pause()
-            states[place].seek(0)  # so that the client library does not look for an offset by itself
         assignment._topic_partitions = (assignment.tps - set(gone)) | set(new)  # noqa: SLF001
         fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
 

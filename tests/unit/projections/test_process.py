@@ -252,6 +252,45 @@ def test_a_publisher_that_stops_while_it_lets_go_after_a_fault_leaves_its_group(
     simulate(main())
 
 
+class Held(Network):
+    """Ends no transaction, for as long as `ends` is not set."""
+
+    def __init__(self) -> None:
+        self.ends = asyncio.Event()
+        self.ends.set()
+
+    async def request(self, kind: Request, client: str) -> None:
+        await asyncio.sleep(0)
+        if kind == "end transaction":
+            await self.ends.wait()
+
+
+def test_a_partition_that_goes_and_comes_while_a_transaction_does_not_end_is_published_later() -> None:
+    async def main() -> None:
+        world, network, place = World(), Held(), Place(TOPIC, 0)
+        publisher = Publisher(MemoryKafka(world.cluster, network), SETTINGS, CollectorRegistry())
+        publisher.start()
+        await until(lambda: len(publisher._owners) == PARTITIONS)
+        await asyncio.sleep(1.0)
+        network.ends.clear()
+        world.run_instance()
+        await asyncio.sleep(1.0)
+        for _ in range(2):  # it may have been another's meanwhile
+            publisher._revoked(frozenset([place]))
+            publisher._assigned(frozenset(Place(TOPIC, number) for number in range(PARTITIONS)))
+            await asyncio.sleep(0.1)
+        assert len(publisher._ending) == 1
+        network.ends.set()
+        for _ in range(2 * PARTITIONS):
+            world.run_instance()
+        await until(lambda: len(world.published) == len(world.ids))
+        assert publisher._ending == set()
+        await publisher.stop(10.0)
+        assert world.published == dict.fromkeys(world.ids, PUBLISHED)
+
+    simulate(main())
+
+
 def test_of_two_processes_with_one_name_the_earlier_one_goes_on_under_another() -> None:
     async def main() -> None:
         world = World()

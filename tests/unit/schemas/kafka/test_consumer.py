@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy
 from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
 from aiokafka.errors import CorruptRecordException, IllegalStateError
 from prometheus_client import CollectorRegistry, Gauge
@@ -253,4 +253,17 @@ async def test_an_answer_for_what_is_gone_is_not_handed_over() -> None:
     reading.consumer.change(new=[gone], gone=[])
     reading.answer(gone)
     assert await reading.taken() == {}, "it is held, and begins elsewhere"
+    await reading.close()
+
+
+async def test_a_partition_that_goes_while_its_offset_is_looked_for_stops_no_other() -> None:
+    gone = TopicPartition(EVENTS, 0)
+    reading = Reading(gone)
+    assignment = reading.consumer._subscription.subscription.assignment
+    assignment.state_value(gone).await_reset(OffsetResetStrategy.EARLIEST)
+    # While this runs, nothing is asked of the broker that has the partition.
+    looking = asyncio.create_task(reading.consumer._fetcher._update_fetch_positions(assignment, 0, [gone]))
+    reading.consumer.change(new=[], gone=[gone])
+    await asyncio.wait({looking}, timeout=1.0)
+    assert looking.done()
     await reading.close()
