@@ -2,6 +2,12 @@
 
 from typing import Final
 
-from tests.mutations import claims, commands, effects, triggers
+from tests.mutations import claims, commands, effects, snapshots, triggers
 
-MUTATIONS: Final = (*commands.MUTATIONS, *triggers.MUTATIONS, *claims.MUTATIONS, *effects.MUTATIONS)
+MUTATIONS: Final = (
+    *commands.MUTATIONS,
+    *triggers.MUTATIONS,
+    *claims.MUTATIONS,
+    *effects.MUTATIONS,
+    *snapshots.MUTATIONS,
+)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.core.duplicates import Bounds
+from engine.snapshot_records import MARKER_KEY
 from schemas.records import Recorded
 from tests.simulation.memory import Log
 from tests.simulation.restoring import check_snapshot
@@ -50,13 +51,17 @@ class Harm:
                 self._log.expire(partition, self._rng.randint(0, marker.next_offset))
                 self.met["events expired"] += 1
         elif self._is_harmful:
-            match self._rng.randrange(4):
+            markers = [record.offset for record in snapshots.records if record.key == MARKER_KEY]
+            match self._rng.randrange(6):
                 case 0:
                     snapshots.tear(max(snapshots.end - self._rng.randint(1, 10), 0))
                 case 1:
-                    snapshots.tear(self._rng.randint(0, snapshots.end))
-                case 2:
-                    snapshots.tear(0)
+                    snapshots.tear(self._rng.choice((0, self._rng.randint(0, snapshots.end))))
+                case 2 | 3:
+                    # What is left looks like a snapshot. Compaction may have removed some of it.
+                    snapshots.tear(self._rng.choice(markers or [0]) + 1)
+                case 4:
+                    snapshots.lose_oldest(self._rng.randint(0, snapshots.end))
                 case _:
                     snapshots.rewrite(self._rng)
             usable = check_snapshot(snapshots, admitted[partition], self._bounds) is not None

@@ -125,17 +125,23 @@ class SnapshotPartition:
         self.transaction.records = [record for record in self.transaction.records if record.offset < offset]
         self.end = min(self.end, offset)
 
+    def lose_oldest(self, offset: int) -> None:
+        """Lose all before an offset: somebody has given the topic a retention."""
+        self.records = [record for record in self.records if record.offset >= offset]
+
     def rewrite(self, rng: random.Random) -> None:
         """Replace all by the snapshot of another build: what looks like a state of this one means something else."""
         content = self.content
-        content.pop(MARKER_KEY, None)
+        last = content.pop(MARKER_KEY, None)
+        if last is None:
+            return
         self.tear(0)
         for key, value in content.items():
             if rng.random() < 0.5 and key is not None and key.startswith(b"instance/") and value is not None:
                 state = msgspec.json.decode(value)
                 state[1] += 1  # its version
                 content[key] = msgspec.json.encode(state)
-        marker = {"schema": 2, "next_offset": 1}
+        marker = msgspec.json.decode(last) | {"schema": 2}
         records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
         self.commit([*records, NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0)])
 
