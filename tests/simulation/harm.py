@@ -49,7 +49,7 @@ class Harm:
             marker = check_snapshot(snapshots, admitted[partition], self._bounds)
             if marker is not None:
                 self._log.expire(partition, self._rng.randint(0, marker.next_offset))
-                self.met["events expired"] += 1
+                self.met["events have expired"] += 1
         elif self._is_harmful:
             markers = [record.offset for record in snapshots.records if record.key == MARKER_KEY]
             match self._rng.randrange(6):
@@ -65,4 +65,4 @@ class Harm:
                 case _:
                     snapshots.rewrite(self._rng)
             usable = check_snapshot(snapshots, admitted[partition], self._bounds) is not None
-            self.met["harmed, and usable" if usable else "harmed"] += 1
+            self.met["a snapshot was harmed" + (", but is one" if usable else "")] += 1

@@ -28,6 +28,7 @@ def run_seed(seed: int) -> Counter[str]:
     met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
     met.update(world.met + world.harm.met)
     met.update(world.observer.rejected.values())
+    assert not met["a snapshot was fault"], "a snapshot failed by a defect of ours"
     check_outcomes(world)
     check_triggers(world)
     check_definitions(world)

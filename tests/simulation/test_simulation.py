@@ -43,8 +43,17 @@ EvaluationFailed
 EvaluationEnded
 TriggerFired
 TriggerFailed
+a snapshot was written
+a snapshot was failed
+a snapshot was fenced
+records were restored from snapshots
+events have expired
+a snapshot was harmed
+a snapshot was harmed, but is one
+SET_ASIDE
 """
-"""What the seeds have to meet: every pair, on one ledger and on two, and whatever may become of an activity."""
+"""What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, and what may
+happen to snapshots."""
 SEEDS_FOR_ALL = 150
 """So many seeds meet each of them several times over."""
 

@@ -177,9 +177,8 @@ class World:
         for outcome in ("written", "failed", "fenced", "fault"):
             count = engine.registry.get_sample_value("orchestration_engine_snapshots_total", {"outcome": outcome})
             self.met[f"a snapshot was {outcome}"] += int(count or 0)
-        for source in ("snapshot", "events"):
-            count = engine.registry.get_sample_value("orchestration_engine_restored_records_total", {"source": source})
-            self.met[f"records restored from {source}"] += int(count or 0)
+        count = engine.registry.get_sample_value("orchestration_engine_restored_records_total", {"source": "snapshot"})
+        self.met["records were restored from snapshots"] += int(count or 0)
 
     def _assign(self, stale_chance: float, without: Engine | None = None) -> None:
         """A rebalance. An engine that does not hear of it goes on with partitions that are another's."""
