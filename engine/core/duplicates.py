@@ -13,7 +13,7 @@ their order, so a restore comes to the same.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -131,7 +131,7 @@ class Duplicates:
 
     def has_fired_for(self, trigger_id: str, once_key: str) -> bool:
         """Whether a trigger has fired for what it fires for once, ever."""
-        return self._fired.has_fired_for(trigger_id, once_key)
+        return self._fired.find(trigger_id, once_key) is not None
 
     def note_fired(self, trigger_id: str, once_key: str) -> None:
         """A trigger has fired for what it fires for once, ever."""
@@ -139,7 +139,7 @@ class Duplicates:
 
     def has_judged(self, trigger_id: str, identity: str, now: datetime) -> bool:
         """Whether a trigger has judged a message with this identity, as far as that is still known."""
-        at = self._judged.at(trigger_id, identity)
+        at = self._judged.find(trigger_id, identity)
         return at is not None and at > now.timestamp() - self._bounds.identity_seconds
 
     def note_judged(self, trigger_id: str, identity: str, at: datetime) -> None:
@@ -164,8 +164,24 @@ class Duplicates:
         """
         return self._sequences.copy(), list(self._ended_unkeyed), self._forgotten_before
 
-    def restore_summary(self, sequences: dict[str, int], unkeyed: Sequence[str], forgotten_before: int) -> None:
-        """Take over a `summary`."""
+    def settle(self) -> None:
+        """Remove some of what means nothing any more."""
+        self._fired.settle()
+        self._judged.settle()
+
+    def restore_summary(
+        self, sequences: dict[str, int], unkeyed: Sequence[str], forgotten_before: int, triggers: Container[str]
+    ) -> None:
+        """Take over a `summary`.
+
+        Args:
+            sequences: see `summary`, as the two that follow.
+            unkeyed: likewise.
+            forgotten_before: likewise.
+            triggers: those that are not deleted.
+        """
+        self._fired.remove_all_but(triggers)
+        self._judged.remove_all_but(triggers)
         self._sequences = dict(sequences)
         self._ended_unkeyed = OrderedDict.fromkeys(unkeyed)
         self._forgotten_before = forgotten_before

@@ -1,61 +1,107 @@
 """What triggers have fired for and judged. It can be much, so it is kept beside the triggers, entry by entry.
 
-The id of an entry is `<trigger>/<once key>` or `<trigger>/<identity>`.
+The id of an entry is `<trigger>/<once key>` or `<trigger>/<identity>`. What a deleted trigger leaves behind goes bit by
+bit.
 """
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from typing import Final, TypeVar
 
 import msgspec
 
 from engine.core.sections import Section
 
-ONCE = b"1"
+S = TypeVar("S")
+
+ONCE: Final = b"1"
 """The value of an entry that says nothing beyond its key."""
 
+MAX_FORGOTTEN: Final = 500
+"""Entries of deleted triggers that are removed at a time. All of a trigger that has fired for a million payments would
+hold up the partition for a second."""
 
-class Fired(Section[bytes]):
+
+class ByTrigger(Section[S]):
+    """Entries of triggers."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self._all: dict[str, dict[str, S]] = {}
+        """By trigger, and by the rest of the id."""
+        self._deleted: dict[str, None] = {}
+        """Triggers whose entries mean nothing any more, but are still there."""
+
+    def find(self, trigger_id: str, name: str) -> S | None:
+        """What is known of a trigger by a name."""
+        known = self._all.get(trigger_id)
+        return None if known is None or trigger_id in self._deleted else known.get(name)
+
+    def remove_all(self, trigger_id: str) -> None:
+        """Nothing that is known of a trigger means anything any more."""
+        if trigger_id in self._all:
+            self._deleted[trigger_id] = None
+
+    def remove_all_but(self, triggers: Container[str]) -> None:
+        """Likewise, of all triggers but these."""
+        for trigger_id in self._all:
+            if trigger_id not in triggers:
+                self.remove_all(trigger_id)
+
+    def settle(self) -> None:
+        """Remove some of what means nothing any more."""
+        left = MAX_FORGOTTEN
+        while self._deleted and left > 0:
+            trigger_id = next(iter(self._deleted))
+            known = self._all[trigger_id]
+            while known and left > 0:
+                self._forget_one(trigger_id, known)
+                left -= 1
+            if not known:
+                del self._all[trigger_id], self._deleted[trigger_id]
+
+    def _forget_one(self, trigger_id: str, known: dict[str, S]) -> None:
+        name, state = known.popitem()
+        self.note_gone(f"{trigger_id}/{name}", state)
+
+    def contents(self) -> object:
+        """All that means something, to be compared."""
+        return {id: list(known.items()) for id, known in self._all.items() if known and id not in self._deleted}
+
+    # As a section
+
+    def get(self, id: str) -> S | None:
+        """What there is of an id."""
+        trigger_id, _, name = id.partition("/")
+        known = self._all.get(trigger_id)
+        return None if known is None else known.get(name)
+
+    def ids(self) -> Iterable[str]:
+        """All ids."""
+        return (f"{trigger_id}/{name}" for trigger_id, known in self._all.items() for name in known)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._all.values()))
+
+
+class Fired(ByTrigger[bytes]):
     """What triggers fire for once, ever, and have fired for."""
 
     def __init__(self) -> None:
         super().__init__("fired")
-        self._keys: dict[str, set[str]] = {}
-        """By trigger."""
-
-    def has_fired_for(self, trigger_id: str, once_key: str) -> bool:
-        """Whether a trigger has fired for this."""
-        return once_key in self._keys.get(trigger_id, ())
 
     def add(self, trigger_id: str, once_key: str) -> None:
         """A trigger has fired for this."""
-        keys = self._keys.setdefault(trigger_id, set())
-        if once_key not in keys:
+        known = self._all.setdefault(trigger_id, {})
+        if once_key not in known:
             self.note(f"{trigger_id}/{once_key}", None)
-            keys.add(once_key)
-
-    def remove_all(self, trigger_id: str) -> None:
-        """Forget all that a trigger has fired for."""
-        for once_key in self._keys.get(trigger_id, ()):
-            self.note_gone(f"{trigger_id}/{once_key}", ONCE)
-        self._keys.pop(trigger_id, None)
+            known[once_key] = ONCE
 
     def contents(self) -> object:
-        """All of it, to be compared."""
-        return {trigger_id: sorted(keys) for trigger_id, keys in self._keys.items() if keys}
-
-    def get(self, id: str) -> bytes | None:
-        """Whether there is an entry."""
-        trigger_id, _, once_key = id.partition("/")
-        return ONCE if self.has_fired_for(trigger_id, once_key) else None
-
-    def ids(self) -> Iterable[str]:
-        """All ids."""
-        return (f"{trigger_id}/{key}" for trigger_id, keys in self._keys.items() for key in keys)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return sum(map(len, self._keys.values()))
+        """All that means something, in no order."""
+        return {id: known for id, known in self._all.items() if known and id not in self._deleted}
 
     def encode(self, state: bytes) -> bytes:
         """The value of an entry."""
@@ -71,29 +117,24 @@ class Fired(Section[bytes]):
             if value != ONCE:
                 raise ValueError(f"{value!r} is not {ONCE!r}")
             trigger_id, _, once_key = id.partition("/")
-            self._keys.setdefault(trigger_id, set()).add(once_key)
+            self._all.setdefault(trigger_id, {})[once_key] = ONCE
             yield
 
 
-class Judged(Section[float]):
-    """When triggers have judged messages, by the identities of these.
+class Judged(ByTrigger[float]):
+    """When triggers have judged messages, in seconds of the epoch, by the identities of these; oldest first.
 
     No two messages of a trigger have one time, so their times are also their order.
     """
 
     def __init__(self) -> None:
         super().__init__("judged")
-        self._times: dict[str, OrderedDict[str, float]] = {}
-        """By trigger, seconds of the epoch by identity, oldest first."""
-
-    def at(self, trigger_id: str, identity: str) -> float | None:
-        """When a trigger has judged a message; None if that is not known."""
-        times = self._times.get(trigger_id)
-        return None if times is None else times.get(identity)
+        # Dicts would look through all that has gone each time for their oldest.
+        self._all: dict[str, OrderedDict[str, float]] = {}  # type: ignore[assignment]
 
     def add(self, trigger_id: str, identity: str, at: float, limit: int) -> None:
         """A trigger has judged a message, unless it is known that it has. Above the limit, the oldest is forgotten."""
-        times = self._times.setdefault(trigger_id, OrderedDict())
+        times = self._all.setdefault(trigger_id, OrderedDict())
         if identity in times:
             return
         if times:
@@ -101,40 +142,17 @@ class Judged(Section[float]):
         self.note(f"{trigger_id}/{identity}", None)
         times[identity] = at
         if len(times) > limit:
-            self._forget_oldest(trigger_id, times)
+            self._forget_one(trigger_id, times)
 
     def forget_until(self, trigger_id: str, at: float) -> None:
         """Forget what a trigger has judged up to a time."""
-        times = self._times.get(trigger_id)
+        times = self._all.get(trigger_id)
         while times and times[next(iter(times))] <= at:
-            self._forget_oldest(trigger_id, times)
+            self._forget_one(trigger_id, times)
 
-    def remove_all(self, trigger_id: str) -> None:
-        """Forget all that a trigger has judged."""
-        times = self._times.pop(trigger_id, None)
-        while times:
-            self._forget_oldest(trigger_id, times)
-
-    def _forget_oldest(self, trigger_id: str, times: OrderedDict[str, float]) -> None:
-        identity, at = times.popitem(last=False)
-        self.note_gone(f"{trigger_id}/{identity}", at)
-
-    def contents(self) -> object:
-        """All of it, to be compared."""
-        return {trigger_id: list(times.items()) for trigger_id, times in self._times.items() if times}
-
-    def get(self, id: str) -> float | None:
-        """When the message of an id was judged."""
-        trigger_id, _, identity = id.partition("/")
-        return self.at(trigger_id, identity)
-
-    def ids(self) -> Iterable[str]:
-        """All ids."""
-        return (f"{trigger_id}/{identity}" for trigger_id, times in self._times.items() for identity in times)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return sum(map(len, self._times.values()))
+    def _forget_one(self, trigger_id: str, known: dict[str, float]) -> None:
+        identity = next(iter(known))
+        self.note_gone(f"{trigger_id}/{identity}", known.pop(identity))
 
     def encode(self, state: float) -> bytes:
         """The value of an entry."""
@@ -152,5 +170,5 @@ class Judged(Section[float]):
             yield
         for at, id in sorted(found):
             trigger_id, _, identity = id.partition("/")
-            self._times.setdefault(trigger_id, OrderedDict())[identity] = at
+            self._all.setdefault(trigger_id, OrderedDict())[identity] = at
             yield

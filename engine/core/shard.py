@@ -202,9 +202,10 @@ class Shard:
         if unused:
             raise ValueError(f"nothing names the definitions {', '.join(unused)}")
         self._last_at = summary.last_at
-        self.duplicates.restore_summary(summary.sequences, summary.ended_unkeyed, summary.forgotten_before)
         for section in self.sections:
             section.rebase(known=True)
+        alive = {id for id, trigger in self._triggers.states.items() if not trigger.deleted}
+        self.duplicates.restore_summary(summary.sequences, summary.ended_unkeyed, summary.forgotten_before, alive)
 
     # Set aside
 
@@ -456,8 +457,9 @@ class Shard:
         return (subject_of(key, event.occurrence_id),)
 
     def settle(self) -> None:
-        """Encode the states of instances that events have come for."""
+        """Encode the states of instances that events have come for, and go on to forget deleted triggers."""
         self._instances.settle()
+        self.duplicates.settle()
 
     # Effects
 

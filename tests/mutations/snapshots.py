@@ -56,15 +56,15 @@ MUTATIONS: Final = (
     Mutation(
         "tail from one too late",
         RESTORE,
-        "            start, next_command = marker.next_offset, marker.next_command\n",
-        "            start, next_command = marker.next_offset + 1, marker.next_command\n",
+        "            start, next_command, claimed = marker.next_offset, ",
+        "            start, next_command, claimed = marker.next_offset + 1, ",
         "The first event behind a snapshot is lost: its call is made again.",
     ),
     Mutation(
         "commands of a snapshot decided again",
         RESTORE,
-        "            start, next_command = marker.next_offset, marker.next_command\n",
-        "            start, next_command = marker.next_offset, 0\n",
+        "            start, next_command, claimed = marker.next_offset, marker.next_command, ",
+        "            start, next_command, claimed = marker.next_offset, 0, ",
         "All commands that are still kept are decided a second time.",
     ),
     Mutation(

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from engine.core.decisions import ActivityDone
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.errors import Rejected, SnapshotUnreadable, TooManySetAside
+from engine.core.judgements import MAX_FORGOTTEN
 from engine.core.sections import Entry
 from engine.core.shard import MAX_SET_ASIDE, Shard
 from engine.core.snapshots import SCHEMA, Cut, Loader, Summary
 from schemas import rejections
 from schemas.commands import AbortInstance, CreateTrigger, DeleteTrigger
 from tests.unit.engine.core.histories import CALL, DELAY, NOW, TIGHT, UPDATE, WAIT, Live, replay, restored, run
+from tests.unit.engine.core.test_trigger import CREATED, DELETED, ID, T, fired
 
 GOLDEN = Path(__file__).parent / f"snapshot_{SCHEMA}.txt"
 
@@ -207,6 +209,28 @@ def test_a_definition_goes_with_the_last_that_names_it() -> None:
     assert round_of(live) == ["-instance/a"]
     live.give("b", AbortInstance())
     assert round_of(live) == [f"-{named}", "-instance/b"]
+
+
+def test_what_a_deleted_trigger_has_fired_for_goes_bit_by_bit() -> None:
+    live, count = Live(), 2 * MAX_FORGOTTEN + 1
+    live.shard.replay(ID, [CREATED], 0)
+    for number in range(count):
+        live.shard.replay(ID, [fired(number, once_key=f"P:{number}", identity=f"k{number}")], number + 1)
+    base_known(live)
+    live.shard.replay(ID, [DELETED], count + 1)
+    assert not live.shard.duplicates.has_fired_for(ID, "P:1")
+    assert not live.shard.duplicates.has_judged(ID, "k1", T)
+    entries, summary = all_of(live.shard)
+    assert sum(key.startswith("fired/") for key in entries) == sum(key.startswith("judged/") for key in entries) > 1
+    shard = load(entries, summary)
+    assert shard.changes == 0
+    for each in (live.shard, shard):
+        assert not each.duplicates.has_fired_for(ID, f"P:{count - 1}")
+        each.settle()
+        each.settle()
+    assert shard.contents() == live.shard.contents()
+    entries, _ = all_of(shard)
+    assert not [key for key in entries if key.startswith(("fired/", "judged/"))]
 
 
 def test_a_cut_that_was_not_written_is_written_with_the_next() -> None:
