@@ -124,6 +124,8 @@ class SnapshotRounds:
         """The topic of snapshots does not end before this offset."""
         self._due: asyncio.Future[_Point] | None = None
         """The round that waits for its cut."""
+        self._cut: Cut | None = None
+        """The last one. A round that is given up in the moment of its cut does not get to see it."""
 
     async def open(self) -> bool:
         """Shut out the writers of earlier owners, to be called by a new owner behind its claim; whether that worked."""
@@ -204,7 +206,8 @@ class SnapshotRounds:
             return
         self._due = None
         if not due.done():
-            due.set_result(_Point(self._shard.cut(), end, next_command))
+            self._cut = self._shard.cut()
+            due.set_result(_Point(self._cut, end, next_command))
 
     # Rounds
 
@@ -235,6 +238,8 @@ class SnapshotRounds:
 
     def _failed(self, error: Exception, outcome: str) -> None:
         self._due = None
+        if self._cut is not None:
+            self._cut.close(written=False)
         self._metrics.snapshot_rounds.labels(outcome).inc()
         logger.warning("a snapshot of partition %d was not written, and is tried again: %r", self._number, error)
         if outcome == "fenced":
