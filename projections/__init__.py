@@ -10,11 +10,15 @@
 | `memory` | in memory, for tests and simulations |
 | `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
+| `admission`, `log_watch` | which partitions are read, and looking whether their log is what it was |
+| `standstills` | tells of partitions that stand still |
 | `giving_way` | what a projector does when another writes the same partitions |
 | `rebuild` | rebuilds the read model beside the live one, then swaps the two |
+| `repairs` | what an operator's repair needs of the read model |
 | `migrate`, `migrations/` | the schema, forward only |
 | `queries/` | what the API reads: rows, pages, positions |
 | `database`, `sql/` | connections, and the statements by name |
 | `publisher/` | publishes events on the public topic |
+| `cancellation` | work that is not to be broken off |
 | `metrics`, `errors` | what Prometheus sees; what can go wrong |
 """

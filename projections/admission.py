@@ -203,11 +203,14 @@ class Admission:
                 self.stop(member, number, look.faults[number])
                 continue
             partition.looked, partition.repaired = True, max(partition.repaired, look.repaired.get(number, 0))
-            if not positions[number].topic_id and look.topic_id:
-                self._unnoted[number] = look.topic_id
+            self._note(number, positions[number], look.topic_id)
             self._read(member, number, partition, positions[number])
             if positions[number].next_offset == look.ends[number]:
                 self.passed(number)
+
+    def _note(self, number: int, position: ReadPosition, topic_id: str) -> None:
+        if topic_id and not position.topic_id:
+            self._unnoted[number] = topic_id
 
     def _read(self, member: Member, number: int, partition: _Partition, position: ReadPosition) -> None:
         partition.phase = "reading"
@@ -269,10 +272,15 @@ class Admission:
             return
         for number in [number for number in self._partitions if self.reads(number)]:
             position = positions.get(number)
+            if position is None:
+                continue
             try:
-                check_identity("" if position is None else position.topic_id, topic_id, partition=number)
+                check_identity(position.topic_id, topic_id, partition=number)
             except LogFault as fault:
                 self.stop(member, number, fault)
+            else:
+                # Postgres may have been away when it was to be noted, or an older backup is in its place.
+                self._note(number, position, topic_id)
 
     async def close(self) -> None:
         """End the looks under way."""

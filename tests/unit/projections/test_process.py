@@ -291,6 +291,28 @@ def test_a_partition_that_goes_and_comes_while_a_transaction_does_not_end_is_pub
     simulate(main())
 
 
+class SilentGroup(Network):
+    """Nobody is let into a group."""
+
+    async def request(self, kind: Request, client: str) -> None:
+        if kind == "join":
+            await asyncio.Event().wait()
+
+
+def test_an_order_to_stop_does_not_wait_for_a_group_that_lets_nobody_in() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as process:
+            process.kafka._process.network = SilentGroup()
+            await asyncio.sleep(5.0)
+            assert not process.projections.ready
+            process.stop.set()
+            async with asyncio.timeout(SETTINGS.shutdown_timeout_seconds):
+                await process.task
+
+    simulate(main())
+
+
 def test_of_two_processes_with_one_name_the_earlier_one_goes_on_under_another() -> None:
     async def main() -> None:
         world = World()

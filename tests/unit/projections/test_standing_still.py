@@ -280,6 +280,22 @@ def test_positions_of_an_earlier_build_learn_their_topic() -> None:
     simulate(main())
 
 
+def test_an_older_backup_learns_its_topic_while_it_is_read() -> None:
+    async def main() -> None:
+        world = Broken()
+        world.run_instances()
+        async with Process(world, "a"):
+            await until(lambda: world.caught_up and world.all_is_published)
+            topic_id = world.read().topic_id
+            backup = world.database.backup()
+            backup.positions[1] = replace(world.read(), topic_id="")
+            world.database.restart(backup)
+            await until(lambda: world.read().topic_id == "")
+            await until(lambda: world.read().topic_id == topic_id)
+
+    simulate(main())
+
+
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
