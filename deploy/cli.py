@@ -250,6 +250,34 @@ def _id(text: str | None) -> str | None:
         raise click.UsageError(f"{text!r} is not an id: a UUID such as {UUID(int=7 << 76)} is one") from None
 
 
+@main.command(short_help="Say what is wrong with an installation, and what to do.")
+def doctor() -> None:
+    """Look at Kafka, its topics, rights and groups, at Postgres and at the settings. Changes nothing.
+
+    Each line says ok, warning or wrong, and what to do about it. Give it the environment of your processes.
+
+    Exit status: 0 if all is well, 1 if there are warnings, 2 if something is wrong.
+    """
+    from deploy.doctor.examination import examine
+    from deploy.doctor.findings import ORDER, Finding, worst
+    from deploy.doctor.fitting import AllSettings
+
+    async def look(given: AllSettings) -> list[Finding]:
+        findings = []
+        async for finding in examine(given):
+            findings.append(finding)
+            click.echo(finding.line())
+        return findings
+
+    _silence_kafka()
+    with _could_not_look():
+        given = AllSettings(load(ApiSettings), load(EngineSettings), load(ProjectionsSettings))
+        findings = asyncio.run(look(given))
+    counts = {level: sum(finding.level == level for finding in findings) for level in ORDER}
+    click.echo(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['wrong']} wrong")
+    raise click.exceptions.Exit(ORDER.index(worst(findings)))
+
+
 @main.command(short_help="Run a stand-in for ledger, wallets and payments.")
 def sandbox() -> None:
     """Run a stand-in for the services that activities call: ledger, wallets and payments in memory."""

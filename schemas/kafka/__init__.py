@@ -22,6 +22,7 @@
 | `faults` | turns errors of aiokafka into ours |
 | `closing` | the one way to close a consumer, a seat or an admin client, by a deadline |
 | `static_members` | what aiokafka can't ask about members that have a name |
+| `inspection` | what a cluster tells about itself, for `orchestration doctor` |
 | `topic_finder` | which topics exist, with Kafka's ids |
 """
 

@@ -1,0 +1,186 @@
+"""What Postgres tells of itself and of the read model, and what of it is wrong."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from msgspec import Struct
+from psycopg import sql
+
+from deploy.doctor.findings import Finding, ok, warning, wrong
+from projections.database import Connection, Row, connect
+from projections.migrate import Migrations
+from projections.rows import ReadPosition
+from projections.sql import statement
+from schemas.settings import PostgresSettings, variable
+
+STATEMENT_TIMEOUT_SECONDS: Final = 10.0
+"""Deadline of one question. A database that hangs is one of the things to be found."""
+TESTED_VERSION: Final = 18
+OLDEST_VERSION: Final = 12
+CLOCK_WARNING_SECONDS: Final = 1.0
+CLOCK_WRONG_SECONDS: Final = 60.0
+"""How far clocks may differ: timers ring by the clock of the engines, rejections are deleted by that of Postgres."""
+SPARE_CONNECTIONS: Final = 10
+RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+class PostgresFacts(Struct, frozen=True):
+    """What it tells."""
+
+    version: int
+    """The major version."""
+    user: str
+    clock_offset_seconds: float
+    """How far its clock is ahead of ours."""
+    standby: bool
+    fsync: bool
+    free_connections: int
+    may_create: bool
+    """Whether the user may create schemas."""
+    schema_exists: bool
+    lacking: list[str]
+    """Rights on tables that the user lacks, such as `INSERT on stages`."""
+    applied: dict[str, str]
+    """Migrations by name, with the hash of their text."""
+    positions: dict[int, ReadPosition]
+    readable: bool | None
+    """Whether readers are let in; None without a read model."""
+
+
+async def look(settings: PostgresSettings) -> PostgresFacts:
+    """Ask Postgres about itself. Nothing is changed.
+
+    Raises:
+        psycopg.Error: it is away, or refuses.
+    """
+    parameters = {"default_transaction_read_only": "on"}
+    async with await connect(
+        settings, "doctor", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS, parameters=parameters
+    ) as connection:
+        before = time.time()
+        cursor = await connection.execute(
+            "SELECT current_setting('server_version_num')::int / 10000, current_user,"
+            " extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(), current_setting('fsync')::bool,"
+            " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend'),"
+            " has_database_privilege(current_database(), 'CREATE'),"
+            " to_regnamespace(quote_ident(%s)) IS NOT NULL",
+            (settings.database_schema,),
+        )
+        ((version, user, clock, standby, fsync, free, may_create, exists),) = await cursor.fetchall()
+        offset = clock - (before + time.time()) / 2
+        tables = await _tables(connection, settings.database_schema)
+        return PostgresFacts(
+            version=version,
+            user=user,
+            clock_offset_seconds=offset,
+            standby=standby,
+            fsync=fsync,
+            free_connections=free,
+            may_create=may_create,
+            schema_exists=exists,
+            lacking=[
+                f"{right} on {table}" for table, rights in tables.items() for right in RIGHTS if right not in rights
+            ],
+            applied=dict(await _rows(connection, tables, "migrations", "SELECT name, sha256 FROM migrations")),
+            positions={
+                partition: ReadPosition(*rest)
+                for partition, *rest in await _rows(
+                    connection,
+                    tables,
+                    "positions",
+                    "SELECT partition, next_offset, epoch, cause, topic_id FROM positions",
+                )
+            },
+            readable=await _readable(connection, tables),
+        )
+
+
+async def _tables(connection: Connection, schema: str) -> dict[str, set[str]]:
+    """The tables of a schema, with what the user may do."""
+    cursor = await connection.execute(
+        "SELECT c.relname, array(SELECT r FROM unnest(%s::text[]) r WHERE has_table_privilege(c.oid, r))"
+        " FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace(quote_ident(%s)) ORDER BY 1",
+        (list(RIGHTS), schema),
+    )
+    return {name: set(rights) for name, rights in await cursor.fetchall()}
+
+
+async def _rows(connection: Connection, tables: Mapping[str, set[str]], table: str, query: str) -> list[Row]:
+    if "SELECT" not in tables.get(table, ()):
+        return []
+    return await (await connection.execute(sql.SQL(query))).fetchall()
+
+
+async def _readable(connection: Connection, tables: Mapping[str, set[str]]) -> bool | None:
+    if "SELECT" not in tables.get("caught_up", ()):
+        return None
+    ((caught_up,),) = await (await connection.execute(statement("all_caught_up"))).fetchall()
+    return bool(caught_up)
+
+
+def server(facts: PostgresFacts) -> Iterator[Finding]:
+    """Version, clock, connections."""
+    if facts.standby:
+        yield wrong(
+            "Postgres", "is a standby, which can only be read", f"set {variable('database_url')} to the primary"
+        )
+    elif facts.version < OLDEST_VERSION:
+        yield wrong("Postgres", f"is version {facts.version}", f"use {TESTED_VERSION}, which is tested")
+    else:
+        yield ok("Postgres", f"version {facts.version}, user {facts.user}")
+    if not facts.fsync:
+        remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"
+        yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
+    if facts.free_connections < SPARE_CONNECTIONS:
+        text = f"{facts.free_connections} connections are free"
+        yield warning("Postgres", text, "raise max_connections, or find out who holds so many")
+    yield _clock(facts.clock_offset_seconds)
+
+
+def _clock(offset: float) -> Finding:
+    side = "ahead of" if offset > 0 else "behind"
+    text = f"the clock of Postgres is {abs(offset):.2f} s {side} the clock of this machine"
+    if abs(offset) >= CLOCK_WRONG_SECONDS:
+        return wrong("clock", text, "let NTP set all clocks: timers would ring at a wrong time")
+    if abs(offset) >= CLOCK_WARNING_SECONDS:
+        return warning("clock", text, "let NTP set all clocks")
+    return ok("clock", text)
+
+
+def schema(name: str, facts: PostgresFacts, shipped: Migrations) -> Iterator[Finding]:
+    """Rights, migrations, and whether the read model can be read."""
+    about = f"schema {name}"
+    if not facts.schema_exists or not facts.applied:
+        yield wrong(about, "has no read model", "run `orchestration migrate`")
+    else:
+        yield from _migrations(about, facts.applied, shipped)
+    if facts.lacking:
+        user = f"user {facts.user} lacks {', '.join(facts.lacking)}"
+        yield wrong(about, user, "let the user own the schema, or grant them")
+    if not facts.may_create:
+        text = f"user {facts.user} may not create schemas, so `migrate` and `rebuild` fail"
+        yield warning(about, text, "GRANT CREATE ON DATABASE, or run these two as another user")
+    if facts.readable is False:
+        text = "reads wait: the projections have not caught up since Postgres started"
+        yield warning(about, text, "wait, if projections run and reach Kafka; see OrchestrationReadsWait")
+
+
+def _migrations(about: str, applied: Mapping[str, str], shipped: Migrations) -> Iterator[Finding]:
+    missing = [migration for migration in shipped if migration not in applied]
+    unknown = sorted(applied.keys() - shipped.keys())
+    changed = [
+        migration
+        for migration, text in shipped.items()
+        if applied.get(migration, "") not in ("", hashlib.sha256(text).hexdigest())
+    ]
+    if unknown:
+        yield wrong(about, f"has {', '.join(unknown)}, which this build does not know", "run a newer build")
+    if changed:
+        yield wrong(about, f"{', '.join(changed)} differ from what was applied", "run a build that was not changed")
+    if missing:
+        yield wrong(about, f"lacks {', '.join(missing)}", "run `orchestration migrate`")
+    if not unknown and not changed and not missing:
+        yield ok(about, f"all {len(shipped)} migrations are applied")

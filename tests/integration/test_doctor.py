@@ -1,0 +1,54 @@
+"""`orchestration doctor` on a real Kafka and a real Postgres."""
+
+import asyncio
+
+from click.testing import CliRunner, Result
+from msgspec import Struct
+from msgspec.structs import replace
+
+from deploy.cli import main
+from deploy.embedded.ports import HOST, free_ports
+from schemas.settings import ProjectionsSettings, environment_of
+from tests.integration.installation import Installation
+
+
+async def run(settings: Struct) -> Result:
+    """Run the command as a user does. It has an event loop of its own, so it gets a thread of its own."""
+    return await asyncio.to_thread(CliRunner(env=environment_of(settings)).invoke, main, ["doctor"])
+
+
+async def test_an_installation_that_works(installation: Installation) -> None:
+    result = await run(installation.settings)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1, result.output
+    assert [line for line in lines if line.startswith("wrong")] == []
+    prefix = installation.settings.topic_prefix
+    # A broker of its own, and no authorization: a test is not production.
+    warnings = [line for line in lines if line.startswith("warning")]
+    assert [line for line in warnings if "has one replica" not in line and "AUTH_ENABLED" not in line] == []
+    for about in (
+        "brokers: all 1 answer",
+        f"group {prefix}orchestration-engine: 1 members, stable",
+        f"transactional ids {prefix}orchestration-publisher-…: may be used",
+        f"schema {installation.settings.database_schema}: all ",
+        f"topic {prefix}commands: 0 commands wait",
+        "read model: ",
+        "clock: ",
+    ):
+        assert any(line.startswith(f"ok       {about}") for line in lines), (about, result.stdout)
+
+
+async def test_what_is_missing_or_away_is_said(installation: Installation) -> None:
+    (port,) = free_ports(1)
+    nothing = replace(installation.settings, topic_prefix="nothing.", database_schema="nothing")
+    result = await run(nothing)
+    assert result.exit_code == 2
+    assert "wrong    topic nothing.events: does not exist → run `orchestration topics create`" in result.stdout
+    assert "wrong    schema nothing: has no read model → run `orchestration migrate`" in result.stdout
+    away = ProjectionsSettings(
+        kafka_bootstrap_servers=f"{HOST}:{port}", database_url=f"postgresql://postgres@{HOST}:{port}/postgres"
+    )
+    result = await run(away)
+    assert result.exit_code == 2
+    assert f"wrong    Kafka at {HOST}:{port}: can't be reached: " in result.stdout
+    assert "wrong    Postgres: can't be asked: " in result.stdout

@@ -1,0 +1,386 @@
+"""What `orchestration doctor` says about what it finds."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from deploy.doctor import examination, fitting, kafka, postgres, progress
+from deploy.doctor.findings import Finding, ok, or_ok, warning, worst, wrong
+from deploy.doctor.fitting import AllSettings
+from deploy.doctor.postgres import PostgresFacts
+from projections.migrate import shipped
+from projections.rows import ReadPosition
+from schemas.kafka import KafkaUnreachable, Limits, NewTopic, Place
+from schemas.kafka.inspection import BrokerFacts, ClusterFacts, GroupFacts, PartitionFacts, TopicFacts
+from schemas.kafka.memory import MemoryCluster, MemoryKafka
+from schemas.settings import ApiSettings, EngineSettings, KafkaSettings, ProjectionsSettings
+from schemas.topics import Topic, topics
+
+ENGINE: Final = EngineSettings(partitions=2, replication_factor=3)
+GIVEN: Final = AllSettings(
+    ApiSettings(auth_enabled=True, auth_issuer="https://id", auth_audience="pay"), ENGINE, ProjectionsSettings()
+)
+ALL: Final = frozenset({"Describe", "Read", "Write"})
+BROKER_CONFIG: Final = {
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "group.min.session.timeout.ms": "6000",
+    "group.max.session.timeout.ms": "1800000",
+}
+EVENTS: Final = next(topic for topic in topics(ENGINE) if topic.name == "events")
+
+
+def topic(made: Topic, **changes: Any) -> TopicFacts:
+    """A topic as `topics create` makes it, on three brokers."""
+    config = {**made.config, **made.wishes, "unclean.leader.election.enable": "false", **changes.pop("config", {})}
+    facts = {
+        "partitions": [PartitionFacts(number, 1, 3, 3) for number in range(made.partitions)],
+        "config": config,
+        "operations": ALL,
+    }
+    return TopicFacts(**{**facts, **changes})
+
+
+def cluster(**changes: Any) -> ClusterFacts:
+    """A cluster where all is well."""
+    facts = ClusterFacts(
+        [BrokerFacts(f"kafka-{n}:9092", None, BROKER_CONFIG) for n in range(3)],
+        {made.name: topic(made) for made in topics(ENGINE)},
+        {name: GroupFacts(None, "Stable", 2) for name in examination.GROUPS},
+        {"orchestration-publisher-": None, "orchestration-snapshots-": None},
+    )
+    return replace(facts, **changes)
+
+
+def database(**changes: Any) -> PostgresFacts:
+    """A database where all is well."""
+    facts = PostgresFacts(
+        version=18,
+        user="app",
+        clock_offset_seconds=0.01,
+        standby=False,
+        fsync=True,
+        free_connections=50,
+        may_create=True,
+        schema_exists=True,
+        lacking=[],
+        applied={name: hashlib.sha256(text).hexdigest() for name, text in shipped().items()},
+        positions={0: ReadPosition(0), 1: ReadPosition(0)},
+        readable=True,
+    )
+    return replace(facts, **changes)
+
+
+def bad(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Level and text of what is not ok."""
+    return [(finding.level, finding.text) for finding in findings if finding.level != "ok"]
+
+
+def test_a_line_says_what_was_found_and_what_to_do() -> None:
+    assert ok("topic x", "is fine").line() == "ok       topic x: is fine"
+    assert warning("a", "b\n", "c").line() == "warning  a: b\\n → c"
+    assert wrong("a", "postgresql://me:secret@h/d", "c").line() == "wrong    a: postgresql://…@h/d → c"
+    assert [worst(some) for some in ([], [ok("", "")], [wrong("", "", ""), warning("", "", ""), ok("", "")])] == [
+        "ok",
+        "ok",
+        "wrong",
+    ]
+    assert or_ok([], "a", "b") == [ok("a", "b")]
+
+
+def test_a_cluster_where_all_is_well() -> None:
+    facts = cluster()
+    groups = kafka.groups(facts.groups, examination.GROUPS)
+    for findings in (
+        kafka.brokers(facts.brokers),
+        kafka.topics(topics(ENGINE), facts),
+        groups,
+        kafka.transactions(facts.transactions),
+        fitting.settings(GIVEN, facts.brokers),
+        postgres.server(database()),
+        postgres.schema("orchestration", database(), shipped()),
+    ):
+        some = list(findings)
+        assert some
+        assert bad(some) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"exists": False}, ("wrong", "does not exist")),
+        ({"error": "TopicAuthorizationFailed"}, ("wrong", "can't be looked at: TopicAuthorizationFailed")),
+        ({"partitions": [PartitionFacts(0, 1, 3, 3)]}, ("wrong", "has 1 partitions, not 2")),
+        (
+            {"partitions": [PartitionFacts(0, 1, 3, 3), PartitionFacts(1, -1, 3, 0)]},
+            ("wrong", "partitions without a leader: 1"),
+        ),
+        (
+            {"partitions": [PartitionFacts(0, 1, 3, 2), PartitionFacts(1, 1, 3, 2)]},
+            ("warning", "partitions with replicas that are behind: 0, 1"),
+        ),
+        (
+            {"partitions": [PartitionFacts(n, 1, 1, 1) for n in (0, 1)]},
+            ("warning", "has one replica: what is on its disk is lost with the disk"),
+        ),
+        (
+            {"config": {"min.insync.replicas": "1"}},
+            ("warning", "min.insync.replicas is 1: what only one broker has is lost with it"),
+        ),
+        (
+            {"config": {"min.insync.replicas": "3"}},
+            ("warning", "min.insync.replicas is 3 of 3 replicas, so nothing can be written while one is away"),
+        ),
+        (
+            {"config": {"min.insync.replicas": "4"}},
+            ("wrong", "min.insync.replicas is 4, but it has 3 replicas, so nothing can be written"),
+        ),
+        (
+            {"config": {"unclean.leader.election.enable": "true"}},
+            ("wrong", "unclean.leader.election.enable is true: Kafka may lose what it has acknowledged"),
+        ),
+        ({"config": {"retention.ms": "604800000"}}, ("wrong", "retention.ms is 604800000, not -1")),
+        ({"config": {"cleanup.policy": "compact"}}, ("wrong", "cleanup.policy is compact, not delete")),
+        ({"config": {"max.message.bytes": "1048588"}}, ("wrong", "max.message.bytes is 1048588, not 8388608")),
+        (
+            {"config": {"compression.type": "gzip"}},
+            ("warning", "compression.type is gzip, so brokers compress each batch again"),
+        ),
+        ({"operations": frozenset({"Describe"})}, ("wrong", "this user lacks the right Read and Write")),
+    ],
+)
+def test_what_can_be_wrong_with_a_topic(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+    facts = cluster()
+    found = kafka.topics([EVENTS], replace(facts, topics={"events": topic(EVENTS, **changes)}))
+    assert bad(found) == [expected]
+
+
+def test_a_topic_may_have_more_than_it_needs() -> None:
+    more = topic(EVENTS, config={"max.message.bytes": "16777216"}, operations=None)
+    assert bad(kafka.topics([EVENTS], replace(cluster(), topics={"events": more}))) == []
+    commands = next(made for made in topics(ENGINE) if made.name == "commands")
+    for kept, level in (("-1", "ok"), ("9000000000", "ok"), ("1000", "wrong")):
+        facts = replace(cluster(), topics={"commands": topic(commands, config={"retention.ms": kept})})
+        assert worst(kafka.topics([commands], facts)) == level
+    hidden = replace(topic(EVENTS), config={})
+    facts = replace(cluster(), topics={"events": hidden})
+    assert bad(kafka.topics([EVENTS], facts)) == [("warning", "its settings can't be seen")]
+
+
+def test_what_is_only_wished_for_is_a_warning() -> None:
+    snapshots = next(made for made in topics(ENGINE) if made.name == "snapshots")
+    facts = replace(cluster(), topics={"snapshots": topic(snapshots, config={"segment.bytes": "1073741824"})})
+    assert bad(kafka.topics([snapshots], facts)) == [
+        ("warning", "segment.bytes is 1073741824, not 16777216, so more is read at a start")
+    ]
+
+
+def test_brokers_groups_and_rights() -> None:
+    few = {**BROKER_CONFIG, "offsets.topic.replication.factor": "1"}
+    brokers = [
+        BrokerFacts("a:1", None, few),
+        BrokerFacts("b:1", "no answer within 5 s", {}),
+        BrokerFacts("c:1", None, {}),
+    ]
+    assert bad(kafka.brokers(brokers)) == [
+        ("wrong", "does not answer: no answer within 5 s"),
+        ("warning", "offsets.topic.replication.factor is 1, so consumer groups stop while one broker is away"),
+    ]
+    groups = {
+        "orchestration-engine": GroupFacts(None, "Empty", 0),
+        "orchestration-projections": GroupFacts(None, "PreparingRebalance", 2),
+        "orchestration-publisher": GroupFacts("GroupAuthorizationFailed"),
+    }
+    assert bad(kafka.groups(groups, examination.GROUPS)) == [
+        ("warning", "has no members"),
+        ("warning", "is being shared out again (PreparingRebalance)"),
+        ("wrong", "can't be looked at: GroupAuthorizationFailed"),
+    ]
+    assert bad(kafka.transactions({"x-": "TransactionalIdAuthorizationFailed"})) == [
+        ("wrong", "can't be used: TransactionalIdAuthorizationFailed")
+    ]
+    facts = replace(
+        cluster(),
+        topics={
+            "a": TopicFacts(exists=False),
+            "b": TopicFacts("TopicAuthorizationFailed"),
+            "c": TopicFacts(operations=frozenset({"Describe"})),
+            "d": TopicFacts(operations=frozenset({"Describe", "Read"})),
+        },
+    )
+    assert bad(kafka.listened("abcd", facts)) == [
+        ("warning", "does not exist, so its triggers never fire"),
+        ("wrong", "can't be looked at: TopicAuthorizationFailed"),
+        ("wrong", "this user lacks the right Read"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"standby": True}, ("wrong", "is a standby, which can only be read")),
+        ({"version": 11}, ("wrong", "is version 11")),
+        ({"fsync": False}, ("warning", "fsync is off: a crash can damage the database")),
+        ({"free_connections": 3}, ("warning", "3 connections are free")),
+        (
+            {"clock_offset_seconds": -1.5},
+            ("warning", "the clock of Postgres is 1.50 s behind the clock of this machine"),
+        ),
+        (
+            {"clock_offset_seconds": 3600.0},
+            ("wrong", "the clock of Postgres is 3600.00 s ahead of the clock of this machine"),
+        ),
+        ({"schema_exists": False, "applied": {}}, ("wrong", "has no read model")),
+        (
+            {"applied": {**database().applied, "9999_x.sql": ""}},
+            ("wrong", "has 9999_x.sql, which this build does not know"),
+        ),
+        (
+            {"applied": {**database().applied, "0001_read_model.sql": "0"}},
+            ("wrong", "0001_read_model.sql differ from what was applied"),
+        ),
+        (
+            {"applied": {name: text for name, text in database().applied.items() if name != "0002_triggers.sql"}},
+            ("wrong", "lacks 0002_triggers.sql"),
+        ),
+        ({"lacking": ["INSERT on stages"]}, ("wrong", "user app lacks INSERT on stages")),
+        (
+            {"may_create": False},
+            ("warning", "user app may not create schemas, so `migrate` and `rebuild` fail"),
+        ),
+        (
+            {"readable": False},
+            ("warning", "reads wait: the projections have not caught up since Postgres started"),
+        ),
+    ],
+)
+def test_what_can_be_wrong_with_postgres(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+    facts = database(**changes)
+    assert bad([*postgres.server(facts), *postgres.schema("orchestration", facts, shipped())]) == [expected]
+
+
+T = TypeVar("T", bound=KafkaSettings)
+
+
+def changed(**changes: Any) -> AllSettings:
+    """Settings of which some differ from `GIVEN`."""
+
+    def of(kind: T) -> T:
+        return replace(kind, **{name: value for name, value in changes.items() if name in kind.__struct_fields__})
+
+    return AllSettings(of(GIVEN.api), of(GIVEN.engine), of(GIVEN.projections))
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "part"),
+    [
+        ({"engine_session_timeout_seconds": 3.0}, "wrong", "SESSION_TIMEOUT_SECONDS is 3, but Kafka takes 6 to 1800"),
+        ({"projections_session_timeout_seconds": 1801.0}, "wrong", "PROJECTIONS_SESSION_TIMEOUT_SECONDS is 1801, but"),
+        ({"engine_session_timeout_seconds": 8.0}, "warning", "requests are answered 503 when an engine dies"),
+        ({"auth_enabled": False}, "warning", "whoever reaches the API may do everything"),
+        ({"auth_issuer": None}, "wrong", "ORCHESTRATION_AUTH_ENABLED needs ORCHESTRATION_AUTH_ISSUER"),
+        ({"auth_audience": None}, "warning", "every token of the issuer may do everything"),
+        ({"stack_client_id": "me"}, "wrong", "need each other"),
+        ({"replication_factor": 4}, "wrong", "ORCHESTRATION_REPLICATION_FACTOR is 4, but there are 3 brokers"),
+        ({"events_retention_seconds": 3600}, "warning", "what no engine has read by then is lost"),
+        ({"trigger_topics": "ledger, orchestration"}, "warning", "names orchestration, which this installation writes"),
+    ],
+)
+def test_settings_that_do_not_fit(changes: dict[str, Any], level: str, part: str) -> None:
+    ((found, text),) = bad(fitting.settings(changed(**changes), cluster().brokers))
+    assert found == level
+    assert part in text
+
+
+def test_how_far_processes_are_behind() -> None:
+    limits = {0: Limits(0, 100), 1: Limits(50, 20_000)}
+    assert progress.commands("commands", limits, {0: 100, 1: 20_000}, engines=1).level == "ok"
+    assert progress.commands("commands", limits, {0: 90}, engines=1).text == "19,960 commands wait"
+    assert progress.commands("commands", limits, {0: 90}, engines=1).level == "warning"
+    assert progress.commands("commands", limits, {0: 99, 1: 20_000}, engines=0).level == "wrong"
+    assert progress.commands("commands", limits, {0: 100, 1: 20_000}, engines=0).level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("positions", "limits", "expected"),
+    [
+        ({0: ReadPosition(90, topic_id="a")}, {0: Limits(0, 100)}, []),
+        ({0: ReadPosition(90)}, {0: Limits(0, 20_000)}, [("warning", "19,910 records behind the log")]),
+        (
+            {0: ReadPosition(90, topic_id="b")},
+            {0: Limits(0, 100)},
+            [("wrong", "partition 0 of events was deleted and created again")],
+        ),
+        (
+            {0: ReadPosition(190, topic_id="a")},
+            {0: Limits(0, 100)},
+            [("wrong", "partition 0 of events ends at offset 100, but records up to 190 were read")],
+        ),
+        (
+            {0: ReadPosition(5)},
+            {0: Limits(7, 100)},
+            [
+                ("wrong", "partition 0 of events begins at offset 7, but only records up to 5 were read"),
+                ("warning", "partitions that have lost their oldest records: 0 at offset 7"),
+            ],
+        ),
+        (
+            {3: ReadPosition(5)},
+            {0: Limits(0, 0)},
+            [("wrong", "has positions of partitions that events does not have: 3")],
+        ),
+    ],
+)
+def test_whether_the_log_is_the_one_of_the_read_model(
+    positions: dict[int, ReadPosition], limits: dict[int, Limits], expected: list[tuple[str, str]]
+) -> None:
+    assert bad(progress.read_model("events", "a", limits, positions)) == expected
+
+
+async def examined(
+    facts: Callable[[], ClusterFacts], look: Callable[[], PostgresFacts], memory: MemoryKafka
+) -> list[Finding]:
+    async def inspect(settings: Any, names: Any, groups: Any, ids: Any) -> ClusterFacts:
+        return facts()
+
+    async def ask(settings: Any) -> PostgresFacts:
+        return look()
+
+    return [finding async for finding in examination.examine(GIVEN, inspect=inspect, look=ask, kafka=memory)]
+
+
+@pytest.fixture
+async def memory() -> MemoryKafka:
+    made = MemoryCluster()
+    for name in ("commands", "events"):
+        made.create(NewTopic(name, 2, 1))
+    return MemoryKafka(made)
+
+
+async def test_everything_is_looked_at(memory: MemoryKafka) -> None:
+    groups = {**cluster().groups, "orchestration-engine": GroupFacts(None, "Stable", 1, {Place("commands", 0): 0})}
+    findings = await examined(lambda: cluster(groups=groups), database, memory)
+    assert bad(findings) == []
+    about = [finding.about for finding in findings]
+    assert about[:3] == ["settings", "brokers", "topic commands"]
+    assert about[-5:] == ["Postgres", "clock", "schema orchestration", "topic commands", "read model"]
+
+
+async def test_what_is_away_does_not_hide_the_rest(memory: MemoryKafka) -> None:
+    def away() -> ClusterFacts:
+        raise KafkaUnreachable("no broker answers")
+
+    def gone() -> PostgresFacts:
+        raise psycopg.OperationalError("connection refused")
+
+    findings = await examined(away, database, memory)
+    assert bad(findings) == [("wrong", "can't be reached: no broker answers")]
+    assert "schema orchestration" in {finding.about for finding in findings}
+    findings = await examined(cluster, gone, memory)
+    assert bad(findings) == [("wrong", "can't be asked: connection refused")]
+    findings = await examined(away, gone, memory)
+    assert [finding.level for finding in findings] == ["wrong", "ok", "wrong"]
