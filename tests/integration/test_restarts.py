@@ -110,7 +110,7 @@ async def test_a_killed_engine_reads_the_snapshot_and_what_came_after_it(install
     assert events > 200
     assert await engine.metric("orchestration_engine_instances") >= 13
     for instance_id in instances:
-        assert (await client.send(instance_id, "go")).status == 204
+        assert (await client.send(instance_id, "go", marker=f"kept-{instance_id}")).status == 204
         assert "error" not in await until_ended(client, instance_id)
     await check_log(installation)
 
