@@ -17,6 +17,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from projections.admission import READER, Admission
+from projections.cancellation import retrieve
 from projections.catching_up import CatchingUp
 from projections.errors import PositionConflict, StoreAway
 from projections.giving_way import GivingWay
@@ -129,18 +130,39 @@ class Projections:
             Exception: a defect of ours.
         """
         self._publisher.start()
+        projecting, stopping = asyncio.create_task(self._project_until(stop)), asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
-                try:
-                    await self._consume(stop)
-                except NameTaken as fault:
-                    self._name.taken(fault.name)
-                except KafkaFault as fault:
-                    await self._pause("Kafka", fault, stop)
+            await asyncio.wait({projecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # Side by side: each may wait for a service that does not answer.
+            await asyncio.gather(self._end(projecting), self._publisher.stop(self._share))
         finally:
-            await self._publisher.stop(self._settings.shutdown_timeout_seconds / 3)
+            stopping.cancel()
+            projecting.cancel()
             self._watch.close()
             await self._store.close()
+        projecting.add_done_callback(retrieve)
+        if projecting.done() and not projecting.cancelled():
+            projecting.result()
+
+    @property
+    def _share(self) -> float:
+        """Of the deadline, for each of three things that may have to be waited for one after the other."""
+        return self._settings.shutdown_timeout_seconds / 4
+
+    async def _end(self, projecting: asyncio.Task[None]) -> None:
+        """Let the step under way end, and leave the group."""
+        if not (await asyncio.wait({projecting}, timeout=self._share))[0]:
+            projecting.cancel()
+            await asyncio.wait({projecting}, timeout=2 * self._share)
+
+    async def _project_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._consume(stop)
+            except NameTaken as fault:
+                self._name.taken(fault.name)
+            except KafkaFault as fault:
+                await self._pause("Kafka", fault, stop)
 
     def _new_admission(self) -> Admission:
         return Admission(self._topic, self._watch, self._standstills, GivingWay(_now), clock=_now)
@@ -262,11 +284,11 @@ class Projections:
         }
 
     async def _leave(self, member: Member, *, for_good: bool) -> None:
-        await self._admission.close()
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
         try:
+            await self._admission.close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.shutdown_timeout_seconds / 2):
+                async with asyncio.timeout(self._share):
                     if self._commit is not None:
                         await self._commit
                     await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)

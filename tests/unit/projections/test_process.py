@@ -313,6 +313,40 @@ def test_an_order_to_stop_does_not_wait_for_a_group_that_lets_nobody_in() -> Non
     simulate(main())
 
 
+class Silent(World):
+    """Its services can stop to answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent: set[str] = set()
+        self.faults.happen = self.happen  # type: ignore[method-assign]
+
+    async def happen(self, lost: Callable[[], Exception]) -> None:
+        while ("Postgres" if lost is StoreAway else "Kafka") in self.silent:  # noqa: ASYNC110 - time is virtual
+            await asyncio.sleep(1.0)
+
+
+@pytest.mark.parametrize("silent", [{"Kafka"}, {"Postgres"}, {"Kafka", "Postgres"}])
+@pytest.mark.parametrize("seconds", [0.1, 4.0, 20.0])
+def test_a_stop_takes_no_longer_than_it_may_also_when_nobody_answers(silent: set[str], seconds: float) -> None:
+    async def main() -> None:
+        world = Silent()
+        async with Process(world, "a", "p-0") as process, Process(world, "b", "p-1"):
+            await until(lambda: process.projections.ready)
+            await asyncio.sleep(10.0)
+            world.silent = silent
+            for _ in range(2 * PARTITIONS):
+                world.run_instance()
+            await asyncio.sleep(seconds)
+            process.stop.set()
+            await asyncio.wait({process.task}, timeout=SETTINGS.shutdown_timeout_seconds)
+            world.silent = set()
+            assert process.task.done()
+            process.task.result()
+
+    simulate(main())
+
+
 def test_of_two_processes_with_one_name_the_earlier_one_goes_on_under_another() -> None:
     async def main() -> None:
         world = World()
