@@ -31,7 +31,7 @@ WRONG_STATUS: Final = 3
 """Exit status of a repair that has found something wrong and was not told to change anything."""
 
 STOPPED_STATUS: Final = 130
-"""Exit status after Ctrl-C or SIGTERM during a start, as shells have it."""
+"""Exit status after Ctrl-C, and after SIGTERM during a start, as shells have it."""
 
 DIFFERENT_STATUS: Final = 1
 COULD_NOT_LOOK_STATUS: Final = 2
@@ -54,7 +54,7 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except Stopped:
+        except (Stopped, KeyboardInterrupt):
             raise click.exceptions.Exit(STOPPED_STATUS) from None
         except Exception as error:
             if not isinstance(error, _expected()):

@@ -35,6 +35,11 @@ def brokers(found: Sequence[BrokerFacts]) -> Iterator[Finding]:
 
 def topics(wanted: Sequence[Topic], facts: ClusterFacts) -> Iterator[Finding]:
     """Whether all topics exist, with the right shape and settings, and are whole."""
+    single = [name for name in facts.topics if min(_replica_counts(facts.topics[name]), default=0) == 1]
+    if lonely := [topic.name for topic in wanted if topic.name in single]:
+        text = "one replica each, so what is on its disk is lost with the disk"
+        remedy = f"use three brokers, and {MIN_REPLICAS_TO_SPARE_ONE} replicas of each topic"
+        yield warning(f"topics {', '.join(lonely)}", text, remedy)
     for topic in wanted:
         about, found = f"topic {topic.name}", facts.topics[topic.name]
         if not found.exists:
@@ -49,7 +54,7 @@ def topics(wanted: Sequence[Topic], facts: ClusterFacts) -> Iterator[Finding]:
             *_config(about, topic, found.config),
             *_rights(about, found),
         ]
-        replicas = min(partition.replicas for partition in found.partitions)
+        replicas = min(_replica_counts(found))
         yield from or_ok(
             findings, about, f"{len(found.partitions)} partitions, {replicas} replicas, settings as needed"
         )
@@ -116,17 +121,18 @@ def _shape(about: str, topic: Topic, found: TopicFacts) -> Iterator[Finding]:
 
 
 def _replicas(about: str, found: TopicFacts, brokers: int) -> Iterator[Finding]:
-    replicas = min(partition.replicas for partition in found.partitions)
-    if replicas == 1:
-        remedy = f"use three brokers, and {MIN_REPLICAS_TO_SPARE_ONE} replicas of each topic"
-        yield warning(about, "has one replica: what is on its disk is lost with the disk", remedy)
-    elif found.config:
+    replicas = min(_replica_counts(found))
+    if replicas > 1 and found.config:
         yield from _in_sync(about, replicas, int(found.config.get("min.insync.replicas", "1")))
     if 1 < replicas < MIN_REPLICAS_TO_SPARE_ONE <= brokers:
         yield warning(about, f"has {replicas} replicas", f"use {MIN_REPLICAS_TO_SPARE_ONE}")
     if found.config.get("unclean.leader.election.enable") == "true":
         text = "unclean.leader.election.enable is true: Kafka may lose what it has acknowledged"
         yield wrong(about, text, "set it to false")
+
+
+def _replica_counts(found: TopicFacts) -> list[int]:
+    return [partition.replicas for partition in found.partitions]
 
 
 def _in_sync(about: str, replicas: int, needed: int) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ from typing import Final
 
 import click
 
-from deploy.errors import Stopped
 from deploy.event_log.reading import EventLog, Query, Span
 from deploy.event_log.shown import as_json, as_line
 from deploy.progress import Progress
@@ -31,12 +30,9 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
     Raises:
         EventLogError: it is not there.
         KafkaFault: Kafka is away or refuses.
-        Stopped: the user has seen enough.
     """
     try:
         asyncio.run(_show(kafka or KafkaClients(settings), settings, query, json=json))
-    except KeyboardInterrupt:
-        raise Stopped from None
     except BrokenPipeError:
         # Whoever reads has seen enough, such as `head`. Python would complain when it writes the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

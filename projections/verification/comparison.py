@@ -77,6 +77,8 @@ class _Looked(Struct):
     differences: list[Difference]
     """Those that were found, if the rows were compared whole, and in the positions."""
     skipped: bool
+    behind: int
+    """Records of the log that the read model does not have yet."""
 
 
 class _Verification:
@@ -110,6 +112,7 @@ class _Verification:
         return Report(
             at=looked.at,
             positions=looked.positions,
+            behind=looked.behind,
             rows=looked.rows,
             differences=differences[:limit],
             more=len(differences) > limit or any(bucket in todo for bucket in suspicious),
@@ -178,7 +181,7 @@ class _Verification:
         if any(replay.positions[partition].next_offset > target for partition, target in targets.items()):
             raise ReadModelMoved("the read model went back to older data while it was looked at; try again")
         await replay.until(targets)
-        looked = _Looked(snapshot.at, targets, store, {}, set(), [], replay.skipped)
+        looked = _Looked(snapshot.at, targets, store, {}, set(), [], replay.skipped, await replay.behind())
         for partition in range(partitions):
             log, postgres = replay.positions[partition], snapshot.positions.get(partition, ReadPosition())
             looked.differences += compared_position(partition, log, postgres)

@@ -49,6 +49,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """When the compared rows were current, by the clock of the database."""
     positions: Mapping[int, int]
     """How far the log was compared, by partition: the offset behind the last record."""
+    behind: int
+    """Records of the log behind these, which the read model does not have yet."""
     rows: Mapping[str, int]
     """How many rows Postgres had, by table."""
     differences: list[Difference]
@@ -75,7 +77,8 @@ class Report(Struct, frozen=True, kw_only=True):
         places = " ".join(f"{partition}:{offset}" for partition, offset in sorted(self.positions.items()))
         verdict = "equal" if self.equal else "DIFFERENT"
         yield f"{verdict}: log and Postgres at {self.at:%Y-%m-%d %H:%M:%S} UTC, with {rows}"
-        yield f"compared up to these offsets, by partition: {places}"
+        rest = f"; the read model has yet to take {self.behind:,} records behind them" if self.behind else ""
+        yield f"compared up to these offsets, by partition: {places}{rest}"
 
 
 def compared(table: Table, log: Mapping[Values, Values], postgres: Mapping[Values, Values]) -> Iterator[Difference]:

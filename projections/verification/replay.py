@@ -100,6 +100,15 @@ class Replay:
             elif time.monotonic() - heard_at > SILENCE_SECONDS:
                 raise CannotVerify(f"Kafka sends nothing more of {self._topic}; try again")
 
+    async def behind(self) -> int:
+        """How many records the log has behind those that were folded.
+
+        Raises:
+            KafkaFault: Kafka is away or refuses.
+        """
+        ends = await self._asker.ends([Place(self._topic, partition) for partition in self.positions])
+        return sum(max(0, end - self.positions[place.partition].next_offset) for place, end in ends.items())
+
     async def _take(self, taken: Mapping[Place, Sequence[Record]], goals: dict[Place, int]) -> bool:
         """Fold what lies before the goals, and remove those that are reached; whether anything has come."""
         for place, records in taken.items():

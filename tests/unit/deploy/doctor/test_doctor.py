@@ -125,7 +125,7 @@ def test_a_cluster_where_all_is_well() -> None:
         ),
         (
             {"partitions": [PartitionFacts(n, 1, 1, 1) for n in (0, 1)]},
-            ("warning", "has one replica: what is on its disk is lost with the disk"),
+            ("warning", "one replica each, so what is on its disk is lost with the disk"),
         ),
         (
             {"config": {"min.insync.replicas": "1"}},

@@ -381,6 +381,9 @@ async def test_a_read_model_that_is_behind_is_compared_up_to_where_it_is(world: 
     report = await world.verify(read_model=MemoryReadModel(empty))
     assert report.equal
     assert report.positions == {0: 0, 1: 0}
+    assert list(report.lines())[-1] == (
+        "compared up to these offsets, by partition: 0:0 1:0; the read model has yet to take 229 records behind them"
+    )
 
 
 async def test_a_log_without_its_beginning_cannot_be_compared(world: World) -> None:
