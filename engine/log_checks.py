@@ -56,8 +56,10 @@ class Inspected(NamedTuple):
     """What its newest snapshot says."""
     repaired: int = NOT_REPAIRED
     """The last filler, where one was needed."""
-    begins_later: bool = False
-    """Whether the oldest events are deleted and there is no snapshot, which somebody knows."""
+    has_snapshot: bool = True
+    """Whether there is one, if maybe not for this build."""
+    lacks_events: bool = False
+    """Whether events are lost that only a snapshot could make up for, there is none, and somebody knows it."""
 
 
 def known_by(record: Record | None) -> Known | None:
@@ -92,9 +94,7 @@ async def inspect(number: int, log: EventLog, known: Known | None, breather: Bre
     """
     state, repaired = await log.look(number), NOT_REPAIRED
     if known is None:
-        if state.events.oldest > 0:
-            repaired = await last_filler(number, log, 0, state.events.end, breather, behind_events=True)
-        return Inspected(state, Known(), repaired, begins_later=repaired != NOT_REPAIRED)
+        return Inspected(state, Known(), has_snapshot=False)
     try:
         check_identity(known.events_id, state.events_id, EVENTS, number)
         check_identity(known.commands_id, state.commands_id, COMMANDS, number)

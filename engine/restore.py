@@ -35,7 +35,7 @@ from engine.ports import Clock, EventLog, Snapshots
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
-from schemas.fillers import is_filler
+from schemas.fillers import is_filler, is_loss
 from schemas.log_integrity import LogFault, check_end, check_records, follows
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
 from schemas.topics import EVENTS
@@ -144,15 +144,30 @@ class Restore:
         except SnapshotUnreadable as error:
             reason = str(error)
             logger.warning("the snapshot of partition %d is left aside: %s", self._number, error)
-        self._entries = self._events = 0
-        shard = Shard(self._bounds)
         try:
-            return Restored(shard, await self._replay(shard, None, epoch, inspected), None)
+            return await self._whole(epoch, inspected)
         except SnapshotUnreadable as error:
+            if not inspected.has_snapshot and not inspected.lacks_events and await self._is_known(epoch):
+                return await self._whole(epoch, inspected._replace(lacks_events=True))
             raise SnapshotUnusable(
                 f"partition {self._number} can't be restored: {error}, and "
                 + ("it has no snapshot" if reason is None else f"its snapshot can't be used: {reason}")
             ) from error
+
+    async def _whole(self, epoch: int, inspected: Inspected) -> Restored:
+        """Build the state from all events.
+
+        Raises:
+            SnapshotUnreadable: some are lost, and nobody has said that it is known.
+        """
+        self._entries = self._events = 0
+        shard = Shard(self._bounds)
+        return Restored(shard, await self._replay(shard, None, epoch, inspected), None)
+
+    async def _is_known(self, epoch: int) -> bool:
+        """Whether a filler behind all events says that what is lost without a snapshot is known."""
+        found = await last_filler(self._number, self._log, 0, epoch, self._breather, behind_events=True)
+        return found != NOT_REPAIRED
 
     # The snapshot
 
@@ -219,7 +234,7 @@ class Restore:
         position = start
         async for records in self._log.read(self._number, start, epoch):
             if not follows(records, position):
-                if position == start and marker is None and not inspected.begins_later:
+                if position == start and marker is None and not inspected.lacks_events:
                     break
                 admitted.epoch = max(admitted.epoch, self._gap(records, position, inspected))
             for count, record in enumerate(records, 1):
@@ -227,6 +242,8 @@ class Restore:
                     next_command = max(next_command, self._fold(shard, record))
                 else:
                     trail.note(record)
+                    if marker is None and not inspected.lacks_events and is_loss(record):
+                        raise SnapshotUnreadable(f"events are lost, in whose place are fillers from {record.offset} on")
                 if count % SETTLE_RECORDS == 0:
                     shard.settle()
                 await self._breather.step()
@@ -246,7 +263,7 @@ class Restore:
         Raises:
             LogFault: records are missing, and nobody has said that it is known.
         """
-        if inspected.repaired == NOT_REPAIRED:
+        if inspected.repaired == NOT_REPAIRED and not inspected.lacks_events:
             check_records(self._number, position, records, inspected.state.events.oldest)
         first = records[0].offset
         epochs = (read_number(header(record.headers, "epoch")) for record in records)

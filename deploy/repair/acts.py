@@ -1,6 +1,7 @@
 """Does what repairs the topics."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -13,8 +14,8 @@ from projections.publisher.public_writer import PublicWriter
 from projections.repairs import ReadModelRepairs
 from projections.rows import ReadPosition
 from schemas.current import Current, records_of
-from schemas.fillers import filler
-from schemas.kafka import Kafka
+from schemas.fillers import filler, notice
+from schemas.kafka import Kafka, TransactionFailed
 from schemas.settings import OperatorSettings
 from schemas.topics import DEFINITIONS, EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 
@@ -23,6 +24,9 @@ APPEND_SECONDS: Final = 60.0
 
 BATCH_FILLERS: Final = 200_000
 """Fillers that are appended at once, four megabytes. Kafka appends a batch whole, so nobody can write between them."""
+
+MAX_RETRIES: Final = 10
+"""A publisher that stands still looks at its partition every few seconds, and shuts out whoever writes its position."""
 
 MAX_FILLERS: Final = 200_000_000
 """More than this is not filled: it takes hours, and most likely an offset is wrong."""
@@ -59,7 +63,8 @@ class Acts:
         """
         if fill.count > MAX_FILLERS:
             raise RepairError(f"{fill.count} fillers are more than this fills; at most {MAX_FILLERS}")
-        record, topic = filler(time.time_ns() // 1_000_000), topic_name(self._settings, fill.topic)
+        make, topic = filler if fill.is_loss else notice, topic_name(self._settings, fill.topic)
+        record = make(time.time_ns() // 1_000_000)
         for done in range(0, fill.count, BATCH_FILLERS):
             records = [record] * min(BATCH_FILLERS, fill.count - done)
             deadline = asyncio.get_running_loop().time() + APPEND_SECONDS
@@ -82,13 +87,22 @@ class Acts:
             raise RepairError(f"{known.who} has moved in partition {move.partition} meanwhile: run this again")
 
     async def _publish(self, partition: int, known: Known, to: Known) -> bool:
-        """Move the publisher's position. It is shut out for it, and comes back by itself."""
+        """Move the publisher's position. It is shut out for it, and comes back by itself, perhaps at once."""
+        for _ in range(MAX_RETRIES):
+            with contextlib.suppress(TransactionFailed):
+                return await self._publish_once(partition, known, to)
+        return await self._publish_once(partition, known, to)
+
+    async def _publish_once(self, partition: int, known: Known, to: Known) -> bool:
         writer = PublicWriter(self._kafka, self._settings, partition)
         try:
             found = await writer.open()
+            wanted = PublishedPosition(to.next_offset, to.epoch, to.topic_id)
+            if found == wanted:  # by a try whose answer was lost
+                return True
             if (found.next_offset, found.epoch) != (known.next_offset, known.epoch):
                 return False
-            await writer.publish([], PublishedPosition(to.next_offset, to.epoch, to.topic_id))
+            await writer.publish([], wanted)
         finally:
             await writer.close()
         return True

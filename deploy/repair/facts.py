@@ -39,6 +39,8 @@ class Scan(Struct, kw_only=True):
     """The last filler."""
     event: int = -1
     """The last record with an epoch."""
+    loss: int = -1
+    """The first filler in the place of an event."""
     causes_end: int = 0
     """Behind the last command that was decided."""
     commands_end: int = 0

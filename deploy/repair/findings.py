@@ -32,6 +32,8 @@ class Fill(Struct, frozen=True):
     topic: str
     partition: int
     count: int
+    is_loss: bool = True
+    """Whether they are in the place of records. If not, one only says that somebody knows what is wrong."""
 
 
 class Move(Struct, frozen=True):
@@ -67,11 +69,13 @@ class _Need(Struct):
     """How many it takes until the offsets go on where they were."""
     notice: bool = False
     """Whether a filler in `events` has to say that it is known."""
+    is_loss: bool = False
+    """Whether events are lost, or may be."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, is_loss: bool) -> None:
         """Something that a filler has to say is known."""
         self.texts.append(text)
-        self.notice = True
+        self.notice, self.is_loss = True, self.is_loss or is_loss
 
 
 def repair_of(facts: PartitionFacts) -> Repair:
@@ -90,7 +94,7 @@ def repair_of(facts: PartitionFacts) -> Repair:
             if to != known:
                 moves.append(Move(facts.number, known, to))
     fillers = max(events.fillers, int(events.notice or commands.notice))
-    fills = [Fill(COMMANDS, facts.number, commands.fillers), Fill(EVENTS, facts.number, fillers)]
+    fills = [Fill(COMMANDS, facts.number, commands.fillers), Fill(EVENTS, facts.number, fillers, events.is_loss)]
     findings = [
         Finding(topic, facts.number, text)
         for topic, texts in ((COMMANDS, commands.texts), (EVENTS, events.texts), (EVENTS_PUBLISHED, lost))
@@ -110,7 +114,7 @@ def _commands(facts: PartitionFacts) -> _Need:
     who = max(ends, key=lambda name: ends[name])
     known_id = scan.commands_id or ("" if facts.repaired else facts.commands_id_known)
     if _differ(known_id, facts.commands_id):
-        need.note("the topic was deleted and created again. Commands that were not decided are lost")
+        need.note("the topic was deleted and created again. Commands that were not decided are lost", is_loss=False)
     if ends[who] > found.end:
         need.fillers = ends[who] - found.end
         need.texts.append(
@@ -121,7 +125,8 @@ def _commands(facts: PartitionFacts) -> _Need:
     if found.oldest - next_command > MARK_OFFSETS and not facts.repaired:
         need.note(
             f"the commands from offset {next_command} to {found.oldest - 1} were deleted before they were decided. "
-            "They are lost"
+            "They are lost",
+            is_loss=False,
         )
     return need
 
@@ -132,17 +137,19 @@ def _events(facts: PartitionFacts) -> _Need:
     who = max(ends, key=lambda name: ends[name])
     others = [known for known in facts.positions if _differ(known.topic_id, facts.events_id)]
     if any(known.who != ENGINES or not facts.repaired for known in others):
-        need.note("the topic was deleted and created again")
+        need.note("the topic was deleted and created again", is_loss=False)
     if ends[who] > found.end:
         need.fillers = ends[who] - found.end
         need.note(
             f"it ends at offset {found.end}, but {who} knows events up to {ends[who]}. {need.fillers} are lost: "
-            f"{GO_ON[ENGINES]}"
+            f"{_go_on(facts)}",
+            is_loss=True,
         )
     elif scan.events_end:
-        need.note(f"it ended at offset {scan.events_end} before it was cut. Events are lost: {GO_ON[ENGINES]}")
+        text = f"it ended at offset {scan.events_end} before it was cut. Events are lost: {_go_on(facts)}"
+        need.note(text, is_loss=True)
     for text in _for_engines(facts):
-        need.note(text)
+        need.note(text, is_loss=True)
     if facts.snapshot_unreadable and found.oldest > 0:
         need.texts.append(
             f"the newest snapshot is of another build, and the events before offset {found.oldest} are deleted. Only "
@@ -163,7 +170,12 @@ def _for_engines(facts: PartitionFacts) -> Iterator[str]:
         return
     if facts.snapshot_unreadable and oldest > 0:
         return  # a filler would have engines go on without it
-    if not facts.has_snapshot and oldest > 0:
+    if not facts.has_snapshot and oldest == 0 and 0 <= facts.scan.loss < facts.scan.event:
+        yield (
+            f"there is no snapshot, and events are lost, in whose place are fillers from offset {facts.scan.loss} on. "
+            "Instances that began before the last of these and had not ended are lost"
+        )
+    elif not facts.has_snapshot and oldest > 0:
         yield (
             f"there is no snapshot, and the events before offset {oldest} are deleted. Instances that began before it "
             "and had not ended are lost"
@@ -201,7 +213,7 @@ def _moved(facts: PartitionFacts, known: Known, need: _Need) -> Known:
                 f"the record at offset {known.unclaimed}, which {known.who} comes to, belongs to a claim that is not "
                 "in the log. Such records will be passed over"
             )
-        need.notice = True
+        need.notice = need.is_loss = True
     if known.other_claim is not None:
         need.texts.append(
             f"the claim at offset {known.epoch}, which {known.who} knows, is not there any more: the log was cut and "
@@ -210,6 +222,12 @@ def _moved(facts: PartitionFacts, known: Known, need: _Need) -> Known:
         )
         return replace(to, epoch=known.other_claim, other_claim=None)
     return to if _differ(known.topic_id, facts.events_id) else known
+
+
+def _go_on(facts: PartitionFacts) -> str:
+    if facts.has_snapshot:
+        return GO_ON[ENGINES]
+    return "there is no snapshot, so instances that had not ended go on as the events show them that are left"
 
 
 def _differ(known: str, found: str) -> bool:

@@ -15,7 +15,7 @@ from projections.publisher.positions import PublishedPosition, last_position
 from projections.rows import ReadPosition
 from schemas.epochs import EpochFilter, check_claim, header, is_claim
 from schemas.events import PartitionClaimed
-from schemas.fillers import is_filler
+from schemas.fillers import is_filler, is_loss
 from schemas.kafka import Kafka, Limits, Place
 from schemas.log_integrity import LogFault
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
@@ -236,6 +236,8 @@ class _Scanner:
             self._claim(record)
         elif is_filler(record):
             scan.filler, scan.commands_id, scan.events_end = record.offset, "", 0
+            if scan.loss < 0 and is_loss(record):
+                scan.loss = record.offset
         if header(record.headers, "epoch") is not None:
             scan.event = record.offset
 

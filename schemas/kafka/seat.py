@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 0.1
 """Pause before the coordinator is asked again; without it one that is not ready would be asked in a tight loop."""
 
+METADATA_MS: Final = 10_000
+"""How often the group looks whether its topic has other partitions. By default that is every five minutes. For so long
+nobody would have a partition of a topic that was deleted and created again."""
+
 Seated = Callable[[frozenset[TopicPartition], bool], None]
 """Is told of all partitions that a seat has after a rebalance, and whether it knows all that happened since it was told
 before: else each of them may have been another's meanwhile."""
@@ -67,7 +71,9 @@ class Seat(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topic, self._membership = topic, membership
         self._rebalancing, self._seated = rebalancing, seated
         # The name is shown by the broker's tools and logs.
-        self._client = AIOKafkaClient(client_id=membership.group, **client_options(settings))
+        self._client = AIOKafkaClient(
+            client_id=membership.group, metadata_max_age_ms=METADATA_MS, **client_options(settings)
+        )
         adopt(self._client)
         self._subscription = _Subscription()
         self._subscription.register_fetch_waiters(set())

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.clock import SystemClock
-from engine.log_checks import NOT_REPAIRED, ClaimTrail, Inspected, Known, inspect
+from engine.log_checks import NOT_REPAIRED, ClaimTrail, Inspected, Known, inspect, last_filler
 from engine.pauses import Breather
 from engine.ports import LogState
 from schemas.events import PartitionClaimed
@@ -65,8 +65,8 @@ def fill(log: Log, count: int = 1) -> None:
 
 async def test_a_partition_that_is_what_it_was_may_be_claimed() -> None:
     log = a_log()
-    assert await inspected(log) == (STATE, KNOWN, NOT_REPAIRED, False)
-    assert await inspected(log, None) == (STATE, Known(), NOT_REPAIRED, False)
+    assert await inspected(log) == Inspected(STATE, KNOWN)
+    assert await inspected(log, None) == Inspected(STATE, Known(), has_snapshot=False)
     assert (await inspected(log, Known(20, 8))).state == STATE
     log.expire(0, 10)
     assert (await inspected(log)).state.events == (10, 20)
@@ -128,16 +128,14 @@ async def test_what_is_too_short_stays_so(change: Callable[[Log], None]) -> None
         assert (await inspected(log)).repaired == 20
 
 
-async def test_without_a_snapshot_a_filler_says_that_the_oldest_events_are_lost() -> None:
+async def test_only_a_filler_behind_all_events_counts_where_older_ones_were_about_something_else() -> None:
     log = a_log()
-    expire(log)
-    assert not (await inspected(log, None)).begins_later
+    event_log, breather = MemoryEventLog(log, random.Random(1), Faults()), Breather(SystemClock())
     fill(log)
-    found = await inspected(log, None)
-    assert (found.repaired, found.begins_later) == (20, True)
+    assert await last_filler(0, event_log, 0, 21, breather, behind_events=True) == 20
     log.append_events(0, [NewRecord(b"k", b"v", [("epoch", b"1")], 0)])
-    assert not (await inspected(log, None)).begins_later, "it was about something else"
-    assert not (await inspected(log, Known())).begins_later, "there is a snapshot, but this build can't read it"
+    assert await last_filler(0, event_log, 0, 22, breather, behind_events=True) == NOT_REPAIRED
+    assert await last_filler(0, event_log, 0, 22, breather) == 20
 
 
 def record(new: NewRecord, offset: int = 11) -> StoredRecord:

@@ -20,7 +20,7 @@ from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY
 from schemas.commands import AbortInstance
 from schemas.events import EventReceived, PartitionClaimed
-from schemas.fillers import filler
+from schemas.fillers import filler, notice
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec, UnknownMessage
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -314,6 +314,29 @@ async def waiting(*names: str) -> tuple[World, Owner]:
 
 def _event(name: str) -> bytes:
     return CODEC.encode(id_of(name), EventReceived(at=START, name="go", payload={}), timestamp_ms=0).value or b""
+
+
+@simulated
+async def test_a_log_whose_events_were_lost_is_not_whole_without_a_snapshot() -> None:
+    world, _ = await waiting("a")
+    world.log.events[0].clear()
+    world.log.append_events(0, [filler(0)] * 5)
+    assert (await restore(world.log)).shard.instances == 0, "somebody knows it, and nothing has happened since"
+    owner = await world.owner()
+    await owner.command(WAITING, "b")
+    await world.end()
+    with pytest.raises(SnapshotUnusable, match="events are lost, in whose place are fillers from 0 on, and it has no"):
+        await restore(world.log)
+    world.log.append_events(0, [notice(0)])
+    assert (await restore(world.log)).shard.instances == 1
+
+
+@simulated
+async def test_a_notice_takes_the_place_of_no_event() -> None:
+    world, owner = await waiting("a")
+    world.log.append_events(0, [notice(0)])
+    _put(world.log, id_of("a"), _event("a"))
+    assert (await restore(world.log)).shard.instances == owner.partition.shard.instances
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,13 @@ class HeldSnapshots(MemorySnapshots):
 def inspected(log: Log, topic: SnapshotTopic | None) -> Inspected:
     """Partition 0 as an owner finds it that is about to claim it; `commands` has more than what was decided."""
     records = topic[0].records if topic else []
-    known = known_by(records[-1] if records else None) or Known()
+    known = known_by(records[-1] if records else None)
     events = Limits(log.starts[0], len(log.events[0]))
-    return Inspected(LogState(events, Limits(0, 1000), log.events_id, log.commands_id), known)
+    return Inspected(
+        LogState(events, Limits(0, 1000), log.events_id, log.commands_id),
+        known or Known(),
+        has_snapshot=known is not None,
+    )
 
 
 class World:

@@ -127,7 +127,7 @@ def test_nothing_is_done_that_is_not_needed(found: PartitionFacts) -> None:
             "events",
             "the topic was deleted and created again",
             [
-                Fill("events", 3, 1),
+                Fill("events", 3, 1, is_loss=False),
                 Move(3, READ, at(READ, topic_id="F")),
                 Move(3, PUBLISHED, at(PUBLISHED, topic_id="F")),
             ],
@@ -168,6 +168,30 @@ def test_nothing_is_done_that_is_not_needed(found: PartitionFacts) -> None:
             "there is no snapshot, and the events before offset 60 are deleted",
             [Fill("events", 3, 1)],
             id="no snapshot, and a filler that was about something else",
+        ),
+        pytest.param(
+            facts(
+                has_snapshot=False,
+                engines=known(ENGINES, 0, -1, ""),
+                scan=replace(WELL.scan, loss=20, filler=95, event=99),
+            ),
+            "events",
+            "there is no snapshot, and events are lost, in whose place are fillers from offset 20 on",
+            [Fill("events", 3, 1)],
+            id="no snapshot, and fillers for events",
+        ),
+        pytest.param(
+            facts(
+                has_snapshot=False,
+                engines=known(ENGINES, 0, -1, ""),
+                events=Limits(0, 80),
+                commands_id_known="",
+                next_command=0,
+            ),
+            "events",
+            "20 are lost: there is no snapshot, so instances that had not ended go on as the events show them",
+            [Fill("events", 3, 20)],
+            id="events cut, without a snapshot",
         ),
         pytest.param(
             facts(
@@ -234,14 +258,14 @@ def test_nothing_is_done_that_is_not_needed(found: PartitionFacts) -> None:
             facts(commands=Limits(0, 0), commands_id="D"),
             "commands",
             "the topic was deleted and created again",
-            [Fill("commands", 3, 29), Fill("events", 3, 1)],
+            [Fill("commands", 3, 29), Fill("events", 3, 1, is_loss=False)],
             id="commands made again",
         ),
         pytest.param(
             facts(commands=Limits(29, 30)),
             "commands",
             "the commands from offset 27 to 28 were deleted before they were decided",
-            [Fill("events", 3, 1)],
+            [Fill("events", 3, 1, is_loss=False)],
             id="commands deleted",
         ),
     ],
