@@ -61,11 +61,11 @@ MAX_TURN_INPUTS: Final = 100
 MAX_TURN_BYTES: Final = 1024 * 1024
 """A turn is closed above this size, so that its batch stays well under the topic's limit."""
 
-MAX_UNPROVEN_SECONDS: Final = 3.0
-"""How old the latest proof of the claim may be when a call starts. Another engine takes the partitions of one that is
-cut off over after the session timeout, less one pause between heartbeats: after 5.5 s at the earliest, since Kafka's
-shortest session is 6 s. By then the one that is cut off must have stopped to start calls. With less, a Kafka that takes
-its time for an append would keep calls from starting at all."""
+MAX_UNPROVEN_SECONDS: Final = 2.0
+"""How old the latest proof of the claim may be when a call starts. When an engine is cut off while another one comes, the
+group gives its partitions away after the rebalance timeout, less one pause between heartbeats: after 2.5 s at the
+earliest, since Kafka's shortest session is 6 s. By then the one that is cut off must have stopped to start calls. With
+less, a Kafka that takes its time for an append would keep calls from starting at all."""
 
 MAX_SHOWN_KEY_BYTES: Final = 100
 """What the rejection of a command that can't be decoded keeps of its key. With a large one the batch would not fit into

@@ -302,9 +302,23 @@ async def test_an_engine_whose_name_another_one_took_goes_on_under_another_one(w
         assert len(other.told) == told, "they don't take the name from each other"
 
 
-def test_an_engine_that_is_cut_off_starts_no_call_when_another_one_may() -> None:
-    membership = Membership(group=GROUP, session_timeout_seconds=SESSION_SECONDS)
-    assert membership.session_timeout_seconds - membership.heartbeat_seconds > MAX_UNPROVEN_SECONDS
+@simulated
+async def test_an_engine_that_is_cut_off_starts_no_call_when_another_one_may(world: World) -> None:
+    async with world.engine("engine-1") as engine:
+        await asyncio.sleep(0.42)  # it has just sent a heartbeat
+        async with world.engine("engine-2") as other:
+            await asyncio.sleep(0.35)
+            engine.network.silent = {
+                "heartbeat",
+                "join",
+            }  # before its next one, so the group does not wait for all of it
+            cut_off_at = asyncio.get_running_loop().time()
+            while not other.owned:  # noqa: ASYNC110 - time is virtual
+                await asyncio.sleep(0.01)
+            seconds = asyncio.get_running_loop().time() - cut_off_at
+            assert seconds < Membership(group=GROUP, session_timeout_seconds=SESSION_SECONDS).rebalance_seconds
+            assert seconds > MAX_UNPROVEN_SECONDS
+            assert engine.owned == set(range(PARTITIONS)), "it knows nothing of this"
 
 
 @simulated
