@@ -62,8 +62,8 @@ MAX_TURN_BYTES: Final = 1024 * 1024
 """A turn is closed above this size, so that its batch stays well under the topic's limit."""
 
 MAX_UNPROVEN_SECONDS: Final = 2.0
-"""How old the latest proof of the claim may be when a call starts. When an engine is cut off while another one comes, the
-group gives its partitions away after the rebalance timeout, less one pause between heartbeats: after 2.5 s at the
+"""How old the latest proof of the claim may be when a call starts. When an engine is cut off while another one comes,
+the group gives its partitions away after the rebalance timeout, less one pause between heartbeats: after 2.5 s at the
 earliest, since Kafka's shortest session is 6 s. By then the one that is cut off must have stopped to start calls. With
 less, a Kafka that takes its time for an append would keep calls from starting at all."""
 
