@@ -29,6 +29,8 @@ class Harm:
         self._rng, self._log, self._topic, self._bounds = rng, log, topic, bounds
         self._expiring = {partition for partition in range(log.partitions) if rng.random() < 0.4}
         self._is_harmful = rng.random() < 0.5
+        self.harmed: set[int] = set()
+        """Partitions whose snapshots were harmed."""
         self.met: Counter[str] = Counter()
         """How often what was done."""
 
@@ -51,6 +53,7 @@ class Harm:
                 self._log.expire(partition, self._rng.randint(0, marker.next_offset))
                 self.met["events have expired"] += 1
         elif self._is_harmful:
+            self.harmed.add(partition)
             markers = [record.offset for record in snapshots.records if record.key == MARKER_KEY]
             match self._rng.randrange(6):
                 case 0:
@@ -64,5 +67,5 @@ class Harm:
                     snapshots.lose_oldest(self._rng.randint(0, snapshots.end))
                 case _:
                     snapshots.rewrite(self._rng)
-            usable = check_snapshot(snapshots, admitted[partition], self._bounds) is not None
+            usable = check_snapshot(snapshots, admitted[partition], self._bounds, is_harmed=True) is not None
             self.met["a snapshot was harmed" + (", but is one" if usable else "")] += 1

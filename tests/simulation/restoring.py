@@ -30,24 +30,29 @@ def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds:
         check_same(partition.shard, restored(admitted, partition.end, bounds), "what is in memory")
 
 
-def check_snapshot(snapshots: SnapshotPartition, admitted: Sequence[Recorded], bounds: Bounds) -> Marker | None:
+def check_snapshot(
+    snapshots: SnapshotPartition, admitted: Sequence[Recorded], bounds: Bounds, *, is_harmed: bool = False
+) -> Marker | None:
     """Compare what a snapshot says with what the log says.
 
     Args:
         snapshots: a partition of the topic.
         admitted: the events of the log that count, in order.
         bounds: how much a partition remembers.
+        is_harmed: whether it may be that no restore would use it.
 
     Returns:
         The snapshot's marker; None if there is no snapshot that a restore would use.
 
     Raises:
-        AssertionError: they differ.
+        AssertionError: they differ, or it can't be used although nobody has harmed it.
     """
     shard = Shard(bounds)
     try:
         marker = load(shard, snapshots.records)
-    except SnapshotUnreadable:
+    except SnapshotUnreadable as error:
+        if not is_harmed:
+            raise AssertionError(f"a snapshot can't be used: {error}") from error
         return None
     if marker is not None:
         replay(shard, (recorded for recorded in admitted if recorded.offset >= marker.next_offset))

@@ -39,11 +39,13 @@ class Transaction:
     """A transaction of a partition."""
 
     records: list[StoredRecord] = field(default_factory=list)
+    bases: dict["SnapshotPartition", int] = field(default_factory=dict)
+    """See `MemorySnapshots.bases`, of its writer."""
     is_decided: bool = False
     """Whether it is to be committed, and nothing can keep that from happening."""
 
 
-@dataclass
+@dataclass(eq=False)
 class SnapshotPartition:
     """A partition of the topic: what is committed, and which writer may write."""
 
@@ -54,6 +56,8 @@ class SnapshotPartition:
     """Of the writer that was opened last; all before it are shut out."""
     transaction: Transaction = field(default_factory=Transaction)
     """The open one. Nothing is in it between two transactions."""
+    broken: list[str] = field(default_factory=list)
+    """What no writer may do."""
 
     def append(self, records: Sequence[NewRecord]) -> int:
         """Append records to the open transaction; the offset of the first."""
@@ -68,9 +72,22 @@ class SnapshotPartition:
         if self.transaction is not transaction:
             return
         if commit:
+            self._check_base(transaction)
             self.records += transaction.records
+            transaction.bases[self] = self.last_marker()
         self.end += 1
         self.transaction = Transaction()
+
+    def last_marker(self) -> int:
+        """The offset of the newest snapshot; -1 if there is none."""
+        return max((record.offset for record in self.records if record.key == MARKER_KEY), default=-1)
+
+    def _check_base(self, transaction: Transaction) -> None:
+        """Who writes only what changed has to know what is there."""
+        if transaction.bases.get(self, -1) != self.last_marker():
+            left = self.content.keys() - {record.key for record in transaction.records}
+            if left:
+                self.broken.append("changes were written on a snapshot that their writer did not know")
 
     def open(self) -> int:
         """Open a writer, once the transaction of the one before is committed or aborted; its number."""
@@ -133,8 +150,8 @@ class SnapshotPartition:
         """Replace all by the snapshot of another build: what looks like a state of this one means something else."""
         content = self.content
         last = content.pop(MARKER_KEY, None)
-        if last is None:
-            return
+        if last is None or len(content) + 2 > self.end:
+            return  # it would end behind what its owner knows, who would not notice
         self.tear(0)
         for key, value in content.items():
             if rng.random() < 0.5 and key is not None and key.startswith(b"instance/") and value is not None:
@@ -173,6 +190,8 @@ class MemorySnapshots:
         self.away = False
         """Whether nothing answers."""
         self.refuses_writers = False
+        self.bases: dict[SnapshotPartition, int] = {}
+        """By partition, the offset of the marker that this engine has read or written last."""
         self._rng = rng
 
     async def open(self, partition: int) -> "MemorySnapshotWriter":
@@ -192,7 +211,7 @@ class MemorySnapshots:
     async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
         """See `Snapshots.read`."""
         log = self.topic[partition]
-        records = list(log.records)
+        records, last = list(log.records), log.last_marker()
         while records:
             count = self._portion()
             portion, records = records[:count], records[count:]
@@ -202,6 +221,7 @@ class MemorySnapshots:
             if portion := [record for record in portion if id(record) in kept]:
                 yield portion
         self._check_reachable()
+        self.bases[log] = last
 
     async def last(self, partition: int) -> Record | None:
         """See `Snapshots.last`."""
@@ -248,6 +268,7 @@ class MemorySnapshotWriter:
         """See `SnapshotWriter.append`."""
         await self._reach()
         base = self._log.append(records)
+        self._log.transaction.bases = self._snapshots.bases
         await self._snapshots.latency()
         return base
 

@@ -337,7 +337,8 @@ class World:
             for partition in engine.supervisor.partitions:
                 check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
         for number, admitted in enumerate(self.observer.admitted):
-            check_snapshot(self.snapshots[number], admitted, self.bounds)
+            is_harmed = number in self.harm.harmed
+            check_snapshot(self.snapshots[number], admitted, self.bounds, is_harmed=is_harmed)
 
     def _check_memory(self) -> None:
         """No engine keeps what has ended."""
