@@ -199,6 +199,8 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
 
     def __init__(self, client: AIOKafkaClient, subscription: SubscriptionState, membership: Membership):
         self._given_up: tuple[int, str] | None = None
+        self._name_asked_for = False
+        """Whether the name was free since. If the group does not answer a join, it may be another's or this one's."""
         self._known_generation = -1
         self._name_taken = False
         super().__init__(
@@ -224,9 +226,11 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
         return is_member
 
     async def _do_rejoin_group(self, subscription: Any) -> bool:
-        if self._group_instance_id is not None and self._given_up is not None and not await self._may_join_again():
-            await asyncio.sleep(RETRY_SECONDS)
-            return False
+        if self._group_instance_id is not None and self._given_up is not None and not self._name_asked_for:
+            if not await self._may_join_again():
+                await asyncio.sleep(RETRY_SECONDS)
+                return False
+            self._name_asked_for = True
         joined: bool = await super()._do_rejoin_group(subscription)
         self._raise_if_taken()  # aiokafka takes errors of a request for a lost connection
         if joined:
@@ -266,7 +270,7 @@ class _Coordinator(GroupCoordinator):  # type: ignore[misc]
     def reset_generation(self) -> None:
         """The group does not know this member any more."""
         if self.generation > 0:
-            self._given_up = self.generation, self.member_id
+            self._given_up, self._name_asked_for = (self.generation, self.member_id), False
         super().reset_generation()
 
     async def _on_join_complete(self, generation: int, *given: Any) -> None:

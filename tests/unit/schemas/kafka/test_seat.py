@@ -177,6 +177,19 @@ async def test_a_member_whose_session_ended_joins_again_and_does_not_know_what_h
     assert seated.told[2] == ({0, 1}, True)
 
 
+async def test_a_member_whose_join_was_not_answered_does_not_take_itself_for_another_one(
+    group: Group, sit: Sit
+) -> None:
+    seated = await sit("engine-1")
+    group.answers[HeartbeatRequest] = [Answer(UNKNOWN_MEMBER)]
+    # The group took it in, and the connection broke before it said so. By now the name is that of the new member.
+    group.answers[JoinGroupRequest] = [KafkaConnectionError()]
+    group.answers[NamedHeartbeatRequest] = [Answer(UNKNOWN_MEMBER), Answer(NAME_TAKEN)]
+    await seated.until_told(2)
+    seated.seat.check()
+    assert seated.told[1] == ({0, 1}, False)
+
+
 async def test_a_member_without_a_name_joins_again_without_asking(group: Group, sit: Sit) -> None:
     seated = await sit(None)
     group.answers[HeartbeatRequest] = [Answer(UNKNOWN_MEMBER)]
