@@ -7,14 +7,23 @@ abort would be answered 204, and the instance would go on to pay.
 So before a command is appended, it is noted which offsets are taken: up to the highest command whose outcome is in the
 read model, and the highest that Kafka has acknowledged here. What is appended afterwards lies behind both, or the log
 was cut.
+
+| its offset is not above | what becomes of it |
+|---|---|
+| a command whose outcome is known | nothing: it is taken for that one |
+| one that was acknowledged, and no more is known of it | nobody can tell: if that one was not decided, this one is |
+
+Commands that were acknowledged and not decided leave nothing behind when they are lost, and no repair brings their
+offsets back. So they are forgotten then. By the time the next command is appended, the read model tells about the
+others.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from api.errors import CommandLogUnavailable, CommandsCut
+from api.errors import CommandLogUnavailable, CommandsCut, CommandsLost
 from schemas.log_faults import LogFaults
 from schemas.log_integrity import LogFault, check_commands
 
@@ -23,6 +32,10 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS: Final = 5.0
 """How long nothing is appended to a partition that was cut. Each command that is appended to find out whether it was
 repaired is lost if it was not."""
+
+CATCH_UP_SECONDS: Final = 30.0
+"""Likewise, where commands are lost that may have been decided: by then the read model has to tell which were. Without
+this, a new command in the place of one of those could be answered with the outcome of that one."""
 
 READER: Final = "api"
 
@@ -41,6 +54,18 @@ class SeenCauses(Protocol):
         """Highest offset of a command whose outcome is in the read model; -1 if none is known."""
 
 
+class Taken(NamedTuple):
+    """Offsets that are taken in a partition, up to these; -1 if none is."""
+
+    decided: int = -1
+    """Of commands whose outcome is known."""
+    acknowledged: int = -1
+    """Of commands that were appended here."""
+
+
+NOTHING: Final = Taken()
+
+
 class CommandOffsets:
     """The offsets that are taken.
 
@@ -52,11 +77,11 @@ class CommandOffsets:
 
     def __init__(self, seen: SeenCauses, faults: LogFaults, clock: Callable[[], float] = time.monotonic):
         self._seen, self._faults, self._clock = seen, faults, clock
-        self._highest: dict[int, int] = {}
+        self._taken: dict[int, Taken] = {}
         self._refused_until: dict[int, float] = {}
 
-    async def taken(self, partition: int, deadline: float) -> int:
-        """The highest offset that is taken; -1 if none is. Ask before each append.
+    async def taken(self, partition: int, deadline: float) -> Taken:
+        """The offsets that are taken. Ask before each append.
 
         Args:
             partition: where a command is to be appended.
@@ -73,12 +98,13 @@ class CommandOffsets:
                 await self._seen.load(deadline)
             except TimeoutError:
                 raise CommandLogUnavailable("the read model can't be reached, so no command is accepted") from None
-        highest = max(self._seen.seen_cause(partition), self._highest.get(partition, -1))
-        # Remembered, since behind a new connection to Postgres may be an older copy of the read model.
-        self._highest[partition] = highest
-        return highest
+        known, seen = self._taken.get(partition, NOTHING), self._seen.seen_cause(partition)
+        if seen > known.decided:
+            # Remembered, since behind a new connection to Postgres may be an older copy of the read model.
+            known = self._taken[partition] = Taken(seen, known.acknowledged)
+        return known
 
-    def appended(self, partition: int, offset: int, taken: int) -> None:
+    def appended(self, partition: int, offset: int, taken: Taken) -> None:
         """Check where a command was appended.
 
         Args:
@@ -87,17 +113,23 @@ class CommandOffsets:
             taken: what `taken` said before.
 
         Raises:
-            CommandsCut: the offset is that of an older command, so this one will not be carried out.
+            CommandsCut: the offset is that of a command that was decided, so this one will not be carried out.
+            CommandsLost: the offset is that of an older command, so nobody can tell whether it will.
         """
+        known = self._taken.get(partition, NOTHING)
         try:
-            check_commands(partition, taken + 1, offset)
+            check_commands(partition, max(taken) + 1, offset)
         except LogFault as fault:
-            self._refused_until[partition] = self._clock() + LOOK_AGAIN_SECONDS
+            self._taken[partition] = Taken(known.decided, offset)
             if not self._faults.stands(READER, partition):
                 logger.error("%s", fault)
             self._faults.show(READER, partition, fault)
-            raise CommandsCut from None
-        self._highest[partition] = max(self._highest[partition], offset)
+            # As the read model is now: it may have come to the older command meanwhile.
+            is_decided = offset <= max(taken.decided, self._seen.seen_cause(partition))
+            self._refused_until[partition] = self._clock() + (LOOK_AGAIN_SECONDS if is_decided else CATCH_UP_SECONDS)
+            raise (CommandsCut if is_decided else CommandsLost) from None
+        if offset > known.acknowledged:
+            self._taken[partition] = Taken(known.decided, offset)
         if self._refused_until and self._refused_until.pop(partition, None) is not None:
             logger.info("commands of partition %d are accepted again", partition)
             self._faults.clear(READER, partition)

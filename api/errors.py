@@ -78,5 +78,15 @@ class CommandsCut(CommandLogUnavailable):
         )
 
 
+class CommandsLost(CommandLogUnavailable):
+    """The log of commands has lost some of which nothing more is known, and a new one stands in the place of one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nobody can tell whether the request will be carried out, since the log of commands was cut: "
+            "look before you send it again"
+        )
+
+
 class ClientGone(Exception):
     """The client closed the connection before its body was complete, so an answer would reach nobody."""

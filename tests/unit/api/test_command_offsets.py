@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from api.command_log import KafkaCommandLog
-from api.command_offsets import LOOK_AGAIN_SECONDS, CommandOffsets
-from api.errors import CommandLogUnavailable, CommandsCut
+from api.command_offsets import CATCH_UP_SECONDS, LOOK_AGAIN_SECONDS, CommandOffsets, Taken
+from api.errors import CommandLogUnavailable, CommandsCut, CommandsLost
 from api.metrics import Metrics
 from api.waiting import Admission
 from schemas.commands import AbortInstance
@@ -74,8 +74,39 @@ async def test_commands_that_this_process_has_appended_itself_are_known(subject:
         await subject.append()
     subject.cluster.delete("commands")
     subject.make_topic()
-    with pytest.raises(CommandsCut):
+    with pytest.raises(CommandsLost, match="nobody can tell"):
         await subject.append()
+
+
+async def test_lost_commands_that_nobody_has_decided_do_not_stop_it_for_ever() -> None:
+    now, seen, registry = 100.0, Seen(), CollectorRegistry()
+    offsets = CommandOffsets(seen, LogFaults(registry), lambda: now)
+    for offset in range(1000):
+        offsets.appended(3, offset, await offsets.taken(3, soon()))
+    seen.cause = 99  # of the others there is nothing that a repair could know of
+    with pytest.raises(CommandsLost):  # carried out, since it comes right behind what was decided
+        offsets.appended(3, 100, await offsets.taken(3, soon()))
+    now += LOOK_AGAIN_SECONDS
+    with pytest.raises(CommandsCut):  # the read model may be behind
+        await offsets.taken(3, soon())
+    now += CATCH_UP_SECONDS
+    offsets.appended(3, 101, await offsets.taken(3, soon()))
+    labels = {"topic": "commands", "partition": "3", "reason": "commands"}
+    assert registry.get_sample_value("orchestration_log_fault", labels) is None
+
+
+async def test_what_the_read_model_learns_of_lost_commands_counts() -> None:
+    now, seen = 100.0, Seen()
+    offsets = CommandOffsets(seen, LogFaults(CollectorRegistry()), lambda: now)
+    for offset in range(10):
+        offsets.appended(3, offset, await offsets.taken(3, soon()))
+    taken = await offsets.taken(3, soon())
+    seen.cause = 9
+    with pytest.raises(CommandsCut):
+        offsets.appended(3, 5, taken)
+    now += CATCH_UP_SECONDS
+    with pytest.raises(CommandsCut):
+        offsets.appended(3, 6, await offsets.taken(3, soon()))
 
 
 async def test_an_older_copy_of_the_read_model_makes_nothing_forgotten(subject: Subject) -> None:
@@ -120,7 +151,7 @@ async def test_it_goes_on_after_a_repair() -> None:
     assert registry.get_sample_value("orchestration_log_fault", labels) == 1
     offsets.appended(3, 21, await offsets.taken(3, soon()))
     assert registry.get_sample_value("orchestration_log_fault", labels) is None
-    assert await offsets.taken(3, soon()) == 21
+    assert await offsets.taken(3, soon()) == Taken(20, 21)
 
 
 async def test_before_the_read_model_was_seen_nothing_is_appended(subject: Subject) -> None:
