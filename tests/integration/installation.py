@@ -115,11 +115,15 @@ class Process:
 
     async def metric(self, sample: str) -> float:
         """A sample of its metrics, with its labels as Prometheus writes them; 0 while it has none."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as response:
-            for line in (await response.text()).splitlines():
-                if line.startswith(f"{sample} "):
-                    return float(line.rpartition(" ")[2])
+        for line in (await self.metrics()).splitlines():
+            if line.startswith(f"{sample} "):
+                return float(line.rpartition(" ")[2])
         return 0.0
+
+    async def metrics(self) -> str:
+        """All that it shows Prometheus."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as response:
+            return await response.text()
 
     async def kill(self) -> None:
         """End it at once, as `kill -9` does. Fine to call when it doesn't run."""
