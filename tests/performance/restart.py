@@ -3,7 +3,7 @@
 For each number of finished instances, a log is written on a fresh Kafka as an engine would have written it. An engine
 restores all of it and writes its snapshots. Then it is killed (SIGKILL), an event is sent to a waiting instance of each
 partition, and the engine is started again. The time until the last of these events is decided counts from the start of
-the process.
+the process. (An instance in a delay has no use for its event. That is decided, too.)
 
 Memory is that of the engine's process: the most that it ever had, and what it has when its snapshots are written.
 Lateness is the worst that the engine tells of its event loop.
@@ -31,7 +31,7 @@ from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
 from tests.integration.installation import Process
-from tests.performance.written_log import EVENT, WrittenLog
+from tests.performance.written_log import EVENT, WAITING, WrittenLog
 
 ASK_SECONDS: Final = 0.5
 APPEND_SECONDS: Final = 60.0
@@ -123,10 +123,14 @@ class Trial:
         folder: takes its output.
         finished: how many instances of the log are over.
         waiting: how many wait.
+        waits_for: what these wait for.
     """
 
-    def __init__(self, kafka: Kafka, settings: EngineSettings, folder: Path, finished: int, waiting: int):
-        self._kafka, self._settings, self._finished, self._waiting = kafka, settings, finished, waiting
+    def __init__(
+        self, kafka: Kafka, settings: EngineSettings, folder: Path, *, finished: int, waiting: int, waits_for: str
+    ):
+        self._kafka, self._settings = kafka, settings
+        self._finished, self._waiting, self._waits_for = finished, waiting, waits_for
         self._engine = Watched(Process("engine", "engine", settings, settings.engine_metrics_port, folder))
         self._log, self._codec = WrittenLog(kafka, settings), RecordCodec()
 
@@ -134,7 +138,7 @@ class Trial:
         """Write the log, start the engine, and restart it so many times."""
         await create_topics(self._settings)
         began = time.monotonic()
-        await self._log.write(waiting=self._waiting, finished=self._finished)
+        await self._log.write(waiting=self._waiting, finished=self._finished, waits_for=self._waits_for)
         print(f"{self._log.events} events were written in {time.monotonic() - began:.0f} s", flush=True)
         try:
             return [await self._row("whole log" if number == 0 else "restart") for number in range(restarts + 1)]
@@ -223,14 +227,22 @@ async def _measure(kafka: EmbeddedKafka, folder: Path, options: argparse.Namespa
             stack_url=f"http://{HOST}:1",
         )
         (folder / str(number)).mkdir()
-        trial = Trial(KafkaClients(settings), settings, folder / str(number), finished, options.waiting)
+        trial = Trial(
+            KafkaClients(settings),
+            settings,
+            folder / str(number),
+            finished=finished,
+            waiting=options.waiting,
+            waits_for=options.waits_for,
+        )
         rows += await trial.run(options.restarts)
     return rows
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Say what can be chosen."""
-    parser.add_argument("--waiting", type=int, default=1_000_000, help="instances that wait for an event")
+    parser.add_argument("--waiting", type=int, default=1_000_000, help="instances that wait")
+    parser.add_argument("--waits-for", choices=WAITING, default="event", help="what they wait for")
     parser.add_argument(
         "--finished", type=int, nargs="+", default=[0, 5_000_000], help="instances that are over; one trial for each"
     )

@@ -23,10 +23,15 @@ from tests.definitions import definition
 
 EVENT: Final = "approved"
 
-WAITING: Final[Sequence[dict[str, Any]]] = ({"wait_event": {"event": EVENT}},)
-"""Stages of an instance that waits for an event."""
+Stages = Sequence[dict[str, Any]]
 
-FINISHED: Final[Sequence[dict[str, Any]]] = ({"noop": {}},)
+WAITING: Final[dict[str, Stages]] = {
+    "event": ({"wait_event": {"event": EVENT}},),
+    "delay": ({"delay": {"duration": "720h"}},),
+}
+"""Stages of an instance that waits, by what it waits for."""
+
+FINISHED: Final[Stages] = ({"noop": {}},)
 """Stages of one that has ended at once."""
 
 VARIABLES: Final = {"customer": "users:1234", "order": "2026-03-0001", "amount": "EUR/2 1250"}
@@ -53,7 +58,7 @@ class WrittenLog:
         self.waiting: dict[int, list[str]] = {partition: [] for partition in range(settings.partitions)}
         """Some instances of each partition that wait."""
 
-    async def write(self, *, waiting: int, finished: int) -> None:
+    async def write(self, *, waiting: int, finished: int, waits_for: str = "event") -> None:
         """Write so many instances, those that have finished first."""
         producer = self._kafka.producer(
             self._topic,
@@ -65,13 +70,13 @@ class WrittenLog:
         try:
             for partition in partitions:
                 await self._append(producer, partition, [self._claim()])
-            for stages, count in ((FINISHED, finished), (WAITING, waiting)):
+            for stages, count in ((FINISHED, finished), (WAITING[waits_for], waiting)):
                 run = self._run(stages)
                 for ids in _dealt(count, self._settings.partitions):
                     await asyncio.gather(
                         *(self._append(producer, partition, _of(run, ids[partition])) for partition in partitions)
                     )
-                    if stages is WAITING:
+                    if stages is not FINISHED:
                         for partition in partitions:
                             self.waiting[partition] = (self.waiting[partition] + ids[partition])[-KEPT_IDS:]
         finally:
@@ -81,7 +86,7 @@ class WrittenLog:
         claim = PartitionClaimed(at=self._now, owner="tests.performance")
         return self._codec.encode("", claim, timestamp_ms=self._timestamp_ms)
 
-    def _run(self, stages: Sequence[dict[str, Any]]) -> list[NewRecord]:
+    def _run(self, stages: Stages) -> list[NewRecord]:
         """The records of a run."""
         id = str(UUID(int=0))
         command = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition(stages), variables=VARIABLES)
