@@ -57,8 +57,8 @@ class BadRecord:
 
     def is_known(self) -> bool:
         """Whether whoever sends a command to the instance is told; sends one, so that it will be."""
-        self.maybe(1.0)
         if rejections.SET_ASIDE in self._observer.rejected.values():
             return True
+        self.maybe(1.0)
         self._clients.send(self.key, AbortInstance() if self._rng.random() < 0.2 else SendEvent(name="never"))
         return False

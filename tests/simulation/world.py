@@ -51,7 +51,7 @@ LIMITS = {
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
 
-PAUSES = {"engine.pauses.MAX_SLICE_SECONDS": (0.0, 1.0), "engine.pauses.PAUSE_SECONDS": (0.0, 0.0, 0.05)}
+PAUSES = {"engine.pauses.MAX_SLICE_SECONDS": (0.0, 1.0), "engine.pauses.PAUSE_SECONDS": (0.0, 0.0, 0.002)}
 """Long work pauses after each step or never, since it takes no virtual time; others run meanwhile, or for longer."""
 
 CALLS_AT_ONCE = (2, 1024)
@@ -351,7 +351,8 @@ class World:
         return [id for id, instance in self.observer.instances.items() if not instance.ended and id not in aside]
 
     def _settled(self) -> bool:
-        return not self.unsettled() and (self.bad is None or self.bad.is_known())
+        is_bad_known = self.bad is None or self.bad.is_known()  # first: its instance waits until it is set aside
+        return is_bad_known and not self.unsettled()
 
     def unsettled(self) -> list[str]:
         """What is still to come, in words."""
