@@ -87,6 +87,7 @@ class Supervisor:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
         self._faults: dict[int, LogFault] = {}
+        self._stopping = False
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -110,7 +111,9 @@ class Supervisor:
         return number in self._partitions and self._partitions[number].restored
 
     def assigned(self, partitions: set[int]) -> None:
-        """Run exactly these partitions. Those that stay go on as they are."""
+        """Run exactly these partitions. Those that stay go on as they are. Once it is to stop, it takes no more."""
+        if self._stopping:
+            return
         for number in self._tasks.keys() - partitions:
             self._tasks.pop(number).cancel()
         for number in partitions - self._tasks.keys():
@@ -130,8 +133,12 @@ class Supervisor:
 
     async def stop(self, timeout_seconds: float) -> None:
         """Let the turns under way end, then drop all partitions; by force after the timeout."""
-        for partition in self._partitions.values():
-            partition.stop()
+        self._stopping = True
+        for number, task in self._tasks.items():
+            if self._is_at_work(number):
+                self._partitions[number].stop()
+            else:  # it has no turn; all others would wait for the end of its pause, or of its restore
+                task.cancel()
         tasks = list(self._tasks.values())
         self._tasks.clear()
         if tasks:
@@ -155,7 +162,7 @@ class Supervisor:
 
     async def _own_alone(self, number: int) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while self._feed.owns(number):
+        while self._feed.owns(number) and not self._stopping:
             partition = self._partitions[number] = self._new_partition(number)
             longest, superseded = MAX_PAUSE_SECONDS, False
             try:

@@ -121,7 +121,7 @@ def _folder() -> Path:
         folder.mkdir(mode=0o700)
     found = folder.lstat()  # others may make folders there too
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise OSError(f"{folder} belongs to another user")
+        raise OSError(f"{folder} is not a folder of this user")
     return folder
 
 

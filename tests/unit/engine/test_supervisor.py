@@ -238,3 +238,43 @@ def test_what_is_wrong_with_commands_stops_their_partition() -> None:
         await engine.supervisor.stop(1.0)
 
     simulate(scenario())
+
+
+def test_an_engine_that_is_told_to_stop_does_not_wait_for_a_partition_that_stands_still() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.log.away = True
+        engine.assign()
+        await asyncio.sleep(60.0)
+        begin = asyncio.get_running_loop().time()
+        await engine.supervisor.stop(5.0)
+        assert asyncio.get_running_loop().time() - begin < 0.1
+
+    simulate(scenario())
+
+
+class LateLog(AwayLog):
+    """It acknowledges a second later."""
+
+    async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
+        await asyncio.sleep(1.0)
+        return await super().append(partition, records)
+
+
+def test_an_engine_that_stops_claims_nothing_that_a_rebalance_gives_it_meanwhile() -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        engine.log.__class__ = LateLog
+        engine.command()
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(engine.supervisor.stop(5.0))
+        await asyncio.sleep(0.1)
+        engine.assign()  # another engine has left
+        await stopping
+        await asyncio.sleep(60.0)
+        assert engine.claims() == ["engine-1"]
+        assert engine.supervisor.partitions == []
+
+    simulate(scenario())
