@@ -155,13 +155,15 @@ class KafkaCommandFeed:
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + COMMIT_SECONDS
         while True:
-            for place, records in (await member.take(POLL_SECONDS)).items():
-                number, position = place.partition, self._fed.get(place.partition)
-                if position is None:
+            taken = await member.take(POLL_SECONDS)
+            positions = dict(self._fed)
+            for place, records in taken.items():
+                number, position = place.partition, positions.get(place.partition)
+                if position is None or self._fed.get(number) != position:  # closed or opened again meanwhile
                     continue
                 if not follows(records, position):
                     fault = await self._fault(member, place, records, position)
-                    if self._fed.get(number) != position:  # closed or opened again meanwhile
+                    if self._fed.get(number) != position:
                         continue
                     if fault is not None:
                         on_fault(number, fault)
