@@ -27,7 +27,8 @@ class SnapshotFaults:
     lost_ack: float = 0.0
     """The commit is made, but its acknowledgement never comes."""
     late: float = 0.0
-    """The commit fails, and the transaction counts some seconds later, or once the next writer is open."""
+    """The commit fails, and the transaction counts some seconds later: if Kafka has got the request, at the latest when
+    the next writer is open, and else only if none is open by then."""
     unreadable: float = 0.0
     """A read breaks off."""
     slow: float = 0.0
@@ -56,6 +57,8 @@ class SnapshotPartition:
     """Of the writer that was opened last; all before it are shut out."""
     transaction: Transaction = field(default_factory=Transaction)
     """The open one. Nothing is in it between two transactions."""
+    harmed_to: int = -2
+    """The offset of the newest snapshot when the topic was harmed last, which nobody can know."""
     broken: list[str] = field(default_factory=list)
     """What no writer may do."""
 
@@ -84,7 +87,7 @@ class SnapshotPartition:
 
     def _check_base(self, transaction: Transaction) -> None:
         """Who writes only what changed has to know what is there."""
-        if transaction.bases.get(self, -1) != self.last_marker():
+        if self.last_marker() not in (self.harmed_to, transaction.bases.get(self, -1)):
             left = self.content.keys() - {record.key for record in transaction.records}
             if left:
                 self.broken.append("changes were written on a snapshot that their writer did not know")
@@ -141,6 +144,7 @@ class SnapshotPartition:
         self.records = [record for record in self.records if record.offset < offset]
         self.transaction.records = [record for record in self.transaction.records if record.offset < offset]
         self.end = min(self.end, offset)
+        self.harmed_to = self.last_marker()
 
     def lose_oldest(self, offset: int) -> None:
         """Lose all before an offset: somebody has given the topic a retention."""
@@ -161,6 +165,7 @@ class SnapshotPartition:
         marker = msgspec.json.decode(last) | {"schema": 2}
         records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
         self.commit([*records, NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0)])
+        self.harmed_to = self.last_marker()
 
 
 class SnapshotTopic(dict[int, SnapshotPartition]):
@@ -277,9 +282,10 @@ class MemorySnapshotWriter:
         await self._reach()
         transaction, faults = self._log.transaction, self._snapshots.faults
         if self._snapshots.fails(faults.late):
-            transaction.is_decided = True
+            transaction.is_decided = self._snapshots.fails(0.5)
             seconds = self._snapshots.delay(0.01, 20.0)
             asyncio.get_running_loop().call_later(seconds, lambda: self._log.finish(transaction, commit=True))
+            await asyncio.sleep(self._snapshots.delay(0.0, 10.0))
             self._fail("late")
         self._log.finish(transaction, commit=True)
         if self._snapshots.fails(faults.lost_ack):

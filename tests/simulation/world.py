@@ -45,8 +45,10 @@ LIMITS = {
     "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
     "engine.snapshot_rounds.SNAPSHOT_EVENTS": (1, 10, 20_000),
-    "engine.snapshot_rounds.BYTES_PER_SECOND": (1000, 50_000, 2**23),
-    "engine.snapshot_records.SLICE_ENTRIES": (1, 5, 500),
+    "engine.snapshot_rounds.BYTES_PER_SECOND": (5000, 50_000, 2**23),
+    "engine.snapshot_rounds.FIRST_PAUSE_SECONDS": (0.1, 1.0),
+    "engine.snapshot_rounds.MAX_PAUSE_SECONDS": (0.1, 60.0),
+    "engine.snapshot_records.SLICE_ENTRIES": (1, 20, 500),
     "engine.core.shard.MAX_WAITING_BYTES": (10, 2**25, 2**25),
 }
 """What limits of the engine are set to: small enough to be reached, or so large that they are not."""
@@ -64,7 +66,7 @@ BOUNDS = (
 )
 """How much engines remember of what is over: so little that it is forgotten, or so much that it is not."""
 
-SNAPSHOT_SECONDS = (0.05, 1.0, 10.0)
+SNAPSHOT_SECONDS = (0.05, 1.0, 1.0, 10.0)
 """How often engines write snapshots."""
 
 MAX_QUIET_CLAIMS = 15
@@ -237,7 +239,7 @@ class World:
                 lost_ack=0.05, refused=0.03, late=0.05, unplaced=0.02, unreadable=0.02, slow=0.03, slow_ack=0.15
             )
             engine.snapshots.faults = SnapshotFaults(
-                unopened=0.1, refused=0.05, lost_ack=0.1, late=0.1, unreadable=0.02, slow=0.05
+                unopened=0.15, refused=0.02, lost_ack=0.1, late=0.15, unreadable=0.02, slow=0.03
             )
             engine.feed.again = 0.02
             self._start(engine)
@@ -337,7 +339,8 @@ class World:
             for partition in engine.supervisor.partitions:
                 check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
         for number, admitted in enumerate(self.observer.admitted):
-            is_harmed = number in self.harm.harmed
+            is_harmed, broken = number in self.harm.harmed, self.snapshots[number].broken
+            assert not broken, broken[0]
             check_snapshot(self.snapshots[number], admitted, self.bounds, is_harmed=is_harmed)
 
     def _check_memory(self) -> None:
