@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,7 @@ from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, Line, Memory
 PARTITIONS = 3
 SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
-LIMITS = {
+LIMITS: dict[str, tuple[Any, ...]] = {
     "engine.partition.MAX_INBOX": (3, 2000),
     "engine.partition.MAX_TURN_INPUTS": (2, 100),
     "engine.run_commands.MAX_BATCH": (1, 2, 100),
