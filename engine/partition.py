@@ -183,6 +183,14 @@ class Partition:
         self._stopping = True
         self._wakeup.set()
 
+    def let_go(self) -> None:
+        """Give the state back once `run` has ended, so that there is memory for that of the next owner.
+
+        Owner and effects refer to each other, so Python would find out late.
+        """
+        self._shard = Shard(self._bounds)
+        self._runner = self._new_runner(self._shard)
+
     def fail(self, fault: LogFault) -> None:
         """Have `run` raise what was found to be wrong with the partition's commands."""
         self._fault = fault

@@ -129,8 +129,9 @@ class Restore:
             repaired = await last_filler(self._number, self._log, start, epoch, self._breather)
             if repaired == inspected.repaired:
                 raise
-            self._entries = self._events = 0
-            return await self._run(epoch, inspected._replace(repaired=repaired))
+        # Behind the handler: the fault keeps what was restored in memory.
+        self._entries = self._events = 0
+        return await self._run(epoch, inspected._replace(repaired=repaired))
 
     async def _run(self, epoch: int, inspected: Inspected) -> Restored:
         self._metrics.restore_events_left.labels(self._number).set(epoch)

@@ -149,6 +149,7 @@ class EffectRunner:
         self._wanted.clear()
         for queue in self._queues.values():
             queue.close()
+        self._queues.clear()
         tasks = [*self._calls, *self._evaluations.values()]
         if self._run_commands.task is not None:
             tasks.append(self._run_commands.task)

@@ -175,6 +175,7 @@ class SnapshotRounds:
             for gauge in (self._metrics.snapshot_age, self._metrics.snapshot_size):
                 with contextlib.suppress(KeyError):
                     gauge.remove(self._number)
+        self._shard = self._cut = None
         await self._close()
 
     def _age(self) -> float:

@@ -12,7 +12,7 @@ from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
 from engine.slots import CallSlots
-from schemas.log_integrity import LogFault
+from schemas.log_integrity import LogFault, Reason
 from schemas.records import Record, RecordCodec
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class Supervisor:
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
-        self._faults: dict[int, LogFault] = {}
+        self._faults: dict[int, Reason] = {}
+        """Not the faults themselves: they would keep what was restored until then in memory."""
         self._stopping = False
 
     @property
@@ -105,7 +106,7 @@ class Supervisor:
     @property
     def standing_still(self) -> dict[str, str]:
         """By partition, what is wrong with its log."""
-        return {str(n): fault.reason for n, fault in sorted(self._faults.items()) if not self._is_at_work(n)}
+        return {str(n): reason for n, reason in sorted(self._faults.items()) if not self._is_at_work(n)}
 
     def _is_at_work(self, number: int) -> bool:
         return number in self._partitions and self._partitions[number].restored
@@ -188,6 +189,7 @@ class Supervisor:
                 if self._partitions.get(number) is partition:
                     self._feed.close(number)
                     del self._partitions[number]
+                partition.let_go()
             if superseded:
                 await self._confirmed(number)
             await asyncio.sleep(pause)
@@ -222,10 +224,10 @@ class Supervisor:
         """Tell what is wrong with the log of a partition, once unless it went on in between."""
         number = partition.number
         known = None if partition.restored else self._faults.get(number)
-        if known is None or known.reason != fault.reason:
+        if known != fault.reason:
             logger.error("%s", fault, extra={"partition": number})
             self._metrics.restarts.labels("cut").inc()
-        self._faults[number] = fault
+        self._faults[number] = fault.reason
         self._metrics.log_faults.show(READER, number, fault)
 
     def _dropped(self, number: int, error: Exception, reason: str) -> None:

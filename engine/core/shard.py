@@ -102,11 +102,6 @@ class Shard:
             *self.duplicates.sections,
         )
         """All that it holds by id, those first that others refer to."""
-        self._replays: dict[type, Callable[[str, Sequence[Any], int], Sequence[str]]] = {
-            **dict.fromkeys(get_args(ev.InstanceEvent), self._replay_instance),
-            **dict.fromkeys(get_args(ev.TriggerEvent), self._replay_trigger),
-            **dict.fromkeys(get_args(ev.WorkflowEvent), self._replay_workflow),
-        }
 
     # What it holds
 
@@ -396,8 +391,8 @@ class Shard:
         """
         if not events:
             return ()
-        replay = self._replays.get(type(events[0]))
-        changed = () if replay is None or key in self._is_aside else replay(key, events, offset)
+        replay = _REPLAYS.get(type(events[0]))
+        changed = () if replay is None or key in self._is_aside else replay(self, key, events, offset)
         at = events[-1].at
         if self._last_at is None or at > self._last_at:
             self._last_at = at
@@ -488,6 +483,15 @@ class Shard:
         yield from list(self._pending.ids())
         yield from list(self._waiting.ids())
         yield from self._instances.restless_ids()
+
+
+# Not of each shard: one that refers to itself stays in memory until Python looks for cycles, which may be long after
+# its successor was restored.
+_REPLAYS: Final[dict[type, Callable[[Shard, str, Sequence[Any], int], Sequence[str]]]] = {
+    **dict.fromkeys(get_args(ev.InstanceEvent), Shard._replay_instance),  # noqa: SLF001
+    **dict.fromkeys(get_args(ev.TriggerEvent), Shard._replay_trigger),  # noqa: SLF001
+    **dict.fromkeys(get_args(ev.WorkflowEvent), Shard._replay_workflow),  # noqa: SLF001
+}
 
 
 def _fold(evolve: Callable[[S | None, E, str], S], before: S | None, events: Sequence[E], key: str) -> S:

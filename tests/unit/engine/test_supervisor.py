@@ -1,24 +1,31 @@
 """What an engine does when a partition's owner ends: when it claims the partition again."""
 
 import asyncio
+import gc
 import itertools
+import logging
 import random
+import weakref
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from engine.activities import service_of
+from engine.core.shard import Shard
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
 from engine.slots import CallSlots
 from engine.supervisor import MAX_FAULT_PAUSE_SECONDS, Supervisor
-from schemas.commands import AbortInstance
+from schemas.commands import AbortInstance, RunWorkflow
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import filler
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
+from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -27,6 +34,7 @@ from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import Caller
 
 CODEC = RecordCodec()
+WAITING = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition([{"wait_event": {"event": "go"}}]), variables={})
 
 
 class AwayLog(MemoryEventLog):
@@ -278,3 +286,43 @@ def test_an_engine_that_stops_claims_nothing_that_a_rebalance_gives_it_meanwhile
         assert engine.supervisor.partitions == []
 
     simulate(scenario())
+
+
+@pytest.mark.parametrize(("ends_with", "left"), [("outage", 1), ("fault", 0)])
+def test_the_state_of_a_partition_that_ends_is_given_back_before_the_next_is_built(
+    ends_with: str, left: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "engine.supervisor")  # pytest keeps what is logged, errors too
+
+    async def scenario() -> None:
+        engine, shards, make = Engine(), weakref.WeakSet[Shard](), Shard.__init__
+
+        def noting(shard: Shard, *given: Any) -> None:
+            make(shard, *given)
+            shards.add(shard)
+
+        monkeypatch.setattr(Shard, "__init__", noting)
+        engine.assign()
+        await asyncio.sleep(1.0)
+        engine.shared.append_command(0, CODEC.encode(str(UUID(int=1)), WAITING, timestamp_ms=0))
+        engine.supervisor.received(0, engine.shared.commands[0])
+        await asyncio.sleep(15.0)
+        if ends_with == "outage":
+            engine.log.away = True
+        else:
+            claim = CODEC.encode("", PartitionClaimed(at=START, owner="e", events_end=100), timestamp_ms=0)
+            engine.shared.append_events(0, [claim])
+        engine.command()
+        await asyncio.sleep(10.0)
+        assert [shard.instances for shard in shards if shard.instances] == []
+        engine.log.away = False
+        await asyncio.sleep(100.0)
+        assert sum(shard.instances for shard in shards) == left
+        await engine.supervisor.stop(1.0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        simulate(scenario())
+    finally:
+        gc.enable()
