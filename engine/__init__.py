@@ -7,11 +7,12 @@
 | `partition` | the owner of a partition: claim, restore, turns, proof |
 | `restore` | its state from the newest snapshot and the events behind it |
 | `snapshot_rounds`, `snapshot_records` | writing snapshots behind the owner's back, and their layout |
-| `runner`, `timers`, `run_commands` | carrying out effects |
+| `runner`, `wanted`, `timers`, `slots`, `run_commands` | carrying out effects |
 | `activities` | calls of the stack |
 | `triggers` | listening to other services' messages |
 | `supervisor`, `process` | which partitions this engine owns, and how it is put together |
 | `command_feed`, `kafka_log`, `kafka_snapshots` | commands, events and snapshots on Kafka |
+| `pauses`, `lateness` | letting others run during long work, and measuring how late they are |
 | `ports`, `clock`, `metrics`, `errors` | what these share |
 
 `docs/engine.md` follows a command through them.

@@ -476,7 +476,9 @@ class Shard:
             found = effects.start(*pending)
         elif (message := self._waiting.states.get(subject)) is not None:
             found = effects.evaluation(self._triggers.states[message.trigger_id], message.waiting)
-        return found if clock is None else effects.bounded(found, state, clock)
+        if clock is None or self._last_at is None or self._last_at <= clock:
+            return found  # no event is ahead of the clock, so no wait began ahead of it
+        return effects.bounded(found, state, clock)
 
     def subjects(self) -> Iterator[str]:
         """All that have an effect, and maybe others. Instances to be started come in the order of the log."""
