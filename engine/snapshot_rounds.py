@@ -16,8 +16,8 @@ this one out.
 
 A round that fails costs nothing but time: the next one writes all of it again. If it is not known what the topic holds
 (its last snapshot could not be used, earlier writers could not be shut out before it was read, or the topic has lost
-records that it had acknowledged), the next round is a *full* one: all entries, and tombstones for all keys of the topic
-that are not among them.
+records that it had acknowledged), or if rounds have failed for so long that it is too much to remember, the next round
+is a *full* one: all entries, and tombstones for all keys of the topic that are not among them.
 """
 
 import asyncio
@@ -55,6 +55,11 @@ busy for a minute, and turns would be slow."""
 
 ROUND_SECONDS: Final = 240.0
 """Deadline of a round; less than Kafka leaves a transaction open. Enough for two gigabytes."""
+
+MAX_GONE: Final = 100_000
+"""How many tombstones may be due after a round that failed, beside as many as there are entries. If there are more, the
+next round is a full one. What lived at each round that failed would else be remembered until one is written: a
+partition with an entry that does not fit into the topic would fill the memory within hours."""
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 60.0
@@ -241,6 +246,9 @@ class SnapshotRounds:
         self._due = None
         if self._cut is not None:
             self._cut.close(written=False)
+        shard = self._shard
+        if shard is not None and shard.changes > 2 * shard.entries + MAX_GONE:
+            shard.rebase()
         self._metrics.snapshot_rounds.labels(outcome).inc()
         logger.warning("a snapshot of partition %d was not written, and is tried again: %r", self._number, error)
         if outcome == "fenced":

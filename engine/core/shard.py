@@ -155,6 +155,11 @@ class Shard:
         """How many entries the next cut hands out, as far as states are settled."""
         return sum(section.changes for section in self.sections)
 
+    @property
+    def entries(self) -> int:
+        """How many entries there are, likewise."""
+        return sum(map(len, self.sections))
+
     def cut(self) -> Cut:
         """Fix the state as it is now, for a snapshot.
 
@@ -166,7 +171,7 @@ class Shard:
         self.settle()
         sequences, ended_unkeyed, forgotten_before = self.duplicates.summary()
         summary = Summary(
-            entries=sum(map(len, self.sections)),
+            entries=self.entries,
             last_at=self._last_at,
             sequences=sequences,
             ended_unkeyed=ended_unkeyed,

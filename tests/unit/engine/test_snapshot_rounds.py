@@ -296,6 +296,31 @@ async def test_tries_get_rarer_while_rounds_fail() -> None:
     await world.end()
 
 
+def test_rounds_that_fail_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        world = World()
+        snapshots = HeldSnapshots(world.topic)
+        owner = await world.owner(snapshots)
+        await owner.command(WAITING, "a")
+        await asyncio.sleep(SECONDS)
+        snapshots.refuses = True
+        most = 0
+        for number in range(50):
+            await owner.command(WAITING, f"b{number}")
+            await asyncio.sleep(2 * snapshot_rounds.MAX_PAUSE_SECONDS)  # so that a round has it
+            await owner.command(AbortInstance(), f"b{number}")
+            most = max(most, owner.partition.shard.changes)
+        assert most < 20
+        snapshots.refuses = False
+        await asyncio.sleep(2 * snapshot_rounds.MAX_PAUSE_SECONDS)
+        assert world.instances == {id_of("a")}
+        await world.check(owner)
+        await world.end()
+
+    monkeypatch.setattr(snapshot_rounds, "MAX_GONE", 5)
+    simulate(scenario())
+
+
 @simulated
 async def test_a_round_that_hangs_is_given_up() -> None:
     world = World()
