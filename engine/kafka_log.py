@@ -119,7 +119,8 @@ class KafkaEventLog:
         try:
             ids = [await self._id(place.topic) for place in (events, commands)]
             async with self._kafka.reader() as reader, asyncio.timeout(READ_TIMEOUT_SECONDS):
-                limits = await reader.limits([events, commands])
+                # One after the other: commands are in their topic before events follow from them.
+                limits = await reader.limits([events]) | await reader.limits([commands])
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"what partition {partition} of {self._events} holds: {error!r}") from error
         return LogState(limits[events], limits[commands], *ids)

@@ -177,12 +177,16 @@ class ClaimTrail:
                 self._changed = self._changed or fault
             self._ids[topic] = self._ids[topic] or id
 
+    def commands_end(self, next_command: int) -> int:
+        """Behind the last command that is known, decided or not."""
+        return max(next_command, self._commands_end)
+
     def check(self, next_command: int, state: LogState) -> int:
         """Check that the topics are those that the claims are about, and have all that they know of.
 
         Args:
             next_command: behind the last command that was decided.
-            state: as it was before the last claim.
+            state: as it was before the last claim, or later.
 
         Returns:
             The offset of the next command. Those before it may have been deleted, which somebody knows.
@@ -197,7 +201,7 @@ class ClaimTrail:
         if self._events_end:
             text = f"it was cut, as a claim says: before, it ended at offset {self._events_end}"
             raise LogFault("cut", EVENTS, self._number, text)
-        check_commands(self._number, max(next_command, self._commands_end), state.commands.end)
+        check_commands(self._number, self.commands_end(next_command), state.commands.end)
         oldest = state.commands.oldest
         if self._repaired == NOT_REPAIRED and oldest - next_command > MARK_OFFSETS:
             check_begin(self._number, next_command, oldest, COMMANDS)

@@ -256,7 +256,11 @@ class Restore:
             self._progress(epoch - position)
         if position == start < epoch:
             raise SnapshotUnreadable(f"the log does not have the event at offset {start} any more")
-        return trail.check(next_command, inspected.state)
+        state = inspected.state
+        if trail.commands_end(next_command) > state.commands.end:
+            # The owner before may have gone on until the claim, with commands that came after the look.
+            state = await self._log.look(self._number)
+        return trail.check(next_command, state)
 
     def _gap(self, records: Sequence[Record], position: int, inspected: Inspected) -> int:
         """The newest claim before records that don't follow on what was read; -1 if they don't tell.

@@ -88,7 +88,7 @@ class Survey:
         row = self._read_positions.get(number)
         # Positions first: what they say was in the log by the time it is looked at.
         async with self._kafka.reader() as reader:
-            limits = await reader.limits([events, commands])
+            limits = await reader.limits([events]) | await reader.limits([commands])
             log = PartitionLog(reader, events, limits[events], self._progress)
             epoch = await log.epoch_of_oldest()
             publisher, is_lost = await self._publisher(published, log)

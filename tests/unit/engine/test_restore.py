@@ -15,7 +15,7 @@ from engine.core.duplicates import DEFAULT_BOUNDS
 from engine.core.shard import Shard
 from engine.errors import SnapshotUnusable
 from engine.metrics import Metrics
-from engine.ports import Clock
+from engine.ports import Clock, LogState
 from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY
 from schemas.commands import AbortInstance
@@ -26,7 +26,7 @@ from schemas.records import NewRecord, Record, RecordCodec, UnknownMessage
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
 from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
-from tests.unit.engine.test_partition import Owner, id_of
+from tests.unit.engine.test_partition import HeldLog, Owner, id_of
 from tests.unit.engine.test_snapshot_rounds import GO, SECONDS, WAITING, World, inspected, simulated
 
 CODEC = RecordCodec()
@@ -257,14 +257,38 @@ async def test_a_record_without_its_claim_stops_a_restore_until_a_filler_is_behi
     assert restored.shard.contents() == owner.partition.shard.contents()
 
 
+def test_an_owner_that_goes_on_until_the_claim_has_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        world = World()
+        before = await world.owner()
+        await before.command(WAITING, "a")
+        owner, looks = Owner(world.log), 0
+
+        async def look(partition: int) -> LogState:
+            nonlocal looks
+            looks += 1
+            state = await HeldLog.look(owner.event_log, partition)
+            if looks == 1:
+                await before.command(GO, "a")
+            return state
+
+        monkeypatch.setattr(owner.event_log, "look", look)
+        await asyncio.sleep(1.0)
+        assert not owner.task.done()
+        assert owner.partition.next_command == len(world.log.commands[0])
+        owner.task.cancel()
+        await asyncio.wait([owner.task])
+        await world.end()
+
+    simulate(scenario())
+
+
 @simulated
 async def test_claims_know_of_commands_that_were_lost() -> None:
     world, _ = await waiting("a", "b")
     claim = PartitionClaimed(at=START, owner="e", commands_end=1001)
     world.log.append_events(0, [CODEC.encode("", claim, timestamp_ms=0)])
-    with pytest.raises(
-        LogFault, match="topic commands, partition 0: it ends at offset 1000, but had commands up to 1001"
-    ):
+    with pytest.raises(LogFault, match="topic commands, partition 0: it ends at offset 2, but had commands up to 1001"):
         await restore(world.log)
 
 
