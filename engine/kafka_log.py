@@ -109,7 +109,10 @@ class KafkaEventLog:
                     async with asyncio.timeout(READ_TIMEOUT_SECONDS):
                         records = await _next(reader, place)
                     position = records[-1].offset + 1
-                    yield records if position <= stop else [record for record in records if record.offset < stop]
+                    if position > stop:
+                        records = [record for record in records if record.offset < stop]
+                    if records:  # else all before `stop` has expired
+                        yield records
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
 
