@@ -9,7 +9,7 @@ from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
-from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, NotAcknowledged, Place, Reader
+from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, Reader
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import (
@@ -54,7 +54,7 @@ class KafkaEventLog:
         self._definitions = topic_name(settings, DEFINITIONS)
         self._positions = topic_name(settings, TRIGGERS_POSITIONS)
         self._timeout = settings.append_timeout_seconds
-        self._finder = kafka.topic_finder()
+        self._finder, self._asker = kafka.topic_finder(), KeptReader(kafka)
         self._producer = kafka.producer(
             self._events, max_batch_bytes=MAX_RECORD_BATCH_BYTES, max_request_bytes=MAX_REQUEST_BYTES, waits=True
         )
@@ -62,6 +62,7 @@ class KafkaEventLog:
     async def close(self) -> None:
         """Close the connections, and drop what has not been sent."""
         self._finder.close()
+        await self._asker.close()
         await self._producer.close()
 
     async def append(self, partition: int, records: Sequence[NewRecord]) -> int:
@@ -121,7 +122,7 @@ class KafkaEventLog:
         events, commands = Place(self._events, partition), Place(self._commands, partition)
         try:
             ids = [await self._id(place.topic) for place in (events, commands)]
-            async with self._kafka.reader() as reader, asyncio.timeout(READ_TIMEOUT_SECONDS):
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._asker.use() as reader:
                 # One after the other: commands are in their topic before events follow from them.
                 limits = await reader.limits([events]) | await reader.limits([commands])
         except (KafkaFault, TimeoutError) as error:

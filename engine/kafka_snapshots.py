@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
-from schemas.kafka import Fenced, Kafka, KafkaFault, Place, Transactions
+from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions
+from schemas.log_integrity import MARK_OFFSETS
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import SNAPSHOTS, topic_name
@@ -56,11 +57,12 @@ class KafkaSnapshots:
         self._kafka = kafka
         self._topic = topic_name(settings, SNAPSHOTS)
         self._name = f"{settings.topic_prefix}{TRANSACTIONAL_ID}"
-        self._finder = kafka.topic_finder()
+        self._finder, self._asker = kafka.topic_finder(), KeptReader(kafka, committed_only=True)
 
     async def close(self) -> None:
-        """Close the connection that is used to find the topic."""
+        """Close the connections that are kept for questions."""
         self._finder.close()
+        await self._asker.close()
 
     async def open(self, partition: int) -> "KafkaSnapshotWriter":
         """See `Snapshots.open`."""
@@ -109,7 +111,7 @@ class KafkaSnapshots:
         try:
             if not await self._exists(place):
                 return None
-            async with asyncio.timeout(READ_SECONDS), self._kafka.reader(committed_only=True) as reader:
+            async with asyncio.timeout(READ_SECONDS), self._asker.use() as reader:
                 oldest, end = (await reader.limits([place]))[place]
                 tail = TAIL_OFFSETS
                 while True:
@@ -118,6 +120,8 @@ class KafkaSnapshots:
                     while await reader.position(place) < end:
                         for record in (await reader.take(TAKE_SECONDS)).get(place, ()):
                             found = record
+                        if found is not None and found.offset + MARK_OFFSETS >= end - 1:
+                            break  # only the mark of its transaction is left, which would be waited for in vain
                     if found is not None or start == oldest:
                         return found
                     tail *= TAIL_GROWTH

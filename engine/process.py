@@ -1,6 +1,7 @@
 """The engine process: wires the supervisor to Kafka and to the stack."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -10,6 +11,7 @@ from engine.activities import StackCaller, service_of
 from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.core.duplicates import Bounds
+from engine.errors import ReadFailed
 from engine.kafka_log import KafkaEventLog
 from engine.kafka_snapshots import KafkaSnapshots
 from engine.lateness import Lateness
@@ -119,6 +121,7 @@ class Engine:
         if self._listeners.topics:
             work.append(self._listeners.run())
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
+        connecting = asyncio.create_task(self._connect())
         stopped = asyncio.create_task(stop.wait())
         try:
             done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,6 +129,7 @@ class Engine:
                 task.result()
         finally:
             stopped.cancel()
+            connecting.cancel()
             await self._supervisor.stop(self._timeout / 3)
             for task in tasks:
                 task.cancel()
@@ -135,6 +139,11 @@ class Engine:
             await self._links.close()
             await self._caller.close()
             self._name.release()
+
+    async def _connect(self) -> None:
+        """Connect what takeovers ask, while the group is joined: else the first ones would wait for it."""
+        with contextlib.suppress(ReadFailed):
+            await asyncio.gather(self._log.look(0), self._snapshots.last(0))
 
     def _sum(self, value: Callable[[Partition], int]) -> Callable[[], float]:
         return lambda: float(sum(value(partition) for partition in self._supervisor.partitions))

@@ -10,16 +10,17 @@ from msgspec.structs import replace
 
 from schemas.epochs import CLAIM_TYPE, header, is_claim
 from schemas.events import PartitionClaimed
-from schemas.fillers import is_filler
+from schemas.fillers import is_filler, is_loss
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 
-Verdict = Literal["superseded", "claim missing", "unclaimed", "filler"]
+Verdict = Literal["superseded", "claim missing", "unclaimed", "filler", "notice"]
 """Why a record does not count.
 
 - `superseded`: its owner's claim is older than another one that lies before the record
 - `claim missing`: its claim is not in the log, which was cut and has grown again
 - `unclaimed`: no claim before it could be its own, so it was not written by an engine, or before the log was cut
 - `filler`: takes an offset that was lost
+- `notice`: a filler that only says that somebody knows of a repair
 """
 
 UNREAD: Final = -1
@@ -77,7 +78,7 @@ class Judge:
                 self.epoch = record.offset
                 return None
         if text is None or (epoch := read_number(text)) is None or epoch >= record.offset:
-            return "filler" if is_filler(record) else "unclaimed"
+            return _without_epoch(record)
         if epoch > self.epoch:
             if epoch >= self._read_from:
                 return "claim missing"
@@ -128,7 +129,7 @@ def entry(partition: int, record: Record, verdict: Verdict | None, owner: str | 
             shown,
             type=None if name is None else name.decode(errors="replace"),
             id=record.key.decode(errors="replace") if record.key else None,
-            error=None if verdict == "filler" else str(error),
+            error=None if verdict in ("filler", "notice") else str(error),
             raw_key=_base64(record.key),
             raw_value=_base64(record.value),
         )
@@ -145,3 +146,10 @@ def entry(partition: int, record: Record, verdict: Verdict | None, owner: str | 
 
 def _base64(data: bytes | None) -> str | None:
     return base64.b64encode(data).decode() if data else None
+
+
+def _without_epoch(record: Record) -> Verdict:
+    """What a record is that belongs to no claim before it."""
+    if not is_filler(record):
+        return "unclaimed"
+    return "filler" if is_loss(record) else "notice"

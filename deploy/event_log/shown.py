@@ -20,6 +20,7 @@ REASONS: Final = {
     "claim missing": "DOES NOT COUNT: its claim is not in the log, which was cut",
     "unclaimed": "DOES NOT COUNT: it belongs to no claim before it",
     "filler": "filler: takes the offset of a record that was lost",
+    "notice": "filler: says that somebody knows of a repair; nothing was lost",
 }
 
 _encode = msgspec.json.Encoder().encode

@@ -4,6 +4,7 @@
 |---|---|
 | `ports` | what a process needs of Kafka, as small protocols: begin here |
 | `errors` | what these raise |
+| `kept_reader` | a reader for questions that stays connected; on the protocols |
 | `table` | a table that a compacted topic keeps, followed; on the protocols |
 | `memory` | the protocols on a cluster in memory |
 | `clients` | the protocols on aiokafka, made of all that follows |
@@ -38,6 +39,7 @@ from schemas.kafka.errors import (
     TransactionFailed,
     UnreadableRecords,
 )
+from schemas.kafka.kept_reader import KeptReader
 from schemas.kafka.ports import (
     Admin,
     FoundTopic,
@@ -67,6 +69,7 @@ __all__ = [
     "KafkaClients",
     "KafkaFault",
     "KafkaUnreachable",
+    "KeptReader",
     "Limits",
     "Member",
     "Membership",

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,11 +20,12 @@ from schemas.commands import SendEvent
 from schemas.events import CommandRejected, InstanceEnded
 from schemas.kafka.options import client_options
 from schemas.records import RecordCodec
-from schemas.topics import COMMANDS, COMMANDS_DEAD, topic_name
+from schemas.topics import COMMANDS, COMMANDS_DEAD, EVENTS, topic_name
 from tests.integration.event_log_reader import admitted_events, records
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import PARTITIONS, Installation
 from tests.integration.log_checks import check_log, check_read_model
+from tests.integration.repairs import repaired, settled, until_faults
 from tests.integration.waiting import eventually
 
 MAX_REFUSAL_SECONDS = 12.0
@@ -53,7 +56,8 @@ async def fragile(
 ) -> AsyncIterator[Installation]:
     """An installation on servers of its own, which may be killed."""
     folder = tmp_path_factory.mktemp("outages")
-    async with Installation(kafka.bootstrap_servers, postgres.url, folder) as installation:
+    engine = {"snapshot_seconds": 1.0}
+    async with Installation(kafka.bootstrap_servers, postgres.url, folder, engine=engine) as installation:
         yield installation
 
 
@@ -217,3 +221,42 @@ async def test_a_command_that_nobody_can_decode_is_put_aside(
         await positions.close()
     assert rejection is not None
     assert rejection.code == rejections.UNDECODABLE
+
+
+async def test_an_older_copy_of_a_partition_is_noticed_and_repaired(
+    fragile: Installation, kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    client = fragile.client()
+    folder = kafka._data_dir / "data" / f"{topic_name(fragile.settings, EVENTS)}-0"
+    waits = await client.workflow(WAITS)
+    older = [await client.run(waits) for _ in range(2 * PARTITIONS)]
+    await settled(fragile)
+    async with stopped(kafka):
+        shutil.copytree(folder, tmp_path / "copy")
+    await recovered(fragile, client)
+    newer = [await client.run(waits) for _ in range(4 * PARTITIONS)]
+    await settled(fragile)
+    async with stopped(kafka):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "copy", folder)
+    # The engine that runs would notice when it appends something.
+    await fragile.engine.restart()
+    for process in (fragile.engine, fragile.projections):
+        await until_faults(process, ("events", "cut"))
+    assert "events/0: it ends at offset" in await repaired(fragile)
+    for process in (fragile.engine, fragile.projections):
+        await until_faults(process)
+    await recovered(fragile, client)
+    for instance in (*older, *newer):
+        assert (await client.send(instance["id"], "go")).status == 204
+        assert "error" not in await ended(client, instance["id"])
+
+
+@contextlib.asynccontextmanager
+async def stopped(kafka: EmbeddedKafka) -> AsyncIterator[None]:
+    """Stop Kafka in order, and start it again at the end."""
+    await asyncio.to_thread(kafka.stop)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(kafka.start)

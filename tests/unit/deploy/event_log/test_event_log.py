@@ -16,7 +16,7 @@ from deploy.event_log.reading import EventLog, Query, Span
 from deploy.event_log.shown import as_json, as_line
 from schemas import events
 from schemas.epochs import EpochFilter
-from schemas.fillers import filler
+from schemas.fillers import filler, notice
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord, RecordCodec
@@ -87,7 +87,7 @@ async def test_an_aggregate_is_shown_with_who_wrote_it_and_what_does_not_count(l
 async def test_a_partition_shows_everything_that_stands_in_it(log: Log) -> None:
     log.put(claim("first"), received("a", 0))
     log.put(filler(0), NewRecord(b"k", b"{", [("type", b"EventReceived"), ("epoch", b"0")], 0))
-    log.put(received("lost", 3), NewRecord(b"k", None, [], 0))
+    log.put(received("lost", 3), NewRecord(b"k", None, [], 0), notice(0))
     entries = await log.show(partition=log.p)
     assert told(entries) == [
         (0, "first", None),
@@ -96,6 +96,7 @@ async def test_a_partition_shows_everything_that_stands_in_it(log: Log) -> None:
         (3, "first", None),
         (4, None, "claim missing"),
         (5, None, "unclaimed"),
+        (6, None, "notice"),
     ]
     assert entries[0].type == "PartitionClaimed"
     assert (entries[3].error, entries[3].raw_value) == ("EventReceived: Input data was truncated", "ew==")
