@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from projections.log_watch import LOOK_SECONDS
-from projections.publisher.positions import PublishedPosition, published_position
+from projections.publisher.positions import PublishedPosition, position_record, published_position
 from projections.publisher.public_writer import PublicWriter
 from projections.rows import ReadPosition
 from projections.standstills import TELL_SECONDS
@@ -18,7 +18,7 @@ from schemas.fillers import filler
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryKafka
 from schemas.kafka.memory.log import PartitionLog
-from schemas.topics import EVENTS_PUBLISHED, topic_name
+from schemas.topics import EVENTS_PUBLISHED, public_topic, topic_name
 from tests.simulation.loop import START, simulate
 from tests.unit.projections.test_process import PARTITIONS, SETTINGS, TOPIC, Process, World, until
 
@@ -52,6 +52,12 @@ class Broken(World):
         await writer.open()
         await writer.publish([], position)
         await writer.close()
+
+    def abort(self, place: Place, position: PublishedPosition) -> None:
+        """Leave a position in a topic that was not committed."""
+        log = self.cluster.log(place)
+        log.append([position_record(place.partition, position, 0)], 0, "aborted")
+        log.end_transaction("aborted", committed=False)
 
     @property
     def all_is_published(self) -> bool:
@@ -300,7 +306,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again() -> None:
+@pytest.mark.parametrize("aborted", [False, True], ids=["empty", "an aborted transaction"])
+def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again(aborted: bool) -> None:
     async def main() -> None:
         world = Broken()
         name = topic_name(SETTINGS, EVENTS_PUBLISHED)
@@ -310,6 +317,9 @@ def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again() -> No
         known, published = world.published_position(), len(world.published)
         world.cluster.delete(name)
         world.cluster.create(NewTopic(name, PARTITIONS, 1))
+        if aborted:  # by a publisher that ran meanwhile
+            for number in range(PARTITIONS):
+                world.abort(Place(name, number), known)
         async with Process(world, "b") as process:
             await until(lambda: len(faults(process)) == PARTITIONS)
             assert faults(process) == {(str(number), "remade") for number in range(PARTITIONS)}
@@ -318,5 +328,19 @@ def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again() -> No
             await world.publish_from(known)
             await until(lambda: ("1", "remade") not in faults(process))
             assert len(world.published) == published
+
+    simulate(main())
+
+
+def test_a_publisher_whose_first_transaction_was_aborted_begins_at_the_start() -> None:
+    async def main() -> None:
+        world = Broken()
+        world.run_instances()
+        for topic in (public_topic(SETTINGS), topic_name(SETTINGS, EVENTS_PUBLISHED)):
+            for number in range(PARTITIONS):
+                world.abort(Place(topic, number), PublishedPosition(1, 0))
+        async with Process(world, "a") as process:
+            await until(lambda: world.all_is_published)
+            assert faults(process) == set()
 
     simulate(main())
