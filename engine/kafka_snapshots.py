@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
-from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions
-from schemas.log_integrity import MARK_OFFSETS
+from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions, search_tail
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import SNAPSHOTS, topic_name
@@ -34,12 +33,6 @@ READ_SECONDS: Final = 30.0
 
 TAKE_SECONDS: Final = 0.2
 """How long one look for records takes. At the end there may be none, but only the marks of transactions."""
-
-TAIL_OFFSETS: Final = 16
-"""How many offsets from the end the last record is looked for first. Behind it is the mark that ends a transaction."""
-
-TAIL_GROWTH: Final = 16
-"""How many times more are read if it is not there, as after many aborted transactions."""
 
 TAKE_RECORDS: Final = 500
 """Records that are decoded in one go, a few milliseconds."""
@@ -112,19 +105,7 @@ class KafkaSnapshots:
             if not await self._exists(place):
                 return None
             async with asyncio.timeout(READ_SECONDS), self._asker.use() as reader:
-                oldest, end = (await reader.limits([place]))[place]
-                tail = TAIL_OFFSETS
-                while True:
-                    start, found = max(oldest, end - tail), None
-                    reader.read_from({place: start})
-                    while await reader.position(place) < end:
-                        for record in (await reader.take(TAKE_SECONDS)).get(place, ()):
-                            found = record
-                        if found is not None and found.offset + MARK_OFFSETS >= end - 1:
-                            break  # only the mark of its transaction is left, which would be waited for in vain
-                    if found is not None or start == oldest:
-                        return found
-                    tail *= TAIL_GROWTH
+                return await search_tail(reader, place, lambda found, record: record, ends_with_mark=True)
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
 

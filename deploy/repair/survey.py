@@ -1,7 +1,6 @@
 """Finds out what is known of each partition, and what Kafka holds of it. Changes nothing."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,17 +15,11 @@ from projections.rows import ReadPosition
 from schemas.epochs import EpochFilter, check_claim, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss
-from schemas.kafka import Kafka, Limits, Place
+from schemas.kafka import Kafka, Limits, Place, search_tail
 from schemas.log_integrity import LogFault
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 from schemas.settings import OperatorSettings
 from schemas.topics import COMMANDS, EVENTS, EVENTS_PUBLISHED, SNAPSHOTS, public_topic, topic_name, topics
-
-TAIL_OFFSETS: Final = 16
-"""How many offsets from the end the marker of a snapshot is looked for first. It is the last record of a transaction,
-behind which is the mark that ends it."""
-TAIL_GROWTH: Final = 16
-"""How many times more are read if it is not there, as after aborted transactions."""
 
 
 class Survey:
@@ -129,15 +122,7 @@ class Survey:
     async def _marker(self, place: Place) -> tuple[Marker | None, bool]:
         """The marker of the newest snapshot, if there is one; and whether there is one that this build can't read."""
         async with self._kafka.reader(committed_only=True) as reader:
-            limits = (await reader.limits([place]))[place]
-            log, tail = PartitionLog(reader, place, limits), TAIL_OFFSETS
-            while True:
-                start, found = max(limits.oldest, limits.end - tail), None
-                async for record in log.read(start, limits.end):
-                    found = record if record.key == MARKER_KEY else found
-                if found is not None or start == limits.oldest:
-                    break
-                tail *= TAIL_GROWTH
+            found = await search_tail(reader, place, _marker_of)
         try:
             return None if found is None else read_marker(found.value), False
         except SnapshotUnreadable:
@@ -160,6 +145,10 @@ class Survey:
             read_model=checked.get(READ_MODEL, facts.read_model),
             publisher=checked.get(PUBLISHER, facts.publisher),
         )
+
+
+def _marker_of(found: Record | None, record: Record) -> Record | None:
+    return record if record.key == MARKER_KEY else found
 
 
 def _of_engines(marker: Marker | None, events: Limits, epoch_of_oldest: int) -> Known:

@@ -4,23 +4,14 @@ Without a position a publisher would begin at the start of the log, and publish 
 topic has what was published, and each public event names the event that it follows from.
 """
 
-from typing import Final
-
 import msgspec
 from msgspec import Struct
 
 from projections.publisher.public_events import APP
-from schemas.kafka import Kafka, Place, Reader
+from schemas.kafka import Kafka, Place, search_tail
 from schemas.log_integrity import LogFault
 from schemas.records import Record, read_number
 from schemas.topics import EVENTS_PUBLISHED
-
-TAIL_OFFSETS: Final = 64
-"""How many offsets from the end of the public topic are read first for the newest public event."""
-TAIL_GROWTH: Final = 16
-"""How many times more are read if it is not there: others may write to the topic."""
-TAKE_SECONDS: Final = 0.2
-"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
 
 
 class _Envelope(Struct):
@@ -66,24 +57,14 @@ async def last_published(kafka: Kafka, public: Place) -> int:
     Raises:
         KafkaFault: Kafka is away.
     """
+
+    def of(found: int | None, record: Record) -> int | None:
+        event = _event_of(public.partition, record)
+        return found if event < 0 else max(event, -1 if found is None else found)
+
     async with kafka.reader(committed_only=True) as reader:
-        oldest, end = (await reader.limits([public]))[public]
-        tail = TAIL_OFFSETS
-        while True:
-            start = max(oldest, end - tail)
-            found = await _last_published(reader, public, start, end)
-            if found >= 0 or start == oldest:
-                return found
-            tail *= TAIL_GROWTH
-
-
-async def _last_published(reader: Reader, public: Place, start: int, end: int) -> int:
-    found = -1
-    reader.read_from({public: start})
-    while await reader.position(public) < end:
-        for record in (await reader.take(TAKE_SECONDS)).get(public, ()):
-            found = max(found, _event_of(public.partition, record))
-    return found
+        found = await search_tail(reader, public, of)
+    return -1 if found is None else found
 
 
 def _event_of(partition: int, record: Record) -> int:

@@ -5,24 +5,15 @@ makes the publisher publish the whole log again. A record without a position is 
 """
 
 import logging
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.kafka import Kafka, Place, Reader
+from schemas.kafka import Kafka, Place, search_tail
 from schemas.records import MAX_NUMBER, NewRecord, Record
 
 logger = logging.getLogger(__name__)
-
-TAIL_OFFSETS: Final = 16
-"""How many offsets from the end are read first. A transaction takes two, so the position is nearly always there. With
-fewer, a start would often need a second look."""
-TAIL_GROWTH: Final = 8
-"""How many times more are read if it is not there, as after many aborted transactions. The whole partition would
-take long, since only old segments are compacted."""
-TAKE_SECONDS: Final = 0.2
-"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
 
 
 class PublishedPosition(Struct, frozen=True):
@@ -80,24 +71,9 @@ async def last_position(kafka: Kafka, place: Place) -> PublishedPosition:
     Raises:
         KafkaFault: Kafka is away.
     """
+
+    def of(found: PublishedPosition | None, record: Record) -> PublishedPosition | None:
+        return published_position(place.partition, record) or found
+
     async with kafka.reader(committed_only=True) as reader:
-        oldest, end = (await reader.limits([place]))[place]
-        tail = TAIL_OFFSETS
-        while True:
-            start = max(oldest, end - tail)
-            position = await _last_position(reader, place, start, end)
-            if position is not None:
-                return position
-            if start == oldest:
-                return PublishedPosition()
-            tail *= TAIL_GROWTH
-
-
-async def _last_position(reader: Reader, place: Place, start: int, end: int) -> PublishedPosition | None:
-    """The position of the last committed record from `start` to before `end` that says one."""
-    position: PublishedPosition | None = None
-    reader.read_from({place: start})
-    while await reader.position(place) < end:
-        for record in (await reader.take(TAKE_SECONDS)).get(place, ()):
-            position = published_position(place.partition, record) or position
-    return position
+        return await search_tail(reader, place, of) or PublishedPosition()

@@ -6,6 +6,7 @@
 | `errors` | what these raise |
 | `kept_reader` | a reader for questions that stays connected; on the protocols |
 | `table` | a table that a compacted topic keeps, followed; on the protocols |
+| `tail` | the newest record of some kind, looked for from the end; on the protocols |
 | `memory` | the protocols on a cluster in memory |
 | `clients` | the protocols on aiokafka, made of all that follows |
 | `options` | where the brokers are, how to log in |
@@ -57,6 +58,7 @@ from schemas.kafka.ports import (
     Transactions,
 )
 from schemas.kafka.table import TableReader
+from schemas.kafka.tail import search_tail
 
 __all__ = [
     "CLIENT_LOGGER",
@@ -86,4 +88,5 @@ __all__ = [
     "TransactionFailed",
     "Transactions",
     "UnreadableRecords",
+    "search_tail",
 ]
