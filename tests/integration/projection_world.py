@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from aiokafka import AIOKafkaProducer
 from msgspec import Raw
 from psycopg import sql
 
+from deploy.topics import create_topics
 from projections.fold import Batch
+from projections.migrate import migrate
 from projections.rows import Advance, ReadPosition
 from projections.store import PostgresStore
 from schemas import events
@@ -24,6 +27,32 @@ DEADLINE_SECONDS = 20.0
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 WORKFLOW = uuid.UUID(int=1)
 CREATED = events.WorkflowCreated(at=START, name="payout", stages=[{"noop": None}])
+
+
+@asynccontextmanager
+async def prepared(
+    kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str, **overrides: Any
+) -> AsyncIterator[ProjectionsSettings]:
+    """Settings whose topics and schema are made; the schema is dropped in the end.
+
+    Args:
+        kafka_bootstrap_servers: of the Kafka to use.
+        database_url: of the Postgres to use.
+        topic_prefix: of this test.
+        database_schema: of this test.
+        overrides: settings that differ from the defaults.
+    """
+    settings = ProjectionsSettings(
+        kafka_bootstrap_servers=kafka_bootstrap_servers,
+        topic_prefix=topic_prefix,
+        database_url=database_url,
+        database_schema=database_schema,
+        **overrides,
+    )
+    await create_topics(settings)
+    migrate(settings)
+    yield settings
+    Tables(settings).drop()
 
 
 def at(seconds: float) -> datetime:

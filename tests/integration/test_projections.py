@@ -37,6 +37,7 @@ from tests.integration.projection_world import (
     Tables,
     Writer,
     at,
+    prepared,
     run,
     started,
     until,
@@ -49,17 +50,9 @@ PARTITIONS = 4
 async def settings(
     kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str
 ) -> AsyncIterator[ProjectionsSettings]:
-    settings = ProjectionsSettings(
-        kafka_bootstrap_servers=kafka_bootstrap_servers,
-        topic_prefix=topic_prefix,
-        partitions=PARTITIONS,
-        database_url=database_url,
-        database_schema=database_schema,
-    )
-    await create_topics(settings)
-    migrate(settings)
-    yield settings
-    Tables(settings).drop()
+    names = (kafka_bootstrap_servers, database_url, topic_prefix, database_schema)
+    async with prepared(*names, partitions=PARTITIONS) as settings:
+        yield settings
 
 
 @pytest.fixture

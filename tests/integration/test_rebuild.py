@@ -9,10 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from deploy.topics import create_topics
 from projections import rebuild as rebuilding
 from projections.errors import RebuildInProgress, RowsWouldBeLost
-from projections.migrate import migrate
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild
@@ -30,6 +28,7 @@ from tests.integration.projection_world import (
     Tables,
     at,
     fired,
+    prepared,
     run,
     started,
     until,
@@ -53,18 +52,9 @@ SNAPSHOT = {
 async def settings(
     kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str
 ) -> AsyncIterator[ProjectionsSettings]:
-    settings = ProjectionsSettings(
-        kafka_bootstrap_servers=kafka_bootstrap_servers,
-        topic_prefix=topic_prefix,
-        partitions=PARTITIONS,
-        database_url=database_url,
-        database_schema=database_schema,
-        max_batch_events=7,
-    )
-    await create_topics(settings)
-    migrate(settings)
-    yield settings
-    Tables(settings).drop()
+    names = (kafka_bootstrap_servers, database_url, topic_prefix, database_schema)
+    async with prepared(*names, partitions=PARTITIONS, max_batch_events=7) as settings:
+        yield settings
 
 
 @pytest.fixture

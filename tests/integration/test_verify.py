@@ -11,15 +11,25 @@ from msgspec.structs import replace
 
 from deploy.cli import main
 from deploy.embedded.ports import HOST, free_ports
-from deploy.topics import create_topics
-from projections.migrate import migrate
 from projections.rebuild import rebuild
 from projections.verification import verify
 from projections.verification.read_model import PostgresSnapshot
 from projections.verification.tables import TABLES
 from schemas import events
 from schemas.settings import KafkaSettings, ProjectionsSettings, environment_of
-from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Log, Tables, at, fired, run, started, until
+from tests.integration.projection_world import (
+    CREATED,
+    LISTENS,
+    WORKFLOW,
+    Log,
+    Tables,
+    at,
+    fired,
+    prepared,
+    run,
+    started,
+    until,
+)
 from tests.integration.test_projections import caught_up, running
 
 PARTITIONS: Final = 4
@@ -30,19 +40,11 @@ INSTANCE: Final = uuid.UUID(int=77)
 async def settings(
     kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, database_schema: str
 ) -> AsyncIterator[ProjectionsSettings]:
-    settings = ProjectionsSettings(
-        kafka_bootstrap_servers=kafka_bootstrap_servers,
-        topic_prefix=topic_prefix,
-        partitions=PARTITIONS,
-        database_url=database_url,
-        database_schema=database_schema,
-        max_batch_events=7,
-        rejections_retention_seconds=10**9,
-    )
-    await create_topics(settings)
-    migrate(settings)
-    yield settings
-    Tables(settings).drop()
+    names = (kafka_bootstrap_servers, database_url, topic_prefix, database_schema)
+    async with prepared(
+        *names, partitions=PARTITIONS, max_batch_events=7, rejections_retention_seconds=10**9
+    ) as settings:
+        yield settings
 
 
 @pytest.fixture
