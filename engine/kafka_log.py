@@ -9,7 +9,7 @@ from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
-from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, Reader
+from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, read_span
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import (
@@ -23,9 +23,8 @@ from schemas.topics import (
     topic_name,
 )
 
-READ_TIMEOUT_SECONDS: Final = 30.0
-"""A restore that gets no record for this long gives up and is tried again; without it a broken connection would hang
-it."""
+LOOK_SECONDS: Final = 30.0
+"""Deadline of a question what topics hold; without it a broken connection would hang a takeover."""
 
 MAX_READ_RECORDS: Final = 500
 """Records that are decoded in one go, a few milliseconds. Several partitions may be restored side by side."""
@@ -104,16 +103,8 @@ class KafkaEventLog:
         place = Place(self._events, partition)
         try:
             async with self._kafka.reader() as reader:
-                reader.read_from({place: start})
-                position = start
-                while position < stop:
-                    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                        records = await _next(reader, place)
-                    position = records[-1].offset + 1
-                    if position > stop:
-                        records = [record for record in records if record.offset < stop]
-                    if records:  # else all before `stop` has expired
-                        yield records
+                async for records in read_span(reader, place, start, stop, MAX_READ_RECORDS):
+                    yield records
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
 
@@ -122,7 +113,7 @@ class KafkaEventLog:
         events, commands = Place(self._events, partition), Place(self._commands, partition)
         try:
             ids = [await self._id(place.topic) for place in (events, commands)]
-            async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._asker.use() as reader:
+            async with asyncio.timeout(LOOK_SECONDS), self._asker.use() as reader:
                 # One after the other: commands are in their topic before events follow from them.
                 limits = await reader.limits([events]) | await reader.limits([commands])
         except (KafkaFault, TimeoutError) as error:
@@ -137,13 +128,6 @@ class KafkaEventLog:
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout
-
-
-async def _next(reader: Reader, place: Place) -> Sequence[Record]:
-    while True:
-        fetched = await reader.take(1.0, MAX_READ_RECORDS)
-        if records := fetched.get(place):
-            return records
 
 
 async def _acknowledged(appending: Awaitable[T]) -> T:

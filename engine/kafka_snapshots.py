@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
-from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions, search_tail
+from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions, read_span, search_tail
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import SNAPSHOTS, topic_name
@@ -28,11 +28,8 @@ UNFINISHED_SECONDS: Final = 300.0
 BATCH_BYTES: Final = 512 * 1024
 """Size of the record batches in a transaction. A batch is built in one go, and the event loop waits for it."""
 
-READ_SECONDS: Final = 30.0
-"""A reader that gets no further for this long gives up; without it a broken connection would hang a restore."""
-
-TAKE_SECONDS: Final = 0.2
-"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
+LAST_SECONDS: Final = 30.0
+"""Deadline of the search for the last record; without it a broken connection would hang a takeover."""
 
 TAKE_RECORDS: Final = 500
 """Records that are decoded in one go, a few milliseconds."""
@@ -82,19 +79,9 @@ class KafkaSnapshots:
             if not await self._exists(place):
                 return
             async with self._kafka.reader(committed_only=True) as reader:
-                position, end = (await reader.limits([place]))[place]
-                reader.read_from({place: position})
-                loop = asyncio.get_running_loop()
-                moved_at = loop.time()
-                while position < end:
-                    records = (await reader.take(TAKE_SECONDS, TAKE_RECORDS)).get(place, ())
-                    before, position = position, await reader.position(place)
-                    if position > before:
-                        moved_at = loop.time()
-                    elif loop.time() - moved_at > READ_SECONDS:
-                        raise KafkaFault(f"nothing came for {READ_SECONDS:.0f} s")
-                    if records:
-                        yield records
+                oldest, end = (await reader.limits([place]))[place]
+                async for records in read_span(reader, place, oldest, end, TAKE_RECORDS):
+                    yield records
         except KafkaFault as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
 
@@ -104,7 +91,7 @@ class KafkaSnapshots:
         try:
             if not await self._exists(place):
                 return None
-            async with asyncio.timeout(READ_SECONDS), self._asker.use() as reader:
+            async with asyncio.timeout(LAST_SECONDS), self._asker.use() as reader:
                 return await search_tail(reader, place, lambda found, record: record, ends_with_mark=True)
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error

@@ -1,17 +1,13 @@
 """A partition, read from and to offsets."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
 from schemas.epochs import header, is_claim
-from schemas.kafka import KafkaFault, Limits, Place, Reader
+from schemas.kafka import Limits, Place, Reader, read_span
 from schemas.records import Record, read_number
 
-TAKE_SECONDS: Final = 0.5
-"""How long one look for records takes."""
-MAX_LOOKS: Final = 60
-"""So many looks without a record, although some are missing, and Kafka counts as away."""
 MAX_RECORDS: Final = 5000
 """Most records of one look, so that progress is shown."""
 
@@ -38,19 +34,11 @@ class PartitionLog:
         Raises:
             KafkaFault: Kafka is away, or sends nothing.
         """
-        position, silent = start, 0
-        if start < stop:
-            self._reader.read_from({self.place: start})
-        while position < stop:
-            records: Sequence[Record] = (await self._reader.take(TAKE_SECONDS, MAX_RECORDS)).get(self.place, ())
-            before, position = position, await self._reader.position(self.place)
-            silent = 0 if position > before else silent + 1
-            if silent == MAX_LOOKS:
-                raise KafkaFault(f"partition {self.place.partition} of {self.place.topic} sends nothing")
-            for record in records:
-                if record.offset < stop:
+        async with aclosing(read_span(self._reader, self.place, start, stop, MAX_RECORDS)) as portions:
+            async for records in portions:
+                for record in records:
                     yield record
-            self._progress(position - start, stop - start)
+                self._progress(records[-1].offset + 1 - start, stop - start)
 
     async def first(self, offset: int) -> Record | None:
         """The first record from an offset on."""

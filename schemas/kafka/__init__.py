@@ -5,6 +5,7 @@
 | `ports` | what a process needs of Kafka, as small protocols: begin here |
 | `errors` | what these raise |
 | `kept_reader` | a reader for questions that stays connected; on the protocols |
+| `span` | the records from an offset to another; on the protocols |
 | `table` | a table that a compacted topic keeps, followed; on the protocols |
 | `tail` | the newest record of some kind, looked for from the end; on the protocols |
 | `memory` | the protocols on a cluster in memory |
@@ -57,6 +58,7 @@ from schemas.kafka.ports import (
     TopicFinder,
     Transactions,
 )
+from schemas.kafka.span import read_span
 from schemas.kafka.table import TableReader
 from schemas.kafka.tail import search_tail
 
@@ -88,5 +90,6 @@ __all__ = [
     "TransactionFailed",
     "Transactions",
     "UnreadableRecords",
+    "read_span",
     "search_tail",
 ]

@@ -1,11 +1,11 @@
 """The newest record of some kind in a partition, looked for from the end: the whole of it would take long."""
 
-import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Final, TypeVar
 
-from schemas.kafka.errors import KafkaFault
 from schemas.kafka.ports import Place, Reader
+from schemas.kafka.span import read_span
 from schemas.records import Record
 
 FIRST_OFFSETS: Final = 16
@@ -13,10 +13,6 @@ FIRST_OFFSETS: Final = 16
 always there. With fewer, a second look would often be needed."""
 GROWTH: Final = 16
 """How many times more are read if it is not there, as after many aborted transactions."""
-TAKE_SECONDS: Final = 0.2
-"""How long one look for records takes. At the end there may be none, but only the marks of transactions."""
-SILENCE_SECONDS: Final = 30.0
-"""Without getting further for this long Kafka counts as away; without a limit a broken connection would hang."""
 
 T = TypeVar("T")
 Fold = Callable[[T | None, Record], T | None]
@@ -48,19 +44,10 @@ async def search_tail(reader: Reader, place: Place, fold: Fold[T], *, ends_with_
 async def _fold(reader: Reader, place: Place, fold: Fold[T], start: int, end: int, marks: int) -> T | None:
     """What the records from `start` to `end` come to; behind the last one there are at most so many marks."""
     found: T | None = None
-    loop = asyncio.get_running_loop()
-    position, moved_at = start, loop.time()
-    reader.read_from({place: start})
-    while position < end:
-        records = (await reader.take(TAKE_SECONDS)).get(place, ())
-        for record in records:
-            found = fold(found, record)
-        if records and records[-1].offset + 1 >= end - marks:
-            break
-        # Behind marks of transactions too, which are not handed over.
-        before, position = position, await reader.position(place)
-        if position > before:
-            moved_at = loop.time()
-        elif loop.time() - moved_at > SILENCE_SECONDS:
-            raise KafkaFault(f"nothing came of {place.topic}/{place.partition} for {SILENCE_SECONDS:.0f} s")
+    async with aclosing(read_span(reader, place, start, end)) as portions:
+        async for records in portions:
+            for record in records:
+                found = fold(found, record)
+            if records[-1].offset + 1 >= end - marks:
+                break
     return found

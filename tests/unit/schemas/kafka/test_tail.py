@@ -8,7 +8,8 @@ import pytest
 
 from schemas.kafka import KafkaFault, NewTopic, Place, Reader, search_tail
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
-from schemas.kafka.tail import FIRST_OFFSETS, SILENCE_SECONDS
+from schemas.kafka.span import SILENCE_SECONDS
+from schemas.kafka.tail import FIRST_OFFSETS
 from schemas.records import NewRecord, Record
 from tests.simulation.loop import simulate
 
@@ -22,7 +23,7 @@ class OneByOne:
         self.limits, self.read_from, self.position = reader.limits, reader.read_from, reader.position
         self._reader = reader
 
-    async def take(self, timeout_seconds: float) -> Any:
+    async def take(self, timeout_seconds: float, max_records: int | None) -> Any:
         return await self._reader.take(timeout_seconds, 1)
 
 
@@ -97,7 +98,7 @@ def test_a_kafka_that_sends_nothing_is_not_waited_for_for_ever() -> None:
         async def position(self, place: Place) -> int:
             return 0
 
-        async def take(self, seconds: float) -> object:
+        async def take(self, seconds: float, max_records: int | None) -> object:
             await asyncio.sleep(seconds)
             return {}
 
