@@ -32,7 +32,7 @@ from engine.core.instances import Instances
 from engine.core.occurrences import PendingInstances, Triggers, WaitingMessages, subject_of
 from engine.core.retries import Failure
 from engine.core.sections import Section, Table
-from engine.core.snapshots import Cut, Summary
+from engine.core.snapshots import Cut, Summary, has_entry
 from engine.core.trigger import Requested, Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
@@ -189,8 +189,7 @@ class Shard:
 
     def has(self, key: str) -> bool:
         """Whether there is an entry of a key: at the open cut if one is open, and otherwise now."""
-        name, _, id = key.partition("/")
-        return any(section.has(id) for section in self.sections if section.name == name)
+        return has_entry(self.sections, key)
 
     def restore_summary(self, summary: Summary) -> None:
         """Take over what a snapshot says beside its entries, which have been taken over.

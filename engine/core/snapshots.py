@@ -72,8 +72,7 @@ class Cut:
 
     def has(self, key: str) -> bool:
         """Whether there was an entry of a key at the cut."""
-        name, _, id = key.partition("/")
-        return any(section.has(id) for section in self._sections if section.name == name)
+        return has_entry(self._sections, key)
 
     def close(self, *, written: bool) -> None:
         """End the cut; the second time it does nothing.
@@ -86,6 +85,12 @@ class Cut:
         self.is_open = False
         for section in self._sections:
             section.close(written=written and self._is_complete)
+
+
+def has_entry(sections: Sequence[Section[Any]], key: str) -> bool:
+    """Whether there is an entry of a key: at the open cut if one is open, and otherwise now."""
+    name, _, id = key.partition("/")
+    return any(section.has(id) for section in sections if section.name == name)
 
 
 class Restorable(Protocol):
