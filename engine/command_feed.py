@@ -4,11 +4,12 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import Kafka, KafkaFault, Member, Membership, NameTaken, Place
+from schemas.kafka import Kafka, KafkaFault, Member, Membership, NameTaken, Place, staying
 from schemas.log_integrity import LogFault, check_commands, check_records, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -102,26 +103,17 @@ class KafkaCommandFeed:
     async def _be_member(self, on_records: OnRecords, on_fault: OnFault) -> None:
         while True:
             member = self._kafka.member(self._topic, self._membership(), assigned=self._assign, revoked=self._lose)
-            is_leaving = True
             try:
                 self._member = member
-                await member.start()
-                await self._poll(member, on_records, on_fault)
+                async with staying(member, partial(self._commit, member), faults=KafkaFault):
+                    await member.start()
+                    await self._poll(member, on_records, on_fault)
             except NameTaken as error:
-                is_leaving = False
                 self._name.taken(error.name)
             except KafkaFault as error:
-                is_leaving = False  # it comes back to what it has
                 logger.warning("the member of the group on %s failed and is started again: %s", self._topic, error)
             finally:
-                try:
-                    await self._commit(member)
-                except asyncio.CancelledError:
-                    is_leaving = True
-                    raise
-                finally:  # also when it is to end meanwhile
-                    await member.close(leave=is_leaving)
-                    self._member, self._joined, self._known = None, False, set()
+                self._member, self._joined, self._known = None, False, set()
             self._on_assigned(set())
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -29,6 +29,7 @@ from schemas.kafka import (
     Place,
     TopicFinder,
     UnreadableRecords,
+    staying,
 )
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -168,25 +169,13 @@ class Listener:
         self._found, self._next, self._unsent, self._unsent_bytes = found, {}, [], 0
         await self._see_first()
         member = self._new_member()
-        is_leaving = True
-        try:
+        async with staying(member, lambda: self._write_last_positions(member)):
             await member.start()
             self.settled = True
             self._look_at = self._clock.monotonic() + LOOK_SECONDS
             while True:
                 await self._take(member)
                 self._listens()
-        except Exception:
-            is_leaving = False  # it comes back to what it has
-            raise
-        finally:
-            try:
-                await self._write_last_positions(member)
-            except asyncio.CancelledError:
-                is_leaving = True
-                raise
-            finally:  # also when it is to end meanwhile
-                await member.close(leave=is_leaving)
 
     def _listens(self) -> None:
         if self.trouble is not None:

@@ -15,7 +15,7 @@ from projections.publisher.metrics import Metrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.public_writer import PublicWriter
 from projections.standstills import Standstills
-from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, NameTaken, Place, TransactionFailed
+from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, NameTaken, Place, TransactionFailed, staying
 from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.settings import ProjectionsSettings
@@ -139,23 +139,14 @@ class Publisher:
             assigned=self._assigned,
             revoked=self._revoked,
         )
-        is_leaving = True
-        try:
+        async with staying(member, self._end, timeout_seconds=LEAVE_TIMEOUT_SECONDS):
             await to_its_end(_start(member))
             while True:
                 await self._watch(member)
-        except Exception:
-            is_leaving = False  # it comes back to what it has
-            raise
-        finally:
-            self._member = None
-            try:
-                await self._release()
-            except asyncio.CancelledError:
-                is_leaving = True
-                raise
-            finally:  # also when it is to stop meanwhile
-                await member.close(LEAVE_TIMEOUT_SECONDS, leave=is_leaving)
+
+    async def _end(self) -> None:
+        self._member = None
+        await self._release()
 
     async def _watch(self, member: Member) -> None:
         """Notice what is wrong with the member."""

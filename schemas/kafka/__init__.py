@@ -6,6 +6,7 @@
 | `errors` | what these raise |
 | `kept_reader` | a reader for questions that stays connected; on the protocols |
 | `span` | the records from an offset to another; on the protocols |
+| `stay` | how long somebody is a member of a group; on the protocols |
 | `table` | a table that a compacted topic keeps, followed; on the protocols |
 | `tail` | the newest record of some kind, looked for from the end; on the protocols |
 | `memory` | the protocols on a cluster in memory |
@@ -59,6 +60,7 @@ from schemas.kafka.ports import (
     Transactions,
 )
 from schemas.kafka.span import read_span
+from schemas.kafka.stay import staying
 from schemas.kafka.table import TableReader
 from schemas.kafka.tail import search_tail
 
@@ -92,4 +94,5 @@ __all__ = [
     "UnreadableRecords",
     "read_span",
     "search_tail",
+    "staying",
 ]
