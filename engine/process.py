@@ -7,7 +7,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from engine.activities import StackCaller, service_of
+from engine.activities import service_of
+from engine.activities.caller import StackCaller
 from engine.clock import SystemClock
 from engine.command_feed import KafkaCommandFeed
 from engine.core.duplicates import Bounds

@@ -15,7 +15,7 @@ from api import answers
 from api.errors import ClientGone, Invalid, TooLarge
 from api.requests import HttpRequest
 from deploy.sandbox.errors import SandboxError, TooLargeError, ValidationError, WalletNotFoundError
-from deploy.sandbox.faults import UNHARMED, Fate
+from deploy.sandbox.faults import UNHARMED, Fate, FaultRule
 from deploy.sandbox.state import CallCount, Sandbox
 
 ABORT_EXTENSION: Final = "sandbox.abort"
@@ -139,8 +139,8 @@ class StackEndpoint(Endpoint):
             fate = self._sandbox.faults.draw(self._name)
             if fate is not UNHARMED:
                 _count_faults(count, fate)
-            if fate.rule is not None and fate.rule.kind == "error" and not fate.rule.after:
-                answer = _fault_answer(fate.rule.status)
+            if fate.rule is not None and not fate.rule.commits:
+                answer = _fault_answer(fate.rule)
             else:
                 answer = self._handle(call)
                 count.idempotency_hits += answer.hit
@@ -160,7 +160,7 @@ class StackEndpoint(Endpoint):
         elif kind == "garbage":
             await Answer(200, _GARBAGE).send(receive, send)
         elif fate.rule is not None:
-            await _fault_answer(fate.rule.status).send(receive, send)
+            await _fault_answer(fate.rule).send(receive, send)
         else:
             await answer.send(receive, send)
 
@@ -184,8 +184,8 @@ def _refusal(error: SandboxError) -> Answer:
     return error_answer(error.status, error.code, str(error))
 
 
-def _fault_answer(status: int) -> Answer:
-    return error_answer(status, "INTERNAL_ERROR", "the sandbox was told to fail")
+def _fault_answer(rule: FaultRule) -> Answer:
+    return error_answer(rule.status, rule.code, rule.message)
 
 
 def _count_faults(count: CallCount, fate: Fate) -> None:

@@ -2,7 +2,8 @@
 
 | module | holds |
 |---|---|
-| `caller` | `StackCaller`: one attempt of an activity, from its input to its result |
+| `attempts` | one attempt of an activity: from its input to a request, from the answer to a result |
+| `caller`, `loop_thread` | `StackCaller`: attempts over HTTP, in a thread of their own |
 | `ledger`, `wallets`, `payments` | what each service's activities send, and what their answers have to be. Pure |
 | `operations` | what these share about requests: ids as parts of a path |
 
@@ -12,6 +13,6 @@ An attempt never raises: whatever goes wrong is a `Failure` in its result, and `
 follows.
 """
 
-from engine.activities.caller import StackCaller, service_of
+from engine.activities.attempts import service_of
 
-__all__ = ["StackCaller", "service_of"]
+__all__ = ["service_of"]

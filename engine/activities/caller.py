@@ -1,20 +1,14 @@
-"""One attempt of an activity: from its input to a request, over HTTP, and from the answer to its output.
+"""Attempts of activities over HTTP.
 
 Requests and answers have a thread of their own. On the loop of the decisions every answer that is read would be
 before the acknowledgements of turns: with a thousand calls in flight, for as long as a thousand answers take.
 """
 
-import asyncio
-import logging
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
 
-import msgspec
-
-from engine.activities import ledger, payments, wallets
+from engine.activities.attempts import attempt
 from engine.activities.loop_thread import LoopThread
-from engine.activities.operations import Operation, Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure, is_final
@@ -23,22 +17,6 @@ from engine.ports import MayStart
 from schemas.settings import EngineSettings
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
-from schemas.stack.errors import CallFailed, NotSendable
-
-logger = logging.getLogger(__name__)
-
-SERVICES: Final = {"ledger": ledger.OPERATIONS, "wallets": wallets.OPERATIONS, "payments": payments.OPERATIONS}
-"""The activities of each service of the stack."""
-
-OPERATIONS: dict[str, Operation] = {name: made for operations in SERVICES.values() for name, made in operations.items()}
-"""Every activity by its name."""
-
-_SERVICE_OF: Final = {name: service for service, operations in SERVICES.items() for name in operations}
-
-
-def service_of(activity: str) -> str:
-    """The service of the stack that an activity calls, by its name; empty if the activity is unknown."""
-    return _SERVICE_OF.get(activity, "")
 
 
 class StackCaller:
@@ -86,45 +64,7 @@ class StackCaller:
     async def _attempt_there(self, activity: CallActivity) -> ActivityDone:
         if not self._thread.running:
             return ActivityDone(activity.token, failure=Failure("the caller is closed"))
-        return await self._thread.run(self._attempt(activity))
+        return await self._thread.run(attempt(activity, self._send, self._timeout_seconds))
 
-    async def _attempt(self, activity: CallActivity) -> ActivityDone:
-        failure: Failure
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return ActivityDone(activity.token, output=await self._output(activity))
-        except TimeoutError:
-            failure = Failure(f"timeout after {self._timeout_seconds:g} s")
-        except CallFailed as failed:
-            failure = as_failure(failed)
-        except Exception:
-            # A bug here must neither stop the partition nor leave the instance waiting for a result.
-            logger.exception("an attempt failed", extra={"activity": activity.name})
-            failure = Failure("internal fault")
-        return ActivityDone(activity.token, failure=failure)
-
-    async def _output(self, activity: CallActivity) -> Any:
-        operation = OPERATIONS.get(activity.name)
-        if operation is None:
-            raise CallFailed("this engine does not know the activity")
-        request = operation.request(activity.input, activity.idempotency_key)
-        return operation.output(await self._exchange(request))
-
-    async def _exchange(self, request: Request) -> Answer:
-        body = None if request.body is None else _encoded(request.body)
-        headers: dict[str, str] = {} if body is None else {"Content-Type": "application/json"}
-        if request.idempotency_key is not None:
-            headers["Idempotency-Key"] = request.idempotency_key
-        return await self._client.send(request.method, self._client.url + request.path, headers, body)
-
-
-def as_failure(failed: CallFailed) -> Failure:
-    """The error as data."""
-    return Failure(str(failed), failed.status, failed.code)
-
-
-def _encoded(body: Any) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (ValueError, RecursionError) as error:
-        raise NotSendable(f"the request can't be encoded: {type(error).__name__}") from None
+    async def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        return await self._client.send(method, self._client.url + path, headers, body)

@@ -26,7 +26,7 @@ from deploy.sandbox.payments import Payment
 from deploy.sandbox.stack_routes import STACK_ROUTES
 from deploy.sandbox.state import Sandbox, SandboxSettings
 from deploy.sandbox.wallets import CreateWallet, Wallets
-from engine.activities.caller import OPERATIONS, as_failure
+from engine.activities.attempts import OPERATIONS, as_failure
 from engine.activities.operations import Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 
 from api.resources.trigger_tests import test_trigger as try_trigger
-from engine.activities.caller import as_failure
+from engine.activities.attempts import as_failure
 from engine.core.decisions import ActivityDone
 from engine.core.effects import effect
 from engine.core.shard import Shard

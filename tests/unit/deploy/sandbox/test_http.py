@@ -348,7 +348,9 @@ async def test_without_the_servers_help_a_dropped_answer_is_cut_short() -> None:
         ({"kind": "error"}, 500, 0),
         ({"kind": "error", "status": 503}, 503, 0),
         ({"kind": "error", "status": 502, "after": True}, 502, 1250),
+        ({"kind": "error", "status": 404}, 404, 0),
         ({"kind": "garbage"}, 200, 1250),
+        ({"kind": "garbage", "after": False}, 200, 0),
         ({"kind": "error", "probability": 0}, 200, 1250),
     ],
 )
@@ -364,6 +366,34 @@ async def test_faults_before_and_after_committing(
             _ = answer.json
     struck = (await client.get("/sandbox/calls")).json["data"]["CreateTransaction"]["faults"]
     assert struck == ({fault["kind"]: 1} if fault.get("probability") != 0 else {})
+
+
+@pytest.mark.parametrize(("after", "balance"), [(None, 1250), (True, 1250), (False, 0)])
+async def test_a_dropped_call_is_committed_unless_told_otherwise(
+    client: Client, after: bool | None, balance: int
+) -> None:
+    await client.set_faults({"endpoint": "CreateTransaction", "kind": "drop", "after": after})
+    with pytest.raises(aiohttp.ClientError):
+        await client.post(TRANSACTIONS, PAY_ALICE)
+    assert await client.balance("alice") == balance
+
+
+@pytest.mark.parametrize(
+    ("switch", "struck"),
+    [({"call": 2}, [2, 3, 4]), ({"call": 2, "times": 2}, [2, 3]), ({"times": 1}, [1]), ({"call": 9}, [])],
+)
+async def test_faults_at_certain_calls(client: Client, switch: dict[str, int], struck: list[int]) -> None:
+    told = {"status": 409, "code": "CONFLICT", "message": "this was paid already"}
+    await client.get(f"{WALLETS}?name=x")  # calls from before the switch was set do not count
+    await client.set_faults({"endpoint": "ListWallets", "kind": "error", **told, **switch})
+    for call in range(1, 5):
+        answer = await client.get(f"{WALLETS}?name=x")
+        await client.post(TRANSACTIONS, PAY_ALICE)  # nor do those of other endpoints
+        if call in struck:
+            assert answer.status == 409
+            assert answer.json == {"errorCode": "CONFLICT", "errorMessage": "this was paid already"}
+        else:
+            assert answer.status == 200
 
 
 async def test_a_slow_answer_is_committed_before_the_delay() -> None:

@@ -17,8 +17,9 @@ from deploy.sandbox.faults import FaultRule, Faults, FaultSettings
 from deploy.sandbox.payments import Payment
 from deploy.sandbox.server import server_config
 from deploy.sandbox.wallets import CreateWallet
-from engine.activities import StackCaller, service_of
-from engine.activities.caller import OPERATIONS
+from engine.activities import service_of
+from engine.activities.attempts import OPERATIONS
+from engine.activities.caller import StackCaller
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity, Token
 from engine.core.retries import Failure

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.activities.caller import OPERATIONS, as_failure
+from engine.activities.attempts import OPERATIONS, as_failure
 from engine.activities.operations import Request, segment
 from engine.core.retries import is_final
 from schemas import activities

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.activities.caller import OPERATIONS, as_failure
+from engine.activities.attempts import OPERATIONS, as_failure
 from engine.core.retries import is_final
 from schemas.activities import (
     ADD_ACCOUNT_METADATA,

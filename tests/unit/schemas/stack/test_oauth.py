@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from engine.activities.caller import as_failure
+from engine.activities.attempts import as_failure
 from schemas.settings import EngineSettings
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NoToken
