@@ -5,7 +5,7 @@ An operation raises one of these; `routing` answers it. Messages are for people.
 
 from typing import ClassVar
 
-from schemas.error_texts import BoundedError
+from schemas.error_texts import BoundedError, cut_error
 from schemas.resources import ErrorCode
 
 
@@ -25,6 +25,22 @@ class Invalid(ApiError):
 
     status = 400
     code = "VALIDATION"
+
+
+class MalformedBody(Invalid):
+    """The body can't be decoded.
+
+    Attributes:
+        problem: What is wrong, without the place.
+        line: Where, from 1 on; 0 if that is not known.
+        column: Likewise, in characters.
+    """
+
+    def __init__(self, problem: str, line: int = 0, column: int = 0, message: str = ""):
+        super().__init__(message or problem)
+        self.problem = cut_error(problem)
+        self.line = line
+        self.column = column
 
 
 class InstanceEnded(Invalid):

@@ -71,6 +71,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Whether the path also matches with a trailing slash: those of collections and items do."""
     unlimited: bool = False
     """Whether it is answered however many requests wait."""
+    reads: bool = False
+    """Whether it only reads, although it is not a GET; then a token needs no more than for a GET."""
     public: bool = False
     """Whether it is answered without a token, also when authorization is on."""
 

@@ -201,6 +201,56 @@ class TriggerTest(Struct, frozen=True, kw_only=True):
     variables: dict[str, VariableResult] | UnsetType = UNSET
 
 
+class ValidationFinding(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with a definition, or that its author should know.
+
+    Creation refuses a definition for an `error`. `path` is as in error messages (`stages[0].send.amount`), `""` for
+    the whole. Line and column count from 1, columns in characters; they are missing where the place is not known.
+    """
+
+    severity: Literal["error", "warning"]
+    path: str
+    line: int | UnsetType = UNSET
+    column: int | UnsetType = UNSET
+    message: str
+    suggestion: str | UnsetType = UNSET
+
+
+class VariableUse(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A text of a definition in which a variable is named; `read_as` is what its field takes the text for."""
+
+    path: str
+    line: int | UnsetType = UNSET
+    column: int | UnsetType = UNSET
+    field: str
+    read_as: Literal["string", "integer", "boolean", "date-time", "duration", "choice"]
+
+
+class WorkflowVariable(Struct, frozen=True, kw_only=True):
+    """A variable that a workflow uses. Without one that is required, an instance fails."""
+
+    name: str
+    required: bool
+    uses: list[VariableUse]
+
+
+class Validation(Struct, frozen=True, kw_only=True, rename="camel"):
+    """All that can be said of a definition before it is created.
+
+    `valid` tells whether creation accepts it. Findings are in the order of the text. Very many are cut: `omitted` says
+    how many are missing, `omitted_uses` how many uses of variables.
+    """
+
+    valid: bool
+    findings: list[ValidationFinding]
+    omitted: int | UnsetType = UNSET
+    variables: list[WorkflowVariable]
+    omitted_uses: int | UnsetType = UNSET
+    stages: int
+    size: int
+    max_size: int
+
+
 class Data(Struct, Generic[T], frozen=True):
     """The envelope of all answers but pages."""
 

@@ -5,5 +5,6 @@
 | `reading` | the bytes, no more than the limit and not for ever |
 | `json_body` | one JSON value |
 | `yaml_body` | one YAML document, without what JSON can't say |
+| `places` | where the parts of a body are in its text |
 | `values` | what no value may hold |
 """

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from api.errors import Invalid
+from api.errors import MalformedBody
 
 MAX_DEPTH: Final = 100
 """Most levels of lists and objects in each other. Engine and projections wrap values in a few levels more; one that
@@ -13,17 +13,17 @@ def check_text(text: str) -> None:
     """Check a text.
 
     Raises:
-        Invalid: it holds U+0000.
+        MalformedBody: it holds U+0000.
     """
     if "\0" in text:
         raise no_nul()
 
 
-def no_nul() -> Invalid:
+def no_nul() -> MalformedBody:
     """The error for a text with U+0000, which Postgres can't store."""
-    return Invalid("the character U+0000 is not supported")
+    return MalformedBody("the character U+0000 is not supported")
 
 
-def too_deep() -> Invalid:
+def too_deep() -> MalformedBody:
     """The error for a value that is nested too deeply."""
-    return Invalid(f"the body is nested more than {MAX_DEPTH} levels deep")
+    return MalformedBody(f"the body is nested more than {MAX_DEPTH} levels deep")

@@ -15,8 +15,9 @@ from typing import Any, Final, NoReturn
 import msgspec
 import yaml
 
+from api.bodies.places import Place, YamlPlaces
 from api.bodies.values import MAX_DEPTH, check_text, too_deep
-from api.errors import Invalid
+from api.errors import MalformedBody
 from schemas.nesting import is_deeper
 
 MAX_NODES: Final = 50_000
@@ -34,34 +35,46 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 _NOT_IN_JSON: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
-def decode_yaml(body: bytes, max_bytes: int) -> Any:
+def decode_yaml(body: bytes, max_bytes: int, places: YamlPlaces | None = None) -> Any:
     """The value of a body; None when the document is empty.
 
     Args:
         body: the text, UTF-8.
         max_bytes: most characters that all texts together may have once aliases are replaced.
+        places: takes where everything is in the text.
 
     Raises:
-        Invalid: the body is not one YAML document, has a key twice or a key that is not a string, an unknown tag,
+        MalformedBody: the body is not one YAML document, has a key twice or a key that is not a string, an unknown tag,
             a number that JSON can't hold, U+0000, or is too large or too deep.
     """
     try:
         text = body.decode()
         # The C parser is ten times faster; the wheels of PyYAML have it, a build without libyaml does not.
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return _Document(events, max_bytes).read()
+        return _Document(events, max_bytes, places).read()
     except UnicodeDecodeError as error:
-        raise Invalid(f"malformed YAML: {error}") from None
+        raise MalformedBody(f"malformed YAML: {error}") from None
     except yaml.YAMLError as error:
-        raise Invalid(f"malformed YAML: {' '.join(str(error).split())}") from None
+        raise _malformed(error) from None
+
+
+def _malformed(error: yaml.YAMLError) -> MalformedBody:
+    text = f"malformed YAML: {' '.join(str(error).split())}"
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return MalformedBody(text)
+    told = (getattr(error, name, None) for name in ("context", "problem"))
+    problem = f"malformed YAML: {': '.join(part for part in told if part)}"
+    return MalformedBody(problem, mark.line + 1, mark.column + 1, text)
 
 
 class _Document:
     """Builds the value from the events of one document."""
 
-    def __init__(self, events: Iterator[Any], max_bytes: int):
+    def __init__(self, events: Iterator[Any], max_bytes: int, places: YamlPlaces | None):
         self._events = events
         self._max_bytes = max_bytes
+        self._places = places
         self._nodes = 0
         self._characters = 0
         self._anchors: dict[str, tuple[Any, int, int]] = {}
@@ -113,9 +126,11 @@ class _Document:
             _fail("the document is too large", event)
 
     def _sequence(self, depth: int) -> list[Any]:
-        values = []
+        values: list[Any] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             values.append(self._node(event, depth + 1))
+            if self._places is not None:
+                self._places.note(values, len(values) - 1, None, _place(event))
         return values
 
     def _mapping(self, depth: int) -> dict[str, Any]:
@@ -125,7 +140,8 @@ class _Document:
             key = self._node(event, depth + 1)
             if not isinstance(key, str):
                 _fail("a key must be a string", event)
-            value = self._node(next(self._events), depth + 1)
+            value_event = next(self._events)
+            value = self._node(value_event, depth + 1)
             is_merge = key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]
             if key in values or (is_merge and merged is not None):
                 _fail(f"key {key[:40]!r} occurs twice", event)
@@ -133,8 +149,12 @@ class _Document:
                 merged = _merged(value, event)
             else:
                 values[key] = value
+                if self._places is not None:
+                    self._places.note(values, key, _place(event), _place(value_event))
         for other in merged or ():
-            values = other | values
+            own, values = values, other | values
+            if self._places is not None:
+                self._places.merge(values, other, own)
         return values
 
 
@@ -200,5 +220,10 @@ def _check_tag(event: Any, kind: str) -> None:
 
 
 def _fail(problem: str, event: Any) -> NoReturn:
+    place = _place(event)
+    raise MalformedBody(problem, *place, f"YAML line {place.line}, column {place.column}: {problem}")
+
+
+def _place(event: Any) -> Place:
     mark = event.start_mark
-    raise Invalid(f"YAML line {mark.line + 1}, column {mark.column + 1}: {problem}")
+    return Place(mark.line + 1, mark.column + 1)

@@ -45,12 +45,23 @@ async def delete_workflow(call: Call) -> Answer:
     return NO_CONTENT
 
 
-async def _definition(call: Call) -> Any:
+async def definition_text(call: Call) -> tuple[bytes, bool]:
+    """The body of a request that holds a definition, and whether it is YAML.
+
+    Raises:
+        Invalid: there is no body.
+        TooLarge: the body is over the limit.
+    """
     body = await call.body()
     if not body:
         raise Invalid("a body is required")
     content_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if content_type not in YAML_TYPES:
+    return body, content_type in YAML_TYPES
+
+
+async def _definition(call: Call) -> Any:
+    body, is_yaml = await definition_text(call)
+    if not is_yaml:
         return decode_json(body)
     max_bytes = call.services.settings.max_body_bytes
     if len(body) <= MAX_YAML_BYTES_HERE:

@@ -1,4 +1,4 @@
-"""Surface v2: the operations of v1 under `/v2`, and where they differ, one file per resource.
+"""Surface v2: the operations of v1 under `/v2`, where they differ, and what v1 does not have; one file per resource.
 
 Contract: `http-api`, Surface v2. Lists are cursor pages, instances have no `statuses`, what is unknown is NOT_FOUND.
 """
@@ -7,11 +7,17 @@ from typing import Final
 
 from api import v1
 from api.routing import Operation
-from api.v2 import instances, triggers, workflows
+from api.v2 import definitions, instances, triggers, workflows
 from api.v2.differences import in_v2
 
 DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
 """By the operation's id in v1."""
 
-OPERATIONS: tuple[Operation, ...] = (*in_v2(v1.OPERATIONS, DIFFERENCES), *triggers.OPERATIONS)
-"""In the order in which the router tries their paths, that of v1."""
+OPERATIONS: tuple[Operation, ...] = (
+    *in_v2(v1.instances.OPERATIONS, DIFFERENCES),
+    *definitions.OPERATIONS,
+    *in_v2(v1.OPERATIONS[len(v1.instances.OPERATIONS) :], DIFFERENCES),
+    *triggers.OPERATIONS,
+)
+"""In the order in which the router tries their paths, that of v1. What is beside workflows under `/workflows` comes
+before them, or it would be taken for an id."""

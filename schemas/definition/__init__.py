@@ -3,19 +3,23 @@
 | module | holds |
 |---|---|
 | `definition` | `parse_definition`: the body of a request that creates a workflow |
+| `check` | `check_definition`: all errors and warnings of one, and the variables that it uses |
 | `stages` | `resolve_stage`: a stage of a definition, with an instance's variables, as what runs |
 | `send`, `ends`, `wait_event`, `delay`, `update`, `noop` | the stages: how each is read and shown |
-| `fields` | reading one object of a stage, with or without variables |
+| `fields` | what the `read` of a stage asks for; `reading`, `checking` and `describing` are what answers |
+| `findings`, `advice`, `suggestions` | what a check says |
 | `text`, `durations`, `instants` | `${name}`, Go's durations, RFC 3339 |
 
 Contract: `workflows`.
 """
 
+from schemas.definition.check import check_definition
 from schemas.definition.definition import Definition, parse_definition
 from schemas.definition.delay import Delay
 from schemas.definition.durations import format_duration, parse_duration
 from schemas.definition.ends import AccountEnd, PaymentDestination, PaymentSource, WalletEnd
-from schemas.definition.errors import InvalidDefinition, StageUnresolvable
+from schemas.definition.errors import InvalidDefinition, Path, StageUnresolvable, shown_path
+from schemas.definition.findings import Finding, Report, Use
 from schemas.definition.instants import format_instant, parse_instant
 from schemas.definition.noop import Noop
 from schemas.definition.send import Amount, Destination, Send, Source
@@ -29,23 +33,29 @@ __all__ = [
     "Definition",
     "Delay",
     "Destination",
+    "Finding",
     "InvalidDefinition",
     "Noop",
+    "Path",
     "PaymentDestination",
     "PaymentSource",
+    "Report",
     "ResolvedStage",
     "Send",
     "Source",
     "StageUnresolvable",
     "Update",
+    "Use",
     "WaitEvent",
     "WalletEnd",
+    "check_definition",
     "format_duration",
     "format_instant",
     "parse_definition",
     "parse_duration",
     "parse_instant",
     "resolve_stage",
+    "shown_path",
     "stage_name",
     "unresolved_input",
 ]

@@ -1,23 +1,31 @@
 """A workflow's definition: its name and its stages."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from schemas.definition.errors import InvalidDefinition, InvalidField
+from schemas.definition.errors import InvalidDefinition, InvalidField, located
+from schemas.definition.fields import Fields
+from schemas.definition.reading import ReadFields
 from schemas.definition.stages import read_stage
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A definition that was checked.
+    """A workflow's definition: its name and the stages that its instances run, one after another.
 
     Attributes:
-        name: `""` when not given.
-        stages: Exactly as given: unknown fields are kept, `{"noop": null}` stays null.
+        name: What people call the workflow.
+        stages: What an instance does, in order. Exactly as given: unknown fields are kept, `{"noop": null}` stays null.
     """
 
     name: str
     stages: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Definition":
+        """Read a definition but for what is in its stages; raises `InvalidField`."""
+        return cls(fields.text("name"), fields.objects("stages"))
 
 
 def parse_definition(value: object) -> Definition:
@@ -31,17 +39,20 @@ def parse_definition(value: object) -> Definition:
             "Creating a workflow: what is checked". A number such as `10.5` or `10.0` is not an integer: JSON wrote it
             with a fraction, so it is of the wrong type.
     """
-    if not isinstance(value, dict):
-        raise InvalidDefinition("a workflow must be an object with a list of stages")
-    name = value.get("name")
-    if name is not None and not isinstance(name, str):
-        raise InvalidDefinition("name: must be a string")
-    stages = value.get("stages")
-    if not isinstance(stages, list):
-        raise InvalidDefinition("stages: is required" if stages is None else "stages: must be a list")
-    for number, stage in enumerate(stages):
+    try:
+        definition = Definition.read(ReadFields((), definition_object(value), None))
+    except InvalidField as error:
+        raise InvalidDefinition(str(error)) from None
+    for number, stage in enumerate(definition.stages):
         try:
             read_stage(stage, None)
         except InvalidField as error:
-            raise InvalidDefinition(f"stages[{number}]{'.' if error.path else ': '}{error}") from None
-    return Definition(name or "", stages)
+            raise InvalidDefinition(located(("stages", number, *error.path), error.reason)) from None
+    return definition
+
+
+def definition_object(value: object) -> Mapping[str, Any]:
+    """The fields of a definition; raises `InvalidField`."""
+    if not isinstance(value, dict):
+        raise InvalidField((), "a workflow must be an object with a list of stages")
+    return value

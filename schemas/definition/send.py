@@ -1,7 +1,8 @@
 """The stage `send`: moves money from a source to a destination (the ends are in `ends`)."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -11,6 +12,14 @@ from schemas.definition.instants import format_instant
 
 Source = AccountEnd | WalletEnd | PaymentSource
 Destination = AccountEnd | WalletEnd | PaymentDestination
+
+SOURCES: Final[Mapping[str, type[Source]]] = {"account": AccountEnd, "wallet": WalletEnd, "payment": PaymentSource}
+DESTINATIONS: Final[Mapping[str, type[Destination]]] = {
+    "account": AccountEnd,
+    "wallet": WalletEnd,
+    "payment": PaymentDestination,
+}
+"""By the key that stands for the kind."""
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -55,17 +64,17 @@ class Send(msgspec.Struct, frozen=True, tag="send"):
     @classmethod
     def read(cls, fields: Fields) -> "Send":
         """Read the stage; raises `InvalidField`."""
-        source = _read_source(fields.required_child("source"))
-        destination = _read_destination(fields.required_child("destination"))
+        source = fields.one_child_of("source", SOURCES)
+        destination = fields.one_child_of("destination", DESTINATIONS)
         if isinstance(source, PaymentSource) and isinstance(destination, PaymentDestination):
-            raise fields.fail("send from payment to payment is not supported")
-        amount = fields.child("amount")
+            fields.refuse("send from payment to payment is not supported", knowing=("source", "destination"))
+        amount = fields.child("amount", Amount)
         if amount is None and not isinstance(source, PaymentSource):
-            raise fields.fail("amount must be specified", "amount")
+            fields.refuse("amount must be specified", "amount", knowing=("source", "amount"))
         return cls(
             source=source,
             destination=destination,
-            amount=None if amount is None else Amount.read(amount),
+            amount=amount,
             metadata=fields.texts("metadata"),
             timestamp=fields.instant("timestamp"),
         )
@@ -83,23 +92,3 @@ class Send(msgspec.Struct, frozen=True, tag="send"):
         if self.timestamp is not None:
             shown["timestamp"] = format_instant(self.timestamp)
         return shown
-
-
-def _read_source(fields: Fields) -> Source:
-    kind, end = fields.one_child_of("account", "wallet", "payment")
-    match kind:
-        case "account":
-            return AccountEnd.read(end)
-        case "wallet":
-            return WalletEnd.read(end)
-    return PaymentSource.read(end)
-
-
-def _read_destination(fields: Fields) -> Destination:
-    kind, end = fields.one_child_of("account", "wallet", "payment")
-    match kind:
-        case "account":
-            return AccountEnd.read(end)
-        case "wallet":
-            return WalletEnd.read(end)
-    return PaymentDestination.read(end)

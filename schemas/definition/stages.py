@@ -5,12 +5,12 @@ that can't be resolved.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from schemas.definition.delay import Delay
 from schemas.definition.errors import InvalidField, StageUnresolvable
-from schemas.definition.fields import Fields, read_object
 from schemas.definition.noop import Noop
+from schemas.definition.reading import ReadFields, read_object
 from schemas.definition.send import Send
 from schemas.definition.text import quoted
 from schemas.definition.update import Update
@@ -18,13 +18,14 @@ from schemas.definition.wait_event import WaitEvent
 
 ResolvedStage = Send | WaitEvent | Delay | Update | Noop
 
-_STAGES: dict[str, type[ResolvedStage]] = {
+STAGES: Final[Mapping[str, type[ResolvedStage]]] = {
     "send": Send,
     "wait_event": WaitEvent,
     "delay": Delay,
     "update": Update,
     "noop": Noop,
 }
+"""By name."""
 
 
 def read_stage(stage: object, variables: Mapping[str, str] | None) -> ResolvedStage:
@@ -33,13 +34,23 @@ def read_stage(stage: object, variables: Mapping[str, str] | None) -> ResolvedSt
     Raises:
         InvalidField: The stage, or a field of it, can't be read.
     """
+    name, value, kind = stage_parts(stage)
+    return kind.read(ReadFields((name,), read_object(value, (name,)), variables))
+
+
+def stage_parts(stage: object) -> tuple[str, object, type[ResolvedStage]]:
+    """The name of a stage, its value, and what it is.
+
+    Raises:
+        InvalidField: It is not an object with one key, or nothing is known of that name.
+    """
     if not isinstance(stage, dict) or len(stage) != 1:
-        raise InvalidField("", "must be an object with one key, the name of the stage")
+        raise InvalidField((), "must be an object with one key, the name of the stage")
     ((name, value),) = stage.items()
-    kind = _STAGES.get(name)
+    kind = STAGES.get(name)
     if kind is None:
-        raise InvalidField("", f"unknown stage {quoted(str(name))}")
-    return kind.read(Fields(name, read_object(value, name), variables))
+        raise InvalidField((), f"unknown stage {quoted(str(name))}")
+    return name, value, kind
 
 
 def resolve_stage(stage: Mapping[str, Any], variables: Mapping[str, str]) -> ResolvedStage:
@@ -60,7 +71,7 @@ def resolve_stage(stage: Mapping[str, Any], variables: Mapping[str, str]) -> Res
 
 def stage_name(stage: Mapping[str, Any]) -> str:
     """The name that the history gives a stage, such as `RunWaitEvent` for `{"wait_event": …}`."""
-    kind = _STAGES.get(next(iter(stage), ""))
+    kind = STAGES.get(next(iter(stage), ""))
     return "RunUnknown" if kind is None else kind.name
 
 

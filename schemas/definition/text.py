@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,6 +23,16 @@ def has_reference(text: str) -> bool:
 def is_only_references(text: str) -> bool:
     """Whether variables can make the text empty: it consists of references alone."""
     return has_reference(text) and not _REFERENCE.sub("", text)
+
+
+def is_one_reference(text: str) -> bool:
+    """Whether the text is one `${name}` and nothing else, so that it is empty if the variable is not given."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def references(text: str) -> Counter[str]:
+    """The names of the variables in a text, in order, and how often each occurs."""
+    return Counter(_REFERENCE.findall(text))
 
 
 def replace_references(text: str, variables: Mapping[str, str], *, optional: bool = False) -> str:

@@ -7,6 +7,25 @@ import msgspec
 from schemas.definition.fields import Fields
 
 
+class AccountMetadata(msgspec.Struct, frozen=True):
+    """An account of a ledger, and the metadata to set.
+
+    Attributes:
+        id: The address of the account.
+        ledger: The ledger that it is on.
+        metadata: What to set; other keys of the account stay.
+    """
+
+    id: str
+    ledger: str
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, fields: Fields) -> "AccountMetadata":
+        """Read an account; raises `InvalidField`."""
+        return cls(fields.required_text("id"), fields.text("ledger", "main"), fields.required_texts("metadata"))
+
+
 class Update(msgspec.Struct, frozen=True, tag="update"):
     """A resolved `update` stage.
 
@@ -24,8 +43,8 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     @classmethod
     def read(cls, fields: Fields) -> "Update":
         """Read the stage; raises `InvalidField`."""
-        account = fields.required_child("account")
-        return cls(account.required_text("id"), account.text("ledger", "main"), account.required_texts("metadata"))
+        account = fields.required_child("account", AccountMetadata)
+        return cls(account.id, account.ledger, account.metadata)
 
     def shown(self) -> dict[str, Any]:
         """The `input` of the stage history: `{"account": {"id", "ledger", "metadata"}}`."""

@@ -50,6 +50,7 @@ SOUND: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("/runs", ({"who": "alice", "amount": "100", "nothing": None}, None, {})),
     ("/test", ({"id": "VL-1", "amount": 12.5, "x": "a,b"},)),
     ("/triggers", TRIGGERS),
+    ("/validate", DEFINITIONS),
     ("/workflows", DEFINITIONS),
     ("/flows", DEFINITIONS),
 )

@@ -138,7 +138,12 @@ async def call(client: Client, method: str, path: str, token: str | None, scheme
     return await client.call(method, path, body, headers=headers)
 
 
-READS = [("GET", "/workflows"), ("GET", f"/workflows/{UNKNOWN}"), ("GET", f"/instances/{UNKNOWN}/history")]
+READS = [
+    ("GET", "/workflows"),
+    ("GET", f"/workflows/{UNKNOWN}"),
+    ("GET", f"/instances/{UNKNOWN}/history"),
+    ("POST", "/v2/workflows/validate"),
+]
 WRITES = [
     ("POST", "/workflows"),
     ("DELETE", f"/workflows/{UNKNOWN}"),
@@ -167,7 +172,7 @@ async def test_scopes_of_operations(issuer: TokenServer) -> None:
                     assert answer.status in (200, 400, 404), case
                     continue
                 assert answer.error == (403, "VALIDATION"), case
-                needed = READ if method == "GET" else WRITE
+                needed = READ if (method, path) in READS else WRITE
                 challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
                 assert answer.headers["www-authenticate"] == challenge
     assert issuer.asked == [DISCOVERY, KEYS]

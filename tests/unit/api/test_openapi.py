@@ -31,7 +31,10 @@ V1 = {
     ("delete", "/triggers/{triggerID}"),
     ("get", "/triggers/{triggerID}/occurrences"),
 }
-V2 = {(method, f"/v2{path}") for method, path in V1} | {("post", "/v2/triggers/{triggerID}/test")}
+V2 = {(method, f"/v2{path}") for method, path in V1} | {
+    ("post", "/v2/triggers/{triggerID}/test"),
+    ("post", "/v2/workflows/validate"),
+}
 FLOWS = {
     ("post", "/flows"),
     ("get", "/flows"),
