@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw
 
 from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, StartedRow, TriggerRow, WorkflowRow
+from schemas.activities import shown_input
 from schemas.resources import (
     ActivityHistory,
     Instance,
@@ -81,7 +82,7 @@ def activity_history(row: ActivityRow) -> ActivityHistory:
     """An activity of a stage. While it runs or waits, it shows its attempt, and when that starts."""
     return ActivityHistory(
         name=row.name,
-        input=_under(row.name, row.input),
+        input=_under(row.name, shown_input(row.name, row.input)),
         output=UNSET if row.output is None else _under(row.name, row.output),
         error=UNSET if row.error is None else row.error,
         terminated=row.terminated_at is not None,

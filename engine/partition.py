@@ -157,10 +157,9 @@ class Partition:
             Superseded: another engine has claimed it.
             Displaced: records of an older claim came between, so the state has to be restored.
             AppendFailed: the outcome of an append is unknown.
-            LogFault: the log or `commands` has lost records, or is another one.
+            LogFault: the log or `commands` has lost records, is another one, or can't be read by this build.
             ReadFailed: the log or the snapshots could not be read.
             SnapshotUnusable: no snapshot can be used, and the log has lost its oldest events.
-            UnknownMessage: the log holds an event that this build does not know.
             TooManySetAside: the log holds more events that don't follow than aggregates are to blame for.
         """
         try:

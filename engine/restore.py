@@ -36,7 +36,7 @@ from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
 from schemas.fillers import is_filler, is_loss
-from schemas.log_integrity import LogFault, check_end, check_records, follows
+from schemas.log_integrity import REMEDIES, LogFault, check_end, check_records, follows, newer_build
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
 from schemas.topics import EVENTS
 
@@ -99,10 +99,9 @@ class Restore:
             inspected: the partition as it was before the claim.
 
         Raises:
-            LogFault: the log is not the one that the snapshot and the claims know.
+            LogFault: the log is not the one that the snapshot and the claims know, or of a newer build.
             SnapshotUnusable: no snapshot can be used, and the log does not begin at offset 0.
             TooManySetAside: so many aggregates do not fold that it can't be these.
-            UnknownMessage: an event is of a type or schema that this build does not know.
             ReadFailed: the log or the snapshots can't be reached.
         """
         try:
@@ -124,7 +123,9 @@ class Restore:
         """Build the state. If the log does not fit, look whether somebody has said that it is known, and try again."""
         try:
             return await self._run(epoch, inspected)
-        except LogFault:
+        except LogFault as fault:
+            if fault.reason in REMEDIES:
+                raise
             start = max(inspected.known.next_offset - 1, 0)
             repaired = await last_filler(self._number, self._log, start, epoch, self._breather)
             if repaired == inspected.repaired:
@@ -278,13 +279,13 @@ class Restore:
         """Take over an event; the next command behind it, 0 if it has no cause.
 
         Raises:
-            UnknownMessage: this build does not know what it is.
+            LogFault: this build does not know what it is.
             TooManySetAside: it does not fold, as so many others.
         """
         try:
             recorded = self._codec.decode_event(record)
-        except UnknownMessage:
-            raise
+        except UnknownMessage as error:
+            raise newer_build(self._number, record, error) from error
         except UndecodableRecord as error:
             self._set_aside(shard, (record.key or b"").decode(errors="replace"), record, error)
             cause = read_number(header(record.headers, "cause"))

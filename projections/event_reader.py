@@ -9,8 +9,8 @@ from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
 from schemas.epochs import EpochFilter, header
-from schemas.log_integrity import LogFault
-from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
+from schemas.log_integrity import LogFault, newer_build
+from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
 
 logger = logging.getLogger(__name__)
 
@@ -66,18 +66,17 @@ class EventReader:
             next_offset, cause = some[-1].offset + 1, before.cause
             for record in some:
                 try:
-                    admitted = epochs.admits(record)
+                    if not epochs.admits(record):
+                        continue
+                    if not skip:
+                        self._fold(batch, partition, record)
                 except LogFault as fault:
                     faults[partition] = fault
                     next_offset = record.offset
                     break
-                if not admitted:
-                    continue
                 count += 1
                 # Whoever waits for a command waits for its cause, also when the outcome can't be shown.
                 cause = max(cause, _cause(record))
-                if not skip:
-                    self._fold(batch, partition, record)
             if next_offset == before.next_offset:
                 continue
             after = ReadPosition(next_offset, epochs.epoch, cause, before.topic_id)
@@ -86,8 +85,15 @@ class EventReader:
         return Reading(batch, reached, count, faults)
 
     def _fold(self, batch: Batch, partition: int, record: Record) -> None:
+        """Take over an event; one that is damaged is left out.
+
+        Raises:
+            LogFault: only a newer build can read it. If it were left out, the read model would lack it for ever.
+        """
         try:
             batch.add(partition, self._codec.decode_event(record))
+        except UnknownMessage as error:
+            raise newer_build(partition, record, error) from error
         except UndecodableRecord as error:
             self._metrics.undecodable.inc()
             logger.error("event record %s/%s is skipped: %s", partition, record.offset, error)

@@ -1,6 +1,6 @@
 """Activities: calls of the stack, as the engine plans them, the history shows them and the caller makes them.
 
-Each function builds the `input` of one activity in exactly the shape of the contract (`workflows`, "Activities"): what
+Each function builds the `input` of one activity in the shape of the contract (`workflows`, "Activities"): what
 is optional and not given is left out, `metadata` is always a map and `sources` always a list. Amounts are integers of
 any size in the asset's smallest unit; timestamps are RFC 3339 texts in UTC.
 """
@@ -56,12 +56,12 @@ def create_transaction(
 ) -> Activity:
     """Move money on a ledger, by postings `{source, destination, amount, asset}` or by a script.
 
-    Generated clients read `ledger` and `data`; `Ledger` and `Data` repeat them for hand-written readers.
+    Histories show both fields a second time, see `shown_input`.
     """
     data: dict[str, Any] = {"script": {"plain": script}} if script else {"postings": list(postings)}
     data["metadata"] = dict(metadata)
     data |= _given(reference=reference, timestamp=timestamp)
-    return Activity(CREATE_TRANSACTION, {"ledger": ledger, "data": data, "Ledger": ledger, "Data": data})
+    return Activity(CREATE_TRANSACTION, {"ledger": ledger, "data": data})
 
 
 def get_payment(payment_id: str) -> Activity:
@@ -154,6 +154,31 @@ def debit_wallet(
     data["metadata"] = dict(metadata)
     data |= _given(timestamp=timestamp)
     return Activity(DEBIT_WALLET, {"id": wallet_id, "data": data})
+
+
+class _Transaction(msgspec.Struct):
+    ledger: msgspec.Raw
+    data: msgspec.Raw
+
+
+_TRANSACTION: Final = msgspec.json.Decoder(_Transaction)
+
+
+def shown_input(name: str, given: msgspec.Raw) -> msgspec.Raw:
+    """The input of an activity as histories show it.
+
+    Generated clients read `ledger` and `data` of a transaction; `Ledger` and `Data` repeat them for hand-written
+    readers (contract: `http-api`, ActivityHistory).
+
+    Args:
+        name: of the activity.
+        given: its input as JSON.
+    """
+    if name != CREATE_TRANSACTION:
+        return given
+    fields = _TRANSACTION.decode(given)
+    ledger, data = bytes(fields.ledger), bytes(fields.data)
+    return msgspec.Raw(b'{"ledger":%s,"data":%s,"Ledger":%s,"Data":%s}' % (ledger, data, ledger, data))
 
 
 def _given(**texts: str) -> dict[str, str]:

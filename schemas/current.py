@@ -1,7 +1,8 @@
 """Current workflows and triggers: topic `definitions`, compacted, keyed by id, read whole by every engine.
 
 An engine appends the new definition before the event that makes it so, hence the topic is never behind the event log.
-The header `version` orders the records of one id: a reader keeps the highest, whatever order they come in.
+The header `version` orders the records of one id: a reader keeps the highest, whatever order they come in. Header
+`schema` is the version of the layout, as in `schemas.records`.
 
 Deleting leaves a record of its own, with key `<id>/deleted`, and the definition's record has no value any more. An
 engine that was superseded and does not know yet may still write the definition after that. Compaction then keeps what
@@ -15,7 +16,16 @@ from msgspec import Raw, Struct
 
 from schemas.epochs import header
 from schemas.ids import is_id
-from schemas.records import NewRecord, Record, UndecodableRecord, read_number
+from schemas.records import (
+    NewRecord,
+    Record,
+    UndecodableRecord,
+    UnknownMessage,
+    raw_fields,
+    read_number,
+    schema_headers,
+)
+from schemas.upcasters import DEFINITION, newest, upcast
 
 
 class CurrentWorkflow(Struct, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
@@ -43,7 +53,9 @@ class Current(Struct, frozen=True):
     definition: CurrentWorkflow | CurrentTrigger | None
 
 
-_DECODER: Final = msgspec.json.Decoder(CurrentWorkflow | CurrentTrigger)
+Definition = CurrentWorkflow | CurrentTrigger
+
+_DECODER: Final[msgspec.json.Decoder[Definition]] = msgspec.json.Decoder(Definition)
 _STAGES: Final = msgspec.json.Decoder(list[dict[str, Any]])
 
 
@@ -62,23 +74,31 @@ def records_of(current: Current, timestamp_ms: int) -> list[NewRecord]:
 def encode_current(current: Current, timestamp_ms: int) -> NewRecord:
     """The record of a definition; without a value when it was deleted."""
     value = None if current.definition is None else msgspec.json.encode(current.definition)
-    return NewRecord(current.id.encode(), value, [("version", b"%d" % current.version)], timestamp_ms)
+    headers = [("version", b"%d" % current.version), *schema_headers(DEFINITION)]
+    return NewRecord(current.id.encode(), value, headers, timestamp_ms)
 
 
 def decode_current(record: Record) -> Current:
     """What a record of the topic says.
 
     Raises:
-        UndecodableRecord: the record is not one of ours, or of a newer build.
+        UndecodableRecord: the record is not one of ours.
+        UnknownMessage: it is of a newer build.
     """
+    schema_text = header(record.headers, "schema")
+    schema = 1 if schema_text is None else read_number(schema_text)
+    if schema is None or schema < 1:
+        raise UndecodableRecord("definition: header `schema` is not a number")
     try:
         key = (record.key or b"").decode()
         is_deleted = record.value is None or key.endswith(_DELETED)
-        definition = None if is_deleted else _DECODER.decode(record.value or b"")
+        definition = None if is_deleted else _decode(record.value or b"", schema)
         if isinstance(definition, CurrentWorkflow):
             _STAGES.decode(definition.stages)
             definition = CurrentWorkflow(stages=definition.stages.copy())
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except UnknownMessage:
+        raise
+    except (LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UndecodableRecord(f"definition: {error!r}") from error
     version = read_number(header(record.headers, "version"))
     if version is None:
@@ -87,3 +107,12 @@ def decode_current(record: Record) -> Current:
     if not is_id(key):
         raise UndecodableRecord("definition: the key is not a canonical UUID")
     return Current(key, version, definition)
+
+
+def _decode(value: bytes, schema: int) -> Definition:
+    known = newest(DEFINITION)
+    if schema > known:
+        raise UnknownMessage(f"schema {schema} of definitions is newer than this build, which knows {known}")
+    if schema != known:
+        value = upcast(DEFINITION, value, schema, raw_fields(CurrentWorkflow))
+    return _DECODER.decode(value)

@@ -1,7 +1,7 @@
 """Events: what has happened. One record on topic `events` each, keyed by the aggregate's id; the log is the truth.
 
 All times are UTC, microseconds. Events that are published name their workflow, so that the publisher needs no state.
-An event's meaning is frozen once released: a change is a new schema version with an upcaster (`schemas.records`).
+An event's meaning is frozen once released: a change is a new schema version with an upcaster (`schemas.upcasters`).
 """
 
 from datetime import datetime

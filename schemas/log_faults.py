@@ -15,7 +15,7 @@ class LogFaults:
     def __init__(self, registry: CollectorRegistry):
         self._gauge = Gauge(
             "orchestration_log_fault",
-            "1 while a partition stands still because its log was cut or created again, by what gave it away.",
+            "1 while a partition stands still because its log was cut, made anew or can't be read, by what is wrong.",
             ["topic", "partition", "reason"],
             registry=registry,
         )

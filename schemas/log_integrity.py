@@ -15,26 +15,37 @@ check raises `LogFault` then, whose message says what happened and what to do.
 
 `orchestration topics repair` makes it whole: it appends *fillers* (`schemas.fillers`) until the offsets go on where
 they were.
+
+A reader that can't understand a record stands still in the same way. Nothing is lost then: it is the reader that lacks
+something, and to pass over the record would be to forget it.
+
+| reason | what is missing | found by |
+|---|---|---|
+| `newer` | the record is of a type or schema that only a newer build knows | who decodes it (`newer_build`) |
 """
 
 from collections.abc import Sequence
 from typing import Final, Literal
 
 from schemas.error_texts import BoundedError
-from schemas.records import Record
+from schemas.records import Record, UnknownMessage
 from schemas.topics import COMMANDS, EVENTS
 
-Reason = Literal["cut", "gap", "claim", "remade", "commands"]
+Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer"]
 
 MARK_OFFSETS: Final = 1
 """What the end of a transaction takes in a partition, without a record that anybody is handed. We write none to these
 topics. Somebody else who does must not stop us."""
 
-REMEDY: Final = "This partition stands still until it is repaired: run `orchestration topics repair`."
+REPAIR: Final = "This partition stands still until it is repaired: run `orchestration topics repair`."
+REMEDIES: Final[dict[Reason, str]] = {
+    "newer": "This partition stands still here until this process is upgraded to the build that wrote the record.",
+}
+"""What to do where a repair would not help. In these cases the log is whole."""
 
 
 class LogFault(BoundedError):
-    """A partition is not what it is known to be. Whoever reads it must not go on, but may look again.
+    """A partition is not what it is known to be, or can't be read. Whoever reads it must not go on, but may look again.
 
     Args:
         reason: see the module.
@@ -45,9 +56,14 @@ class LogFault(BoundedError):
 
     def __init__(self, reason: Reason, topic: str, partition: int, text: str):
         where = f"topic {topic}" if partition < 0 else f"topic {topic}, partition {partition}"
-        super().__init__(f"{where}: {text}. {REMEDY}")
+        super().__init__(f"{where}: {text}. {REMEDIES.get(reason, REPAIR)}")
         self.reason: Reason = reason
         self.topic, self.partition = topic, partition
+
+
+def newer_build(partition: int, record: Record, error: UnknownMessage) -> LogFault:
+    """The fault of a record of `events` that this build does not know."""
+    return LogFault("newer", EVENTS, partition, f"the record at offset {record.offset} can't be read: {error}")
 
 
 def check_begin(partition: int, position: int, oldest: int, topic: str = EVENTS) -> None:

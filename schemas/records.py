@@ -17,7 +17,8 @@ its transcoder, so that its compressor and cipher can be used for encryption at 
 states as they are: stored events in between would cost as much as the states.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol, cast, get_args
 
 import msgspec
@@ -28,18 +29,15 @@ from schemas import commands, events
 from schemas.error_texts import BoundedError
 from schemas.ids import is_id
 from schemas.nesting import is_deeper
+from schemas.upcasters import newest, upcast
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values. A value may be null: whoever can write to a topic can make such a header."""
-Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 MESSAGES: dict[str, type[Struct]] = {
     cls.__name__: cls for cls in (*get_args(commands.Command), *get_args(events.Event), events.PartitionClaimed)
 }
 """Every message by the name that its records carry."""
-
-UPCASTERS: dict[str, list[Upcaster]] = {}
-"""By message name: entry i turns the state of schema version i + 1 into that of version i + 2."""
 
 MAX_NUMBER = 2**63 - 1
 """Largest number in a header, as offsets have it. Postgres could not hold a larger one, and the position of a partition
@@ -120,6 +118,7 @@ class MessageMapper(Mapper[str]):
         super().__init__(transcoder=None, compressor=compressor, cipher=cipher)  # type: ignore[arg-type]
         self._encoder = msgspec.json.Encoder()
         self._decoders = {name: msgspec.json.Decoder(cls) for name, cls in MESSAGES.items()}
+        self._newest = {name: newest(name) for name in MESSAGES}
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """Encode a `Message`."""
@@ -154,20 +153,17 @@ class MessageMapper(Mapper[str]):
         decoder = self._decoders.get(name)
         if decoder is None:
             raise UnknownMessage(f"unknown type {name!r}")
-        upcasters = UPCASTERS.get(name, ())
-        if not 1 <= schema <= len(upcasters) + 1:
-            raise UnknownMessage(f"schema {schema} of {name} is newer than this build")
+        known = self._newest[name]
+        if not 1 <= schema <= known:
+            raise UnknownMessage(f"schema {schema} of {name} is newer than this build, which knows {known}")
         try:
             if self.cipher:
                 state = self.cipher.decrypt(state)
             if self.compressor:
                 state = self.compressor.decompress(state)
-            if schema == len(upcasters) + 1:
-                return decoder.decode(state)
-            raw: dict[str, Any] = msgspec.json.decode(state)
-            for upcast in upcasters[schema - 1 :]:
-                raw = upcast(raw)
-            return msgspec.convert(raw, MESSAGES[name])
+            if schema != known:
+                state = upcast(name, state, schema, raw_fields(MESSAGES[name]))
+            return decoder.decode(state)
         except Exception as error:  # a cipher or compressor has errors of its own
             raise UndecodableRecord(f"{name}: {error}") from error
 
@@ -268,10 +264,19 @@ def _check_wrapped(event: msgspec.Raw) -> None:
 
 def _headers_of(name: str) -> list[tuple[str, bytes]]:
     """The headers that all records of a message have."""
-    headers = [("type", name.encode())]
-    if upcasters := UPCASTERS.get(name):
-        headers.append(("schema", b"%d" % (len(upcasters) + 1)))
-    return headers
+    return [("type", name.encode()), *schema_headers(name)]
+
+
+def schema_headers(name: str) -> list[tuple[str, bytes]]:
+    """The header `schema` of a message; none for its first version."""
+    version = newest(name)
+    return [] if version == 1 else [("schema", b"%d" % version)]
+
+
+@cache
+def raw_fields(cls: type[Struct]) -> frozenset[str]:
+    """Names of the fields of a message that hold JSON as it was written."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(cls) if field.type is msgspec.Raw)
 
 
 def _headers_of_decision(cause: int | None, epoch: int | None) -> list[tuple[str, bytes]]:

@@ -19,8 +19,8 @@ from projections.publisher.public_events import PublicEvent, public_event
 from projections.publisher.public_writer import PublicWriter
 from schemas.epochs import EpochFilter
 from schemas.kafka import KafkaFault, Member, Place
-from schemas.log_integrity import LogFault, check_end, check_identity, check_records, follows
-from schemas.records import Record, RecordCodec, UndecodableRecord
+from schemas.log_integrity import LogFault, check_end, check_identity, check_records, follows, newer_build
+from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage
 
 logger = logging.getLogger(__name__)
 
@@ -153,11 +153,13 @@ class PartitionPublisher:
             try:
                 if not epochs.admits(record):
                     continue
+                recorded = self._codec.decode_event(record)
             except LogFault as found:
                 fault, next_offset = found, record.offset
                 break
-            try:
-                recorded = self._codec.decode_event(record)
+            except UnknownMessage as error:
+                fault, next_offset = newer_build(self._place.partition, record, error), record.offset
+                break
             except UndecodableRecord as error:
                 self._metrics.undecodable.inc()
                 logger.error("event record %d/%d is not published: %s", self._place.partition, record.offset, error)

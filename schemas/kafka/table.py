@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.ports import Kafka, Place, Reader
-from schemas.records import Record, UndecodableRecord
+from schemas.records import Record, UndecodableRecord, UnknownMessage
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ class TableReader:
     Args:
         kafka: where the topic is.
         topic: its full name.
-        apply: takes over a record. What it can't decode is logged and skipped.
+        apply: takes over a record. What it can't decode is logged and skipped. What only a newer build can decode
+            is not: the table stays behind until there is one here.
     """
 
     def __init__(self, kafka: Kafka, topic: str, apply: Callable[[Record], None]):
@@ -83,6 +84,8 @@ class TableReader:
         for record in (await reader.take(1.0, MAX_RECORDS)).get(self._place, ()):
             try:
                 self._apply(record)
+            except UnknownMessage:
+                raise
             except UndecodableRecord as error:
                 logger.error("record %d of %s can't be read: %s", record.offset, self._place.topic, error)
         async with self._moved:

@@ -266,7 +266,7 @@ async def test_histories_are_shown_exactly() -> None:
     given = Raw(b'{"amount":' + amount.encode() + b"}")
     backend.histories[instance.id] = [StageHistoryRow(0, "RunSend", given, START, START, "boom")]
     backend.activity_rows[instance.id, 0] = [
-        ActivityRow(0, "CreateTransaction", given, None, 4, START, last_failure="poor", next_execution=START)
+        ActivityRow(0, "GetPayment", given, None, 4, START, last_failure="poor", next_execution=START)
     ]
     client = make_client(backend)
     at = "2026-03-01T10:00:00.120931Z"
@@ -281,11 +281,25 @@ async def test_histories_are_shown_exactly() -> None:
     }
     (activity,) = (await client.call("GET", f"/instances/{instance.id}/stages/0/history")).data
     assert activity == {
-        "name": "CreateTransaction",
-        "input": {"CreateTransaction": {"amount": 2**100}},
+        "name": "GetPayment",
+        "input": {"GetPayment": {"amount": 2**100}},
         "startedAt": at,
         "terminated": False,
         "attempt": 4,
         "lastFailure": "poor",
         "nextExecution": at,
     }
+
+
+@pytest.mark.parametrize("more", [b"", b',"Ledger":"main","Data":{"amount":1}'])
+async def test_the_input_of_a_transaction_is_shown_under_both_names(more: bytes) -> None:
+    """Also where the read model holds both, as older builds wrote it."""
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    data = b'{"amount":%d}' % 2**100
+    given = Raw(b'{"ledger":"main","data":' + data + more + b"}")
+    backend.histories[instance.id] = [StageHistoryRow(0, "RunSend", Raw(b"{}"), START, None, None)]
+    backend.activity_rows[instance.id, 0] = [ActivityRow(0, "CreateTransaction", given, None, 1, START)]
+    (activity,) = (await make_client(backend).call("GET", f"/instances/{instance.id}/stages/0/history")).data
+    shown = {"ledger": "main", "data": {"amount": 2**100}}
+    assert activity["input"] == {"CreateTransaction": shown | {"Ledger": "main", "Data": shown["data"]}}

@@ -22,7 +22,7 @@ from schemas.commands import AbortInstance
 from schemas.events import EventReceived, PartitionClaimed
 from schemas.fillers import filler, notice
 from schemas.log_integrity import LogFault
-from schemas.records import NewRecord, Record, RecordCodec, UnknownMessage
+from schemas.records import NewRecord, Record, RecordCodec
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
 from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
@@ -402,8 +402,9 @@ async def test_an_event_that_does_not_follow_sets_its_aggregate_aside_also_in_sn
 async def test_an_event_of_a_newer_build_stops_the_partition() -> None:
     world, _ = await waiting("a", "b")
     _put(world.log, id_of("a"), b"{}", "InstancePaused")
-    with pytest.raises(UnknownMessage, match="unknown type 'InstancePaused'"):
+    with pytest.raises(LogFault, match=r"unknown type 'InstancePaused'.*upgraded") as caught:
         await restore(world.log)
+    assert caught.value.reason == "newer"
 
 
 # Others meanwhile

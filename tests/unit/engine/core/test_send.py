@@ -70,7 +70,7 @@ def send(source: Source, destination: Destination, amount: Amount | None = Amoun
 
 
 def transaction(ledger: str, data: dict[str, Any]) -> Call:
-    return "CreateTransaction", {"ledger": ledger, "data": data, "Ledger": ledger, "Data": data}
+    return "CreateTransaction", {"ledger": ledger, "data": data}
 
 
 def posted(
