@@ -2,7 +2,10 @@
 
 | module | holds |
 |---|---|
-| `loop` | an event loop whose time jumps to the next timer: hours pass in milliseconds, the same for every seed |
+| `loop` | an event loop whose time jumps to the next timer: it can kill a process, or stop it for a while |
+| `processes` | a process of the installation, through all its lives |
+| `network` | what may happen to a request on its way to Kafka and back |
+| `trace` | the last steps, in words |
 | `memory` | the event log, the commands and their feed in memory, behind the engine's ports, with faults |
 | `stack` | the sandbox's domain as the stack, with requests and answers that are lost, late or slow |
 | `sends` | `send` stages of all pairs, and deposits for those that are short of money |

@@ -1,53 +1,272 @@
-"""An event loop in virtual time: when nothing is ready, time jumps to the next timer."""
+"""An event loop in virtual time, in which processes live: when nothing is ready, time jumps to the next timer.
+
+A *life* is one run of a process, from its start to its end. It is a context: what runs in it, and all that is scheduled
+from there, belongs to it (see `contextvars`). So the loop can do to a process what an operating system does:
+
+- `kill`: nothing of it runs any more. No `finally`, no cancellation: what was in flight is lost.
+- `stop` and `go_on`: meanwhile nothing of it runs; then everything does that has become due, in order. Others may have
+  taken its place in between, and it does not know.
+
+What must go on without the process is scheduled in a context of its own: requests on their way, timers of the cluster.
+"""
 
 import asyncio
-import selectors
-from collections.abc import Coroutine, Mapping
+import contextlib
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
+
+MIN_SWEPT: Final = 200
+"""From how many canceled timers, or tasks that have ended, on they are swept out, if they are the greater part."""
+MAX_CLOSES: Final = 100
+"""How often a coroutine is closed that goes on all the same. Code that never ends would hang the simulation."""
 
 
 class Deadlock(AssertionError):
     """Every task waits and no timer is set: nothing could ever happen again."""
 
 
-class _JumpingSelector(selectors.BaseSelector):
-    """Waits for nothing real: a select with a timeout moves the time instead."""
+class Life:
+    """One run of a process.
+
+    Args:
+        name: of the process.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.state: Literal["running", "stopped", "killed"] = "running"
+        self.context = copy_context()
+        """In which the process runs."""
+        self.context.run(_LIFE.set, self)
+        self._held: list[asyncio.Handle] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._swept = MIN_SWEPT
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Run something in this process."""
+        return asyncio.get_running_loop().create_task(work, context=self.context.copy())
+
+    def kill(self) -> None:
+        """Let nothing of it run any more. A step that is under way comes to its next await."""
+        self.state = "killed"
+        self._held.clear()
+
+    def stop(self) -> None:
+        """Hold everything until `go_on`."""
+        if self.state == "running":
+            self.state = "stopped"
+
+    def go_on(self) -> None:
+        """Run what was held, and all that comes later."""
+        if self.state == "stopped":
+            self.state = "running"
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.again(self._held)
+            self._held = []
+
+    def hold(self, handle: asyncio.Handle) -> None:
+        """Keep what has become due while it does not run."""
+        if self.state == "stopped":
+            self._held.append(handle)
+
+    def keep(self, task: "asyncio.Task[Any]") -> None:
+        """Keep a task until it is over. Python would close one that nobody waits for, and so run its `finally`."""
+        self._tasks.append(task)
+        if len(self._tasks) > self._swept:
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._swept = max(2 * len(self._tasks), MIN_SWEPT)
+
+    def bury(self) -> None:
+        """Close what is left. The loop must be closed: what that does comes to nothing."""
+        self.kill()
+        for task in self._tasks:
+            _close(task)
+        self._tasks.clear()
+
+
+_LIFE: Final[ContextVar[Life | None]] = ContextVar("life", default=None)
+
+
+def current_life() -> Life | None:
+    """The life in which this runs; None outside of all processes."""
+    return _LIFE.get()
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop that owns its time, and knows to which life each of its steps belongs.
+
+    What is due at one time runs in the order in which it was asked for.
+    """
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self._keys: dict[int, selectors.SelectorKey] = {}
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = selectors.SelectorKey(fileobj, fileobj, events, data)  # asyncio registers descriptors
-        self._keys[key.fd] = key
-        return key
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys.pop(fileobj)
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Deadlock
-        self.now += max(timeout, 0.0)
-        return []
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that owns its time."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        super().__init__()
+        self._now = 0.0
+        self._due: list[asyncio.Handle] = []
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = itertools.count()
+        self._canceled = 0
+        self._lives: dict[Life, None] = {}
+        self._fault: BaseException | None = None
+        self.steps = 0
+        """How many steps were run."""
 
     def time(self) -> float:
-        return self._jumping.now
+        return self._now
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._due.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        return handle
+
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> "asyncio.Task[Any]":
+        task = _Task(next(self._numbers), coro, loop=self, name=name, context=context)
+        life = _LIFE.get() if context is None else context.get(_LIFE)
+        if life is not None:
+            self._lives[life] = None
+            life.keep(task)
+        return task
+
+    def again(self, handles: list[asyncio.Handle]) -> None:
+        """Run what was held."""
+        self._due += handles
+
+    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> "asyncio.Future[T]":
+        """Nothing takes virtual time, so there is no need for a thread."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A step that fails ends the simulation. What is found out after its end is of no interest."""
+        error = context.get("exception")
+        if isinstance(error, BaseException) and "handle" in context:
+            self._fault = self._fault or error
+        elif not self.is_closed():
+            super().call_exception_handler(context)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._canceled += 1
+        if self._canceled > MIN_SWEPT and self._canceled > len(self._timers) // 2:
+            self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
+            heapq.heapify(self._timers)
+            self._canceled = 0
+
+    def _run_once(self) -> None:
+        """One round of the loop: all that is due now."""
+        if not self._due:
+            while self._timers and self._timers[0][2].cancelled():
+                heapq.heappop(self._timers)
+                self._canceled -= 1
+            if not self._timers:
+                raise Deadlock
+            self._now = max(self._now, self._timers[0][0])
+        while self._timers and self._timers[0][0] <= self._now:
+            self._due.append(heapq.heappop(self._timers)[2])
+        due, self._due = self._due, []
+        for handle in due:
+            if handle.cancelled():
+                continue
+            life = handle._context.get(_LIFE)  # type: ignore[attr-defined]
+            if life is not None and life.state != "running":
+                life.hold(handle)
+                continue
+            self.steps += 1
+            handle._run()
+            if self._fault is not None:
+                raise self._fault
+
+    def end(self) -> None:
+        """Cancel what belongs to no process, and close the loop; of the processes nothing runs any more."""
+        self._fault = None
+        for life in self._lives:
+            life.kill()
+        tasks = sorted(asyncio.all_tasks(self), key=hash)
+        left = [task for task in tasks if not (isinstance(task, _Task) and task.life)]
+        for task in left:
+            task.cancel()
+        with contextlib.suppress(Deadlock):
+            if left:
+                self.run_until_complete(asyncio.wait(left))
+            self.run_until_complete(self.shutdown_asyncgens())
+        self.close()
+        for life in self._lives:
+            life.bury()
+        for task in left:
+            _close(task)
+
+    def close(self) -> None:
+        self._due.clear()
+        self._timers.clear()
+        super().close()
+
+
+class _Task(asyncio.Task[Any]):
+    """A task that is at the same place of a set in every process."""
+
+    def __init__(self, number: int, coro: Any, **options: Any):
+        self._number = number
+        context = options["context"]
+        self.life = _LIFE.get() if context is None else context.get(_LIFE)
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def _close(task: "asyncio.Task[Any]") -> None:
+    """Run what a task that never comes to its end has still to do, without any effect."""
+    if task.done():
+        return
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    coroutine = task.get_coro()
+    for _ in range(MAX_CLOSES):
+        try:
+            coroutine.close()
+        except BaseException:  # noqa: S112 - nobody is there any more to whom it would mean something
+            continue
+        return
 
 
 class VirtualClock:
@@ -65,5 +284,8 @@ class VirtualClock:
 
 def simulate(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.end()

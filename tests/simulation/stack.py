@@ -82,6 +82,7 @@ class MemoryStack:
         self.faults = StackFaults()
         self.effects: Counter[str] = Counter()
         self.under_way = 0
+        self._late: set[asyncio.Task[None]] = set()
         self.queued: list[str] = []
         """Instances whose call waits for a slot."""
         self._refused: set[str] = set()
@@ -133,7 +134,9 @@ class MemoryStack:
             return ActivityDone(activity.token, failure=Failure("HTTP 503", 503))
         if rng.random() < self.faults.late:
             self.under_way += 1
-            asyncio.get_running_loop().call_later(rng.uniform(0.0, 20.0), self._arrive_late, activity)
+            late = asyncio.create_task(self._arrive_late(activity, rng.uniform(0.0, 20.0)))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
             await asyncio.sleep(rng.uniform(0.0, 5.0))
             return ActivityDone(activity.token, failure=Failure("timeout after 60 s"))
         done = self._serve(activity)
@@ -142,7 +145,8 @@ class MemoryStack:
             return ActivityDone(activity.token, failure=Failure("connection lost"))
         return done
 
-    def _arrive_late(self, activity: CallActivity) -> None:
+    async def _arrive_late(self, activity: CallActivity, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self.under_way -= 1
         self._serve(activity)
 

@@ -9,6 +9,7 @@ misses a rebalance keeps its share until its session ends.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from typing import Literal, NamedTuple
 
 from schemas.kafka.errors import KafkaFault, NameTaken
@@ -44,11 +45,12 @@ class Group:
 
     Args:
         places: the partitions of a topic.
+        context: in which its timers run, which belong to no member.
     """
 
-    def __init__(self, places: Callable[[str], Iterable[Place]]):
+    def __init__(self, places: Callable[[str], Iterable[Place]], context: Context):
         self.offsets: dict[Place, int] = {}
-        self._places = places
+        self._places, self._context = places, context
         self._seats: dict[str, _Seat] = {}
         self._joined: dict[str, asyncio.Future[Assignment]] = {}
         self._generation = 0
@@ -60,7 +62,7 @@ class Group:
         """How many members there are."""
         return len(self._seats)
 
-    async def join(self, name: str, incarnation: int, topic: str, membership: Membership) -> Assignment:
+    def join(self, name: str, incarnation: int, topic: str, membership: Membership) -> "asyncio.Future[Assignment]":
         """Be a member from now on.
 
         Args:
@@ -68,25 +70,23 @@ class Group:
             incarnation: tells members apart that have one name, one after the other.
             topic: what it reads.
             membership: its timeouts.
+
+        Returns:
+            What it gets, when all members have joined again; `NameTaken` if another takes its name before.
         """
         seat = self._seats.setdefault(name, _Seat(topic, membership))
         is_back = seat.incarnation not in (-1, incarnation)
         seat.incarnation, seat.topic = incarnation, topic
+        joined: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         if is_back and not self._rebalancing:
             self._heard(name, seat)
-            return Assignment(self._generation, seat.places)
+            joined.set_result(Assignment(self._generation, seat.places))
+            return joined
         seat.stop_timer()  # it is here, and waits for the others
         self._fail(name, NameTaken(name))
-        joined: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         self._joined[name] = joined
         self.rebalance()
-        try:
-            return await joined
-        finally:
-            if self._joined.get(name) is joined:  # whoever waits for it has gone, which the group does not see
-                del self._joined[name]
-                if self._seats.get(name) is seat:
-                    self._heard(name, seat)
+        return joined
 
     def leave(self, name: str, incarnation: int | None = None) -> None:
         """Be no member any more; fine if it is not one.
@@ -126,7 +126,8 @@ class Group:
         if not self._rebalancing:
             self._rebalancing = True
             seconds = max((seat.membership.rebalance_seconds for seat in self._seats.values()), default=0.0)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._complete)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._complete, context=self._context)
         if self._joined.keys() == self._seats.keys():
             self._complete()
 
@@ -136,10 +137,10 @@ class Group:
             self._timer.cancel()
         self._rebalancing = False
         self._generation += 1
-        for name in self._seats.keys() - self._joined.keys():
+        for name in [name for name in self._seats if name not in self._joined]:
             if self._seats[name].membership.member_id is None:
                 self._seats.pop(name).stop_timer()
-        for topic in {seat.topic for seat in self._seats.values()}:
+        for topic in dict.fromkeys(seat.topic for seat in self._seats.values()):
             had = {name: seat.places for name, seat in self._seats.items() if seat.topic == topic}
             for name, places in shares(had, sorted(self._places(topic))).items():
                 self._seats[name].places = places
@@ -157,7 +158,8 @@ class Group:
     def _heard(self, name: str, seat: _Seat) -> None:
         seat.stop_timer()
         loop = asyncio.get_running_loop()
-        seat.timer = loop.call_later(seat.membership.session_timeout_seconds, self.leave, name)
+        seconds = seat.membership.session_timeout_seconds
+        seat.timer = loop.call_later(seconds, self.leave, name, context=self._context)
 
 
 def shares(had: Mapping[str, frozenset[Place]], places: Iterable[Place]) -> dict[str, frozenset[Place]]:

@@ -1,7 +1,14 @@
-"""One partition of a topic in memory."""
+"""One partition of a topic in memory.
+
+    oldest ───────────── high watermark ───────── end
+      │  readers see this     │  only the leader has this
+
+A batch is acknowledged, and seen by readers, when all replicas have it. What the leader alone has is lost with it.
+"""
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -19,20 +26,36 @@ class StoredRecord(Struct, frozen=True):
     timestamp_ms: int
 
 
+class Sent(NamedTuple):
+    """By what the cluster recognises a batch that it is sent twice."""
+
+    producer: int
+    sequence: int
+
+
 class Batch(Struct):
     """What was appended at once."""
 
     base: int
+    end: int
+    """The offset behind it."""
     records: Sequence[StoredRecord]
-    """Empty for the marker that ends a transaction, which takes one offset."""
-    transaction: str | None
+    """Those that compaction has left. Empty for the marker that ends a transaction, which takes one offset."""
+    transaction: str | None = None
     """Name of the writer, if it belongs to a transaction."""
     aborted: bool = False
+    sent: Sent | None = None
+    lost: bool = False
+    """Whether a fail-over has lost it."""
 
-    @property
-    def end(self) -> int:
-        """The offset behind it."""
-        return self.base + (len(self.records) or 1)
+
+class Marked(NamedTuple):
+    """A transaction that has come to its end."""
+
+    records: Sequence[StoredRecord]
+    """All of it."""
+    seen: Sequence[StoredRecord]
+    """Those that all replicas have since then, of whomever."""
 
 
 class PartitionLog:
@@ -40,16 +63,39 @@ class PartitionLog:
 
     def __init__(self) -> None:
         self._batches: list[Batch] = []
-        self._oldest = self._end = 0
+        self._oldest = self._high = self._end = 0
         self._open: dict[str, list[Batch]] = {}
+        self._sent: dict[Sent, Batch] = {}
+        self._watchers: dict[Callable[[], None], None] = {}
 
     def limits(self, *, committed_only: bool = False) -> Limits:
         """What a reader can see."""
         undecided = [batches[0].base for batches in self._open.values()] if committed_only else []
-        return Limits(self._oldest, min([self._end, *undecided]))
+        return Limits(self._oldest, min([self._high, *undecided]))
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have something called the next time that a reader may see something else than now."""
+        self._watchers[tell] = None
+
+    def unwatch(self, tell: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers.pop(tell, None)
+
+    def _changed(self) -> None:
+        watchers, self._watchers = self._watchers, {}
+        for tell in watchers:
+            tell()
 
     def append(self, records: Sequence[Outgoing], now_ms: int, transaction: str | None = None) -> int:
-        """Append a batch and return its base offset."""
+        """Append a batch on all replicas, and return its base offset."""
+        batch = self.receive(records, now_ms, transaction)
+        self.replicate(batch)
+        return batch.base
+
+    def receive(
+        self, records: Sequence[Outgoing], now_ms: int, transaction: str | None = None, sent: Sent | None = None
+    ) -> Batch:
+        """Append a batch that the leader alone has for now."""
         base = self._end
         stored = [
             StoredRecord(
@@ -61,23 +107,61 @@ class PartitionLog:
             )
             for n, record in enumerate(records)
         ]
-        batch = Batch(base, stored, transaction)
-        self._add(batch)
-        if transaction is not None:
-            self._open.setdefault(transaction, []).append(batch)
-        return base
-
-    def end_transaction(self, transaction: str, *, committed: bool) -> None:
-        """Decide what became of a transaction's batches, if there are any, and append the marker that says so."""
-        batches = self._open.pop(transaction, ())
-        for batch in batches:
-            batch.aborted = not committed
-        if batches:
-            self._add(Batch(self._end, (), transaction))
-
-    def _add(self, batch: Batch) -> None:
+        batch = Batch(base, base + len(stored), stored, transaction, sent=sent)
         self._batches.append(batch)
         self._end = batch.end
+        if transaction is not None:
+            self._open.setdefault(transaction, []).append(batch)
+        if sent is not None:
+            self._sent[sent] = batch
+        return batch
+
+    def find(self, sent: Sent) -> Batch | None:
+        """The batch that was sent as this one; None if it is new."""
+        return self._sent.get(sent)
+
+    def has_replicated(self, batch: Batch) -> bool:
+        """Whether all replicas have a batch."""
+        return batch.end <= self._high and not batch.lost
+
+    def replicate(self, batch: Batch) -> Sequence[StoredRecord]:
+        """Let all replicas have a batch and those before it; the records that readers see now. None if it was lost."""
+        if batch.lost or batch.end <= self._high:
+            return ()
+        first = bisect.bisect_left(self._batches, self._high, key=lambda batch: batch.base)
+        self._high = batch.end
+        last = bisect.bisect_left(self._batches, self._high, key=lambda batch: batch.base)
+        self._changed()
+        return [record for batch in self._batches[first:last] for record in batch.records]
+
+    def fail_over(self) -> Sequence[StoredRecord]:
+        """Lose what the leader alone has; the records that were lost."""
+        lost = [batch for batch in self._batches if batch.end > self._high]
+        self._forget(lost)
+        self._end = self._high
+        return [record for batch in lost for record in batch.records]
+
+    def _forget(self, lost: Sequence[Batch]) -> None:
+        for batch in lost:
+            batch.lost = True
+            if batch.sent is not None:
+                self._sent.pop(batch.sent, None)
+        self._batches = [batch for batch in self._batches if not batch.lost]
+        left = {name: [batch for batch in batches if not batch.lost] for name, batches in self._open.items()}
+        self._open = {name: batches for name, batches in left.items() if batches}
+
+    def end_transaction(self, transaction: str, *, committed: bool) -> Marked | None:
+        """Decide what became of a transaction, and append the marker that says so; None if it has nothing here."""
+        batches = self._open.pop(transaction, None)
+        if not batches:
+            return None
+        for batch in batches:
+            batch.aborted = not committed
+        marker = Batch(self._end, self._end + 1, (), transaction)
+        self._batches.append(marker)
+        self._end = marker.end
+        seen = self.replicate(marker)
+        return Marked([record for batch in batches for record in batch.records], seen)
 
     def batches(self, offset: int, *, committed_only: bool) -> Sequence[Batch]:
         """The batches from the one that holds an offset on, as far as a reader can see."""
@@ -95,19 +179,31 @@ class PartitionLog:
         for batch in self.batches(self._oldest, committed_only=committed_only):
             yield from visible(batch, self._oldest, committed_only=committed_only)
 
+    # What happens to topics
+
     def expire(self, before: int) -> None:
         """Keep nothing before this offset, as retention does."""
-        self._oldest = min(max(self._oldest, before), self._end)
+        self._oldest = min(max(self._oldest, before), self._high)
+        self._changed()
 
     def cut(self, end: int) -> None:
         """Lose what is behind the batches that end here, as a broker that lost its disk."""
-        self._batches = [batch for batch in self._batches if batch.end <= end]
+        self._forget([batch for batch in self._batches if batch.end > end])
         self._end = self._batches[-1].end if self._batches else 0
+        self._high = min(self._high, self._end)
         self._oldest = min(self._oldest, self._end)
+        self._changed()
+
+    def compact(self, is_kept: Callable[[StoredRecord], bool]) -> None:
+        """Remove records, as compaction does. Their offsets stay empty."""
+        for batch in self._batches:
+            batch.records = [record for record in batch.records if is_kept(record)]
 
 
 def visible(batch: Batch, offset: int, *, committed_only: bool) -> Sequence[StoredRecord]:
     """The records of a batch that are handed to a reader that is at an offset."""
     if committed_only and batch.aborted:
         return ()
-    return batch.records[max(offset - batch.base, 0) :]
+    if offset <= batch.base:
+        return batch.records
+    return [record for record in batch.records if record.offset >= offset]

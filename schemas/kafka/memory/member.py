@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from schemas.kafka.errors import KafkaFault, NameTaken
@@ -61,7 +62,7 @@ class MemoryMember:
         if not self._membership.own_topic and self._membership.member_id is not None:
             await self._leave()
         self._task = self._process.spawn(self._be_member())
-        self._task.add_done_callback(lambda _: self._process.cluster.tell())  # for a `take` that waits
+        self._task.add_done_callback(lambda _: self._positions.wake())  # for a `take` that waits
         async with within(self._join_seconds):
             joined = asyncio.ensure_future(self._joined.wait())
             try:
@@ -108,13 +109,12 @@ class MemoryMember:
             self._rejoins_since = asyncio.get_running_loop().time()
 
     async def _join(self) -> Assignment:
-        network, client = self._process.network, self._process.name
         while True:
             with contextlib.suppress(RequestLost):
-                await network.request("join", client)
-                assignment = await self._group.join(self._name, self._incarnation, self._topic, self._membership)
-                await network.answer("join", client)
-                return assignment
+                return await self._process.ask_once(
+                    "join",
+                    lambda: self._group.join(self._name, self._incarnation, self._topic, self._membership),
+                )
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _state(self) -> State:
@@ -122,11 +122,11 @@ class MemoryMember:
         seconds = self._membership.heartbeat_seconds
         await asyncio.sleep(seconds)
         sent_at = asyncio.get_running_loop().time()
+        state: State
+        beat = partial(self._group.heartbeat, self._name, self._incarnation, self._generation)
         try:
             async with asyncio.timeout(seconds):
-                state = await self._process.ask_once(
-                    "heartbeat", lambda: self._group.heartbeat(self._name, self._incarnation, self._generation)
-                )
+                state = await self._process.ask_once("heartbeat", beat)
         except (RequestLost, TimeoutError):
             return "member"  # nobody said the contrary
         if state in ("member", "rebalance"):
@@ -150,7 +150,7 @@ class MemoryMember:
         if self._assigned is not None:
             self._assigned(self._assignment)
         self._joined.set()
-        self._process.cluster.tell()
+        self._positions.wake()
 
     def _check(self) -> None:
         """Raises: KafkaFault: this can't be a member any more."""
@@ -207,13 +207,13 @@ class MemoryMember:
             self._held.pop(place, None)
             self._paused.discard(place)
             self._positions.offsets[place] = offset
-            self._process.cluster.tell()
+            self._positions.wake()
 
     def seek(self, place: Place, offset: int) -> None:
         """See `ports.Member.seek`."""
         if self._is_running(place):
             self._positions.offsets[place] = offset
-            self._process.cluster.tell()
+            self._positions.wake()
 
     def pause(self, place: Place) -> None:
         """See `ports.Member.pause`."""
@@ -224,7 +224,7 @@ class MemoryMember:
         """See `ports.Member.resume`."""
         if self._is_running(place):
             self._paused.discard(place)
-            self._process.cluster.tell()
+            self._positions.wake()
 
     def _is_running(self, place: Place) -> bool:
         return place in self._assignment and place not in self._held
@@ -239,11 +239,15 @@ class MemoryMember:
         try:
             return await self._process.ask(
                 "commit",
-                lambda: self._group.commit(self._name, self._incarnation, self._generation, mine),
+                partial(self._process.cluster.commit_offsets, *self._seat(), mine),
                 timeout_seconds,
             )
         except KafkaFault:
             return False
+
+    def _seat(self) -> tuple[str, str, int, int]:
+        """As what this member tells the group something, from now on its way."""
+        return self._membership.group, self._name, self._incarnation, self._generation
 
     async def committed(self, place: Place) -> int:
         """See `ports.Member.committed`."""

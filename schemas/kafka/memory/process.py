@@ -30,18 +30,21 @@ class Process:
         self.cluster, self.network, self.name = cluster, network, name
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def ask_once(self, kind: Request, do: Callable[[], R]) -> R:
+    def send(self, kind: Request, do: "Callable[[], R | asyncio.Future[R]]") -> "asyncio.Future[R]":
+        """Have the cluster do something; what it answers. See `Network.carry`."""
+        return self.network.carry(kind, self.name, do)
+
+    async def ask_once(self, kind: Request, do: "Callable[[], R | asyncio.Future[R]]") -> R:
         """Have the cluster do something, and return what it answers.
 
         Raises:
             KafkaFault: what the network or the cluster raise.
         """
-        await self.network.request(kind, self.name)
-        done = do()
-        await self.network.answer(kind, self.name)
-        return done
+        return await self.send(kind, do)
 
-    async def ask(self, kind: Request, do: Callable[[], R], timeout_seconds: float = ANSWER_SECONDS) -> R:
+    async def ask(
+        self, kind: Request, do: "Callable[[], R | asyncio.Future[R]]", timeout_seconds: float = ANSWER_SECONDS
+    ) -> R:
         """The same, repeated while it gets lost.
 
         Raises:
@@ -51,7 +54,7 @@ class Process:
             done = await self._persist(kind, do)
         return done
 
-    async def _persist(self, kind: Request, do: Callable[[], R]) -> R:
+    async def _persist(self, kind: Request, do: "Callable[[], R | asyncio.Future[R]]") -> R:
         while True:
             try:
                 return await self.ask_once(kind, do)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from schemas.kafka.errors import BatchTooLarge, KafkaAway, KafkaFault, NotAcknowledged
 from schemas.kafka.memory.cluster import batch_bytes
+from schemas.kafka.memory.log import Sent
 from schemas.kafka.memory.network import RequestLost
 from schemas.kafka.memory.process import RETRY_SECONDS, Process
 from schemas.kafka.ports import Outgoing, Place
@@ -136,6 +137,8 @@ class _Session:
         self.uses = 0
         self.retired = False
         self._process = process
+        self._number = process.cluster.number()
+        self._sequences: dict[Place, int] = {}
         self._ended = asyncio.Event()
         self._last: dict[Place, asyncio.Task[int]] = {}
 
@@ -146,25 +149,24 @@ class _Session:
 
     async def send(self, place: Place, records: Sequence[Outgoing]) -> int:
         """The base offset of a batch, once it is acknowledged; it is sent behind those before it."""
-        sending = self._process.spawn(self._send(self._last.get(place), place, records))
+        sequence = self._sequences[place] = self._sequences.get(place, -1) + 1
+        sent = Sent(self._number, sequence)
+        sending = self._process.spawn(self._send(self._last.get(place), place, records, sent))
         self._last[place] = sending
         return await asyncio.shield(sending)
 
-    async def _send(self, before: "asyncio.Task[int] | None", place: Place, records: Sequence[Outgoing]) -> int:
+    async def _send(
+        self, before: "asyncio.Task[int] | None", place: Place, records: Sequence[Outgoing], sent: Sent
+    ) -> int:
         if before is not None and not before.done():
             await asyncio.wait({before})
-        base: int | None = None
+        process = self._process
         while not self._ended.is_set():
-            network, client = self._process.network, self._process.name
             try:
-                await network.request("append", client)
-                if base is None:
-                    base = self._process.cluster.append(place, records)
-                elif network.forgets_offset(client):
-                    base = -1
-                await network.answer("append", client)
+                received = await process.ask_once("append", lambda: process.cluster.receive(place, records, sent))
             except RequestLost:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                return base
+                forgotten = received.is_repeated and process.network.forgets_offset(process.name)
+                return -1 if forgotten else received.base
         raise NotAcknowledged("the producer has ended")

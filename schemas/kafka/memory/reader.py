@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from schemas.kafka.memory.log import StoredRecord, visible
 from schemas.kafka.memory.network import RequestLost
@@ -18,6 +20,18 @@ class OutOfRange(Exception):
         self.place = place
 
 
+class _Fetched(NamedTuple):
+    """What a fetch has brought from one partition."""
+
+    position: int
+    """Where it began."""
+    next: int
+    """Where the next one begins."""
+    records: Sequence[StoredRecord]
+    end: int
+    """Of the partition."""
+
+
 class Positions:
     """Where partitions are read, and what comes next there.
 
@@ -29,8 +43,16 @@ class Positions:
     def __init__(self, process: Process, *, committed_only: bool):
         self._process = process
         self._committed_only = committed_only
+        self._answered: dict[Place, int] = {}
+        """The positions behind the last fetch."""
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self.offsets: dict[Place, int] = {}
         self.highwater: dict[Place, int] = {}
+
+    def wake(self) -> None:
+        """Have every `take` that waits look again."""
+        for woken in self._waiting:
+            _set(woken)
 
     async def take(
         self, places: Callable[[], Sequence[Place]], timeout_seconds: float, max_records: int | None
@@ -46,67 +68,124 @@ class Positions:
             OutOfRange: there is no such offset.
             KafkaFault: the cluster refuses.
         """
+        until = asyncio.get_running_loop().time() + timeout_seconds
+        while True:
+            asked = places()
+            if not any(self._has_news(place) for place in asked):
+                if not await self._news(asked, until):
+                    return {}
+                continue
+            fetched = await self._fetch({place: self.offsets[place] for place in asked}, max_records, until)
+            if fetched is None:
+                return {}
+            if found := self._take_over(places(), fetched):
+                return found
+
+    def _has_news(self, place: Place) -> bool:
+        """Whether a fetch would bring something, or there was none for this position yet.
+
+        One that brings nothing would wait at the cluster, and only tell the end.
+        """
+        if self._answered.get(place) != self.offsets[place]:
+            return True
+        log = self._process.cluster.log(place)
+        self.highwater[place] = log.limits().end
+        limits = log.limits(committed_only=self._committed_only)
+        return not limits.oldest <= self.offsets[place] or self.offsets[place] != limits.end
+
+    async def _news(self, places: Sequence[Place], until: float) -> bool:
+        """Wait until there may be something; False if nothing came in time."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_seconds
+        if loop.time() >= until:
+            return False
+        woken: asyncio.Future[None] = loop.create_future()
+        tell = partial(_set, woken)
+        self._waiting[woken] = None
+        self._process.cluster.watch(places, tell)
+        timer = loop.call_at(until, tell)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            del self._waiting[woken]
+            self._process.cluster.unwatch(places, tell)
+        return loop.time() < until
+
+    async def _fetch(
+        self, positions: Mapping[Place, int], max_records: int | None, until: float
+    ) -> dict[Place, _Fetched] | None:
+        """Ask the cluster once; None if the answer does not come in time.
+
+        Raises:
+            OutOfRange: there is no such offset.
+            KafkaFault: the cluster refuses.
+        """
         while True:
             try:
                 async with asyncio.timeout_at(until):
-                    await self._process.network.request("fetch", self._process.name)
-                    await self._process.network.answer("fetch", self._process.name)
+                    return await self._process.ask_once("fetch", lambda: self._read(positions, max_records))
             except RequestLost:
-                if loop.time() >= until:
-                    return {}
-                await asyncio.sleep(min(RETRY_SECONDS, until - loop.time()))
-                continue
+                left = until - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return None
+                await asyncio.sleep(min(RETRY_SECONDS, left))
             except TimeoutError:
-                return {}
-            if found := self._next(places(), max_records):
-                return found
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._process.cluster.news()
-            except TimeoutError:
-                return {}
+                return None
 
-    def _next(self, places: Sequence[Place], max_records: int | None) -> dict[Place, Sequence[Record]]:
-        found: dict[Place, Sequence[Record]] = {}
+    def _read(self, positions: Mapping[Place, int], max_records: int | None) -> dict[Place, _Fetched]:
+        """What the cluster answers."""
+        found: dict[Place, _Fetched] = {}
         room = max_records
-        for place in places:
+        for place, offset in positions.items():
             if room == 0:
                 break
             try:
-                some = self._next_of(place, room)
+                some = self._read_one(place, offset, room)
             except OutOfRange:
-                if found:
+                if any(fetched.records for fetched in found.values()):
                     break  # it is told by the next one
                 raise
-            if some:
-                found[place] = some
-                room = None if room is None else room - len(some)
+            found[place] = some
+            room = None if room is None else room - len(some.records)
         return found
 
-    def _next_of(self, place: Place, room: int | None) -> Sequence[StoredRecord]:
-        log, offset = self._process.cluster.log(place), self.offsets[place]
+    def _read_one(self, place: Place, offset: int, room: int | None) -> _Fetched:
+        log = self._process.cluster.log(place)
         limits = log.limits()
-        self.highwater[place] = limits.end
         if not limits.oldest <= offset <= limits.end:
             raise OutOfRange(place)
         batches = log.batches(offset, committed_only=self._committed_only)
         count = self._process.network.batches_fetched(len(batches)) if batches else 0
         records: list[StoredRecord] = []
+        position = offset
         for batch in batches[:count]:
             records += visible(batch, offset, committed_only=self._committed_only)
-            self.offsets[place] = batch.end
+            position = batch.end
             if room is not None and len(records) >= room:
-                if len(records) > room or records[-1].offset + 1 < batch.end:
-                    self.offsets[place] = records[room - 1].offset + 1
-                return records[:room]
-        return records
+                if len(records) > room or (batch.records and records[-1].offset + 1 < batch.end):
+                    position = records[room - 1].offset + 1
+                del records[room:]
+                break
+        return _Fetched(offset, position, records, limits.end)
+
+    def _take_over(self, places: Sequence[Place], fetched: Mapping[Place, _Fetched]) -> dict[Place, Sequence[Record]]:
+        """Move behind what was fetched, as far as it is wanted still."""
+        found: dict[Place, Sequence[Record]] = {}
+        for place in places:
+            some = fetched.get(place)
+            if some is None or self.offsets.get(place) != some.position:
+                continue
+            self.offsets[place], self.highwater[place] = some.next, some.end
+            self._answered[place] = some.next
+            if some.records:
+                found[place] = some.records
+        return found
 
     def forget(self, place: Place) -> None:
         """The partition is not read any more."""
         self.offsets.pop(place, None)
         self.highwater.pop(place, None)
+        self._answered.pop(place, None)
 
     async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
         """What partitions hold now."""
@@ -115,6 +194,11 @@ class Positions:
             "offsets",
             lambda: {place: cluster.log(place).limits(committed_only=self._committed_only) for place in places},
         )
+
+
+def _set(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 class MemoryReader:

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from schemas.kafka.errors import KafkaFault, TransactionFailed
+from schemas.kafka.memory.log import Sent
 from schemas.kafka.memory.process import Process, within
 from schemas.kafka.ports import NO_RECORDS, Outgoing, Place
 
@@ -23,6 +25,7 @@ class MemoryTransactions:
     def __init__(self, process: Process, name: str, *, open_seconds: float):
         self._process, self._name, self._open_seconds = process, name, open_seconds
         self._epoch: int | None = None
+        self._number, self._sequence = process.cluster.number(), 0
 
     async def open(self) -> None:
         """See `ports.Transactions.open`."""
@@ -59,15 +62,10 @@ class MemoryTransactions:
         return {place: await self._append_batch(epoch, place, some) for place, some in records.items()}
 
     async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> int:
-        base: int | None = None
-
-        def append() -> int:
-            nonlocal base
-            if base is None:  # it may come twice, when the first answer was lost
-                base = self._process.cluster.append_transactional(self._name, epoch, place, records, self._open_seconds)
-            return base
-
-        return await self._process.ask("append", append)
+        cluster, self._sequence = self._process.cluster, self._sequence + 1
+        sent = Sent(self._number, self._sequence)
+        append = partial(cluster.receive_transactional, self._name, epoch, place, records, self._open_seconds, sent)
+        return (await self._process.ask("append", append)).base
 
     async def close(self) -> None:
         """See `ports.Transactions.close`."""

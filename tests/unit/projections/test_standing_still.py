@@ -323,7 +323,7 @@ def test_a_publisher_that_has_lost_its_positions_publishes_nothing_again(aborted
         async with Process(world, "b") as process:
             await until(lambda: len(faults(process)) == PARTITIONS)
             assert faults(process) == {(str(number), "remade") for number in range(PARTITIONS)}
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS + 0.3)
             assert len(world.published) == published
             await world.publish_from(known)
             await until(lambda: ("1", "remade") not in faults(process))

@@ -200,7 +200,7 @@ class Contested(World):
         if (len(self.ids) - 1) % PARTITIONS == 0:
             positions = self.database.tables.positions
             end = self.cluster.log(Place(TOPIC, 0)).limits().end
-            positions[0] = replace(positions[0], next_offset=end)
+            positions[0] = replace(positions[0], next_offset=end, epoch=self.epochs[0])
 
 
 def test_only_the_partition_that_another_moves_is_left_alone() -> None:
