@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -11,21 +12,16 @@ from starlette.exceptions import HTTPException
 
 from api import flows, v1, v2
 from api.auth.guard import make_guard
-from api.command_log import KafkaCommandLog
 from api.health import health_routes
 from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
 from api.ports import Connection
 from api.refusals import answer_fault, answer_http_error
 from api.routing import path_routes
-from api.services import Services
+from api.services import Outside, Services, outside, services_of
 from api.waiting import Admission
 from api.web_pages import WebPages
-from projections.queries.positions import ReadPositions
-from projections.queries.read_model import ReadModel
-from schemas.kafka import KafkaClients
-from schemas.settings import ApiSettings, StackSettings, load
-from schemas.stack.links import LinkFetcher
+from schemas.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +34,21 @@ itself. If it ended instead, an orchestrator would restart it again and again, w
 back."""
 
 
-def create_app(settings: ApiSettings, services: Services | None = None, stop: asyncio.Event | None = None) -> Starlette:
+def create_app(
+    settings: ApiSettings,
+    services: Services | None = None,
+    stop: asyncio.Event | None = None,
+    *,
+    reached: Outside | None = None,
+) -> Starlette:
     """The API.
 
     Args:
         settings: where things are, and the limits.
-        services: what stands behind the operations; when not given, Kafka and Postgres as the settings say, and the
-            stack as the environment says.
+        services: what stands behind the operations; made of `reached` when not given.
         stop: set when the process is to end; then nobody waits for the end of an instance any longer.
+        reached: what the process reaches; when not given, Kafka and Postgres as the settings say, and the stack as the
+            environment says.
 
     Raises:
         SettingsError: the settings for Kafka, the stack or authorization can't be used.
@@ -54,11 +57,9 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
     operations = WebPages(settings).protect(guard.protect(OPERATIONS) if guard else OPERATIONS)
     reads, commands = Admission(settings.max_waiting_requests), Admission(settings.max_waiting_requests)
     metrics = Metrics(reads, commands)
+    monotonic = time.monotonic if reached is None else reached.monotonic
     if services is None:
-        positions = ReadPositions(settings)
-        command_log = KafkaCommandLog(KafkaClients(settings), settings, metrics, positions)
-        links = LinkFetcher(load(StackSettings))
-        services = Services(settings, ReadModel(settings), positions, command_log, links)
+        services = services_of(settings, metrics, reached or outside(settings))
     opened = services
 
     @contextlib.asynccontextmanager
@@ -76,7 +77,7 @@ def create_app(settings: ApiSettings, services: Services | None = None, stop: as
     app = Starlette(
         routes=[
             *path_routes(settings.base_path, operations, services, reads, commands, metrics),
-            *health_routes(services, metrics),
+            *health_routes(services, metrics, monotonic),
             *openapi_routes(settings.base_path, operations),
         ],
         exception_handlers={HTTPException: answer_http_error, Exception: answer_fault},

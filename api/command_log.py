@@ -6,6 +6,7 @@ piling up.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -36,13 +37,25 @@ class KafkaCommandLog:
         settings: the prefix of the topic.
         metrics: counts appends.
         seen: tells which commands are decided.
+        clock: seconds since 1970, for the records.
+        monotonic: seconds that only go forwards.
     """
 
-    def __init__(self, kafka: Kafka, settings: ApiSettings, metrics: Metrics, seen: SeenCauses):
+    def __init__(
+        self,
+        kafka: Kafka,
+        settings: ApiSettings,
+        metrics: Metrics,
+        seen: SeenCauses,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ):
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._codec = RecordCodec()
-        self._offsets = CommandOffsets(seen, metrics.log_faults)
+        self._clock = clock
+        self._offsets = CommandOffsets(seen, metrics.log_faults, monotonic)
         self._producer = kafka.producer(
             self._topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
         )
@@ -59,7 +72,7 @@ class KafkaCommandLog:
         self, key: UUID, command: Command, deadline: float, partition: int | None = None
     ) -> CommandPosition:
         """Append a command; see `api.ports.CommandLog.append`."""
-        record = self._codec.encode(str(key), command, timestamp_ms=time.time_ns() // 1_000_000)
+        record = self._codec.encode(str(key), command, timestamp_ms=int(self._clock() * 1000))
         if len(record.value or b"") > MAX_COMMAND_BYTES:
             raise TooLarge("the command is too large")
         if partition is None:

@@ -1,9 +1,22 @@
-"""What every operation has at hand."""
+"""What every operation has at hand, and what it is made of."""
+
+import time
+from collections.abc import Callable
+from uuid import UUID
 
 from msgspec import Struct
 
+from api.command_log import KafkaCommandLog
+from api.ids import new_id
+from api.metrics import Metrics
 from api.ports import CommandLog, Links, ReadModel, ReadPositions
-from schemas.settings import ApiSettings
+from projections.database import Postgres
+from projections.ports import Database
+from projections.queries.positions import ReadPositions as QueriedPositions
+from projections.queries.read_model import ReadModel as QueriedReadModel
+from schemas.kafka import Kafka, KafkaClients
+from schemas.settings import ApiSettings, StackSettings, load
+from schemas.stack.links import LinkFetcher
 
 
 class Services(Struct, frozen=True):
@@ -14,3 +27,43 @@ class Services(Struct, frozen=True):
     positions: ReadPositions
     command_log: CommandLog
     links: Links
+    new_id: Callable[[], UUID] = new_id
+    """An id that nothing has yet."""
+
+
+class Outside(Struct, frozen=True, kw_only=True):
+    """What a process of the API reaches, and its clocks. A simulation has them of its own."""
+
+    kafka: Kafka
+    database: Database
+    links: Links
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds that only go forwards."""
+    new_id: Callable[[], UUID] = new_id
+
+
+def outside(settings: ApiSettings) -> Outside:
+    """Kafka and Postgres as the settings say, and the stack as the environment says.
+
+    Raises:
+        SettingsError: the settings for Kafka or the stack can't be used.
+    """
+    return Outside(kafka=KafkaClients(settings), database=Postgres(settings), links=LinkFetcher(load(StackSettings)))
+
+
+def services_of(settings: ApiSettings, metrics: Metrics, outside: Outside) -> Services:
+    """The services of a process, not opened.
+
+    Args:
+        settings: of the API.
+        metrics: counts what is appended.
+        outside: what they reach.
+    """
+    read_model = QueriedReadModel(settings, outside.database, outside.monotonic)
+    positions = QueriedPositions(settings, outside.database)
+    command_log = KafkaCommandLog(
+        outside.kafka, settings, metrics, positions, clock=outside.clock, monotonic=outside.monotonic
+    )
+    return Services(settings, read_model, positions, command_log, outside.links, outside.new_id)

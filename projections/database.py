@@ -1,21 +1,23 @@
-"""Connections to Postgres: what all of ours have in common, and one that reconnects by itself.
+"""Connections to Postgres: what all of ours have in common, and a session that reconnects by itself.
 
 psycopg's messages may hold parts of rows; they go to the log, never to a client of the API.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+import select
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, sql
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
 
+from projections.ports import Connection, Database, Listener, Pool, Row
 from schemas.settings import PostgresSettings, SettingsError, variable
 
-Connection = AsyncConnection[tuple[Any, ...]]
-Row = tuple[Any, ...]
+PostgresConnection = AsyncConnection[Row]
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 """Without it a connection attempt to a host that drops packets would wait for minutes."""
@@ -65,7 +67,7 @@ def conninfo(settings: PostgresSettings, name: str) -> str:
     return make_conninfo(settings.database_url, **{key: value for key, value in ours.items() if key not in given})
 
 
-async def configure(connection: Connection, schema: str, parameters: dict[str, str]) -> None:
+async def configure(connection: PostgresConnection, schema: str, parameters: Mapping[str, str]) -> None:
     """Set the session's schema and parameters in one round trip."""
     values = {"search_path": f'"{schema}"', "timezone": "UTC", "jit": "off", **parameters}
     calls = [sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in values.items()]
@@ -73,8 +75,12 @@ async def configure(connection: Connection, schema: str, parameters: dict[str, s
 
 
 async def connect(
-    settings: PostgresSettings, name: str, *, statement_timeout_seconds: float, parameters: dict[str, str] | None = None
-) -> Connection:
+    settings: PostgresSettings,
+    name: str,
+    *,
+    statement_timeout_seconds: float,
+    parameters: Mapping[str, str] | None = None,
+) -> PostgresConnection:
     """Open an autocommit connection to the read model's schema.
 
     Args:
@@ -96,11 +102,74 @@ async def connect(
     return connection
 
 
+class Postgres:
+    """`ports.Database` on Postgres.
+
+    Args:
+        settings: where it is, and which schema holds the read model.
+    """
+
+    def __init__(self, settings: PostgresSettings):
+        self._settings = settings
+
+    async def connect(
+        self, name: str, *, statement_timeout_seconds: float, parameters: Mapping[str, str] | None = None
+    ) -> Connection:
+        """See `ports.Database.connect`."""
+        connection = await connect(
+            self._settings, name, statement_timeout_seconds=statement_timeout_seconds, parameters=parameters
+        )
+        # Others search a long statement for `%s` each time; a raw cursor takes it as it is.
+        connection.cursor_factory = AsyncRawCursor
+        return connection
+
+    async def listen(self, name: str) -> Listener:
+        """See `ports.Database.listen`."""
+        connection = await connect(self._settings, name, statement_timeout_seconds=CONNECT_TIMEOUT_SECONDS)
+        try:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._settings.database_schema)))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> Pool:
+        """See `ports.Database.pool`."""
+        timeout = {"statement_timeout": f"{timeout_seconds * 1000:.0f}ms"}
+
+        async def set_up(connection: PostgresConnection) -> None:
+            await configure(connection, self._settings.database_schema, timeout)
+
+        return AsyncConnectionPool(
+            conninfo(self._settings, name),
+            min_size=0,
+            max_size=max_connections,
+            timeout=timeout_seconds,
+            # Planned for the values of each call: which index is best depends on the filters.
+            kwargs={"autocommit": True, "prepare_threshold": None},
+            configure=set_up,
+            check=_check,
+            open=False,
+        )
+
+
+async def _check(connection: PostgresConnection) -> None:
+    """Raise if an idle connection was cut.
+
+    There is something to be read from such a connection; only then the server is asked, since asking it each time would
+    cost a list a tenth of its time.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
 class Session:
     """One connection for prepared statements, opened when needed and again after a fault. One statement at a time.
 
     Args:
-        settings: where Postgres is.
+        database: where to connect to.
         name: what the connection is for.
         statement_timeout_seconds: deadline of one statement, on the server and, a little later, here.
         parameters: more session parameters.
@@ -109,14 +178,14 @@ class Session:
 
     def __init__(
         self,
-        settings: PostgresSettings,
+        database: Database,
         name: str,
         *,
         statement_timeout_seconds: float,
         parameters: dict[str, str] | None = None,
         admit: Callable[[Connection], Awaitable[None]] | None = None,
     ):
-        self._settings = settings
+        self._database = database
         self._name = name
         self._timeout_seconds = statement_timeout_seconds
         self._parameters = {**PARSED_ONCE, **(parameters or {})}
@@ -141,9 +210,7 @@ class Session:
         try:
             # The server's own deadline comes first, unless it or the network is gone.
             async with asyncio.timeout(self._timeout_seconds + 1):
-                # psycopg would search a long statement for `%s` each time; a raw cursor takes it as it is.
-                cursor = AsyncRawCursor(connection)
-                await cursor.execute(query, parameters, prepare=True, binary=True)
+                cursor = await connection.execute(query, parameters, prepare=True, binary=True)
                 return await cursor.fetchall()
         except (*FAULTS, asyncio.CancelledError):
             await self._drop()
@@ -164,11 +231,8 @@ class Session:
         await self._drop()
 
     async def _new_connection(self) -> Connection:
-        connection = await connect(
-            self._settings,
-            self._name,
-            statement_timeout_seconds=self._timeout_seconds,
-            parameters=self._parameters,
+        connection = await self._database.connect(
+            self._name, statement_timeout_seconds=self._timeout_seconds, parameters=self._parameters
         )
         if self._admit is not None:
             try:

@@ -1,14 +1,15 @@
-"""The read model in memory: a database that any number of projectors share, behind the same port as Postgres.
+"""The read model in memory: a database that any number of processes share, behind the same ports as Postgres.
 
-It holds what the statements in `sql/project` would leave in the tables. It opens no connections and has no threads, so
-it runs on a virtual clock. What goes wrong with it is decided by whoever overrides `MemoryDatabase.request`.
+It holds what the statements in `sql/project` would leave in the tables; `memory_queries` reads them. It opens no
+connections and has no threads, so it runs on a virtual clock. What goes wrong with it is decided by whoever overrides
+`MemoryDatabase.request` and `MemoryDatabase.delivers`.
 """
 
 import asyncio
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -47,6 +48,20 @@ class Tables:
         self.event_requests: dict[tuple[str, str], EventRequest] = {}
 
 
+class Hearing(Protocol):
+    """A connection that listens."""
+
+    @property
+    def client(self) -> str:
+        """The process that has it."""
+
+    def hear(self, announcement: str) -> None:
+        """A batch was written."""
+
+    def cut(self) -> None:
+        """The connection ends here."""
+
+
 class MemoryDatabase:
     """A database with one read model.
 
@@ -61,13 +76,34 @@ class MemoryDatabase:
         self.partitions: int | None = None
         """How many there are altogether, as was noted with the last that caught up."""
         self.listeners: list[Callable[[str], None]] = []
-        """Are called with each announcement of a batch that was written."""
+        """Are called with each announcement of a batch that was written, whatever happens to connections."""
+        self.hearing: list[Hearing] = []
+        """The connections that listen."""
         self.starts = 0
         """How often it was started again."""
 
-    async def request(self, store: "MemoryStore") -> None:
-        """Something is on its way to the database, or back. Raises what goes wrong there: `StoreAway`, or nothing."""
+    async def request(self, client: str) -> None:
+        """Something is on its way to the database, or back.
+
+        Args:
+            client: the process that asks.
+
+        Raises:
+            OSError: what goes wrong there. Here nothing does.
+        """
         await asyncio.sleep(0)
+
+    def delivers(self, client: str) -> bool:
+        """Whether an announcement reaches a connection of this process that listens."""
+        return True
+
+    def announce(self, announcement: str) -> None:
+        """Tell all who listen."""
+        for listener in self.listeners:
+            listener(announcement)
+        for connection in self.hearing:
+            if self.delivers(connection.client):
+                connection.hear(announcement)
 
     def backup(self) -> Tables:
         """The tables as they are now."""
@@ -78,6 +114,9 @@ class MemoryDatabase:
         self.tables = copy.deepcopy(backup)
         self.caught_up = set()
         self.starts += 1
+        cut, self.hearing = self.hearing, []
+        for connection in cut:
+            connection.cut()
 
 
 class MemoryStore:
@@ -85,10 +124,12 @@ class MemoryStore:
 
     Args:
         database: shared with other stores.
+        client: the process that has the store.
     """
 
-    def __init__(self, database: MemoryDatabase):
+    def __init__(self, database: MemoryDatabase, client: str = "projections"):
         self._database = database
+        self._client = client
         self._start: int | None = None
 
     @property
@@ -155,15 +196,15 @@ class MemoryStore:
     async def _ask(self, do: Callable[[], T]) -> T:
         """Have the database do something at one moment."""
         try:
-            await self._database.request(self)
+            await self._database.request(self._client)
             if self._start not in (None, self._database.starts):
-                raise StoreAway("the connection was cut")
+                raise ConnectionError("the connection was cut")
             self._start = self._database.starts
             done = do()
-            await self._database.request(self)
-        except StoreAway:
+            await self._database.request(self._client)
+        except OSError as fault:
             self._start = None
-            raise
+            raise StoreAway(str(fault)) from fault
         return done
 
     def _write(self, batch: Batch) -> None:
@@ -183,8 +224,7 @@ class MemoryStore:
             )
         write(tables, batch)
         for announcement in announcements(batch):
-            for listener in self._database.listeners:
-                listener(announcement)
+            self._database.announce(announcement)
 
 
 def write(tables: Tables, batch: Batch) -> None:

@@ -1,13 +1,23 @@
-"""What the projections need of the read model's database.
+"""What the projections, and the API's queries, need of the read model's database.
 
-Two implementations pass one suite of tests: `store.PostgresStore`, and `memory.MemoryStore` for tests and simulations.
+| port | used by | on Postgres | in memory, for tests and simulations | one suite of tests for both |
+|---|---|---|---|---|
+| `Store` | the projections | `store.PostgresStore` | `memory.MemoryStore` | `tests/store_contract.py` |
+| `Database` | `queries/` | `database.Postgres` | `memory_queries.MemoryQueries` | `tests/read_model_contract.py` |
+
+`Store` is about batches and positions. `Database` is about connections and statements: whatever the queries do about a
+connection that is lost, or a notification, they do with both.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 from projections.fold import Batch
 from projections.rows import ReadPosition
+
+Row = tuple[Any, ...]
+"""The columns of a row, in the order of the statement."""
 
 
 class Store(Protocol):
@@ -54,3 +64,91 @@ class Store(Protocol):
 
     async def prune_rejections(self, retention_seconds: int) -> bool:
         """Delete some rejections that are older than this; whether there may be more."""
+
+
+class Cursor(Protocol):
+    """What a statement has found."""
+
+    async def fetchall(self) -> list[Row]:
+        """All rows."""
+
+
+class Connection(Protocol):
+    """A connection, as psycopg's. What goes wrong with it is one of `projections.database.FAULTS`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed here, or found to be cut."""
+
+    async def execute(
+        self, query: bytes, params: Any = None, /, *, prepare: bool | None = None, binary: bool = False
+    ) -> Cursor:
+        """Run one of the statements in `projections.sql`.
+
+        Args:
+            query: its text.
+            params: by their order, or by their names, as the statement wants them.
+            prepare: whether the server keeps the statement's plan.
+            binary: whether the rows come in binary format.
+        """
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+class Notification(Protocol):
+    """What the projections have told whoever listens."""
+
+    @property
+    def payload(self) -> str:
+        """See `projections.announcements`."""
+
+
+class Listener(Protocol):
+    """A connection that hears what is announced from the moment on when it was made."""
+
+    def notifies(self) -> AsyncIterator[Notification]:
+        """What is announced, in order. It ends with an error, when the connection is cut."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+class Pool(Protocol):
+    """Connections that are used by turns."""
+
+    async def open(self) -> None:
+        """Begin. Connections are made when they are needed."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection, for as long as the block lasts. The same one may come again later."""
+
+
+class Database(Protocol):
+    """The read model's database, as it is queried."""
+
+    async def connect(
+        self, name: str, *, statement_timeout_seconds: float, parameters: Mapping[str, str] | None = None
+    ) -> Connection:
+        """A connection for statements with parameters `$1`, ….
+
+        Args:
+            name: what it is for.
+            statement_timeout_seconds: the server ends a statement after this long.
+            parameters: session parameters.
+        """
+
+    async def listen(self, name: str) -> Listener:
+        """A connection that hears from now on what the projections announce."""
+
+    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> Pool:
+        """Connections for statements with named parameters.
+
+        Args:
+            name: what they are for.
+            max_connections: most at a time.
+            timeout_seconds: deadline of a statement, and of waiting for a connection.
+        """

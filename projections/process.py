@@ -13,7 +13,8 @@ A partition whose log does not fit its position stands still (`admission`). The 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from projections.admission import READER, Admission
@@ -71,6 +72,8 @@ class Projections:
         metrics: what is counted; by default in Prometheus' own registry, which holds it once per process.
         kafka: where the log is; as the settings say when not given.
         store: the read model; as the settings say when not given.
+        name: of the process in its groups; as the settings say when not given.
+        clock: seconds since 1970, for the public events.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Projections:
         *,
         kafka: Kafka | None = None,
         store: Store | None = None,
+        name: ProcessName | None = None,
+        clock: Callable[[], float] = time.time,
     ):
         self._kafka = kafka or KafkaClients(settings)
         self._settings = settings
@@ -90,7 +95,7 @@ class Projections:
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
         self._standstills = Standstills(self._metrics.registry, clock=_now)
         self._watch = LogWatch(self._kafka, self._topic, clock=_now)
-        self._name = ProcessName("projections", settings.projections_id, settings)
+        self._name = name or ProcessName("projections", settings.projections_id, settings)
         self._publisher = Publisher(
             self._kafka,
             settings,
@@ -98,6 +103,7 @@ class Projections:
             name=self._name,
             watch=self._watch,
             standstills=self._standstills,
+            clock=clock,
         )
         self._admission = self._new_admission()
         self._faults_in_a_row = 0

@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql
 
 from projections.announcements import announcements
-from projections.database import Connection, connect
+from projections.database import PostgresConnection, connect
 from projections.errors import RebuildInProgress, RowsWouldBeLost, StoreAway
 from projections.fold import Batch
 from projections.metrics import Metrics
@@ -228,14 +228,14 @@ async def _replay(
         await store.close()
 
 
-async def _claim(connection: Connection, live: str) -> None:
+async def _claim(connection: PostgresConnection, live: str) -> None:
     # Held until the connection closes.
     cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"rebuild {live}",))
     if (await cursor.fetchall()) != [(True,)]:
         raise RebuildInProgress
 
 
-async def _drop(connection: Connection, schema: str) -> None:
+async def _drop(connection: PostgresConnection, schema: str) -> None:
     """Drop a schema that nobody uses any more, but for statements that began before the swap."""
     for attempts_left in reversed(range(DROP_ATTEMPTS)):
         try:
@@ -246,7 +246,7 @@ async def _drop(connection: Connection, schema: str) -> None:
                 raise
 
 
-async def _live_positions(connection: Connection, live: str) -> dict[int, _Position]:
+async def _live_positions(connection: PostgresConnection, live: str) -> dict[int, _Position]:
     """Empty when there is no live read model."""
     table = sql.Identifier(live, "positions")
     cursor = await connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),))
@@ -258,7 +258,7 @@ async def _live_positions(connection: Connection, live: str) -> dict[int, _Posit
     return {partition: _Position(*rest) for partition, *rest in await cursor.fetchall()}
 
 
-async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
+async def _swap(connection: PostgresConnection, live: str, replay: _Replay) -> bool:
     """Put the new read model in the place of the live one; False when it could not catch up while holding the lock."""
     try:
         async with connection.transaction():
@@ -280,7 +280,7 @@ async def _swap(connection: Connection, live: str, replay: _Replay) -> bool:
     return True
 
 
-async def _keep_caught_up(connection: Connection, live: str) -> None:
+async def _keep_caught_up(connection: PostgresConnection, live: str) -> None:
     """Let readers go on: the new read model is at least where the live one is, so what has caught up there has here."""
     old, new = sql.Identifier(live, "caught_up"), sql.Identifier(f"{live}_rebuild", "caught_up")
     cursor = await connection.execute("SELECT to_regclass(%s)", (old.as_string(connection),))
@@ -294,7 +294,7 @@ async def _keep_caught_up(connection: Connection, live: str) -> None:
         )
 
 
-async def _rename(connection: Connection, old: str, new: str) -> None:
+async def _rename(connection: PostgresConnection, old: str, new: str) -> None:
     cursor = await connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (old,))
     if await cursor.fetchall():
         await connection.execute(

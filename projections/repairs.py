@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from projections.database import FAULTS, Row, Session
+from projections.database import FAULTS, Postgres, Session
 from projections.errors import StoreAway
+from projections.ports import Row
 from projections.rows import ReadPosition
 from projections.sql import statement
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
@@ -58,7 +59,7 @@ class ReadModelRepairs:
 
     def __init__(self, settings: PostgresSettings):
         self._session = Session(
-            settings,
+            Postgres(settings),
             "repair",
             statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
             # A move that is answered must outlive a crash: the fillers that it goes with do.

@@ -11,9 +11,10 @@ import msgspec
 import psycopg
 
 from projections.announcements import announcements
-from projections.database import FAULTS, Row, Session
+from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
+from projections.ports import Row
 from projections.rows import ReadPosition
 from projections.sql import project, statement
 from schemas.settings import PostgresSettings
@@ -39,7 +40,7 @@ class PostgresStore:
     def __init__(self, settings: PostgresSettings):
         self._schema = settings.database_schema
         self._session = Session(
-            settings,
+            Postgres(settings),
             "projections",
             statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
             # After a crash of Postgres rows and positions are lost together, and read again from the log.

@@ -19,6 +19,7 @@ import socket
 import stat
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -36,6 +37,11 @@ UNNAMEABLE: Final = re.compile(r"[^a-zA-Z0-9._-]")
 Kind = Literal["engine", "projections"]
 
 
+def random_name() -> str:
+    """A name that no other process has."""
+    return f"{_host()}-{uuid.uuid4().hex}"
+
+
 class ProcessName:
     """The name of one process, found when it is first asked for.
 
@@ -43,10 +49,13 @@ class ProcessName:
         kind: of process. Each kind has groups of its own, so two kinds may have one name.
         given: by the user; found when it is not given.
         settings: say which installation it is. Two on one host have nothing to do with each other.
+        another: makes a name that no other process has.
     """
 
-    def __init__(self, kind: Kind, given: str | None, settings: KafkaSettings):
-        self._kind, self._settings = kind, settings
+    def __init__(
+        self, kind: Kind, given: str | None, settings: KafkaSettings, another: Callable[[], str] = random_name
+    ):
+        self._kind, self._settings, self._another = kind, settings, another
         self._name = given
         self._lock: int | None = None
 
@@ -60,7 +69,7 @@ class ProcessName:
     def taken(self, name: str) -> None:
         """Go on under a random name, since another process has this one; nothing if that was done before."""
         if name == self._name:
-            self._name = _random()
+            self._name = self._another()
             logger.warning(
                 "another process has the name %s in the consumer groups, so this one goes on as %s; %s names processes"
                 " apart whose hosts have one name",
@@ -79,7 +88,7 @@ class ProcessName:
         try:
             number = self._lock_first(_folder())
         except OSError as error:
-            name = _random()
+            name = self._another()
             logger.warning("this process has the random name %s in the consumer groups: %s", name, error)
             return name
         return f"{_host()}-{number}"
@@ -127,7 +136,3 @@ def _folder() -> Path:
 
 def _host() -> str:
     return UNNAMEABLE.sub("-", socket.gethostname())[:MAX_HOST_LENGTH]
-
-
-def _random() -> str:
-    return f"{_host()}-{uuid.uuid4().hex}"

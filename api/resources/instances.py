@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
-from api.ids import new_id, parse_id
+from api.ids import parse_id
 from api.ports import InstanceRow, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request, made_before
@@ -72,7 +72,7 @@ async def _start_new(
     services: Services, workflow: WorkflowRow, variables: dict[str, str], deadline: float
 ) -> InstanceRow:
     """A new instance."""
-    id = new_id()
+    id = services.new_id()
     with services.positions.starting(id) as starting:
         await accept(services, id, _command(workflow, variables), deadline, starting=starting)
     start = starting.start

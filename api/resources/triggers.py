@@ -6,7 +6,7 @@ from typing import Any
 
 from api.cursors import Cursor
 from api.errors import Fault, NotFound
-from api.ids import new_id, parse_id
+from api.ids import parse_id
 from api.ports import OccurrenceRow, Slice, TriggerRow
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import keyed_request, made_before
@@ -36,7 +36,7 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
         return made
     await check_expressions(new)
     workflow_id = await _startable(services, new.workflow_id)
-    trigger_id = keyed.id if keyed else new_id()
+    trigger_id = keyed.id if keyed else services.new_id()
     command = CreateTrigger(
         name=new.name,
         event=new.event,

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
-from api.ids import new_id, parse_id
+from api.ids import parse_id
 from api.ports import LEASE_SECONDS, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import keyed_request, made_before
@@ -36,7 +36,7 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
     made = await made_before(keyed, services.read_model.workflow)
     if made is not None:
         return made
-    workflow_id = keyed.id if keyed else new_id()
+    workflow_id = keyed.id if keyed else services.new_id()
     command = CreateWorkflow(
         name=definition.name, stages=definition.stages, request_digest=keyed.digest if keyed else None
     )

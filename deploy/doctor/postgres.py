@@ -9,8 +9,9 @@ from msgspec import Struct
 from psycopg import sql
 
 from deploy.doctor.findings import Finding, ok, warning, wrong
-from projections.database import Connection, Row, connect
+from projections.database import PostgresConnection, connect
 from projections.migrate import Migrations
+from projections.ports import Row
 from projections.rows import ReadPosition
 from projections.sql import statement
 from schemas.settings import PostgresSettings, variable
@@ -98,7 +99,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
         )
 
 
-async def _tables(connection: Connection, schema: str) -> dict[str, set[str]]:
+async def _tables(connection: PostgresConnection, schema: str) -> dict[str, set[str]]:
     """The tables of a schema, with what the user may do."""
     cursor = await connection.execute(
         "SELECT c.relname, array(SELECT r FROM unnest(%s::text[]) r WHERE has_table_privilege(c.oid, r))"
@@ -108,13 +109,13 @@ async def _tables(connection: Connection, schema: str) -> dict[str, set[str]]:
     return {name: set(rights) for name, rights in await cursor.fetchall()}
 
 
-async def _rows(connection: Connection, tables: Mapping[str, set[str]], table: str, query: str) -> list[Row]:
+async def _rows(connection: PostgresConnection, tables: Mapping[str, set[str]], table: str, query: str) -> list[Row]:
     if "SELECT" not in tables.get(table, ()):
         return []
     return await (await connection.execute(sql.SQL(query))).fetchall()
 
 
-async def _readable(connection: Connection, tables: Mapping[str, set[str]]) -> bool | None:
+async def _readable(connection: PostgresConnection, tables: Mapping[str, set[str]]) -> bool | None:
     if "SELECT" not in tables.get("caught_up", ()):
         return None
     ((caught_up,),) = await (await connection.execute(statement("all_caught_up"))).fetchall()

@@ -7,7 +7,7 @@ beginning holds until their end. So a request pays nothing for it.
 import asyncio
 from typing import Final
 
-from projections.database import Connection
+from projections.ports import Connection
 from projections.queries.errors import ReadModelBehind
 from projections.sql import statement
 

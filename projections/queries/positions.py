@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import sql
 
 from projections.announcements import Announcement, Passed, Start
-from projections.database import CONNECT_TIMEOUT_SECONDS, FAULTS, Session, connect
+from projections.database import FAULTS, Postgres, Session
+from projections.ports import Database
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
@@ -44,12 +44,17 @@ class Starting:
 
 
 class ReadPositions:
-    """The API's view of how far the read model is. `ReadModelUnavailable` comes only from `rejection`."""
+    """The API's view of how far the read model is. `ReadModelUnavailable` comes only from `rejection`.
 
-    def __init__(self, settings: PostgresSettings):
-        self._settings = settings
+    Args:
+        settings: where the read model is.
+        database: where it is, instead of on Postgres.
+    """
+
+    def __init__(self, settings: PostgresSettings, database: Database | None = None):
+        self._database = database or Postgres(settings)
         self._session = Session(
-            settings, "api positions", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up
+            self._database, "api positions", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up
         )
         self._queries = asyncio.Lock()
         self._rejections: Loader[tuple[int, int], Rejection] = Loader(self._fetch_rejections)
@@ -216,20 +221,19 @@ class ReadPositions:
                     future.set_result(None)
 
     async def _listen(self, first: asyncio.Event) -> None:
-        channel = self._settings.database_schema
         told = ""
         while True:
             try:
-                connection = await connect(
-                    self._settings, "api listen", statement_timeout_seconds=CONNECT_TIMEOUT_SECONDS
-                )
-                async with connection:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                listener = await self._database.listen("api listen")
+                try:
+                    # Behind the listening, so that what happens in between is announced.
                     await self._reload(fresh=True)
                     self._listening, told = True, ""
                     first.set()
-                    async for notification in connection.notifies():
+                    async for notification in listener.notifies():
                         self._announced(self._decoder.decode(notification.payload))
+                finally:
+                    await listener.close()
             except FAULTS as fault:
                 # An outage is told once, however often it is tried again.
                 logger.log(logging.DEBUG if str(fault) == told else logging.WARNING, "not listening: %s", fault)

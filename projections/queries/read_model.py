@@ -6,8 +6,8 @@ Lists and histories use a small pool, so that a client that lists everything doe
 
 import asyncio
 import contextlib
-import select
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -15,10 +15,11 @@ from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
-from projections.database import FAULTS, Connection, Row, Session, configure, conninfo
+from projections.database import FAULTS, Postgres, Session
 from projections.names import folded
+from projections.ports import Connection, Database, Row
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import (
     ActivityColumns,
@@ -80,27 +81,29 @@ class ReadModel:
     """The API's view of workflows, instances and triggers.
 
     Every method raises `ReadModelUnavailable` while Postgres is away.
+
+    Args:
+        settings: where the read model is.
+        database: where it is, instead of on Postgres.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, settings: PostgresSettings):
-        self._settings = settings
-        self._workflow_session = _session(settings, "workflows")
-        self._instance_session = _session(settings, "instances")
-        self._trigger_session = _session(settings, "triggers")
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        database: Database | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        database = database or Postgres(settings)
+        self._workflow_session = _session(database, "workflows")
+        self._instance_session = _session(database, "instances")
+        self._trigger_session = _session(database, "triggers")
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
-        self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load)
+        self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load, clock)
         self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
         self._triggers: Loader[UUID, TriggerRow] = Loader(self._fetch_triggers)
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            conninfo(settings, "api lists"),
-            min_size=0,
-            max_size=MAX_LIST_CONNECTIONS,
-            timeout=LIST_TIMEOUT_SECONDS,
-            # Planned for the values of each call: which index is best depends on the filters.
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            configure=self._configure,
-            check=_check,
-            open=False,
+        self._pool = database.pool(
+            "api lists", max_connections=MAX_LIST_CONNECTIONS, timeout_seconds=LIST_TIMEOUT_SECONDS
         )
         self._admitted: WeakSet[Connection] = WeakSet()
 
@@ -285,30 +288,14 @@ class ReadModel:
                 cursor = await connection.execute(query, parameters, binary=True)
                 return await cursor.fetchall()
 
-    async def _configure(self, connection: Connection) -> None:
-        timeout = {"statement_timeout": f"{LIST_TIMEOUT_SECONDS * 1000:.0f}ms"}
-        await configure(connection, self._settings.database_schema, timeout)
 
-
-def _session(settings: PostgresSettings, name: str) -> Session:
-    return Session(settings, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up)
+def _session(database: Database, name: str) -> Session:
+    return Session(database, f"api {name}", statement_timeout_seconds=DEADLINE_SECONDS, admit=wait_caught_up)
 
 
 async def _connect(session: Session) -> None:
     with contextlib.suppress(*FAULTS):
         await session.connect()
-
-
-async def _check(connection: Connection) -> None:
-    """Raise if an idle connection was cut.
-
-    There is something to be read from such a connection; only then the server is asked, since asking it each time would
-    cost a list a tenth of its time.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
 
 
 @contextlib.contextmanager

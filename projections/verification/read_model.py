@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 from psycopg import IsolationLevel, sql
 
-from projections.database import FAULTS, Connection, connect
+from projections.database import FAULTS, PostgresConnection, connect
 from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, Tables
 from projections.rows import ReadPosition
@@ -96,7 +96,7 @@ class PostgresReadModel:
             raise StoreAway(str(error) or type(error).__name__) from error
 
 
-async def _opened(connection: Connection) -> "PostgresSnapshot":
+async def _opened(connection: PostgresConnection) -> "PostgresSnapshot":
     # The snapshot is taken by the first statement.
     cursor = await connection.execute(
         "SELECT now(), 'positions'::regclass::oid, partition, next_offset, epoch, cause, topic_id"
@@ -118,7 +118,7 @@ class PostgresSnapshot:
         relation: the table that they were in.
     """
 
-    def __init__(self, connection: Connection, at: datetime, positions: dict[int, ReadPosition], relation: int):
+    def __init__(self, connection: PostgresConnection, at: datetime, positions: dict[int, ReadPosition], relation: int):
         self._connection, self._at, self._positions = connection, at, positions
         self._relation = relation
 

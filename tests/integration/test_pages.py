@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.cursors import DEFAULT_PAGE_SIZE, END, MAX_PAGE_SIZE, START
 from api.services import Services
-from projections.database import Connection, connect
+from projections.database import PostgresConnection, connect
 from projections.migrate import migrate
 from projections.queries import read_model
 from projections.queries.read_model import MAX_PAGE_BYTES, ReadModel, _page
@@ -21,7 +21,8 @@ from projections.queries.rows import RowPosition
 from projections.sql import page
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
-from tests.integration.projection_world import CREATED, LISTENS, WORKFLOW, Tables, Writer, at, fired, started
+from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
+from tests.integration.projection_world import Tables, Writer
 from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
 
 OTHER = uuid.UUID(int=2)
@@ -189,7 +190,7 @@ LOAD = f"""
 
 
 @pytest.fixture
-async def big(settings: ApiSettings) -> AsyncIterator[Connection]:
+async def big(settings: ApiSettings) -> AsyncIterator[PostgresConnection]:
     """Tables so large that a sequential scan would cost more than an index."""
     connection = await connect(settings, "test", statement_timeout_seconds=20.0)
     await connection.execute(LOAD.encode())
@@ -221,7 +222,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("name", "filters", "index"), PLANS)
 async def test_a_page_is_read_by_the_index_of_its_filters(
-    big: Connection, name: str, filters: dict[str, Any], index: str
+    big: PostgresConnection, name: str, filters: dict[str, Any], index: str
 ) -> None:
     for place, limit in itertools.product(PLACES, (1, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)):
         parameters = {**filters, **_page(**place, limit=limit), "max_bytes": MAX_PAGE_BYTES}

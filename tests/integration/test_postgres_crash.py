@@ -29,18 +29,8 @@ from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas import events, rejections
 from schemas.settings import ApiSettings, ProjectionsSettings
-from tests.integration.projection_world import (
-    CREATED,
-    DEADLINE_SECONDS,
-    LISTENS,
-    WORKFLOW,
-    Log,
-    Tables,
-    at,
-    fired,
-    started,
-    until,
-)
+from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
 from tests.integration.test_projections import caught_up, running
 from tests.integration.waiting import eventually
 from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks

@@ -29,19 +29,8 @@ from schemas.kafka import KafkaClients
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
-from tests.integration.projection_world import (
-    CREATED,
-    DEADLINE_SECONDS,
-    WORKFLOW,
-    Log,
-    Tables,
-    Writer,
-    at,
-    prepared,
-    run,
-    started,
-    until,
-)
+from tests.happened import CREATED, WORKFLOW, at, run, started
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, Writer, prepared, until
 
 PARTITIONS = 4
 

@@ -37,7 +37,8 @@ from schemas.kafka.batches import batches
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings, environment_of
 from schemas.topics import EVENTS, topic_name
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, at, run, until
+from tests.happened import at, run
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
 from tests.integration.publisher_world import Public, Running, publishing
 
 PARTITIONS = 4

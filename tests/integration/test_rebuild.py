@@ -19,20 +19,8 @@ from schemas import events
 from schemas.fillers import filler
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
-from tests.integration.projection_world import (
-    CREATED,
-    DEADLINE_SECONDS,
-    LISTENS,
-    WORKFLOW,
-    Log,
-    Tables,
-    at,
-    fired,
-    prepared,
-    run,
-    started,
-    until,
-)
+from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, prepared, until
 from tests.integration.test_projections import caught_up, running
 
 PARTITIONS = 4

@@ -57,7 +57,7 @@ class Postgres:
     def cut(self) -> None:
         # By its own number: other tests' projections may be connected to the same server.
         connection = self._postgres_store._session._connection
-        assert connection is not None
+        assert isinstance(connection, psycopg.AsyncConnection)
         self._tables.rows(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
 
     def restart(self) -> None:

@@ -17,19 +17,8 @@ from projections.verification.read_model import PostgresSnapshot
 from projections.verification.tables import TABLES
 from schemas import events
 from schemas.settings import KafkaSettings, ProjectionsSettings, environment_of
-from tests.integration.projection_world import (
-    CREATED,
-    LISTENS,
-    WORKFLOW,
-    Log,
-    Tables,
-    at,
-    fired,
-    prepared,
-    run,
-    started,
-    until,
-)
+from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
+from tests.integration.projection_world import Log, Tables, prepared, until
 from tests.integration.test_projections import caught_up, running
 
 PARTITIONS: Final = 4

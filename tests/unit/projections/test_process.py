@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections import process as process_module
-from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.metrics import Metrics
 from projections.process import Projections
@@ -68,8 +67,8 @@ class FaultyDatabase(MemoryDatabase):
         super().__init__(clock.now)
         self._faults = faults
 
-    async def request(self, store: MemoryStore) -> None:
-        await self._faults.happen(StoreAway)
+    async def request(self, client: str) -> None:
+        await self._faults.happen(ConnectionError)
 
 
 class World:
@@ -322,7 +321,7 @@ class Silent(World):
         self.faults.happen = self.happen  # type: ignore[method-assign]
 
     async def happen(self, lost: Callable[[], Exception]) -> None:
-        while ("Postgres" if lost is StoreAway else "Kafka") in self.silent:  # noqa: ASYNC110 - time is virtual
+        while ("Postgres" if lost is ConnectionError else "Kafka") in self.silent:  # noqa: ASYNC110 - time is virtual
             await asyncio.sleep(1.0)
 
 

@@ -1,0 +1,399 @@
+"""The API's queries on the read model in memory: each statement of `sql` that they run, as a function of the tables.
+
+So loaders, leases, sessions that reconnect, and whoever listens or waits run as they are. A statement that is not here
+can't be run. One suite of tests (`tests/read_model_contract.py`) holds for this and for Postgres.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from projections.memory import MemoryDatabase
+from projections.ports import Connection, Row
+from projections.rows import Instance, Occurrence, Stage, Trigger, Workflow
+from projections.sql import page, statement
+
+Answer = Callable[[MemoryDatabase, Any], list[Row]]
+"""The rows of a statement, by its parameters."""
+
+
+class MemoryQueries:
+    """`ports.Database` in memory.
+
+    Args:
+        database: shared with the projections.
+        client: the process that asks.
+    """
+
+    def __init__(self, database: MemoryDatabase, client: str = "api"):
+        self._database = database
+        self._client = client
+
+    async def connect(
+        self, name: str, *, statement_timeout_seconds: float, parameters: Mapping[str, str] | None = None
+    ) -> "MemoryConnection":
+        """See `ports.Database.connect`."""
+        await self._database.request(self._client)
+        return MemoryConnection(self._database, self._client)
+
+    async def listen(self, name: str) -> "MemoryListener":
+        """See `ports.Database.listen`."""
+        await self._database.request(self._client)
+        return MemoryListener(self._database, self._client)
+
+    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> "MemoryPool":
+        """See `ports.Database.pool`."""
+        return MemoryPool(self, name, max_connections, timeout_seconds)
+
+
+class MemoryConnection:
+    """`ports.Connection` in memory.
+
+    Args:
+        database: what it leads to.
+        client: the process that has it.
+    """
+
+    def __init__(self, database: MemoryDatabase, client: str):
+        self._database, self._client = database, client
+        self._start = database.starts
+        self.closed = False
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can be used."""
+        return not self.closed and self._start == self._database.starts
+
+    async def execute(
+        self, query: bytes, params: Any = None, /, *, prepare: bool | None = None, binary: bool = False
+    ) -> "MemoryCursor":
+        """See `ports.Connection.execute`."""
+        answer = _answers()[query]
+        try:
+            await self._database.request(self._client)
+            if not self.lives:
+                raise ConnectionError("the connection was cut")
+            rows = answer(self._database, params)
+            await self._database.request(self._client)
+        except OSError:
+            self.closed = True
+            raise
+        return MemoryCursor(rows)
+
+    async def close(self) -> None:
+        """See `ports.Connection.close`."""
+        self.closed = True
+
+
+class MemoryCursor(NamedTuple):
+    """`ports.Cursor` in memory."""
+
+    rows: list[Row]
+
+    async def fetchall(self) -> list[Row]:
+        """See `ports.Cursor.fetchall`."""
+        return self.rows
+
+
+class MemoryNotification(NamedTuple):
+    """`ports.Notification` in memory."""
+
+    payload: str
+
+
+class MemoryListener:
+    """`ports.Listener` in memory.
+
+    Args:
+        database: what it hears of.
+        client: the process that has it.
+    """
+
+    def __init__(self, database: MemoryDatabase, client: str):
+        self._database, self.client = database, client
+        self._heard: asyncio.Queue[str | None] = asyncio.Queue()
+        database.hearing.append(self)
+
+    def hear(self, announcement: str) -> None:
+        """See `memory.Hearing.hear`."""
+        self._heard.put_nowait(announcement)
+
+    def cut(self) -> None:
+        """See `memory.Hearing.cut`."""
+        self._heard.put_nowait(None)
+
+    async def notifies(self) -> AsyncIterator[MemoryNotification]:
+        """See `ports.Listener.notifies`."""
+        while (heard := await self._heard.get()) is not None:
+            await self._database.request(self.client)
+            yield MemoryNotification(heard)
+        raise ConnectionError("the connection was cut")
+
+    async def close(self) -> None:
+        """See `ports.Listener.close`."""
+        with contextlib.suppress(ValueError):  # it was cut
+            self._database.hearing.remove(self)
+
+
+class MemoryPool:
+    """`ports.Pool` in memory.
+
+    Args:
+        queries: makes connections.
+        name: what they are for.
+        max_connections: most at a time.
+        timeout_seconds: how long to wait for one.
+    """
+
+    def __init__(self, queries: MemoryQueries, name: str, max_connections: int, timeout_seconds: float):
+        self._queries, self._name, self._timeout_seconds = queries, name, timeout_seconds
+        self._slots = asyncio.Semaphore(max_connections)
+        self._idle: list[MemoryConnection] = []
+
+    async def open(self) -> None:
+        """See `ports.Pool.open`."""
+
+    async def close(self) -> None:
+        """See `ports.Pool.close`."""
+        self._idle.clear()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """See `ports.Pool.connection`."""
+        async with asyncio.timeout(self._timeout_seconds):
+            await self._slots.acquire()
+        try:
+            # One that was cut is noticed before it is used.
+            idle, self._idle = [connection for connection in self._idle if connection.lives], []
+            connection = idle.pop() if idle else await self._connect()
+            self._idle += idle
+            yield connection
+            self._idle.append(connection)
+        finally:
+            self._slots.release()
+
+    async def _connect(self) -> MemoryConnection:
+        return await self._queries.connect(self._name, statement_timeout_seconds=self._timeout_seconds)
+
+
+# The statements
+
+
+@cache
+def _answers() -> dict[bytes, Answer]:
+    """By the text of the statement."""
+    plain: dict[str, Answer] = {
+        "activities": _activities,
+        "all_caught_up": _all_caught_up,
+        "ended": _ended,
+        "event_request": _event_request,
+        "history": _history,
+        "instances": _instances,
+        "positions": _positions,
+        "rejections": _rejections,
+        "triggers": _triggers,
+        "workflows": _workflows,
+    }
+    pages: dict[str, Answer] = {
+        "instances_page": _instances_page,
+        "occurrences_page": _occurrences_page,
+        "triggers_page": _triggers_page,
+        "workflows_page": _workflows_page,
+    }
+    return {
+        **{statement(name): answer for name, answer in plain.items()},
+        **{page(name, backwards): answer for name, answer in pages.items() for backwards in (False, True)},
+    }
+
+
+def _all_caught_up(database: MemoryDatabase, _: Any) -> list[Row]:
+    caught_up = database.caught_up
+    return [(len(caught_up) == database.partitions if caught_up else None,)]
+
+
+def _positions(database: MemoryDatabase, _: Any) -> list[Row]:
+    positions = database.tables.positions
+    return [(partition, p.next_offset, p.epoch, p.cause) for partition, p in positions.items()]
+
+
+def _rejections(database: MemoryDatabase, params: tuple[Sequence[int], Sequence[int]]) -> list[Row]:
+    known = database.tables.rejections
+    places = [place for place in zip(*params, strict=True) if place in known]
+    return [(*place, known[place].code, known[place].message) for place in places]
+
+
+def _ended(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    return [(id,) for id, row in _found(database.tables.instances, params[0]) if row.terminated_at is not None]
+
+
+def _event_request(database: MemoryDatabase, params: tuple[UUID, UUID]) -> list[Row]:
+    instance_id, key = map(str, params)
+    found = database.tables.event_requests.get((instance_id, key))
+    return [] if found is None else [(found.request,)]
+
+
+def _workflows(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    return [_workflow(row) for _, row in _found(database.tables.workflows, params[0])]
+
+
+def _instances(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    found = (_instance(database, row) for _, row in _found(database.tables.instances, params[0]))
+    return [row for row in found if row is not None]
+
+
+def _triggers(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    return [_trigger(row) for _, row in _found(database.tables.triggers, params[0])]
+
+
+def _found(table: Mapping[str, Any], ids: Iterable[UUID]) -> list[tuple[UUID, Any]]:
+    return [(id, row) for id in dict.fromkeys(ids) if (row := table.get(str(id))) is not None]
+
+
+def _history(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    instance_id = str(params["id"])
+    if instance_id not in database.tables.instances:
+        return []
+    rows = [
+        (300 + _size(s.input, s.error), (s.number, s.name, s.input, s.started_at, s.terminated_at, s.error))
+        for s in _stages(database, instance_id)
+        if s.number > params["after"]
+    ]
+    return _cut(rows, params["max_bytes"]) or [(None,) * 7]
+
+
+def _activities(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    stage = (str(params["id"]), params["number"])
+    if stage not in database.tables.stages:
+        return []
+    found = [a for key, a in database.tables.activities.items() if key[:2] == stage and a.index > params["after"]]
+    rows = [
+        (
+            400 + _size(a.input, a.output, a.error, a.last_failure),
+            (
+                *(a.index, a.name, a.input, a.output, a.attempt, a.started_at, a.terminated_at, a.error),
+                *(a.last_failure, a.next_execution),
+            ),
+        )
+        for a in sorted(found, key=lambda activity: activity.index)
+    ]
+    return _cut(rows, params["max_bytes"]) or [(None,) * 11]
+
+
+def _workflows_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    there = (w for w in database.tables.workflows.values() if w.deleted_at is None)
+    found = _placed(there, lambda row: row.created_at, params)
+    return _cut([(500 + _size(row.name, row.definition), _workflow(row)) for row in found], params["max_bytes"])
+
+
+def _triggers_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    name = params["folded_name"]
+    there = (t for t in database.tables.triggers.values() if t.deleted_at is None and name in (t.folded_name or ""))
+    found = _placed(there, lambda row: row.created_at, params)
+    rows = [(500 + _size(row.name, row.event, row.version, row.filter, row.vars), _trigger(row)) for row in found]
+    return _cut(rows, params["max_bytes"])
+
+
+def _instances_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    workflow_id = None if params["workflow_id"] is None else str(params["workflow_id"])
+    there = (
+        i
+        for i in database.tables.instances.values()
+        if workflow_id in (None, i.workflow_id) and not (params["running"] and i.terminated_at is not None)
+    )
+    rows = []
+    for row in _placed(there, lambda row: row.created_at, params):
+        shown = _instance(database, row)
+        if shown is not None:
+            definition = database.tables.workflows[row.workflow_id].definition
+            stages = _stages(database, row.id)
+            size = 500 + _size(definition, row.error) + sum(300 + _size(stage.error) for stage in stages)
+            rows.append((size, shown))
+    return _cut(rows, params["max_bytes"])
+
+
+def _occurrences_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+    trigger_id = str(params["trigger_id"])
+    there = (o for o in database.tables.occurrences.values() if o.trigger_id == trigger_id)
+    found = _placed(there, lambda row: row.date, params)
+    rows = [(1000 + _size(row.event, row.error), _occurrence(database, row)) for row in found]
+    return _cut(rows, params["max_bytes"])
+
+
+def _placed(rows: Iterable[Any], at: Callable[[Any], Any], params: Mapping[str, Any]) -> list[Any]:
+    """Those next to a position, in the direction of reading, and one more than the limit."""
+    backwards, wanted = params["backwards"], (params["created_at"], params["id"])
+    placed = [((at(row), UUID(row.id)), row) for row in rows]
+    if params["created_at"] is not None:
+        placed = [one for one in placed if (one[0] > wanted if backwards else one[0] < wanted)]
+    placed.sort(key=lambda one: one[0], reverse=not backwards)
+    return [row for _, row in placed[: params["limit"] + 1]]
+
+
+def _cut(rows: Sequence[tuple[int, Row]], max_bytes: int) -> list[Row]:
+    """The rows up to the one that reaches the limit, each with whether one more follows.
+
+    Args:
+        rows: with their sizes.
+        max_bytes: the limit.
+    """
+    taken: list[Row] = []
+    size = 0
+    for number, (bytes_, row) in enumerate(rows, start=1):
+        if taken and size >= max_bytes:
+            break
+        taken.append((*row, True if number < len(rows) else None))
+        size += bytes_
+    return taken
+
+
+def _size(*texts: str | None) -> int:
+    return sum(len(text.encode()) for text in texts if text is not None)
+
+
+# The columns, see `queries.columns`
+
+
+def _workflow(row: Workflow) -> Row:
+    return (UUID(row.id), row.name, row.definition, row.created_at, row.updated_at, row.deleted_at, row.request)
+
+
+def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
+    """None while its workflow is not there."""
+    workflow = database.tables.workflows.get(row.workflow_id or "")
+    if workflow is None:
+        return None
+    stages = _stages(database, row.id)
+    arrays: Row = (None,) * 4
+    if stages:
+        arrays = (
+            [stage.number for stage in stages],
+            [stage.started_at for stage in stages],
+            [stage.terminated_at for stage in stages],
+            [stage.error for stage in stages],
+        )
+    id, *rest = _workflow(workflow)
+    of_instance = (UUID(row.id), id, row.created_at, row.updated_at, row.terminated_at, row.error, row.request)
+    return (*of_instance, *rest, *arrays)
+
+
+def _stages(database: MemoryDatabase, instance_id: str) -> list[Stage]:
+    found = [stage for key, stage in database.tables.stages.items() if key[0] == instance_id]
+    return sorted(found, key=lambda stage: stage.number)
+
+
+def _trigger(row: Trigger) -> Row:
+    of_message = (row.event, row.version, UUID(row.workflow_id), row.filter, row.vars)
+    return (UUID(row.id), row.name, *of_message, row.created_at, row.deleted_at, row.request)
+
+
+def _occurrence(database: MemoryDatabase, row: Occurrence) -> Row:
+    started = database.tables.instances.get(row.workflow_instance_id or "")
+    of_instance: Row = (None,) * 6
+    if started is not None:
+        times = (started.created_at, started.updated_at, started.terminated_at)
+        of_instance = (UUID(started.id), UUID(started.workflow_id), *times, started.error)
+    id = None if row.workflow_instance_id is None else UUID(row.workflow_instance_id)
+    return (UUID(row.id), UUID(row.trigger_id), row.date, id, row.event, row.error, *of_instance)
