@@ -6,7 +6,6 @@ connections and has no threads, so it runs on a virtual clock. What goes wrong w
 """
 
 import asyncio
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -46,6 +45,13 @@ class Tables:
         self.occurrences: dict[str, Occurrence] = {}
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.event_requests: dict[tuple[str, str], EventRequest] = {}
+
+    def copy(self) -> "Tables":
+        """The same rows in other tables. A row is never changed, but replaced."""
+        other = Tables()
+        for name, table in vars(self).items():
+            setattr(other, name, dict(table))
+        return other
 
 
 class Hearing(Protocol):
@@ -93,25 +99,41 @@ class MemoryDatabase:
         """
         await asyncio.sleep(0)
 
+    async def carry(self, client: str, do: Callable[[], T]) -> T:
+        """Have something done at one moment, and bring its answer back.
+
+        Args:
+            client: the process that asks.
+            do: what is done. What it raises is the answer, too.
+
+        Raises:
+            OSError: what goes wrong on the way, so that nobody knows whether it was done.
+        """
+        await self.request(client)
+        done = do()
+        await self.request(client)
+        return done
+
     def delivers(self, client: str) -> bool:
         """Whether an announcement reaches a connection of this process that listens."""
         return True
 
-    def announce(self, announcement: str) -> None:
-        """Tell all who listen."""
-        for listener in self.listeners:
-            listener(announcement)
-        for connection in self.hearing:
-            if self.delivers(connection.client):
-                connection.hear(announcement)
+    def written(self, batch: Batch) -> None:
+        """A batch was written. Tells all who listen."""
+        for announcement in announcements(batch):
+            for listener in self.listeners:
+                listener(announcement)
+            for connection in self.hearing:
+                if self.delivers(connection.client):
+                    connection.hear(announcement)
 
     def backup(self) -> Tables:
         """The tables as they are now."""
-        return copy.deepcopy(self.tables)
+        return self.tables.copy()
 
     def restart(self, backup: Tables) -> None:
         """Start again, from older tables, as after a crash: the last transactions are lost, connections are cut."""
-        self.tables = copy.deepcopy(backup)
+        self.tables = backup.copy()
         self.caught_up = set()
         self.starts += 1
         cut, self.hearing = self.hearing, []
@@ -195,17 +217,18 @@ class MemoryStore:
 
     async def _ask(self, do: Callable[[], T]) -> T:
         """Have the database do something at one moment."""
-        try:
-            await self._database.request(self._client)
+
+        def ask() -> T:
             if self._start not in (None, self._database.starts):
                 raise ConnectionError("the connection was cut")
             self._start = self._database.starts
-            done = do()
-            await self._database.request(self._client)
+            return do()
+
+        try:
+            return await self._database.carry(self._client, ask)
         except OSError as fault:
             self._start = None
             raise StoreAway(str(fault)) from fault
-        return done
 
     def _write(self, batch: Batch) -> None:
         tables = self._database.tables
@@ -223,8 +246,7 @@ class MemoryStore:
                 advance.next_offset, advance.epoch, advance.cause, tables.positions[advance.partition].topic_id
             )
         write(tables, batch)
-        for announcement in announcements(batch):
-            self._database.announce(announcement)
+        self._database.written(batch)
 
 
 def write(tables: Tables, batch: Batch) -> None:

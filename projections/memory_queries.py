@@ -36,13 +36,11 @@ class MemoryQueries:
         self, name: str, *, statement_timeout_seconds: float, parameters: Mapping[str, str] | None = None
     ) -> "MemoryConnection":
         """See `ports.Database.connect`."""
-        await self._database.request(self._client)
-        return MemoryConnection(self._database, self._client)
+        return await self._database.carry(self._client, lambda: MemoryConnection(self._database, self._client))
 
     async def listen(self, name: str) -> "MemoryListener":
         """See `ports.Database.listen`."""
-        await self._database.request(self._client)
-        return MemoryListener(self._database, self._client)
+        return await self._database.carry(self._client, lambda: MemoryListener(self._database, self._client))
 
     def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> "MemoryPool":
         """See `ports.Database.pool`."""
@@ -72,16 +70,17 @@ class MemoryConnection:
     ) -> "MemoryCursor":
         """See `ports.Connection.execute`."""
         answer = _answers()[query]
-        try:
-            await self._database.request(self._client)
+
+        def ask() -> MemoryCursor:
             if not self.lives:
                 raise ConnectionError("the connection was cut")
-            rows = answer(self._database, params)
-            await self._database.request(self._client)
+            return MemoryCursor(answer(self._database, params))
+
+        try:
+            return await self._database.carry(self._client, ask)
         except OSError:
             self.closed = True
             raise
-        return MemoryCursor(rows)
 
     async def close(self) -> None:
         """See `ports.Connection.close`."""
