@@ -207,7 +207,7 @@ class Publisher:
         member = self._member
         if member is None:  # it is leaving the group
             return
-        for place in places:
+        for place in sorted(places):
             if place.partition not in self._owners:
                 self._owners[place.partition] = asyncio.create_task(
                     self._own_alone(member, place), name=f"publish-{place.partition}"
@@ -226,7 +226,7 @@ class Publisher:
 
         Others may have the partition by now: its transactions shut the earlier ones out.
         """
-        for place in places:
+        for place in sorted(places):
             owner = self._owners.pop(place.partition, None)
             if owner is not None:
                 self._let_go(owner)

@@ -23,7 +23,7 @@ from projections.rows import ReadPosition
 from schemas import events
 from schemas.kafka import Fenced, KafkaFault, Member, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
-from schemas.records import RecordCodec
+from schemas.records import NewRecord, RecordCodec
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, EVENTS_PUBLISHED, public_topic, topic_name, topics
 from tests.definitions import definition
@@ -434,5 +434,22 @@ def test_a_position_that_was_not_committed_does_not_count() -> None:
         assert await new.open() == PublishedPosition(7, 3)
         with pytest.raises(Fenced):
             await stale.publish([], PublishedPosition(9, 3))
+
+    simulate(main())
+
+
+def test_a_first_transaction_that_was_aborted_is_no_sign_of_lost_positions() -> None:
+    """It may have come no further than to the public topic."""
+
+    async def main() -> None:
+        world = World()
+        name = f"{SETTINGS.topic_prefix}{TRANSACTIONAL_ID}0"
+        begun = NewRecord(b"key", b'{"idempotency_key":"orchestration-0-1"}', [], 0)
+        epoch = world.cluster.open_transactional(name)
+        world.cluster.append_transactional(name, epoch, Place(public_topic(SETTINGS), 0), [begun], open_seconds=60.0)
+        world.run_instance()
+        async with Process(world, "a"):
+            await until(lambda: len(world.published) == len(world.ids))
+        world.check()
 
     simulate(main())
