@@ -3,6 +3,5 @@
 | module | holds |
 |---|---|
 | `document` | `document`: operations into the description |
-| `definition` | the JSON Schema of a workflow's definition |
 | `routes` | `/openapi.json`, outside the base path and under it |
 """

@@ -10,9 +10,9 @@ from api.bodies.json_body import decode_json
 from api.bodies.yaml_body import decode_yaml
 from api.calls import Call
 from api.errors import Invalid
-from api.openapi.definition import DEFINITION
 from api.resources import workflows
 from api.routing import Operation, Parameter
+from schemas.definition import inlined_schema
 from schemas.resources import Data, Workflow
 
 YAML_TYPES: Final = ("text/vnd.yaml", "application/yaml", "application/x-yaml", "text/yaml")
@@ -86,7 +86,7 @@ OPERATIONS: Final = (
         summary="Create workflow",
         status=201,
         answer=Data[Workflow],
-        body=DEFINITION,
+        body=inlined_schema(),
         body_types=("application/json", *YAML_TYPES),
         parameters=(IDEMPOTENCY_KEY,),
         errors=(400, 413),

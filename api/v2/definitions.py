@@ -1,4 +1,4 @@
-"""`/v2/workflows/validate`: definitions that are not created."""
+"""`/v2/workflows/validate` and `/v2/workflows/schema.json`: definitions that are not created."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from api.calls import Call
 from api.routing import Operation
 from api.v1.workflows import YAML_TYPES, definition_text
 from api.validation import validate
+from schemas.definition import definition_schema
 from schemas.resources import Data, Validation
 
 MAX_BYTES_HERE: Final = 4 * 1024
@@ -23,6 +24,14 @@ async def validate_definition(call: Call) -> Answer:
     check = partial(validate, body, is_yaml=is_yaml, max_bytes=max_bytes, now=datetime.now(UTC))
     validation = check() if len(body) <= MAX_BYTES_HERE else await asyncio.to_thread(check)
     return json_answer(200, Data(validation))
+
+
+_SCHEMA: Final = json_answer(200, definition_schema())
+
+
+async def get_schema(call: Call) -> Answer:
+    """`GET /v2/workflows/schema.json`."""
+    return _SCHEMA
 
 
 OPERATIONS: Final = (
@@ -40,5 +49,16 @@ OPERATIONS: Final = (
         not_found_code="NOT_FOUND",
         slash=True,
         reads=True,
+    ),
+    Operation(
+        id="v2GetWorkflowSchema",
+        method="GET",
+        path="/v2/workflows/schema.json",
+        handler=get_schema,
+        summary="Get the JSON Schema of a workflow's definition, for editors",
+        status=200,
+        answer={"type": "object"},
+        unlimited=True,
+        public=True,
     ),
 )

@@ -7,6 +7,7 @@
 | `stages` | `resolve_stage`: a stage of a definition, with an instance's variables, as what runs |
 | `send`, `ends`, `wait_event`, `delay`, `update`, `noop` | the stages: how each is read and shown |
 | `fields` | what the `read` of a stage asks for; `reading`, `checking` and `describing` are what answers |
+| `schema`, `patterns` | `definition_schema`: what creation accepts, as JSON Schema |
 | `findings`, `advice`, `suggestions` | what a check says |
 | `text`, `durations`, `instants` | `${name}`, Go's durations, RFC 3339 |
 
@@ -22,6 +23,7 @@ from schemas.definition.errors import InvalidDefinition, Path, StageUnresolvable
 from schemas.definition.findings import Finding, Report, Use
 from schemas.definition.instants import format_instant, parse_instant
 from schemas.definition.noop import Noop
+from schemas.definition.schema import definition_schema, inlined_schema
 from schemas.definition.send import Amount, Destination, Send, Source
 from schemas.definition.stages import ResolvedStage, resolve_stage, stage_name, unresolved_input
 from schemas.definition.update import Update
@@ -49,8 +51,10 @@ __all__ = [
     "WaitEvent",
     "WalletEnd",
     "check_definition",
+    "definition_schema",
     "format_duration",
     "format_instant",
+    "inlined_schema",
     "parse_definition",
     "parse_duration",
     "parse_instant",

@@ -11,11 +11,13 @@ from schemas.definition.instants import format_instant
 
 
 class Delay(msgspec.Struct, frozen=True, tag="delay"):
-    """A resolved `delay` stage: one of the two is given.
+    """Waits for a duration or until an instant: one of the two is given.
+
+    This is the resolved stage.
 
     Attributes:
-        duration_nanoseconds: How long to wait; zero or less ends the stage at once.
-        until: When to end, in UTC; an instant in the past ends the stage at once.
+        duration_nanoseconds: How long to wait, such as `1h30m` or `250ms`. Zero or less ends the stage at once.
+        until: When to end (RFC 3339). An instant in the past ends the stage at once.
     """
 
     name: ClassVar[str] = "RunDelay"

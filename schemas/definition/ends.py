@@ -14,10 +14,11 @@ class AccountEnd(msgspec.Struct, frozen=True, tag_field="end", tag="account"):
     """An account of a ledger, as source or destination.
 
     Attributes:
-        id: Its address.
+        id: Its address, such as `users:7`.
         ledger: The ledger that it is on.
         through_account: The account of the same ledger that money goes through on its way from or to elsewhere.
-        allow_overdraft: Whether the account that pays (source: `id`, destination: `through_account`) may go below zero.
+        allow_overdraft: Whether the account that pays may go below zero: as source the account itself, as destination
+            the one that money goes through.
     """
 
     kind: ClassVar[str] = "account"
@@ -50,8 +51,8 @@ class WalletEnd(msgspec.Struct, frozen=True, tag_field="end", tag="wallet"):
     """A wallet, as source or destination, known by id or by name.
 
     Attributes:
-        id: Its id, or `""`.
-        name: Its name, or `""`; exactly one of the two is given.
+        id: Its id, if it is not known by name.
+        name: Its name, if it is not known by id.
         balance: The balance to debit or credit.
     """
 
@@ -80,8 +81,8 @@ class PaymentSource(msgspec.Struct, frozen=True, tag_field="end", tag="payment_s
         id: The id that the payments service gave it.
         through_account: The account that it is ingested from.
         allow_overdraft: Whether that account may go below zero.
-        ledger: The ledger to ingest it on; `""` is the internal one.
-        holding_account: The account to ingest it into; `""` is one named after the payment.
+        ledger: The ledger to ingest it on; an internal one if not given.
+        holding_account: The account to ingest it into; one named after the payment if not given.
     """
 
     kind: ClassVar[str] = "payment"
@@ -112,12 +113,12 @@ class PaymentDestination(msgspec.Struct, frozen=True, tag_field="end", tag="paym
     """A payment to make through a payment service provider, as destination.
 
     Attributes:
-        psp: The provider's name.
+        psp: The provider's name, such as `stripe`.
         type: `TRANSFER` or `PAYOUT`.
         metadata: The metadata key of the source (account or wallet) that names the account to pay to.
         waiting_validation: Whether somebody has to approve the transfer before it is made.
-        source_account: The provider's account to pay from; `""` leaves that to the payments service.
-        connector_id: The connector to use; `""` likewise.
+        source_account: The provider's account to pay from; the payments service chooses if not given.
+        connector_id: The connector to use; the payments service chooses if not given.
     """
 
     kind: ClassVar[str] = "payment"

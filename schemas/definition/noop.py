@@ -8,7 +8,10 @@ from schemas.definition.fields import Fields
 
 
 class Noop(msgspec.Struct, frozen=True, tag="noop"):
-    """A resolved `noop` stage. Whatever fields it was given are unknown ones, without effect."""
+    """Does nothing.
+
+    This is the resolved stage. Whatever fields it was given are unknown ones, without effect.
+    """
 
     name: ClassVar[str] = "RunNoop"
 

@@ -26,8 +26,8 @@ class Amount(msgspec.Struct, frozen=True):
     """So much of an asset.
 
     Attributes:
-        amount: In the asset's smallest unit, zero or more, of any size.
-        asset: Such as `EUR/2`.
+        amount: How much, in the asset's smallest unit: an integer of any size, zero or more.
+        asset: What it is an amount of, such as `EUR/2`.
     """
 
     amount: int
@@ -44,14 +44,17 @@ class Amount(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True, tag="send"):
-    """A resolved `send` stage.
+    """Moves money from a source to a destination.
+
+    This is the resolved stage.
 
     Attributes:
-        source: Where the money comes from.
-        destination: Where it goes; no payment if the source is one.
-        amount: How much; None only for a payment source, and means all that was paid.
-        metadata: For every transaction, debit and credit; None if not given.
-        timestamp: Likewise, in UTC; None if not given.
+        source: Where the money comes from: an account, a wallet, or a payment that came in.
+        destination: Where it goes: an account, a wallet, or a payment to make. From a payment to a payment is not
+            supported.
+        amount: How much. Only a payment as source needs none: then it is all that was paid.
+        metadata: What every transaction, debit and credit of the stage gets as metadata.
+        timestamp: What every transaction, debit and credit of the stage gets as its date (RFC 3339).
     """
 
     name: ClassVar[str] = "RunSend"

@@ -27,10 +27,12 @@ class AccountMetadata(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):
-    """A resolved `update` stage.
+    """Sets metadata of an account.
+
+    This is the resolved stage.
 
     Attributes:
-        account: The address of the account.
+        account: Which account.
         ledger: The ledger that it is on.
         metadata: What to set; other keys of the account stay.
     """

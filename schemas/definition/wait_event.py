@@ -8,7 +8,9 @@ from schemas.definition.fields import Fields
 
 
 class WaitEvent(msgspec.Struct, frozen=True, tag="wait_event"):
-    """A resolved `wait_event` stage.
+    """Waits for an event of a name.
+
+    This is the resolved stage.
 
     Attributes:
         event: The name of the event that ends the stage.

@@ -7,9 +7,8 @@ import jsonschema_rs
 import pytest
 
 from api.app import OPERATIONS
-from api.openapi.definition import DEFINITION
 from api.openapi.document import document
-from schemas.definition import InvalidDefinition, parse_definition
+from schemas.definition import InvalidDefinition, inlined_schema, parse_definition
 from tests.unit.api.fakes import Backend, make_client
 
 V1 = {
@@ -34,6 +33,7 @@ V1 = {
 V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("post", "/v2/triggers/{triggerID}/test"),
     ("post", "/v2/workflows/validate"),
+    ("get", "/v2/workflows/schema.json"),
 }
 FLOWS = {
     ("post", "/flows"),
@@ -144,10 +144,10 @@ def test_the_schema_of_a_definition_accepts_what_the_parser_accepts(stage: Any) 
         accepted = True
     except InvalidDefinition:
         accepted = False
-    assert jsonschema_rs.is_valid(DEFINITION, body, validate_formats=True) is accepted
+    assert jsonschema_rs.is_valid(inlined_schema(), body, validate_formats=True) is accepted
 
 
 @pytest.mark.parametrize("body", [{}, {"stages": None}, {"stages": {}}, {"stages": []}, {"name": 1, "stages": []}, []])
 def test_the_schema_of_the_whole_body(body: Any) -> None:
     accepted = isinstance(body, dict) and body.get("stages") == [] and "name" not in body
-    assert jsonschema_rs.is_valid(DEFINITION, body) is accepted
+    assert jsonschema_rs.is_valid(inlined_schema(), body) is accepted
