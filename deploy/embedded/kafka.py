@@ -17,7 +17,8 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +49,8 @@ REASONS: Final = tuple(
 )
 """What to look for in the logs of a Kafka that ended, the most telling first."""
 
+HEAP_MB: Final = 512
 JVM_OPTIONS: Final = (
-    "-Xmx512m",
     "-XX:+UseSerialGC",
     "-Djava.awt.headless=true",
     # Kafka reads it; without it Java's own default (system proxies etc.) could reach out when resolving 127.0.0.1.
@@ -86,6 +87,19 @@ NODE: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Node:
+    """What makes a broker one of several."""
+
+    cluster_id: str
+    """The same for all."""
+    ports: tuple[int, int]
+    """Of the broker and of the controller."""
+    properties: Mapping[str, str]
+    """Of its configuration, beside or instead of those of a broker that is alone."""
+    heap_mb: int = HEAP_MB
+
+
 class EmbeddedKafka:
     """A Kafka broker as our child.
 
@@ -95,6 +109,7 @@ class EmbeddedKafka:
         cache: folder for the jars instead of the user's cache.
         train: make the ahead-of-time cache (see `aot`) if it isn't there, which takes twenty seconds.
         recording: JVM options for a training run, which uses no such cache itself.
+        node: which node of a cluster it is; alone when not given.
     """
 
     def __init__(
@@ -105,12 +120,15 @@ class EmbeddedKafka:
         cache: Path | None = None,
         train: bool = True,
         recording: Sequence[str] = (),
+        node: Node | None = None,
     ) -> None:
         self._data_dir = data_dir.resolve()
+        self._node = node
         self._port = port
         self._cache = cache
         self._train = train
         self._recording = recording
+        self._logs = self._data_dir / "logs"
         self._pid_file = self._data_dir / "pid"
         self.process: Child | None = None
         self.bootstrap_servers = ""
@@ -119,21 +137,35 @@ class EmbeddedKafka:
         """Start the broker and wait until it serves; returns the bootstrap servers (`host:port`).
 
         Raises:
+            EmbeddedError: as `launch`.
+            StartFailed: it ended, or was not ready in time.
+        """
+        self.launch()
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self.bootstrap_servers
+
+    def launch(self) -> None:
+        """Start the broker without waiting until it serves.
+
+        Raises:
             DownloadFailed: its jars are not in the cache and can't be brought there.
             JavaMissing: Java is not installed.
             PortInUse: the port that was asked for is taken.
             DataInUse: a broker of an earlier run can't be ended.
-            StartFailed: it ended, or was not ready in time.
+            StartFailed: its data folder can't be made.
         """
         java = java_executable()
         jars = kafka_jars(self._cache)
         trainee = self._trainee if self._train else None
         ahead_of_time = () if self._recording else aot_options(java, jars, kafka_cache(self._cache), trainee)
-        logs = self._data_dir / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
         self._data_dir.chmod(0o700)
         end_leftover(self._pid_file)
-        broker, controller = self._ports()
+        broker, controller = self._node.ports if self._node else self._ports()
         configuration = self._configure(broker, controller)
         log4j = Path(__file__).with_name("log4j2.xml")
         base = [
@@ -141,26 +173,26 @@ class EmbeddedKafka:
             "-cp",
             os.pathsep.join(str(jar) for jar in jars),
             f"-Dlog4j2.configurationFile={log4j}",
-            f"-Dkafka.logs.dir={logs}",
+            f"-Dkafka.logs.dir={self._logs}",
+            f"-Xmx{self._node.heap_mb if self._node else HEAP_MB}m",
             *JVM_OPTIONS,
         ]
         self._format([*base, *ahead_of_time], configuration)
         # Not the log of the last run, in which the line that we wait for stands already.
-        _rotate(logs / "server.log")
+        _rotate(self._logs / "server.log")
         self.process = Child(
             [*base, *(self._recording or ahead_of_time), "kafka.Kafka", str(configuration)],
             pid_file=self._pid_file,
-            output=logs / "output.log",
+            output=self._logs / "output.log",
             grace_seconds=RECORDING_STOP_SECONDS if self._recording else STOP_SECONDS,
             directory=self._data_dir,
         )
-        try:
-            self._wait_ready(logs)
-        except BaseException:
-            self.process.kill()
-            raise
         self.bootstrap_servers = f"{HOST}:{broker}"
-        return self.bootstrap_servers
+
+    @property
+    def serves(self) -> bool:
+        """Whether its last start has come so far that it serves."""
+        return READY_LINE in _text(self._logs / "server.log")
 
     @property
     def returncode(self) -> int | None:
@@ -170,7 +202,7 @@ class EmbeddedKafka:
     @property
     def last_words(self) -> str:
         """The line of its log that tells best why it ended."""
-        return _reason(self._data_dir / "logs")
+        return _reason(self._logs)
 
     def kill(self) -> None:
         """End it at once. Fine to call when it doesn't run."""
@@ -216,6 +248,7 @@ class EmbeddedKafka:
             "advertised.listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
             "controller.quorum.voters": f"1@{HOST}:{controller}",
             "log.dirs": str(self._data_dir / "data"),
+            **(self._node.properties if self._node else {}),
         }
         path = self._data_dir / "server.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
@@ -225,7 +258,7 @@ class EmbeddedKafka:
         done_before = self._data_dir / "formatted"
         if done_before.exists():
             return
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = self._node.cluster_id if self._node else new_cluster_id()
         # --ignore-formatted: a format that was interrupted leaves part of the folder behind.
         # One word with its option, since every 64th id begins with a dash.
         options = ["--ignore-formatted", f"--cluster-id={cluster}", "--config", str(configuration)]
@@ -242,15 +275,20 @@ class EmbeddedKafka:
             raise StartFailed(f"Kafka's data folder can't be formatted: {_last_line(done.stderr or done.stdout)}")
         done_before.touch()
 
-    def _wait_ready(self, logs: Path) -> None:
+    def _wait_ready(self) -> None:
         assert self.process is not None  # noqa: S101 - for the type checker
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while READY_LINE not in _text(logs / "server.log"):
+        deadline, logs = time.monotonic() + START_TIMEOUT_SECONDS, self._logs
+        while not self.serves:
             if self.process.returncode is not None:
                 raise StartFailed(f"Kafka ended while starting: {_reason(logs)} ({logs})")
             if time.monotonic() > deadline:
                 raise StartFailed(f"Kafka is not ready after {START_TIMEOUT_SECONDS:.0f} s: {_reason(logs)} ({logs})")
             time.sleep(POLL_SECONDS)
+
+
+def new_cluster_id() -> str:
+    """An id for a cluster that is made."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def java_executable() -> Path:

@@ -112,6 +112,12 @@ class EmbeddedPostgres:
         return url
 
     @property
+    def socket(self) -> Path:
+        """Where the server listens, once it has been started."""
+        assert self._sockets is not None  # noqa: S101 - for the type checker
+        return self._sockets / SOCKET_NAME
+
+    @property
     def returncode(self) -> int | None:
         """The exit status once it has ended by itself, else None."""
         return self.process.returncode if self.process else None

@@ -78,7 +78,7 @@ class Process:
         self._folder = folder
         self._ready_path = ready_path
         self._environment = dict(environment or {})
-        self._pid_file = folder / f"{name}.pid"
+        self.pid_file = folder / f"{name}.pid"
         self._starts = 0
         self._child: Child | None = None
 
@@ -89,7 +89,7 @@ class Process:
         self._child = await asyncio.to_thread(
             Child,
             self._command,
-            pid_file=self._pid_file,
+            pid_file=self.pid_file,
             output=self._output,
             environment={**inherited, **environment_of(self.settings), **self._environment},
         )
@@ -151,6 +151,11 @@ class Process:
         await self.kill()
         await self.start()
 
+    @property
+    def returncode(self) -> int | None:
+        """The exit status once it has ended by itself, else None; None as well when it was never started."""
+        return self._child.returncode if self._child is not None else None
+
     def log(self, lines: int = SHOWN_LINES) -> str:
         """The end of what it has written since its last start."""
         if not self._starts:
@@ -161,18 +166,23 @@ class Process:
         """Lines of all its starts that it must never write, each with what follows it."""
         return [
             f"{output.name}: {complaint}"
-            for output in sorted(self._folder.glob(f"{self.name}-*.log"))
+            for output in self.outputs
             for complaint in complaints(output.read_text(errors="replace"))
         ]
 
     @property
+    def outputs(self) -> list[Path]:
+        """What it has written, a file for each of its starts."""
+        return [self._folder / f"{self.name}-{start}.log" for start in range(1, self._starts + 1)]
+
+    @property
     def _output(self) -> Path:
-        return self._folder / f"{self.name}-{self._starts}.log"
+        return self.outputs[-1]
 
     @property
     def program(self) -> psutil.Process:
         """What runs, as the operating system sees it."""
-        return psutil.Process(int(self._pid_file.read_text()))
+        return psutil.Process(int(self.pid_file.read_text()))
 
 
 class Installation:
