@@ -15,6 +15,8 @@ from uuid import UUID
 
 import click
 
+from deploy.client.groups import Aliased
+from deploy.client.workflows import workflows
 from deploy.errors import DeployError, Stopped
 from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import (
@@ -47,7 +49,7 @@ class CouldNotLook(click.ClickException):
     exit_code = COULD_NOT_LOOK_STATUS
 
 
-class Commands(click.Group):
+class Commands(Aliased):
     """A group whose commands' expected errors become one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -318,6 +320,9 @@ def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) ->
     from deploy.demo import run
 
     run(keep=keep, port=port, data_dir=data_dir, scenario=scenario)
+
+
+main.add_command(workflows, aliases=("work", "w"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""Groups of commands that also answer to short names."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+C = TypeVar("C", bound=click.Command)
+
+
+class Aliased(click.Group):
+    """A group whose commands may have aliases: `@group.verb("list", aliases=("ls", "l"))`."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self._names: dict[str, str] = {}
+
+    def add_command(self, cmd: click.Command, name: str | None = None, aliases: tuple[str, ...] = ()) -> None:
+        """Add a command, and the other names that it has."""
+        super().add_command(cmd, name)
+        self._names |= dict.fromkeys(aliases, name or cmd.name or "")
+
+    def verb(
+        self, name: str, *, aliases: tuple[str, ...] = (), **options: Any
+    ) -> Callable[[Callable[..., Any]], click.Command]:
+        """Make a function a command of this group."""
+        return self._adding(click.command(name, **options), aliases)
+
+    def subgroup(self, name: str, *, aliases: tuple[str, ...] = (), **options: Any) -> Callable[..., "Aliased"]:
+        """Make a function a group inside this one."""
+        return self._adding(click.group(name, cls=Aliased, **options), aliases)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name or alias."""
+        return super().get_command(ctx, self._names.get(cmd_name, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that arguments begin with, under its own name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return (command.name if command is not None else name), command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their aliases."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                rows.append((", ".join((name, *self.aliases(name))), command.get_short_help_str(200)))
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def aliases(self, name: str) -> list[str]:
+        """The other names of a command."""
+        return [alias for alias, own in self._names.items() if own == name]
+
+    def _adding(
+        self, make: Callable[[Callable[..., Any]], C], aliases: tuple[str, ...]
+    ) -> Callable[[Callable[..., Any]], C]:
+        def add(function: Callable[..., Any]) -> C:
+            command = make(function)
+            self.add_command(command, aliases=aliases)
+            return command
+
+        return add
