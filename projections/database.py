@@ -5,16 +5,14 @@ psycopg's messages may hold parts of rows; they go to the log, never to a client
 
 import asyncio
 import contextlib
-import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, sql
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
 
-from projections.ports import Connection, Database, Listener, Pool, Row
+from projections.ports import Connection, Database, Listener, Row
 from schemas.settings import PostgresSettings, SettingsError, variable
 
 PostgresConnection = AsyncConnection[Row]
@@ -132,37 +130,6 @@ class Postgres:
             await connection.close()
             raise
         return connection
-
-    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> Pool:
-        """See `ports.Database.pool`."""
-        timeout = {"statement_timeout": f"{timeout_seconds * 1000:.0f}ms"}
-
-        async def set_up(connection: PostgresConnection) -> None:
-            await configure(connection, self._settings.database_schema, timeout)
-
-        return AsyncConnectionPool(
-            conninfo(self._settings, name),
-            min_size=0,
-            max_size=max_connections,
-            timeout=timeout_seconds,
-            # Planned for the values of each call: which index is best depends on the filters.
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            configure=set_up,
-            check=_check,
-            open=False,
-        )
-
-
-async def _check(connection: PostgresConnection) -> None:
-    """Raise if an idle connection was cut.
-
-    There is something to be read from such a connection; only then the server is asked, since asking it each time would
-    cost a list a tenth of its time.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
 
 
 class Session:

@@ -6,18 +6,22 @@ can't be run. One suite of tests (`tests/read_model_contract.py`) holds for this
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from projections.memory import MemoryDatabase
-from projections.ports import Connection, Row
+from projections.ports import Row
 from projections.rows import Instance, Occurrence, Stage, Trigger, Workflow
 from projections.sql import page, statement
 
 Answer = Callable[[MemoryDatabase, Any], list[Row]]
 """The rows of a statement, by its parameters."""
+Sized = tuple[int, Row]
+"""A row behind its size in bytes."""
 
 
 class MemoryQueries:
@@ -41,10 +45,6 @@ class MemoryQueries:
     async def listen(self, name: str) -> "MemoryListener":
         """See `ports.Database.listen`."""
         return await self._database.carry(self._client, lambda: MemoryListener(self._database, self._client))
-
-    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> "MemoryPool":
-        """See `ports.Database.pool`."""
-        return MemoryPool(self, name, max_connections, timeout_seconds)
 
 
 class MemoryConnection:
@@ -137,47 +137,6 @@ class MemoryListener:
             self._database.hearing.remove(self)
 
 
-class MemoryPool:
-    """`ports.Pool` in memory.
-
-    Args:
-        queries: makes connections.
-        name: what they are for.
-        max_connections: most at a time.
-        timeout_seconds: how long to wait for one.
-    """
-
-    def __init__(self, queries: MemoryQueries, name: str, max_connections: int, timeout_seconds: float):
-        self._queries, self._name, self._timeout_seconds = queries, name, timeout_seconds
-        self._slots = asyncio.Semaphore(max_connections)
-        self._idle: list[MemoryConnection] = []
-
-    async def open(self) -> None:
-        """See `ports.Pool.open`."""
-
-    async def close(self) -> None:
-        """See `ports.Pool.close`."""
-        self._idle.clear()
-
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """See `ports.Pool.connection`."""
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._slots.acquire()
-        try:
-            # One that was cut is noticed before it is used.
-            idle, self._idle = [connection for connection in self._idle if connection.lives], []
-            connection = idle.pop() if idle else await self._connect()
-            self._idle += idle
-            yield connection
-            self._idle.append(connection)
-        finally:
-            self._slots.release()
-
-    async def _connect(self) -> MemoryConnection:
-        return await self._queries.connect(self._name, statement_timeout_seconds=self._timeout_seconds)
-
-
 # The statements
 
 
@@ -196,16 +155,34 @@ def _answers() -> dict[bytes, Answer]:
         "triggers": _triggers,
         "workflows": _workflows,
     }
-    pages: dict[str, Answer] = {
-        "instances_page": _instances_page,
-        "occurrences_page": _occurrences_page,
-        "triggers_page": _triggers_page,
-        "workflows_page": _workflows_page,
-    }
-    return {
-        **{statement(name): answer for name, answer in plain.items()},
-        **{page(name, backwards): answer for name, answer in pages.items() for backwards in (False, True)},
-    }
+    answers = {statement(name): answer for name, answer in plain.items()}
+    for (name, read), backwards in itertools.product(PAGES.items(), (False, True)):
+        for filters in FILTERS[name]:
+            answers[page(name, backwards, filters)] = partial(_page, read, backwards, filters)
+    return answers
+
+
+class Asked(NamedTuple):
+    """A page: see `queries.pages`."""
+
+    position: tuple[datetime, UUID]
+    limit: int
+    backwards: bool
+    filters: Mapping[str, Any]
+    """True for those without a value."""
+
+
+def _page(
+    read: Callable[[MemoryDatabase, Asked], list[Sized]],
+    backwards: bool,
+    filters: tuple[str, ...],
+    database: MemoryDatabase,
+    params: Sequence[Any],
+) -> list[Row]:
+    created_at, id, limit, max_bytes, *values = params
+    given = dict.fromkeys(filters, True) | dict(zip(filters, values, strict=False))
+    asked = Asked((created_at, id), limit, backwards, given)
+    return _cut(read(database, asked), max_bytes)
 
 
 def _all_caught_up(database: MemoryDatabase, _: Any) -> list[Row]:
@@ -251,23 +228,25 @@ def _found(table: Mapping[str, Any], ids: Iterable[UUID]) -> list[tuple[UUID, An
     return [(id, row) for id in dict.fromkeys(ids) if (row := table.get(str(id))) is not None]
 
 
-def _history(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
-    instance_id = str(params["id"])
+def _history(database: MemoryDatabase, params: tuple[UUID, int, int]) -> list[Row]:
+    id, after, max_bytes = params
+    instance_id = str(id)
     if instance_id not in database.tables.instances:
         return []
     rows = [
         (300 + _size(s.input, s.error), (s.number, s.name, s.input, s.started_at, s.terminated_at, s.error))
         for s in _stages(database, instance_id)
-        if s.number > params["after"]
+        if s.number > after
     ]
-    return _cut(rows, params["max_bytes"]) or [(None,) * 7]
+    return _cut(rows, max_bytes) or [(None,) * 7]
 
 
-def _activities(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
-    stage = (str(params["id"]), params["number"])
+def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int]) -> list[Row]:
+    id, number, after, max_bytes = params
+    stage = (str(id), number)
     if stage not in database.tables.stages:
         return []
-    found = [a for key, a in database.tables.activities.items() if key[:2] == stage and a.index > params["after"]]
+    found = [a for key, a in database.tables.activities.items() if key[:2] == stage and a.index > after]
     rows = [
         (
             400 + _size(a.input, a.output, a.error, a.last_failure),
@@ -278,60 +257,71 @@ def _activities(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row
         )
         for a in sorted(found, key=lambda activity: activity.index)
     ]
-    return _cut(rows, params["max_bytes"]) or [(None,) * 11]
+    return _cut(rows, max_bytes) or [(None,) * 11]
 
 
-def _workflows_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
+def _workflows_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     there = (w for w in database.tables.workflows.values() if w.deleted_at is None)
-    found = _placed(there, lambda row: row.created_at, params)
-    return _cut([(500 + _size(row.name, row.definition), _workflow(row)) for row in found], params["max_bytes"])
+    found = _placed(there, lambda row: row.created_at, asked)
+    return [(500 + _size(row.name, row.definition), _workflow(row)) for row in found]
 
 
-def _triggers_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
-    name = params["folded_name"]
+def _triggers_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    name = asked.filters.get("folded_name", "")
     there = (t for t in database.tables.triggers.values() if t.deleted_at is None and name in (t.folded_name or ""))
-    found = _placed(there, lambda row: row.created_at, params)
-    rows = [(500 + _size(row.name, row.event, row.version, row.filter, row.vars), _trigger(row)) for row in found]
-    return _cut(rows, params["max_bytes"])
+    found = _placed(there, lambda row: row.created_at, asked)
+    return [(500 + _size(row.name, row.event, row.version, row.filter, row.vars), _trigger(row)) for row in found]
 
 
-def _instances_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
-    workflow_id = None if params["workflow_id"] is None else str(params["workflow_id"])
+def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    workflow_id, running = asked.filters.get("workflow_id"), asked.filters.get("running", False)
     there = (
         i
         for i in database.tables.instances.values()
-        if workflow_id in (None, i.workflow_id) and not (params["running"] and i.terminated_at is not None)
+        if (workflow_id is None or i.workflow_id == str(workflow_id)) and not (running and i.terminated_at is not None)
     )
     rows = []
-    for row in _placed(there, lambda row: row.created_at, params):
+    for row in _placed(there, lambda row: row.created_at, asked):
         shown = _instance(database, row)
         if shown is not None:
             definition = database.tables.workflows[row.workflow_id].definition
             stages = _stages(database, row.id)
             size = 500 + _size(definition, row.error) + sum(300 + _size(stage.error) for stage in stages)
             rows.append((size, shown))
-    return _cut(rows, params["max_bytes"])
+    return rows
 
 
-def _occurrences_page(database: MemoryDatabase, params: Mapping[str, Any]) -> list[Row]:
-    trigger_id = str(params["trigger_id"])
+def _occurrences_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    trigger_id = str(asked.filters["trigger_id"])
     there = (o for o in database.tables.occurrences.values() if o.trigger_id == trigger_id)
-    found = _placed(there, lambda row: row.date, params)
-    rows = [(1000 + _size(row.event, row.error), _occurrence(database, row)) for row in found]
-    return _cut(rows, params["max_bytes"])
+    found = _placed(there, lambda row: row.date, asked)
+    return [(1000 + _size(row.event, row.error), _occurrence(database, row)) for row in found]
 
 
-def _placed(rows: Iterable[Any], at: Callable[[Any], Any], params: Mapping[str, Any]) -> list[Any]:
+PAGES: Final = {
+    "instances_page": _instances_page,
+    "occurrences_page": _occurrences_page,
+    "triggers_page": _triggers_page,
+    "workflows_page": _workflows_page,
+}
+FILTERS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
+    "instances_page": ((), ("workflow_id",), ("running",), ("workflow_id", "running")),
+    "occurrences_page": (("trigger_id",),),
+    "triggers_page": ((), ("folded_name",)),
+    "workflows_page": ((),),
+}
+"""In which combinations each list is read."""
+
+
+def _placed(rows: Iterable[Any], at: Callable[[Any], Any], asked: Asked) -> list[Any]:
     """Those next to a position, in the direction of reading, and one more than the limit."""
-    backwards, wanted = params["backwards"], (params["created_at"], params["id"])
     placed = [((at(row), UUID(row.id)), row) for row in rows]
-    if params["created_at"] is not None:
-        placed = [one for one in placed if (one[0] > wanted if backwards else one[0] < wanted)]
-    placed.sort(key=lambda one: one[0], reverse=not backwards)
-    return [row for _, row in placed[: params["limit"] + 1]]
+    placed = [one for one in placed if (one[0] > asked.position if asked.backwards else one[0] < asked.position)]
+    placed.sort(key=lambda one: one[0], reverse=not asked.backwards)
+    return [row for _, row in placed[: asked.limit + 1]]
 
 
-def _cut(rows: Sequence[tuple[int, Row]], max_bytes: int) -> list[Row]:
+def _cut(rows: Sequence[Sized], max_bytes: int) -> list[Row]:
     """The rows up to the one that reaches the limit, each with whether one more follows.
 
     Args:

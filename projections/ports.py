@@ -10,7 +10,6 @@ connection that is lost, or a notification, they do with both.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from projections.fold import Batch
@@ -114,19 +113,6 @@ class Listener(Protocol):
         """Close the connection."""
 
 
-class Pool(Protocol):
-    """Connections that are used by turns."""
-
-    async def open(self) -> None:
-        """Begin. Connections are made when they are needed."""
-
-    async def close(self) -> None:
-        """Close all connections."""
-
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection, for as long as the block lasts. The same one may come again later."""
-
-
 class Database(Protocol):
     """The read model's database, as it is queried."""
 
@@ -143,12 +129,3 @@ class Database(Protocol):
 
     async def listen(self, name: str) -> Listener:
         """A connection that hears from now on what the projections announce."""
-
-    def pool(self, name: str, *, max_connections: int, timeout_seconds: float) -> Pool:
-        """Connections for statements with named parameters.
-
-        Args:
-            name: what they are for.
-            max_connections: most at a time.
-            timeout_seconds: deadline of a statement, and of waiting for a connection.
-        """

@@ -1,25 +1,22 @@
 """Rows and pages of the read model.
 
 Single rows go through coalescing loaders on connections of their own, since every request needs one and latency counts.
-Lists and histories use a small pool, so that a client that lists everything does not slow the others down.
+Lists and histories share a few other connections, so that a client that lists everything does not slow the others down.
 """
 
 import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
-from weakref import WeakSet
-
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from projections.database import FAULTS, Postgres, Session
 from projections.names import folded
-from projections.ports import Connection, Database, Row
+from projections.ports import Database, Row
+from projections.queries import pages
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import (
     ActivityColumns,
@@ -29,9 +26,10 @@ from projections.queries.columns import (
     TriggerColumns,
     WorkflowColumns,
 )
-from projections.queries.errors import ReadModelUnavailable
+from projections.queries.connections import Connections
 from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
+from projections.queries.pages import PageQuery, page_query
 from projections.queries.rows import (
     ActivityRow,
     InstanceRow,
@@ -42,18 +40,12 @@ from projections.queries.rows import (
     TriggerRow,
     WorkflowRow,
 )
-from projections.sql import page, statement
+from projections.queries.sharing import SharedReads
+from projections.sql import statement
 from schemas.settings import PostgresSettings
 
-MAX_LIST_CONNECTIONS: Final = 4
-"""More would let lists take Postgres away from single rows and from the projections."""
-LIST_TIMEOUT_SECONDS: Final = 5.0
-"""Deadline of one page, and of waiting for a connection; without it slow lists would pile up."""
 CHUNK_ROWS: Final = 200
 """Most rows of a streamed list that are read at once; more would keep the event loop busy for longer."""
-MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
-"""A page ends with the row that reaches this, and so does what is read at once of a streamed list. Without it a few
-hundred instances of a large workflow would take the process's memory: each client that reads slowly holds its page."""
 MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold. Asked for a larger one, Postgres would refuse, which is not an outage."""
 
@@ -102,14 +94,10 @@ class ReadModel:
         self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load, clock)
         self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
         self._triggers: Loader[UUID, TriggerRow] = Loader(self._fetch_triggers)
-        self._pool = database.pool(
-            "api lists", max_connections=MAX_LIST_CONNECTIONS, timeout_seconds=LIST_TIMEOUT_SECONDS
-        )
-        self._admitted: WeakSet[Connection] = WeakSet()
+        self._lists, self._shared = Connections(database, "api lists"), SharedReads()
 
     async def open(self) -> None:
         """Connect, if Postgres is there; otherwise later, by itself."""
-        await self._pool.open()
         await asyncio.gather(
             _connect(self._workflow_session), _connect(self._instance_session), _connect(self._trigger_session)
         )
@@ -122,7 +110,7 @@ class ReadModel:
         await self._workflow_session.close()
         await self._instance_session.close()
         await self._trigger_session.close()
-        await self._pool.close()
+        await self._lists.close()
 
     @property
     def ready(self) -> bool:
@@ -147,7 +135,7 @@ class ReadModel:
 
     async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
-        rows = await self._list(statement("event_request"), (instance_id, key))
+        rows = await self._lists.execute(statement("event_request"), (instance_id, key))
         for (digest,) in rows:
             return str(digest)
         return None
@@ -159,8 +147,7 @@ class ReadModel:
             id: the instance.
             after: only those behind this number.
         """
-        rows = await self._list(statement("history"), {"id": id, "after": after, "max_bytes": MAX_PAGE_BYTES})
-        return _slice(StageColumns, rows) if rows else None
+        return await self._history("history", StageColumns, id, after)
 
     async def activities(self, id: UUID, number: int, after: int = -1) -> Slice[ActivityRow] | None:
         """The activities of a stage, in order; None for a stage that did not start.
@@ -172,9 +159,7 @@ class ReadModel:
         """
         if not 0 <= number <= MAX_NUMBER:
             return None
-        parameters = {"id": id, "number": number, "after": after, "max_bytes": MAX_PAGE_BYTES}
-        rows = await self._list(statement("activities"), parameters)
-        return _slice(ActivityColumns, rows) if rows else None
+        return await self._history("activities", ActivityColumns, id, number, after)
 
     async def workflows_page(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
@@ -186,7 +171,7 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        return await self._page("workflows_page", WorkflowColumns, _page(after, before, limit))
+        return await self._page(WorkflowColumns, page_query("workflows_page", after, before, limit))
 
     async def instances_page(
         self,
@@ -206,8 +191,8 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        parameters = {"workflow_id": workflow_id, "running": running, **_page(after, before, limit)}
-        return await self._page("instances_page", InstanceColumns, parameters)
+        query = page_query("instances_page", after, before, limit, workflow_id=workflow_id, running=running)
+        return await self._page(InstanceColumns, query)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
@@ -228,8 +213,8 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        parameters = {"folded_name": folded(name), **_page(after, before, limit)}
-        return await self._page("triggers_page", TriggerColumns, parameters)
+        query = page_query("triggers_page", after, before, limit, folded_name=folded(name) or None)
+        return await self._page(TriggerColumns, query)
 
     async def occurrences_page(
         self, trigger_id: UUID, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
@@ -244,8 +229,8 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        parameters = {"trigger_id": trigger_id, **_page(after, before, limit)}
-        return await self._page("occurrences_page", OccurrenceColumns, parameters)
+        query = page_query("occurrences_page", after, before, limit, trigger_id=trigger_id)
+        return await self._page(OccurrenceColumns, query)
 
     def triggers(self, name: str = "", max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:
         """The triggers that pass the filter of `triggers_page`, newest first, in chunks.
@@ -272,21 +257,20 @@ class ReadModel:
         rows = await self._trigger_session.execute(statement("triggers"), (ids,))
         return _by_id(TriggerColumns, rows)
 
-    async def _page(self, name: str, columns: Callable[..., _Columns[T]], parameters: dict[str, Any]) -> Slice[T]:
-        backwards = parameters["backwards"]
-        rows = await self._list(page(name, backwards), {**parameters, "max_bytes": MAX_PAGE_BYTES})
-        found = _slice(columns, rows[: parameters["limit"]])
-        return Slice(found.rows[::-1], found.more) if backwards else found
+    async def _page(self, columns: Callable[..., _Columns[T]], query: PageQuery) -> Slice[T]:
+        async def read() -> Slice[T]:
+            rows = await self._lists.execute(query.statement, query.parameters)
+            found = _slice(columns, rows[: query.limit])
+            return Slice(found.rows[::-1], found.more) if query.backwards else found
 
-    async def _list(self, query: bytes, parameters: Sequence[Any] | dict[str, Any]) -> list[Row]:
-        with _unavailable():
-            async with self._pool.connection() as connection:
-                # Not when the pool makes it: the pool would pause for longer and longer after a refusal.
-                if connection not in self._admitted:
-                    await wait_caught_up(connection)
-                    self._admitted.add(connection)
-                cursor = await connection.execute(query, parameters, binary=True)
-                return await cursor.fetchall()
+        return await self._shared.get((query.statement, *query.parameters), read)
+
+    async def _history(self, name: str, columns: Callable[..., _Columns[T]], *parameters: object) -> Slice[T] | None:
+        async def read() -> Slice[T] | None:
+            rows = await self._lists.execute(statement(name), (*parameters, pages.MAX_PAGE_BYTES))
+            return _slice(columns, rows) if rows else None
+
+        return await self._shared.get((name, *parameters), read)
 
 
 def _session(database: Database, name: str) -> Session:
@@ -296,23 +280,6 @@ def _session(database: Database, name: str) -> Session:
 async def _connect(session: Session) -> None:
     with contextlib.suppress(*FAULTS):
         await session.connect()
-
-
-@contextlib.contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except (*FAULTS, PoolTimeout, PoolClosed) as fault:
-        raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
-
-
-def _page(after: RowPosition | None, before: RowPosition | None, limit: int) -> dict[str, Any]:
-    if after and before:
-        raise ValueError("a page is either after or before a position")
-    created_at: datetime | None
-    id: UUID | None
-    created_at, id = after or before or (None, None)
-    return {"created_at": created_at, "id": id, "limit": limit, "backwards": before is not None}
 
 
 def _by_id(columns: Callable[..., _Columns[Single]], rows: list[Row]) -> dict[UUID, Single]:

@@ -1,11 +1,16 @@
 """The statements, one file each, by name: `statement("instances")` is the text of `instances.sql`.
 
-A page of a list is read by one of two statements that are made of one file, since each way has an order of its own.
+A page of a list is read by a statement that is made of one file: each way has an order of its own, and each combination
+of filters has its index.
 A batch is written by one statement that is put together from the files in `project`.
 """
 
 from functools import cache
 from importlib.resources import files
+from typing import Final
+
+FIRST_FILTER: Final = 5
+"""Number of the parameter that holds a page's first filter."""
 
 
 @cache
@@ -15,10 +20,32 @@ def statement(name: str) -> bytes:
 
 
 @cache
-def page(name: str, backwards: bool) -> bytes:
-    """The statement that reads a page, behind a position or in front of it. Newest first, or the other way round."""
+def page(name: str, backwards: bool, filters: tuple[str, ...] = ()) -> bytes:
+    """The statement that reads a page, behind a position or in front of it. Newest first, or the other way round.
+
+    A line of the file that ends with `-- only: F` stays if F is one of the filters, with `-- unless: F` if it is not.
+    So each combination is a statement of its own, which is planned once and has an index of its own. The value of the
+    first filter is parameter `$5`, and so on; before them are those of `projections.queries.pages`.
+
+    Args:
+        name: of the file.
+        backwards: in front of the position.
+        filters: names of filters; `$F` is the value of filter F.
+    """
     order, beyond = (b"ASC", b">") if backwards else (b"DESC", b"<")
-    return statement(name).replace(b"$order", order).replace(b"$beyond", beyond)
+    lines = [_kept(line, filters) for line in statement(name).split(b"\n")]
+    text = b"\n".join(line for line in lines if line is not None)
+    for number, filter in enumerate(filters, start=FIRST_FILTER):
+        text = text.replace(b"$" + filter.encode(), b"$%d" % number)
+    return text.replace(b"$order", order).replace(b"$beyond", beyond)
+
+
+def _kept(line: bytes, filters: tuple[str, ...]) -> bytes | None:
+    text, _, condition = line.partition(b" -- ")
+    word, _, filter = condition.decode().partition(": ")
+    if word not in ("only", "unless"):
+        return line
+    return text if (filter in filters) == (word == "only") else None
 
 
 @cache

@@ -9,8 +9,8 @@ LEFT JOIN LATERAL (
                + coalesce(octet_length(last_failure), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM activities
-    WHERE instance_id = s.instance_id AND stage = s.number AND index > %(after)s
+    WHERE instance_id = s.instance_id AND stage = s.number AND index > $3::int
     WINDOW reading AS (ORDER BY index ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-) a ON a.bytes_before IS NULL OR a.bytes_before < %(max_bytes)s
-WHERE s.instance_id = %(id)s AND s.number = %(number)s
+) a ON a.bytes_before IS NULL OR a.bytes_before < $4::bigint
+WHERE s.instance_id = $1::uuid AND s.number = $2::int
 ORDER BY a.index

@@ -1,1 +1,1 @@
-SELECT request FROM event_requests WHERE instance_id = %s AND key = %s
+SELECT request FROM event_requests WHERE instance_id = $1 AND key = $2

@@ -7,8 +7,8 @@ LEFT JOIN LATERAL (
            sum(300 + octet_length(input) + coalesce(octet_length(error), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM stages
-    WHERE instance_id = i.id AND number > %(after)s
+    WHERE instance_id = i.id AND number > $2::int
     WINDOW reading AS (ORDER BY number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-) s ON s.bytes_before IS NULL OR s.bytes_before < %(max_bytes)s
-WHERE i.id = %(id)s
+) s ON s.bytes_before IS NULL OR s.bytes_before < $3::bigint
+WHERE i.id = $1::uuid
 ORDER BY s.number

@@ -1,5 +1,6 @@
 -- A page of instances next to a position, in the direction of reading: from the newest on, or backwards.
--- Planned for each call again, with the filters' values, so that each combination uses its own index.
+-- The position is told in the words of the one index that fits. So no other is as good, whatever the statistics were when
+-- the statement was planned.
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
@@ -15,10 +16,12 @@ FROM (
            lead(true) OVER reading AS followed
     FROM (
         SELECT * FROM instances
-        WHERE (%(workflow_id)s::uuid IS NULL OR workflow_id = %(workflow_id)s)
-          AND (NOT %(running)s OR terminated_at IS NULL)
-          AND (%(created_at)s::timestamptz IS NULL OR (created_at, id) $beyond (%(created_at)s, %(id)s::uuid))
-        ORDER BY created_at $order, id $order LIMIT %(limit)s + 1
+        WHERE true
+          AND (created_at, id) $beyond ($1::timestamptz, $2::uuid) -- unless: workflow_id
+          AND workflow_id = $workflow_id -- only: workflow_id
+          AND (workflow_id, created_at, id) $beyond ($workflow_id::uuid, $1::timestamptz, $2::uuid) -- only: workflow_id
+          AND terminated_at IS NULL -- only: running
+        ORDER BY created_at $order, id $order LIMIT $3::int + 1
     ) i
     JOIN workflows w ON w.id = i.workflow_id
     CROSS JOIN LATERAL (
@@ -31,5 +34,5 @@ FROM (
         ORDER BY i.created_at $order, i.id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
 ) page
-WHERE bytes_before IS NULL OR bytes_before < %(max_bytes)s
+WHERE bytes_before IS NULL OR bytes_before < $4::bigint
 ORDER BY created_at $order, id $order

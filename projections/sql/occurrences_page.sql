@@ -8,12 +8,11 @@ FROM (
            lead(true) OVER reading AS followed
     FROM (
         SELECT * FROM occurrences
-        WHERE trigger_id = %(trigger_id)s
-          AND (%(created_at)s::timestamptz IS NULL OR (date, id) $beyond (%(created_at)s, %(id)s::uuid))
-        ORDER BY date $order, id $order LIMIT %(limit)s + 1
+        WHERE trigger_id = $trigger_id::uuid AND (date, id) $beyond ($1::timestamptz, $2::uuid)
+        ORDER BY date $order, id $order LIMIT $3::int + 1
     ) found
     WINDOW reading AS (ORDER BY date $order, id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) o
 LEFT JOIN instances i ON i.id = o.workflow_instance_id
-WHERE o.bytes_before IS NULL OR o.bytes_before < %(max_bytes)s
+WHERE o.bytes_before IS NULL OR o.bytes_before < $4::bigint
 ORDER BY o.date $order, o.id $order

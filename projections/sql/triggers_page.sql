@@ -9,11 +9,11 @@ FROM (
     FROM (
         SELECT * FROM triggers
         WHERE deleted_at IS NULL
-          AND (%(folded_name)s = '' OR strpos(folded_name, %(folded_name)s) > 0)
-          AND (%(created_at)s::timestamptz IS NULL OR (created_at, id) $beyond (%(created_at)s, %(id)s::uuid))
-        ORDER BY created_at $order, id $order LIMIT %(limit)s + 1
+          AND (created_at, id) $beyond ($1::timestamptz, $2::uuid)
+          AND strpos(folded_name, $folded_name::text) > 0 -- only: folded_name
+        ORDER BY created_at $order, id $order LIMIT $3::int + 1
     ) t
     WINDOW reading AS (ORDER BY created_at $order, id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) page
-WHERE bytes_before IS NULL OR bytes_before < %(max_bytes)s
+WHERE bytes_before IS NULL OR bytes_before < $4::bigint
 ORDER BY created_at $order, id $order
