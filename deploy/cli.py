@@ -280,6 +280,31 @@ def doctor() -> None:
     raise click.exceptions.Exit(ORDER.index(worst(findings)))
 
 
+@main.command("test", short_help="Run scenarios of workflows.")
+@click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-k", "name", help="Run only scenarios with this text in their names.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JUnit's XML, too.")
+@click.option("--json", is_flag=True, help="Print the results as one JSON object.")
+def test(paths: tuple[Path, ...], name: str | None, junit: Path | None, json: bool) -> None:
+    """Run the scenarios in files, and in the files of folders that end with .scenarios.yaml.
+
+    A scenario runs a workflow by the engine's own code, against stand-ins for ledger, wallets and payments, on a clock
+    whose time jumps: without Kafka and Postgres, and a delay of a month takes no time. See docs/scenarios.md.
+
+    Exit status: 0 if all passed, 1 if one failed, 2 if a file can't be used.
+    """
+    from deploy.scenarios.command import test as run
+    from deploy.scenarios.problems import Unusable
+
+    try:
+        passed = run(paths, name=name, junit=junit, json=json, say=click.echo)
+    except Unusable as unusable:
+        click.echo("\n".join(unusable.lines()), err=True)
+        raise click.exceptions.Exit(COULD_NOT_LOOK_STATUS) from None
+    if not passed:
+        raise click.exceptions.Exit(DIFFERENT_STATUS)
+
+
 @main.command(short_help="Run a stand-in for ledger, wallets and payments.")
 def sandbox() -> None:
     """Run a stand-in for the services that activities call: ledger, wallets and payments in memory."""
