@@ -80,10 +80,12 @@ def _expected() -> tuple[type[Exception], ...]:
 
     from engine.errors import EngineError
     from projections.errors import ProjectionsError
+    from schemas.encryption.marks import KeyMissing
     from schemas.kafka import KafkaFault
     from schemas.log_integrity import LogFault
 
-    return (SettingsError, DeployError, EngineError, ProjectionsError, LogFault, OSError, KafkaFault, psycopg.Error)
+    ours = (SettingsError, DeployError, EngineError, ProjectionsError, KafkaFault, LogFault, KeyMissing)
+    return (*ours, OSError, psycopg.Error)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
+from schemas.encryption.marks import KeyMissing, check_opened
 from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions, read_span, search_tail
+from schemas.log_integrity import key_missing
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import SNAPSHOTS, topic_name
@@ -81,6 +83,8 @@ class KafkaSnapshots:
             async with self._kafka.reader(committed_only=True) as reader:
                 oldest, end = (await reader.limits([place]))[place]
                 async for records in read_span(reader, place, oldest, end, TAKE_RECORDS):
+                    for record in records:
+                        self._check(partition, record)
                     yield records
         except KafkaFault as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
@@ -92,9 +96,23 @@ class KafkaSnapshots:
             if not await self._exists(place):
                 return None
             async with asyncio.timeout(LAST_SECONDS), self._asker.use() as reader:
-                return await search_tail(reader, place, lambda found, record: record, ends_with_mark=True)
+                record = await search_tail(reader, place, lambda found, record: record, ends_with_mark=True)
+                if record is not None:
+                    self._check(partition, record)
+                return record
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._topic}: {error!r}") from error
+
+    def _check(self, partition: int, record: Record) -> None:
+        """Check that a record could be opened: its snapshot must not be taken for one that nobody can read.
+
+        Raises:
+            LogFault: `key`.
+        """
+        try:
+            check_opened(record.headers, record.offset)
+        except KeyMissing as error:
+            raise key_missing(SNAPSHOTS, partition, error) from error
 
     async def _exists(self, place: Place) -> bool:
         """Whether there is such a partition. To ask in other ways would have Kafka make the topic, uncompacted."""

@@ -41,11 +41,13 @@ from engine.runner import EffectRunner
 from engine.slots import CallSlots
 from engine.snapshot_rounds import LogIds, SnapshotRounds
 from engine.turn import Turn
+from schemas.encryption.marks import KeyMissing
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
-from schemas.log_integrity import LogFault, check_end
+from schemas.log_integrity import LogFault, check_end, key_missing
 from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
+from schemas.topics import COMMANDS
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +151,8 @@ class Partition:
         self._paused = False
         self._stopping = False
         self._fault: LogFault | None = None
+        self._unreadable: LogFault | None = None
+        """Why the command that comes next can't be decided here."""
 
     async def run(self) -> None:
         """Own the partition until `stop`.
@@ -328,6 +332,8 @@ class Partition:
             self._decided = turn.next_command
             self._feed.done(self.number, turn.next_command)
         self._rounds.after_turn(self.end, self._decided, self._held_at)
+        if self._unreadable is not None:
+            raise self._unreadable
         if self._paused and not self._is_full(half=True):
             self._paused = False
             self._feed.resume(self.number)
@@ -357,6 +363,10 @@ class Partition:
                 turn.command(record.offset, key, command)
             except UndecodableRecord as error:
                 await self._bury(turn, record, str(error))
+            except KeyMissing as error:
+                # Nothing behind it may be decided, and what was decided before it counts.
+                self._unreadable = key_missing(COMMANDS, self.number, error)
+                return
 
     async def _bury(self, turn: Turn, record: Record, reason: str) -> None:
         await self._log.bury(self.number, record, reason)

@@ -116,6 +116,7 @@ class Snapshots(Protocol):
 
         Raises:
             ReadFailed: the topic can't be reached.
+            LogFault: a record needs a key that this engine does not have.
         """
 
     async def last(self, partition: int) -> Record | None:

@@ -33,10 +33,11 @@ from engine.metrics import Metrics
 from engine.pauses import Breather
 from engine.ports import Clock, EventLog, Snapshots
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.encryption.marks import KeyMissing
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
 from schemas.fillers import is_filler, is_loss
-from schemas.log_integrity import REMEDIES, LogFault, check_end, check_records, follows, newer_build
+from schemas.log_integrity import REMEDIES, LogFault, check_end, check_records, follows, key_missing, newer_build
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
 from schemas.topics import EVENTS
 
@@ -99,13 +100,16 @@ class Restore:
             inspected: the partition as it was before the claim.
 
         Raises:
-            LogFault: the log is not the one that the snapshot and the claims know, or of a newer build.
+            LogFault: the log is not the one that the snapshot and the claims know, is of a newer build, or needs a key
+                that this engine does not have.
             SnapshotUnusable: no snapshot can be used, and the log does not begin at offset 0.
             TooManySetAside: so many aggregates do not fold that it can't be these.
             ReadFailed: the log or the snapshots can't be reached.
         """
         try:
             restored = await self._run_repaired(epoch, inspected)
+        except KeyMissing as error:
+            raise key_missing(EVENTS, self._number, error) from error
         finally:
             self._metrics.restore_events_left.remove(self._number)
         seconds = self._clock.monotonic() - self._began_at

@@ -165,18 +165,19 @@ class Supervisor:
         pause = FIRST_PAUSE_SECONDS
         while self._feed.owns(number) and not self._stopping:
             partition = self._partitions[number] = self._new_partition(number)
-            longest, superseded = MAX_PAUSE_SECONDS, False
+            longest, superseded, again, began = MAX_PAUSE_SECONDS, False, False, self._clock.monotonic()
             try:
                 await partition.run()
                 return
             except Superseded as error:
                 self._dropped(number, error, "superseded")
-                superseded = True
+                superseded = again = True
             except (AppendFailed, Displaced, ReadFailed) as error:
                 self._dropped(number, error, "log")
             except LogFault as fault:
                 self._stands_still(partition, fault)
-                longest = MAX_FAULT_PAUSE_SECONDS
+                # What is wrong with commands is found by a partition that is restored, each time.
+                longest, again = MAX_FAULT_PAUSE_SECONDS, True
             except SnapshotUnusable as error:
                 logger.error("%s", error, extra={"partition": number})
                 self._dropped(number, error, "unrestorable")
@@ -192,8 +193,11 @@ class Supervisor:
                 partition.let_go()
             if superseded:
                 await self._confirmed(number)
+            lasted = self._clock.monotonic() - began > MAX_FAULT_PAUSE_SECONDS
+            if lasted or (partition.restored and not again):
+                pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause)
-            pause = FIRST_PAUSE_SECONDS if partition.restored and not superseded else min(pause * 2, longest)
+            pause = min(pause * 2, longest)
 
     async def _confirmed(self, number: int) -> None:
         """Wait until the group has confirmed, from now on, that the partition is this engine's, or it is not."""

@@ -8,9 +8,11 @@ from msgspec import Struct
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
+from schemas.encryption.marks import KeyMissing
 from schemas.epochs import EpochFilter, header
-from schemas.log_integrity import LogFault, newer_build
+from schemas.log_integrity import LogFault, key_missing, newer_build
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
+from schemas.topics import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +90,15 @@ class EventReader:
         """Take over an event; one that is damaged is left out.
 
         Raises:
-            LogFault: only a newer build can read it. If it were left out, the read model would lack it for ever.
+            LogFault: it can't be read here, and is not damaged. If it were left out, the read model would lack it for
+                ever.
         """
         try:
             batch.add(partition, self._codec.decode_event(record))
         except UnknownMessage as error:
             raise newer_build(partition, record, error) from error
+        except KeyMissing as error:
+            raise key_missing(EVENTS, partition, error) from error
         except UndecodableRecord as error:
             self._metrics.undecodable.inc()
             logger.error("event record %s/%s is skipped: %s", partition, record.offset, error)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.encryption.marks import check_opened
 from schemas.epochs import header
 from schemas.ids import is_id
 from schemas.records import (
@@ -84,6 +85,7 @@ def decode_current(record: Record) -> Current:
     Raises:
         UndecodableRecord: the record is not one of ours.
         UnknownMessage: it is of a newer build.
+        KeyMissing: it can't be read without a key that this process does not have.
     """
     schema_text = header(record.headers, "schema")
     schema = 1 if schema_text is None else read_number(schema_text)
@@ -99,6 +101,7 @@ def decode_current(record: Record) -> Current:
     except UnknownMessage:
         raise
     except (LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        check_opened(record.headers, record.offset)
         raise UndecodableRecord(f"definition: {error!r}") from error
     version = read_number(header(record.headers, "version"))
     if version is None:

@@ -22,16 +22,18 @@ something, and to pass over the record would be to forget it.
 | reason | what is missing | found by |
 |---|---|---|
 | `newer` | the record is of a type or schema that only a newer build knows | who decodes it (`newer_build`) |
+| `key` | the record is encrypted with a key that the process does not have | who decodes it (`key_missing`) |
 """
 
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from schemas.encryption.marks import KeyMissing
 from schemas.error_texts import BoundedError
 from schemas.records import Record, UnknownMessage
 from schemas.topics import COMMANDS, EVENTS
 
-Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer"]
+Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer", "key"]
 
 MARK_OFFSETS: Final = 1
 """What the end of a transaction takes in a partition, without a record that anybody is handed. We write none to these
@@ -40,6 +42,7 @@ topics. Somebody else who does must not stop us."""
 REPAIR: Final = "This partition stands still until it is repaired: run `orchestration topics repair`."
 REMEDIES: Final[dict[Reason, str]] = {
     "newer": "This partition stands still here until this process is upgraded to the build that wrote the record.",
+    "key": "This partition stands still here until this process is started again with the key.",
 }
 """What to do where a repair would not help. In these cases the log is whole."""
 
@@ -64,6 +67,17 @@ class LogFault(BoundedError):
 def newer_build(partition: int, record: Record, error: UnknownMessage) -> LogFault:
     """The fault of a record of `events` that this build does not know."""
     return LogFault("newer", EVENTS, partition, f"the record at offset {record.offset} can't be read: {error}")
+
+
+def key_missing(topic: str, partition: int, error: KeyMissing) -> LogFault:
+    """The fault of a record that can't be read without a key.
+
+    Args:
+        topic: without the prefix.
+        partition: of the topic.
+        error: says which record, and which key.
+    """
+    return LogFault("key", topic, partition, str(error))
 
 
 def check_begin(partition: int, position: int, oldest: int, topic: str = EVENTS) -> None:

@@ -9,12 +9,13 @@ The value is the message's state as JSON (integers of any size stay exact, and a
 | `version` | events | position among the aggregate's events, from 1; 0 for outcomes of commands, which have none |
 | `cause` | events | offset of the command that caused it, on the partition of the same number; left out if none did |
 | `epoch` | events | offset of the owner's claim (see `schemas.epochs`); a claim itself has none |
+| `encrypted` | both | which key the value is encrypted with, see `schemas.encryption`; left out where it is not |
 
 Fields that have their default are left out of the value.
 
 The mapping is that of the `eventsourcing` library (`Mapper`, `StoredEvent`, explicit topic names), with msgspec for
-its transcoder, so that its compressor and cipher can be used for encryption at rest. `RecordCodec` takes the mapper's
-states as they are: stored events in between would cost as much as the states.
+its transcoder. `RecordCodec` takes the mapper's states as they are: stored events in between would cost as much as the
+states. Encryption is not here: it covers topics that hold no messages, and authenticates keys and headers of records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,11 @@ from functools import cache
 from typing import Any, Protocol, cast, get_args
 
 import msgspec
-from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent
+from eventsourcing.persistence import Compressor, Mapper, StoredEvent
 from msgspec import Struct
 
 from schemas import commands, events
+from schemas.encryption.marks import check_opened, damage
 from schemas.error_texts import BoundedError
 from schemas.ids import is_id
 from schemas.nesting import is_deeper
@@ -111,11 +113,10 @@ class MessageMapper(Mapper[str]):
 
     Args:
         compressor: packs states that are large.
-        cipher: encrypts states at rest.
     """
 
-    def __init__(self, compressor: Compressor | None = None, cipher: Cipher | None = None):
-        super().__init__(transcoder=None, compressor=compressor, cipher=cipher)  # type: ignore[arg-type]
+    def __init__(self, compressor: Compressor | None = None):
+        super().__init__(transcoder=None, compressor=compressor)  # type: ignore[arg-type]
         self._encoder = msgspec.json.Encoder()
         self._decoders = {name: msgspec.json.Decoder(cls) for name, cls in MESSAGES.items()}
         self._newest = {name: newest(name) for name in MESSAGES}
@@ -140,8 +141,6 @@ class MessageMapper(Mapper[str]):
         state = self._encoder.encode(message)
         if self.compressor:
             state = self.compressor.compress(state)
-        if self.cipher:
-            state = self.cipher.encrypt(state)
         return state
 
     def decode_state(self, name: str, state: bytes, schema: int = 1) -> Struct:
@@ -157,14 +156,12 @@ class MessageMapper(Mapper[str]):
         if not 1 <= schema <= known:
             raise UnknownMessage(f"schema {schema} of {name} is newer than this build, which knows {known}")
         try:
-            if self.cipher:
-                state = self.cipher.decrypt(state)
             if self.compressor:
                 state = self.compressor.decompress(state)
             if schema != known:
                 state = upcast(name, state, schema, raw_fields(MESSAGES[name]))
             return decoder.decode(state)
-        except Exception as error:  # a cipher or compressor has errors of its own
+        except Exception as error:  # a compressor or an upcaster has errors of its own
             raise UndecodableRecord(f"{name}: {error}") from error
 
 
@@ -219,6 +216,7 @@ class RecordCodec:
 
         Raises:
             UndecodableRecord: the record can't be decoded.
+            KeyMissing: not without a key that this process does not have.
         """
         message = self._decode(record, dict(record.headers))
         if not isinstance(message.state, commands.Command):
@@ -236,6 +234,7 @@ class RecordCodec:
 
         Raises:
             UndecodableRecord: the record can't be decoded.
+            KeyMissing: not without a key that this process does not have.
         """
         headers = dict(record.headers)
         message = self._decode(record, headers)
@@ -251,7 +250,13 @@ class RecordCodec:
         except UnicodeDecodeError as error:
             raise UndecodableRecord(f"key or header `type`: {error}") from None
         version, schema = _number(headers, "version", 0), _number(headers, "schema", 1)
-        return Message(key, version, self._mapper.decode_state(type_, record.value, schema))
+        try:
+            return Message(key, version, self._mapper.decode_state(type_, record.value, schema))
+        except UndecodableRecord:
+            check_opened(record.headers, record.offset)
+            if (why := damage(headers)) is not None:
+                raise UndecodableRecord(why) from None
+            raise
 
 
 def _check_wrapped(event: msgspec.Raw) -> None:

@@ -57,6 +57,10 @@ Name = Annotated[
 Prefix = Annotated[
     str, Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="at most 100 letters, digits, dots, _ and -")
 ]
+KeyId = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="the id of a key: at most 64 letters, digits, dots, _ and -"),
+]
 TopicName = Annotated[
     str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="the name of a topic: letters, digits, dots, _ and -")
 ]
@@ -121,6 +125,15 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     kafka_ssl_certfile: str | None = None
     """PEM file of the client certificate, for mutual TLS; `kafka_ssl_keyfile` is its key."""
     kafka_ssl_keyfile: str | None = None
+    encryption_keys_file: str | None = None
+    """File with the keys that values of our topics are encrypted with, one a line as `<id>: <32 bytes in base64>`.
+    Without it nothing is encrypted."""
+    encryption_key_id: KeyId | None = None
+    """Id of the key that encrypts what is written. Without it, what is encrypted can be read, and nothing is
+    encrypted."""
+    encryption_required: bool = False
+    """Whether records that are not encrypted are refused. For installations that have been encrypted from their first
+    record."""
     topic_prefix: Prefix = ""
     """Put before the name of every topic and consumer group, so that several installations can share one Kafka."""
     public_topic: TopicName | None = None

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from schemas.encryption.marks import KeyMissing
 from schemas.epochs import CLAIM_TYPE, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss
@@ -97,7 +98,7 @@ def owner_of(record: Record, codec: RecordCodec) -> str | None:
         return None
     try:
         claim = codec.decode_event(record).event
-    except UndecodableRecord:
+    except (UndecodableRecord, KeyMissing):
         return None
     return claim.owner if isinstance(claim, PartitionClaimed) else None
 
@@ -123,7 +124,7 @@ def entry(partition: int, record: Record, verdict: Verdict | None, owner: str | 
     )
     try:
         recorded = codec.decode_event(record)
-    except UndecodableRecord as error:
+    except (UndecodableRecord, KeyMissing) as error:
         name = header(record.headers, "type")
         return replace(
             shown,

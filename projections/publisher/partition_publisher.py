@@ -17,10 +17,20 @@ from projections.publisher.metrics import Metrics
 from projections.publisher.positions import PublishedPosition
 from projections.publisher.public_events import PublicEvent, public_event
 from projections.publisher.public_writer import PublicWriter
+from schemas.encryption.marks import KeyMissing
 from schemas.epochs import EpochFilter
 from schemas.kafka import KafkaFault, Member, Place
-from schemas.log_integrity import LogFault, check_end, check_identity, check_records, follows, newer_build
+from schemas.log_integrity import (
+    LogFault,
+    check_end,
+    check_identity,
+    check_records,
+    follows,
+    key_missing,
+    newer_build,
+)
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage
+from schemas.topics import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +169,9 @@ class PartitionPublisher:
                 break
             except UnknownMessage as error:
                 fault, next_offset = newer_build(self._place.partition, record, error), record.offset
+                break
+            except KeyMissing as error:
+                fault, next_offset = key_missing(EVENTS, self._place.partition, error), record.offset
                 break
             except UndecodableRecord as error:
                 self._metrics.undecodable.inc()

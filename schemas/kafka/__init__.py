@@ -9,6 +9,7 @@
 | `stay` | how long somebody is a member of a group; on the protocols |
 | `table` | a table that a compacted topic keeps, followed; on the protocols |
 | `tail` | the newest record of some kind, looked for from the end; on the protocols |
+| `sealed` | the protocols with encryption at rest (`schemas.encryption`); on the protocols |
 | `memory` | the protocols on a cluster in memory |
 | `clients` | the protocols on aiokafka, made of all that follows |
 | `options` | where the brokers are, how to log in |

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,9 +22,11 @@ from projections.memory import MemoryDatabase, MemoryStore, Tables
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.projector import Projector
 from projections.publisher.public_events import public_event
+from schemas.encryption.vault import Vault
 from schemas.epochs import EpochFilter
-from schemas.kafka import Kafka, NewTopic, Place
+from schemas.kafka import Kafka, NewTopic, Place, read_span
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
+from schemas.kafka.sealed import SealedKafka
 from schemas.records import Headers, Record, RecordCodec, UndecodableRecord
 from schemas.settings import EngineSettings
 from schemas.topics import EVENTS, SNAPSHOTS, topics
@@ -61,11 +63,21 @@ class World:
     Args:
         lines: the history.
         snapshots: how many records of `snapshots` are in it; all when not given.
+        vault: encrypts all of it.
+        reads_with: decrypts it; `vault` when not given.
     """
 
-    def __init__(self, lines: Sequence[Line], snapshots: int | None = None):
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        snapshots: int | None = None,
+        vault: Vault | None = None,
+        reads_with: Vault | None = None,
+    ):
         self.cluster = MemoryCluster()
-        self.kafka: Kafka = MemoryKafka(self.cluster)
+        plain = MemoryKafka(self.cluster)
+        reads_with = reads_with or vault
+        self.kafka: Kafka = plain if reads_with is None else SealedKafka(plain, reads_with)
         for topic in topics(SETTINGS):
             self.cluster.create(NewTopic(topic.name, topic.partitions, 1, topic.config))
         left = len(lines) if snapshots is None else snapshots
@@ -75,7 +87,8 @@ class World:
                     left -= 1
                     if left < 0:
                         continue
-                offset = self.cluster.append(Place(line.topic, 0), [line.record])
+                record = line.record if vault is None else vault.seal(line.topic, 0, line.record)
+                offset = self.cluster.append(Place(line.topic, 0), [record])
                 assert offset == line.offset
         self.end = len(self.cluster.records(EVENTS)[0])
 
@@ -102,19 +115,29 @@ class World:
             await snapshots.close()
 
     async def projected(self) -> MemoryDatabase:
-        """The read model."""
+        """The read model.
+
+        Raises:
+            LogFault: it stands still before the end.
+        """
         database = MemoryDatabase()
         metrics = ProjectionsMetrics(CollectorRegistry())
         projector = Projector(MemoryStore(database), metrics, 10)
         await projector.load([0])
-        faults = await projector.project({0: self.cluster.records(EVENTS)[0]})
-        assert faults == {}
+        for fault in (await projector.project({0: await self.events()})).values():
+            raise fault
         return database
 
-    def public(self) -> Iterator[str]:
+    async def events(self) -> list[Record]:
+        """The records of `events`."""
+        place = Place(EVENTS, 0)
+        async with self.kafka.reader() as reader:
+            return [record async for records in read_span(reader, place, 0, self.end) for record in records]
+
+    async def public(self) -> AsyncIterator[str]:
         """What is published."""
         codec, epochs = RecordCodec(), EpochFilter()
-        for record in self.cluster.records(EVENTS)[0]:
+        for record in await self.events():
             if epochs.admits(record):
                 with contextlib.suppress(UndecodableRecord):
                     event = public_event(0, codec.decode_event(record))

@@ -12,9 +12,13 @@ from tests.histories.lines import DATA, Line
 
 async def state_of_history(lines: Sequence[Line]) -> dict[str, Any]:
     """What this build makes of a history, from its first event on."""
-    world = World(lines, snapshots=0)
+    return await state_of_world(World(lines, snapshots=0))
+
+
+async def state_of_world(world: World) -> dict[str, Any]:
+    """The same of a history that is there already."""
     restored, database = await world.restored(), await world.projected()
-    return state_of(restored.shard, database.tables, list(world.public()))
+    return state_of(restored.shard, database.tables, [event async for event in world.public()])
 
 
 def path_of(generation: str, story: str) -> Path:

@@ -4,7 +4,6 @@ Generation 1 has schema 1 of `ActivityStarted`, whose transactions have copies o
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -22,7 +21,7 @@ from projections.verification import verify
 from projections.verification.read_model import MemoryReadModel
 from schemas import upcasters
 from schemas.current import Current, CurrentTrigger, decode_current, encode_current
-from schemas.kafka import KafkaFault, Place, TableReader, table
+from schemas.kafka import KafkaFault, Place, TableReader
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord, UnknownMessage
 from schemas.settings import OperatorSettings, ProjectionsSettings
@@ -30,6 +29,7 @@ from schemas.topics import DEFINITIONS, EVENTS
 from schemas.upcasters import DEFINITION
 from tests.histories.folding import Stored, World
 from tests.histories.lines import RecordLine, read
+from tests.simulation.loop import simulate
 
 COPIES: Final = b'"Ledger"'
 ID: Final = str(UUID(int=7))
@@ -152,25 +152,25 @@ def test_a_definition_that_cannot_be_upcast_is_undecodable(monkeypatch: pytest.M
             decode_current(stored(OLD)._replace(value=value))
 
 
-async def test_definitions_of_a_newer_build_are_not_passed_over(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_definitions_of_a_newer_build_are_not_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     """A trigger that is left out would not fire, and nobody would know."""
-    monkeypatch.setattr(table, "RECONNECT_SECONDS", 0.0)
-    monkeypatch.setattr(table, "CATCH_UP_SECONDS", 0.05)
-    caplog.set_level(logging.WARNING)
-    world, applied = World([]), list[str]()
+    applied = list[str]()
     headers = [("version", b"1"), ("schema", b"2")]
-    world.cluster.append(Place(DEFINITIONS, 0), [NewRecord(ID.encode(), OLD.value, headers, 0)])
-    reader = TableReader(world.kafka, DEFINITIONS, lambda record: applied.append(decode_current(record).id))
-    following = asyncio.create_task(reader.run())
-    try:
-        with pytest.raises(KafkaFault, match="could not be read in time"):
-            await reader.catch_up()
-        assert applied == []
-        assert "schema 2 of definitions is newer than this build, which knows 1" in caplog.text
-    finally:
-        following.cancel()
-        await asyncio.wait({following})
+
+    async def scenario() -> None:
+        world = World([])
+        world.cluster.append(Place(DEFINITIONS, 0), [NewRecord(ID.encode(), OLD.value, headers, 0)])
+        reader = TableReader(world.kafka, DEFINITIONS, lambda record: applied.append(decode_current(record).id))
+        following = asyncio.create_task(reader.run())
+        try:
+            with pytest.raises(KafkaFault, match="could not be read in time"):
+                await reader.catch_up()
+        finally:
+            following.cancel()
+            await asyncio.wait({following})
+
+    simulate(scenario())
+    assert applied == []
+    assert "schema 2 of definitions is newer than this build, which knows 1" in caplog.text
     with pytest.raises(UnknownMessage):
         decode_current(Stored(0, ID.encode(), OLD.value, headers))

@@ -20,6 +20,8 @@ from engine.metrics import Metrics
 from engine.slots import CallSlots
 from engine.supervisor import MAX_FAULT_PAUSE_SECONDS, Supervisor
 from schemas.commands import AbortInstance, RunWorkflow
+from schemas.encryption.keys import Keys
+from schemas.encryption.vault import Vault
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import filler
@@ -29,7 +31,7 @@ from tests.definitions import definition
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
-from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed
+from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed, StoredRecord
 from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import Caller
 
@@ -243,6 +245,40 @@ def test_what_is_wrong_with_commands_stops_their_partition() -> None:
         await asyncio.sleep(1.0)
         last = CODEC.decode_event(engine.shared.events[0][-1])
         assert (type(last.event).__name__, last.cause) == ("CommandSkipped", 1)
+        await engine.supervisor.stop(1.0)
+
+    simulate(scenario())
+
+
+def test_a_command_whose_key_is_missing_is_neither_rejected_nor_passed_over() -> None:
+    """What came before it is decided; nothing behind it is, and its sender may still get an answer."""
+
+    async def scenario() -> None:
+        vault, engine = Vault(Keys({"new": b"2" * 32}, "new")), Engine()
+        engine.assign()
+        await asyncio.sleep(1.0)
+        commands = engine.shared.commands[0]
+        plain = CODEC.encode(str(UUID(int=1)), AbortInstance(), timestamp_ms=0)
+        for record in (plain, vault.seal("commands", 0, plain), plain):
+            engine.shared.append_command(0, record)  # type: ignore[arg-type]
+        engine.supervisor.received(0, commands)
+        begun = len(engine.claims())
+        for _ in range(600):
+            await asyncio.sleep(0.5)
+            engine.supervisor.received(0, commands)
+        decided = {CODEC.decode_event(record).cause for record in engine.shared.events[0]}
+        assert decided == {None, 0}
+        assert engine.shared.buried == []
+        assert engine.supervisor.standing_still == {"0": "key"}
+        assert len(engine.claims()) - begun < 300 / MAX_FAULT_PAUSE_SECONDS + 12, "it is tried ever more seldom"
+        # The engine is started again with the key.
+        opened = vault.open("commands", 0, commands[1])
+        commands[1] = StoredRecord(1, opened.key, opened.value, tuple(opened.headers))
+        for _ in range(100):
+            await asyncio.sleep(0.5)
+            engine.supervisor.received(0, commands)
+        assert CODEC.decode_event(engine.shared.events[0][-1]).cause == 2
+        assert engine.faults == {}
         await engine.supervisor.stop(1.0)
 
     simulate(scenario())
