@@ -1,11 +1,21 @@
-"""Chaos: money under load on a real installation whose engine is killed and whose stack fails.
+"""Chaos: a cluster under fault, and all that must hold of it.
 
 | module | holds |
 |---|---|
-| `bank` | the sandbox as a stack with wallets and payments; its books, read over HTTP |
-| `load` | clients that run instances of all `send` pairs, and whoever kills the engine |
+| `system` | three brokers, Postgres, sandbox, engines, projections and APIs |
+| `parts` | how each of them is killed, stopped and started |
+| `network` | the proxies between them, which can be cut |
+| `disk`, `tls` | a disk that can be full; certificates |
+| `faults` | what goes wrong, by name |
+| `clients` | who use the APIs meanwhile; `answers`: what they know |
+| `campaign` | rounds: load, faults, rest, checks |
+| `fold` | the log folded without our code; `logs`: what processes write and should not |
+| `evidence` | all that is known at rest |
+| `checks` | what must hold of it; `falsify`: whether each check notices what it is for |
+| `bank` | the sandbox as a stack with wallets and payments; its books |
 | `shown` | that the API shows of every activity what the log says, in the contract's shapes |
-| `__main__` | `python -m tests.chaos`: all of it on a fresh Kafka and Postgres |
+| `recovery`, `report` | how long a fault was felt; the table and JSON |
+| `__main__` | `python -m tests.chaos` |
 
-`tests/integration/test_money.py` runs a small version with the other tests.
+`tests/integration/test_chaos.py` runs it for a short time with the other tests; `tests/unit/chaos` tests its own parts.
 """

@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from tests.integration.http_client import Json
 from tests.integration.sandbox_client import SandboxClient
-from tests.simulation.money import BANK, Books
+from tests.simulation.money import BANK, INTERNAL_LEDGER, Books
+from tests.simulation.sends import ACCOUNTS, BALANCES, account_end, deposit
 
 LEDGERS = ("default", "main", "orchestration-000-internal", "wallets-002")
 PAYMENTS = tuple(f"pay-{number}" for number in range(20))
@@ -70,3 +72,14 @@ async def furnish(sandbox: SandboxClient) -> Bank:
     for payment_id in PAYMENTS:
         await bank.add_payment(payment_id)
     return bank
+
+
+def deposits(bank: Bank) -> list[list[Json]]:
+    """Instances, as stages, that bring money to every end that may miss it."""
+    ends = [account_end(ledger, account) for ledger in LEDGERS for account in (*ACCOUNTS, "bank")]
+    ends += [{"wallet": {"id": i, "balance": balance}} for i in bank.wallets.values() for balance in BALANCES]
+    for payment in (*PAYMENTS, LATE_PAYMENT):
+        holding = (f"payment:{payment.replace('-', '_')}", f"holding:{payment}")
+        ends += [account_end(ledger, account) for ledger in {*LEDGERS, INTERNAL_LEDGER} for account in holding]
+    stages = [deposit(end, f"deposit {number} ${{run}}") for number, end in enumerate(ends)]
+    return [stages[start : start + 10] for start in range(0, len(stages), 10)]

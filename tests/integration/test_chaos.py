@@ -1,0 +1,44 @@
+"""A cluster under fault, for a short time (at length: `python -m tests.chaos`). It takes about 80 s on two cores."""
+
+import os
+from pathlib import Path
+
+from tests.chaos.campaign import Campaign
+from tests.chaos.system import System
+
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+"""Decides whom faults hit and what clients do; set the variable to try another one."""
+FAULTS = (
+    "kill engine",
+    "kill projections",
+    "kafka to kafka: nothing passes",
+    "kill engine",
+    "api to kafka: no connection lasts",
+    "add partition",
+    "stop engine",
+    "projections to postgres: nothing passes in one direction",
+    "kill kafka",
+    "terminate engine",
+    "kill api",
+    "engine to kafka: connections break again and again",
+    "kill postgres",
+)
+MAX_SECONDS = 4.0
+"""Longest that each of them lasts. Faults that outlast sessions and deadlines are left to the long runs."""
+
+
+async def test_nothing_that_was_acknowledged_is_lost_or_done_twice(tmp_path: Path) -> None:
+    async with System(tmp_path) as system:
+        campaign = Campaign(system, SEED, rate=5.0, max_seconds=MAX_SECONDS)
+        try:
+            await campaign.prepare()
+            await campaign.round(FAULTS, at_once=True, check=False)
+            await campaign.finish()
+        finally:
+            await campaign.close()
+    assert [finding for result in campaign.rounds for finding in result.findings] == []
+    assert len(campaign.scene.marks) >= len(FAULTS) - 3, "most faults found somebody to hit"
+    # A fifth of the stack's calls fails: nothing of this would mean that the run has tested nothing.
+    assert campaign.met["account to account: CreateTransaction CreateTransaction"]
+    assert campaign.met["money came after INSUFFICIENT_FUND"]
+    assert campaign.met["aborted in the first attempt"] + campaign.met["aborted while retrying"]
