@@ -30,6 +30,10 @@ EVENTS_PUBLISHED: Final = "events.published"
 TRIGGERS_POSITIONS: Final = "triggers.positions"
 PUBLIC: Final = "orchestration"
 
+SEALED_TOPICS: Final = (COMMANDS, EVENTS, SNAPSHOTS, DEFINITIONS, COMMANDS_DEAD)
+"""Topics whose values can be encrypted (`schemas.encryption`). The public topic is for others to read; topics of
+positions hold no content."""
+
 POSITIONS_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """Size of a segment of `events.published` and `triggers.positions`. The last record of a key counts, but the newest
 segment is never compacted, and by default it may grow to a gigabyte, which takes its time to read."""

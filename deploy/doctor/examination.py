@@ -4,21 +4,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import psycopg
+from msgspec.structs import replace
 
+from deploy.doctor import encryption, progress
 from deploy.doctor import kafka as kafka_checks
 from deploy.doctor import postgres as postgres_checks
-from deploy.doctor import progress
 from deploy.doctor.findings import Finding, wrong
 from deploy.doctor.fitting import AllSettings, settings, trigger_topics
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
 from projections.publisher.public_writer import TRANSACTIONAL_ID as PUBLISHER_ID
 from projections.publisher.publisher import GROUP as PUBLISHER_GROUP
+from schemas.encryption.keys import keys_of
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Limits, Place
 from schemas.kafka.inspection import ClusterFacts
 from schemas.kafka.inspection import inspect as inspect_cluster
-from schemas.settings import KafkaSettings, PostgresSettings, variable
-from schemas.topics import COMMANDS, EVENTS, topic_name, topics
+from schemas.settings import EngineSettings, KafkaSettings, PostgresSettings, SettingsError, variable
+from schemas.topics import COMMANDS, EVENTS, SEALED_TOPICS, topic_name, topics
 
 ENGINE_GROUP: Final = "orchestration-engine"
 SNAPSHOTS_ID: Final = "orchestration-snapshots-"
@@ -42,7 +44,7 @@ async def examine(
         given: the settings of all processes.
         inspect: asks Kafka about itself.
         look: asks Postgres about itself.
-        kafka: where the log is; as the settings say when not given.
+        kafka: where the log is, without a vault; as the settings say when not given.
 
     Raises:
         SettingsError: settings contradict each other.
@@ -80,7 +82,10 @@ async def examine(
         for finding in postgres_checks.schema(given.projections.database_schema, database, shipped()):
             yield finding
     if facts is not None:
-        async for finding in _progress(given, kafka or KafkaClients(given.engine), facts, database):
+        raw = kafka or KafkaClients(_unencrypted(given.engine))
+        async for finding in _progress(given, raw, facts, database):
+            yield finding
+        async for finding in _encryption(given.engine, raw, facts):
             yield finding
 
 
@@ -102,6 +107,32 @@ async def _progress(
                 yield finding
     except KafkaFault as error:
         yield wrong("Kafka", f"does not tell what partitions hold: {error}", "look at its log")
+
+
+async def _encryption(settings: EngineSettings, kafka: Kafka, facts: ClusterFacts) -> AsyncIterator[Finding]:
+    try:
+        keys = keys_of(settings)
+    except SettingsError as error:
+        yield wrong(encryption.ABOUT, str(error), "see *Encryption at rest* in docs/operations.md")
+        return
+    try:
+        limits: dict[Place, Limits] = {}
+        for topic in (topic_name(settings, name) for name in SEALED_TOPICS):
+            if _whole(facts, topic):
+                limits |= {
+                    Place(topic, number): found for number, found in (await _limits(kafka, topic, facts)).items()
+                }
+        ends = await encryption.look(kafka, limits)
+    except KafkaFault as error:
+        yield wrong(encryption.ABOUT, f"Kafka does not tell what is encrypted: {error}", "look at its log")
+        return
+    for finding in encryption.fits(keys, settings.encryption_required, ends):
+        yield finding
+
+
+def _unencrypted(settings: EngineSettings) -> EngineSettings:
+    """Settings whose clients hand out records as they are."""
+    return replace(settings, encryption_keys_file=None, encryption_key_id=None, encryption_required=False)
 
 
 def _whole(facts: ClusterFacts, topic: str) -> bool:

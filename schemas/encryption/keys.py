@@ -64,6 +64,16 @@ class Keys:
         check = hmac.digest(self._keys[id], b"orchestration check", sha256)[:CHECK_BYTES].hex()
         return f"{id}:{check}".encode()
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._keys)
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a key of this name."""
+        id = name.split(b":")[0].decode(errors="replace")
+        return id in self._keys and self.name(id) == name
+
     def is_lost(self, name: bytes) -> bool:
         """Whether a key was given up.
 
@@ -83,10 +93,9 @@ class Keys:
         Returns:
             None if there is no such key.
         """
-        id = name.split(b":")[0].decode(errors="replace")
-        if id not in self._keys or self.name(id) != name:
+        if not self.has(name):
             return None
-        return hmac.digest(self._keys[id], b"orchestration record" + salt, sha256)
+        return hmac.digest(self._keys[name.split(b":")[0].decode()], b"orchestration record" + salt, sha256)
 
 
 def keys_of(settings: KafkaSettings) -> Keys | None:

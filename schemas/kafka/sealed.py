@@ -5,7 +5,6 @@ Records are sealed on their way to our topics, and opened on their way back. Wha
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
 
 from schemas.encryption.vault import Vault
 from schemas.kafka.ports import (
@@ -25,10 +24,7 @@ from schemas.kafka.ports import (
     Transactions,
 )
 from schemas.records import Record
-from schemas.topics import COMMANDS, COMMANDS_DEAD, DEFINITIONS, EVENTS, SNAPSHOTS
-
-SEALED_TOPICS: Final = (COMMANDS, EVENTS, SNAPSHOTS, DEFINITIONS, COMMANDS_DEAD)
-"""Topics whose values are encrypted. The public topic is for others to read; topics of positions hold no content."""
+from schemas.topics import SEALED_TOPICS
 
 
 class Sealing:

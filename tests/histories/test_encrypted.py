@@ -24,10 +24,9 @@ from schemas.encryption.marks import KeyMissing
 from schemas.encryption.vault import SealedRecord, Vault
 from schemas.kafka import KafkaFault, Place
 from schemas.kafka.memory import MemoryKafka
-from schemas.kafka.sealed import SEALED_TOPICS
 from schemas.log_integrity import LogFault
 from schemas.settings import OperatorSettings, ProjectionsSettings
-from schemas.topics import COMMANDS, DEFINITIONS, EVENTS, SNAPSHOTS
+from schemas.topics import COMMANDS, DEFINITIONS, EVENTS, SEALED_TOPICS, SNAPSHOTS
 from tests.histories import states
 from tests.histories.folding import SETTINGS, World
 from tests.histories.lines import Line, RecordLine, TurnLine, generations, read

@@ -79,7 +79,7 @@ def environment(name: str) -> dict[str, str]:
 # Compose files
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.external.yaml"])
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.external.yaml", "compose.encryption.yaml"])
 def test_compose_file_follows_the_specification(name: str) -> None:
     validator = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text()))
     document = yaml.safe_load(interpolated((COMPOSE / name).read_text()))

@@ -356,8 +356,8 @@ async def examined(
 @pytest.fixture
 async def memory() -> MemoryKafka:
     made = MemoryCluster()
-    for name in ("commands", "events"):
-        made.create(NewTopic(name, 2, 1))
+    for topic in topics(ENGINE):
+        made.create(NewTopic(topic.name, topic.partitions, 1))
     return MemoryKafka(made)
 
 
@@ -367,7 +367,7 @@ async def test_everything_is_looked_at(memory: MemoryKafka) -> None:
     assert bad(findings) == []
     about = [finding.about for finding in findings]
     assert about[:3] == ["settings", "brokers", "topic commands"]
-    assert about[-5:] == ["Postgres", "clock", "schema orchestration", "topic commands", "read model"]
+    assert about[-6:] == ["Postgres", "clock", "schema orchestration", "topic commands", "read model", "encryption"]
 
 
 async def test_what_is_away_does_not_hide_the_rest(memory: MemoryKafka) -> None:
