@@ -16,6 +16,8 @@ from uuid import UUID
 import click
 
 from deploy.client.groups import Aliased
+from deploy.client.instances import instances
+from deploy.client.triggers import triggers
 from deploy.client.workflows import workflows
 from deploy.errors import DeployError, Stopped
 from schemas.redaction import on_one_line, without_credentials
@@ -58,6 +60,8 @@ class Commands(Aliased):
             return super().invoke(ctx)
         except (Stopped, KeyboardInterrupt):
             raise click.exceptions.Exit(STOPPED_STATUS) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except Exception as error:
             if not isinstance(error, _expected()):
                 raise
@@ -349,7 +353,24 @@ def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) ->
     run(keep=keep, port=port, data_dir=data_dir, scenario=scenario)
 
 
+@main.command(short_help="Print what makes a shell complete commands and names.")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands, options, and names of workflows and triggers.
+
+    bash: orchestration completion bash > ~/.local/share/bash-completion/completions/orchestration
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise click.UsageError(f"{shell} can't be completed")
+    click.echo(made(main, {}, "orchestration", "_ORCHESTRATION_COMPLETE").source())
+
+
 main.add_command(workflows, aliases=("work", "w"))
+main.add_command(instances, aliases=("ins", "i"))
+main.add_command(triggers, aliases=("trig", "t"))
 
 
 if __name__ == "__main__":

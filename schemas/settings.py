@@ -280,6 +280,28 @@ class OperatorSettings(PostgresSettings, frozen=True, kw_only=True):
     """Settings of `orchestration topics create` and `orchestration migrate`."""
 
 
+class ClientSettings(Struct, frozen=True, kw_only=True):
+    """Settings of the commands that call an API: `orchestration workflows`, `instances` and `triggers`."""
+
+    client_url: Url | None = None
+    """The API with its base path. With it, the credentials below are sent and no profile is used."""
+    client_token: str | None = None
+    """An access token that is sent as it is."""
+    client_id: str | None = None
+    """OAuth2 client credentials to get tokens with."""
+    client_secret: str | None = None
+    client_issuer: Url | None = None
+    """OIDC issuer of the tokens, whose discovery names the token endpoint."""
+    client_token_url: Url | None = None
+    """Token endpoint, if it is not found by discovery."""
+    client_profile: str | None = None
+    """Name of the profile to use."""
+    client_profiles: str | None = None
+    """File of the profiles; `~/.config/orchestration/profiles.toml` when not given."""
+    client_timeout_seconds: Seconds = 60.0
+    """How long a request may take, with its repetitions."""
+
+
 class SandboxSettings(Struct, frozen=True, kw_only=True):
     """Settings of `orchestration sandbox`."""
 
@@ -287,7 +309,15 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     sandbox_port: Port = 8090
 
 
-ALL: Final = (ApiSettings, StackSettings, EngineSettings, ProjectionsSettings, OperatorSettings, SandboxSettings)
+ALL: Final = (
+    ApiSettings,
+    StackSettings,
+    EngineSettings,
+    ProjectionsSettings,
+    OperatorSettings,
+    ClientSettings,
+    SandboxSettings,
+)
 T = TypeVar("T", bound=Struct)
 
 
@@ -354,6 +384,7 @@ def environment_of(settings: Struct) -> dict[str, str]:
 
 __all__ = [
     "ApiSettings",
+    "ClientSettings",
     "EngineSettings",
     "KafkaSettings",
     "OperatorSettings",

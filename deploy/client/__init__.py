@@ -4,5 +4,9 @@
 |---|---|
 | `workflows`, `instances`, `triggers` | the commands, a group each |
 | `groups` | groups whose commands have aliases |
+| `session` | what a command has at hand, and the options that all of them have |
+| `profiles`, `connection` | where the API is and who calls it; the API over HTTP |
+| `names`, `parsing`, `completion` | what the command line says |
+| `output`, `timeline`, `watching` | what a user sees: tables, JSON, an instance while it runs |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

@@ -1,5 +1,6 @@
 """`orchestration workflows validate`: files with definitions, checked as creation does, without a server."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
+import yaml
 
 from api.validation import validate
 from schemas.resources import Validation, ValidationFinding
@@ -43,24 +45,49 @@ def check(names: Sequence[str]) -> Iterator[Checked]:
     Raises:
         OSError: a file can't be read.
     """
-    max_bytes = ApiSettings().max_body_bytes
     for name in names:
-        body = read(name)
-        if body.isspace() or not body or len(body) > max_bytes:
-            problem = f"there are {len(body)} bytes, {max_bytes} are allowed" if body.strip() else "there is no text"
-            finding = ValidationFinding(severity="error", path="", message=problem)
-            validation = Validation(
-                valid=False, findings=[finding], variables=[], stages=0, size=len(body), max_size=max_bytes
-            )
-        else:
-            validation = validate(body, is_yaml=not is_json(name), max_bytes=max_bytes, now=datetime.now(UTC))
-        yield Checked(name, body.decode(errors="replace"), validation)
+        yield _checked(name, read(name))
+
+
+def _checked(name: str, body: bytes) -> Checked:
+    max_bytes = ApiSettings().max_body_bytes
+    if body.isspace() or not body or len(body) > max_bytes:
+        problem = f"there are {len(body)} bytes, {max_bytes} are allowed" if body.strip() else "there is no text"
+        finding = ValidationFinding(severity="error", path="", message=problem)
+        validation = Validation(
+            valid=False, findings=[finding], variables=[], stages=0, size=len(body), max_size=max_bytes
+        )
+    else:
+        validation = validate(body, is_yaml=not is_json(name), max_bytes=max_bytes, now=datetime.now(UTC))
+    return Checked(name, body.decode(errors="replace"), validation)
 
 
 def as_json(checked: Sequence[Checked]) -> str:
     """All that was found, as one list."""
     told: list[dict[str, Any]] = [{"file": one.name, **msgspec.to_builtins(one.validation)} for one in checked]
     return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+
+
+def tell_errors(name: str, text: bytes) -> None:
+    """Write what is wrong with a definition that the API refuses, with its source lines."""
+    for line in lines(_checked(name, text)):
+        click.echo(line, err=True)
+
+
+def as_yaml(value: object) -> str:
+    """A definition as YAML that the API reads as the same one."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=MAX_LINE_CHARACTERS)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 reads as a number, such as the text `1e3`. By itself it thinks of YAML 1.1 only."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|0o[0-7]+$"),
+    list("-+.0123456789"),
+)
 
 
 def lines(checked: Checked) -> Iterator[str]:

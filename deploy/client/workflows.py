@@ -1,17 +1,124 @@
 """`orchestration workflows …`."""
 
+from collections.abc import Iterable
+from typing import Any, Final
+
 import click
 
+from deploy.client.completion import complete_workflows
 from deploy.client.groups import Aliased
+from deploy.client.session import Session, connected
 
-FILES = click.Path(exists=True, dir_okay=False, allow_dash=True)
-WRONG_STATUS = 1
+FILES: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
+LIST_LIMIT: Final = 100
+"""Most rows of a list unless told otherwise: the newest ones."""
+WRONG_STATUS: Final = 1
 """Exit status of a check that has found errors."""
 
 
 @click.group("workflows", cls=Aliased)
 def workflows() -> None:
-    """Create, run and check workflows."""
+    """Create, run and check workflows.
+
+    The API is the one of --url or ORCHESTRATION_CLIENT_URL, else that of the profile, else that of `orchestration dev`
+    on this machine. A workflow's name is taken in place of its id if no other has it.
+    """
+
+
+@workflows.verb("create", aliases=("cr", "c"), short_help="Create a workflow.")
+@connected
+@click.argument("file", type=FILES, metavar="FILE|-")
+async def create(session: Session, file: str) -> None:
+    """Create a workflow from a file, or from standard input. It is YAML unless its name ends with .json."""
+    from deploy.client.definition_files import is_json, read, tell_errors
+    from deploy.client.errors import Refused
+
+    text = read(file)
+    content_type = "application/json" if is_json(file) else "application/yaml"
+    try:
+        made = await session.api.post("workflows", text=text, content_type=content_type)
+    except Refused as refused:
+        if refused.status == 400:
+            tell_errors(file, text)
+        raise
+    session.output.show(made, lambda: [f"created workflow {made['id']}"])
+
+
+@workflows.verb("list", aliases=("ls", "l"), short_help="List workflows, newest first.")
+@connected
+@click.option("--limit", "-n", type=click.IntRange(0), default=LIST_LIMIT, show_default=True, help="0 for all.")
+async def list_workflows(session: Session, limit: int) -> None:
+    """List workflows that are not deleted, newest first."""
+    from deploy.client.output import moment, table
+
+    found = [item async for item in session.api.pages("workflows", limit=limit)]
+    heads = ("id", "name", "stages", "created")
+    rows = ((w["id"], w["config"]["name"], _stages(w), moment(w["createdAt"])) for w in found)
+    session.output.show(found, lambda: table(heads, rows, "no workflows"))
+    session.output.note_limit(len(found), limit)
+
+
+@workflows.verb("show", aliases=("s",), short_help="Show a workflow.")
+@connected
+@click.argument("workflow", shell_complete=complete_workflows)
+async def show(session: Session, workflow: str) -> None:
+    """Show a workflow with its definition."""
+    from deploy.client.definition_files import as_yaml
+    from deploy.client.names import workflow_id
+    from deploy.client.output import moment, pairs
+
+    found = await session.api.get("workflows", await workflow_id(session.api, workflow))
+
+    def lines() -> Iterable[str]:
+        yield from pairs([
+            ("id", found["id"]),
+            ("name", found["config"]["name"]),
+            ("created", moment(found["createdAt"])),
+            ("updated", moment(found["updatedAt"])),
+            ("deleted", moment(found.get("deletedAt"))),
+        ])  # fmt: skip
+        yield ""
+        yield as_yaml(found["config"]).rstrip()
+
+    session.output.show(found, lines)
+
+
+@workflows.verb("delete", aliases=("del", "d"), short_help="Delete a workflow; its instances go on.")
+@connected
+@click.argument("workflow", shell_complete=complete_workflows)
+async def delete(session: Session, workflow: str) -> None:
+    """Delete a workflow. Instances that are running go on."""
+    from deploy.client.names import workflow_id
+
+    found = await workflow_id(session.api, workflow)
+    await session.api.delete("workflows", found)
+    session.output.show({"id": found}, lambda: [f"deleted workflow {found}"])
+
+
+@workflows.verb("run", aliases=("r",), short_help="Run a workflow.")
+@connected
+@click.argument("workflow", shell_complete=complete_workflows)
+@click.option("--variable", "-v", "given", multiple=True, metavar="KEY=VALUE", help="A variable; may be repeated.")
+@click.option("--wait", "-w", is_flag=True, help="Show what the instance does until it has ended.")
+@click.option("--idempotency-key", metavar="KEY", help="Running again with the same key starts nothing new.")
+async def run(session: Session, workflow: str, given: tuple[str, ...], wait: bool, idempotency_key: str | None) -> None:
+    """Run a workflow.
+
+    With --wait the exit status is the outcome: 0 if the instance has succeeded, 1 if it has failed, 5 if it was
+    aborted.
+    """
+    from deploy.client.names import workflow_id
+    from deploy.client.parsing import variables
+    from deploy.client.watching import watch
+
+    body = variables(given)
+    found = await workflow_id(session.api, workflow)
+    made = await session.api.post("workflows", found, "instances", body=body, key=idempotency_key)
+    if not wait:
+        session.output.show(made, lambda: [f"started instance {made['id']}"])
+        return
+    session.output.say(f"started instance {made['id']}")
+    await watch(session, made["id"])
 
 
 @workflows.verb("validate", short_help="Check definitions without a server.")
@@ -52,3 +159,8 @@ def schema() -> None:
     from schemas.definition import definition_schema
 
     click.echo(json.dumps(definition_schema(), indent=2, ensure_ascii=False))
+
+
+def _stages(workflow: dict[str, Any]) -> str:
+    """The names of the stages."""
+    return " ".join(next(iter(stage)) for stage in workflow["config"]["stages"])

@@ -1,0 +1,191 @@
+"""The API as commands call it: surface v2 over HTTP, with a token, and again when that is safe and may help."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from deploy.client.errors import Refused, Unavailable
+from deploy.client.profiles import Profile
+from schemas.settings import StackSettings
+from schemas.stack.answers import Answer, printable
+from schemas.stack.errors import CallFailed, NoAnswer
+from schemas.stack.oauth import TokenSource
+from schemas.stack.transport import Transport
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+MAX_PAGE_SIZE: Final = 1000
+PAUSES_SECONDS: Final = (0.5, 1.0, 2.0)
+"""Before the attempts after the first. A restart of the API, or of what is behind it, takes about as long."""
+MAX_MESSAGE_CHARACTERS: Final = 1000
+
+
+class Api:
+    """One API. A context manager: connections are closed at its end.
+
+    Args:
+        profile: where it is, and who calls it.
+        timeout_seconds: how long a request may take, its attempts together.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self, profile: Profile, timeout_seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ):
+        self._sleep = sleep
+        self.url = profile.url
+        self._token = profile.token
+        self._timeout_seconds = timeout_seconds
+        self._transport = Transport(CONNECT_TIMEOUT_SECONDS, MAX_ANSWER_BYTES)
+        self._tokens = None if profile.client_id is None or profile.token else TokenSource(
+            StackSettings(
+                stack_client_id=profile.client_id,
+                stack_client_secret=profile.client_secret,
+                stack_token_url=profile.token_url,
+                stack_issuer=profile.issuer,
+            ),
+            self._transport,
+        )  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        """Nothing is connected yet."""
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections."""
+        if self._tokens is not None:
+            await self._tokens.close()
+        await self._transport.close()
+
+    async def get(self, *path: str, **query: str | None) -> Any:
+        """What is read; the `data` of the answer."""
+        return (await self._call("GET", path, query))["data"]
+
+    async def pages(self, *path: str, limit: int = 0, **query: str | None) -> AsyncIterator[Any]:
+        """The items of a list, page by page.
+
+        Args:
+            path: of the list.
+            limit: how many to read at most; 0 for all.
+            query: its filters.
+        """
+        size = min(limit or MAX_PAGE_SIZE, MAX_PAGE_SIZE)
+        parameters: dict[str, str | None] = {**query, "pageSize": str(size)}
+        count = 0
+        while True:
+            page = (await self._call("GET", path, parameters))["cursor"]
+            for item in page["data"]:
+                yield item
+                count += 1
+                if count == limit:
+                    return
+            if not page.get("next"):
+                return
+            parameters = {"cursor": page["next"]}
+
+    async def post(
+        self,
+        *path: str,
+        body: object = None,
+        text: bytes | None = None,
+        content_type: str = "application/json",
+        key: str | None = None,
+    ) -> Any:
+        """What was made; the `data` of the answer, None without one.
+
+        Args:
+            path: of the operation.
+            body: its body, sent as JSON.
+            text: its body as it is.
+            content_type: of `text`.
+            key: Idempotency-Key; one of its own when not given, so that repeating the request has no second effect.
+        """
+        sent = msgspec.json.encode(body) if text is None else text
+        headers = {"Content-Type": content_type, "Idempotency-Key": key or str(uuid.uuid4())}
+        answer = await self._call("POST", path, {}, sent, headers)
+        return None if answer is None else answer["data"]
+
+    async def put(self, *path: str) -> None:
+        """Carry out an operation that may be repeated."""
+        await self._call("PUT", path, {})
+
+    async def delete(self, *path: str) -> None:
+        """Delete something."""
+        await self._call("DELETE", path, {})
+
+    async def _call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        query: Mapping[str, str | None],
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        url = f"{self.url}/v2/{'/'.join(quote(step, safe='') for step in path)}"
+        given = {name: value for name, value in query.items() if value is not None}
+        if given:
+            url += f"?{urlencode(given)}"
+        problem = "it did not answer"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                for pause in (*PAUSES_SECONDS, None):
+                    try:
+                        answer = await self._send(method, url, body, headers or {})
+                        if answer.status != 503:
+                            return self._read(answer)
+                        problem = _message(answer)
+                    except NoAnswer as error:
+                        problem = str(error)
+                    if pause is not None:
+                        await self._sleep(pause)
+        except TimeoutError:
+            problem = f"{problem} within {self._timeout_seconds:g} s"
+        except CallFailed as error:
+            problem = str(error)
+        raise Unavailable(f"{self.url}: {problem}")
+
+    async def _send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        token = self._token if self._tokens is None else await self._tokens.token()
+        credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return await self._transport.send(method, url, headers={**headers, **credentials}, body=body)
+
+    def _read(self, answer: Answer) -> Any:
+        """The value of a success.
+
+        Raises:
+            Refused: the API answered with an error.
+            Unavailable: the answer is not from such an API.
+        """
+        if answer.status in (401, 403):
+            hint = "give a token or client credentials: see `orchestration workflows --help`"
+            raise Refused(f"{_message(answer)} ({answer.status}); {hint}", answer.status)
+        if 400 <= answer.status < 500:
+            raise Refused(_message(answer), answer.status)
+        if answer.status >= 300:
+            raise Unavailable(f"{self.url}: {_message(answer)}")
+        if not answer.body:
+            return None
+        try:
+            value = msgspec.json.decode(answer.body)
+        except msgspec.DecodeError:
+            value = None
+        if not isinstance(value, dict) or not value.keys() & {"data", "cursor"}:
+            raise Unavailable(f"{self.url}: the answer is not from this API; is the base path in the URL?")
+        return value
+
+
+def _message(answer: Answer) -> str:
+    """What an error says."""
+    try:
+        message = msgspec.json.decode(answer.body)["errorMessage"]
+        return printable(str(message), MAX_MESSAGE_CHARACTERS)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"HTTP {answer.status}"

@@ -1,0 +1,142 @@
+"""`orchestration instances …`."""
+
+from collections.abc import Iterable
+
+import click
+
+from deploy.client.completion import complete_workflows
+from deploy.client.groups import Aliased
+from deploy.client.session import Session, connected
+from deploy.client.workflows import LIST_LIMIT
+
+
+@click.group("instances", cls=Aliased)
+def instances() -> None:
+    """Look at instances, send them events, stop them."""
+
+
+@instances.verb("list", aliases=("ls", "l"), short_help="List instances, newest first.")
+@connected
+@click.option("--workflow", metavar="ID|NAME", shell_complete=complete_workflows, help="Only those of this workflow.")
+@click.option("--running", is_flag=True, help="Only those that have not ended.")
+@click.option("--limit", "-n", type=click.IntRange(0), default=LIST_LIMIT, show_default=True, help="0 for all.")
+async def list_instances(session: Session, workflow: str | None, running: bool, limit: int) -> None:
+    """List instances, newest first."""
+    from deploy.client.names import workflow_id
+    from deploy.client.output import moment, styled_state, table, took
+
+    filters = {
+        "workflowID": await workflow_id(session.api, workflow) if workflow else None,
+        "running": "true" if running else None,
+    }
+    found = [item async for item in session.api.pages("instances", limit=limit, **filters)]
+    heads = ("id", "workflow", "state", "started", "took", "error")
+    rows = (
+        (
+            i["id"],
+            i["workflow"]["config"]["name"] or i["workflowID"],
+            styled_state(i),
+            moment(i["createdAt"]),
+            took(i["createdAt"], i.get("terminatedAt")),
+            i.get("error", ""),
+        )
+        for i in found
+    )
+    session.output.show(found, lambda: table(heads, rows, "no instances"))
+    session.output.note_limit(len(found), limit)
+
+
+@instances.verb("show", aliases=("s",), short_help="Show an instance.")
+@connected
+@click.argument("instance")
+async def show(session: Session, instance: str) -> None:
+    """Show an instance and the stages that it has started."""
+    from deploy.client.names import instance_id
+    from deploy.client.output import moment, pairs, styled_state, table, took
+
+    found = await session.api.get("instances", instance_id(instance))
+    config = found["workflow"]["config"]
+
+    def lines() -> Iterable[str]:
+        yield from pairs([
+            ("id", found["id"]),
+            ("workflow", f"{config['name']} {found['workflowID']}".strip()),
+            ("state", styled_state(found)),
+            ("created", moment(found["createdAt"])),
+            ("terminated", moment(found.get("terminatedAt"))),
+            ("error", found.get("error", "")),
+        ])  # fmt: skip
+        yield ""
+        heads = ("stage", "name", "started", "terminated", "took", "error")
+        rows = (
+            (
+                str(stage["stage"]),
+                next(iter(config["stages"][stage["stage"]])),
+                moment(stage["startedAt"]),
+                moment(stage.get("terminatedAt")),
+                took(stage["startedAt"], stage.get("terminatedAt")),
+                stage.get("error", ""),
+            )
+            for stage in found["status"]
+        )
+        yield from table(heads, rows, "no stage has started")
+
+    session.output.show(found, lines)
+
+
+@instances.verb("describe", aliases=("desc",), short_help="Show what an instance has done and still has to do.")
+@connected
+@click.argument("instance")
+async def describe(session: Session, instance: str) -> None:
+    """Show what an instance has done: each stage and activity, attempts, errors, and what is still to come.
+
+    As JSON: the stages' histories, each with its activities.
+    """
+    from datetime import UTC, datetime
+
+    from deploy.client.names import instance_id
+    from deploy.client.timeline import headline, look, steps
+
+    view = await look(session.api, instance_id(instance))
+    told = [{**stage, "activities": calls} for stage, calls in zip(view.history, view.activities, strict=True)]
+    now = datetime.now(UTC)
+    session.output.show(told, lambda: [headline(view.instance), *(step.line() for step in steps(view, now))])
+
+
+@instances.verb("watch", aliases=("w",), short_help="Show what an instance does until it has ended.")
+@connected
+@click.argument("instance")
+async def watch(session: Session, instance: str) -> None:
+    """Show what an instance does until it has ended.
+
+    Exit status: 0 if it has succeeded, 1 if it has failed, 5 if it was aborted.
+    """
+    from deploy.client.names import instance_id
+    from deploy.client.watching import watch as show_until_ended
+
+    await show_until_ended(session, instance_id(instance))
+
+
+@instances.verb("send-event", short_help="Send an event to an instance.")
+@connected
+@click.argument("instance")
+@click.argument("event")
+async def send_event(session: Session, instance: str, event: str) -> None:
+    """Send an event to an instance."""
+    from deploy.client.names import instance_id
+
+    found = instance_id(instance)
+    await session.api.post("instances", found, "events", body={"name": event})
+    session.output.show({"id": found, "event": event}, lambda: [f"sent {event} to instance {found}"])
+
+
+@instances.verb("stop", aliases=("abort",), short_help="Abort an instance.")
+@connected
+@click.argument("instance")
+async def stop(session: Session, instance: str) -> None:
+    """Abort an instance. One that has ended stays as it is."""
+    from deploy.client.names import instance_id
+
+    found = instance_id(instance)
+    await session.api.put("instances", found, "abort")
+    session.output.show({"id": found}, lambda: [f"stopped instance {found}"])

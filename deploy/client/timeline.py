@@ -1,0 +1,234 @@
+"""An instance, stage by stage: what it has done, what it waits for, and what is still to come.
+
+`look` reads it, `steps` makes lines of it, and `follow` shows them until the instance has ended: on a terminal as a
+picture that changes, else one line for each change.
+"""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import click
+
+from deploy.client.connection import Api
+from deploy.client.errors import ABORTED_STATUS, FAILED_STATUS
+from deploy.client.output import CANCELED, Output, clean, instant, moment, state, took
+
+Json = dict[str, Any]
+
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 1.0
+"""Pauses between two looks grow from the first to this while nothing happens: an instance may wait for weeks."""
+PAUSE_GROWTH: Final = 1.3
+
+MARKS: Final = {
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "aborted": ("✗", "magenta"),
+    "running": ("▸", "cyan"),
+    "retrying": ("↻", "yellow"),
+    "paused": ("‖", "yellow"),
+    "to come": ("·", "bright_black"),
+}
+EXIT_STATUSES: Final = {"succeeded": 0, "failed": FAILED_STATUS, "aborted": ABORTED_STATUS}
+
+
+class View(NamedTuple):
+    """What was read of an instance."""
+
+    instance: Json
+    history: list[Json]
+    activities: list[list[Json]]
+    """For each stage that has started."""
+
+
+class Step(NamedTuple):
+    """A stage, or an activity of one."""
+
+    key: tuple[int, int]
+    """Number of the stage and of its activity; -1 for the stage itself."""
+    state: str
+    name: str
+    about: str
+    time: str
+    """How long it takes, and when it is tried again."""
+    error: str
+
+    def line(self, width: int = 0) -> str:
+        """The step as a line, cut to a width if there is one."""
+        mark, colour = MARKS[self.state]
+        indent = "   " if self.key[1] >= 0 else ""
+        parts = [f"{indent}{mark} {self.name}", self.about, self.time, self.error]
+        text = "  ".join(clean(part) for part in parts if part)
+        if width and len(text) > width:
+            text = f"{text[: width - 1]}…"
+        return click.style(text, fg=colour if self.state not in ("running", "succeeded") else None)
+
+
+async def look(api: Api, instance_id: str, before: View | None = None) -> View:
+    """Read an instance. What a former look has shown as ended is not read again.
+
+    The instance comes first: if it has ended, what is read after it is complete.
+    """
+    instance = await api.get("instances", instance_id)
+    history = await api.get("instances", instance_id, "history")
+    activities = []
+    for number, _ in enumerate(history):
+        known = before is not None and number < len(before.history) and before.history[number]["terminated"]
+        if before is not None and known:
+            activities.append(before.activities[number])
+        else:
+            activities.append(await api.get("instances", instance_id, "stages", str(number), "history"))
+    return View(instance, history, activities)
+
+
+def steps(view: View, now: datetime) -> list[Step]:
+    """All stages of an instance with their activities."""
+    made = []
+    for number, stage in enumerate(view.instance["workflow"]["config"]["stages"]):
+        ((name, fields),) = stage.items()
+        title, key = f"{number} {name}", (number, -1)
+        if number >= len(view.history):
+            made.append(Step(key, "to come", title, about(name, fields or {}), "", ""))
+            continue
+        shown = view.history[number]
+        made.append(Step(key, _state(shown), title, about(name, shown["input"]), _took(shown, now), _error(shown)))
+        calls = view.activities[number]
+        made += [_activity((number, position), call, now) for position, call in enumerate(calls)]
+    return made
+
+
+def about(name: str, fields: Json) -> str:
+    """What a stage does, in some words; what it was given if it could not be resolved."""
+    match name:
+        case "send":
+            amount = fields.get("amount") or {}
+            money = f"{amount.get('amount')} {amount.get('asset')}" if amount else "all"
+            return f"{money} from {_end(fields.get('source'))} to {_end(fields.get('destination'))}"
+        case "wait_event":
+            return f"for {fields.get('event')}"
+        case "delay":
+            return str(fields.get("duration") or f"until {fields.get('until')}")
+        case "update":
+            account = fields.get("account")
+            return f"account {account.get('id')}" if isinstance(account, dict) else ""
+    return ""
+
+
+def headline(instance: Json) -> str:
+    """Which instance it is, and how it is."""
+    name = instance["workflow"]["config"]["name"] or instance["workflowID"]
+    ended = took(instance["createdAt"], instance.get("terminatedAt"))
+    verb = {"running": "runs for", "succeeded": "succeeded after", "failed": "failed after", "aborted": "aborted after"}
+    return clean(f"{name}  instance {instance['id']}  {verb[state(instance)]} {ended}")
+
+
+def exit_status(instance: Json) -> int:
+    """The exit status for the outcome of an instance that has ended."""
+    return EXIT_STATUSES[state(instance)]
+
+
+async def follow(api: Api, output: Output, instance_id: str, sleep: Callable[[float], Any] = asyncio.sleep) -> Json:
+    """Show an instance until it has ended.
+
+    Args:
+        api: where it is.
+        output: how to show it.
+        instance_id: which one.
+        sleep: waits for some seconds.
+
+    Returns:
+        The instance.
+    """
+    screen: Screen | Log = Screen() if output.is_live else Log(output)
+    view: View | None = None
+    pause = FIRST_PAUSE_SECONDS
+    try:
+        while True:
+            before, view = view, await look(api, instance_id, view)
+            screen.show(view)
+            if view.instance["terminated"]:
+                return view.instance
+            pause = FIRST_PAUSE_SECONDS if view != before else min(pause * PAUSE_GROWTH, MAX_PAUSE_SECONDS)
+            await sleep(pause)
+    except asyncio.CancelledError:
+        output.note(f"the instance goes on: orchestration instances watch {instance_id}")
+        raise
+
+
+class Screen:
+    """A picture on the terminal that is drawn over itself."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+
+    def show(self, view: View) -> None:
+        """Draw."""
+        width, height = shutil.get_terminal_size()
+        lines = [headline(view.instance)[:width], *(step.line(width) for step in steps(view, datetime.now(UTC)))]
+        if not view.instance["terminated"]:
+            lines = lines[:1] + lines[1:][-(height - 2) :]  # what scrolls away can't be drawn over
+        up = f"\x1b[{self._lines}F" if self._lines else ""
+        sys.stdout.write(f"{up}\x1b[J" + "\n".join(lines) + "\n")
+        sys.stdout.flush()
+        self._lines = len(lines)
+
+
+class Log:
+    """A line for each step that has changed: for files and pipes."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._told: dict[tuple[int, int], tuple[str, str, str]] = {}
+
+    def show(self, view: View) -> None:
+        """Write what is new."""
+        for step in steps(view, datetime.now(UTC)):
+            now = step.state, step.about, step.error
+            if step.state != "to come" and self._told.get(step.key) != now:
+                self._told[step.key] = now
+                self._output.say(step.line())
+        if view.instance["terminated"]:
+            self._output.say(headline(view.instance))
+
+
+def _activity(key: tuple[int, int], call: Json, now: datetime) -> Step:
+    attempt = f"attempt {call['attempt']}" if call["attempt"] > 1 else ""
+    time = _took(call, now)
+    if call.get("nextExecution") and instant(call["nextExecution"]) > now:
+        time += f", next at {moment(call['nextExecution'])[11:]}"
+    return Step(key, _state(call), call["name"], attempt, time, _error(call))
+
+
+def _error(shown: Json) -> str:
+    return str(shown.get("error") or ("" if shown["terminated"] else shown.get("lastFailure", "")))
+
+
+def _state(shown: Json) -> str:
+    if shown.get("paused"):
+        return "paused"
+    if not shown["terminated"]:
+        return "retrying" if shown.get("lastFailure") else "running"
+    error = shown.get("error")
+    if not error:
+        return "succeeded"
+    return "aborted" if error == CANCELED else "failed"
+
+
+def _took(shown: Json, now: datetime) -> str:
+    return took(shown["startedAt"], shown.get("terminatedAt"), now)
+
+
+def _end(end: object) -> str:
+    """A source or destination in some words."""
+    if not isinstance(end, dict):
+        return "?"
+    given = {kind: fields for kind, fields in end.items() if isinstance(fields, dict)}
+    if len(given) != 1:
+        return "?"
+    ((kind, fields),) = given.items()
+    name = fields.get("id") or fields.get("name") or fields.get("psp")
+    return f"{kind} {name}"

@@ -1,0 +1,60 @@
+"""Groups with aliases, and completion."""
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from deploy.cli import main
+from deploy.client import completion
+from deploy.client.groups import Aliased
+
+
+def helped(*arguments: str) -> str:
+    return CliRunner(env={}).invoke(main, [*arguments, "--help"]).stdout
+
+
+def test_aliases_are_shown_and_work() -> None:
+    assert "list, ls, l     List instances, newest first.\n" in helped("instances")
+    assert helped("t", "o", "l").startswith("Usage: main triggers occurrences list [OPTIONS] TRIGGER\n")
+    assert "workflows, work, w  " in helped()
+
+
+def test_no_alias_has_two_meanings() -> None:
+    groups: list[Aliased] = [main]
+    while groups:
+        group = groups.pop()
+        assert isinstance(group, Aliased)
+        taken = [*group.commands, *(alias for name in group.commands for alias in group.aliases(name))]
+        assert len(taken) == len(set(taken))
+        groups += [command for command in group.commands.values() if isinstance(command, Aliased)]
+
+
+def completed(*words: str) -> list[str]:
+    *before, incomplete = words
+    complete = ShellComplete(main, {}, "orchestration", "_ORCHESTRATION_COMPLETE")
+    return [item.value for item in complete.get_completions(before, incomplete)]
+
+
+def test_commands_options_and_names_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def names(profile: str | None, url: str | None, path: str, name_of: object) -> list[str]:
+        assert (profile, url) == ("staging", None)
+        return [f"{path}-2", "", f"{path}-1", f"{path}-1", "other"]
+
+    monkeypatch.setattr(completion, "_names", names)
+    assert completed("workfl") == ["workflows"]
+    assert completed("workflows", "run", "--wa") == ["--wait"]
+    assert completed("workflows", "run", "-p", "staging", "work") == ["workflows-1", "workflows-2"]
+    assert completed("triggers", "show", "-p", "staging", "") == ["other", "triggers-1", "triggers-2"]
+
+
+def test_nothing_is_completed_when_the_api_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATION_CLIENT_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setattr(completion, "TIMEOUT_SECONDS", 0.05)
+    assert completed("workflows", "show", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_shells_need_is_printed(shell: str) -> None:
+    result = CliRunner(env={}).invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert f"_ORCHESTRATION_COMPLETE={shell}_complete" in result.stdout

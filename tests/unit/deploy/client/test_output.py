@@ -1,0 +1,97 @@
+"""What people and programs get to see."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.bodies.yaml_body import decode_yaml
+from deploy.client.definition_files import as_yaml
+from deploy.client.output import Cell, Output, Styled, duration, pairs, state, table, took
+from tests.definition_strategies import definitions
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-1, "0 ms"),
+        (0.0123, "12 ms"),
+        (1, "1.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (185.4, "3 min 5 s"),
+        (3600, "1 h 0 min"),
+        (7800, "2 h 10 min"),
+        (356400, "4 d 3 h"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_how_long_something_has_taken_so_far() -> None:
+    now = datetime(2026, 3, 1, 10, 0, 2, tzinfo=UTC)
+    assert took("2026-03-01T10:00:00Z", None, now) == "2.0 s"
+    assert took("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.25Z", now) == "250 ms"
+    assert took(None, None, now) == ""
+
+
+@pytest.mark.parametrize(
+    ("instance", "shown"),
+    [
+        ({"terminated": False}, "running"),
+        ({"terminated": True}, "succeeded"),
+        ({"terminated": True, "error": "no money"}, "failed"),
+        ({"terminated": True, "error": "canceled"}, "aborted"),
+    ],
+)
+def test_states(instance: dict[str, Any], shown: str) -> None:
+    assert state(instance) == shown
+
+
+def test_a_table_lines_up_also_with_colours() -> None:
+    rows: list[tuple[Cell, ...]] = [("a", Styled("running", "cyan"), "x"), ("bcd", "ok", ""), ("\x1b[2J", "é\n", "y")]
+    lines = [click.unstyle(line) for line in table(("id", "state", "error"), rows, "none")]
+    assert lines == ["ID    STATE    ERROR", "a     running  x", "bcd   ok", " [2J  é        y"]
+    assert "\x1b[36mrunning\x1b[0m" in list(table(("id", "state", "error"), rows, "none"))[1]
+    assert table(("id",), [], "none") == ["none"]
+
+
+def test_pairs_without_a_value_are_left_out() -> None:
+    lines = pairs([("id", "1"), ("error", ""), ("state", Styled("failed", "red"))])
+    assert [click.unstyle(line) for line in lines] == ["id     1", "state  failed"]
+
+
+def test_json_is_all_that_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(as_json=True)
+    output.say("started")
+    output.show({"n": 2**70, "é": None}, lambda: ["for people"])
+    output.note_limit(3, 3)
+    written = capsys.readouterr()
+    assert json.loads(written.out) == {"n": 2**70, "é": None}
+    assert "--limit 0" in written.err
+    assert not output.is_live
+
+
+def test_only_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert not Output(as_json=False).is_live
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert Output(as_json=False).is_live
+    assert not Output(as_json=True).is_live
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@given(st.one_of(definitions, st.dictionaries(texts, texts), st.sampled_from(["1e3", "0o7", ".5", "1.", "no", "1:30"])))
+def test_yaml_is_read_as_what_was_shown(value: Any) -> None:
+    assert decode_yaml(as_yaml(value).encode(), 100_000) == value
