@@ -18,6 +18,7 @@ class Aliased(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None, aliases: tuple[str, ...] = ()) -> None:
         """Add a command, and the other names that it has."""
         super().add_command(cmd, name)
+        vars(cmd)["aliases"] = list(aliases)  # which rich-click shows
         self._names |= dict.fromkeys(aliases, name or cmd.name or "")
 
     def verb(
@@ -40,21 +41,6 @@ class Aliased(click.Group):
         """The command that arguments begin with, under its own name."""
         name, command, rest = super().resolve_command(ctx, args)
         return (command.name if command is not None else name), command, rest
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with their aliases."""
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                rows.append((", ".join((name, *self.aliases(name))), command.get_short_help_str(200)))
-        if rows:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
-
-    def aliases(self, name: str) -> list[str]:
-        """The other names of a command."""
-        return [alias for alias, own in self._names.items() if own == name]
 
     def _adding(
         self, make: Callable[[Callable[..., Any]], C], aliases: tuple[str, ...]

@@ -9,14 +9,9 @@ from deploy.client import completion
 from deploy.client.groups import Aliased
 
 
-def helped(*arguments: str) -> str:
-    return CliRunner(env={}).invoke(main, [*arguments, "--help"]).stdout
-
-
-def test_aliases_are_shown_and_work() -> None:
-    assert "list, ls, l     List instances, newest first.\n" in helped("instances")
-    assert helped("t", "o", "l").startswith("Usage: main triggers occurrences list [OPTIONS] TRIGGER\n")
-    assert "workflows, work, w  " in helped()
+def test_aliases_work() -> None:
+    result = CliRunner(env={}).invoke(main, ["t", "o", "l", "--help"])
+    assert result.stdout.startswith("Usage: main triggers occurrences list [OPTIONS] TRIGGER\n")
 
 
 def test_no_alias_has_two_meanings() -> None:
@@ -24,7 +19,7 @@ def test_no_alias_has_two_meanings() -> None:
     while groups:
         group = groups.pop()
         assert isinstance(group, Aliased)
-        taken = [*group.commands, *(alias for name in group.commands for alias in group.aliases(name))]
+        taken = [name for command in group.commands.values() for name in (command.name, *vars(command)["aliases"])]
         assert len(taken) == len(set(taken))
         groups += [command for command in group.commands.values() if isinstance(command, Aliased)]
 
