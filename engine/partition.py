@@ -218,6 +218,11 @@ class Partition:
         return self._shard
 
     @property
+    def waiting(self) -> int:
+        """How many commands wait in memory."""
+        return len(self._commands)
+
+    @property
     def timers(self) -> int:
         """How many timers are set."""
         return self._runner.timers

@@ -5,7 +5,10 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from engine.activities import service_of
 from engine.activities.caller import StackCaller
@@ -18,6 +21,7 @@ from engine.kafka_snapshots import KafkaSnapshots
 from engine.lateness import Lateness
 from engine.metrics import Metrics
 from engine.partition import Partition
+from engine.ports import ActivityCaller, Clock, MessageEvaluator
 from engine.slots import CallSlots
 from engine.supervisor import Supervisor
 from engine.triggers.evaluator import LinkEvaluator
@@ -30,6 +34,8 @@ from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.stack.links import LinkFetcher
 
+C = TypeVar("C", bound=StackCaller | LinkFetcher)
+
 
 class Engine:
     """Decides commands and runs instances for its share of the partitions.
@@ -37,22 +43,38 @@ class Engine:
     Args:
         settings: the engine's settings.
         kafka: where the topics are; as the settings say when not given.
+        caller: calls the stack, and is open; by default over HTTP, as the settings say.
+        evaluator: evaluates messages that need links, and is open; by default over HTTP.
+        clock: the time; that of the machine when not given.
+        registry: gets the metrics.
+        lateness: measures how late the event loop is.
+        bounds: how much partitions remember of what is over; as the settings say when not given.
     """
 
-    def __init__(self, settings: EngineSettings, kafka: Kafka | None = None):
+    def __init__(
+        self,
+        settings: EngineSettings,
+        kafka: Kafka | None = None,
+        *,
+        caller: ActivityCaller | None = None,
+        evaluator: MessageEvaluator | None = None,
+        clock: Clock | None = None,
+        registry: CollectorRegistry = REGISTRY,
+        lateness: Lateness | None = None,
+        bounds: Bounds | None = None,
+    ):
         kafka = kafka or KafkaClients(settings)
         self._timeout = settings.shutdown_timeout_seconds
-        metrics = Metrics()
+        metrics = Metrics(registry)
         codec = RecordCodec()
         self._log = KafkaEventLog(kafka, settings, codec)
         self._snapshots = KafkaSnapshots(kafka, settings)
-        self._caller = StackCaller(settings, metrics)
+        self._connections: list[StackCaller | LinkFetcher] = []
         self._name = ProcessName("engine", settings.engine_id, settings)
         self._feed = KafkaCommandFeed(kafka, settings, metrics, self._name)
-        self._links = LinkFetcher(settings)
         failures = FilterFailures(metrics)
-        clock = SystemClock()
-        self._lateness = Lateness(time.monotonic)
+        clock = clock or SystemClock()
+        self._lateness = lateness or Lateness(time.monotonic)
         slots = CallSlots(settings.max_activities_in_flight, service_of)
         self._listeners = Listeners(
             kafka,
@@ -64,26 +86,31 @@ class Engine:
             metrics=metrics,
             clock=clock,
         )
-        self._supervisor = Supervisor(
-            log=self._log,
-            snapshots=self._snapshots,
-            snapshot_seconds=settings.snapshot_seconds,
-            feed=self._feed,
-            caller=self._caller,
-            slots=slots,
-            evaluator=LinkEvaluator(
-                self._links,
+        if caller is None:
+            caller = self._connected(StackCaller(settings, metrics))
+        if evaluator is None:
+            evaluator = LinkEvaluator(
+                self._connected(LinkFetcher(settings)),
                 self._listeners.workflow_deleted,
                 failures,
                 metrics,
                 clock,
                 settings.link_retry_seconds,
-            ),
+            )
+        self._supervisor = Supervisor(
+            log=self._log,
+            snapshots=self._snapshots,
+            snapshot_seconds=settings.snapshot_seconds,
+            feed=self._feed,
+            caller=caller,
+            slots=slots,
+            evaluator=evaluator,
             clock=clock,
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             codec=codec,
             metrics=metrics,
-            bounds=Bounds(
+            bounds=bounds
+            or Bounds(
                 identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities
             ),
         )
@@ -94,6 +121,16 @@ class Engine:
         metrics.calls_waiting.set_function(lambda: slots.waiting)
         metrics.set_aside.set_function(self._sum(lambda partition: len(partition.shard.aside)))
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
+
+    def _connected(self, connection: C) -> C:
+        """Have a connection opened and closed with the engine."""
+        self._connections.append(connection)
+        return connection
+
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        """The partitions at work or being restored."""
+        return self._supervisor.partitions
 
     @property
     def ready(self) -> bool:
@@ -113,8 +150,8 @@ class Engine:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then end the turns under way and leave the group."""
-        await self._caller.open()
-        await self._links.open()
+        for connection in self._connections:
+            await connection.open()
         work = [
             self._feed.run(self._supervisor.assigned, self._supervisor.received, self._supervisor.failed),
             self._lateness.run(),
@@ -137,8 +174,8 @@ class Engine:
             await asyncio.wait(tasks, timeout=self._timeout / 3)
             await self._log.close()
             await self._snapshots.close()
-            await self._links.close()
-            await self._caller.close()
+            for connection in reversed(self._connections):
+                await connection.close()
             self._name.release()
 
     async def _connect(self) -> None:

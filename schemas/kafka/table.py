@@ -15,6 +15,8 @@ RECONNECT_SECONDS: Final = 1.0
 """Pause after a fault; without it a broker that is away would be asked in a tight loop."""
 CATCH_UP_SECONDS: Final = 10.0
 """How long somebody waits to know the newest rows, before it gives up."""
+TAKE_SECONDS: Final = 1.0
+"""How long one look for records waits for the first."""
 MAX_RECORDS: Final = 2000
 """Records that are applied before others get a turn of the event loop."""
 
@@ -81,7 +83,7 @@ class TableReader:
             self._moved.notify_all()
 
     async def _follow(self, reader: Reader) -> None:
-        for record in (await reader.take(1.0, MAX_RECORDS)).get(self._place, ()):
+        for record in (await reader.take(TAKE_SECONDS, MAX_RECORDS)).get(self._place, ()):
             try:
                 self._apply(record)
             except UnknownMessage:

@@ -1,23 +1,29 @@
-"""Seeded simulations: the engine's own code on an in-memory log, with faults, in virtual time.
+"""Seeded simulations: the processes as they are, on a Kafka in memory, with faults, in virtual time.
 
 | module | holds |
 |---|---|
-| `loop` | an event loop whose time jumps to the next timer: it can kill a process, or stop it for a while |
+| `loop` | an event loop whose time jumps to the next timer; it can kill a process, or stop it for a while |
 | `processes` | a process of the installation, through all its lives |
 | `network` | what may happen to a request on its way to Kafka and back |
-| `trace` | the last steps, in words |
-| `memory` | the event log, the commands and their feed in memory, behind the engine's ports, with faults |
+| `topics` | the cluster, and all that was ever in its topics |
+| `trouble` | what strikes processes and the cluster |
+| `harm` | what happens to topics: compaction, retention, lost snapshots |
+| `bad` | an instance with an event that nobody can use |
+| `engines` | makes the engines |
 | `stack` | the sandbox's domain as the stack, with requests and answers that are lost, late or slow |
+| `links` | what messages are evaluated with that need links |
 | `sends` | `send` stages of all pairs, and deposits for those that are short of money |
+| `clients` | who runs, sends, repeats and confuses; other services, whose messages fire triggers |
+| `producing` | appends their records |
 | `checkers` | what must hold after every append and at every call of the stack |
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
 | `restoring` | what an engine has in memory is what a restore would come to |
-| `clients` | who runs, sends, repeats and confuses |
-| `world` | engines, a group coordinator; faults for a while, then quiet, then everything must have ended |
+| `world` | all of that; faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |
+| `trace` | the last steps, in words |
 
-A failing seed is printed with the test's name; `pytest tests/simulation --seed N` runs it alone,
-`--seeds N` runs that many.
+`python -m tests.simulation --seeds N` runs many seeds. A seed that fails is printed with its last steps and the command
+that runs it alone. `pytest tests/simulation --seeds N` and `--seed N` do the same for the suite.
 """

@@ -13,7 +13,7 @@ from schemas.records import NewRecord, RecordCodec
 from schemas.topics import partition_of
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import Clients
-from tests.simulation.memory import Log
+from tests.simulation.topics import Topics
 
 FOREVER = Raw(msgspec.json.encode([{"wait_event": {"event": "never"}}]))
 
@@ -24,15 +24,15 @@ class BadRecord:
     Args:
         rng: decides when and what.
         codec: makes records.
-        log: where it goes.
+        topics: where it goes.
         observer: which knows of it.
         clients: who send commands to the instance.
     """
 
-    def __init__(self, rng: random.Random, codec: RecordCodec, log: Log, observer: Observer, clients: Clients):
-        self._rng, self._codec, self._log, self._observer, self._clients = rng, codec, log, observer, clients
+    def __init__(self, rng: random.Random, codec: RecordCodec, topics: Topics, observer: Observer, clients: Clients):
+        self._rng, self._codec, self._topics, self._observer, self._clients = rng, codec, topics, observer, clients
         self.key = str(UUID(int=rng.getrandbits(128), version=4))
-        self._partition = partition_of(self.key.encode(), log.partitions)
+        self._partition = partition_of(self.key.encode(), topics.partitions)
         self._is_planted = False
         observer.bad.add(self.key)
 
@@ -53,7 +53,7 @@ class BadRecord:
         if self._rng.random() < 0.5:
             ended = StageEnded(at=self._observer.last_at(self._partition), workflow_id="w", number=7)
             record = self._codec.encode(self.key, ended, timestamp_ms=0, version=9, epoch=claim)
-        self._log.append_events(self._partition, [record])
+        self._topics.put_event(self._partition, record)
 
     def is_known(self) -> bool:
         """Whether whoever sends a command to the instance is told; sends one, so that it will be."""

@@ -6,7 +6,7 @@ The observer reads the log as any consumer does, with the epoch rule alone, and 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -60,7 +60,7 @@ class Observer:
     matches: Callable[[int], bool] = lambda offset: False
     """See `Outcomes.matches`."""
     max_waiting: int = sys.maxsize
-    """How many commands of a partition may wait in the memory of an engine."""
+    """With more commands of a partition in the memory of an engine, it must be handed no more."""
     instances: dict[str, Instance] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
@@ -90,6 +90,7 @@ class Observer:
         self.causes = [[] for _ in range(self.partitions)]
         self.admitted = [[] for _ in range(self.partitions)]
         self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
+        self._held: dict[Hashable, int] = {}
         self._filters = [EpochFilter() for _ in range(self.partitions)]
         self._last_at = [datetime.min.replace(tzinfo=UTC)] * self.partitions
 
@@ -170,10 +171,13 @@ class Observer:
         with self._noting():
             assert next_offset <= len(self.causes[partition]), f"command {next_offset - 1} would never be decided"
 
-    def handed(self, waiting: int) -> None:
-        """An engine was handed commands, and so many wait in its memory now."""
+    def holding(self, waiting: Mapping[Hashable, int]) -> None:
+        """So many commands wait in the memory of each owner of a partition. One that has enough is handed no more."""
         with self._noting():
-            assert waiting <= self.max_waiting, f"{waiting} commands wait in memory"
+            for owner, count in waiting.items():
+                before = self._held.get(owner, 0)
+                assert before <= self.max_waiting or count <= before, f"{count} commands wait in memory"
+        self._held = dict(waiting)
 
     def _check_causes(self, partition: int, decided: list[int]) -> None:
         """Commands are decided in order, each in one batch, none twice and none left out."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import asdict, replace
 
@@ -23,17 +24,19 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
+from schemas.kafka import Place
 from schemas.records import NewRecord, RecordCodec
-from schemas.topics import partition_of
+from schemas.topics import COMMANDS, partition_of
 from tests.definitions import definition
 from tests.simulation.checkers import Observer
-from tests.simulation.memory import Log
 from tests.simulation.sends import Sends
+from tests.simulation.topics import OTHERS, OTHERS_PARTITIONS, Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
+Append = Callable[[Place, NewRecord], None]
 Keyed = RunWorkflow | SendEvent | CreateWorkflow | CreateTrigger
 
 
@@ -44,23 +47,28 @@ class Clients:
     Args:
         rng: decides all that they do.
         codec: makes their records.
-        log: where they append them.
+        topics: where they append them.
         observer: the read model that they look at.
         sends: makes their `send` stages.
+        append: appends a record to a partition.
         queued: instances whose call has not started yet, which are aborted more often than others.
     """
 
     rng: random.Random
     codec: RecordCodec
-    log: Log
+    topics: Topics
     observer: Observer
     sends: Sends
-    queued: Sequence[str] = ()
+    append: Append
+    queued: Callable[[], Sequence[str]]
     runs: dict[str, RunWorkflow] = field(default_factory=dict)
     """Those that must start."""
     keyed: list[tuple[str, Keyed]] = field(default_factory=list)
     """What was sent with an `Idempotency-Key`."""
     trigger: str | None = None
+    listening: list[str] = field(default_factory=list)
+    """Triggers that messages of other services fire."""
+    published: int = 0
     messages: int = 0
     marks: int = 0
 
@@ -77,12 +85,14 @@ class Clients:
             elif chance < 0.7:
                 self._send_event()
             elif chance < 0.78:
-                queued = self.queued if self.rng.random() < 0.7 else ()
+                queued = self.queued() if self.rng.random() < 0.7 else ()
                 self.send(self.rng.choice(queued or list(self.runs)), AbortInstance())
             elif chance < 0.8:
                 self._garbage()
-            elif chance < 0.86:
+            elif chance < 0.84:
                 self._fire()
+            elif chance < 0.87:
+                self.publish()
             elif chance < 0.9:
                 self._define()
             elif self.keyed:
@@ -95,7 +105,7 @@ class Clients:
     def send(self, aggregate_id: str, command: Command) -> None:
         """Append a command."""
         record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
-        self.log.append_command(self._partition(aggregate_id), record)
+        self.append(Place(COMMANDS, self._partition(aggregate_id)), record)
 
     def start(self, *first: dict[str, Any], long_chance: float = 0.02) -> None:
         """Run an instance, which begins with these stages."""
@@ -115,13 +125,13 @@ class Clients:
         """Run again what was answered with `RETRY`, as the API tells its clients to."""
         for instance_id, run in self.runs.items():
             if instance_id not in self.observer.instances and run.request_digest is not None:
-                end = len(self.log.events[self._partition(instance_id)])
+                end = len(self.topics.events[self._partition(instance_id)])
                 self.send(instance_id, replace(run, seen_offset=end))
 
     def _seen(self, instance_id: str) -> int:
         """How far the read model was when a client looked for an instance there and found none."""
         partition = self._partition(instance_id)
-        end = self.observer.outcomes[partition].started_at.get(instance_id, len(self.log.events[partition]))
+        end = self.observer.outcomes[partition].started_at.get(instance_id, len(self.topics.events[partition]))
         return self.rng.choice((end, end, self.rng.randint(0, end)))
 
     def _send_event(self) -> None:
@@ -168,6 +178,28 @@ class Clients:
         if self.rng.random() < 0.1:
             self.send(self.trigger, DeleteTrigger())
 
+    def listen(self) -> None:
+        """Have messages of other services fire: a trigger that needs links, and one that does not."""
+        workflow = CreateWorkflow(name="", stages=[], request_digest="digest")
+        self._send_keyed(workflow_id := self.new_id(), workflow, True)
+        for filter in (None, "link(event, 'a').ok"):
+            trigger_id = self.new_id()
+            create = CreateTrigger(
+                name="", event="L", workflow_id=workflow_id, filter=filter, vars={"n": "event.n"}, request_digest="d"
+            )
+            self.listening.append(trigger_id)
+            self._send_keyed(trigger_id, create, True)
+
+    def publish(self) -> None:
+        """Messages of other services; some come twice, and some are not messages."""
+        for _ in range(self.rng.randint(1, 5)):
+            if self.rng.random() < 0.7:
+                self.published += 1
+            payload = {"n": str(self.published), "links": [{"name": "a", "uri": "http://stack/a"}]}
+            message = {"type": "L", "app": "others", "payload": payload, "idempotency_key": f"k{self.published}"}
+            value = msgspec.json.encode(message) if self.rng.random() < 0.9 else b"{not json"
+            self.append(Place(OTHERS, self.rng.randrange(OTHERS_PARTITIONS)), NewRecord(b"", value, [], 0))
+
     def _stage(self) -> dict[str, Any]:
         kind = self.rng.randrange(7)
         if kind == 0:
@@ -182,12 +214,11 @@ class Clients:
         return {"noop": {}}
 
     def _garbage(self) -> None:
-        self.log.append_command(
-            self.rng.randrange(self.log.partitions), NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0)
-        )
+        place = Place(COMMANDS, self.rng.randrange(self.topics.partitions))
+        self.append(place, NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0))
 
     def _partition(self, aggregate_id: str) -> int:
-        return partition_of(aggregate_id.encode(), self.log.partitions)
+        return partition_of(aggregate_id.encode(), self.topics.partitions)
 
 
 def _message(trigger_id: str, offset: int) -> FireTrigger | EvaluateTrigger:

@@ -4,12 +4,15 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from engine.core.duplicates import Bounds
 from engine.snapshot_records import MARKER_KEY
-from schemas.records import Recorded
-from tests.simulation.memory import Log
+from schemas.kafka import Place
+from schemas.records import NewRecord, Recorded
+from schemas.topics import SNAPSHOTS
 from tests.simulation.restoring import check_snapshot
-from tests.simulation.snapshots import SnapshotTopic
+from tests.simulation.topics import Topics
 
 
 class Harm:
@@ -20,14 +23,13 @@ class Harm:
 
     Args:
         rng: decides what and where.
-        log: the events.
-        topic: of the snapshots.
+        topics: of the installation.
         bounds: how much partitions remember.
     """
 
-    def __init__(self, rng: random.Random, log: Log, topic: SnapshotTopic, bounds: Bounds):
-        self._rng, self._log, self._topic, self._bounds = rng, log, topic, bounds
-        self._expiring = {partition for partition in range(log.partitions) if rng.random() < 0.4}
+    def __init__(self, rng: random.Random, topics: Topics, bounds: Bounds):
+        self._rng, self._topics, self._bounds = rng, topics, bounds
+        self._expiring = {partition for partition in range(topics.partitions) if rng.random() < 0.4}
         self._is_harmful = rng.random() < 0.5
         self.harmed: set[int] = set()
         """Partitions whose snapshots were harmed."""
@@ -37,7 +39,7 @@ class Harm:
     def compact(self) -> None:
         """Compact a partition, or not."""
         if self._rng.random() < 0.5:
-            self._topic[self._rng.randrange(self._log.partitions)].compact(self._rng)
+            self._topics.compact(self._rng.randrange(self._topics.partitions), self._rng)
 
     def do(self, admitted: Sequence[Sequence[Recorded]]) -> None:
         """Expire events that a snapshot stands for, or harm a snapshot.
@@ -45,27 +47,55 @@ class Harm:
         Args:
             admitted: the events of each partition that count.
         """
-        partition = self._rng.randrange(self._log.partitions)
-        snapshots = self._topic[partition]
+        partition = self._rng.randrange(self._topics.partitions)
         if partition in self._expiring:
-            marker = check_snapshot(snapshots, admitted[partition], self._bounds)
+            marker = check_snapshot(self._topics.snapshot(partition), admitted[partition], self._bounds)
             if marker is not None:
-                self._log.expire(partition, self._rng.randint(0, marker.next_offset))
+                self._topics.expire(partition, self._rng.randint(0, marker.next_offset))
                 self.met["events have expired"] += 1
         elif self._is_harmful:
             self.harmed.add(partition)
-            markers = [record.offset for record in snapshots.records if record.key == MARKER_KEY]
-            match self._rng.randrange(6):
-                case 0:
-                    snapshots.tear(max(snapshots.end - self._rng.randint(1, 10), 0))
-                case 1:
-                    snapshots.tear(self._rng.choice((0, self._rng.randint(0, snapshots.end))))
-                case 2 | 3:
-                    # What is left looks like a snapshot. Compaction may have removed some of it.
-                    snapshots.tear(self._rng.choice(markers or [0]) + 1)
-                case 4:
-                    snapshots.lose_oldest(self._rng.randint(0, snapshots.end))
-                case _:
-                    snapshots.rewrite(self._rng)
-            usable = check_snapshot(snapshots, admitted[partition], self._bounds, is_harmed=True) is not None
+            self._harm(partition)
+            snapshot = self._topics.snapshot(partition)
+            usable = check_snapshot(snapshot, admitted[partition], self._bounds, is_harmed=True) is not None
             self.met["a snapshot was harmed" + (", but is one" if usable else "")] += 1
+
+    def _harm(self, partition: int) -> None:
+        """Lose records from the end or the start, or have another build write them."""
+        log, rng = self._topics.cluster.log(Place(SNAPSHOTS, partition)), self._rng
+        self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
+        markers = [record.offset for record in log.records() if record.key == MARKER_KEY]
+        end = log.limits().end
+        match rng.randrange(6):
+            case 0:
+                log.cut(max(end - rng.randint(1, 10), 0))
+            case 1:
+                log.cut(rng.choice((0, rng.randint(0, end))))
+            case 2 | 3:
+                # What is left looks like a snapshot. Compaction may have removed some of it.
+                log.cut(rng.choice(markers or [0]) + 1)
+            case 4:
+                log.expire(rng.randint(0, end))  # somebody has given the topic a retention
+            case _:
+                self._rewrite(partition)
+
+    def _rewrite(self, partition: int) -> None:
+        """Replace all by the snapshot of another build: what looks like a state of this one means something else."""
+        place, snapshot = Place(SNAPSHOTS, partition), self._topics.snapshot(partition)
+        content: dict[bytes | None, bytes | None] = {record.key: record.value for record in snapshot}
+        content = {key: value for key, value in content.items() if value is not None}
+        last = content.pop(MARKER_KEY, None)
+        log = self._topics.cluster.log(place)
+        if last is None or len(content) + 2 > snapshot[-1].offset:
+            return  # it would end where its owner knows it to end, or behind: then nobody could notice
+        log.cut(0)
+        for key, value in content.items():
+            if self._rng.random() < 0.5 and key is not None and key.startswith(b"instance/") and value is not None:
+                state = msgspec.json.decode(value)
+                state[1] += 1  # its version
+                content[key] = msgspec.json.encode(state)
+        marker = msgspec.json.decode(last) | {"schema": 2}
+        records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
+        records.append(NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0))
+        self._topics.cluster.append(place, records, "another build")
+        log.end_transaction("another build", committed=True)

@@ -17,6 +17,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
@@ -25,8 +26,8 @@ START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
 MIN_SWEPT: Final = 200
 """From how many canceled timers, or tasks that have ended, on they are swept out, if they are the greater part."""
-MAX_CLOSES: Final = 100
-"""How often a coroutine is closed that goes on all the same. Code that never ends would hang the simulation."""
+ENDING_SECONDS: Final = 300.0
+"""How long what is left may take to end when the simulation is over, in virtual time."""
 
 
 class Deadlock(AssertionError):
@@ -57,7 +58,6 @@ class Life:
     def kill(self) -> None:
         """Let nothing of it run any more. A step that is under way comes to its next await."""
         self.state = "killed"
-        self._held.clear()
 
     def stop(self) -> None:
         """Hold everything until `go_on`."""
@@ -68,15 +68,14 @@ class Life:
         """Run what was held, and all that comes later."""
         if self.state == "stopped":
             self.state = "running"
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, VirtualLoop)
-            loop.again(self._held)
-            self._held = []
+            held, self._held = self._held, []
+            if held:
+                loop = held[0]._loop  # type: ignore[attr-defined]
+                loop.again(held)
 
     def hold(self, handle: asyncio.Handle) -> None:
         """Keep what has become due while it does not run."""
-        if self.state == "stopped":
-            self._held.append(handle)
+        self._held.append(handle)
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Keep a task until it is over. Python would close one that nobody waits for, and so run its `finally`."""
@@ -85,12 +84,10 @@ class Life:
             self._tasks = [task for task in self._tasks if not task.done()]
             self._swept = max(2 * len(self._tasks), MIN_SWEPT)
 
-    def bury(self) -> None:
-        """Close what is left. The loop must be closed: what that does comes to nothing."""
-        self.kill()
-        for task in self._tasks:
-            _close(task)
-        self._tasks.clear()
+    def revive(self) -> None:
+        """Let it come to its end, when the simulation is over."""
+        self.state = "stopped"
+        self.go_on()
 
 
 _LIFE: Final[ContextVar[Life | None]] = ContextVar("life", default=None)
@@ -115,7 +112,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._numbers = itertools.count()
         self._canceled = 0
         self._lives: dict[Life, None] = {}
+        self._outside: dict[asyncio.Task[Any], None] = {}
         self._fault: BaseException | None = None
+        self._ends = False
         self.steps = 0
         """How many steps were run."""
 
@@ -162,6 +161,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
             life.keep(task)
         return task
 
+    def outside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Run something that belongs to no process."""
+        task = self.create_task(work, context=Context())
+        self._outside[task] = None
+        task.add_done_callback(self._outside.pop, context=Context())
+        return task
+
     def again(self, handles: list[asyncio.Handle]) -> None:
         """Run what was held."""
         self._due += handles
@@ -177,10 +183,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """A step that fails ends the simulation. What is found out after its end is of no interest."""
-        error = context.get("exception")
+        error, task = context.get("exception"), context.get("task", context.get("future"))
+        if self._ends or (task is not None and (not isinstance(task, _Task) or task.is_lost)):
+            return
         if isinstance(error, BaseException) and "handle" in context:
             self._fault = self._fault or error
-        elif not self.is_closed():
+        else:
             super().call_exception_handler(context)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -215,23 +223,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise self._fault
 
     def end(self) -> None:
-        """Cancel what belongs to no process, and close the loop; of the processes nothing runs any more."""
-        self._fault = None
+        """Cancel everything, of the processes too: what they have in flight must not be closed by Python later on."""
+        self._ends, self._fault = True, None
         for life in self._lives:
-            life.kill()
+            life.revive()
         tasks = sorted(asyncio.all_tasks(self), key=hash)
-        left = [task for task in tasks if not (isinstance(task, _Task) and task.life)]
-        for task in left:
+        for task in tasks:
             task.cancel()
         with contextlib.suppress(Deadlock):
-            if left:
-                self.run_until_complete(asyncio.wait(left))
+            if tasks:
+                self.run_until_complete(asyncio.wait(tasks, timeout=ENDING_SECONDS))
             self.run_until_complete(self.shutdown_asyncgens())
         self.close()
-        for life in self._lives:
-            life.bury()
-        for task in left:
-            _close(task)
 
     def close(self) -> None:
         self._due.clear()
@@ -248,6 +251,11 @@ class _Task(asyncio.Task[Any]):
         self.life = _LIFE.get() if context is None else context.get(_LIFE)
         super().__init__(coro, **options)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody can look at what becomes of it."""
+        return self.life is None or self.life.state == "killed"
+
     def __hash__(self) -> int:
         return self._number
 
@@ -255,18 +263,25 @@ class _Task(asyncio.Task[Any]):
         return self is other
 
 
-def _close(task: "asyncio.Task[Any]") -> None:
-    """Run what a task that never comes to its end has still to do, without any effect."""
-    if task.done():
+def outside(work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+    """Run something that belongs to no process; its result. Who does not wait for it any more may cancel that."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    result: asyncio.Future[T] = loop.create_future()
+    loop.outside(work).add_done_callback(partial(_hand_over, result), context=Context())
+    return result
+
+
+def _hand_over(result: "asyncio.Future[T]", done: "asyncio.Future[T]") -> None:
+    error = None if done.cancelled() else done.exception()
+    if isinstance(error, AssertionError):  # what nobody may survive
+        raise error
+    if result.done() or done.cancelled():
         return
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    coroutine = task.get_coro()
-    for _ in range(MAX_CLOSES):
-        try:
-            coroutine.close()
-        except BaseException:  # noqa: S112 - nobody is there any more to whom it would mean something
-            continue
-        return
+    if error is None:
+        result.set_result(done.result())
+    else:
+        result.set_exception(error)
 
 
 class VirtualClock:
@@ -274,12 +289,15 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.monotonic()) + self.ahead
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
 
 def simulate(main: Coroutine[Any, Any, T]) -> T:

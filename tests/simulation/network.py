@@ -81,9 +81,12 @@ class FaultyNetwork(Network):
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
     latency_seconds: float = 0.005
+    max_fetched: int = 1000
+    """How many batches of a partition one fetch brings at most."""
 
     def __post_init__(self) -> None:
         self._context = Context()
+        """Of all that is on its way."""
 
     def quiet(self) -> None:
         """Let nothing go wrong any more."""
@@ -91,11 +94,16 @@ class FaultyNetwork(Network):
         self.cuts.clear()
         self.away, self.unplaced = frozenset(), 0.0
 
+    def mend(self, client: str) -> None:
+        """Let a client reach the cluster again."""
+        self.cuts.pop(client, None)
+
     def forgets_offset(self, client: str) -> bool:
         return self.rng.random() < self.unplaced
 
     def batches_fetched(self, available: int) -> int:
-        return available if self.rng.random() < 0.5 else self.rng.randint(1, available)
+        most = min(available, self.max_fetched)
+        return most if self.rng.random() < 0.5 else self.rng.randint(1, most)
 
     def carry(self, kind: Request, client: str, do: "Callable[[], R | asyncio.Future[R]]") -> "asyncio.Future[R]":
         loop, rng = asyncio.get_running_loop(), self.rng

@@ -9,7 +9,6 @@ from engine.core.snapshots import Loader
 from engine.partition import Partition
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.records import Record, Recorded
-from tests.simulation.snapshots import SnapshotPartition
 
 BAD = object()
 """In place of an event, what nobody can read."""
@@ -31,12 +30,12 @@ def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds:
 
 
 def check_snapshot(
-    snapshots: SnapshotPartition, admitted: Sequence[Recorded], bounds: Bounds, *, is_harmed: bool = False
+    snapshot: Sequence[Record], admitted: Sequence[Recorded], bounds: Bounds, *, is_harmed: bool = False
 ) -> Marker | None:
     """Compare what a snapshot says with what the log says.
 
     Args:
-        snapshots: a partition of the topic.
+        snapshot: the records that a restore reads of a partition of the topic.
         admitted: the events of the log that count, in order.
         bounds: how much a partition remembers.
         is_harmed: whether it may be that no restore would use it.
@@ -49,7 +48,7 @@ def check_snapshot(
     """
     shard = Shard(bounds)
     try:
-        marker = load(shard, snapshots.records)
+        marker = load(shard, snapshot)
     except SnapshotUnreadable as error:
         if not is_harmed:
             raise AssertionError(f"a snapshot can't be used: {error}") from error

@@ -20,20 +20,29 @@ def run_seed(seed: int) -> Counter[str]:
         How often each situation was met.
 
     Raises:
-        AssertionError: a promise was broken.
+        AssertionError: a promise was broken. Notes tell the last steps, and the command that runs the seed again.
     """
     world = World(seed)
+    try:
+        return _run(world)
+    except Exception as error:
+        error.add_note("The last steps:\n" + "\n".join(world.trace.lines()))
+        error.add_note(f"To run it again: python -m tests.simulation --seed {seed}")
+        raise
+
+
+def _run(world: World) -> Counter[str]:
     simulate(world.run())
     met = check_money(world)
     met.update(type(r.event).__name__ for some in world.observer.admitted for r in some)
-    met.update(world.met + world.harm.met)
+    met.update(world.met)
     met.update(world.observer.rejected.values())
     assert not met["a snapshot was fault"], "a snapshot failed by a defect of ours"
     check_outcomes(world)
     check_triggers(world)
     check_definitions(world)
     for partition in range(PARTITIONS):
-        log = world.log.events[partition]
+        log = world.topics.events[partition]
         steps = [world.rng.randint(0, len(log)) for _ in range(5)]
         world.observer.check_reader(log, partition, steps)
     return met
@@ -54,13 +63,12 @@ def check_triggers(world: World) -> None:
 def check_definitions(world: World) -> None:
     """An engine that starts now knows the workflows and triggers that exist, and none that was deleted."""
     known = Definitions()
-    compacted = {record.key: record for record in world.log.definitions}
-    for record in compacted.values():
+    for record in world.topics.definitions().values():
         known.apply(decode_current(record))
     for workflow in world.observer.workflows.values():
         known_here = known.stages(workflow.id) is not None
         assert known_here != workflow.deleted, f"who starts now takes workflow {workflow.id} for the opposite"
-    listening = {trigger.id for trigger in known.triggers("X")}
+    listening = {trigger.id for event in ("X", "L") for trigger in known.triggers(event)}
     there = {trigger.id for trigger in world.observer.triggers.values() if not trigger.deleted}
     assert listening == there, "who starts now listens for other triggers than there are"
 
@@ -70,5 +78,4 @@ def check_outcomes(world: World) -> None:
     codes = list(world.observer.rejected.values())
     assert rejections.FAULT not in codes, "a command failed by a defect of ours"
     undecodable = {place for place, code in world.observer.rejected.items() if code == rejections.UNDECODABLE}
-    buried = {(partition, offset) for partition, offset, _ in world.log.dead}
-    assert undecodable <= buried, "a command that could not be read is not in commands.dead"
+    assert undecodable <= world.topics.dead(), "a command that could not be read is not in commands.dead"

@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 from uuid import UUID
@@ -35,7 +35,7 @@ from engine.ports import MayStart
 from schemas.stack.answers import Answer
 from schemas.stack.errors import CallFailed
 from tests.simulation.checkers import Observer
-from tests.simulation.loop import START, VirtualClock
+from tests.simulation.loop import START, VirtualClock, outside
 from tests.simulation.money import Books
 
 ABROAD_LEDGER = "wallets-003"
@@ -82,9 +82,6 @@ class MemoryStack:
         self.faults = StackFaults()
         self.effects: Counter[str] = Counter()
         self.under_way = 0
-        self._late: set[asyncio.Task[None]] = set()
-        self.queued: list[str] = []
-        """Instances whose call waits for a slot."""
         self._refused: set[str] = set()
         self._ids = 0
         self._now: Callable[[], datetime] = lambda: START
@@ -126,17 +123,26 @@ class MemoryStack:
         is_abroad = wallet.endswith("-abroad") or wallet in (wallet_id("carol-abroad"), wallet_id("dave-abroad"))
         return self._abroad if is_abroad else self._home
 
-    async def attempt(self, activity: CallActivity) -> ActivityDone:
-        """One attempt, with what may happen to it on the way."""
+    def attempt(self, activity: CallActivity) -> "asyncio.Future[ActivityDone]":
+        """One attempt, which comes to its end whatever becomes of its caller."""
+        return outside(self._attempt(activity))
+
+    async def _attempt(self, activity: CallActivity) -> ActivityDone:
+        self.under_way += 1
+        try:
+            return await self._travel(activity)
+        finally:
+            self.under_way -= 1
+
+    async def _travel(self, activity: CallActivity) -> ActivityDone:
+        """An attempt, with what may happen to it on the way."""
         rng = self.rng
         await asyncio.sleep(rng.uniform(0.0, 0.2) if rng.random() < 0.9 else rng.uniform(1.0, 30.0))
         if rng.random() < self.faults.before:
             return ActivityDone(activity.token, failure=Failure("HTTP 503", 503))
         if rng.random() < self.faults.late:
             self.under_way += 1
-            late = asyncio.create_task(self._arrive_late(activity, rng.uniform(0.0, 20.0)))
-            self._late.add(late)
-            late.add_done_callback(self._late.discard)
+            outside(self._arrive_late(activity, rng.uniform(0.0, 20.0)))
             await asyncio.sleep(rng.uniform(0.0, 5.0))
             return ActivityDone(activity.token, failure=Failure("timeout after 60 s"))
         done = self._serve(activity)
@@ -240,24 +246,22 @@ class Line:
 
     stack: MemoryStack
     epochs: Callable[[], Mapping[int, int]]
+    queued: list[str] = field(default_factory=list)
+    """Instances whose call waits for a slot."""
 
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         """See `ActivityCaller.call`."""
         observer, rng = self.stack.observer, self.stack.rng
-        self.stack.under_way += 1
-        try:
-            if rng.random() < 0.15:  # all slots are taken
-                instance_id = activity.idempotency_key.partition(":")[0]
-                self.stack.queued.append(instance_id)
-                try:
-                    await asyncio.sleep(rng.uniform(0.0, rng.choice((3.0, 20.0))))
-                finally:
-                    self.stack.queued.remove(instance_id)
-            if not await may_start():
-                return None
-            claim = observer.called(activity, self.epochs(), VirtualClock().now())
-            done = await self.stack.attempt(activity)
-        finally:
-            self.stack.under_way -= 1
+        if rng.random() < 0.15:  # all slots are taken
+            instance_id = activity.idempotency_key.partition(":")[0]
+            self.queued.append(instance_id)
+            try:
+                await asyncio.sleep(rng.uniform(0.0, rng.choice((3.0, 20.0))))
+            finally:
+                self.queued.remove(instance_id)
+        if not await may_start():
+            return None
+        claim = observer.called(activity, self.epochs(), VirtualClock().now())
+        done = await self.stack.attempt(activity)
         observer.returned(activity, claim)
         return done

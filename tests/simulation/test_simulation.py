@@ -97,4 +97,4 @@ def digest(seed: int) -> str:
     """What a seed leaves in the logs, byte by byte."""
     world = World(seed)
     simulate(world.run())
-    return hashlib.blake2b(repr([world.log.events, world.log.commands]).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr([world.topics.events, world.topics.commands]).encode(), digest_size=16).hexdigest()

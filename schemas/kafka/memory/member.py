@@ -10,7 +10,7 @@ from typing import Final
 from schemas.kafka.errors import KafkaFault, NameTaken
 from schemas.kafka.memory.group import Assignment, State
 from schemas.kafka.memory.network import RequestLost
-from schemas.kafka.memory.process import ANSWER_SECONDS, RETRY_SECONDS, Process, within
+from schemas.kafka.memory.process import ANSWER_SECONDS, RETRY_SECONDS, NoAnswer, Process, within
 from schemas.kafka.memory.reader import OutOfRange, Positions
 from schemas.kafka.ports import Assigned, Begin, Limits, Membership, Place, Revoked
 from schemas.records import Record
@@ -125,9 +125,8 @@ class MemoryMember:
         state: State
         beat = partial(self._group.heartbeat, self._name, self._incarnation, self._generation)
         try:
-            async with asyncio.timeout(seconds):
-                state = await self._process.ask_once("heartbeat", beat)
-        except (RequestLost, TimeoutError):
+            state = await self._process.ask_until(sent_at + seconds, "heartbeat", beat)
+        except (RequestLost, NoAnswer):
             return "member"  # nobody said the contrary
         if state in ("member", "rebalance"):
             self._heard_at = sent_at

@@ -17,6 +17,13 @@ ANSWER_SECONDS: Final = 10.0
 R = TypeVar("R")
 
 
+class NoAnswer(KafkaFault):
+    """There was no answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("there was no answer in time")
+
+
 class Process:
     """A process that uses the cluster.
 
@@ -50,16 +57,28 @@ class Process:
         Raises:
             KafkaFault: what the network or the cluster raise, or there was no answer in time.
         """
-        async with within(timeout_seconds):
-            done = await self._persist(kind, do)
-        return done
-
-    async def _persist(self, kind: Request, do: "Callable[[], R | asyncio.Future[R]]") -> R:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
         while True:
             try:
-                return await self.ask_once(kind, do)
+                return await self.ask_until(deadline, kind, do)
             except RequestLost:
+                if loop.time() + RETRY_SECONDS >= deadline:
+                    raise NoAnswer from None
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def ask_until(self, deadline: float, kind: Request, do: "Callable[[], R | asyncio.Future[R]]") -> R:
+        """Ask once, with a deadline in the event loop's time.
+
+        Raises:
+            KafkaFault: what the network or the cluster raise; `NoAnswer` if there was none in time.
+        """
+        answer = self.send(kind, do)
+        timer = asyncio.get_running_loop().call_at(deadline, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
         """Run something that ends with the process. Nobody has to look at what it fails with."""
@@ -80,6 +99,11 @@ class Process:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _give_up(answer: "asyncio.Future[Any]") -> None:
+    if not answer.done():
+        answer.set_exception(NoAnswer())
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.kafka.memory.log import StoredRecord, visible
 from schemas.kafka.memory.network import RequestLost
-from schemas.kafka.memory.process import RETRY_SECONDS, Process
+from schemas.kafka.memory.process import RETRY_SECONDS, NoAnswer, Process
 from schemas.kafka.ports import Limits, Place
 from schemas.records import Record
 
@@ -122,14 +122,13 @@ class Positions:
         """
         while True:
             try:
-                async with asyncio.timeout_at(until):
-                    return await self._process.ask_once("fetch", lambda: self._read(positions, max_records))
+                return await self._process.ask_until(until, "fetch", lambda: self._read(positions, max_records))
             except RequestLost:
                 left = until - asyncio.get_running_loop().time()
                 if left <= 0:
                     return None
                 await asyncio.sleep(min(RETRY_SECONDS, left))
-            except TimeoutError:
+            except NoAnswer:
                 return None
 
     def _read(self, positions: Mapping[Place, int], max_records: int | None) -> dict[Place, _Fetched]:

@@ -1,0 +1,120 @@
+"""The engines of a simulation: the process as it is, on the Kafka in memory, with the stack and links beside it."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from engine.core.duplicates import Bounds
+from engine.lateness import Lateness
+from engine.partition import Partition
+from engine.process import Engine
+from schemas.settings import EngineSettings
+from tests.simulation.checkers import Observer
+from tests.simulation.links import LinkFaults, MemoryLinks
+from tests.simulation.loop import VirtualClock
+from tests.simulation.processes import SimulatedProcess
+from tests.simulation.stack import Line, MemoryStack
+from tests.simulation.topics import OTHERS
+
+COUNTED = ("orchestration_engine_snapshots_total", "orchestration_engine_restored_records_total")
+"""Metrics that tell what engines have met."""
+
+EngineProcess = SimulatedProcess[Engine]
+
+
+class InTime(Lateness):
+    """In virtual time nothing is late, and to measure it twenty times a second would be most of what happens."""
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def worst_seconds(self) -> float:
+        return 0.0
+
+
+@dataclass
+class Engines:
+    """Makes engines, and tells what is in them.
+
+    Args:
+        settings: of all of them.
+        bounds: how much they remember.
+        stack: that they call.
+        rng: decides how links go.
+        observer: is told of their calls.
+    """
+
+    settings: EngineSettings
+    bounds: Bounds
+    stack: MemoryStack
+    rng: random.Random
+    observer: Observer
+    link_faults: LinkFaults = field(default_factory=LinkFaults)
+    processes: list[EngineProcess] = field(default_factory=list)
+    _registries: list[CollectorRegistry] = field(default_factory=list)
+    _lines: dict[str, Line] = field(default_factory=dict)
+
+    def make(self, process: EngineProcess) -> Engine:
+        """The program of a process, for its next life."""
+        made: list[Engine] = []
+
+        def epochs() -> Mapping[int, int]:
+            return {partition.number: partition.epoch for partition in made[0].partitions}
+
+        line = self._lines[process.name] = Line(self.stack, epochs)
+        registry = CollectorRegistry()
+        self._registries.append(registry)
+        engine = Engine(
+            settings_of(self.settings, process.name),
+            process.kafka,
+            caller=line,
+            evaluator=MemoryLinks(self.rng, self.link_faults, self.observer, epochs),
+            clock=process.clock,
+            registry=registry,
+            lateness=InTime(VirtualClock().monotonic),
+            bounds=self.bounds,
+        )
+        made.append(engine)
+        return engine
+
+    def queued(self) -> list[str]:
+        """Instances whose call waits for a slot."""
+        return [instance for line in self._lines.values() for instance in line.queued]
+
+    def partitions(self) -> Iterator[Partition]:
+        """What the engines that are alive own, or take themselves for the owner of."""
+        for process in self.processes:
+            if process.is_alive:
+                yield from process.program.partitions
+
+    def count(self) -> Counter[str]:
+        """How often engines have met what, in all their lives."""
+        met: Counter[str] = Counter()
+        for registry in self._registries:
+            for metric in registry.restricted_registry(COUNTED).collect():
+                for sample in metric.samples:
+                    if sample.name == "orchestration_engine_snapshots_total":
+                        met[f"a snapshot was {sample.labels['outcome']}"] += int(sample.value)
+                    elif sample.labels == {"source": "snapshot"}:
+                        met["records were restored from snapshots"] += int(sample.value)
+        return met
+
+
+def settings_of(settings: EngineSettings, name: str) -> EngineSettings:
+    """The settings of one engine."""
+    return replace(settings, engine_id=name)
+
+
+def engine_settings(partitions: int, snapshot_seconds: float, calls_at_once: int) -> EngineSettings:
+    """Settings of all engines of an installation."""
+    return EngineSettings(
+        partitions=partitions,
+        snapshot_seconds=snapshot_seconds,
+        max_activities_in_flight=calls_at_once,
+        trigger_topics=OTHERS,
+    )
