@@ -287,11 +287,12 @@ def doctor() -> None:
 
 
 @main.command("test", short_help="Run scenarios of workflows.")
-@click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-k", "name", help="Run only scenarios with this text in their names.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JUnit's XML, too.")
 @click.option("--json", is_flag=True, help="Print the results as one JSON object.")
-def test(paths: tuple[Path, ...], name: str | None, junit: Path | None, json: bool) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files, for editors, and run nothing.")
+def test(paths: tuple[Path, ...], name: str | None, junit: Path | None, json: bool, schema: bool) -> None:
     """Run the scenarios in files, and in the files of folders that end with .scenarios.yaml.
 
     A scenario runs a workflow by the engine's own code, against stand-ins for ledger, wallets and payments, on a clock
@@ -301,7 +302,13 @@ def test(paths: tuple[Path, ...], name: str | None, junit: Path | None, json: bo
     """
     from deploy.scenarios.command import test as run
     from deploy.scenarios.problems import Unusable
+    from deploy.scenarios.schema import as_file
 
+    if schema:
+        click.echo(as_file(), nl=False)
+        return
+    if not paths:
+        raise click.UsageError("give files or folders with scenarios")
     try:
         passed = run(paths, name=name, junit=junit, json=json, say=click.echo)
     except Unusable as unusable:

@@ -10,15 +10,16 @@ what keeps engines from losing anything: the log, claims, takeovers.
 | module | holds |
 |---|---|
 | `model` | what a scenario file may hold |
-| `places`, `reading`, `problems` | from YAML to the model: every problem with its line and column |
+| `reading`, `rules`, `problems` | from YAML to the model: every problem with its line and column |
 | `schema` | the model as JSON Schema, for editors |
 | `files` | which files there are, and their scenarios as cases |
 | `virtual_time` | an event loop and a clock whose time jumps |
+| `times` | durations and moments |
 | `stack`, `transport`, `books` | the sandbox in this process: what is put in, how calls reach it, what is in it |
 | `owner` | the engine's turns and effects on one shard |
 | `play` | one case from start to end |
 | `story` | what happened, from the events |
-| `expectations` | how that differs from what was expected |
+| `expectations`, `running` | how that differs from what was expected; both for one case |
 | `timeline`, `report`, `junit` | told to people and to machines |
 | `command` | the command |
 """

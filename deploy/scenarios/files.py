@@ -3,19 +3,20 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from api.bodies.places import YamlPlaces, place_of, prefixes
 from api.bodies.yaml_body import decode_yaml
-from api.errors import Invalid
+from api.errors import MalformedBody
 from deploy.scenarios.model import Expect, Scenario, ScenarioFile, Setup, Stack
-from deploy.scenarios.places import Path, Places
 from deploy.scenarios.problems import Problem, Unusable
 from deploy.scenarios.reading import read_as
-from deploy.scenarios.rules import check_file, start_of
-from schemas.definition import InvalidDefinition, parse_definition
+from deploy.scenarios.rules import DEFAULT_START, check_file, start_of
+from deploy.scenarios.times import read_instant
+from schemas.definition import Finding, Path, check_definition, parse_definition, shown_path
 from schemas.settings import ApiSettings
 
 SUFFIXES: Final = (".scenarios.yaml", ".scenarios.yml")
@@ -73,24 +74,24 @@ def read_cases(file: FilePath) -> Sequence[Case]:
     Raises:
         Unusable: the file or its workflow can't be used.
     """
-    value, places = _read_yaml(file)
+    source = _read_yaml(file)
     problems: list[Problem] = []
 
     def complain(path: Path, message: str, *, at_key: bool = False) -> None:
-        problems.append(Problem(message, *places.of(path, at_key=at_key)))
+        problems.append(source.problem(path, message, at_key=at_key))
 
-    if not isinstance(value, dict):
+    if not isinstance(source.value, dict):
         raise Unusable(file, [Problem("a scenario file is a mapping with `workflow` and `scenarios`", 1, 1)])
-    read = read_as(ScenarioFile, value, complain)
+    read = read_as(ScenarioFile, source.value, complain)
     if read is not None:
         check_file(read, complain)
     if problems or read is None:
-        raise Unusable(file, sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
-    stages = _stages(file, read, places)
+        raise Unusable(file, _in_order(problems))
+    stages = _stages(file, read, source)
     return [
         Case(
             file=file,
-            line=places.of(("scenarios", number)).line,
+            line=source.problem(("scenarios", number, "name"), "").line,
             name=scenario.name,
             stages=stages,
             start=start_of(scenario, read.defaults),
@@ -101,36 +102,61 @@ def read_cases(file: FilePath) -> Sequence[Case]:
     ]
 
 
-def _stages(file: FilePath, read: ScenarioFile, places: Places) -> list[dict[str, Any]]:
+def _stages(file: FilePath, read: ScenarioFile, source: "_Source") -> list[dict[str, Any]]:
     if not isinstance(read.workflow, str):
-        return _checked(file, read.workflow, places, ("workflow",))
+        return _checked(file, source, ("workflow",), read.workflow)
     workflow = file.parent / read.workflow
     if not workflow.is_file():
-        problem = Problem(f"there is no workflow {workflow}", *places.of(("workflow",)))
-        raise Unusable(file, [problem])
-    value, inside = _read_yaml(workflow)
-    return _checked(workflow, value, inside, ())
+        raise Unusable(file, [source.problem(("workflow",), f"there is no workflow {workflow}")])
+    inside = _read_yaml(workflow)
+    return _checked(workflow, inside, (), inside.value)
 
 
-def _checked(file: FilePath, value: Any, places: Places, path: Path) -> list[dict[str, Any]]:
+def _checked(file: FilePath, source: "_Source", path: Path, value: Any) -> list[dict[str, Any]]:
     """The stages of a workflow, checked as when it is created."""
-    try:
-        return parse_definition(value).stages
-    except InvalidDefinition as error:
-        raise Unusable(file, [Problem(f"the workflow can't be created: {error}", *places.of(path))]) from None
+    problems = [
+        source.problem((*path, *finding.path), _message(finding), at_key=finding.at_key)
+        for finding in check_definition(value, read_instant(DEFAULT_START)).findings
+        if finding.severity == "error"
+    ]
+    if problems:
+        raise Unusable(file, _in_order(problems))
+    return parse_definition(value).stages
 
 
-def _read_yaml(file: FilePath) -> tuple[Any, Places]:
+def _message(finding: Finding) -> str:
+    told = ": ".join(part for part in (shown_path(finding.path), finding.message) if part)
+    return f"{told}; {finding.suggestion}" if finding.suggestion else told
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+
+
+class _Source(NamedTuple):
+    """A YAML file that was read."""
+
+    value: Any
+    places: YamlPlaces
+
+    def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
+        """Something that is wrong at a path."""
+        place = place_of(path, self.places.spots(self.value, prefixes([path])), at_key=at_key)
+        return Problem(message, *(place or ()))
+
+
+def _read_yaml(file: FilePath) -> _Source:
     try:
         content = file.read_bytes()
     except OSError as error:
         raise Unusable(file, [Problem(f"it can't be read: {error.strerror or error}")]) from None
     if len(content) > MAX_BYTES:
         raise Unusable(file, [Problem(f"it has more than {MAX_BYTES} bytes")])
+    places = YamlPlaces()
     try:
-        return decode_yaml(content, MAX_BYTES), Places(content.decode())
-    except Invalid as error:
-        raise Unusable(file, [Problem(str(error))]) from None
+        return _Source(decode_yaml(content, MAX_BYTES, places), places)
+    except MalformedBody as error:
+        raise Unusable(file, [Problem(error.problem, error.line, error.column)]) from None
 
 
 def _merged(defaults: Setup, scenario: Scenario) -> Setup:

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import inspect
 
 from deploy.scenarios.model import ADDRESS, ASSET, DURATION, ID, INSTANT, MOMENT
-from deploy.scenarios.places import Path
-from deploy.scenarios.suggestions import did_you_mean
 from deploy.scenarios.times import read_duration, read_instant
+from schemas.definition import Path
+from schemas.definition.suggestions import did_you_mean
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from deploy.sandbox.faults import MAX_DELAY_SECONDS
 from deploy.scenarios.model import Event, Fault, Scenario, ScenarioFile, Setup
-from deploy.scenarios.places import Path
 from deploy.scenarios.reading import Complain, quoted
 from deploy.scenarios.times import read_duration, read_instant, read_moment
+from schemas.definition import Path
 
 DEFAULT_START = "2026-01-01T00:00:00Z"
 """The same in every run, so that timelines are."""

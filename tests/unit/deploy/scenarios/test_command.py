@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import main
+from deploy.scenarios.schema import as_file
 
 FILE = """
 workflow: {stages: [{delay: {duration: 720h}}, {wait_event: {event: approved}}]}
@@ -107,3 +108,9 @@ def test_a_file_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
 
 def test_a_folder(file: Path) -> None:
     assert "1 passed, 1 failed" in run(file.parent).stdout
+
+
+def test_the_schema() -> None:
+    it = run("--schema")
+    assert (it.exit_code, it.stdout_bytes) == (0, as_file())
+    assert run().exit_code == 2

@@ -97,3 +97,35 @@ def test_the_names_of_stages_and_activities_are_all_there_are() -> None:
     assert set(get_args(model.ActivityName)) == set(OPERATIONS)
     assert set(STAGE_OF) == {stage.name for stage in STAGES}
     assert set(STAGE_OF.values()) == set(get_args(model.StageName))
+
+
+def rows(struct: inspect.StructType) -> list[str]:
+    """A row of the reference for each field."""
+    told = []
+    for field in struct.fields:
+        assert isinstance(field.type, inspect.Metadata)
+        description = (field.type.extra_json_schema or {})["description"]
+        told.append(
+            f"| `{field.encode_name}`{' (required)' if field.required else ''} | {description} |".replace("||", "|")
+        )
+    return told
+
+
+@pytest.mark.parametrize("struct", STRUCTS.values(), ids=STRUCTS)
+def test_the_reference_has_every_field(struct: inspect.StructType) -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    missing = [row for row in rows(struct) if row not in text]
+    assert not missing, "\n".join(["docs/scenarios.md needs these rows:", *missing])
+
+
+def test_what_the_tutorial_shows_passes(tmp_path: Path) -> None:
+    """The files of the tutorial, as they are in the docs, and what it says that they print."""
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    blocks = dict(re.findall(r"`([a-z.]+\.yaml)`:\n```yaml\n(.*?)```", text, re.DOTALL))
+    assert set(blocks) == {"refund.yaml", "refund.scenarios.yaml"}
+    for name, block in blocks.items():
+        (tmp_path / name).write_text(block)
+    for case in read_cases(tmp_path / "refund.scenarios.yaml"):
+        result = run(case)
+        printed = [line for line in lines_of(result) if line]
+        assert all(line in text for line in printed), "\n".join(printed)

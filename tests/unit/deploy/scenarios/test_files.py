@@ -24,7 +24,7 @@ HEAD = "workflow: {stages: []}\nscenarios:\n- name: it\n"
         ("- a\n- b\n", ["1:1: a scenario file is a mapping with `workflow` and `scenarios`"]),
         ("", ["1:1: a scenario file is a mapping with `workflow` and `scenarios`"]),
         ("workflow: {stages: []}\n", ["1:1: `scenarios` is missing"]),
-        ("workflow: {stages: []}\nscenarios: []\n", ["2:12: must not be empty"]),
+        ("workflow: {stages: []}\nscenarios: []\n", ["2:1: must not be empty"]),
         ("workflow: 1\nscenarios:\n- {}\n", [
             "1:11: must be a text or a mapping (`key: value`), not the number 1: write \"1\"",
             "3:3: `name` is missing",
@@ -48,7 +48,7 @@ def test_files_as_a_whole(tmp_path: Path, text: str, told: list[str]) -> None:
         ("  expect: {waits_for: x}", "4:12: unknown field `waits_for`: did you mean `waitsFor`?"),
         ("  variables: {amount: 1250}", '4:23: must be a text, not the number 1250: write "1250"'),
         ("  variables: {yes: true}", '4:20: must be a text, not true: write "true"'),
-        ("  variables: [a]", "4:14: must be a mapping (`key: value`), not a list"),
+        ("  variables: [a]", "4:3: must be a mapping (`key: value`), not a list"),
         ("  abort: 30 days", "4:10: '30 days' is not a duration: {duration}"),
         ("  abort: -1s", "4:10: '-1s' is below zero: {duration}"),
         ("  abort: 60", '4:10: must be {moment}, not the number 60: write "60"'),
@@ -101,7 +101,7 @@ def test_files_as_a_whole(tmp_path: Path, text: str, told: list[str]) -> None:
             "  given: {payments: {p: {amount: 1.5, asset: E}}}",
             "4:34: must be a whole number from 0 on, not the number 1.5",
         ),
-        ("  given: {payments: {p: {}}}", "4:25: `amount` is missing\n4:25: `asset` is missing"),
+        ("  given: {payments: {p: {}}}", "4:22: `amount` is missing\n4:22: `asset` is missing"),
         (
             "  expect: {transfers: [{type: PAY}]}",
             "4:31: must be PAYOUT or TRANSFER, not `PAY`: did you mean `PAYOUT`?",
@@ -125,9 +125,8 @@ def test_defaults_are_held_against_the_start_of_a_scenario(tmp_path: Path) -> No
 
 def test_yaml_that_cannot_be_read(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, "workflow: [\n")
-    assert "malformed YAML" in problem
-    (problem,) = problems(tmp_path, "a: 1\na: 2\n")
-    assert problem.endswith("YAML line 2, column 1: key 'a' occurs twice")
+    assert problem.startswith("2:1: malformed YAML: ")
+    assert problems(tmp_path, "a: 1\na: 2\n") == ["2:1: key 'a' occurs twice"]
 
 
 def test_a_workflow_beside(tmp_path: Path) -> None:
@@ -144,13 +143,26 @@ def test_a_workflow_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_a_workflow_that_could_not_be_created(tmp_path: Path) -> None:
     file = tmp_path / "flow.yaml"
-    file.write_text("stages:\n  - nop: {}\n")
+    file.write_text("stages:\n  - nop: {}\n  - delay: {duration: soon}\n")
     scenarios = tmp_path / "flow.scenarios.yaml"
     scenarios.write_text("workflow: flow.yaml\nscenarios: [{name: it}]\n")
     with pytest.raises(Unusable) as unusable:
         read_cases(scenarios)
     assert unusable.value.file == file
-    assert "unknown stage" in unusable.value.problems[0].message
+    assert unusable.value.lines() == [
+        f'{file}:2:5: stages[0]: unknown stage "nop"; did you mean `noop`?',
+        f'{file}:3:23: stages[1].delay.duration: must be a duration such as 1h30m or 250ms, not "soon"',
+    ]
+
+
+def test_a_workflow_inside_that_could_not_be_created(tmp_path: Path) -> None:
+    text = "workflow:\n  stages:\n  - delay: {}\nscenarios: [{name: it}]\n"
+    assert problems(tmp_path, text) == ["3:5: stages[0].delay: one of duration, until is required"]
+
+
+def test_what_is_wrong_in_an_alias_is_shown_where_it_was_written(tmp_path: Path) -> None:
+    text = HEAD + "  given: &given {payments: {p: {amount: 1}}}\n- name: b\n  given: *given\n"
+    assert problems(tmp_path, text) == ["4:29: `asset` is missing"]
 
 
 def test_defaults_are_beneath_what_a_scenario_says(tmp_path: Path) -> None:
