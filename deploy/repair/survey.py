@@ -12,6 +12,7 @@ from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from projections.publisher.lost_positions import check_not_lost, last_published
 from projections.publisher.positions import PublishedPosition, last_position
 from projections.rows import ReadPosition
+from schemas.encryption.marks import check_opened
 from schemas.epochs import EpochFilter, check_claim, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss
@@ -49,6 +50,7 @@ class Survey:
         Raises:
             RepairError: a topic is missing, or has another number of partitions.
             KafkaFault: Kafka is away or refuses.
+            KeyMissing: a snapshot or a claim can't be read without a key that is not here.
         """
         ids = await self._ids()
         for number in range(self._settings.partitions):
@@ -123,6 +125,9 @@ class Survey:
         """The marker of the newest snapshot, if there is one; and whether there is one that this build can't read."""
         async with self._kafka.reader(committed_only=True) as reader:
             found = await search_tail(reader, place, _marker_of)
+        if found is not None:
+            # What only lacks a key must not be repaired.
+            check_opened(found.headers, found.offset)
         try:
             return None if found is None else read_marker(found.value), False
         except SnapshotUnreadable:

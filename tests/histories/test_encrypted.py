@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.event_log.reading import EventLog, Query
 from deploy.repair.definitions import missing_definitions
+from deploy.repair.survey import Survey
 from engine.triggers.definitions import DefinitionsReader
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.metrics import Metrics
@@ -22,7 +23,7 @@ from projections.verification.read_model import MemoryReadModel
 from schemas.encryption.keys import Keys
 from schemas.encryption.marks import KeyMissing
 from schemas.encryption.vault import SealedRecord, Vault
-from schemas.kafka import KafkaFault, Place
+from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryKafka
 from schemas.log_integrity import LogFault
 from schemas.settings import OperatorSettings, ProjectionsSettings
@@ -217,6 +218,35 @@ def test_triggers_wait(make: Callable[[], World], caplog: pytest.LogCaptureFixtu
 
     simulate(scenario())
     assert "encrypted with key 'new:" in caplog.text
+
+
+@pytest.mark.parametrize("make", KEYLESS)
+async def test_a_survey_finds_nothing_to_repair(make: Callable[[], World]) -> None:
+    """What only lacks a key is not taken for something that was lost."""
+    world = make()
+    survey = Survey(world.kafka, OperatorSettings(partitions=1), {})
+    with pytest.raises(KeyMissing):
+        assert [facts async for facts in survey.facts()]
+    world.cluster.delete(SNAPSHOTS)
+    world.cluster.create(NewTopic(SNAPSHOTS, 1, 1))
+    with pytest.raises(KeyMissing):
+        assert [facts async for facts in survey.facts()]
+
+
+async def test_a_survey_does_not_take_a_snapshot_without_its_key_for_an_unreadable_one() -> None:
+    lines = read(NEWEST, "triggers")
+    world = World([line for line in lines if not _of_snapshots(line)], vault=vault(OLD, "old"))
+    for line in lines:
+        if isinstance(line, RecordLine) and _of_snapshots(line):
+            world.cluster.append(Place(SNAPSHOTS, 0), [vault(BOTH, "new").seal(SNAPSHOTS, 0, line.record)])
+    with pytest.raises(KeyMissing):
+        assert [facts async for facts in Survey(world.kafka, OperatorSettings(partitions=1), {}).facts()]
+
+
+async def test_a_survey_reads_what_is_encrypted() -> None:
+    world = World(read(NEWEST, "triggers"), vault=vault(OLD, "old"))
+    (facts,) = [facts async for facts in Survey(world.kafka, OperatorSettings(partitions=1), {}).facts()]
+    assert (facts.has_snapshot, facts.snapshot_unreadable, facts.next_command > 0) == (True, False, True)
 
 
 async def test_the_log_shows_what_can_be_read() -> None:

@@ -158,7 +158,7 @@ async def test_without_the_key_the_tools_say_so(installation: Installation) -> N
         installation.settings, encryption_keys_file=None, encryption_key_id=None, encryption_required=False
     )
     missing = "encrypted with key 'k1:"
-    for arguments in (["verify"], ["rebuild"]):
+    for arguments in (["verify"], ["rebuild"], ["topics", "repair"]):
         result = await command(settings, *arguments)
         assert result.exit_code != 0
         assert missing in result.output, result.output

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import hypothesis.strategies as st
 import pytest
 from eventsourcing.cryptography import AESCipher
+from hypothesis import given
 
 from schemas.commands import SendEvent
 from schemas.current import Current, CurrentTrigger, decode_current, encode_current
@@ -37,19 +39,19 @@ def event(version: int = 1) -> NewRecord:
 def stored(record: Any, offset: int = 9, **changes: Any) -> OpenedRecord:
     """A record as Kafka hands it out."""
     headers = tuple((name, value) for name, value in record.headers)
-    given: dict[str, Any] = {"offset": offset, "key": record.key, "value": record.value, "headers": headers} | changes
-    return OpenedRecord(**given)
+    parts: dict[str, Any] = {"offset": offset, "key": record.key, "value": record.value, "headers": headers} | changes
+    return OpenedRecord(**parts)
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    given = event()
-    sealed = vault().seal("events", 2, given)
+    plain = event()
+    sealed = vault().seal("events", 2, plain)
     assert SECRET.encode() not in (sealed.value or b"")
-    assert (sealed.key, sealed.timestamp_ms, list(sealed.headers[1:])) == (given.key, 5, given.headers)
+    assert (sealed.key, sealed.timestamp_ms, list(sealed.headers[1:])) == (plain.key, 5, plain.headers)
     assert sealed.headers[0][0] == ENCRYPTED
     assert (sealed.headers[0][1] or b"").startswith(b"old:")
     opened = vault().open("events", 2, stored(sealed))
-    assert (opened.offset, opened.key, opened.value, list(opened.headers)) == (9, given.key, given.value, given.headers)
+    assert (opened.offset, opened.key, opened.value, list(opened.headers)) == (9, plain.key, plain.value, plain.headers)
     assert CODEC.decode_event(opened).event == EVENT
 
 
@@ -192,6 +194,28 @@ def test_a_key_that_nobody_has_does_not_make_a_plain_value_ours() -> None:
         opened = vault(required=True).open("events", 0, stored(event(), headers=mark))
         with pytest.raises(KeyMissing):
             CODEC.decode_event(opened)
+
+
+HEADERS: Final = st.lists(
+    st.tuples(
+        st.sampled_from([ENCRYPTED, "damaged", "type", "x"]),
+        st.none() | st.binary() | st.sampled_from([b"old:88c2f172:", b"old:88c2f172:AAAA", b"::", b"old"]),
+    )
+)
+
+
+@given(key=st.none() | st.binary(), value=st.none() | st.binary(), headers=HEADERS, required=st.booleans())
+def test_whatever_somebody_writes_opens_or_not(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]], required: bool
+) -> None:
+    """It never raises, and what is not ours is not made ours."""
+    given_ = OpenedRecord(9, key, value, tuple(headers))
+    for topic in ("commands", "events"):
+        opened = vault(required=required).open(topic, 0, given_)
+        assert (opened.offset, opened.key) == (9, key)
+        assert opened.value in (value, b"\0" + (value or b""))
+        if required and value:
+            assert opened.value == b"\0" + value
 
 
 # Required
