@@ -7,11 +7,9 @@ ever started is looked at again. Then the evidence is falsified: every check mus
 """
 
 import asyncio
-import contextlib
 import json
 import random
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,18 +20,15 @@ from schemas.records import NewRecord
 from tests.chaos.answers import Run
 from tests.chaos.bank import FAULTS as STACK_FAULTS
 from tests.chaos.bank import LATE_PAYMENT, LEDGERS, PAYMENTS, Bank, deposits, furnish
-from tests.chaos.checks import MONEY_PLANS, findings
-from tests.chaos.clients import BASE, MESSAGE_TYPE, Clients
-from tests.chaos.evidence import Evidence, LogReader, positions, views
+from tests.chaos.checks import findings
+from tests.chaos.clients import MESSAGE_TYPE, Clients
+from tests.chaos.evidence import Evidence
 from tests.chaos.falsify import unnoticed
-from tests.chaos.faults import Mark, Scene, begin
-from tests.chaos.logs import LogScanner
+from tests.chaos.faults import Scene, begin
+from tests.chaos.inspection import Inspector
 from tests.chaos.recovery import Recovery, recoveries, works_again
-from tests.chaos.shown import check_shown
 from tests.chaos.system import MESSAGE_PARTITIONS, MESSAGES, System
-from tests.integration.http_client import Client
 from tests.integration.sandbox_client import SandboxClient
-from tests.simulation.money import check_money
 from tests.simulation.sends import Sends
 
 WARM_SECONDS: Final = 4.0
@@ -41,16 +36,7 @@ WARM_SECONDS: Final = 4.0
 AFTER_SECONDS: Final = 3.0
 """Load behind the recovery."""
 RECOVERY_SECONDS: Final = 120.0
-REST_SECONDS: Final = 120.0
-FINAL_REST_SECONDS: Final = 300.0
-"""Calls of the stack that failed are repeated after up to 100 s."""
 LISTEN_SECONDS: Final = 60.0
-LOOKS: Final = 10
-"""How often everything is looked at until the log has not grown meanwhile. Retries of the stack go on at any time."""
-SHOWN: Final = 24
-"""Instances whose histories are read back after each round."""
-EXPLAINS_SECONDS: Final = 60.0
-"""How long a fault explains what Kafka's client complains about: the longest of its deadlines, and a pause of ours."""
 MONEY_WORKFLOWS: Final = 8
 
 
@@ -68,6 +54,7 @@ class Round:
     """Refused requests by status, code and message."""
     longest: dict[str, float] = field(default_factory=dict)
     """Longest request, by whether it waited for an end."""
+    is_checked: bool = False
     seconds: float = 0.0
     rest_seconds: float = 0.0
     """Until everything was at rest, once the clients had finished."""
@@ -89,22 +76,18 @@ class Campaign:
     ):
         self.system, self.seed, self.say = system, seed, say
         self.rounds: list[Round] = []
-        self.met: Counter[str] = Counter()
-        """Situations of money that were met, in words."""
         self.scene = Scene(system, random.Random(seed), max_seconds, lambda text: say(f"  {text}"))
         self._rng = random.Random(seed + 1)
         self._rate = rate
         self._sandbox = SandboxClient(system.sandbox_url)
-        self._reader = LogReader(system)
-        self._logs = LogScanner(system.outputs, self._explained)
         self._seen: set[str] = set()
-        self._evidence: Evidence | None = None
 
     async def prepare(self) -> None:
         """Furnish the stack, and let a trigger listen."""
         self._bank: Bank = await furnish(self._sandbox)
         sends = Sends(random.Random(self.seed + 2), LEDGERS, self._bank.wallets, PAYMENTS, LATE_PAYMENT)
         self.clients = Clients(self.system, self._rng, sends.stage, self._rate)
+        self._inspector = Inspector(self.system, self.clients, self._bank, self.scene.marks, self._rng)
         await self._listen()
 
     async def close(self) -> None:
@@ -115,7 +98,7 @@ class Campaign:
 
     async def _listen(self) -> None:
         """Make a trigger, and wait until messages of each partition fire it: what comes before is not listened to."""
-        workflow = await self.clients._workflow("messages", [{"noop": {}}])
+        workflow = await self.clients.workflow("messages", [{"noop": {}}])
         body = {"event": MESSAGE_TYPE, "workflowID": workflow, "vars": {"run": "event.run"}}
         made = await self.clients.insist("trigger", "POST", lambda surface: "/triggers", body, key="messages")
         producer = KafkaClients(self.system.settings).producer(
@@ -202,7 +185,7 @@ class Campaign:
         """Let those who need money have it, once they have missed it."""
         await asyncio.sleep(WARM_SECONDS)
         stages = deposits(self._bank)
-        workflows = [await self.clients._workflow(f"deposit {number}", some) for number, some in enumerate(stages)]
+        workflows = [await self.clients.workflow(f"deposit {number}", some) for number, some in enumerate(stages)]
         for number, workflow in enumerate(workflows):
             await self.clients.run("money", keyed=True, mark=f"deposit {number}", workflow=workflow)
         await self._bank.add_payment(LATE_PAYMENT)
@@ -228,9 +211,8 @@ class Campaign:
         aborted = [run for run in ended if run.plan == "never" and self._rng.random() < 0.5]
         await self.clients.each(self.clients.abort, [*aborted, *(run for run in waiting if run not in ended)])
         await self.clients.each(self._send_all, [run for run in ended if run not in aborted])
-        await self._check(result, is_final=True)
-        if self._evidence is not None:
-            result.findings += [f"self-test: {text}" for text in unnoticed(self._evidence)]
+        evidence = await self._check(result, is_final=True)
+        result.findings += [f"self-test: {text}" for text in unnoticed(evidence)]
         result.seconds = time.monotonic() - result.began
         return result
 
@@ -238,141 +220,19 @@ class Campaign:
         while run.must_end is False:
             await self.clients.send(run)
 
-    # Checks
-
-    async def _check(self, result: Round, *, is_final: bool = False) -> None:
-        began = time.monotonic()
-        unsettled = await self._rest(FINAL_REST_SECONDS if is_final else REST_SECONDS, is_final)
-        result.rest_seconds = time.monotonic() - began
-        evidence = await self._look(is_final)
-        evidence.unsettled = evidence.unsettled or unsettled
-        evidence.recovered = {
-            recovery.label: recovery.after_end for round in self.rounds[-1:] for recovery in round.recoveries
-        }
-        evidence.verify = await self.system.verify()
-        evidence.lines = self._logs.scan()
-        evidence.exits = [*self.system.exits, *self._bad_exits()]
-        evidence.stops = {
-            number: self.system.parts[f"api-{number + 1}"].stops for number in range(len(self.system.api_urls))
-        }
+    async def _check(self, result: Round, *, is_final: bool = False) -> Evidence:
+        felt = [recovery for round in self.rounds if not round.is_checked for recovery in round.recoveries]
+        evidence = await self._inspector.inspect(felt, is_final=is_final)
+        result.rest_seconds = self._inspector.rest_seconds
+        for round in self.rounds:
+            round.is_checked = True
         found = findings(evidence)
         # What was found in an earlier round is said once.
         result.findings += [text for text in found if text not in self._seen]
         self._seen |= set(found)
-        self._evidence = evidence
-
-    def _bad_exits(self) -> list[str]:
-        return [
-            f"{part.name} ended with {status} after SIGTERM"
-            for part in self.system.parts.values()
-            for status in part.exits
-            if status != 0
-        ]
-
-    async def _rest(self, seconds: float, is_final: bool) -> str | None:
-        """Wait until nothing is under way; returns what still is."""
-        until, report = time.monotonic() + seconds, "nothing could be read"
-        while time.monotonic() < until:
-            try:
-                await self._reader.read()
-                report = await self._under_way(is_final)
-            except Exception as error:
-                report = f"the log or Postgres can't be read: {error!r}"
-            if not report:
-                return None
-            await asyncio.sleep(0.5)
-        return report
-
-    async def _under_way(self, is_final: bool) -> str:
-        fold, answers = self._reader.fold, self.clients.answers
-        at = await positions(self.system)
-        running = [run.mark for run in answers.runs if self._must_still_end(run, is_final)]
-        unheard = [mark for mark, sure in answers.messages.items() if sure and not fold.by_mark.get(mark)]
-        fired = [
-            i.mark for m in answers.messages for id in fold.by_mark.get(m, []) if not (i := fold.instances[id]).ended
-        ]
-        counts = {
-            "commands undecided": fold.undecided,
-            "events not public": fold.unpublished,
-            "events not in Postgres": sum(end - at.get(p, 0) for p, end in enumerate(fold.events_end)),
-            "runs not ended": len(running),
-            "messages that fired nothing": len(unheard),
-            "runs of messages not ended": len(fired),
-        }
-        some = [*running, *unheard, *fired][:5]
-        text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        return f"{text} (such as {some})" if text and some else text
-
-    def _must_still_end(self, run: Run, is_final: bool) -> bool:
-        if not run.must_end or (run.plan in MONEY_PLANS and not is_final and not run.abort_acknowledged):
-            return False
-        fold = self._reader.fold
-        return any(not fold.instances[id].ended for id in fold.by_mark.get(run.mark, []))
-
-    async def _look(self, is_final: bool) -> Evidence:
-        """Everything as of one moment: again, if the log has grown meanwhile."""
-        for _ in range(LOOKS):
-            await self._reader.read()
-            before = list(self._reader.fold.events_end)
-            evidence = await self._look_once(is_final)
-            await self._reader.read()
-            if before == self._reader.fold.events_end and not self._reader.fold.unpublished:
-                return evidence
-            await asyncio.sleep(1.0)
-        evidence.unsettled = "the log goes on growing"
         return evidence
 
-    async def _look_once(self, is_final: bool) -> Evidence:
-        fold, observer = self._reader.fold, self._reader.observer
-        workflows = {workflow for some in self.clients.workflows.values() for workflow in some}
-        if is_final:
-            workflows = {instance.workflow for instance in fold.instances.values()}
-        evidence = Evidence(
-            self.clients.answers,
-            fold,
-            histories=observer.histories,
-            contract=self._reader.contract,
-            viewed=frozenset(workflows),
-            is_final=is_final,
-        )
-        try:
-            evidence.books = await self._bank.books()
-            evidence.views = await views(self.system, self.clients, sorted(workflows), whole=is_final)
-            evidence.positions = await positions(self.system)
-            evidence.shown = await self._shown(evidence)
-        except Exception as error:
-            evidence.unsettled = f"what readers show can't be read: {error!r}"
-        if self._reader.contract is None and is_final:
-            with contextlib.suppress(AssertionError):  # the check says it
-                self.met = check_money(observer.histories, evidence.books)
-        return evidence
-
-    async def _shown(self, evidence: Evidence) -> list[str]:
-        """Read back some histories of the round, from each API."""
-        ids = [
-            id
-            for id, i in evidence.fold.instances.items()
-            if i.workflow in evidence.viewed and id in evidence.histories
-        ]
-        wrong: list[str] = []
-        for id in self._rng.sample(sorted(ids), min(SHOWN, len(ids))):
-            for number, url in enumerate(self.system.api_urls, 1):
-                try:
-                    await check_shown(Client(self.clients._session, url, BASE), id, evidence.histories[id])
-                except AssertionError as error:
-                    place = traceback.extract_tb(error.__traceback__)[-1]
-                    said = f"{place.filename}:{place.lineno}: {place.line} {error}"
-                    wrong.append(f"api-{number} shows {id} ({evidence.fold.instances[id].mark}) wrongly: {said}")
-        return wrong
-
-    def _explained(self, at: float) -> bool:
-        """Whether a fault of brokers, links or a standstill explains what Kafka's client wrote at a time of day."""
-        moment = at - time.time() + time.monotonic()
-        if moment <= self.system.ready_at:
-            return True  # a new cluster takes a moment to have coordinators
-        marks = [mark for mark in self.scene.marks if _explains(mark)]
-        return any(mark.began - 1.0 <= moment <= mark.ended + EXPLAINS_SECONDS for mark in marks)
-
-
-def _explains(mark: Mark) -> bool:
-    return any(name.startswith("kafka") for name in mark.parts) or "SIGSTOP" in mark.label
+    @property
+    def met(self) -> Counter[str]:
+        """Situations of money that were met in the end, in words."""
+        return self._inspector.met

@@ -91,13 +91,13 @@ class Clients:
         self._flows: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._round = ""
-        self._session = aiohttp.ClientSession(
+        self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self.session.close()
 
     # Requests
 
@@ -134,7 +134,7 @@ class Clients:
             headers["content-type"] = "application/json"
         data = None if body is None else json.dumps(body)
         try:
-            async with self._session.request(method, url + BASE + path, headers=headers, data=data) as response:
+            async with self.session.request(method, url + BASE + path, headers=headers, data=data) as response:
                 content = await response.read()
                 status = response.status
         except aiohttp.ClientConnectorError:
@@ -169,14 +169,16 @@ class Clients:
         self._round = name
         self.workflows = {}
         for plan, stages in STAGES.items():
-            self.workflows[plan] = [await self._workflow(f"{name} {plan}", stages)]
+            self.workflows[plan] = [await self.workflow(f"{name} {plan}", stages)]
         paying = []
         for number in range(money):
             stages = [self._money(f"{name}/{number}/{n}/${{run}}") for n in range(self._rng.choice((1, 1, 2)))]
-            paying.append(await self._workflow(f"{name} money {number}", stages))
+            paying.append(await self.workflow(f"{name} money {number}", stages))
         self.workflows["money"] = self.workflows["abort money"] = paying
 
-    async def _workflow(self, name: str, stages: list[Json]) -> str:
+    async def workflow(self, name: str, stages: list[Json]) -> str:
+        """Make a workflow; returns its id."""
+
         def path(surface: str) -> str:
             return {"v1": "/workflows", "v2": "/v2/workflows", "flows": "/flows"}[surface]
 
