@@ -47,6 +47,8 @@ class Round:
     name: str
     began: float
     recoveries: list[Recovery] = field(default_factory=list)
+    probes: list[tuple[int, float, float, bool]] = field(default_factory=list)
+    """Partition, seconds since the beginning of the round, seconds that it took, success."""
     findings: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     """Requests by operation and outcome."""
@@ -136,6 +138,7 @@ class Campaign:
         self.rounds.append(result)
         self.say(f"round {name}: {', '.join(faults)}")
         first_mark, first_request = len(self.scene.marks), len(self.clients.answers.requests)
+        first_probe = len(self.clients.answers.probes)
         await self.clients.prepare(name, MONEY_WORKFLOWS)
         await self._sandbox.faults(*STACK_FAULTS, seed=self.seed + len(self.rounds))
         async with self.clients.at_work():
@@ -149,6 +152,10 @@ class Campaign:
                 await bringing
         requests = self.clients.answers.requests[first_request:]
         result.recoveries = recoveries(self.scene.marks[first_mark:], self.clients.answers.probes)
+        result.probes = [
+            (probe.partition, round(probe.began - result.began, 2), round(probe.ended - probe.began, 2), probe.good)
+            for probe in self.clients.answers.probes[first_probe:]
+        ]
         self._count(result, requests)
         if check:
             await self._sandbox.faults()

@@ -18,6 +18,8 @@ class Recovery:
     """What was felt of a fault. Partitions are keys."""
 
     label: str
+    at: float
+    """When it began, as monotonic seconds."""
     seconds: float
     """How long the fault lasted."""
     after_begin: dict[int, float | None]
@@ -33,6 +35,7 @@ def recoveries(marks: Sequence[Mark], probes: Sequence[Probe]) -> list[Recovery]
     return [
         Recovery(
             mark.label,
+            round(mark.began, 2),
             mark.ended - mark.began,
             {partition: _success(probes, partition, mark.began) for partition in range(PARTITIONS)},
             {partition: _success(probes, partition, mark.ended) for partition in range(PARTITIONS)},
