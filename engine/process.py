@@ -29,6 +29,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.kafka import Kafka, KafkaClients
+from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
@@ -180,7 +181,7 @@ class Engine:
 
     async def _connect(self) -> None:
         """Connect what takeovers ask, while the group is joined: else the first ones would wait for it."""
-        with contextlib.suppress(ReadFailed):
+        with contextlib.suppress(ReadFailed, LogFault):  # the owner of the partition tells
             await asyncio.gather(self._log.look(0), self._snapshots.last(0))
 
     def _sum(self, value: Callable[[Partition], int]) -> Callable[[], float]:
