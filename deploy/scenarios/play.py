@@ -25,8 +25,8 @@ WORKFLOW: Final = "00000000-0000-4000-8000-000000000002"
 """The same in every scenario: idempotency keys and references of transfers are made of the first."""
 
 MAX_ATTEMPTS: Final = 100
-"""From how many attempts of an activity on an instance is not looked at any more, if nothing comes from outside and
-the scenario has no `until`. Retries go on for ever."""
+"""From how many attempts of an activity on an instance is not looked at any more, if nothing comes from outside since
+and the scenario has no `until`. Retries go on for ever."""
 
 LONGER_THAN_ANY_CALL: Final = timedelta(hours=1)
 """How long slow calls are waited for at a time, if nothing else is waited for. The end of a call ends the wait."""
@@ -76,6 +76,8 @@ class _Play:
         self._awaited_events: list[Event] = []
         """Those that are sent once the instance waits for them, and were not."""
         self._answered_stage = -1
+        self._tried_before = (0, 0)
+        """What `_tried` said when something came from outside the last time."""
         self._until = None if case.setup.until is None else read_moment(case.setup.until, case.start)
         self._problems: list[str] = []
 
@@ -124,6 +126,7 @@ class _Play:
         now = self._clock.now()
         if self._happenings and self._happenings[0].at <= now:
             heapq.heappop(self._happenings).happen()
+            self._tried_before = self._tried()
             return True
         times = [at for at in (self._owner.next_at(), self._next_happening()) if at is not None]
         if not times and not self._stack.is_slow:
@@ -149,8 +152,15 @@ class _Play:
         handle.cancel()
 
     def _is_retrying_in_vain(self) -> bool:
+        """Whether the same call has failed again and again, and nothing has come or will come from outside."""
+        number, attempts = self._tried()
+        before = self._tried_before[1] if self._tried_before[0] == number else 0
+        return attempts - before >= MAX_ATTEMPTS and not self._happenings
+
+    def _tried(self) -> tuple[int, int]:
+        """How many activities there were, and how often the last one was tried if it has not ended."""
         activity = self._story.current
-        return activity is not None and activity.attempts >= MAX_ATTEMPTS and not self._happenings
+        return len(self._story.activities), 0 if activity is None else activity.attempts
 
     def _next_happening(self) -> datetime | None:
         return self._happenings[0].at if self._happenings else None

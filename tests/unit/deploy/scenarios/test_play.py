@@ -224,3 +224,39 @@ def test_every_run_is_the_same(tmp_path: Path) -> None:
     first, second = (played(tmp_path, text).story for _ in range(2))
     assert first.steps == second.steps
     assert first.activities == second.activities
+
+
+def test_an_event_that_was_promised_to_a_stage_is_sent_once(tmp_path: Path) -> None:
+    events = "events: [{event: a, after: 2h}, {event: x, at: 1h}, b, {event: a, after: 1m}]"
+    it = played(tmp_path, one(events, WAITS))
+    assert [duration for _, _, duration in stages(it)] == ["2h", "0s", "1m"]
+
+
+def test_what_comes_late_ends_long_retries(tmp_path: Path) -> None:
+    it = played(tmp_path, one("arrivals: [{at: 10h, ledgers: {default: {users:1: {balances: {EUR/2: 70}}}}}]"))
+    (activity,) = it.story.activities
+    assert it.story.outcome == "succeeded"
+    assert activity.attempts > MAX_ATTEMPTS
+
+
+def test_a_slow_answer_comes_before_an_abort_at_the_same_moment(tmp_path: Path) -> None:
+    slow = "faults: [{activity: CreateTransaction, kind: slow, delay: 20s}]\n"
+    it = played(tmp_path, one(f"{RICH}{slow}abort: 20s"))
+    assert it.story.outcome == "succeeded"
+    assert told(it)[-1] == "20s  this is refused: the instance has ended"
+
+
+def test_other_things_happen_while_a_slow_answer_is_awaited(tmp_path: Path) -> None:
+    slow = "faults: [{activity: CreateTransaction, kind: slow, delay: 20s}]\n"
+    it = played(tmp_path, one(f"{RICH}{slow}abort: 5s\nevents: [{{event: a, at: 10s}}, {{event: a, at: 30s}}]"))
+    assert [line for line in told(it) if not line.startswith("0s")] == [
+        "5s  the instance is aborted",
+        "5s    fails for good: canceled",
+        "5s  stage 0 ends with the error: canceled",
+        "5s  the instance ends with the error: canceled",
+        "10s  the event a is sent",
+        "10s  this is refused: the instance has ended",
+        "20s    the answer of a call that was under way comes late and changes nothing",
+        "30s  the event a is sent",
+        "30s  this is refused: the instance has ended",
+    ]
