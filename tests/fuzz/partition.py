@@ -25,11 +25,11 @@ from schemas.events import InstanceEnded
 from schemas.records import NewRecord, RecordCodec, read_number
 from schemas.topics import MAX_RECORD_BATCH_BYTES
 from tests.definitions import definition
+from tests.ports.log import Log, MemoryEventLog, MemoryFeed, StoredRecord
+from tests.ports.snapshots import MemorySnapshots
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
-from tests.simulation.memory import Faults, Log, MemoryEventLog, MemoryFeed, StoredRecord
-from tests.simulation.snapshots import MemorySnapshots
 
 CODEC: Final = RecordCodec()
 WORKFLOW: Final = str(UUID(int=1))
@@ -75,11 +75,11 @@ async def _own(log: Log) -> int:
     """Own the partition for a while; returns the next command that it would read."""
     partition = Partition(
         0,
-        log=MemoryEventLog(log, random.Random(1), Faults()),
+        log=MemoryEventLog(log),
         snapshots=MemorySnapshots(),
         snapshot_seconds=10.0,
         writing_snapshot=asyncio.Lock(),
-        feed=(feed := MemoryFeed(log, random.Random(1), lambda _, records: partition.feed_commands(records))),
+        feed=(feed := MemoryFeed(log, lambda _, records: partition.feed_commands(records))),
         caller=_Caller(),
         slots=CallSlots(100, service_of),
         evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),

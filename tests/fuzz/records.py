@@ -37,7 +37,7 @@ from schemas.records import NewRecord, RecordCodec, UndecodableRecord
 from tests.definitions import definition
 from tests.fuzz.partition import FIRST, decide
 from tests.fuzz.runner import Check
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 NAME: Final = "records"
 CODEC: Final = RecordCodec()

@@ -34,7 +34,7 @@ from schemas.topics import (
 )
 from tests.integration.event_log_reader import records
 from tests.kafka_contract import Away
-from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
+from tests.ports.log import Log, MemoryEventLog, StoredRecord
 
 PARTITIONS = 4
 CODEC = RecordCodec()
@@ -133,13 +133,12 @@ class InMemory(Subject):
         return KafkaEventLog(MemoryKafka(self._cluster, Away()), self._settings, CODEC)
 
 
-class Simulated(Subject):
+class Ports(Subject):
     def __init__(self) -> None:
         self._log = Log(PARTITIONS)
-        self._rng = random.Random(1)
 
     def writer(self) -> EventLog:
-        return MemoryEventLog(self._log, self._rng, Faults())
+        return MemoryEventLog(self._log)
 
     async def expire(self, partition: int, before: int) -> None:
         self._log.expire(partition, before)
@@ -154,13 +153,15 @@ class Simulated(Subject):
         return list(self._log.buried)
 
     def unreachable(self) -> EventLog:
-        return MemoryEventLog(self._log, self._rng, Faults(refused=1.0, unreadable=1.0))
+        log = MemoryEventLog(self._log)
+        log.is_away = True
+        return log
 
 
-@pytest.fixture(params=["kafka", "memory", "simulation"])
+@pytest.fixture(params=["kafka", "memory", "ports"])
 async def subject(request: pytest.FixtureRequest, topic_prefix: str) -> AsyncIterator[Subject]:
-    if request.param == "simulation":
-        yield Simulated()
+    if request.param == "ports":
+        yield Ports()
         return
     if request.param == "memory":
         memory = InMemory()

@@ -14,7 +14,7 @@ from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
 from schemas.settings import EngineSettings
 from tests.kafka_contract import Away
-from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
+from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
 
 PARTITIONS = 2
 

@@ -8,6 +8,7 @@
 | `commands` | each command is decided once: the feed, keys, repetitions |
 | `effects` | calls, delays, retries: what happens outside, and when |
 | `triggers` | messages become occurrences, and occurrences become instances |
+| `kafka` | the feed of commands, the topics that engines write, listening for triggers |
 | `trial` | a process of its own: runs seeds on the copy until one fails |
 | `runner` | copies, trials in parallel, deadlines |
 

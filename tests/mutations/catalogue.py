@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations import claims, commands, effects, snapshots, triggers
+from tests.mutations import claims, commands, effects, kafka, snapshots, triggers
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -10,4 +10,5 @@ MUTATIONS: Final = (
     *claims.MUTATIONS,
     *effects.MUTATIONS,
     *snapshots.MUTATIONS,
+    *kafka.MUTATIONS,
 )

@@ -19,6 +19,7 @@
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
+| `listening` | what has to become of the messages of other services |
 | `restoring` | what an engine has in memory is what a restore would come to |
 | `world` | all of that; faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |

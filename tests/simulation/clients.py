@@ -33,6 +33,8 @@ from tests.simulation.sends import Sends
 from tests.simulation.topics import OTHERS, OTHERS_PARTITIONS, Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
+LISTENED = "L"
+"""The type of the messages of other services."""
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
@@ -185,7 +187,12 @@ class Clients:
         for filter in (None, "link(event, 'a').ok"):
             trigger_id = self.new_id()
             create = CreateTrigger(
-                name="", event="L", workflow_id=workflow_id, filter=filter, vars={"n": "event.n"}, request_digest="d"
+                name="",
+                event=LISTENED,
+                workflow_id=workflow_id,
+                filter=filter,
+                vars={"n": "event.n"},
+                request_digest="d",
             )
             self.listening.append(trigger_id)
             self._send_keyed(trigger_id, create, True)
@@ -196,7 +203,7 @@ class Clients:
             if self.rng.random() < 0.7:
                 self.published += 1
             payload = {"n": str(self.published), "links": [{"name": "a", "uri": "http://stack/a"}]}
-            message = {"type": "L", "app": "others", "payload": payload, "idempotency_key": f"k{self.published}"}
+            message = {"type": LISTENED, "app": "others", "payload": payload, "idempotency_key": f"k{self.published}"}
             value = msgspec.json.encode(message) if self.rng.random() < 0.9 else b"{not json"
             self.append(Place(OTHERS, self.rng.randrange(OTHERS_PARTITIONS)), NewRecord(b"", value, [], 0))
 

@@ -80,6 +80,8 @@ class FaultyNetwork(Network):
     """What no client reaches at the moment."""
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
+    again: float = 0.0
+    """How often a member is handed records that it has been handed before."""
     latency_seconds: float = 0.005
     max_fetched: int = 1000
     """How many batches of a partition one fetch brings at most."""
@@ -92,7 +94,7 @@ class FaultyNetwork(Network):
         """Let nothing go wrong any more."""
         self.faults.clear()
         self.cuts.clear()
-        self.away, self.unplaced = frozenset(), 0.0
+        self.away, self.unplaced, self.again = frozenset(), 0.0, 0.0
 
     def mend(self, client: str) -> None:
         """Let a client reach the cluster again."""

@@ -6,6 +6,7 @@ from engine.triggers.definitions import Definitions
 from schemas import rejections
 from schemas.current import decode_current
 from tests.simulation import money
+from tests.simulation.clients import LISTENED
 from tests.simulation.loop import simulate
 from tests.simulation.world import PARTITIONS, World
 
@@ -68,7 +69,7 @@ def check_definitions(world: World) -> None:
     for workflow in world.observer.workflows.values():
         known_here = known.stages(workflow.id) is not None
         assert known_here != workflow.deleted, f"who starts now takes workflow {workflow.id} for the opposite"
-    listening = {trigger.id for event in ("X", "L") for trigger in known.triggers(event)}
+    listening = {trigger.id for event in ("X", LISTENED) for trigger in known.triggers(event)}
     there = {trigger.id for trigger in world.observer.triggers.values() if not trigger.deleted}
     assert listening == there, "who starts now listens for other triggers than there are"
 

@@ -18,10 +18,11 @@ from schemas.records import NewRecord, RecordCodec
 from tests.definitions import definition
 from tests.simulation.bad import BadRecord
 from tests.simulation.checkers import Observer
-from tests.simulation.clients import Clients
+from tests.simulation.clients import LISTENED, Clients
 from tests.simulation.engines import EngineProcess, Engines, engine_settings
 from tests.simulation.harm import Harm
 from tests.simulation.links import link_matches
+from tests.simulation.listening import Listening
 from tests.simulation.network import FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.producing import Producing
@@ -135,6 +136,7 @@ class World:
         self.clients = Clients(
             self.rng, self.codec, self.topics, self.observer, sends, self._append, self.engines.queued
         )
+        self.listening = Listening(self.topics, LISTENED)
         self.bad: BadRecord | None = None
         if self.harm_rng.random() < 0.3:
             self.bad = BadRecord(self.harm_rng, self.codec, self.topics, self.observer, self.clients)
@@ -171,7 +173,7 @@ class World:
         for process in self.engines.processes:
             process.start()
         self.network.faults.update(NETWORK_FAULTS)
-        self.network.unplaced = 0.3
+        self.network.unplaced, self.network.again = 0.3, 0.05
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self.engines.link_faults.passing = 0.5
         self.clients.listen()
@@ -320,6 +322,7 @@ class World:
         unsent = [f"{self.producing.program.under_way} appends"] if self.producing.program.under_way else []
         return (
             open_commands
+            + self.listening.lost(self.observer.admitted)
             + calls
             + unsent
             + requested

@@ -45,7 +45,7 @@ class MemoryMember:
         self._group = process.cluster.group(membership.group)
         self._incarnation = process.cluster.number()
         self._name = membership.member_id or f"member-{self._incarnation}"
-        self._positions = Positions(process, committed_only=membership.committed_only)
+        self._positions = Positions(process, committed_only=membership.committed_only, repeats=True)
         self._assignment: frozenset[Place] = frozenset()
         self._held: dict[Place, int] = {}
         self._paused: set[Place] = set()

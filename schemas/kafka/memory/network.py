@@ -98,6 +98,10 @@ class Network:
         """How many of the batches that a partition has for a reader one fetch brings, at least one."""
         return available
 
+    def records_again(self) -> int:
+        """How many records that a member has been handed already come again with a fetch."""
+        return 0
+
 
 def _hand_over(answer: "asyncio.Future[R]", done: "asyncio.Future[R]") -> None:
     """Give an answer to whoever waits for it, if anybody does."""

@@ -38,10 +38,11 @@ class Positions:
     Args:
         process: whose it is.
         committed_only: whether records of transactions are left out that were not committed.
+        repeats: whether records may come again, as a group promises nothing else.
     """
 
-    def __init__(self, process: Process, *, committed_only: bool):
-        self._process = process
+    def __init__(self, process: Process, *, committed_only: bool, repeats: bool = False):
+        self._process, self._repeats = process, repeats
         self._committed_only = committed_only
         self._answered: dict[Place, int] = {}
         """The positions behind the last fetch."""
@@ -153,12 +154,13 @@ class Positions:
         limits = log.limits()
         if not limits.oldest <= offset <= limits.end:
             raise OutOfRange(place)
-        batches = log.batches(offset, committed_only=self._committed_only)
+        first = max(offset - self._process.network.records_again(), limits.oldest) if self._repeats else offset
+        batches = log.batches(first, committed_only=self._committed_only)
         count = self._process.network.batches_fetched(len(batches)) if batches else 0
         records: list[StoredRecord] = []
-        position = offset
+        position = first
         for batch in batches[:count]:
-            records += visible(batch, offset, committed_only=self._committed_only)
+            records += visible(batch, first, committed_only=self._committed_only)
             position = batch.end
             if room is not None and len(records) >= room:
                 if len(records) > room or (batch.records and records[-1].offset + 1 < batch.end):

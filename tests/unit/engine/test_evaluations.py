@@ -1,7 +1,6 @@
 """Messages that wait for links, in a partition at work: when each is evaluated, and what holds up nothing else."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -22,9 +21,9 @@ from engine.slots import CallSlots
 from schemas.commands import Command, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger
 from schemas.events import PartitionClaimed
 from schemas.records import Record, RecordCodec
+from tests.ports.log import Log, MemoryEventLog
+from tests.ports.snapshots import MemorySnapshots
 from tests.simulation.loop import START, VirtualClock, simulate
-from tests.simulation.memory import Faults, Log, MemoryEventLog
-from tests.simulation.snapshots import MemorySnapshots
 from tests.unit.engine.test_partition import Caller, Feed
 
 CODEC = RecordCodec()
@@ -83,7 +82,7 @@ class Owner:
         self.log, self.links, self.clock = log or Log(1), links, VirtualClock()
         self.partition = Partition(
             0,
-            log=MemoryEventLog(self.log, random.Random(1), Faults()),
+            log=MemoryEventLog(self.log),
             snapshots=MemorySnapshots(),
             snapshot_seconds=10.0,
             writing_snapshot=asyncio.Lock(),

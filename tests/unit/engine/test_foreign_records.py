@@ -22,7 +22,7 @@ from schemas.records import MAX_DEPTH, MAX_NUMBER, Record, RecordCodec, Undecoda
 from tests.definitions import definition
 from tests.fuzz.partition import decide
 from tests.fuzz.records import AT, check
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 CODEC = RecordCodec()
 ID = str(UUID(int=1))

@@ -1,6 +1,5 @@
 """Whether a partition is the one that its owners knew."""
 
-import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from schemas.fillers import filler
 from schemas.kafka import Limits
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
-from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
+from tests.ports.log import Log, MemoryEventLog, StoredRecord
 
 CODEC = RecordCodec()
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,7 +34,7 @@ def a_log() -> Log:
 
 
 async def inspected(log: Log, known: Known | None = KNOWN) -> Inspected:
-    event_log = MemoryEventLog(log, random.Random(1), Faults())
+    event_log = MemoryEventLog(log)
     return await inspect(0, event_log, known, Breather(SystemClock()))
 
 
@@ -130,7 +129,7 @@ async def test_what_is_too_short_stays_so(change: Callable[[Log], None]) -> None
 
 async def test_only_a_filler_behind_all_events_counts_where_older_ones_were_about_something_else() -> None:
     log = a_log()
-    event_log, breather = MemoryEventLog(log, random.Random(1), Faults()), Breather(SystemClock())
+    event_log, breather = MemoryEventLog(log), Breather(SystemClock())
     fill(log)
     assert await last_filler(0, event_log, 0, 21, breather, behind_events=True) == 20
     log.append_events(0, [NewRecord(b"k", b"v", [("epoch", b"1")], 0)])

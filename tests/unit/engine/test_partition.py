@@ -36,11 +36,11 @@ from schemas.events import ClaimConfirmed, InstanceEnded, PartitionClaimed
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec
 from tests.definitions import definition
+from tests.ports.log import Log, MemoryEventLog
+from tests.ports.snapshots import MemorySnapshots
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
-from tests.simulation.memory import Faults, Log, MemoryEventLog
-from tests.simulation.snapshots import MemorySnapshots
 
 CODEC = RecordCodec()
 UPDATE: dict[str, Any] = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
@@ -94,7 +94,7 @@ class HeldLog(MemoryEventLog):
     """A quiet log whose acknowledgements can be held back or changed."""
 
     def __init__(self, log: Log) -> None:
-        super().__init__(log, random.Random(1), Faults())
+        super().__init__(log)
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
         self.batches: list[Sequence[NewRecord]] = []

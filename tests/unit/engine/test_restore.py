@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
@@ -23,9 +22,9 @@ from schemas.events import EventReceived, PartitionClaimed
 from schemas.fillers import filler, notice
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec
+from tests.ports.log import Log, MemoryEventLog, StoredRecord
+from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
 from tests.simulation.loop import START, VirtualClock, simulate
-from tests.simulation.memory import Faults, Log, MemoryEventLog, StoredRecord
-from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import HeldLog, Owner, id_of
 from tests.unit.engine.test_snapshot_rounds import GO, SECONDS, WAITING, World, inspected, simulated
 
@@ -35,8 +34,8 @@ CODEC = RecordCodec()
 class CountingLog(MemoryEventLog):
     """A quiet log that notes what is read."""
 
-    def __init__(self, log: Log, unreadable: float = 0.0):
-        super().__init__(log, random.Random(1), Faults(unreadable=unreadable))
+    def __init__(self, log: Log):
+        super().__init__(log)
         self.read_offsets: list[int] = []
 
     async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:

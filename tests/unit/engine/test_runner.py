@@ -1,7 +1,6 @@
 """Many effects at once: started in slices, called as there are slots, rung in portions, set again in portions."""
 
 import asyncio
-import random
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ from engine.runner import MAX_PORTION, EffectRunner
 from engine.slots import CallSlots
 from schemas.commands import AbortInstance, RunWorkflow
 from tests.definitions import definition
+from tests.ports.log import Log, MemoryEventLog
 from tests.simulation.loop import VirtualClock, simulate
-from tests.simulation.memory import Faults, Log, MemoryEventLog
 
 LEDGER = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
 WALLETS = {
@@ -97,9 +96,7 @@ class Side:
             caller=self.caller,
             slots=slots or CallSlots(2, service_of),
             evaluator=NoLinks(),
-            run_commands=RunCommands(
-                0, MemoryEventLog(Log(1), random.Random(1), Faults()), self.clock, lambda *given: None
-            ),
+            run_commands=RunCommands(0, MemoryEventLog(Log(1)), self.clock, lambda *given: None),
             clock=self.clock,
             in_turn=lambda: self.in_turn,
             claim_held=self._claim_held,

@@ -23,9 +23,9 @@ from schemas.kafka import Limits
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.topics import MAX_RECORD_BATCH_BYTES
 from tests.definitions import definition
+from tests.ports.log import Log
+from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
 from tests.simulation.loop import VirtualClock, simulate
-from tests.simulation.memory import Log
-from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import HeldLog, Owner, id_of
 
 CODEC = RecordCodec()
@@ -388,7 +388,7 @@ async def test_what_an_owner_has_read_nobody_changes_any_more() -> None:
     snapshots.commits.clear()
     await asyncio.sleep(SECONDS)
     assert snapshots.appended[-1] == ["marker"]
-    stale.event_log.faults.refused = 1.0
+    stale.event_log.is_away = True
 
     class Slow(MemorySnapshots):
         async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:

@@ -28,11 +28,11 @@ from schemas.fillers import filler
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
 from tests.definitions import definition
+from tests.ports.log import HEARTBEAT_SECONDS, Log, MemoryEventLog, MemoryFeed, StoredRecord
+from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
-from tests.simulation.memory import HEARTBEAT_SECONDS, Faults, Log, MemoryEventLog, MemoryFeed, StoredRecord
-from tests.simulation.snapshots import MemorySnapshots, SnapshotTopic
 from tests.unit.engine.test_partition import Caller
 
 CODEC = RecordCodec()
@@ -43,7 +43,7 @@ class AwayLog(MemoryEventLog):
     """A log that is away for a while."""
 
     def __init__(self, log: Log):
-        super().__init__(log, random.Random(1), Faults())
+        super().__init__(log)
         self.away = False
         self.tries: list[float] = []
 
@@ -60,7 +60,7 @@ class Engine:
     def __init__(self) -> None:
         self.shared = Log(1)
         self.log = AwayLog(self.shared)
-        self.feed = MemoryFeed(self.shared, random.Random(1), lambda partition, records: None)
+        self.feed = MemoryFeed(self.shared, lambda partition, records: None)
         self.metrics = Metrics(CollectorRegistry())
         self.topic = SnapshotTopic()
         self.supervisor = Supervisor(

@@ -32,7 +32,7 @@ from schemas.commands import (
 )
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
 from tests.definitions import definition
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 WAIT: dict[str, Any] = {"wait_event": {"event": "go"}}

@@ -3,7 +3,7 @@ import pytest
 from schemas.epochs import EpochFilter, check_claim
 from schemas.fillers import filler, is_filler
 from schemas.log_integrity import LogFault
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 CLAIM = b"PartitionClaimed"
 

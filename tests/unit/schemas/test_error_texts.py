@@ -20,7 +20,7 @@ from schemas.error_texts import MAX_ERROR_BYTES, cut_error
 from schemas.records import RecordCodec, UndecodableRecord
 from schemas.stack.errors import NoAnswer
 from tests.definitions import definition
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 from tests.unit.api.fakes import Backend, make_client
 from tests.unit.api.test_trigger_tests import services
 from tests.unit.engine.core.deciding import decide

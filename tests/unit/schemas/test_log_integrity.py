@@ -11,7 +11,7 @@ from schemas.log_integrity import (
     check_records,
     follows,
 )
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 
 def records(*offsets: int) -> list[StoredRecord]:

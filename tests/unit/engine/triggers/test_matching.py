@@ -29,7 +29,7 @@ from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import Expression
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.records import UndecodableRecord
-from tests.simulation.memory import StoredRecord
+from tests.ports.log import StoredRecord
 
 TRIGGER, WORKFLOW = str(UUID(int=1)), str(UUID(int=2))
 STAGES = Raw(b'[{"noop":{}}]')
