@@ -17,22 +17,22 @@ MAX_RESOLVED_CHARACTERS: Final = 1024 * 1024
 
 def has_reference(text: str) -> bool:
     """Whether the text holds `${name}`. `${}` and an unclosed `${` are plain text."""
-    return "${" in text and _REFERENCE.search(text) is not None
+    return "${" in text and _REFERENCE.search(text, 0, _end(text)) is not None
 
 
 def is_only_references(text: str) -> bool:
     """Whether variables can make the text empty: it consists of references alone."""
-    return has_reference(text) and not _REFERENCE.sub("", text)
+    return has_reference(text) and text.endswith("}") and not _REFERENCE.sub("", text)
 
 
 def is_one_reference(text: str) -> bool:
     """Whether the text is one `${name}` and nothing else, so that it is empty if the variable is not given."""
-    return _REFERENCE.fullmatch(text) is not None
+    return text.endswith("}") and _REFERENCE.fullmatch(text) is not None
 
 
 def references(text: str) -> Counter[str]:
     """The names of the variables in a text, in order, and how often each occurs."""
-    return Counter(_REFERENCE.findall(text))
+    return Counter(_REFERENCE.findall(text, 0, _end(text)))
 
 
 def replace_references(text: str, variables: Mapping[str, str], *, optional: bool = False) -> str:
@@ -64,7 +64,13 @@ def replace_references(text: str, variables: Mapping[str, str], *, optional: boo
             raise OverflowError
         return value
 
-    return _REFERENCE.sub(replaced, text)
+    end = _end(text)
+    return _REFERENCE.sub(replaced, text[:end]) + text[end:]
+
+
+def _end(text: str) -> int:
+    """Where references can end at most. Behind it, each of many `${` would be read to the end of the text, in vain."""
+    return text.rfind("}") + 1
 
 
 def quoted(text: str) -> str:
