@@ -1,6 +1,5 @@
 """Runs one seed in a process that runs many."""
 
-import logging
 import signal
 import textwrap
 import traceback
@@ -27,7 +26,6 @@ class Outcome(NamedTuple):
 
 def run(seed: int) -> Outcome:
     """Run a seed; its outcome."""
-    logging.disable()  # the product complains about each fault, as it should
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(SEED_SECONDS)
     try:

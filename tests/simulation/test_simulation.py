@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation import seeds
 from tests.simulation.loop import simulate
+from tests.simulation.running import run
 from tests.simulation.seeds import run_seed
+from tests.simulation.trace import KEPT
 from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -51,9 +54,18 @@ events have expired
 a snapshot was harmed
 a snapshot was harmed, but is one
 SET_ASIDE
+killed
+killed and back
+ended
+stopped
+cut off
+evicted
+rebalanced
+failed over
+without coordinator
 """
-"""What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, and what may
-happen to snapshots."""
+"""What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
+to snapshots, and what strikes processes and the cluster."""
 SEEDS_FOR_ALL = 150
 """So many seeds meet each of them several times over."""
 
@@ -82,15 +94,32 @@ def test_the_seeds_meet_every_situation(met: Counter[str]) -> None:
     assert [words for words in SITUATIONS.split("\n") if words and not met[words]] == []
 
 
+def test_a_seed_that_fails_tells_its_last_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(world: World) -> Counter[str]:
+        raise AssertionError("a promise was broken")
+
+    monkeypatch.setattr(seeds, "check_money", fail)
+    with pytest.raises(AssertionError) as failed:
+        run_seed(7)
+    steps, command = failed.value.__notes__
+    assert command == "To run it again: python -m tests.simulation --seed 7"
+    assert len(steps.splitlines()) == KEPT + 1
+    assert " events/" in steps
+    outcome = run(7)
+    assert outcome.failure is not None
+    assert outcome.failure.startswith("AssertionError: a promise was broken\n")
+    assert outcome.failure.endswith(command)
+
+
 def test_a_seed_is_the_same_in_every_process() -> None:
-    seeds = (1, 2, 3)
-    program = f"from tests.simulation.test_simulation import digest\nfor seed in {seeds}: print(digest(seed))"
+    some = (1, 2, 3)
+    program = f"from tests.simulation.test_simulation import digest\nfor seed in {some}: print(digest(seed))"
     # Another order of sets and dictionaries there.
     environment = os.environ | {"PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"}
     there = subprocess.run(
         [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert there.stdout.split() == [digest(seed) for seed in seeds]
+    assert there.stdout.split() == [digest(seed) for seed in some]
 
 
 def digest(seed: int) -> str:

@@ -91,9 +91,6 @@ once claim back what they have lost come to 50."""
 class World:
     """Everything of one seed.
 
-    Other rooms plug in by `processes` (who is killed and stopped), `checks` (what must hold now and then),
-    `unfinished` (what is still to come) and `calm` (what is done when the faults stop).
-
     Args:
         seed: decides all that happens.
         engines: how many engine processes.
