@@ -301,7 +301,7 @@ class SnapshotRounds:
 
     async def _write(self, writer: SnapshotWriter, cut: Cut, marker: Marker) -> tuple[int, int]:
         """Write a cut and its marker; how many records, and their bytes."""
-        stale = await self._stale_keys(cut) if cut.is_full else set[bytes]()
+        stale = await self._stale_keys(cut) if cut.is_full else []
         count = size = 0
         for records in slices(chain(tombstones(stale, marker.at), entry_records(cut.entries(), marker.at))):
             count += len(records)
@@ -323,7 +323,7 @@ class SnapshotRounds:
         await asyncio.sleep(max(size / BYTES_PER_SECOND - took, 0.0))
         return size
 
-    async def _stale_keys(self, cut: Cut) -> set[bytes]:
+    async def _stale_keys(self, cut: Cut) -> list[bytes]:
         """The keys that have a value in the topic and none in a cut."""
         stale: set[bytes] = set()
         async for records in self._snapshots.read(self._number):
@@ -333,7 +333,7 @@ class SnapshotRounds:
                     stale.discard(key)
                 elif key != MARKER_KEY and not cut.has(key.decode(errors="replace")):
                     stale.add(key)
-        return stale
+        return sorted(stale)
 
     async def _close(self) -> None:
         writer, self._writer = self._writer, None

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations import claims, commands, effects, kafka, snapshots, triggers
+from tests.mutations import claims, commands, effects, front, kafka, snapshots, triggers
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -11,4 +11,5 @@ MUTATIONS: Final = (
     *effects.MUTATIONS,
     *snapshots.MUTATIONS,
     *kafka.MUTATIONS,
+    *front.MUTATIONS,
 )

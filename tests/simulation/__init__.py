@@ -20,6 +20,14 @@
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
 | `listening` | what has to become of the messages of other services |
+| `front` | what stands between the log and its users: all of the following |
+| `database` | the read model's Postgres, with crashes, lost announcements and connections that end |
+| `projectors`, `apis` | the processes of projections, with their publishers, and of the API |
+| `customers` | clients of the API, with and without an Idempotency-Key, who repeat what was not answered |
+| `reading` | the log as any consumer reads it |
+| `rows` | the read model is the fold of the log |
+| `publishing` | public events are those of the log, each once |
+| `answers` | answers agree with the log, and show what was answered before |
 | `restoring` | what an engine has in memory is what a restore would come to |
 | `world` | all of that; faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |

@@ -59,6 +59,8 @@ class Observer:
     """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
     matches: Callable[[int], bool] = lambda offset: False
     """See `Outcomes.matches`."""
+    calls: Callable[[str], None] = lambda instance_id: None
+    """Is told of every call, by the instance."""
     max_waiting: int = sys.maxsize
     """With more commands of a partition in the memory of an engine, it must be handed no more."""
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -268,6 +270,7 @@ class Observer:
 
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
+        self.calls(call.idempotency_key.partition(":")[0])
         stage, index, attempt = call.token.stage, call.token.index, call.token.attempt
         assert call.idempotency_key.endswith(f":{stage}:{index}"), "attempts of an activity have different keys"
         assert (call.name, call.input) == (activity.name, activity.input)

@@ -112,7 +112,7 @@ class Clients:
     def start(self, *first: dict[str, Any], long_chance: float = 0.02) -> None:
         """Run an instance, which begins with these stages."""
         instance_id = self.new_id()
-        stages = [*first, *(self._stage() for _ in range(self.rng.randint(0, 3)))]
+        stages = [*first, *(self.stage() for _ in range(self.rng.randint(0, 3)))]
         if self.rng.random() < 0.1:
             stages += [{"wait_event": {"event": "approved"}}] * 2
         if self.rng.random() < long_chance:
@@ -207,7 +207,8 @@ class Clients:
             value = msgspec.json.encode(message) if self.rng.random() < 0.9 else b"{not json"
             self.append(Place(OTHERS, self.rng.randrange(OTHERS_PARTITIONS)), NewRecord(b"", value, [], 0))
 
-    def _stage(self) -> dict[str, Any]:
+    def stage(self, mark: str = "m") -> dict[str, Any]:
+        """Any stage. Its mark, if it has one, begins like this, and nothing else has it."""
         kind = self.rng.randrange(7)
         if kind == 0:
             return {"delay": {"duration": f"{self.rng.randint(0, 20_000)}ms"}}
@@ -217,7 +218,7 @@ class Clients:
             return {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
         if kind in (3, 4, 5):
             self.marks += 1
-            return self.sends.stage(f"m{self.marks}")
+            return self.sends.stage(f"{mark}{self.marks}")
         return {"noop": {}}
 
     def _garbage(self) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -41,17 +41,18 @@ class Harm:
         if self._rng.random() < 0.5:
             self._topics.compact(self._rng.randrange(self._topics.partitions), self._rng)
 
-    def do(self, admitted: Sequence[Sequence[Recorded]]) -> None:
+    def do(self, admitted: Sequence[Sequence[Recorded]], needed: Callable[[int], int]) -> None:
         """Expire events that a snapshot stands for, or harm a snapshot.
 
         Args:
             admitted: the events of each partition that count.
+            needed: the first event of a partition that somebody else has still to read.
         """
         partition = self._rng.randrange(self._topics.partitions)
         if partition in self._expiring:
             marker = check_snapshot(self._topics.snapshot(partition), admitted[partition], self._bounds)
             if marker is not None:
-                self._topics.expire(partition, self._rng.randint(0, marker.next_offset))
+                self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
         elif self._is_harmful:
             self.harmed.add(partition)

@@ -63,9 +63,24 @@ evicted
 rebalanced
 failed over
 without coordinator
+answered 200
+answered 201
+answered 204
+answered 400
+answered 404
+answered 413
+answered 503
+not answered
+aborted by a client
+waited for an end
+a key was used again
+a key was used for something else
+the database crashed
+announcements were lost
+an occurrence was shown
 """
 """What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
-to snapshots, and what strikes processes and the cluster."""
+to snapshots, what strikes processes, the cluster and the database, and what clients of the API are answered."""
 SEEDS_FOR_ALL = 150
 """So many seeds meet each of them several times over."""
 

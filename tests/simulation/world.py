@@ -15,11 +15,13 @@ from schemas.definition import WaitEvent
 from schemas.kafka import Place
 from schemas.kafka.memory import StoredRecord
 from schemas.records import NewRecord, RecordCodec
+from schemas.settings import ProjectionsSettings
 from tests.definitions import definition
 from tests.simulation.bad import BadRecord
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import LISTENED, Clients
-from tests.simulation.engines import EngineProcess, Engines, engine_settings
+from tests.simulation.engines import Engines, engine_settings
+from tests.simulation.front import Front
 from tests.simulation.harm import Harm
 from tests.simulation.links import link_matches
 from tests.simulation.listening import Listening
@@ -137,10 +139,25 @@ class World:
         self.bad: BadRecord | None = None
         if self.harm_rng.random() < 0.3:
             self.bad = BadRecord(self.harm_rng, self.codec, self.topics, self.observer, self.clients)
+        self.front = Front(
+            random.Random(seed + 6),
+            self.cluster,
+            self.network,
+            ProjectionsSettings(partitions=PARTITIONS),
+            lambda: self.clients.stage("${mark}.m"),
+            self.observer.broken,
+            self.trace,
+        )
+        self.observer.calls = self.front.calls
         self.helped: set[str] = set()
         self._checked: dict[Hashable, object] = {}
         self.met: Counter[str] = Counter()
         """How often each situation was met, once the seed has come to its end."""
+
+    @property
+    def processes(self) -> Sequence[SimulatedProcess[Any]]:
+        """All of them, but the one that sends commands."""
+        return (*self.engines.processes, *self.front.processes)
 
     # What happens
 
@@ -161,14 +178,15 @@ class World:
     async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
         with ExitStack() as patched:
-            for name, limit in {**self.limits, **self.pauses, **self.rhythms}.items():
+            for name, limit in {**self.limits, **self.pauses, **self.rhythms, **self.front.limits}.items():
                 patched.enter_context(patch(name, limit))
             await self._run(actions, trouble_seconds)
 
     async def _run(self, actions: int, trouble_seconds: float) -> None:
         self.producing.start()
-        for process in self.engines.processes:
+        for process in self.processes:
             process.start()
+        self.front.trouble()
         self.network.faults.update(NETWORK_FAULTS)
         self.network.unplaced, self.network.again = 0.3, 0.05
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
@@ -179,34 +197,39 @@ class World:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.clients.run(actions))
             group.create_task(self._trouble(trouble_seconds))
+            group.create_task(self.front.use())
         self._quiet()
         claimed = self.observer.claimed.copy()
         if self.clocks_are_wrong:
             await self._set_clocks()
         await self._converge()
+        await self.front.act()
+        await self._converge()
+        await self.front.look()
         claims = [now - before for now, before in zip(self.observer.claimed, claimed, strict=True)]
         assert max(claims) <= MAX_QUIET_CLAIMS, f"engines take partitions from each other: {claims} times"
         self._check_memory()
-        for process in self.engines.processes:
+        for process in self.processes:
             assert not process.failures, f"{process.name} ended by itself: {process.failures[0]!r}"
             process.kill()
-        self.met += self.engines.count() + self.harm.met + self.trouble.met
+        self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met
 
     async def _trouble(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             await asyncio.sleep(self.rng.uniform(0.1, 6.0))
-            process = self.rng.choice(self.engines.processes)
+            process = self.rng.choice(self.processes)
             self.trouble.strike(process)
+            self.front.strike()
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
-            self.harm.do(self.observer.admitted)
+            self.harm.do(self.observer.admitted, self.front.needed)
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()
 
-    async def _set_clock(self, process: EngineProcess) -> None:
+    async def _set_clock(self, process: SimulatedProcess[Any]) -> None:
         process.clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
         await asyncio.sleep(self.rng.uniform(0.1, 2.0))
         process.clock.ahead = timedelta(0)
@@ -214,7 +237,8 @@ class World:
     def _quiet(self) -> None:
         """Nothing goes wrong any more, except that one engine may not reach the coordinator of its groups."""
         self.trace.add("", "the faults stop")
-        self.trouble.quiet(self.engines.processes)
+        self.trouble.quiet(self.processes)
+        self.front.quiet()
         self.stack.faults = StackFaults()
         self.engines.link_faults.passing = 0.0
         self.stack.add_payment(LATE_PAYMENT)
@@ -326,4 +350,5 @@ class World:
             + waiting
             + self.waiting()
             + [i for i in self.clients.runs if i not in self.observer.instances]
+            + self.front.unsettled()
         )

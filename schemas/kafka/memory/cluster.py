@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from functools import partial
@@ -85,6 +86,8 @@ class MemoryCluster:
         """In which timers run: they belong to no process."""
         self._groups: dict[str, Group] = {}
         self._epochs: dict[str, int] = {}
+        self._committed: Counter[str] = Counter()
+        """How many transactions of a name were committed in its present epoch."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ending: dict[str, asyncio.TimerHandle] = {}
         """Transactions that will be committed, whatever comes."""
@@ -236,7 +239,7 @@ class MemoryCluster:
     def open_transactional(self, name: str) -> int:
         """Shut every other writer of a name out, end what is open, and return the epoch of the new one."""
         self._end_transaction(name, committed=name in self._ending)
-        self._epochs[name] = self._epochs.get(name, -1) + 1
+        self._epochs[name], self._committed[name] = self._epochs.get(name, -1) + 1, 0
         return self._epochs[name]
 
     def append_transactional(
@@ -271,13 +274,22 @@ class MemoryCluster:
             loop = asyncio.get_running_loop()
             self._timers[name] = loop.call_later(open_seconds, self.open_transactional, name, context=self._context)
 
-    def commit_transaction(self, name: str, epoch: int) -> None:
+    def commit_transaction(self, name: str, epoch: int, number: int = 0) -> None:
         """Commit what is open. From here on it will count, if not at once.
+
+        Args:
+            name: of the writer.
+            epoch: that it was opened with.
+            number: of the transaction, from 0 in each epoch. A request that comes once more when the transaction has
+                ended does nothing. (Brokers know no such number, but take the requests of one client in order: one
+                that is repeated does not come behind those of the next transaction.)
 
         Raises:
             Fenced: see `append_transactional`.
         """
         self._check_epoch(name, epoch)
+        if number < self._committed[name]:
+            return
         seconds = self.marker_seconds() if name in self._timers else 0.0
         if seconds and name not in self._ending:
             loop = asyncio.get_running_loop()
@@ -295,6 +307,7 @@ class MemoryCluster:
             timer = timers.pop(name, None)
             if timer is not None:
                 timer.cancel()
+        self._committed[name] += committed
         ended: dict[Place, Sequence[StoredRecord]] = {}
         for topic_name, topic in self.topics.items():
             for number, log in enumerate(topic.partitions):

@@ -25,6 +25,7 @@ class MemoryTransactions:
     def __init__(self, process: Process, name: str, *, open_seconds: float):
         self._process, self._name, self._open_seconds = process, name, open_seconds
         self._epoch: int | None = None
+        self._committed = 0
         self._number, self._sequence = process.cluster.number(), 0
 
     async def open(self) -> None:
@@ -33,6 +34,7 @@ class MemoryTransactions:
             self._epoch = await self._process.ask(
                 "open transaction", lambda: self._process.cluster.open_transactional(self._name)
             )
+        self._committed = 0
 
     async def partitions(self, topic: str) -> int:
         """See `ports.Transactions.partitions`."""
@@ -51,7 +53,9 @@ class MemoryTransactions:
         epoch, cluster = self._own_epoch(), self._process.cluster
         async with _failures():
             await self._append(epoch, records)
-            await self._process.ask("end transaction", lambda: cluster.commit_transaction(self._name, epoch))
+            commit = partial(cluster.commit_transaction, self._name, epoch, self._committed)
+            await self._process.ask("end transaction", commit)
+            self._committed += 1
 
     def _own_epoch(self) -> int:
         if self._epoch is None:

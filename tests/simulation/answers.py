@@ -1,0 +1,336 @@
+"""Every answer of the API agrees with the log, and shows what was answered before, on every replica.
+
+`Known` folds the log into what each instance, workflow and trigger was after each event. An answer must show one of
+these moments, and none that is older than what any answer has shown or promised by the time when its request was sent.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas import events as ev
+from schemas.records import Recorded
+from tests.simulation.reading import LogReader
+
+MARK = "mark"
+"""The variable of a run, and the field of an event, that tells which request it came from."""
+
+
+class Moment(NamedTuple):
+    """An instance after an event."""
+
+    updated_at: datetime
+    terminated_at: datetime | None
+    error: str | None
+    started: int
+    """How many stages have started."""
+    ended: int
+    """How many of them have ended."""
+
+
+@dataclass
+class KnownStage:
+    """A stage that has started."""
+
+    name: str
+    input: Any
+    started_at: datetime
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass
+class KnownInstance:
+    """An instance as the log tells it."""
+
+    start: ev.InstanceStarted
+    moments: list[Moment]
+    stages: list[KnownStage] = field(default_factory=list)
+    marks: Counter[str] = field(default_factory=Counter)
+    """How often events of a request were received."""
+    received_at: dict[str, int] = field(default_factory=dict)
+    """After which moment, by the mark."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """The mark of the event that came with a key."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.moments[-1].terminated_at is not None
+
+    def fold(self, event: Any) -> None:
+        """Take in an event."""
+        last = self.moments[-1]._replace(updated_at=event.at)
+        if isinstance(event, ev.StageStarted):
+            self.stages.append(KnownStage(event.name, event.input, event.at))
+            last = last._replace(started=last.started + 1)
+        elif isinstance(event, ev.StageEnded):
+            stage = self.stages[event.number]
+            stage.terminated_at, stage.error = event.at, event.error
+            last = last._replace(ended=last.ended + 1)
+        elif isinstance(event, ev.InstanceEnded):
+            last = last._replace(terminated_at=event.at, error=event.error)
+        elif isinstance(event, ev.EventReceived) and MARK in event.payload:
+            mark = event.payload[MARK]
+            self.marks[mark] += 1
+            self.received_at[mark] = len(self.moments)
+            if event.request_key is not None:
+                self.keys[event.request_key] = mark
+        self.moments.append(last)
+
+
+@dataclass
+class KnownWorkflow:
+    """A workflow as the log tells it."""
+
+    created: ev.WorkflowCreated
+    deleted_at: datetime | None = None
+
+
+@dataclass
+class KnownTrigger:
+    """A trigger as the log tells it."""
+
+    created: ev.TriggerCreated
+    deleted_at: datetime | None = None
+    occurrences: list[ev.TriggerFired | ev.TriggerFailed] = field(default_factory=list)
+
+
+class Known:
+    """What the log says.
+
+    Args:
+        log: reads it.
+    """
+
+    def __init__(self, log: LogReader):
+        self._log = log
+        self._next = [0] * log.partitions
+        self.instances: dict[str, KnownInstance] = {}
+        self.workflows: dict[str, KnownWorkflow] = {}
+        self.triggers: dict[str, KnownTrigger] = {}
+        self.started: dict[str, list[str]] = {}
+        """The instances that requests have started, by the mark."""
+        self.aside: set[str] = set()
+        """Instances whose events can't be followed: they are not looked at."""
+
+    def read(self) -> None:
+        """Take in what has come."""
+        self._log.read()
+        for partition, admitted in enumerate(self._log.admitted):
+            for number in range(self._next[partition], len(admitted)):
+                recorded = admitted[number].recorded
+                if recorded is not None:
+                    self._fold(recorded)
+            self._next[partition] = len(admitted)
+
+    def _fold(self, recorded: Recorded) -> None:
+        id, event = recorded.aggregate_id, recorded.event
+        if isinstance(event, ev.InstanceStarted):
+            self.instances[id] = KnownInstance(event, [Moment(event.at, None, None, 0, 0)])
+            if MARK in event.variables:
+                self.started.setdefault(event.variables[MARK], []).append(id)
+        elif isinstance(event, ev.WorkflowCreated):
+            self.workflows[id] = KnownWorkflow(event)
+        elif isinstance(event, ev.WorkflowDeleted):
+            self.workflows[id].deleted_at = event.at
+        elif isinstance(event, ev.TriggerCreated):
+            self.triggers[id] = KnownTrigger(event)
+        elif isinstance(event, ev.TriggerDeleted):
+            self.triggers[id].deleted_at = event.at
+        elif isinstance(event, ev.TriggerFired | ev.TriggerFailed):
+            self.triggers[id].occurrences.append(event)
+        elif isinstance(event, ev.InstanceEvent) and not isinstance(event, ev.LateResultRecorded):
+            self._fold_instance(id, event)
+
+    def _fold_instance(self, id: str, event: ev.InstanceEvent) -> None:
+        if id in self.instances and id not in self.aside:
+            try:
+                self.instances[id].fold(event)
+            except IndexError:
+                self.aside.add(id)
+
+
+class Promised:
+    """What answers have shown or promised: what every later request must see."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, int] = {}
+        """The moment of each instance."""
+        self.workflows: set[str] = set()
+        self.deleted_workflows: set[str] = set()
+        self.triggers: set[str] = set()
+        self.deleted_triggers: set[str] = set()
+        self.occurrences: dict[str, int] = {}
+        """How many of each trigger."""
+
+    def copy(self) -> "Promised":
+        """As it is now."""
+        other = Promised()
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy())
+        return other
+
+
+class Answers:
+    """Checks answers. Every method raises `AssertionError` for one that is wrong.
+
+    Args:
+        log: reads the log.
+    """
+
+    def __init__(self, log: LogReader):
+        self.known = Known(log)
+        self.promised = Promised()
+        self.aborted: set[str] = set()
+        """Instances whose abort was answered: nothing of them starts any more."""
+
+    # What was promised
+
+    def promise_instance(self, id: str, moment: int) -> None:
+        """Every later request sees this moment, or a later one."""
+        self.promised.instances[id] = max(self.promised.instances.get(id, 0), moment)
+
+    def calls(self, instance_id: str) -> None:
+        """An engine calls the stack for an instance."""
+        assert instance_id not in self.aborted, f"{instance_id}: a call begins after its abort was answered"
+
+    # What is shown
+
+    def instance(self, shown: Mapping[str, Any], promised: Promised, *, complete: bool = True) -> None:
+        """An instance as an answer shows it.
+
+        Args:
+            shown: it.
+            promised: what was promised when the request was sent.
+            complete: whether its stages are shown.
+        """
+        id = shown["id"]
+        known = self.known.instances.get(id)
+        assert known is not None, f"instance {id} is shown, but not in the log"
+        assert shown["workflowID"] == known.start.workflow_id, f"{id} is shown under another workflow"
+        assert _at(shown["createdAt"]) == known.start.at, f"{id}: createdAt"
+        assert shown["terminated"] == ("terminatedAt" in shown), f"{id}: terminated"
+        stages = shown.get("status", shown.get("statuses")) if complete else None
+        wanted = _moment(shown, stages)
+        least = promised.instances.get(id, 0)
+        number = next((n for n in range(least, len(known.moments)) if _fits(known.moments[n], wanted)), None)
+        if number is None:
+            older = [n for n in range(least) if _fits(known.moments[n], wanted)]
+            assert older, f"{id}: the log knows no moment when it was {wanted}"
+            raise AssertionError(f"{id} is shown as of event {older[-1]}, but {least} was answered before")
+        for stage, status in zip(known.stages, stages or (), strict=False):
+            assert _at(status["startedAt"]) == stage.started_at, f"{id}: a stage started at {status['startedAt']}"
+            if "terminatedAt" in status:
+                assert (_at(status["terminatedAt"]), status.get("error")) == (stage.terminated_at, stage.error), id
+        self.promise_instance(id, number)
+
+    def instances(
+        self, shown: Sequence[Mapping[str, Any]], promised: Promised, workflow_id: str, *, running: bool
+    ) -> None:
+        """All instances of a workflow, newest first, or those of them that have not ended."""
+        _check_order(shown, "createdAt")
+        for one in shown:
+            assert one["workflowID"] == workflow_id, "an instance of another workflow is listed"
+            assert not (running and one["terminated"]), "an instance that has ended is listed among those that run"
+            self.instance(one, promised)
+        listed = {one["id"] for one in shown}
+        for id in promised.instances.keys() - listed:
+            known = self.known.instances[id]
+            assert known.start.workflow_id != workflow_id or (running and known.ended), f"{id} is missing in a list"
+
+    def history(self, id: str, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
+        """The stages of an instance."""
+        known = self.known.instances[id]
+        least = known.moments[promised.instances.get(id, 0)]
+        ended = sum(stage["terminated"] for stage in shown)
+        assert (len(shown), ended) >= (least.started, least.ended), f"the history of {id} is older than what was shown"
+        for stage, one in zip(known.stages, shown, strict=False):
+            assert (one["name"], one["input"], _at(one["startedAt"])) == (stage.name, stage.input, stage.started_at), id
+            if one["terminated"]:
+                assert (_at(one["terminatedAt"]), one.get("error")) == (stage.terminated_at, stage.error), id
+        number = next((n for n, m in enumerate(known.moments) if (m.started, m.ended) == (len(shown), ended)), None)
+        assert number is not None, f"the history of {id} shows what the log never said"
+        self.promise_instance(id, number)
+
+    def workflow(self, shown: Mapping[str, Any], promised: Promised) -> None:
+        """A workflow."""
+        id = shown["id"]
+        known = self.known.workflows.get(id)
+        assert known is not None, f"workflow {id} is shown, but not in the log"
+        assert shown["config"] == {"name": known.created.name, "stages": known.created.stages}, f"workflow {id}"
+        assert _at(shown["createdAt"]) == known.created.at, f"workflow {id}"
+        if "deletedAt" in shown:
+            assert _at(shown["deletedAt"]) == known.deleted_at, f"workflow {id}: deletedAt"
+            self.promised.deleted_workflows.add(id)
+        else:
+            assert id not in promised.deleted_workflows, f"workflow {id} is shown again after its deletion"
+        self.promised.workflows.add(id)
+
+    def workflows(self, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
+        """All workflows that are not deleted, newest first."""
+        _check_order(shown, "createdAt")
+        for one in shown:
+            assert "deletedAt" not in one, "a deleted workflow is listed"
+            self.workflow(one, promised)
+        missing = promised.workflows - {one["id"] for one in shown}
+        assert all(self.known.workflows[id].deleted_at for id in missing), "a workflow is missing in a list"
+
+    def trigger(self, shown: Mapping[str, Any], promised: Promised) -> None:
+        """A trigger."""
+        id = shown["id"]
+        known = self.known.triggers.get(id)
+        assert known is not None, f"trigger {id} is shown, but not in the log"
+        created = known.created
+        fields = (created.name, created.event, created.version, created.workflow_id, created.filter, created.vars)
+        names = ("name", "event", "version", "workflowID", "filter", "vars")
+        assert tuple(shown.get(name) for name in names) == fields, f"trigger {id}"
+        assert id not in promised.deleted_triggers, f"trigger {id} is shown again after its deletion"
+        self.promised.triggers.add(id)
+
+    def triggers(self, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
+        """All triggers that are not deleted, newest first."""
+        _check_order(shown, "createdAt")
+        for one in shown:
+            self.trigger(one, promised)
+        missing = promised.triggers - {one["id"] for one in shown}
+        assert all(self.known.triggers[id].deleted_at for id in missing), "a trigger is missing in a list"
+
+    def occurrences(self, trigger_id: str, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
+        """All occurrences of a trigger, newest first."""
+        _check_order(shown, "date")
+        known = {one.occurrence_id: one for one in self.known.triggers[trigger_id].occurrences}
+        for one in shown:
+            occurrence = known.get(one["id"])
+            assert occurrence is not None, f"occurrence {one['id']} is shown, but not in the log"
+            assert _at(one["date"]) == occurrence.at, f"occurrence {one['id']}"
+            assert one.get("workflowInstanceID") == getattr(occurrence, "instance_id", None), one["id"]
+            assert one.get("error") == getattr(occurrence, "error", None), one["id"]
+        least = promised.occurrences.get(trigger_id, 0)
+        assert len(shown) >= least, f"{len(shown)} occurrences of {trigger_id} are shown, {least} were before"
+        self.promised.occurrences[trigger_id] = max(len(shown), self.promised.occurrences.get(trigger_id, 0))
+
+
+def _moment(shown: Mapping[str, Any], stages: Sequence[Mapping[str, Any]] | None) -> tuple[Any, ...]:
+    terminated_at = _at(shown["terminatedAt"]) if "terminatedAt" in shown else None
+    counts: tuple[Any, ...] = (None, None)
+    if stages is not None:
+        counts = (len(stages), sum("terminatedAt" in stage for stage in stages))
+    return (_at(shown["updatedAt"]), terminated_at, shown.get("error"), *counts)
+
+
+def _fits(moment: Moment, shown: tuple[Any, ...]) -> bool:
+    return moment[:3] == shown[:3] and (shown[3] is None or moment[3:] == shown[3:])
+
+
+def _check_order(shown: Iterable[Mapping[str, Any]], at: str) -> None:
+    places = [(_at(one[at]), one["id"]) for one in shown]
+    assert places == sorted(set(places), reverse=True), "a list is not newest first, or has something twice"
+
+
+def _at(text: str) -> datetime:
+    return msgspec.convert(text, datetime)

@@ -1,0 +1,224 @@
+"""What stands between the log and its users: the database, projections with their publishers, the API, and its clients.
+
+A world has one of it, beside its engines. It brings the faults of these processes and of the database, and what must
+hold of them.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from projections.publisher.positions import published_position
+from schemas.kafka import Place
+from schemas.kafka.memory import MemoryCluster, Network
+from schemas.settings import ApiSettings, ProjectionsSettings
+from schemas.topics import EVENTS, EVENTS_PUBLISHED, public_topic, topic_name
+from tests.simulation.answers import Answers
+from tests.simulation.apis import HttpFaults, SimulatedApi
+from tests.simulation.customers import Customers
+from tests.simulation.database import DatabaseFaults, SimulatedDatabase
+from tests.simulation.loop import VirtualClock
+from tests.simulation.processes import SimulatedProcess
+from tests.simulation.projectors import simulated_projections
+from tests.simulation.publishing import PublicTopicChecker
+from tests.simulation.reading import LogReader
+from tests.simulation.rows import ReadModelChecker
+from tests.simulation.trace import Trace
+
+REPLICAS: Final = 2
+CUSTOMERS: Final = 3
+ACTIONS: Final = 7
+"""Of each customer."""
+LAST_ACTIONS: Final = 4
+"""Of one customer, when all is quiet."""
+WAIT_SECONDS: Final = (2.0, 30.0)
+"""How long `wait=true` waits at most."""
+MAX_BODY_BYTES: Final = 16 * 1024
+"""Larger than the workflows of the clients."""
+MAX_WAITING: Final = (2, 4096)
+"""How many requests an API takes at once."""
+MAX_BATCH_EVENTS: Final = (3, 5000, 5000)
+"""About how many events a projector writes at once."""
+LIMITS: Final[dict[str, tuple[Any, ...]]] = {
+    "projections.announcements.MAX_BYTES": (400, 7_900, 7_900),
+    "projections.announcements.MAX_START_BYTES": (0, 250, 1_000),
+    "projections.queries.loader.MAX_KEYS": (1, 500),
+    "projections.queries.read_model.CHUNK_ROWS": (1, 3, 200),
+    "projections.queries.pages.MAX_PAGE_BYTES": (1, 2_000, 2**21),
+    "projections.publisher.partition_publisher.MAX_BATCH_RECORDS": (10, 2000),
+    "projections.publisher.partition_publisher.MAX_UNRECORDED": (20, 10_000),
+}
+"""What limits are set to: small enough to be reached, or so large that they are not."""
+RHYTHMS: Final[dict[str, tuple[Any, ...]]] = {
+    "projections.queries.caught_up.POLL_SECONDS": (0.05, 0.4, 0.4),
+    "projections.process.IDLE_SECONDS": (0.25, 2.5, 2.5),
+    "projections.publisher.partition_publisher.IDLE_SECONDS": (1.0, 10.0, 10.0),
+    "projections.publisher.partition_publisher.PACE_SECONDS": (0.2, 2.0, 2.0),
+    "projections.publisher.publisher.WATCH_SECONDS": (1.0, 5.0, 5.0),
+}
+"""How often is looked at what mostly has not changed."""
+AWAY_SECONDS: Final = (0.0, 0.0, 1.0, 10.0)
+"""How long the database is away after a crash."""
+SLOW: Final = (0.02, 0.02, 0.3)
+"""How often a request to it takes seconds."""
+
+
+class Front:
+    """See the module.
+
+    When all is quiet: `settled`, then `act`, then `settled` again, then `look`.
+
+    Args:
+        rng: decides all that happens here.
+        cluster: with the topics.
+        network: the way to it.
+        settings: the prefix of the topics, and how many partitions there are.
+        stage: makes a stage of a workflow.
+        broken: takes what is wrong, as soon as it is found.
+        trace: is told what happens to processes.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        cluster: MemoryCluster,
+        network: Network,
+        settings: ProjectionsSettings,
+        stage: Callable[[], dict[str, Any]],
+        broken: list[Exception],
+        trace: Trace,
+    ):
+        self.rng, self._broken = rng, broken
+        self.limits = {name: rng.choice(values) for name, values in (*LIMITS.items(), *RHYTHMS.items())}
+        """What has to be set to what while this runs."""
+        self._published = [Place(topic_name(settings, EVENTS_PUBLISHED), p) for p in range(settings.partitions)]
+        self._cluster = cluster
+        log = LogReader(cluster, topic_name(settings, EVENTS))
+        self.rows = ReadModelChecker(log, broken)
+        self.public = PublicTopicChecker(cluster, log, public_topic(settings))
+        self.answers = Answers(log)
+        self.database = SimulatedDatabase(rng, VirtualClock().now, self.rows)
+        settings = replace(settings, max_batch_events=rng.choice(MAX_BATCH_EVENTS))
+        api_settings = ApiSettings(
+            partitions=settings.partitions,
+            topic_prefix=settings.topic_prefix,
+            max_body_bytes=MAX_BODY_BYTES,
+            wait_timeout_seconds=rng.choice(WAIT_SECONDS),
+            max_waiting_requests=rng.choice(MAX_WAITING),
+        )
+        self.projections = [
+            simulated_projections(f"projections-{number}", rng, cluster, network, self.database, settings, trace)
+            for number in range(REPLICAS)
+        ]
+        self.apis = [
+            SimulatedApi(f"api-{number}", rng, cluster, network, self.database, api_settings, trace)
+            for number in range(REPLICAS)
+        ]
+        self.customers = Customers(rng, self.apis, self.answers, api_settings, stage, broken)
+
+    @property
+    def processes(self) -> Sequence[SimulatedProcess[Any]]:
+        """All of them."""
+        return (*self.projections, *self.apis)
+
+    def start(self) -> None:
+        """Start all processes."""
+        for process in self.processes:
+            process.start()
+
+    async def use(self) -> None:
+        """Have the clients do what they do."""
+        await self.customers.run(CUSTOMERS, ACTIONS)
+
+    def calls(self, instance_id: str) -> None:
+        """An engine calls the stack for an instance."""
+        try:
+            self.answers.calls(instance_id)
+        except AssertionError as error:
+            self._broken.append(error)
+
+    # Trouble
+
+    def trouble(self) -> None:
+        """From now on things go wrong."""
+        slow = self.rng.choice(SLOW)
+        self.database.faults = DatabaseFaults(lost=0.02, unanswered=0.02, silent=0.003, slow=slow, deaf=0.2)
+        for api in self.apis:
+            api.faults = HttpFaults(lost=0.05, unanswered=0.05)
+
+    def strike(self) -> None:
+        """Let something happen to the database: it crashes, maybe with the projections, or all is written to disk."""
+        chance = self.rng.random()
+        if chance < 0.3:
+            self.database.flush()
+        elif chance < 0.6:
+            self.database.crash(self.rng.choice(AWAY_SECONDS))
+            if self.rng.random() < 0.4:
+                for process in self.projections:
+                    process.kill()
+
+    def quiet(self) -> None:
+        """Nothing goes wrong any more, but that announcements may be lost: nobody is told when one is."""
+        self.database.faults = DatabaseFaults(deaf=self.rng.choice((0.0, 0.3)))
+        for api in self.apis:
+            api.faults = HttpFaults()
+
+    # What must hold
+
+    def check(self) -> None:
+        """What was published follows from the log, and every process lives.
+
+        Raises:
+            AssertionError: it does not.
+        """
+        self.public.check()
+        for process in self.processes:
+            assert not process.failures, f"{process.name} has failed: {process.failures[0]!r}"
+
+    def unsettled(self) -> list[str]:
+        """What is still to come when nothing goes wrong any more, in words."""
+        try:
+            self.check()
+            self.rows.check_whole(self.database.tables)
+        except AssertionError as error:
+            return [str(error)]
+        behind = [f"partition {partition} is not published" for partition in self.public.behind]
+        away = [f"{api.name} does not serve" for api in self.apis if not api.serves or api.program.busy]
+        if self.database.is_away:
+            away.append("the database is away")
+        caught_up = len(self.database.caught_up) == self.rows.partitions
+        return behind + away + ([] if caught_up else ["the read model has not caught up"])
+
+    def needed(self, partition: int) -> int:
+        """The first event of a partition that may be read again: by a projector after a crash, or by a publisher."""
+        log = self._cluster.log(self._published[partition])
+        records = [published_position(partition, record) for record in log.records(committed_only=True)]
+        published = [position.next_offset for position in records if position is not None]
+        return min(self.database.kept.get(partition, 0), published[-1] if published else 0)
+
+    async def act(self) -> None:
+        """A client does some things more, each of which succeeds at once.
+
+        Raises:
+            AssertionError: an answer is wrong, or does not come.
+        """
+        self.customers.quiet = True
+        await self.customers.run(1, LAST_ACTIONS)
+
+    async def look(self) -> None:
+        """Everything is looked at on every replica.
+
+        Raises:
+            AssertionError: an answer is wrong, or does not come.
+        """
+        await self.customers.sweep()
+        self.customers.check()
+        self.rows.check_whole(self.database.tables)
+
+    @property
+    def met(self) -> Counter[str]:
+        """How often each situation was met."""
+        return self.customers.met + self.database.met

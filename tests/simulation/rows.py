@@ -1,0 +1,245 @@
+"""The read model is the fold of the log: every table, after every batch that is written, and whole when all is quiet.
+
+Events are folded here one by one, without the projections' code, which folds batches. After each batch the rows of what
+its events are about are compared, so a position that is ahead of its rows shows, or behind them.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from projections.memory import Tables
+from projections.rows import (
+    Activity,
+    Advance,
+    EventRequest,
+    Instance,
+    Occurrence,
+    Rejection,
+    Stage,
+    Trigger,
+    Workflow,
+)
+from schemas import events as ev
+from schemas.records import Recorded
+from tests.simulation.reading import Admitted, LogReader
+
+Place = tuple[str, Any]
+"""A table, and a key in it."""
+
+
+class ReadModelChecker:
+    """Holds what is written against the log.
+
+    Args:
+        log: reads it.
+        broken: takes what is wrong, since the projections survive what a database raises.
+    """
+
+    def __init__(self, log: LogReader, broken: list[Exception]):
+        self._log, self._broken = log, broken
+        self._tables = Tables()
+        self._next = [0] * log.partitions
+        """Index of the next record of each partition, among those that count."""
+        self._offsets = [0] * log.partitions
+        self.written_batches = 0
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return self._log.partitions
+
+    def written(self, tables: Tables, advances: Sequence[Advance]) -> None:
+        """A batch was written: these are the tables now."""
+        try:
+            self.written_batches += 1
+            self._written(tables, advances)
+        except AssertionError as error:
+            self._broken.append(error)
+
+    def _written(self, tables: Tables, advances: Sequence[Advance]) -> None:
+        touched: set[Place] = set()
+        for advance in advances:
+            partition = advance.partition
+            expected = self._offsets[partition]
+            assert advance.first_offset == expected, f"partition {partition} is written from {advance.first_offset} on"
+            self._log.read_partition(partition)
+            end = self._log.ends[partition]
+            assert advance.next_offset <= end, f"the position of partition {partition} is behind the end of the log"
+            cause = -1
+            for admitted in self._until(partition, advance.next_offset):
+                touched.update(self._fold(partition, admitted))
+                cause = max(cause, admitted.cause)
+            self._offsets[partition] = advance.next_offset
+            assert advance.cause >= cause, f"partition {partition}: commands up to {cause} are shown, but not told"
+            position = tables.positions[partition]
+            assert position.next_offset == advance.next_offset, f"the position of partition {partition} was not moved"
+        for table, key in touched:
+            self._compare(table, key, getattr(tables, table))
+
+    def _until(self, partition: int, offset: int) -> Iterator[Admitted]:
+        admitted = self._log.admitted[partition]
+        while self._next[partition] < len(admitted) and admitted[self._next[partition]].offset < offset:
+            yield admitted[self._next[partition]]
+            self._next[partition] += 1
+
+    def _compare(self, table: str, key: Any, shown: dict[Any, Any]) -> None:
+        wanted = getattr(self._tables, table).get(key)
+        assert shown.get(key) == wanted, f"{table}, {key}: the read model has {shown.get(key)}, the log says {wanted}"
+
+    def check_whole(self, tables: Tables) -> None:
+        """The read model has all of the log, and nothing else.
+
+        Raises:
+            AssertionError: it has not.
+        """
+        self._log.read()
+        positions = [
+            position.next_offset if (position := tables.positions.get(partition)) else 0
+            for partition in range(self._log.partitions)
+        ]
+        assert positions == self._log.ends, f"the read model is at {positions}, the log ends at {self._log.ends}"
+        assert positions == self._offsets, "a position was moved without a batch"
+        for table in vars(tables):
+            if table != "positions":
+                self._compare_all(table, getattr(tables, table))
+
+    def _compare_all(self, table: str, shown: dict[Any, Any]) -> None:
+        wanted = getattr(self._tables, table)
+        for key in shown.keys() | wanted.keys():
+            self._compare(table, key, shown)
+
+    # What a crash of the database goes back to
+
+    def backup(self) -> "tuple[Tables, list[int], list[int]]":
+        """What holds now."""
+        return self._tables.copy(), self._next.copy(), self._offsets.copy()
+
+    def restore(self, backup: "tuple[Tables, list[int], list[int]]") -> None:
+        """Go back to it."""
+        tables, indexes, offsets = backup
+        self._tables, self._next, self._offsets = tables.copy(), indexes.copy(), offsets.copy()
+
+    # What events mean
+
+    def _fold(self, partition: int, admitted: Admitted) -> Collection[Place]:
+        """Take in an event; the rows that it is about."""
+        recorded = admitted.recorded
+        if recorded is None:
+            return ()
+        if isinstance(recorded.event, ev.CommandRejected):
+            if admitted.cause < 0:
+                return ()
+            rejection = Rejection(
+                partition, admitted.cause, recorded.event.code, _text(recorded.event.message), recorded.event.at
+            )
+            return [self._add("rejections", (partition, admitted.cause), rejection)]
+        return [place for place in self._fold_event(recorded) if place is not None]
+
+    def _fold_event(self, recorded: Recorded) -> Iterator[Place | None]:
+        id, event = recorded.aggregate_id, recorded.event
+        if isinstance(event, ev.WorkflowCreated):
+            row: Struct = Workflow(
+                id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request_digest
+            )
+            yield self._add("workflows", id, row)
+        elif isinstance(event, ev.WorkflowDeleted):
+            yield self._change("workflows", id, updated_at=event.at, deleted_at=event.at)
+        elif isinstance(event, ev.InstanceEvent) and not isinstance(event, ev.LateResultRecorded):
+            yield from self._fold_instance(id, event)
+        elif isinstance(event, ev.TriggerCreated):
+            yield self._add("triggers", id, _trigger(id, event))
+        elif isinstance(event, ev.TriggerDeleted):
+            yield self._change("triggers", id, deleted_at=event.at)
+        elif isinstance(event, ev.TriggerFired | ev.TriggerFailed):
+            yield self._add("occurrences", event.occurrence_id, _occurrence(id, event))
+
+    def _fold_instance(self, id: str, event: Any) -> Iterator[Place | None]:
+        at: datetime = event.at
+        if isinstance(event, ev.InstanceStarted):
+            yield self._add("instances", id, Instance(id, at, event.workflow_id, at, request=event.request_digest))
+            return
+        yield self._change("instances", id, updated_at=at)
+        if isinstance(event, ev.InstanceEnded):
+            self._change("instances", id, terminated_at=at, error=_text(event.error))
+        elif isinstance(event, ev.StageStarted):
+            stage = Stage(id, event.number, event.name, _json(event.input), at)
+            yield self._add("stages", (id, event.number), stage)
+        elif isinstance(event, ev.StageEnded):
+            yield self._change("stages", (id, event.number), terminated_at=at, error=_text(event.error))
+        elif isinstance(event, ev.EventReceived):
+            if event.request_key is not None and event.request_digest is not None:
+                request = EventRequest(id, event.request_key, event.request_digest)
+                yield self._add("event_requests", (id, event.request_key), request)
+        else:
+            yield self._fold_activity(id, event)
+
+    def _fold_activity(self, id: str, event: ev.ActivityStarted | ev.ActivityFailed | ev.ActivityEnded) -> Place | None:
+        key, at = (id, event.stage, event.index), event.at
+        if isinstance(event, ev.ActivityStarted):
+            started = Activity(
+                id, event.stage, event.index, 1, event.name, _json(event.input), started_at=at, next_execution=at
+            )
+            return self._add("activities", key, started)
+        if isinstance(event, ev.ActivityFailed):
+            return self._change(
+                "activities",
+                key,
+                attempt=event.attempt + 1,
+                last_failure=_text(event.error),
+                next_execution=event.retry_at,
+            )
+        return self._change(
+            "activities",
+            key,
+            attempt=event.attempt,
+            terminated_at=at,
+            error=_text(event.error),
+            output=None if event.output is None else _json(event.output),
+            next_execution=None,
+        )
+
+    def _add(self, table: str, key: Any, row: Struct) -> Place:
+        getattr(self._tables, table).setdefault(key, row)
+        return table, key
+
+    def _change(self, table: str, key: Any, **values: Any) -> Place | None:
+        rows = getattr(self._tables, table)
+        if key not in rows:
+            return None
+        rows[key] = replace(rows[key], **values)
+        return table, key
+
+
+def _trigger(id: str, event: ev.TriggerCreated) -> Trigger:
+    return Trigger(
+        id,
+        _text(event.name),
+        _text(event.name).casefold(),
+        _text(event.event),
+        _text(event.version),
+        event.workflow_id,
+        _text(event.filter),
+        None if event.vars is None else _json(event.vars),
+        event.at,
+        request=event.request_digest,
+    )
+
+
+def _occurrence(id: str, event: ev.TriggerFired | ev.TriggerFailed) -> Occurrence:
+    occurrence = Occurrence(event.occurrence_id, id, event.at, _json(event.event))
+    if isinstance(event, ev.TriggerFired):
+        return replace(occurrence, workflow_instance_id=event.instance_id)
+    return replace(occurrence, error=_text(event.error))
+
+
+def _text(value: Any) -> Any:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value else value
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
