@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import main
+from deploy.client import connection
 from schemas.settings import variable
 from tests.integration.installation import Installation
 
@@ -189,7 +190,8 @@ async def test_triggers(run: Run, tmp_path: Path) -> None:
     await run("trig", "show", trigger, exit_code=3)
 
 
-async def test_an_api_that_is_not_there_is_another_status(run: Run) -> None:
+async def test_an_api_that_is_not_there_is_another_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PAUSES_SECONDS", (0.0,))
     away = await run("workflows", "list", "--url", "http://127.0.0.1:1/api", exit_code=4)
     assert away.stderr == "Error: http://127.0.0.1:1/api: connection refused\n"
 
