@@ -351,7 +351,7 @@ def dev(port: int, data_dir: Path, sandbox: bool) -> None:
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Scenario to run instead of the example; deploy/examples/payout.scenario.yaml is one.",
+    help="Scenarios; the first one is played instead of the example.",
 )
 def demo(keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
     """Start everything, run a workflow that waits for an approval, and show what happened."""

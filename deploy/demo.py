@@ -1,8 +1,7 @@
 """`orchestration demo`: a scenario on an installation of its own, told step by step, with a timeline at the end.
 
-A scenario is a YAML file: `workflow` (a file beside it), `variables` (of the instance), `events` (each is sent once the
-instance waits for it), `sandbox` (whether activities need the sandbox), `prepare` and `show` (what to put into the
-sandbox before, and what to look at there in the end). Everything goes through the HTTP APIs.
+It plays the first scenario of a file (see `deploy.scenarios`), through the HTTP APIs and in real time. So it takes no
+scenario that needs the time to jump.
 """
 
 import asyncio
@@ -10,10 +9,9 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from string import Template
 from typing import Any, Final
 
 import aiohttp
@@ -25,39 +23,19 @@ from rich.table import Column, Table
 from deploy.dev import stop_signals
 from deploy.errors import ScenarioError, Stopped
 from deploy.installation import Installation, Options
+from deploy.scenarios.files import Case, read_cases
+from deploy.scenarios.live import put_in
+from deploy.scenarios.model import Event, ExpectedWallet
+from deploy.scenarios.problems import Unusable
+from deploy.scenarios.stack import as_rule
 from schemas.settings import ApiSettings, load, variable
 
-DEFAULT: Final = Path(__file__).with_name("examples") / "payout.scenario.yaml"
+DEFAULT: Final = Path(__file__).with_name("examples") / "payout.scenarios.yaml"
 STEP_TIMEOUT_SECONDS: Final = 60.0
 """How long the instance may take to wait for the next event, or to end."""
 POLL_SECONDS: Final = 0.1
-
-
-class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A POST to the sandbox; the `id` of what it makes becomes a variable of the instance."""
-
-    post: str
-    variable: str
-    body: dict[str, Any] = {}
-
-
-class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A GET from the sandbox, and which part of the answer to print. `${name}` is replaced by a variable."""
-
-    title: str
-    get: str
-    path: list[str] = []
-
-
-class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scenario file."""
-
-    workflow: str
-    variables: dict[str, str] = {}
-    events: list[str] = []
-    sandbox: bool = False
-    prepare: list[Preparation] = []
-    show: list[Look] = []
+NOT_EXPECTED: Final = ExpectedWallet()
+"""A wallet of which nothing is expected."""
 
 
 def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) -> None:
@@ -68,18 +46,18 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
         Stopped: the user asked to stop before the end.
     """
     path = scenario or DEFAULT
-    told = read_scenario(path)
+    case = read_scenario(path)
     if load(ApiSettings).auth_enabled:
         raise ScenarioError(f"the demo can't call an API that asks for a token: unset {variable('auth_enabled')}")
     console = Console(highlight=False)
     with contextlib.ExitStack() as exits:
         folder = data_dir or exits.enter_context(_temporary_folder())
-        installation = Installation(Options(port=port, data_dir=folder, sandbox=told.sandbox, quiet=True, train=False))
+        installation = Installation(Options(port=port, data_dir=folder, sandbox=True, quiet=True, train=False))
         exits.enter_context(stop_signals(installation))
         console.print("starting Kafka, Postgres, api, engine and projections …")
         exits.enter_context(installation)
         console.print(f"ready {installation.url}")
-        asyncio.run(play(installation.url, installation.sandbox_url, path.parent / told.workflow, told, console))
+        asyncio.run(play(installation.url, installation.sandbox_url, case, console))
         if keep:
             console.print(f"still running at {installation.url}; Ctrl-C stops it")
             sys.stdout.flush()
@@ -87,60 +65,97 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
                 installation.supervise()
 
 
-def read_scenario(path: Path) -> Scenario:
-    """Read a scenario file.
+def read_scenario(path: Path) -> Case:
+    """The first scenario of a file.
 
     Raises:
-        ScenarioError: it can't be read or has another shape.
+        ScenarioError: the file can't be used, or the scenario can't be played.
     """
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=Scenario)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ScenarioError(f"scenario {path}: {error}") from None
+        case = read_cases(path)[0]
+    except Unusable as error:
+        raise ScenarioError(f"scenario {error}") from None
+    setup = case.setup
+    has_times = any(isinstance(event, Event) and (event.at or event.after) for event in setup.events or ())
+    if has_times or setup.arrivals or setup.abort or setup.until:
+        raise ScenarioError(
+            f"scenario {path}:{case.line}: the demo can't play `at`, `after`, `arrivals`, `abort` and `until`: "
+            "`orchestration test` can"
+        )
+    if case.expect.outcome not in ("succeeded", "failed"):
+        raise ScenarioError(f"scenario {path}:{case.line}: in the demo, an instance has to succeed or fail")
+    return case
 
 
-async def play(url: str, sandbox_url: str, workflow: Path, scenario: Scenario, console: Console) -> None:
-    """Run a scenario against an API.
+async def play(url: str, sandbox_url: str, case: Case, console: Console) -> None:
+    """Play a scenario.
 
     Args:
         url: the API with its base path.
-        sandbox_url: the sandbox, if the scenario needs it.
-        workflow: YAML file of the workflow.
-        scenario: what to do.
+        sandbox_url: the sandbox.
+        case: the scenario.
         console: where the story is told.
 
     Raises:
-        ScenarioError: the API refuses something, the instance ends with an error or doesn't get on.
+        ScenarioError: the API or the sandbox refuses something, the instance doesn't get on, or it ends in another way
+            than it should.
     """
     timeout = aiohttp.ClientTimeout(total=STEP_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         client, sandbox = _Client(session, url), _Client(session, sandbox_url)
-        variables = dict(scenario.variables)
-        for step in scenario.prepare:
-            made = await sandbox.call("POST", step.post, json=step.body)
-            variables[step.variable] = made["id"]
-            console.print(f"created {step.variable} {made['id']} in the sandbox")
-        body = await asyncio.to_thread(workflow.read_bytes)
-        created = await client.call("POST", "/workflows", data=body, headers={"Content-Type": "application/yaml"})
-        console.print(f"created workflow {created['id']} from {workflow.name}")
+        wallets = await _furnish(sandbox, case, console)
+        workflow = {"name": case.workflow.name, "stages": case.workflow.stages}
+        created = await client.call("POST", "/workflows", json=workflow)
+        console.print(f"created workflow {created['id']}: {case.workflow.name or 'it has no name'}")
+        variables = {name: wallets.get(value, value) for name, value in case.setup.variables.items()}
         instance = await client.call("POST", f"/workflows/{created['id']}/instances", json=variables)
         path = f"/instances/{instance['id']}"
         console.print(f"started instance {instance['id']}")
-        for event in scenario.events:
-            await _until(f"wait for {event}", lambda name=event: _waits(client, path, name))  # type: ignore[misc]
-            console.print(f"the instance waits for the event {event}")
-            await client.call("POST", f"{path}/events", json={"name": event})
-            console.print(f"sent the event {event}")
+        for given in case.setup.events or ():
+            await _send(client, path, given if isinstance(given, str) else given.event, console)
         await _until("end", lambda: _ended(client, path))
         history = await client.call("GET", f"{path}/history")
         activities = [await client.call("GET", f"{path}/stages/{number}/history") for number in range(len(history))]
         console.print(timeline(history, activities))
-        for look in scenario.show:
-            shown = await sandbox.call("GET", Template(look.get).substitute(variables), path=look.path)
-            console.print(f"{look.title}: {msgspec.json.encode(shown).decode()}", soft_wrap=True)
-        ended = await client.call("GET", path)
-        if ended.get("error"):
-            raise ScenarioError(f"the instance ended with an error: {ended['error']}")
+        await _look(sandbox, case, wallets, console)
+        error = (await client.call("GET", path)).get("error")
+        if (error is None) != (case.expect.outcome == "succeeded"):
+            raise ScenarioError(f"the instance ended with an error: {error}" if error else "the instance has succeeded")
+
+
+async def _furnish(sandbox: "_Client", case: Case, console: Console) -> dict[str, str]:
+    """Put into the sandbox what there is before, and have calls go wrong; returns the ids of wallets."""
+    wallets = await put_in(case.setup.given, lambda path, body: sandbox.call("POST", path, json=body))
+    for name, id in wallets.items():
+        console.print(f"put wallet {name} into the sandbox: {id}")
+    for name, payment in case.setup.given.payments.items():
+        console.print(f"put payment {name} of {payment.amount} {payment.asset} into the sandbox")
+    if case.setup.faults:
+        rules = [msgspec.to_builtins(as_rule(fault)) for fault in case.setup.faults]
+        await sandbox.call("PUT", "/sandbox/faults", json={"faults": rules})
+    return wallets
+
+
+async def _send(client: "_Client", path: str, event: str, console: Console) -> None:
+    await _until(f"wait for {event}", lambda: _waits(client, path, event))
+    console.print(f"the instance waits for the event {event}")
+    await client.call("POST", f"{path}/events", json={"name": event})
+    console.print(f"sent the event {event}")
+
+
+async def _look(sandbox: "_Client", case: Case, wallets: dict[str, str], console: Console) -> None:
+    """Show where the money is in the end."""
+    for name, id in wallets.items():
+        wallet = await sandbox.call("GET", f"/api/wallets/wallets/{id}")
+        for balance, shown in wallet["balances"].items():
+            money = " and ".join(f"{amount} {asset}" for asset, amount in shown["assets"].items()) or "nothing"
+            console.print(f"balance {balance} of wallet {name} in the end: {money}")
+            expected = case.expect.wallets.get(name, NOT_EXPECTED).balances.get(balance, {})
+            if any(shown["assets"].get(asset, 0) != amount for asset, amount in expected.items()):
+                raise ScenarioError(f"balance {balance} of wallet {name} should be {expected}")
+    for transfer in await sandbox.call("GET", "/sandbox/transfer-initiations"):
+        text = msgspec.json.encode(transfer).decode()
+        console.print(f"the payments service was told to pay: {text}", soft_wrap=True)
 
 
 def timeline(history: list[dict[str, Any]], activities: list[list[dict[str, Any]]]) -> Table:
@@ -168,13 +183,13 @@ def _span(shown: dict[str, Any]) -> tuple[str, str]:
 
 
 class _Client:
-    """The HTTP API; an answer's part (its `data`) comes back, an error is raised."""
+    """The HTTP API; `data` of an answer comes back, an error is raised."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url
 
-    async def call(self, method: str, url: str, path: Sequence[str] = ("data",), **request: Any) -> Any:
+    async def call(self, method: str, url: str, **request: Any) -> Any:
         try:
             async with self._session.request(method, self._url + url, **request) as answer:
                 text = await answer.text()
@@ -184,10 +199,7 @@ class _Client:
             raise ScenarioError(f"{method} {url} answered {answer.status}: {text[:300]}")
         if not text:
             return None
-        part = msgspec.json.decode(text)
-        for key in path:
-            part = part[key]
-        return part
+        return msgspec.json.decode(text)["data"]
 
 
 async def _waits(client: _Client, path: str, event: str) -> bool:

@@ -14,7 +14,7 @@ class DevError(DeployError):
 
 
 class ScenarioError(DeployError):
-    """A demo scenario can't be read, or didn't come out as it should."""
+    """A scenario can't be played by the demo, or didn't come out as it should."""
 
 
 class TopicsError(DeployError):

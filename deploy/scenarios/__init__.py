@@ -18,6 +18,7 @@ what keeps engines from losing anything: the log, claims, takeovers.
 | `stack`, `transport`, `books` | the sandbox in this process: what is put in, how calls reach it, what is in it |
 | `owner` | the engine's turns and effects on one shard |
 | `play` | one case from start to end |
+| `live` | what a case begins with, for a sandbox of an installation |
 | `story` | what happened, from the events |
 | `expectations`, `running` | how that differs from what was expected; both for one case |
 | `timeline`, `report`, `junit` | told to people and to machines |

@@ -16,7 +16,7 @@ from deploy.scenarios.problems import Problem, Unusable
 from deploy.scenarios.reading import read_as
 from deploy.scenarios.rules import DEFAULT_START, check_file, start_of
 from deploy.scenarios.times import read_instant
-from schemas.definition import Finding, Path, check_definition, parse_definition, shown_path
+from schemas.definition import Definition, Finding, Path, check_definition, parse_definition, shown_path
 from schemas.settings import ApiSettings
 
 SUFFIXES: Final = (".scenarios.yaml", ".scenarios.yml")
@@ -33,7 +33,7 @@ class Case(Struct, frozen=True, kw_only=True):
         file: where it was read.
         line: of the scenario in the file.
         name: what it shows.
-        stages: of the workflow.
+        workflow: its definition.
         start: when the instance starts.
         setup: with the file's defaults.
         expect: what should come of it.
@@ -42,7 +42,7 @@ class Case(Struct, frozen=True, kw_only=True):
     file: FilePath
     line: int
     name: str
-    stages: list[dict[str, Any]]
+    workflow: Definition
     start: datetime
     setup: Setup
     expect: Expect
@@ -87,13 +87,13 @@ def read_cases(file: FilePath) -> Sequence[Case]:
         check_file(read, complain)
     if problems or read is None:
         raise Unusable(file, _in_order(problems))
-    stages = _stages(file, read, source)
+    workflow = _workflow(file, read, source)
     return [
         Case(
             file=file,
             line=source.problem(("scenarios", number, "name"), "").line,
             name=scenario.name,
-            stages=stages,
+            workflow=workflow,
             start=start_of(scenario, read.defaults),
             setup=_merged(read.defaults, scenario),
             expect=scenario.expect,
@@ -102,7 +102,7 @@ def read_cases(file: FilePath) -> Sequence[Case]:
     ]
 
 
-def _stages(file: FilePath, read: ScenarioFile, source: "_Source") -> list[dict[str, Any]]:
+def _workflow(file: FilePath, read: ScenarioFile, source: "_Source") -> Definition:
     if not isinstance(read.workflow, str):
         return _checked(file, source, ("workflow",), read.workflow)
     workflow = file.parent / read.workflow
@@ -112,8 +112,8 @@ def _stages(file: FilePath, read: ScenarioFile, source: "_Source") -> list[dict[
     return _checked(workflow, inside, (), inside.value)
 
 
-def _checked(file: FilePath, source: "_Source", path: Path, value: Any) -> list[dict[str, Any]]:
-    """The stages of a workflow, checked as when it is created."""
+def _checked(file: FilePath, source: "_Source", path: Path, value: Any) -> Definition:
+    """A workflow, checked as when it is created."""
     problems = [
         source.problem((*path, *finding.path), _message(finding), at_key=finding.at_key)
         for finding in check_definition(value, read_instant(DEFAULT_START)).findings
@@ -121,7 +121,7 @@ def _checked(file: FilePath, source: "_Source", path: Path, value: Any) -> list[
     ]
     if problems:
         raise Unusable(file, _in_order(problems))
-    return parse_definition(value).stages
+    return parse_definition(value)
 
 
 def _message(finding: Finding) -> str:

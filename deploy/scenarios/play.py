@@ -86,7 +86,7 @@ class _Play:
         self._prepare()
         command = RunWorkflow(
             workflow_id=WORKFLOW,
-            stages=Raw(msgspec.json.encode(self._case.stages)),
+            stages=Raw(msgspec.json.encode(self._case.workflow.stages)),
             variables=self._case.setup.variables,
         )
         self._owner.send(INSTANCE, command)

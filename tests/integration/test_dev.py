@@ -202,9 +202,22 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         installation.Installation(installation.Options(port=0, data_dir=tmp_path)).__enter__()
 
 
-@pytest.mark.parametrize("text", ["workflow: 1", "events: [a]", "workflow: a.yaml\nstep: 1", "workflow: [", ""])
+FIRST = "workflow: {stages: []}\nscenarios: [{name: a, "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "workflow: 1",
+        "workflow: [",
+        "",
+        FIRST + "abort: 1s}]",
+        FIRST + "events: [{event: a, at: 1s}]}]",
+        FIRST + "expect: {outcome: waiting}}]",
+    ],
+)
 def test_a_wrong_scenario_is_said(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "x.scenario.yaml"
+    path = tmp_path / "x.scenarios.yaml"
     path.write_text(text)
     with pytest.raises(ScenarioError, match="scenario"):
         read_scenario(path)
@@ -221,6 +234,6 @@ def test_the_demo_tells_its_story() -> None:
         "RunDelay",
         "DebitWallet",
         "CreateTransferInitiation",
-        '{"EUR/2":750}',
+        "balance main of wallet alice in the end: 750 EUR/2",
     )
     assert [words for words in told if words not in done.stdout] == []

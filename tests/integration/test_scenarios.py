@@ -16,13 +16,13 @@ import pytest
 
 from deploy.sandbox.ledger import INITIAL_LEDGERS
 from deploy.scenarios.files import Case, read_cases
-from deploy.scenarios.model import Event, Stack
+from deploy.scenarios.live import put_in
+from deploy.scenarios.model import Event
 from deploy.scenarios.play import INSTANCE, Played, play
 from deploy.scenarios.stack import as_rule
 from deploy.scenarios.story import Story
 from schemas.events import LateResultRecorded
 from tests.integration.event_log_reader import admitted_events
-from tests.integration.http_client import Json
 from tests.integration.installation import Installation
 from tests.integration.sandbox_client import SandboxClient
 from tests.integration.waiting import eventually
@@ -58,17 +58,15 @@ class Live:
 
     def __init__(self, installation: Installation, sandbox: SandboxClient):
         self.client, self.settings, self.sandbox = installation.client(), installation.settings, sandbox
-        self.wallets: dict[str, str] = {}
 
     async def play(self, case: Case, expected: Story) -> Lived:
         """Play a scenario until the instance is where it is in the end by the runner."""
         await self.sandbox.call("POST", "/sandbox/reset")
-        self.wallets = {}
-        await self._put_in(case.setup.given)
+        wallets = await put_in(case.setup.given, self._post)
         before = await self.sandbox.calls()
         await self.sandbox.faults(*(msgspec.to_builtins(as_rule(fault)) for fault in case.setup.faults or ()))
-        workflow = await self.client.workflow(*case.stages)
-        variables = {name: self.wallets.get(value, value) for name, value in case.setup.variables.items()}
+        workflow = await self.client.workflow(*case.workflow.stages)
+        variables = {name: wallets.get(value, value) for name, value in case.setup.variables.items()}
         id = (await self.client.run(workflow, variables))["id"]
         await self._send_events(case, id)
         if case.setup.abort is not None:
@@ -82,30 +80,11 @@ class Live:
             (await self.client.get(f"/instances/{id}/stages/{number}/history")).data
             for number in range(len(shown["status"]))
         ]
-        return Lived(id, self.wallets, shown, activities, await self._books(before))
+        return Lived(id, wallets, shown, activities, await self._books(before))
 
-    async def _put_in(self, stack: Stack) -> None:
-        for ledger, accounts in stack.ledgers.items():
-            for address, account in accounts.items():
-                path = f"/api/ledger/v2/{ledger}"
-                for asset, amount in account.balances.items():
-                    posting: Json = {"source": "world", "destination": address, "amount": amount, "asset": asset}
-                    await self.sandbox.call("POST", f"{path}/transactions", {"postings": [posting]})
-                if account.metadata:
-                    await self.sandbox.call("POST", f"{path}/accounts/{address}/metadata", account.metadata)
-        for name, wallet in stack.wallets.items():
-            made: Json = {"name": wallet.name or name, "metadata": wallet.metadata}
-            id = (await self.sandbox.call("POST", "/api/wallets/wallets", made))["data"]["id"]
-            self.wallets[name] = id
-            for balance, amounts in wallet.balances.items():
-                if balance != "main":
-                    await self.sandbox.call("POST", f"/api/wallets/wallets/{id}/balances", {"name": balance})
-                for asset, amount in amounts.items():
-                    money = {"amount": {"amount": amount, "asset": asset}, "balance": balance}
-                    await self.sandbox.call("POST", f"/api/wallets/wallets/{id}/credit", money)
-        for name, payment in stack.payments.items():
-            body: Json = {"id": name, "asset": payment.asset, "initialAmount": payment.amount}
-            await self.sandbox.call("POST", "/sandbox/payments", body)
+    async def _post(self, path: str, body: Any) -> Any:
+        answer = await self.sandbox.call("POST", path, body)
+        return answer and answer["data"]
 
     async def _send_events(self, case: Case, id: str) -> None:
         for event in case.setup.events or ():

@@ -34,7 +34,7 @@ def test_an_example(case: Case) -> None:
 
 
 def test_every_workflow_has_scenarios() -> None:
-    workflows = {file.name for file in EXAMPLES.glob("*.yaml") if ".scenario" not in file.name}
+    workflows = {file.name for file in EXAMPLES.glob("*.yaml") if ".scenarios" not in file.name}
     assert workflows
     assert {decode_yaml(file.read_bytes(), MAX_BYTES)["workflow"] for file in FILES} == workflows
 

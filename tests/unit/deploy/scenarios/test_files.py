@@ -132,7 +132,7 @@ def test_yaml_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_workflow_beside(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text("stages:\n  - noop: {}\n")
     (case,) = cases(tmp_path, "workflow: flow.yaml\nscenarios: [{name: it}]\n")
-    assert case.stages == [{"noop": {}}]
+    assert case.workflow.stages == [{"noop": {}}]
 
 
 def test_a_workflow_that_does_not_exist(tmp_path: Path) -> None:
