@@ -107,6 +107,9 @@ class FaultyNetwork(Network):
         most = min(available, self.max_fetched)
         return most if self.rng.random() < 0.5 else self.rng.randint(1, most)
 
+    def records_again(self) -> int:
+        return self.rng.randint(1, 5) if self.again and self.rng.random() < self.again else 0
+
     def carry(self, kind: Request, client: str, do: "Callable[[], R | asyncio.Future[R]]") -> "asyncio.Future[R]":
         loop, rng = asyncio.get_running_loop(), self.rng
         answer: asyncio.Future[R] = loop.create_future()

@@ -86,6 +86,8 @@ class SimulatedProcess(Generic[P]):
     async def _run(self, program: P, stop: asyncio.Event) -> None:
         try:
             await program.run(stop)
+            if not stop.is_set():
+                raise RuntimeError("it has ended by itself")
         except Exception as error:
             self._trace.add(self.name, f"fails: {error!r}")
             self.failures.append(error)
