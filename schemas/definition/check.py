@@ -44,7 +44,9 @@ def _check_stage(place: Path, stage: object, report: Report, advice: Advice) -> 
         name, value, kind = stage_parts(stage)
         values = read_object(value, (name,))
     except InvalidField as error:
-        report.error(InvalidField((*place, *error.path), error.reason), _suggestion(stage))
+        report.error(
+            InvalidField((*place, *error.path), error.reason), _suggestion(stage) if report.has_room("error") else ""
+        )
         return
     read = CheckedFields((*place, name), values, report).read_as(kind)
     if report.errors == errors:

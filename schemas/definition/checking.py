@@ -51,7 +51,8 @@ class CheckedFields:
                 known = sorted(self._asked)
                 allowed = f"known here: {', '.join(known)}" if known else "there are no fields here"
                 message = f"unknown field, which has no effect ({allowed})"
-                self._report.warn((*self._path, key), message, did_you_mean(key, known), at_key=True)
+                meant = did_you_mean(key, known) if self._report.has_room("warning") else ""
+                self._report.warn((*self._path, key), message, meant, at_key=True)
 
     def refuse(self, reason: str, name: str = "", *, knowing: tuple[str, ...] = ()) -> None:
         """Note an error, unless it follows from another one."""

@@ -69,6 +69,10 @@ class Report:
         """How many errors there are, also beyond the limit."""
         return self._counts["error"]
 
+    def has_room(self, severity: Literal["error", "warning"]) -> bool:
+        """Whether the next one is kept. What is not needs no suggestion, which takes the longest to find."""
+        return self._counts[severity] < MAX_FINDINGS
+
     def error(self, error: InvalidField, suggestion: str = "") -> None:
         """Note what creation refuses."""
         self.add(Finding(path=error.path, severity="error", message=error.reason, suggestion=suggestion))
