@@ -110,13 +110,14 @@ class Part(ABC):
     def pid(self) -> int | None:
         """Of the program, None when it does not run."""
         try:
-            return int(self._pid_file.read_text())
+            return int(self.pid_file.read_text())
         except (OSError, ValueError):
             return None
 
     @property
     @abstractmethod
-    def _pid_file(self) -> Path: ...
+    def pid_file(self) -> Path:
+        """Tells the pid of the program while it runs."""
 
     @property
     @abstractmethod
@@ -145,7 +146,7 @@ class Ours(Part):
     process: Process
 
     @property
-    def _pid_file(self) -> Path:
+    def pid_file(self) -> Path:
         return self.process.pid_file
 
     @property
@@ -173,7 +174,7 @@ class Broker(Part):
     folder: Path
 
     @property
-    def _pid_file(self) -> Path:
+    def pid_file(self) -> Path:
         return self.folder / "pid"
 
     @property
@@ -200,9 +201,11 @@ class Database(Part):
 
     postgres: EmbeddedPostgres
     folder: Path
+    link: Path
+    """A symbolic link to its socket."""
 
     @property
-    def _pid_file(self) -> Path:
+    def pid_file(self) -> Path:
         return self.folder / "pid"
 
     @property
@@ -217,6 +220,8 @@ class Database(Part):
             await asyncio.to_thread(self.postgres.start)
         except StartFailed:  # on a busy machine the recovery after a crash takes its time
             await asyncio.to_thread(self.postgres.start)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(self.postgres.socket)
 
     async def _kill(self) -> None:
         await asyncio.to_thread(self.postgres.kill)

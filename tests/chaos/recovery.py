@@ -1,6 +1,5 @@
 """How long a fault was felt, by partition, as clients saw it who asked each of them over and over."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,9 +65,12 @@ def _healthy_gap(mark: Mark, marks: Sequence[Mark], probes: Sequence[Probe]) -> 
     return round(max(_gap(probes, partition, mark.began, until) for partition in healthy), 2)
 
 
-def _gap(probes: Iterable[Probe], partition: int, begin: float, until: float) -> float:
-    ends = sorted(probe.ended for probe in probes if probe.good and probe.partition == partition)
+def _gap(probes: Sequence[Probe], partition: int, begin: float, until: float) -> float:
+    """The longest time without a success, as long as somebody asked."""
+    mine = [probe for probe in probes if probe.partition == partition]
+    ends = sorted(probe.ended for probe in mine if probe.good)
+    asked = [probe.ended for probe in mine if probe.began <= until]
     before = max((end for end in ends if end < begin), default=begin)
-    after = min((end for end in ends if end > until), default=-math.inf)
-    moments = [before, *(end for end in ends if begin <= end <= until), max(after, until)]
+    after = next((end for end in ends if end > until), max(asked, default=until))
+    moments = [before, *(end for end in ends if begin <= end <= until), after]
     return max((b - a for a, b in pairwise(moments)), default=0.0)

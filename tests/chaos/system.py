@@ -59,6 +59,7 @@ MESSAGES: Final = "payments.events"
 MESSAGE_PARTITIONS: Final = 2
 RESTARTS_A_MINUTE: Final = 6
 """A part that ends by itself more often than this is left alone, so that the rest of a run still tells something."""
+REAL_SOCKET: Final = "postgres"
 ANSWER_SECONDS: Final = 30.0
 VERIFY_SECONDS: Final = 300.0
 OWNED: Final = re.compile(r'^orchestration_engine_snapshot_age_seconds\{partition="(\d+)"\}', re.MULTILINE)
@@ -77,7 +78,7 @@ class System:
         folder.chmod(0o755)  # Postgres may run as another user
         self.folder = folder
         self.parts: dict[str, Part] = {}
-        self.network = Network(self._pids)
+        self.network = Network()
         self.began, self.ready_at = time.monotonic(), math.inf
         """When everything was started, and when all of it was there."""
         self.exits: list[str] = []
@@ -117,12 +118,19 @@ class System:
             name = f"kafka-{number}"
             self.parts[name] = Broker(name, kafka=kafka, folder=self.cluster.folders[number])
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
-        self.parts["postgres"] = Database("postgres", postgres=self.postgres, folder=self.folder / "postgres")
+        self.parts["postgres"] = Database(
+            "postgres",
+            postgres=self.postgres,
+            folder=self.folder / "postgres",
+            # Where the socket is may be another place after each start.
+            link=self._sockets / REAL_SOCKET,
+        )
         self._add_ours()
         await asyncio.gather(asyncio.to_thread(self.cluster.start), self.parts["postgres"].start())
         for part in self.of("kafka"):
             part.wanted = True
-        await asyncio.to_thread(self.network.socket_for, "postgres", self._sockets / SOCKET_NAME, self._real_socket)
+        self.network.know({name: part.pid_file for name, part in self.parts.items()})
+        self.network.socket_for("postgres", self._sockets / SOCKET_NAME, self._sockets / REAL_SOCKET)
         await asyncio.gather(
             create_topics(self.settings), self._make_messages(), asyncio.to_thread(migrate, self._direct)
         )
@@ -173,9 +181,6 @@ class System:
     def _reach(self, node: int, listener: str, port: int) -> int:
         return self.network.port_for(f"kafka-{node}", port)
 
-    def _real_socket(self) -> Path:
-        return self.postgres.socket
-
     @property
     def _direct(self) -> PostgresSettings:
         return msgspec.structs.replace(self.settings, database_url=self.postgres.url)
@@ -183,9 +188,6 @@ class System:
     async def _make_messages(self) -> None:
         async with self.admin() as admin:
             await admin.create_topics([NewTopic(MESSAGES, MESSAGE_PARTITIONS, BROKERS)])
-
-    def _pids(self) -> dict[str, int]:
-        return {name: pid for name, part in self.parts.items() if (pid := part.pid) is not None}
 
     # What there is
 

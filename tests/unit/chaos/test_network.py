@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.chaos.network import Cut, Network, both_ways
 CLIENT, SERVER = "client", "server"
 SHORT = 0.1
 """Long enough for what is not cut to arrive on loopback, so that what is cut can be told from it."""
-pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="who connects is found in /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells who connects")
 
 
 class Echo:
@@ -42,9 +43,12 @@ class Echo:
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
-    network = Network(lambda: {CLIENT: os.getpid()})
+def network(tmp_path: Path) -> Iterator[Network]:
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(f"{os.getpid()}\n")
+    network = Network()
     network.start()
+    network.know({CLIENT: pid_file, "engine-1": tmp_path / "does not run"})
     yield network
     network.stop()
 
@@ -174,7 +178,7 @@ async def test_where_nobody_serves_connections_are_reset(network: Network) -> No
 
 async def test_a_unix_socket_knows_who_connects(network: Network, echo: Echo, tmp_path: Path) -> None:
     server = await asyncio.start_unix_server(echo.serve, str(tmp_path / "real"))
-    await asyncio.to_thread(network.socket_for, SERVER, tmp_path / "proxy", lambda: tmp_path / "real")
+    await asyncio.to_thread(network.socket_for, SERVER, tmp_path / "proxy", tmp_path / "real")
     reader, writer = await asyncio.open_unix_connection(str(tmp_path / "proxy"))
     writer.write(b"1")
     assert await read(reader, 1) == b"1"
