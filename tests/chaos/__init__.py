@@ -4,11 +4,11 @@
 |---|---|
 | `system` | three brokers, Postgres, sandbox, engines, projections and APIs |
 | `parts` | how each of them is killed, stopped and started |
-| `network` | the proxies between them, which can be cut |
+| `network` | the network between them, which can be cut; `proxies`: its process; `peers`: who has made a connection |
 | `disk`, `tls` | a disk that can be full; certificates |
 | `faults` | what goes wrong, by name |
 | `clients` | who use the APIs meanwhile; `answers`: what they know |
-| `campaign` | rounds: load, faults, rest, checks |
+| `campaign` | rounds: load, faults, rest, checks; `inspection`: waits for the rest, and looks at everything |
 | `fold` | the log folded without our code; `logs`: what processes write and should not |
 | `evidence` | all that is known at rest |
 | `checks` | what must hold of it; `falsify`: whether each check notices what it is for |
