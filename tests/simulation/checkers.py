@@ -270,7 +270,6 @@ class Observer:
 
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
-        self.calls(call.idempotency_key.partition(":")[0])
         stage, index, attempt = call.token.stage, call.token.index, call.token.attempt
         assert call.idempotency_key.endswith(f":{stage}:{index}"), "attempts of an activity have different keys"
         assert (call.name, call.input) == (activity.name, activity.input)
@@ -282,6 +281,7 @@ class Observer:
             superseded_for = asyncio.get_running_loop().time() - claim.at
             assert superseded_for <= MAX_UNPROVEN_SECONDS, f"called {superseded_for} s after a newer claim"
             return None
+        self.calls(call.idempotency_key.partition(":")[0])
         assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
         assert not activity.ended, f"{call.idempotency_key} is called after its end"
         assert attempt == activity.attempt, f"{call.idempotency_key}: attempt {attempt} is called again"
