@@ -49,11 +49,15 @@ class KnownInstance:
 
     start: ev.InstanceStarted
     moments: list[Moment]
+    started_by: int
+    """The command that has started it."""
     stages: list[KnownStage] = field(default_factory=list)
     marks: Counter[str] = field(default_factory=Counter)
     """How often events of a request were received."""
-    received_at: dict[str, int] = field(default_factory=dict)
-    """After which moment, by the mark."""
+    received_by: dict[str, int] = field(default_factory=dict)
+    """The command that brought an event, by the mark."""
+    caused: dict[int, int] = field(default_factory=dict)
+    """The moment after all that a command has caused, by the offset of the command."""
     keys: dict[str, str] = field(default_factory=dict)
     """The mark of the event that came with a key."""
 
@@ -62,8 +66,9 @@ class KnownInstance:
         """Whether it has ended."""
         return self.moments[-1].terminated_at is not None
 
-    def fold(self, event: Any) -> None:
-        """Take in an event."""
+    def fold(self, event: Any, cause: int) -> None:
+        """Take in an event, which a command has caused (-1 for none)."""
+        self.caused[cause] = len(self.moments)
         last = self.moments[-1]._replace(updated_at=event.at)
         if isinstance(event, ev.StageStarted):
             self.stages.append(KnownStage(event.name, event.input, event.at))
@@ -77,7 +82,7 @@ class KnownInstance:
         elif isinstance(event, ev.EventReceived) and MARK in event.payload:
             mark = event.payload[MARK]
             self.marks[mark] += 1
-            self.received_at[mark] = len(self.moments)
+            self.received_by[mark] = cause
             if event.request_key is not None:
                 self.keys[event.request_key] = mark
         self.moments.append(last)
@@ -125,13 +130,13 @@ class Known:
             for number in range(self._next[partition], len(admitted)):
                 recorded = admitted[number].recorded
                 if recorded is not None:
-                    self._fold(recorded)
+                    self._fold(recorded, admitted[number].cause)
             self._next[partition] = len(admitted)
 
-    def _fold(self, recorded: Recorded) -> None:
+    def _fold(self, recorded: Recorded, cause: int) -> None:
         id, event = recorded.aggregate_id, recorded.event
         if isinstance(event, ev.InstanceStarted):
-            self.instances[id] = KnownInstance(event, [Moment(event.at, None, None, 0, 0)])
+            self.instances[id] = KnownInstance(event, [Moment(event.at, None, None, 0, 0)], cause)
             if MARK in event.variables:
                 self.started.setdefault(event.variables[MARK], []).append(id)
         elif isinstance(event, ev.WorkflowCreated):
@@ -145,12 +150,12 @@ class Known:
         elif isinstance(event, ev.TriggerFired | ev.TriggerFailed):
             self.triggers[id].occurrences.append(event)
         elif isinstance(event, ev.InstanceEvent) and not isinstance(event, ev.LateResultRecorded):
-            self._fold_instance(id, event)
+            self._fold_instance(id, event, cause)
 
-    def _fold_instance(self, id: str, event: ev.InstanceEvent) -> None:
+    def _fold_instance(self, id: str, event: ev.InstanceEvent, cause: int) -> None:
         if id in self.instances and id not in self.aside:
             try:
-                self.instances[id].fold(event)
+                self.instances[id].fold(event, cause)
             except IndexError:
                 self.aside.add(id)
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -28,6 +28,10 @@ PATIENCE_SECONDS: Final = (0.5, 3.0, 15.0, 60.0)
 """How long clients wait for an answer."""
 TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this ran before"
 """A keyed run is refused with this when engines remember little: the next try succeeds."""
+MAX_LOOKS: Final = 30
+"""At a list, while a workflow is run."""
+AT_ONCE: Final = 3
+"""How many requests of the sweep at the end are under way at once."""
 NOTICED_SECONDS: Final = 3.0
 """When an end is noticed at the latest, when all is quiet but that announcements are lost."""
 GRACE_SECONDS: Final = 12.0
@@ -134,7 +138,7 @@ class Customers:
             await self._rng.choice(self._keyed)()
         elif chance < 0.9:
             await self.get(self._rng.choice(self.instances), self._rng.choice(self._apis))
-        elif chance < 0.97:
+        elif chance < 0.95:
             await self.read_lists(self._rng.choice(self._apis))
         else:
             await self._watch()
@@ -284,10 +288,10 @@ class Customers:
 
     # Runs
 
-    async def run_flow(self, flow: Flow, sent: Sent | None = None) -> None:
+    async def run_flow(self, flow: Flow, sent: Sent | None = None, *, wait: bool | None = None) -> None:
         """Run a workflow."""
         sent = sent or self._new()
-        wait = self._rng.random() < 0.4
+        wait = self._rng.random() < 0.4 if wait is None else wait
 
         def check(sent: Sent, mark: str, outcome: Outcome) -> None:
             self._check_run(flow, sent, mark, outcome, wait=wait)
@@ -319,6 +323,8 @@ class Customers:
         is_deleted = flow.id in outcome.promised.deleted_workflows
         assert sent.key is not None or not is_deleted, "a workflow was run after its deletion was answered"
         self._answers.instance(shown, outcome.promised, complete=wait)
+        instance = known.instances[shown["id"]]
+        self._answers.promise_instance(shown["id"], instance.caused.get(instance.started_by, 0))
         sent.acknowledged += 1
         self.instances.append(shown["id"])
         if wait and not shown["terminated"]:
@@ -345,10 +351,12 @@ class Customers:
             assert outcome.status == 204, f"an event was answered {outcome.status}"
             assert known.marks[mark] == 1, f"event {mark} was received {known.marks[mark]} times"
             sent.acknowledged += 1
-            self._answers.promise_instance(id, known.received_at[mark])
+            self._answers.promise_instance(id, known.caused[known.received_by[mark]])
 
         target = self._instance_target(id, "events")
         await self._make(sent, "POST", target, lambda mark: {"name": name, MARK: mark}, check)
+        if sent.acknowledged and self._rng.random() < 0.5:
+            await self.get(id, self._rng.choice(self._apis))
         if sent.key is not None:
             self._keyed.append(lambda: self.send_event(id, self._again(sent), name))
 
@@ -416,17 +424,21 @@ class Customers:
             assert outcome.status in (413, 503, None), "a body that is too large was taken"
 
     async def _watch(self) -> None:
-        """Look at a list again and again, while a workflow is run."""
+        """Run a workflow, while others look at its list again and again."""
         flow, api = self._rng.choice(self.flows), self._rng.choice(self._apis)
-        running = asyncio.create_task(self.run_flow(flow))
-        while True:
-            is_last = running.done()
-            listed = await self._list("/instances", f"workflowID={flow.id}", api)
-            if listed is not None:
-                self._answers.instances(*listed, flow.id, running=False)
-            if is_last:
-                return running.result()
-            await asyncio.sleep(self._rng.uniform(0.0, 1.0))
+        running = asyncio.create_task(self.run_flow(flow, wait=False))
+
+        async def look() -> None:
+            for _ in range(MAX_LOOKS):
+                is_last = running.done()
+                outcome = await self._read(f"/instances?workflowID={flow.id}", api)
+                if outcome is not None:
+                    self._answers.instances(outcome.body["data"], outcome.promised, flow.id, running=False)
+                if is_last:
+                    return
+                await asyncio.sleep(self._rng.uniform(0.0, 0.01))
+
+        await asyncio.gather(running, look(), look())
 
     async def _list(self, path: str, query: str, api: SimulatedApi) -> tuple[list[Any], Promised] | None:
         """A whole list: in one piece in v1, by pages in v2; with what was promised at its beginning."""
@@ -530,8 +542,8 @@ class Customers:
             if id in self._answers.promised.instances:
                 self._answers.promise_instance(id, len(known.moments) - 1)
         for api in self._apis:
-            for id in dict.fromkeys(self.instances):
-                await self.get(id, api)
+            for ids in batched(dict.fromkeys(self.instances), AT_ONCE):
+                await asyncio.gather(*(self.get(id, api) for id in ids))
             await self.read_lists(api)
 
     def check(self) -> None:
@@ -548,3 +560,9 @@ class Customers:
             assert count == 1, f"event {mark} was received {count} times"
         for mark, ids in known.started.items():
             assert len(ids) == 1, f"run {mark} has started {len(ids)} instances"
+
+
+def batched(ids: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Ids, some at a time."""
+    every = list(ids)
+    return (every[start : start + size] for start in range(0, len(every), size))

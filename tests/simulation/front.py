@@ -38,7 +38,7 @@ WAIT_SECONDS: Final = (2.0, 30.0)
 """How long `wait=true` waits at most."""
 MAX_BODY_BYTES: Final = 16 * 1024
 """Larger than the workflows of the clients."""
-MAX_WAITING: Final = (2, 4096)
+MAX_WAITING: Final = (8, 4096)
 """How many requests an API takes at once."""
 MAX_BATCH_EVENTS: Final = (3, 5000, 5000)
 """About how many events a projector writes at once."""
