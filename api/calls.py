@@ -15,11 +15,13 @@ _TRUE: Final = frozenset({"true", "1"})
 class Call(HttpRequest):
     """A request with the services that answer it."""
 
-    __slots__ = ("services",)
+    __slots__ = ("services", "subject")
 
     def __init__(self, services: Services, scope: Scope, receive: Receive, params: dict[str, str]):
         super().__init__(scope, receive, params)
         self.services = services
+        self.subject: str | None = None
+        """Who asks, as the token says; None when authorization is off, and for tokens that do not say it."""
 
     def flag(self, name: str) -> bool:
         """A query parameter that is a boolean: `true` and `1` in any letter case are true, anything else is false."""

@@ -57,6 +57,13 @@ class NotFound(ApiError):
     code = "NOT_FOUND"
 
 
+class Conflict(ApiError):
+    """What the request wants is not what there is any more."""
+
+    status = 409
+    code = "CONFLICT"
+
+
 class NotAllowed(ApiError):
     """The path exists, with other methods."""
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import replace
 
 from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, StartedRow, TriggerRow, WorkflowRow
 from schemas.activities import shown_input
 from schemas.resources import (
     ActivityHistory,
     Instance,
+    PendingActivity,
     StageHistory,
     StageStatus,
+    StartedBy,
     Trigger,
     TriggerOccurrence,
+    Waiting,
     Workflow,
     WorkflowConfig,
 )
@@ -25,7 +30,11 @@ def workflow(row: WorkflowRow) -> Workflow:
     """A workflow."""
     return Workflow(
         id=row.id,
-        config=WorkflowConfig(name=row.name, stages=row.stages),
+        config=WorkflowConfig(
+            name=row.name,
+            stages=row.stages,
+            activity_max_attempts=UNSET if row.max_attempts is None else row.max_attempts,
+        ),
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=UNSET if row.deleted_at is None else row.deleted_at,
@@ -61,9 +70,55 @@ def status(row: InstanceRow) -> list[StageStatus]:
             started_at=stage.started_at,
             terminated_at=UNSET if stage.terminated_at is None else stage.terminated_at,
             error=UNSET if stage.error is None else stage.error,
+            pending_activities=_pending(row, stage.number),
         )
         for stage in row.stages
     ]
+
+
+def waiting(row: InstanceRow) -> Waiting | UnsetType:
+    """What an instance waits for; left out while it goes on by itself."""
+    found = row.waiting
+    if found is None:
+        return UNSET
+    return Waiting(
+        reason=found.reason,
+        name=UNSET if found.name is None else found.name,
+        since=found.since,
+        until=UNSET if found.until is None else found.until,
+        attempt=UNSET if found.attempt is None else found.attempt,
+    )
+
+
+def started_by(row: InstanceRow) -> StartedBy | UnsetType:
+    """The occurrence that started an instance; left out of those that clients have started."""
+    if row.trigger_id is None or row.occurrence_id is None:
+        return UNSET
+    return StartedBy(trigger_id=row.trigger_id, occurrence_id=row.occurrence_id)
+
+
+def _pending(row: InstanceRow, stage: int) -> list[PendingActivity] | UnsetType:
+    """The paused activities of a stage, of which there is at most one; left out without any."""
+    waiting = row.waiting
+    if waiting is None or waiting.pause is None or waiting.pause.stage != stage:
+        return UNSET
+    pause = waiting.pause
+    activity = PendingActivity(
+        activity_id=str(pause.index),
+        temporal_run_id=row.id,
+        name=waiting.name or "",
+        attempt=waiting.attempt or pause.max_attempts,
+        max_attempts=pause.max_attempts,
+        reason=_reason(pause.max_attempts),
+        paused_at=waiting.since,
+        last_failure=pause.last_failure,
+        last_failure_type=UNSET if pause.last_failure_type is None else pause.last_failure_type,
+    )
+    return [activity]
+
+
+def _reason(max_attempts: int) -> str:
+    return f"ACTIVITY_ATTEMPT_LIMIT:{max_attempts}"
 
 
 def stage_history(row: StageHistoryRow) -> StageHistory:
@@ -78,9 +133,14 @@ def stage_history(row: StageHistoryRow) -> StageHistory:
     )
 
 
-def activity_history(row: ActivityRow) -> ActivityHistory:
-    """An activity of a stage. While it runs or waits, it shows its attempt, and when that starts."""
-    return ActivityHistory(
+def activity_history(instance_id: UUID | None, row: ActivityRow) -> ActivityHistory:
+    """An activity of a stage. While it runs or waits, it shows its attempt, and when that starts.
+
+    Args:
+        instance_id: whose activity it is.
+        row: the activity.
+    """
+    history = ActivityHistory(
         name=row.name,
         input=_under(row.name, shown_input(row.name, row.input)),
         output=UNSET if row.output is None else _under(row.name, row.output),
@@ -91,6 +151,16 @@ def activity_history(row: ActivityRow) -> ActivityHistory:
         attempt=row.attempt,
         last_failure=UNSET if row.last_failure is None else row.last_failure,
         next_execution=UNSET if row.next_execution is None else row.next_execution,
+    )
+    if row.max_attempts is None or instance_id is None:
+        return history
+    return replace(
+        history,
+        paused=True,
+        activity_id=str(row.index),
+        temporal_run_id=instance_id,
+        pause_reason=_reason(row.max_attempts),
+        last_failure_type=UNSET if row.last_failure_type is None else row.last_failure_type,
     )
 
 

@@ -31,6 +31,11 @@ class Metrics:
         self.partitions = Gauge(f"{prefix}_partitions", "Partitions restored and at work here.", registry=registry)
         self.instances = Gauge(f"{prefix}_instances", "Instances in memory.", registry=registry)
         self.timers = Gauge(f"{prefix}_timers", "Delays and retries that wait for their time.", registry=registry)
+        self.paused_activities = Gauge(
+            f"{prefix}_paused_activities",
+            "Activities that have used up their attempts and wait until a person resumes them.",
+            registry=registry,
+        )
         self.command_lag = Gauge(
             f"{prefix}_command_lag",
             "Commands accepted but not decided yet, per partition.",

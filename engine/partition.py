@@ -95,6 +95,7 @@ class Partition:
         codec: makes and reads records.
         metrics: what the engine counts.
         bounds: how much is remembered of what is over.
+        max_attempts: see `Shard`.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Partition:
         codec: RecordCodec,
         metrics: Metrics,
         bounds: Bounds = DEFAULT_BOUNDS,
+        max_attempts: int | None = None,
     ):
         self.number = number
         self.epoch = -1
@@ -123,9 +125,10 @@ class Partition:
         self.in_turn = False
         """Whether the state may hold more than what is proven to be in the log."""
         self._log, self._snapshots, self._feed, self._clock = log, snapshots, feed, clock
-        self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
+        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._bounds, self._max_attempts = bounds, max_attempts
         self._caller, self._slots, self._evaluator = caller, slots, evaluator
-        self._shard = Shard(bounds)
+        self._shard = Shard(bounds, max_attempts)
         self._wakeup = asyncio.Event()
         self._decided = 0
         """Behind the last command whose events are in the log."""
@@ -191,7 +194,7 @@ class Partition:
 
         Owner and effects refer to each other, so Python would find out late.
         """
-        self._shard = Shard(self._bounds)
+        self._shard = Shard(self._bounds, self._max_attempts)
         self._runner = self._new_runner(self._shard)
 
     def fail(self, fault: LogFault) -> None:
@@ -276,6 +279,7 @@ class Partition:
             clock=self._clock,
             metrics=self._metrics,
             bounds=self._bounds,
+            max_attempts=self._max_attempts,
         ).run(self.epoch, inspected)
         self._shard, self._runner = restored.shard, self._new_runner(restored.shard)
         self.next_command = self._decided = restored.next_command

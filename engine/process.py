@@ -114,8 +114,10 @@ class Engine:
             or Bounds(
                 identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities
             ),
+            max_attempts=settings.activity_max_attempts,
         )
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
+        metrics.paused_activities.set_function(self._sum(lambda partition: partition.shard.paused))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
         metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)

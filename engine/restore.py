@@ -21,6 +21,7 @@ Others run all the time: no step takes more than some milliseconds.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from engine.core.duplicates import Bounds
@@ -73,6 +74,7 @@ class Restore:
         clock: the time.
         metrics: what the engine counts.
         bounds: how much is remembered of what is over.
+        max_attempts: see `Shard`.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class Restore:
         clock: Clock,
         metrics: Metrics,
         bounds: Bounds,
+        max_attempts: int | None = None,
     ):
         self._number, self._log, self._snapshots, self._codec = number, log, snapshots, codec
-        self._clock, self._metrics, self._bounds = clock, metrics, bounds
+        self._clock, self._metrics = clock, metrics
+        self._new_shard = partial(Shard, bounds, max_attempts)
         self._breather = Breather(clock)
         self._began_at = self._logged_at = clock.monotonic()
         self._entries = self._events = 0
@@ -142,7 +146,7 @@ class Restore:
         self._metrics.restore_events_left.labels(self._number).set(epoch)
         reason: str | None = None
         try:
-            shard = Shard(self._bounds)
+            shard = self._new_shard()
             found = await self._snapshot(shard, epoch, inspected)
             if found is not None:
                 marker, end = found
@@ -167,7 +171,7 @@ class Restore:
             SnapshotUnreadable: some are lost, and nobody has said that it is known.
         """
         self._entries = self._events = 0
-        shard = Shard(self._bounds)
+        shard = self._new_shard()
         return Restored(shard, await self._replay(shard, None, epoch, inspected), None)
 
     async def _is_known(self, epoch: int) -> bool:

@@ -50,7 +50,7 @@ class RunCommands:
         source = f"events/{self._partition}"
         while self._queue:
             batch = list(islice(self._queue, MAX_BATCH))
-            commands = [(effect.pending.instance_id, effect.pending.command(source)) for effect in batch]
+            commands = [(one.pending.instance_id, one.pending.command(source, one.trigger_id)) for one in batch]
             try:
                 await self._log.send(commands, int(self._clock.now().timestamp() * 1000))
             except Exception as error:

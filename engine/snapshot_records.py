@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from engine.core.errors import SnapshotUnreadable
 from engine.core.sections import Entry
-from engine.core.snapshots import SCHEMA, Summary
+from engine.core.snapshots import READABLE, SCHEMA, Summary
 from engine.errors import SnapshotFailed
 from schemas.records import MAX_NUMBER, NewRecord
 from schemas.topics import MAX_RECORD_BATCH_BYTES
@@ -78,8 +78,8 @@ def read_marker(value: bytes | None) -> Marker:
     """
     try:
         schema = _versioned.decode(value or b"").schema
-        if schema != SCHEMA:
-            raise SnapshotUnreadable(f"it is of schema {schema}, and this build reads schema {SCHEMA}")
+        if schema not in READABLE:
+            raise SnapshotUnreadable(f"it is of schema {schema}, and this build reads schemas 1 to {SCHEMA}")
         return _marker.decode(value or b"")
     except (ValueError, RecursionError) as error:  # msgspec's errors are among them
         raise SnapshotUnreadable(f"its marker can't be read: {error}") from error

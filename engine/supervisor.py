@@ -61,6 +61,7 @@ class Supervisor:
         codec: makes and reads records.
         metrics: what the engine counts.
         bounds: how much each partition remembers of what is over.
+        max_attempts: see `Shard`.
     """
 
     def __init__(
@@ -78,10 +79,12 @@ class Supervisor:
         codec: RecordCodec,
         metrics: Metrics,
         bounds: Bounds = DEFAULT_BOUNDS,
+        max_attempts: int | None = None,
     ):
         self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
         self._slots = slots
-        self._owner, self._codec, self._metrics, self._bounds = owner, codec, metrics, bounds
+        self._owner, self._codec, self._metrics = owner, codec, metrics
+        self._bounds, self._max_attempts = bounds, max_attempts
         self._snapshots, self._snapshot_seconds, self._writing_snapshot = snapshots, snapshot_seconds, asyncio.Lock()
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -222,6 +225,7 @@ class Supervisor:
             codec=self._codec,
             metrics=self._metrics,
             bounds=self._bounds,
+            max_attempts=self._max_attempts,
         )
 
     def _stands_still(self, partition: Partition, fault: LogFault) -> None:

@@ -180,7 +180,8 @@ def current(key: str, event: Event, version: int) -> Current:
     """What topic `definitions` says after one of the events that change it."""
     match event:
         case WorkflowCreated():
-            return Current(key, version, CurrentWorkflow(stages=Raw(msgspec.json.encode(event.stages))))
+            stages = Raw(msgspec.json.encode(event.stages))
+            return Current(key, version, CurrentWorkflow(stages=stages, max_attempts=event.max_attempts))
         case TriggerCreated():
             trigger = CurrentTrigger(
                 event=event.event,

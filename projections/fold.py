@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from projections.names import folded
+from projections.queries.rows import Pause, WaitingRow
 from projections.rows import Activity, Advance, EventRequest, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
 from schemas import events
+from schemas.definition import WaitEvent
 from schemas.records import Recorded
 
 _encode = msgspec.json.Encoder().encode
@@ -49,12 +51,15 @@ class Batch:
                 self._activity_started(id, event)
             case events.ActivityFailed() as event:
                 self._activity_failed(id, event)
+            case events.ActivityPaused() as event:
+                self._activity_paused(id, event)
+            case events.ActivityResumed() as event:
+                self._activity_resumed(id, event)
             case events.ActivityEnded() as event:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
                 self._touch(id, event.at)
-                if event.request_key is not None and event.request_digest is not None:
-                    self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
+                self._requested(id, event)
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
             case events.WorkflowDeleted() as event:
@@ -74,7 +79,13 @@ class Batch:
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
         self.workflows[id] = Workflow(
-            id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request_digest
+            id,
+            event.at,
+            _text(event.name),
+            _json(event.stages),
+            event.at,
+            request=event.request_digest,
+            max_attempts=event.max_attempts,
         )
 
     def _workflow_deleted(self, id: str, event: events.WorkflowDeleted) -> None:
@@ -84,7 +95,16 @@ class Batch:
         workflow.updated_at = workflow.deleted_at = event.at
 
     def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
-        self.instances[id] = Instance(id, event.at, event.workflow_id, event.at, request=event.request_digest)
+        self.instances[id] = Instance(
+            id,
+            event.at,
+            event.workflow_id,
+            event.at,
+            request=event.request_digest,
+            variables=_json(event.variables),
+            trigger_id=event.trigger_id,
+            occurrence_id=event.occurrence_id,
+        )
         if cause is not None:
             self._started_by[id] = cause
 
@@ -96,11 +116,15 @@ class Batch:
             self.ended.append(id)
 
     def _stage_started(self, id: str, event: events.StageStarted) -> None:
-        self._touch(id, event.at)
+        instance = self._touch(id, event.at)
         self.stages[id, event.number] = Stage(id, event.number, event.name, _json(event.input), event.at)
+        if event.wait_until is not None:
+            _wait(instance, WaitingRow("delay", event.at, until=event.wait_until))
+        elif event.name == WaitEvent.name and isinstance(name := event.input.get("event"), str):
+            _wait(instance, WaitingRow("event", event.at, _text(name)))
 
     def _stage_ended(self, id: str, event: events.StageEnded) -> None:
-        self._touch(id, event.at)
+        _wait(self._touch(id, event.at), None)
         stage = self.stages.get((id, event.number))
         if stage is None:
             stage = self.stages[id, event.number] = Stage(id, event.number)
@@ -108,7 +132,7 @@ class Batch:
         stage.error = _text(event.error)
 
     def _activity_started(self, id: str, event: events.ActivityStarted) -> None:
-        self._touch(id, event.at)
+        self._touch(id, event.at).activity = event.name
         self.activities[id, event.stage, event.index] = Activity(
             id,
             event.stage,
@@ -121,14 +145,32 @@ class Batch:
         )
 
     def _activity_failed(self, id: str, event: events.ActivityFailed) -> None:
-        activity = self._activity(id, event)
+        activity = self._activity(id, event, event.attempt)
         activity.attempt = event.attempt + 1
         activity.last_failure = _text(event.error)
         activity.next_execution = event.retry_at
+        _wait(self.instances[id], WaitingRow("retry", event.at, until=event.retry_at, attempt=event.attempt + 1))
+
+    def _activity_paused(self, id: str, event: events.ActivityPaused) -> None:
+        activity = self._activity(id, event, event.attempt)
+        activity.attempt, activity.next_execution = event.attempt, None
+        activity.last_failure, activity.last_failure_type = _text(event.error), _text(event.code)
+        activity.paused_at, activity.max_attempts = event.at, event.max_attempts
+        pause = Pause(event.stage, event.index, event.max_attempts, _text(event.error), _text(event.code))
+        _wait(self.instances[id], WaitingRow("resume", event.at, event.name, attempt=event.attempt, pause=pause))
+
+    def _activity_resumed(self, id: str, event: events.ActivityResumed) -> None:
+        activity = self._activity(id, event, 1)
+        activity.attempt, activity.next_execution = 1, event.at
+        _run(activity)
+        _wait(self.instances[id], None)
+        self._requested(id, event)
 
     def _activity_ended(self, id: str, event: events.ActivityEnded) -> None:
-        activity = self._activity(id, event)
+        activity = self._activity(id, event, event.attempt)
         activity.attempt = event.attempt
+        _run(activity)
+        _wait(self.instances[id], None)
         activity.terminated_at = event.at
         activity.error = _text(event.error)
         activity.output = None if event.output is None else _json(event.output)
@@ -167,13 +209,35 @@ class Batch:
             instance.updated_at = at
         return instance
 
-    def _activity(self, id: str, event: events.ActivityFailed | events.ActivityEnded) -> Activity:
+    def _requested(self, id: str, event: events.EventReceived | events.ActivityResumed) -> None:
+        if event.request_key is not None and event.request_digest is not None:
+            self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
+
+    def _activity(
+        self,
+        id: str,
+        event: events.ActivityFailed | events.ActivityPaused | events.ActivityResumed | events.ActivityEnded,
+        attempt: int,
+    ) -> Activity:
         self._touch(id, event.at)
         key = (id, event.stage, event.index)
         activity = self.activities.get(key)
         if activity is None:
-            activity = self.activities[key] = Activity(id, event.stage, event.index, event.attempt)
+            activity = self.activities[key] = Activity(id, event.stage, event.index, attempt)
         return activity
+
+
+def _run(activity: Activity) -> None:
+    """An activity is not paused any more."""
+    activity.paused_at = activity.max_attempts = activity.last_failure_type = None
+
+
+def _wait(instance: Instance, waiting: WaitingRow | None) -> None:
+    """An instance waits for something from now on, or for nothing."""
+    if waiting is not None:
+        instance.waiting = _json(waiting)
+    else:
+        instance.waiting = None if instance.created_at is not None else ""
 
 
 def _json(value: Any) -> str:

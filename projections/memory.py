@@ -8,7 +8,7 @@ connections and has no threads, so it runs on a virtual clock. What goes wrong w
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -30,6 +30,12 @@ from projections.rows import (
 )
 
 T = TypeVar("T")
+
+ACTIVITY_CHANGES: Final = (
+    *("output", "attempt", "terminated_at", "error", "next_execution", "paused_at", "max_attempts"),
+    "last_failure_type",
+)
+"""What a change of an activity replaces."""
 
 
 class Tables:
@@ -254,13 +260,14 @@ def write(tables: Tables, batch: Batch) -> None:
     for workflow in batch.workflows.values():
         _put(tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"))
     for instance in batch.instances.values():
-        kept = ("terminated_at", "error")
+        kept = ("terminated_at", "error", "activity", "waiting")
         _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept)
+        if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
+            tables.instances[instance.id] = replace(changed, waiting=None)
     for key, stage in batch.stages.items():
         _put(tables.stages, key, stage, stage.started_at, ("terminated_at", "error"))
     for place, activity in batch.activities.items():
-        changed = ("output", "attempt", "terminated_at", "error", "next_execution")
-        _put(tables.activities, place, activity, activity.started_at, changed, ("last_failure",))
+        _put(tables.activities, place, activity, activity.started_at, ACTIVITY_CHANGES, ("last_failure",))
     for trigger in batch.triggers.values():
         _put(tables.triggers, trigger.id, trigger, trigger.created_at, ("deleted_at",))
     for occurrence in batch.occurrences:
@@ -301,8 +308,9 @@ def _ids(batch: Batch) -> Iterator[str]:
     """What Postgres takes as UUIDs only."""
     for instance in batch.instances.values():
         yield instance.id
-        if instance.workflow_id is not None:
-            yield instance.workflow_id
+        for id in (instance.workflow_id, instance.trigger_id, instance.occurrence_id):
+            if id is not None:
+                yield id
     yield from batch.workflows
     for trigger in batch.triggers.values():
         yield trigger.id

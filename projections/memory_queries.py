@@ -249,15 +249,15 @@ def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int]) ->
     found = [a for key, a in database.tables.activities.items() if key[:2] == stage and a.index > after]
     rows = [
         (
-            400 + _size(a.input, a.output, a.error, a.last_failure),
+            400 + _size(a.input, a.output, a.error, a.last_failure, a.last_failure_type),
             (
                 *(a.index, a.name, a.input, a.output, a.attempt, a.started_at, a.terminated_at, a.error),
-                *(a.last_failure, a.next_execution),
+                *(a.last_failure, a.next_execution, a.paused_at, a.max_attempts, a.last_failure_type),
             ),
         )
         for a in sorted(found, key=lambda activity: activity.index)
     ]
-    return _cut(rows, max_bytes) or [(None,) * 11]
+    return _cut(rows, max_bytes) or [(None,) * 14]
 
 
 def _workflows_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
@@ -286,7 +286,8 @@ def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
         if shown is not None:
             definition = database.tables.workflows[row.workflow_id].definition
             stages = _stages(database, row.id)
-            size = 500 + _size(definition, row.error) + sum(300 + _size(stage.error) for stage in stages)
+            size = 500 + _size(definition, row.error, row.variables, row.waiting)
+            size += sum(300 + _size(stage.error) for stage in stages)
             rows.append((size, shown))
     return rows
 
@@ -346,7 +347,8 @@ def _size(*texts: str | None) -> int:
 
 
 def _workflow(row: Workflow) -> Row:
-    return (UUID(row.id), row.name, row.definition, row.created_at, row.updated_at, row.deleted_at, row.request)
+    times = (row.created_at, row.updated_at, row.deleted_at)
+    return (UUID(row.id), row.name, row.definition, *times, row.request, row.max_attempts)
 
 
 def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
@@ -365,7 +367,12 @@ def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
         )
     id, *rest = _workflow(workflow)
     of_instance = (UUID(row.id), id, row.created_at, row.updated_at, row.terminated_at, row.error, row.request)
-    return (*of_instance, *rest, *arrays)
+    started_by = (_uuid(row.trigger_id), _uuid(row.occurrence_id))
+    return (*of_instance, row.variables, *started_by, row.activity, row.waiting, *rest, *arrays)
+
+
+def _uuid(id: str | None) -> UUID | None:
+    return None if id is None else UUID(id)
 
 
 def _stages(database: MemoryDatabase, instance_id: str) -> list[Stage]:

@@ -30,6 +30,7 @@ class _DefinitionColumns(NamedTuple):
 
     id: UUID
     definition: str | None
+    max_attempts: int | None
     event: str | None
     version: str | None
     workflow_id: UUID | None
@@ -39,7 +40,8 @@ class _DefinitionColumns(NamedTuple):
     def current(self) -> Current:
         """As topic `definitions` has it."""
         if self.definition is not None:
-            return Current(str(self.id), CREATED, CurrentWorkflow(stages=Raw(self.definition.encode())))
+            workflow = CurrentWorkflow(stages=Raw(self.definition.encode()), max_attempts=self.max_attempts)
+            return Current(str(self.id), CREATED, workflow)
         trigger = CurrentTrigger(
             event=self.event or "",
             version=self.version,

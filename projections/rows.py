@@ -19,10 +19,11 @@ class Workflow(Struct, omit_defaults=True):
     created_at: datetime | None = None
     deleted_at: datetime | None = None
     request: str | None = None
+    max_attempts: int | None = None
 
 
 class Instance(Struct, omit_defaults=True):
-    """Row of `instances`."""
+    """Row of `instances`. An empty `waiting` says that it waits for nothing any more."""
 
     id: str
     updated_at: datetime
@@ -31,6 +32,11 @@ class Instance(Struct, omit_defaults=True):
     terminated_at: datetime | None = None
     error: str | None = None
     request: str | None = None
+    variables: str | None = None
+    trigger_id: str | None = None
+    occurrence_id: str | None = None
+    activity: str | None = None
+    waiting: str | None = None
 
 
 class Stage(Struct, omit_defaults=True):
@@ -60,6 +66,9 @@ class Activity(Struct, omit_defaults=True):
     error: str | None = None
     last_failure: str | None = None
     next_execution: datetime | None = None
+    paused_at: datetime | None = None
+    max_attempts: int | None = None
+    last_failure_type: str | None = None
 
 
 class Trigger(Struct, omit_defaults=True):

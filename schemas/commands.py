@@ -4,6 +4,7 @@ A command is accepted when Kafka has acknowledged it. Every accepted command lea
 as `cause` on topic `events`: an event, a rejection or a mark that it was skipped.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Raw, Struct
@@ -23,6 +24,8 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stages: list[dict[str, Any]]
     request_digest: str | None = None
     """Digest of the request that carried an `Idempotency-Key`; another digest for the same id is refused."""
+    max_attempts: int | None = None
+    """`activityMaxAttempts` of the definition; None when it has none."""
 
 
 class DeleteWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +54,12 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only with `request_digest`: the events of the instance's partition below this offset were in the read model when
     the API looked for the instance there and found none. The engine knows what came later: together
     they know all."""
+    max_attempts: int | None = None
+    """As in `CreateWorkflow`."""
+    trigger_id: Id | None = None
+    """Only with `source`: the trigger that started it."""
+    occurrence_id: Id | None = None
+    """Likewise: its occurrence."""
 
 
 class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +72,21 @@ class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A UUID made of the `Idempotency-Key`, if there was one."""
     request_digest: str | None = None
     """With `request_key`: digest of the request."""
+
+
+class ResumeActivity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Go on with a paused activity of the instance whose id is the key: it gets a new budget of attempts."""
+
+    stage: int
+    index: int
+    """Position among the stage's activities, from 0."""
+    paused_at: datetime
+    """Which pause is meant: a repetition must not end the next one."""
+    by: str | None = None
+    """Who wants it: the subject of the token; None when authorization is off."""
+    request_key: str | None = None
+    """As in `SendEvent`."""
+    request_digest: str | None = None
 
 
 class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +130,8 @@ class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     variables: dict[str, str] = {}
     error: str | None = None
     """Why a variable could not be evaluated."""
+    max_attempts: int | None = None
+    """The workflow's, as in `CreateWorkflow`."""
 
 
 class EvaluateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -121,6 +147,7 @@ class EvaluateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     once_key: str | None = None
     identity: str | None = None
     stages: Raw = NO_STAGES
+    max_attempts: int | None = None
 
 
 Command = (
@@ -128,6 +155,7 @@ Command = (
     | DeleteWorkflow
     | RunWorkflow
     | SendEvent
+    | ResumeActivity
     | AbortInstance
     | CreateTrigger
     | DeleteTrigger

@@ -34,6 +34,8 @@ class CurrentWorkflow(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
     stages: Raw
     """As JSON. Decoded, it takes twenty times the memory, and every engine keeps all of them."""
+    max_attempts: int | None = None
+    """`activityMaxAttempts` of the definition; None when it has none."""
 
 
 class CurrentTrigger(Struct, frozen=True, kw_only=True, tag_field="kind", tag="trigger"):
@@ -97,7 +99,7 @@ def decode_current(record: Record) -> Current:
         definition = None if is_deleted else _decode(record.value or b"", schema)
         if isinstance(definition, CurrentWorkflow):
             _STAGES.decode(definition.stages)
-            definition = CurrentWorkflow(stages=definition.stages.copy())
+            definition = CurrentWorkflow(stages=definition.stages.copy(), max_attempts=definition.max_attempts)
     except UnknownMessage:
         raise
     except (LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:

@@ -20,6 +20,8 @@ class WorkflowCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     stages: list[dict[str, Any]]
     request_digest: str | None = None
+    max_attempts: int | None = None
+    """`activityMaxAttempts` of the definition; None when it has none."""
 
 
 class WorkflowDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +42,12 @@ class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str | None = None
     """The partition of the event log whose event at offset `sequence` it follows from; None for a client's command."""
     sequence: int = 0
+    max_attempts: int | None = None
+    """As in `WorkflowCreated`."""
+    trigger_id: str | None = None
+    """The trigger that started it; None for a client's command, and in events of older builds."""
+    occurrence_id: str | None = None
+    """Likewise: the trigger's occurrence."""
 
 
 class StageStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,6 +106,38 @@ class ActivityFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The attempt that failed, from 1."""
     error: str
     retry_at: datetime
+
+
+class ActivityPaused(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The last attempt that the activity may have has failed. It waits for `ActivityResumed`.
+
+    `at` tells this pause from others of the activity: it is above the time of the one before.
+    """
+
+    at: datetime
+    stage: int
+    index: int
+    attempt: int
+    """The attempt that failed, which was the last of its budget."""
+    max_attempts: int
+    """The limit that held then."""
+    name: str
+    """Of the activity."""
+    error: str
+    code: str | None = None
+    """The stack's errorCode, when it sent one."""
+
+
+class ActivityResumed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person has the paused activity go on: it has a new budget, and its attempts count from 1 again."""
+
+    at: datetime
+    stage: int
+    index: int
+    by: str | None = None
+    """Subject of the person's token; None when authorization is off."""
+    request_key: str | None = None
+    request_digest: str | None = None
 
 
 class ActivityEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,6 +208,8 @@ class TriggerFired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stages: Raw
     """The workflow's definition. Only what starts the instance reads it."""
     variables: dict[str, str]
+    max_attempts: int | None = None
+    """The workflow's, as in `WorkflowCreated`."""
 
 
 class TriggerFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -197,6 +239,8 @@ class EvaluationStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     identity: str | None = None
     stages: Raw
     """The workflow's definition when the message came."""
+    max_attempts: int | None = None
+    """Likewise, as in `WorkflowCreated`."""
 
 
 class EvaluationFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -268,6 +312,8 @@ InstanceEvent = (
     | EventReceived
     | ActivityStarted
     | ActivityFailed
+    | ActivityPaused
+    | ActivityResumed
     | ActivityEnded
     | LateResultRecorded
     | InstanceEnded

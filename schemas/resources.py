@@ -17,15 +17,38 @@ Stages = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"type
 """JSON that is answered as it was stored, without decoding it."""
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 """Likewise."""
+StringMap = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}})]
+"""Likewise."""
 Expressions = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}})]
 """Likewise."""
 
 
-class WorkflowConfig(Struct, frozen=True, kw_only=True):
+class WorkflowConfig(Struct, frozen=True, kw_only=True, rename="camel"):
     """A definition as it was created; the name is `""` when none was given."""
 
     name: str
     stages: Stages
+    activity_max_attempts: int | UnsetType = UNSET
+
+
+class PendingActivity(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"activity_id": "activityID", "temporal_run_id": "temporalRunID", "max_attempts": "maxAttempts"}
+    | {"paused_at": "pausedAt", "last_failure": "lastFailure", "last_failure_type": "lastFailureType"},
+):
+    """An activity that is paused, since its last attempt has failed. It waits until somebody resumes it."""
+
+    activity_id: str
+    temporal_run_id: UUID
+    name: str
+    attempt: int
+    max_attempts: int
+    reason: str
+    paused_at: Instant
+    last_failure: str
+    last_failure_type: str | UnsetType = UNSET
 
 
 class Workflow(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -42,7 +65,8 @@ class StageStatus(
     Struct,
     frozen=True,
     kw_only=True,
-    rename={"instance_id": "instanceID"} | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
+    rename={"instance_id": "instanceID", "pending_activities": "pendingActivities"}
+    | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
 ):
     """One started stage of an instance."""
 
@@ -51,13 +75,15 @@ class StageStatus(
     started_at: Instant
     terminated_at: Instant | UnsetType = UNSET
     error: str | UnsetType = UNSET
+    pending_activities: list[PendingActivity] | UnsetType = UNSET
 
 
 class RunStatus(
     Struct,
     frozen=True,
     kw_only=True,
-    rename={"occurrence_id": "occurrenceID", "started_at": "startedAt", "terminated_at": "terminatedAt"},
+    rename={"occurrence_id": "occurrenceID", "pending_activities": "pendingActivities"}
+    | {"started_at": "startedAt", "terminated_at": "terminatedAt"},
 ):
     """One started stage on surface flows."""
 
@@ -66,6 +92,7 @@ class RunStatus(
     started_at: Instant
     terminated_at: Instant | UnsetType = UNSET
     error: str | UnsetType = UNSET
+    pending_activities: list[PendingActivity] | UnsetType = UNSET
 
 
 class Instance(
@@ -90,16 +117,47 @@ class Instance(
     error: str | UnsetType = UNSET
 
 
+class Waiting(Struct, frozen=True, kw_only=True, rename={"reason": "for"}):
+    """What an instance waits for: an event, the end of a delay, the next attempt of an activity, or a person's resume.
+
+    `name` is that of the event or of the activity. `until` is when a delay ends, or when the next attempt starts: once
+    that is past, it runs. `attempt` is the next one, or the one that failed last.
+    """
+
+    reason: Literal["event", "delay", "retry", "resume"]
+    name: str | UnsetType = UNSET
+    since: Instant
+    until: Instant | UnsetType = UNSET
+    attempt: int | UnsetType = UNSET
+
+
+class StartedBy(Struct, frozen=True, kw_only=True, rename={"trigger_id": "triggerID", "occurrence_id": "occurrenceID"}):
+    """The occurrence of a trigger that started an instance."""
+
+    trigger_id: UUID
+    occurrence_id: UUID
+
+
 class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
-    """An instance on surface v2."""
+    """An instance on surface v2.
+
+    `variables` are those that it was started with, `trigger` says what started it if that was not a client, and
+    `waiting` what it waits for. They are missing where the read model does not know them: of what an older build has
+    written, until it is rebuilt. `waiting` is missing too while the instance goes on by itself, and after its end.
+    """
 
     workflow: Workflow | UnsetType = UNSET
     status: list[StageStatus]
+    variables: StringMap | UnsetType = UNSET
+    trigger: StartedBy | UnsetType = UNSET
+    waiting: Waiting | UnsetType = UNSET
 
 
-class WorkflowInstance(V2WorkflowInstance, frozen=True, kw_only=True):
+class WorkflowInstance(Instance, frozen=True, kw_only=True):
     """An instance on surface v1. `statuses` repeats `status`: clients of the first generation require it everywhere."""
 
+    workflow: Workflow | UnsetType = UNSET
+    status: list[StageStatus]
     statuses: list[StageStatus]
 
 
@@ -120,8 +178,18 @@ class StageHistory(Struct, frozen=True, kw_only=True, rename="camel"):
     error: str | UnsetType = UNSET
 
 
-class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One activity of a stage. `input` and `output` have one key, the activity's name."""
+class ActivityHistory(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"started_at": "startedAt", "terminated_at": "terminatedAt", "last_failure": "lastFailure"}
+    | {"next_execution": "nextExecution", "activity_id": "activityID", "temporal_run_id": "temporalRunID"}
+    | {"pause_reason": "pauseReason", "last_failure_type": "lastFailureType"},
+):
+    """One activity of a stage. `input` and `output` have one key, the activity's name.
+
+    While it is paused, it has the last five fields (the type of the failure if the stack told one).
+    """
 
     name: str
     input: JsonObject
@@ -133,6 +201,11 @@ class ActivityHistory(Struct, frozen=True, kw_only=True, rename="camel"):
     attempt: int
     last_failure: str | UnsetType = UNSET
     next_execution: Instant | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+    activity_id: str | UnsetType = UNSET
+    temporal_run_id: UUID | UnsetType = UNSET
+    pause_reason: str | UnsetType = UNSET
+    last_failure_type: str | UnsetType = UNSET
 
 
 class Trigger(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}):
@@ -279,7 +352,7 @@ class ServerInfo(Struct, frozen=True):
     version: str
 
 
-ErrorCode = Literal["VALIDATION", "NOT_FOUND", "INTERNAL"]
+ErrorCode = Literal["VALIDATION", "NOT_FOUND", "CONFLICT", "INTERNAL"]
 
 
 class Error(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -293,3 +366,16 @@ class EventBody(Struct, frozen=True, kw_only=True):
     """Body of a request that sends an event; other keys are allowed and kept in the log."""
 
     name: Annotated[str, Meta(min_length=1)]
+
+
+class ResumeBody(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"temporal_run_id": "temporalRunID", "paused_at": "pausedAt"},
+):
+    """Body of a request that resumes an activity: which pause is meant, as `pendingActivities` show it."""
+
+    temporal_run_id: Annotated[str, Meta(min_length=1)]
+    paused_at: Instant

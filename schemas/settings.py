@@ -27,6 +27,7 @@ MAX_MEMORY_SECONDS: Final = 366 * 24 * 3600
 # `description` is what an error message says that the value must be.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Positive = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Attempts = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number from 1 to 2147483647")]
 Seconds = Annotated[
     float, Meta(gt=0, le=MAX_SECONDS, description=f"a number of seconds above 0, at most {MAX_SECONDS}")
 ]
@@ -255,6 +256,9 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     """How long one append may take; after that nobody knows its outcome, and the partition is claimed again."""
     activity_timeout_seconds: Seconds = 60.0
     """How long one attempt of an activity may take (contract: workflows, Retries)."""
+    activity_max_attempts: Attempts | None = None
+    """How often an activity is tried before it is paused and waits until a person resumes it, in workflows that don't
+    say it themselves (`activityMaxAttempts`). Without it, they are tried for ever."""
     max_activities_in_flight: Positive = 1024
     """How many calls to one service of the stack (ledger, wallets, payments) an engine makes at once; more wait."""
 

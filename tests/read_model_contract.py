@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from projections.fold import Batch
 from projections.memory import MemoryDatabase, MemoryStore
@@ -25,12 +26,14 @@ from projections.queries.read_model import CHUNK_ROWS, ReadModel
 from projections.queries.rows import (
     ActivityRow,
     OccurrenceRow,
+    Pause,
     Rejection,
     RowPosition,
     Slice,
     StageRow,
     StartedRow,
     TriggerRow,
+    WaitingRow,
 )
 from projections.rows import Advance, ReadPosition
 from schemas import events, rejections
@@ -231,6 +234,93 @@ class ReadModelContract:
         assert (row.attempt, row.next_execution, row.last_failure, row.terminated_at) == (2, None, "HTTP 502", at(5))
         assert row.output is not None
         assert bytes(row.output) == b'{"data":%d}' % BIG
+
+    async def test_a_pause_shows_in_the_stage_until_it_is_over(self, subject: Subject) -> None:
+        id = uuid.uuid4()
+        call: dict[str, Any] = {"stage": 0, "index": 0}
+        paused = events.ActivityPaused(
+            **call, at=at(3), attempt=2, max_attempts=2, name="Void", error="po\0or", code="NO_FUNDS"
+        )
+        await subject.write(
+            (WORKFLOW, CREATED),
+            (id, started()),
+            (id, events.StageStarted(workflow_id="w", at=at(1), number=0, name="RunSend", input={})),
+            (id, events.ActivityStarted(**call, at=at(2), name="Void", input={})),
+        )
+        await subject.write((id, paused))
+
+        async def shown() -> ActivityRow:
+            found = await subject.model.activities(id, 0)
+            assert found is not None
+            return found.rows[0]
+
+        row = await shown()
+        assert (row.paused_at, row.max_attempts, row.last_failure_type) == (at(3), 2, "NO_FUNDS")
+        assert (row.attempt, row.next_execution, row.last_failure) == (2, None, "po\ufffdor")
+        instance = await subject.model.instance(id)
+        (listed,) = (await subject.model.instances_page(limit=1)).rows
+        assert instance == listed
+        assert instance is not None
+        assert instance.waiting == WaitingRow(
+            "resume", at(3), "Void", attempt=2, pause=Pause(0, 0, 2, "po\ufffdor", "NO_FUNDS")
+        )
+        key = uuid.uuid4()
+        await subject.write(
+            (id, events.ActivityResumed(**call, at=at(4), by="anna", request_key=str(key), request_digest="d"))
+        )
+        row = await shown()
+        assert (row.paused_at, row.max_attempts, row.last_failure_type) == (None, None, None)
+        assert (row.attempt, row.next_execution, row.last_failure) == (1, at(4), "po\ufffdor")
+        instance = await subject.model.instance(id)
+        assert instance is not None
+        assert instance.waiting is None
+        assert await subject.model.event_request(id, key) == "d"
+
+    async def test_what_an_instance_waits_for_is_current(self, subject: Subject) -> None:
+        id, trigger, occurrence = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+        begin = replace(
+            started(),
+            variables={"order": "A-\0"},
+            trigger_id=str(trigger),
+            occurrence_id=str(occurrence),
+            max_attempts=3,
+        )
+        await subject.write((WORKFLOW, replace(CREATED, max_attempts=7)), (id, begin))
+        stage: dict[str, Any] = {"workflow_id": "w"}
+        call: dict[str, Any] = {"stage": 2, "index": 0}
+        happened: list[tuple[Any, WaitingRow | None]] = [
+            (
+                events.StageStarted(**stage, at=at(1), number=0, name="RunWaitEvent", input={"event": "paid"}),
+                WaitingRow("event", at(1), "paid"),
+            ),
+            (events.EventReceived(at=at(2), name="else"), WaitingRow("event", at(1), "paid")),
+            (events.StageEnded(**stage, at=at(3), number=0), None),
+            (
+                events.StageStarted(**stage, at=at(3), number=1, name="RunDelay", input={}, wait_until=at(9)),
+                WaitingRow("delay", at(3), until=at(9)),
+            ),
+            (events.StageEnded(**stage, at=at(4), number=1), None),
+            (events.StageStarted(**stage, at=at(4), number=2, name="RunSend", input={}), None),
+            (events.ActivityStarted(**call, at=at(4), name="Void", input={}), None),
+            (
+                events.ActivityFailed(**call, at=at(5), attempt=1, error="503", retry_at=at(6)),
+                WaitingRow("retry", at(5), "Void", at(6), 2),
+            ),
+            (events.ActivityEnded(**call, at=at(7), attempt=2), None),
+            (events.StageEnded(**stage, at=at(7), number=2), None),
+            (events.InstanceEnded(**stage, at=at(7)), None),
+        ]
+        for event, expected in happened:
+            await subject.write((id, event))
+            row = await subject.model.instance(id)
+            assert row is not None
+            assert row.waiting == expected, event
+            (listed,) = (await subject.model.instances_page(limit=1)).rows
+            assert listed == row
+        assert row is not None
+        assert row.variables is not None
+        assert bytes(row.variables) == b'{"order":"A-\\u0000"}'
+        assert (row.trigger_id, row.occurrence_id, row.workflow.max_attempts) == (trigger, occurrence, 7)
 
     async def test_pages_are_newest_first_and_neither_skip_nor_repeat(self, subject: Subject) -> None:
         other = uuid.UUID(int=2)

@@ -71,9 +71,10 @@ class Guard:
         token = token.strip(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing("a bearer token is required")
-        scopes = await self._tokens.scopes(token)
-        if self._check_scopes and scopes.isdisjoint(allowing):
+        verified = await self._tokens.verify(token)
+        if self._check_scopes and verified.scopes.isdisjoint(allowing):
             raise ScopeMissing(allowing[0])
+        call.subject = verified.subject
 
 
 def make_guard(settings: ApiSettings) -> Guard | None:

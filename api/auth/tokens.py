@@ -27,6 +27,9 @@ MAX_VERIFIED_TOKENS: Final = 1024
 """How many good tokens are remembered; the least recently used is forgotten first. Without this memory each request
 would cost a signature's check; without a limit it would grow with every token. The longest tokens take 8 MiB."""
 
+MAX_SUBJECT: Final = 255
+"""Characters of a subject that are kept. It is recorded with what its owner does; OpenID Connect allows no more."""
+
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 """What a token's `typ` may be. Other tokens that an issuer signs, such as logout tokens, give no access."""
 
@@ -41,9 +44,14 @@ class KeySource(Protocol):
         """Keys that were fetched later than these; None without any. Raises `KeysUnavailable`."""
 
 
-class _Verified(NamedTuple):
+class Verified(NamedTuple):
+    """What a good token says."""
+
     expires_at: float
     scopes: frozenset[str]
+    """That it grants."""
+    subject: str | None
+    """Who has it."""
 
 
 class TokenVerifier:
@@ -69,11 +77,11 @@ class TokenVerifier:
         if settings.auth_audience:
             options["aud"] = {"essential": True, "value": settings.auth_audience}
         self._claims = jwt.JWTClaimsRegistry(now=lambda: int(now()), leeway=self._leeway_seconds, **options)
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._verified: OrderedDict[str, Verified] = OrderedDict()
         self._verified_with: Keys | None = None
 
-    async def scopes(self, token: str) -> frozenset[str]:
-        """Check a token; returns the scopes that it grants.
+    async def verify(self, token: str) -> Verified:
+        """Check a token; returns what it says.
 
         Raises:
             TokenInvalid: it is not good. The message says why and repeats nothing of it.
@@ -91,9 +99,9 @@ class TokenVerifier:
             verified = await self._verify(token, keys)
         else:
             self._verified.move_to_end(token)
-        return verified.scopes
+        return verified
 
-    async def _verify(self, token: str, keys: Keys) -> _Verified:
+    async def _verify(self, token: str, keys: Keys) -> Verified:
         signed = self._parsed(token)
         if not self._signed_by(keys, signed):
             # The issuer may have a new key. That a key which we know did not sign needs no second look.
@@ -104,12 +112,12 @@ class TokenVerifier:
                 raise TokenInvalid("invalid token: it is not signed with a key of the issuer")
             keys = newer
         claims = self._valid_claims(signed.payload)
-        verified = _Verified(claims["exp"] + self._leeway_seconds, _scopes(claims))
+        verified = Verified(claims["exp"] + self._leeway_seconds, _scopes(claims), _subject(claims))
         if keys is self._verified_with:
             self._remember(token, verified)
         return verified
 
-    def _remember(self, token: str, verified: _Verified) -> None:
+    def _remember(self, token: str, verified: Verified) -> None:
         self._verified[token] = verified
         self._verified.move_to_end(token)
         if len(self._verified) > MAX_VERIFIED_TOKENS:
@@ -154,6 +162,11 @@ class TokenVerifier:
         except (ValueError, RecursionError):
             raise TokenInvalid("invalid token: its claims can't be read") from None
         return claims
+
+
+def _subject(claims: dict[str, Any]) -> str | None:
+    subject = claims.get("sub")
+    return subject[:MAX_SUBJECT] if isinstance(subject, str) and subject else None
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:

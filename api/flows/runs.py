@@ -27,6 +27,7 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowOccurrence:
             started_at=status.started_at,
             terminated_at=status.terminated_at,
             error=status.error,
+            pending_activities=status.pending_activities,
         )
         for status in (rendering.status(row) if complete else [])
     ]

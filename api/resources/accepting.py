@@ -6,7 +6,7 @@ Contract: `http-api`, "After a POST, PUT or DELETE is answered, every read on ev
 import asyncio
 from uuid import UUID
 
-from api.errors import ApiError, Fault, InstanceEnded, Invalid, TooLarge, Unavailable
+from api.errors import ApiError, Conflict, Fault, InstanceEnded, Invalid, NotFound, TooLarge, Unavailable
 from api.ports import Rejection, Starting
 from api.services import Services
 from schemas import rejections
@@ -39,7 +39,9 @@ async def accept(
             rejected, so Postgres is not asked, which would cost each run a query.
 
     Raises:
-        InstanceEnded: the command was for an instance that has ended.
+        InstanceEnded: the command was for an instance, or a stage of it, that has ended.
+        NotFound: it was for an activity that does not exist.
+        Conflict: it was for another pause of an activity than there is.
         Invalid: the Idempotency-Key was used with another body.
         TooLarge: the command, or what it leads to, is too large for a record.
         Unavailable: Kafka did not acknowledge the command, its effect did not show by the deadline (it may show later),
@@ -64,6 +66,10 @@ def _error(rejection: Rejection) -> ApiError:
             return InstanceEnded(rejection.message)
         case rejections.CONFLICT:
             return Invalid(rejection.message)
+        case rejections.NO_ACTIVITY:
+            return NotFound(rejection.message)
+        case rejections.OTHER_PAUSE:
+            return Conflict(rejection.message)
         case rejections.RETRY:
             return Unavailable(rejection.message)
         case rejections.TOO_LARGE:

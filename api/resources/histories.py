@@ -12,8 +12,13 @@ from api.services import Services
 
 Row = TypeVar("Row")
 
-_STAGE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
-"""A plain integer below 10⁹; everything else names no stage."""
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+"""A plain integer below 10⁹; everything else names nothing."""
+
+
+def parse_number(text: str) -> int | None:
+    """The number of a stage or an activity; None if the text is not a plain integer, so that it counts as unknown."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def instance_history(services: Services, instance_id: str) -> AsyncIterator[Slice[StageHistoryRow]]:
@@ -37,7 +42,7 @@ def stage_history(services: Services, instance_id: str, number: str) -> AsyncIte
         NotFound: the instance does not exist, or the stage did not start; with the first chunk.
     """
     parsed = parse_id(instance_id)
-    stage = int(number) if _STAGE_NUMBER.fullmatch(number) else None
+    stage = parse_number(number)
 
     async def read(after: int) -> Slice[ActivityRow] | None:
         if parsed is None or stage is None:

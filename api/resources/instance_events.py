@@ -35,7 +35,7 @@ async def send_event(
         raise Invalid("name: must be a non-empty string")
     row = await get_instance(services, instance_id, workflow_id)
     keyed = keyed_request(key, "event", str(row.id), body)
-    if keyed is not None and await _sent_before(services, row.id, keyed):
+    if keyed is not None and await sent_before(services, row.id, keyed):
         return
     if row.terminated_at is not None:
         raise InstanceEnded
@@ -49,11 +49,11 @@ async def send_event(
         await accept(services, row.id, command, command_deadline(services))
     except InstanceEnded:
         # The same request may have come twice at once, and the first one ended the instance.
-        if keyed is None or not await _sent_before(services, row.id, keyed):
+        if keyed is None or not await sent_before(services, row.id, keyed):
             raise
 
 
-async def _sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest) -> bool:
+async def sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest) -> bool:
     """Whether the same request was carried out before.
 
     Raises:

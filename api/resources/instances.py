@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
@@ -87,6 +88,7 @@ async def _start_new(
         error=start.error,
         workflow=workflow,
         stages=start.stages,
+        variables=Raw(msgspec.json.encode(variables)),
     )
 
 
@@ -115,6 +117,7 @@ def _command(
         variables=variables,
         request_digest=request,
         seen_offset=seen_offset,
+        max_attempts=workflow.max_attempts,
     )
 
 

@@ -38,7 +38,10 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
         return made
     workflow_id = keyed.id if keyed else services.new_id()
     command = CreateWorkflow(
-        name=definition.name, stages=definition.stages, request_digest=keyed.digest if keyed else None
+        name=definition.name,
+        stages=definition.stages,
+        request_digest=keyed.digest if keyed else None,
+        max_attempts=definition.activity_max_attempts,
     )
     await accept(services, workflow_id, command, deadline)
     row = await services.read_model.workflow(workflow_id)

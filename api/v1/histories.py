@@ -1,5 +1,6 @@
 """`/instances/{instanceID}/history` and `/instances/{instanceID}/stages/{number}/history`."""
 
+from functools import partial
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -7,6 +8,7 @@ from msgspec import Meta
 from api import rendering
 from api.answers import Answer, list_answer
 from api.calls import Call
+from api.ids import parse_id
 from api.resources import histories
 from api.routing import Operation, Parameter
 from api.v1.instances import INSTANCE_ID
@@ -22,7 +24,7 @@ async def get_instance_history(call: Call) -> Answer:
 async def get_stage_history(call: Call) -> Answer:
     """`GET /instances/{instanceID}/stages/{number}/history`."""
     pages = histories.stage_history(call.services, call.params["instanceID"], call.params["number"])
-    return await list_answer(pages, rendering.activity_history)
+    return await list_answer(pages, partial(rendering.activity_history, parse_id(call.params["instanceID"])))
 
 
 OPERATIONS: Final = (

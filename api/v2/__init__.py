@@ -7,7 +7,7 @@ from typing import Final
 
 from api import v1
 from api.routing import Operation
-from api.v2 import definitions, instances, triggers, workflows
+from api.v2 import definitions, instances, pauses, triggers, workflows
 from api.v2.differences import in_v2
 
 DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
@@ -18,6 +18,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *in_v2(v1.OPERATIONS[len(v1.instances.OPERATIONS) :], DIFFERENCES),
     *triggers.OPERATIONS,
+    *pauses.OPERATIONS,
 )
 """In the order in which the router tries their paths, that of v1. What is beside workflows under `/workflows` comes
 before them, or it would be taken for an id."""

@@ -23,6 +23,9 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
         row,
         workflow=rendering.workflow(row.workflow) if complete else UNSET,
         status=rendering.status(row) if complete else [],
+        variables=UNSET if row.variables is None else row.variables,
+        trigger=rendering.started_by(row),
+        waiting=rendering.waiting(row) if complete else UNSET,
     )
 
 

@@ -5,8 +5,8 @@ instance has to wait or has ended.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from engine.core.instance import Attempt, Instance, evolve
 from engine.core.retries import Failure, backoff, is_final
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+from schemas.commands import AbortInstance, ResumeActivity, RunWorkflow, SendEvent
 
 
 class Due(Struct, frozen=True):
@@ -34,11 +34,19 @@ class ActivityDone(Struct, frozen=True):
     failure: Failure | None = None
 
 
-Input = RunWorkflow | SendEvent | AbortInstance | Due | ActivityDone
+Input = RunWorkflow | SendEvent | ResumeActivity | AbortInstance | Due | ActivityDone
+
+TICK: Final = timedelta(microseconds=1)
+"""Times in the log are no finer. Two pauses of an activity at the same time would be taken for one."""
 
 
 def decide(
-    state: Instance | None, given: Input, now: datetime, instance_id: str, clock: datetime | None = None
+    state: Instance | None,
+    given: Input,
+    now: datetime,
+    instance_id: str,
+    clock: datetime | None = None,
+    max_attempts: int | None = None,
 ) -> Sequence[ev.InstanceEvent]:
     """The events that follow from an input; none when it changes nothing.
 
@@ -48,6 +56,7 @@ def decide(
         now: the time of the turn, UTC, which is stamped on the events and never goes back.
         instance_id: whose input it is.
         clock: what the clock says, which delays and retries follow; `now` if not given.
+        max_attempts: how often an activity is tried before it is paused, if its workflow does not say; None for ever.
 
     Raises:
         Rejected: the command changes nothing, and its sender has to know why.
@@ -59,12 +68,14 @@ def decide(
             return _run(state, given, now, instance_id, clock)
         case SendEvent():
             return _send_event(_alive(state), given, now, clock)
+        case ResumeActivity():
+            return _resume(_alive(state), given, now)
         case AbortInstance():
             return _end(_alive(state), now, ev.CANCELED)
         case Due():
             return () if state is None else _due(state, given, now, clock)
         case ActivityDone():
-            return () if state is None else _activity_done(state, given, now, clock)
+            return () if state is None else _activity_done(state, given, now, clock, max_attempts)
 
 
 def _go_on(state: Instance, event: ev.InstanceEvent, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
@@ -91,6 +102,9 @@ def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
         request_digest=command.request_digest,
         source=command.source,
         sequence=command.sequence,
+        max_attempts=command.max_attempts,
+        trigger_id=command.trigger_id,
+        occurrence_id=command.occurrence_id,
     )
 
 
@@ -117,8 +131,7 @@ def _alive(state: Instance | None) -> Instance:
 
 
 def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
-    if command.request_key is not None and (known := dict(state.requests).get(command.request_key)) is not None:
-        check_same_request(known, command.request_digest)
+    if _came_before(state, command):
         return ()
     received = ev.EventReceived(
         at=now,
@@ -129,6 +142,43 @@ def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datet
         request_digest=command.request_digest,
     )
     return _go_on(state, received, now, clock)
+
+
+def _came_before(state: Instance, command: SendEvent | ResumeActivity) -> bool:
+    """Whether the same request, known by its Idempotency-Key, was carried out before.
+
+    Raises:
+        Rejected: the key came with another body.
+    """
+    if command.request_key is None or (known := dict(state.requests).get(command.request_key)) is None:
+        return False
+    check_same_request(known, command.request_digest)
+    return True
+
+
+def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence[ev.InstanceEvent]:
+    """End the pause that the command means; nothing if it has ended, and the activity is in no later one."""
+    if _came_before(state, command):
+        return ()
+    if command.stage < state.stage:
+        raise Rejected(rejections.ENDED, f"stage {command.stage} has ended")
+    if not state.running or command.stage > state.stage or command.index >= len(state.activities):
+        raise Rejected(rejections.NO_ACTIVITY, f"stage {command.stage} has no activity {command.index}")
+    activity = state.activities[command.index]
+    if activity.paused_at != command.paused_at:
+        raise Rejected(rejections.OTHER_PAUSE, "the activity is not in the pause that began at pausedAt")
+    if not activity.paused:
+        return ()
+    return (
+        ev.ActivityResumed(
+            at=now,
+            stage=command.stage,
+            index=command.index,
+            by=command.by,
+            request_key=command.request_key,
+            request_digest=command.request_digest,
+        ),
+    )
 
 
 def _end(state: Instance, now: datetime, error: str) -> Sequence[ev.InstanceEvent]:
@@ -153,22 +203,33 @@ def _due(state: Instance, given: Due, now: datetime, clock: datetime) -> Sequenc
     return stages.advance(state, now, clock)
 
 
-def _activity_done(state: Instance, given: ActivityDone, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
+def _activity_done(
+    state: Instance, given: ActivityDone, now: datetime, clock: datetime, max_attempts: int | None
+) -> Sequence[ev.InstanceEvent]:
     pending, token, failure = effect(state), given.token, given.failure
     if pending is None or pending.token != token:
         return (late_result(given, now),)
     attempt: dict[str, Any] = {"at": now, "stage": token.stage, "index": token.index, "attempt": token.attempt}
     if failure is None:
         return _go_on(state, ev.ActivityEnded(**attempt, output=given.output), now, clock)
-    if is_final(state.activities[token.index].name, failure):
+    activity = state.activities[token.index]
+    if is_final(activity.name, failure):
         failed = ev.ActivityEnded(**attempt, error=failure.error, code=failure.code)
         return _go_on(state, failed, now, clock)
-    return (ev.ActivityFailed(**attempt, error=failure.error, retry_at=clock + backoff(token.attempt)),)
+    limit = max_attempts if state.max_attempts is None else state.max_attempts
+    if limit is None or token.attempt < limit:
+        return (ev.ActivityFailed(**attempt, error=failure.error, retry_at=clock + backoff(token.attempt)),)
+    if activity.paused_at is not None:
+        attempt["at"] = max(now, activity.paused_at + TICK)
+    paused = ev.ActivityPaused(
+        **attempt, max_attempts=limit, name=activity.name, error=failure.error, code=failure.code
+    )
+    return (paused,)
 
 
 def attempt_of(token: Token) -> Attempt:
     """The attempt that a call belongs to."""
-    return Attempt(token.stage, token.index, token.attempt)
+    return Attempt(token.stage, token.index, token.attempt, token.resumes)
 
 
 def late_result(given: ActivityDone, now: datetime) -> ev.LateResultRecorded:

@@ -1,9 +1,10 @@
 """What has to happen outside for an instance or an occurrence to go on, as data: a function of the state alone.
 
 After a decision the runtime starts the effect of the new state if it differs from that of the old one; after a restore
-it starts all effects. The token tells whether a result still fits: it names the kind of effect, the stage, the activity
-and the attempt, so no two effects that an instance or an occurrence ever has look alike. Only a run command
-or a message that comes again for an id that is over makes the same tokens a second time.
+it starts all effects. The token tells whether a result still fits: it names the kind of effect, the stage, the
+activity, the attempt, and how often the activity was resumed. So no two effects that an instance or an occurrence ever
+has look alike. Only a run command or a message that comes again for an id that is over makes the same tokens a second
+time.
 
 | effect | of | ends with |
 |---|---|---|
@@ -35,12 +36,14 @@ class Token(Struct, frozen=True):
         stage: number of the stage; -1 if it is an occurrence's.
         index: of the activity; -1 if it is not a call.
         attempt: of the activity or the evaluation, from 1; 0 of others.
+        resumes: how often the activity was resumed before; then its attempts count from 1 again.
     """
 
     kind: Literal["go_on", "wake", "call", "evaluate", "start"]
     stage: int = -1
     index: int = -1
     attempt: int = 0
+    resumes: int = 0
 
 
 class GoOn(Struct, frozen=True):
@@ -119,17 +122,20 @@ def _duration(state: Instance) -> timedelta | None:
 
 
 def effect(state: Instance | None) -> Effect | None:
-    """The one thing that has to happen for the instance to go on; None when it waits for an event or has ended."""
+    """The one thing that has to happen for the instance to go on.
+
+    None when it waits for an event or for a person, and when it has ended.
+    """
     if state is None or state.ended:
         return None
     if not state.running:
         return GoOn(Token("go_on", state.stage))
     if state.wait_until is not None:
         return Wake(Token("wake", state.stage), state.wait_until)
-    if state.activities and not state.activities[-1].ended:
+    if state.activities and not (state.activities[-1].ended or state.activities[-1].paused):
         activity, index = state.activities[-1], len(state.activities) - 1
         return CallActivity(
-            token=Token("call", state.stage, index, activity.attempt),
+            token=Token("call", state.stage, index, activity.attempt, activity.resumes),
             name=activity.name,
             input=activity.input,
             idempotency_key=f"{state.id}:{state.stage}:{index}",

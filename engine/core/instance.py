@@ -8,8 +8,16 @@ Theory of operation. An instance is a cursor that moves over the stages of its d
 | in a stage | the stage's number | yes | StageEnded |
 | ended | | | nothing; a late result is recorded and changes nothing |
 
-In a stage, at most one activity runs at a time; the outcomes of the earlier ones are kept until the stage ends, since
-the next activity may depend on them. `evolve` raises `IllegalTransition` for an event that does not follow.
+In a stage, at most one activity runs at a time:
+
+| state of the activity | left by |
+|---|---|
+| its attempt runs, or comes next | ActivityEnded, ActivityFailed (another attempt follows), ActivityPaused |
+| paused | ActivityResumed (its attempts count from 1 again); ActivityEnded, when the instance is ended from outside |
+| ended | |
+
+The outcomes of the earlier ones are kept until the stage ends, since the next activity may depend on them. `evolve`
+raises `IllegalTransition` for an event that does not follow.
 """
 
 from collections.abc import Callable
@@ -29,11 +37,15 @@ them, so more are needed only for repetitions that come before it has caught up.
 
 
 class Attempt(Struct, frozen=True, array_like=True):
-    """An attempt of an activity: number of the stage, position among its activities, number of the attempt."""
+    """An attempt of an activity: number of the stage, position among its activities, number of the attempt.
+
+    Attempts count from 1 again after a resume, so `resumes` says how often there was one before.
+    """
 
     stage: int
     index: int
     attempt: int
+    resumes: int = 0
 
 
 class Activity(Struct, frozen=True, kw_only=True, array_like=True):
@@ -49,6 +61,12 @@ class Activity(Struct, frozen=True, kw_only=True, array_like=True):
     output: Any = None
     error: str | None = None
     code: str | None = None
+    paused: bool = False
+    """Whether it waits for a person. Then `attempt` is the one that failed."""
+    paused_at: datetime | None = None
+    """When its last pause began, also after that has ended: it tells the repetition of a resume."""
+    resumes: int = 0
+    """How often it was resumed."""
 
 
 class Instance(Struct, frozen=True, kw_only=True, array_like=True):
@@ -75,6 +93,13 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     canceled: Attempt | None = None
     """The attempt that an abort may have caught on its way: its result is recorded when it comes."""
     ended: bool = False
+    max_attempts: int | None = None
+    """How often its workflow lets an activity be tried before it is paused; None if the workflow does not say."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether an activity of it waits for a person."""
+        return bool(self.activities) and self.activities[-1].paused
 
 
 def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) -> Instance:
@@ -92,6 +117,7 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
                 definition=Definition.of(event.stages),
                 variables=event.variables,
                 request_digest=event.request_digest,
+                max_attempts=event.max_attempts,
             )
         raise IllegalTransition(f"{type(event).__name__} of instance {instance_id}, which has not started")
     return _APPLIERS[type(event)](state, event)
@@ -129,10 +155,14 @@ def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
 def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
     _check(not state.ended and event.stage not in state.arrived, state, event)
     arrived = state.arrived if event.stage is None else (*state.arrived, event.stage)
-    requests = state.requests
-    if event.request_key is not None and event.request_digest is not None:
-        requests = (*requests, (event.request_key, event.request_digest))[-MAX_REQUESTS:]
-    return replace(state, version=state.version + 1, arrived=arrived, requests=requests)
+    return replace(state, version=state.version + 1, arrived=arrived, requests=_requests(state, event))
+
+
+def _requests(state: Instance, event: ev.EventReceived | ev.ActivityResumed) -> tuple[tuple[str, str], ...]:
+    """The requests that are known after an event that one may have caused."""
+    if event.request_key is None or event.request_digest is None:
+        return state.requests
+    return (*state.requests, (event.request_key, event.request_digest))[-MAX_REQUESTS:]
 
 
 def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:
@@ -143,25 +173,51 @@ def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:
 
 
 def _activity_failed(state: Instance, event: ev.ActivityFailed) -> Instance:
-    activity = _current(state, event)
+    activity = _current(state, event, event.attempt)
+    _check(not activity.paused, state, event)
     changed = replace(activity, attempt=event.attempt + 1, retry_at=event.retry_at, error=event.error)
-    return replace(state, version=state.version + 1, activities=(*state.activities[:-1], changed))
+    return _with_activity(state, changed)
+
+
+def _activity_paused(state: Instance, event: ev.ActivityPaused) -> Instance:
+    activity = _current(state, event, event.attempt)
+    _check(not activity.paused and (activity.paused_at is None or event.at > activity.paused_at), state, event)
+    return _with_activity(state, replace(activity, paused=True, paused_at=event.at, retry_at=None, error=event.error))
+
+
+def _activity_resumed(state: Instance, event: ev.ActivityResumed) -> Instance:
+    activity = _current(state, event)
+    _check(activity.paused, state, event)
+    changed = replace(activity, paused=False, resumes=activity.resumes + 1, attempt=1)
+    return replace(_with_activity(state, changed), requests=_requests(state, event))
 
 
 def _activity_ended(state: Instance, event: ev.ActivityEnded) -> Instance:
-    activity = _current(state, event)
-    changed = replace(activity, ended=True, retry_at=None, output=event.output, error=event.error, code=event.code)
-    canceled = Attempt(event.stage, event.index, event.attempt) if event.error == ev.CANCELED else None
-    activities = (*state.activities[:-1], changed)
-    return replace(state, version=state.version + 1, activities=activities, canceled=canceled)
+    activity = _current(state, event, event.attempt)
+    changed = replace(
+        activity, ended=True, paused=False, retry_at=None, output=event.output, error=event.error, code=event.code
+    )
+    on_its_way = event.error == ev.CANCELED and not activity.paused
+    attempt = Attempt(event.stage, event.index, event.attempt, activity.resumes)
+    return replace(_with_activity(state, changed), canceled=attempt if on_its_way else None)
 
 
-def _current(state: Instance, event: ev.ActivityFailed | ev.ActivityEnded) -> Activity:
+def _current(
+    state: Instance,
+    event: ev.ActivityFailed | ev.ActivityPaused | ev.ActivityResumed | ev.ActivityEnded,
+    attempt: int | None = None,
+) -> Activity:
+    """The activity that has not ended, which an event must be about; with `attempt`, about this attempt of it."""
     _check(state.running and event.stage == state.stage, state, event)
     _check(bool(state.activities) and event.index == len(state.activities) - 1, state, event)
     activity = state.activities[-1]
-    _check(not activity.ended and event.attempt == activity.attempt, state, event)
+    _check(not activity.ended and attempt in (None, activity.attempt), state, event)
     return activity
+
+
+def _with_activity(state: Instance, activity: Activity) -> Instance:
+    """The next version, in which this is the last activity."""
+    return replace(state, version=state.version + 1, activities=(*state.activities[:-1], activity))
 
 
 def _late_result(state: Instance, event: ev.LateResultRecorded) -> Instance:
@@ -180,6 +236,8 @@ _APPLIERS: dict[type, Callable[[Instance, Any], Instance]] = {
     ev.EventReceived: _event_received,
     ev.ActivityStarted: _activity_started,
     ev.ActivityFailed: _activity_failed,
+    ev.ActivityPaused: _activity_paused,
+    ev.ActivityResumed: _activity_resumed,
     ev.ActivityEnded: _activity_ended,
     ev.LateResultRecorded: _late_result,
     ev.InstanceEnded: _instance_ended,

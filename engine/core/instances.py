@@ -36,6 +36,7 @@ class Instances(Section[bytes]):
         self._hot: dict[str, Instance] = {}
         self._cold: dict[str, bytes] = {}
         """Those at rest."""
+        self._paused: set[str] = set()
         self._encoder = msgspec.json.Encoder(enc_hook=definitions.enc_hook)
         self._decoder = msgspec.json.Decoder(Instance, dec_hook=definitions.dec_hook)
 
@@ -51,6 +52,11 @@ class Instances(Section[bytes]):
     def count(self) -> int:
         """How many have not ended."""
         return len(self._cold.keys() | self._hot.keys()) if self._hot else len(self._cold)
+
+    @property
+    def paused(self) -> int:
+        """How many of those at rest wait for a person."""
+        return len(self._paused)
 
     def all_ids(self) -> Iterable[str]:
         """All that have not ended."""
@@ -71,6 +77,7 @@ class Instances(Section[bytes]):
         if id in self._cold:
             self.note_gone(id, self._cold[id])
             del self._cold[id]
+            self._paused.discard(id)
             self._definitions.release(instance.definition)
 
     def settle(self) -> None:
@@ -82,6 +89,10 @@ class Instances(Section[bytes]):
             if before is None:
                 self._definitions.hold(instance.definition)
             cold[id] = _marked(self._encoder.encode(instance), instance)
+            if instance.paused:
+                self._paused.add(id)
+            elif self._paused:
+                self._paused.discard(id)
         self._hot.clear()
 
     # As a section: what is at rest
@@ -120,6 +131,8 @@ class Instances(Section[bytes]):
                 raise ValueError(f"this is not the state of instance {id}")
             self._definitions.hold(instance.definition)
             values[id] = _marked(state, instance)
+            if instance.paused:
+                self._paused.add(id)
             yield
 
 

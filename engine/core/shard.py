@@ -44,6 +44,7 @@ from schemas.commands import (
     DeleteWorkflow,
     EvaluateTrigger,
     FireTrigger,
+    ResumeActivity,
     RunWorkflow,
     SendEvent,
 )
@@ -76,9 +77,12 @@ class Shard:
 
     Args:
         bounds: how much is remembered of what is over.
+        max_attempts: how often activities are tried before they are paused, where the workflow does not say; None for
+            ever. It is no part of the state: what follows from it is in the events.
     """
 
-    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS):
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS, max_attempts: int | None = None):
+        self._max_attempts = max_attempts
         self._definitions = Definitions()
         self._workflows: Table[Workflow] = Table("workflow", Workflow)
         self._triggers = Triggers()
@@ -109,6 +113,11 @@ class Shard:
     def instances(self) -> int:
         """How many instances have not ended."""
         return self._instances.count
+
+    @property
+    def paused(self) -> int:
+        """How many instances wait for a person to resume an activity, as far as states are settled."""
+        return self._instances.paused
 
     @property
     def waiting(self) -> int:
@@ -270,10 +279,10 @@ class Shard:
                 return Decision(_version(workflow), workflows.decide(workflow, given, at))
             case RunWorkflow() if self._is_duplicate(given):
                 return Decision(0, ())
-            case RunWorkflow() | SendEvent() | AbortInstance() | Due() | ActivityDone():
+            case RunWorkflow() | SendEvent() | ResumeActivity() | AbortInstance() | Due() | ActivityDone():
                 state = self._find(key)
                 if state is not None:
-                    return Decision(state.version, decisions.decide(state, given, at, key, now))
+                    return Decision(state.version, decisions.decide(state, given, at, key, now, self._max_attempts))
                 if isinstance(given, RunWorkflow) and self._ran_before(key, given):
                     return Decision(0, ())
                 if isinstance(given, ActivityDone):

@@ -21,10 +21,13 @@ from msgspec import Struct
 from engine.core.errors import SnapshotUnreadable
 from engine.core.sections import Entry, Section
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of all that snapshots hold: sections, keys, and the encodings of states. Whoever changes any of it raises it,
 and keeps reading the version before: a log that does not begin at offset 0 any more can't be restored from anything
 else. Without it, a build would take states of another build for its own."""
+
+READABLE: Final = range(1, SCHEMA + 1)
+"""The versions that this build reads. States of schema 1 lack the last fields: nothing was ever paused."""
 
 STEP: Final = 50
 """How many entries `Loader.finish` takes over in one step. With many more, a step would hold up the event loop."""

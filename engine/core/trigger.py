@@ -46,15 +46,24 @@ class Pending(Struct, frozen=True):
     variables: dict[str, str]
     sequence: int
     """Offset of its event in the log."""
+    max_attempts: int | None = None
 
-    def command(self, source: str) -> RunWorkflow:
-        """What starts the instance."""
+    def command(self, source: str, trigger_id: str) -> RunWorkflow:
+        """What starts the instance.
+
+        Args:
+            source: the partition of the event log that holds its event.
+            trigger_id: whose occurrence it is.
+        """
         return RunWorkflow(
             workflow_id=self.workflow_id,
             stages=self.stages.raw,
             variables=self.variables,
             source=source,
             sequence=self.sequence,
+            max_attempts=self.max_attempts,
+            trigger_id=trigger_id,
+            occurrence_id=self.occurrence_id,
         )
 
 
@@ -183,6 +192,7 @@ def _fire(state: Trigger, command: FireTrigger, now: datetime) -> ev.TriggerEven
         instance_id=str(uuid5(INSTANCES, command.occurrence_id)),
         stages=command.stages,
         variables=command.variables,
+        max_attempts=command.max_attempts,
     )
 
 
@@ -204,6 +214,7 @@ def pending(event: ev.TriggerFired, offset: int) -> Pending:
         Definition.of(event.stages),
         event.variables,
         offset,
+        event.max_attempts,
     )
 
 

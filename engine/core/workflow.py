@@ -30,7 +30,13 @@ def decide(state: Workflow | None, command: CreateWorkflow | DeleteWorkflow, now
         return [] if state is None or state.deleted else [WorkflowDeleted(at=now)]
     if state is None:
         return [
-            WorkflowCreated(at=now, name=command.name, stages=command.stages, request_digest=command.request_digest)
+            WorkflowCreated(
+                at=now,
+                name=command.name,
+                stages=command.stages,
+                request_digest=command.request_digest,
+                max_attempts=command.max_attempts,
+            )
         ]
     if state.request_digest != command.request_digest:
         raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")

@@ -1,6 +1,6 @@
 """The current triggers and workflows in memory, followed from topic `definitions`."""
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current
 from schemas.expressions import Expression, Variable
@@ -30,12 +30,12 @@ class Definitions:
 
     def __init__(self) -> None:
         self._versions: dict[str, int] = {}
-        self._workflows: dict[str, Raw] = {}
+        self._workflows: dict[str, CurrentWorkflow] = {}
         self._triggers: dict[str, CompiledTrigger] = {}
         self._by_event: dict[str, dict[str, CompiledTrigger]] = {}
 
-    def stages(self, workflow_id: str) -> Raw | None:
-        """The stages of a workflow as JSON; None when it is unknown or was deleted."""
+    def workflow(self, workflow_id: str) -> CurrentWorkflow | None:
+        """What a run of a workflow starts with; None when it is unknown or was deleted."""
         return self._workflows.get(workflow_id)
 
     def triggers(self, event: str) -> list[CompiledTrigger]:
@@ -53,7 +53,7 @@ class Definitions:
             if trigger is not None:
                 del self._by_event[trigger.definition.event][trigger.id]
         elif isinstance(current.definition, CurrentWorkflow):
-            self._workflows[current.id] = current.definition.stages
+            self._workflows[current.id] = current.definition
         else:
             trigger = compile_trigger(current.id, current.definition)
             self._triggers[trigger.id] = trigger

@@ -87,7 +87,7 @@ class Listeners:
         if not self.topics:
             return False
         await self._reader.catch_up()
-        return self._reader.definitions.stages(workflow_id) is None
+        return self._reader.definitions.workflow(workflow_id) is None
 
     async def run(self) -> None:
         """Listen until cancelled."""

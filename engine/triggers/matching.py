@@ -151,7 +151,7 @@ async def fire(
 
 
 def _to_evaluate(trigger: CompiledTrigger, message: Message, definitions: Definitions) -> EvaluateTrigger:
-    stages = definitions.stages(trigger.definition.workflow_id)
+    workflow = definitions.workflow(trigger.definition.workflow_id)
     return EvaluateTrigger(
         occurrence_id=str(uuid5(UUID(trigger.id), f"{message.source}/{message.offset}")),
         event=message.envelope,
@@ -159,7 +159,8 @@ def _to_evaluate(trigger: CompiledTrigger, message: Message, definitions: Defini
         offset=message.offset,
         once_key=message.once_key,
         identity=message.identity,
-        stages=NO_STAGES if stages is None else stages,
+        stages=NO_STAGES if workflow is None else workflow.stages,
+        max_attempts=None if workflow is None else workflow.max_attempts,
     )
 
 

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from projections.queries.rows import (
     ActivityRow,
@@ -17,8 +19,11 @@ from projections.queries.rows import (
     StageRow,
     StartedRow,
     TriggerRow,
+    WaitingRow,
     WorkflowRow,
 )
+
+_decode_waiting = msgspec.json.Decoder(WaitingRow).decode
 
 
 class WorkflowColumns(NamedTuple):
@@ -31,6 +36,7 @@ class WorkflowColumns(NamedTuple):
     updated_at: datetime
     deleted_at: datetime | None
     request: str | None
+    max_attempts: int | None
     followed: bool | None = None
 
     def row(self) -> WorkflowRow:
@@ -43,6 +49,7 @@ class WorkflowColumns(NamedTuple):
             self.updated_at,
             self.deleted_at,
             self.request,
+            self.max_attempts,
         )
 
 
@@ -56,12 +63,18 @@ class InstanceColumns(NamedTuple):
     terminated_at: datetime | None
     error: str | None
     request: str | None
+    variables: str | None
+    trigger_id: UUID | None
+    occurrence_id: UUID | None
+    activity: str | None
+    waiting: str | None
     workflow_name: str
     workflow_definition: str
     workflow_created_at: datetime
     workflow_updated_at: datetime
     workflow_deleted_at: datetime | None
     workflow_request: str | None
+    workflow_max_attempts: int | None
     stage_numbers: list[int] | None
     stage_starts: list[datetime]
     stage_ends: list[datetime | None]
@@ -78,6 +91,7 @@ class InstanceColumns(NamedTuple):
             self.workflow_updated_at,
             self.workflow_deleted_at,
             self.workflow_request,
+            self.workflow_max_attempts,
         )
         stages: list[StageRow] = []
         if self.stage_numbers is not None:
@@ -92,6 +106,10 @@ class InstanceColumns(NamedTuple):
             workflow,
             stages,
             self.request,
+            None if self.variables is None else _raw(self.variables),
+            self.trigger_id,
+            self.occurrence_id,
+            None if self.waiting is None else _waiting(self.waiting, self.activity),
         )
 
 
@@ -126,6 +144,9 @@ class ActivityColumns(NamedTuple):
     error: str | None
     last_failure: str | None
     next_execution: datetime | None
+    paused_at: datetime | None
+    max_attempts: int | None
+    last_failure_type: str | None
     followed: bool | None
 
     def row(self) -> ActivityRow:
@@ -141,6 +162,9 @@ class ActivityColumns(NamedTuple):
             self.error,
             self.last_failure,
             self.next_execution,
+            self.paused_at,
+            self.max_attempts,
+            self.last_failure_type,
         )
 
 
@@ -207,6 +231,12 @@ class OccurrenceColumns(NamedTuple):
         return OccurrenceRow(
             self.id, self.trigger_id, self.date, self.workflow_instance_id, _raw(self.event), self.error, started
         )
+
+
+def _waiting(text: str, activity: str | None) -> WaitingRow:
+    """What an instance waits for. The events of retries don't name their activity."""
+    waiting = _decode_waiting(text)
+    return replace(waiting, name=activity) if waiting.reason == "retry" else waiting
 
 
 def _raw(json: str) -> Raw:

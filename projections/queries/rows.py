@@ -1,7 +1,7 @@
 """What the read model answers: rows that render quickly. Times are UTC with microseconds, JSON is verbatim."""
 
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import Raw, Struct
@@ -35,11 +35,38 @@ class WorkflowRow(Struct, frozen=True):
     deleted_at: datetime | None = None
     request: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
+    max_attempts: int | None = None
+    """`activityMaxAttempts` of the definition."""
 
     @property
     def position(self) -> RowPosition:
         """Its place in lists."""
         return RowPosition(self.created_at, self.id)
+
+
+class Pause(Struct, frozen=True, array_like=True):
+    """Why an activity is paused, and which."""
+
+    stage: int
+    index: int
+    max_attempts: int
+    last_failure: str
+    last_failure_type: str | None = None
+
+
+class WaitingRow(Struct, frozen=True, array_like=True):
+    """What an instance waits for; a list of its fields in the column."""
+
+    reason: Literal["event", "delay", "retry", "resume"]
+    since: datetime
+    name: str | None = None
+    """Of the event, or of the activity."""
+    until: datetime | None = None
+    """When a delay ends, or the next attempt starts."""
+    attempt: int | None = None
+    """The attempt that comes next, or the one that failed last."""
+    pause: Pause | None = None
+    """Only when it waits for a person."""
 
 
 class StageRow(Struct, frozen=True, array_like=True):
@@ -64,6 +91,14 @@ class InstanceRow(Struct, frozen=True):
     stages: list[StageRow]
     request: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
+    variables: Raw | None = None
+    """The JSON object that it was started with; None where the read model does not know it."""
+    trigger_id: UUID | None = None
+    """The trigger that started it."""
+    occurrence_id: UUID | None = None
+    """Likewise: its occurrence."""
+    waiting: WaitingRow | None = None
+    """What it waits for; None while it goes on by itself, and after its end."""
 
     @property
     def position(self) -> RowPosition:
@@ -95,6 +130,12 @@ class ActivityRow(Struct, frozen=True):
     error: str | None = None
     last_failure: str | None = None
     next_execution: datetime | None = None
+    paused_at: datetime | None = None
+    """When it was paused; None while it is not."""
+    max_attempts: int | None = None
+    """The limit for which it is paused."""
+    last_failure_type: str | None = None
+    """The stack's errorCode of the last failure, while it is paused."""
 
 
 class TriggerRow(Struct, frozen=True):

@@ -1,6 +1,7 @@
 -- One row per instance, its stages as arrays.
 SELECT i.id, i.workflow_id, i.created_at, i.updated_at, i.terminated_at, i.error, i.request,
-       w.name, w.definition, w.created_at, w.updated_at, w.deleted_at, w.request,
+       i.variables, i.trigger_id, i.occurrence_id, i.activity, i.waiting,
+       w.name, w.definition, w.created_at, w.updated_at, w.deleted_at, w.request, w.max_attempts,
        s.numbers, s.started, s.terminated, s.errors
 FROM instances i
 JOIN workflows w ON w.id = i.workflow_id

@@ -4,14 +4,16 @@
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
-       name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request,
+       variables, trigger_id, occurrence_id, activity, waiting,
+       name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request, max_attempts,
        numbers, started, terminated, errors, followed
 FROM (
     SELECT i.*,
            w.name, w.definition, w.created_at AS workflow_created_at, w.updated_at AS workflow_updated_at,
-           w.deleted_at, w.request AS workflow_request,
+           w.deleted_at, w.request AS workflow_request, w.max_attempts,
            s.numbers, s.started, s.terminated, s.errors,
            sum(500 + octet_length(w.definition) + coalesce(octet_length(i.error), 0)
+               + coalesce(octet_length(i.variables), 0) + coalesce(octet_length(i.waiting), 0)
                + coalesce(300 * cardinality(s.numbers) + pg_column_size(s.errors), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM (

@@ -13,7 +13,10 @@ from projections.verification.tables import TABLES, Table, Values, row_hash
 
 ROW_BYTES: Final = 1000
 """About what a row takes in memory beside its texts."""
-TEXTS: Final = ("definition", "input", "output", "event", "error", "last_failure", "vars", "filter", "message")
+TEXTS: Final = (
+    *("definition", "variables", "waiting", "input", "output", "event", "error", "last_failure", "vars", "filter"),
+    "message",
+)
 """Columns whose texts may be large."""
 
 Key = Any

@@ -75,6 +75,10 @@ class CheckedFields:
         """An integer that must be there."""
         return self._text(name, "integer", lambda: self._read.amount(name), 0, required=True)
 
+    def count(self, name: str) -> int | None:
+        """A JSON integer from 1 to 2^31-1."""
+        return self._try(name, lambda: self._read.count(name), None)
+
     def boolean(self, name: str) -> bool:
         """A boolean."""
         return self._text(name, "boolean", lambda: self._read.boolean(name), False)

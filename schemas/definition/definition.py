@@ -17,15 +17,18 @@ class Definition(msgspec.Struct, frozen=True):
     Attributes:
         name: What people call the workflow.
         stages: What an instance does, in order. Exactly as given: unknown fields are kept, `{"noop": null}` stays null.
+        activity_max_attempts: How often an activity is tried before it is paused and waits until a person resumes it.
+            When not given, a setting of the engine says it, and otherwise it is tried for ever.
     """
 
     name: str
     stages: list[dict[str, Any]]
+    activity_max_attempts: int | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> "Definition":
         """Read a definition but for what is in its stages; raises `InvalidField`."""
-        return cls(fields.text("name"), fields.objects("stages"))
+        return cls(fields.text("name"), fields.objects("stages"), fields.count("activityMaxAttempts"))
 
 
 def parse_definition(value: object) -> Definition:

@@ -18,6 +18,7 @@ import msgspec
 
 from schemas.definition import patterns
 from schemas.definition.fields import Readable, T
+from schemas.definition.reading import MAX_COUNT
 
 Schema: TypeAlias = dict[str, Any]
 Refer: TypeAlias = Callable[[type[Readable]], Schema]
@@ -122,6 +123,11 @@ class DescribedFields:
         """An integer that must be there."""
         self._note(name, {"anyOf": [{"type": "integer", "minimum": 0}, _texts(patterns.AMOUNT)]})
         return 0
+
+    def count(self, name: str) -> int | None:
+        """A JSON integer from 1 to 2^31-1."""
+        self._note(name, {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_COUNT}, required=False)
+        return None
 
     def boolean(self, name: str) -> bool:
         """A boolean."""

@@ -57,6 +57,10 @@ class Fields(Protocol):
         """An integer of any size that is not negative and must be there; JSON integer or text."""
         ...
 
+    def count(self, name: str) -> int | None:
+        """A JSON integer from 1 to 2^31-1, which is never a text; None if missing or null."""
+        ...
+
     def boolean(self, name: str) -> bool:
         """`true` or `false`, as JSON or as text in any case; false if missing, null or empty."""
         ...

@@ -29,6 +29,8 @@ _V = TypeVar("_V")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _TOO_LONG: Final = f"is longer than {MAX_RESOLVED_CHARACTERS} characters with its variables"
 _BOOLEANS: Final = {"true": True, "false": False}
+MAX_COUNT: Final = 2**31 - 1
+"""Largest count of something (contract: workflows, Attempt limit, pause and resume)."""
 _ANY_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -100,6 +102,17 @@ class ReadFields:
         if number < 0:
             raise self.fail("must not be negative", name)
         return number
+
+    def count(self, name: str) -> int | None:
+        """A JSON integer from 1 to 2^31-1, which is never a text; None if missing or null."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if type(value) is not int:
+            raise self.fail(f"must be an integer, not {_kind(value)}", name)
+        if not 1 <= value <= MAX_COUNT:
+            raise self.fail(f"must be from 1 to {MAX_COUNT}", name)
+        return value
 
     def boolean(self, name: str) -> bool:
         """`true` or `false`, as JSON or as text in any case; false if missing, null or empty."""

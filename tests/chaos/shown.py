@@ -34,7 +34,7 @@ def check_activity(shown: Json, activity: ActivityRun) -> None:
     assert shown["terminated"] == activity.ended == ("terminatedAt" in shown)
     assert shown["attempt"] == activity.attempt
     assert shown.get("lastFailure") == (activity.failures[-1] if activity.failures else None)
-    assert datetime.fromisoformat(shown["startedAt"]) == activity.not_before[0]
+    assert datetime.fromisoformat(shown["startedAt"]) == activity.not_before[0, 1]
     assert shown.get("error") == activity.error
     assert shown.get("output") == (None if activity.output is None else {name: activity.output})
     if activity.output is not None:

@@ -86,7 +86,7 @@ async def test_an_instance_of_a_deleted_workflow_is_shown_with_it(backend: Backe
 
 async def test_histories(backend: Backend, client: Client) -> None:
     instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
-    given = Raw(b"{}")
+    given = Raw(b'{"ledger":"default","data":{}}')
     backend.histories[instance.id] = [
         StageHistoryRow(0, "RunNoop", given, START, START),
         StageHistoryRow(1, "RunSend", given, START, START, "boom"),

@@ -183,7 +183,7 @@ class Recorder:
         effect = self.shard.effect(subject)
         assert isinstance(effect, StartInstance), effect
         self.give((effect.trigger_id, Requested(effect.pending.occurrence_id)))
-        return effect.pending.instance_id, effect.pending.command(f"events/{PARTITION}")
+        return effect.pending.instance_id, effect.pending.command(f"events/{PARTITION}", effect.trigger_id)
 
     # The log
 

@@ -1,6 +1,7 @@
 """What happens in the histories: something of everything that a log can hold."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +21,7 @@ from schemas.commands import (
     DeleteWorkflow,
     EvaluateTrigger,
     FireTrigger,
+    ResumeActivity,
     RunWorkflow,
     SendEvent,
 )
@@ -100,6 +102,38 @@ def instances(r: Recorder) -> None:
     r.give((id_of(21), run([UPDATE])))
     r.give((id_of(21), AbortInstance()))
     r.give((id_of(19), SendEvent(name="approved")), (id_of(20), called(r.call(id_of(20)), UNAVAILABLE)))
+
+
+def pauses(r: Recorder) -> None:
+    """Activities are paused and resumed: again, by whom it may be, too late; some instances are aborted meanwhile."""
+    keyed: dict[str, str] = {"request_key": id_of(91), "request_digest": "e1"}
+    r.give((id_of(1), CreateWorkflow(name="limited", stages=[UPDATE], max_attempts=2)))
+    r.give(*((id_of(n), run([UPDATE, WAIT], max_attempts=limit)) for n, limit in ((50, 2), (51, 1), (52, 1), (53, 9))))
+    for number in (50, 51, 52, 53):
+        r.give((id_of(number), called(r.call(id_of(number)), REFUSED)))
+    r.give((id_of(50), called(r.call(id_of(50)), UNAVAILABLE)))
+    pauses = {number: _paused_at(r, id_of(number)) for number in (50, 51, 52)}
+    r.snapshot()
+
+    def resume(number: int, **more: Any) -> tuple[str, ResumeActivity]:
+        return id_of(number), ResumeActivity(stage=0, index=0, paused_at=pauses[number], **more)
+
+    r.give(resume(50, by="anna"), resume(51, **keyed), (id_of(52), AbortInstance()))
+    r.give(resume(50), resume(51, **keyed), resume(51, **keyed | {"request_digest": "e2"}), resume(52))
+    r.give((id_of(53), ResumeActivity(stage=0, index=1, paused_at=r.now)))
+    r.give((id_of(51), called(r.call(id_of(51)), REFUSED)), resume(51))
+    r.snapshot()
+    r.go_on(id_of(50), lambda effect: None)
+    r.give(resume(50), resume(51))
+
+
+def _paused_at(r: Recorder, instance_id: str) -> datetime:
+    instance = r.shard.instance(instance_id)
+    assert instance is not None
+    assert instance.paused
+    at = instance.activities[-1].paused_at
+    assert at is not None
+    return at
 
 
 def _answer(effect: CallActivity) -> Any:
@@ -270,5 +304,5 @@ def takeovers(r: Recorder) -> None:
 
 
 STORIES: Final[dict[str, Callable[[Recorder], None]]] = {
-    story.__name__: story for story in (workflows, instances, sends, triggers, takeovers)
+    story.__name__: story for story in (workflows, instances, pauses, sends, triggers, takeovers)
 }

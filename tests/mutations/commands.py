@@ -110,15 +110,15 @@ MUTATIONS: Final = (
     Mutation(
         "keyed events not deduplicated",
         DECISIONS,
-        "    if command.request_key is not None and (",
-        "    if command.request_key == '' and (",
+        "    if command.request_key is None or (",
+        "    if command.request_key != '' or (",
         "A repeated event lets an instance pass two of its stages.",
     ),
     Mutation(
         "keys of events forgotten",
         INSTANCE,
-        "    if event.request_key is not None and event.request_digest is not None:\n",
-        "    if event.request_key == '':\n",
+        "    if event.request_key is None or event.request_digest is None:\n",
+        "    if event.request_key != '':\n",
         "A repeated event lets an instance pass two of its stages.",
     ),
     Mutation(

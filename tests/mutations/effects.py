@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 DECISIONS: Final = "engine/core/decisions.py"
 DUPLICATES: Final = "engine/core/duplicates.py"
 EFFECTS: Final = "engine/core/effects.py"
+INSTANCE: Final = "engine/core/instance.py"
 INSTANCES: Final = "engine/core/instances.py"
 PARTITION: Final = "engine/partition.py"
 RETRIES: Final = "engine/core/retries.py"
@@ -157,5 +158,54 @@ MUTATIONS: Final = (
         "            return pending if duration is None else replace(pending, at=min(pending.at, clock + duration))\n",
         "            return pending\n",
         "An instance waits for as long as a clock was wrong.",
+    ),
+    Mutation(
+        "limit one too far",
+        DECISIONS,
+        "    if limit is None or token.attempt < limit:\n",
+        "    if limit is None or token.attempt <= limit:\n",
+        "An activity is tried once more than its workflow allows.",
+    ),
+    Mutation(
+        "a paused activity is retried",
+        EFFECTS,
+        "    if state.activities and not (state.activities[-1].ended or state.activities[-1].paused):\n",
+        "    if state.activities and not state.activities[-1].ended:\n",
+        "What waits for a person is called again.",
+    ),
+    Mutation(
+        "a resume counts twice",
+        DECISIONS,
+        "    if not activity.paused:\n        return ()\n",
+        "",
+        "A client that repeats its resume is told that something went wrong, or gives the next pause away.",
+    ),
+    Mutation(
+        "any pause is resumed",
+        DECISIONS,
+        "    if activity.paused_at != command.paused_at:\n",
+        "    if activity.paused_at is None:\n",
+        "The repetition of a resume ends the next pause, which nobody has looked at.",
+    ),
+    Mutation(
+        "a keyed resume not known again",
+        INSTANCE,
+        "    return replace(_with_activity(state, changed), requests=_requests(state, event))\n",
+        "    return _with_activity(state, changed)\n",
+        "A resume that comes again after its stage has ended is refused.",
+    ),
+    Mutation(
+        "the budget is not renewed",
+        INSTANCE,
+        "    changed = replace(activity, paused=False, resumes=activity.resumes + 1, attempt=1)\n",
+        "    changed = replace(activity, paused=False, resumes=activity.resumes + 1)\n",
+        "After a resume the first failure pauses the activity again.",
+    ),
+    Mutation(
+        "resumes not counted in tokens",
+        EFFECTS,
+        'Token("call", state.stage, index, activity.attempt, activity.resumes)',
+        'Token("call", state.stage, index, activity.attempt)',
+        "The late result of an attempt before a resume ends the attempt of the same number behind it.",
     ),
 )

@@ -91,7 +91,7 @@ MUTATIONS: Final = (
     Mutation(
         "version ignored",
         RECORDS,
-        "        if schema != SCHEMA:\n",
+        "        if schema not in READABLE:\n",
         "        if False:\n",
         "A build takes what another one has written for its own states.",
     ),

@@ -30,7 +30,7 @@ from schemas import rejections
 from schemas.epochs import EpochFilter, is_claim
 from schemas.records import Record, RecordCodec, Recorded, UndecodableRecord
 from schemas.topics import partition_of
-from tests.simulation.history import ActivityRun, History
+from tests.simulation.history import ActivityRun, Attempt, History
 from tests.simulation.outcomes import Outcomes
 from tests.simulation.restoring import BAD
 
@@ -73,7 +73,7 @@ class Observer:
     histories: dict[str, History] = field(default_factory=dict)
     broken: list[Exception] = field(default_factory=list)
     """Rules that were broken. The engine survives faults of its ports, so raising alone would not end a simulation."""
-    results: list[tuple[ActivityRun, int, Claim]] = field(default_factory=list)
+    results: list[tuple[ActivityRun, Attempt, Claim]] = field(default_factory=list)
     """Results that an engine was handed while its claim was the newest: activity, attempt, claim."""
     claims: list[Claim] = field(init=False)
     claimed: list[int] = field(init=False)
@@ -211,7 +211,7 @@ class Observer:
             self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1
             assert self.started[aggregate_id] == 1, f"{aggregate_id} was started twice"
             self.histories[aggregate_id] = History(
-                msgspec.json.decode(event.stages), event.variables, self.clocks_are_wrong
+                msgspec.json.decode(event.stages), event.variables, self.clocks_are_wrong, event.max_attempts
             )
         before = self.instances.get(aggregate_id)
         after = instances.evolve(before, event, aggregate_id)
@@ -270,11 +270,11 @@ class Observer:
 
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
-        stage, index, attempt = call.token.stage, call.token.index, call.token.attempt
+        stage, index, attempt = call.token.stage, call.token.index, (call.token.resumes, call.token.attempt)
         assert call.idempotency_key.endswith(f":{stage}:{index}"), "attempts of an activity have different keys"
         assert (call.name, call.input) == (activity.name, activity.input)
-        assert attempt <= len(activity.not_before), f"{call.idempotency_key}: attempt {attempt} is not due yet"
-        early = now < activity.not_before[attempt - 1]
+        assert attempt in activity.not_before, f"{call.idempotency_key}: attempt {attempt} is not due yet"
+        early = now < activity.not_before[attempt]
         assert not early or self.clocks_are_wrong, f"{call.idempotency_key}: attempt {attempt} came early"
         claim = self.claims[partition]
         if claim.offset != epochs.get(partition):
@@ -284,13 +284,15 @@ class Observer:
         self.calls(call.idempotency_key.partition(":")[0])
         assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
         assert not activity.ended, f"{call.idempotency_key} is called after its end"
-        assert attempt == activity.attempt, f"{call.idempotency_key}: attempt {attempt} is called again"
+        assert not activity.paused, f"{call.idempotency_key} is called while it is paused"
+        assert attempt == activity.current, f"{call.idempotency_key}: attempt {attempt} is called again"
         return claim
 
     def returned(self, call: CallActivity, claim: Claim | None) -> None:
         """The engine that started an attempt under a claim is handed its result."""
         if claim is not None:
-            self.results.append((self._activity(call)[0], call.token.attempt, claim))
+            attempt = call.token.resumes, call.token.attempt
+            self.results.append((self._activity(call)[0], attempt, claim))
 
     def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
         instance_id = call.idempotency_key.partition(":")[0]

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -21,6 +22,7 @@ from schemas.commands import (
     DeleteWorkflow,
     EvaluateTrigger,
     FireTrigger,
+    ResumeActivity,
     RunWorkflow,
     SendEvent,
 )
@@ -35,11 +37,12 @@ from tests.simulation.topics import OTHERS, OTHERS_PARTITIONS, Topics
 EVENT_NAMES = ["approved", "paid", "${who}"]
 LISTENED = "L"
 """The type of the messages of other services."""
+SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
 Append = Callable[[Place, NewRecord], None]
-Keyed = RunWorkflow | SendEvent | CreateWorkflow | CreateTrigger
+Keyed = RunWorkflow | SendEvent | ResumeActivity | CreateWorkflow | CreateTrigger
 
 
 @dataclass
@@ -67,6 +70,8 @@ class Clients:
     """Those that must start."""
     keyed: list[tuple[str, Keyed]] = field(default_factory=list)
     """What was sent with an `Idempotency-Key`."""
+    resumes: list[tuple[str, ResumeActivity]] = field(default_factory=list)
+    """Those that were sent."""
     trigger: str | None = None
     listening: list[str] = field(default_factory=list)
     """Triggers that messages of other services fire."""
@@ -89,6 +94,8 @@ class Clients:
             elif chance < 0.78:
                 queued = self.queued() if self.rng.random() < 0.7 else ()
                 self.send(self.rng.choice(queued or list(self.runs)), AbortInstance())
+            elif chance < 0.79:
+                self._resume_any()
             elif chance < 0.8:
                 self._garbage()
             elif chance < 0.84:
@@ -118,6 +125,8 @@ class Clients:
         if self.rng.random() < long_chance:
             stages[:0] = [{"noop": {}}] * self.rng.choice(LONG)
         run = RunWorkflow(workflow_id=self.new_id(), stages=definition(stages), variables={"who": "ann"})
+        if self.rng.random() < 0.3:
+            run = replace(run, max_attempts=self.rng.choice((1, 1, 2, 3)))
         if self.rng.random() < 0.4:
             run = replace(run, request_digest=f"digest-{instance_id}", seen_offset=self._seen(instance_id))
         self.runs[instance_id] = run
@@ -144,6 +153,35 @@ class Clients:
         self._send_keyed(instance_id, event, is_keyed)
         if self.rng.random() < 0.2:
             self.send(instance_id, SendEvent(name=event.name))
+
+    def resume(self, instance_id: str) -> None:
+        """Resume what is paused, also twice at once and once more; some mean a pause that is over, or none at all."""
+        instance = self.observer.instances[instance_id]
+        if not instance.running or not instance.activities:
+            return
+        index = len(instance.activities) - 1
+        paused_at = instance.activities[index].paused_at
+        if paused_at is None:
+            return
+        resume = ResumeActivity(stage=instance.stage, index=index, paused_at=paused_at, by="anna")
+        is_keyed = self.rng.random() < 0.4
+        if is_keyed:
+            resume = replace(resume, request_key=self.new_id(), request_digest="digest")
+        self._send_keyed(instance_id, resume, is_keyed)
+        self.resumes.append((instance_id, resume))
+        if self.rng.random() < 0.3:
+            self.send(instance_id, replace(resume, request_key=None, request_digest=None))
+
+    def _resume_any(self) -> None:
+        """Resume something, whether it is paused or not."""
+        instance_id = self.rng.choice(list(self.observer.instances) or list(self.runs))
+        if self.resumes and self.rng.random() < 0.5:
+            self.send(*self.rng.choice(self.resumes[-10:]))
+        elif self.rng.random() < 0.3:
+            wrong = ResumeActivity(stage=self.rng.randint(0, 2), index=self.rng.randint(0, 1), paused_at=SOME_TIME)
+            self.send(instance_id, wrong)
+        elif instance_id in self.observer.instances:
+            self.resume(instance_id)
 
     def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
         self.send(aggregate_id, command)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from engine.core.duplicates import Bounds
+from engine.core.snapshots import SCHEMA
 from engine.snapshot_records import MARKER_KEY
 from schemas.kafka import Place
 from schemas.records import NewRecord, Recorded
@@ -95,7 +96,7 @@ class Harm:
                 state = msgspec.json.decode(value)
                 state[1] += 1  # its version
                 content[key] = msgspec.json.encode(state)
-        marker = msgspec.json.decode(last) | {"schema": 2}
+        marker = msgspec.json.decode(last) | {"schema": SCHEMA + 1}
         records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
         records.append(NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0))
         self._topics.cluster.append(place, records, "another build")

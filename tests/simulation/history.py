@@ -18,14 +18,18 @@ BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 64, 100)
 """Pauses after the first, second, … failure; the last one from then on."""
 
 
+Attempt = tuple[int, int]
+"""How often the activity was resumed before, and the number of the attempt since."""
+
+
 @dataclass
 class ActivityRun:
     """An activity and all that became of it."""
 
     name: str
     input: dict[str, Any]
-    not_before: list[datetime]
-    """When each attempt might start, the first one first."""
+    not_before: dict[Attempt, datetime]
+    """When each attempt might start."""
     failures: list[str] = field(default_factory=list)
     ended: bool = False
     attempt: int = 1
@@ -33,8 +37,15 @@ class ActivityRun:
     error: str | None = None
     code: str | None = None
     late_success: bool = False
-    results: Counter[int] = field(default_factory=Counter)
+    results: Counter[Attempt] = field(default_factory=Counter)
     """How many results of each attempt the log holds."""
+    resumes: int = 0
+    paused: bool = False
+
+    @property
+    def current(self) -> Attempt:
+        """The attempt that runs or comes next, or the one that failed while it is paused."""
+        return self.resumes, self.attempt
 
 
 @dataclass
@@ -58,6 +69,8 @@ class History:
     variables: dict[str, str]
     clocks_are_wrong: bool = False
     """Whether the engines' clocks are set now and then, so that the log does not tell when things are due."""
+    max_attempts: int | None = None
+    """How often an activity may be tried before a person has to resume it."""
     stages: list[StageRun] = field(default_factory=list)
     ended: bool = False
     error: str | None = None
@@ -103,21 +116,25 @@ class History:
         assert running[0].wait_until == state.wait_until
         shown = [_shown(activity) for activity in running[0].activities]
         assert shown == [
-            (a.name, a.input, a.attempt, a.retry_at, a.ended, a.output, a.error, a.code) for a in state.activities
+            (a.name, a.input, a.attempt, a.retry_at, a.ended, a.output, a.error, a.code, a.paused, a.resumes)
+            for a in state.activities
         ]
 
 
 def _shown(activity: ActivityRun) -> tuple[Any, ...]:
-    retried = activity.attempt > 1 and not activity.ended
+    retried = activity.attempt > 1 and not activity.ended and not activity.paused
+    has_failed = bool(activity.failures) and not activity.ended
     return (
         activity.name,
         activity.input,
         activity.attempt,
-        activity.not_before[-1] if retried else None,
+        activity.not_before[activity.current] if retried else None,
         activity.ended,
         activity.output,
-        activity.failures[-1] if retried else activity.error,
+        activity.failures[-1] if has_failed else activity.error,
         activity.code,
+        activity.paused,
+        activity.resumes,
     )
 
 
@@ -151,33 +168,52 @@ def _activity_started(history: History, event: ev.ActivityStarted) -> None:
     assert not stage.ended
     assert event.index == len(stage.activities)
     assert all(activity.ended for activity in stage.activities)
-    stage.activities.append(ActivityRun(event.name, event.input, [event.at]))
+    stage.activities.append(ActivityRun(event.name, event.input, {(0, 1): event.at}))
 
 
 def _activity_failed(history: History, event: ev.ActivityFailed) -> None:
     activity = _running(history, event)
-    pause = BACKOFF_SECONDS[min(len(activity.failures), len(BACKOFF_SECONDS) - 1)]
+    limit = history.max_attempts
+    assert limit is None or event.attempt < limit, f"attempt {event.attempt} of at most {limit} was not the last one"
+    pause = BACKOFF_SECONDS[min(event.attempt - 1, len(BACKOFF_SECONDS) - 1)]
     waits = event.retry_at - event.at
     assert waits <= timedelta(seconds=pause), f"an attempt waits for {waits}, not {pause} s"
     assert history.clocks_are_wrong or waits == timedelta(seconds=pause), f"an attempt waits for {waits}, not {pause} s"
     _result(activity, event.attempt)
     activity.failures.append(event.error)
-    activity.not_before.append(event.retry_at)
     activity.attempt += 1
+    activity.not_before[activity.current] = event.retry_at
+
+
+def _activity_paused(history: History, event: ev.ActivityPaused) -> None:
+    activity = _running(history, event)
+    assert event.attempt == event.max_attempts == history.max_attempts, f"attempt {event.attempt} was the last one"
+    _result(activity, event.attempt)
+    activity.failures.append(event.error)
+    activity.paused = True
+
+
+def _activity_resumed(history: History, event: ev.ActivityResumed) -> None:
+    activity = history.activity(event.stage, event.index)
+    assert activity.paused, "what was not paused was resumed"
+    activity.paused, activity.attempt, activity.resumes = False, 1, activity.resumes + 1
+    activity.not_before[activity.current] = event.at
 
 
 def _activity_ended(history: History, event: ev.ActivityEnded) -> None:
     activity = _running(history, event)
     if event.error != ev.CANCELED:
         _result(activity, event.attempt)
-    activity.ended = True
+    activity.ended, activity.paused = True, False
     activity.output, activity.error, activity.code = event.output, event.error, event.code
 
 
-def _running(history: History, event: ev.ActivityFailed | ev.ActivityEnded) -> ActivityRun:
+def _running(history: History, event: ev.ActivityFailed | ev.ActivityPaused | ev.ActivityEnded) -> ActivityRun:
     activity = history.activity(event.stage, event.index)
     assert not activity.ended
-    assert event.attempt == activity.attempt == len(activity.failures) + 1, "attempts count up by one"
+    assert event.attempt == activity.attempt, "attempts count up by one"
+    canceled = isinstance(event, ev.ActivityEnded) and event.error == ev.CANCELED
+    assert canceled or not activity.paused, "a paused activity was tried"
     return activity
 
 
@@ -190,8 +226,8 @@ def _late_result(history: History, event: ev.LateResultRecorded) -> None:
 
 
 def _result(activity: ActivityRun, attempt: int) -> None:
-    activity.results[attempt] += 1
-    assert activity.results[attempt] == 1, f"two results of attempt {attempt}"
+    activity.results[activity.resumes, attempt] += 1
+    assert activity.results[activity.resumes, attempt] == 1, f"two results of attempt {attempt}"
 
 
 def _instance_ended(history: History, event: ev.InstanceEnded) -> None:
@@ -209,6 +245,8 @@ _FOLDS: dict[type, Callable[[History, Any], None]] = {
     ev.EventReceived: _event_received,
     ev.ActivityStarted: _activity_started,
     ev.ActivityFailed: _activity_failed,
+    ev.ActivityPaused: _activity_paused,
+    ev.ActivityResumed: _activity_resumed,
     ev.ActivityEnded: _activity_ended,
     ev.LateResultRecorded: _late_result,
     ev.InstanceEnded: _instance_ended,

@@ -300,7 +300,7 @@ def _words(activity: ActivityRun) -> Iterable[str]:
         yield "aborted while retrying" if activity.failures else "aborted in the first attempt"
     if activity.late_success:
         yield "a late success"
-    elif activity.error == CANCELED and activity.results[activity.attempt]:
+    elif activity.error == CANCELED and activity.results[activity.current]:
         yield "a late failure"
     if activity.name == CREATE_TRANSACTION and _script(activity):
         yield "overdraft"

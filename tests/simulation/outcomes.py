@@ -19,13 +19,26 @@ DECIDED, SKIPPED = "decided", "skipped"
 
 
 @dataclass
+class Pausable:
+    """An activity as far as resumes look at it."""
+
+    paused_at: datetime | None = None
+    paused: bool = False
+
+
+@dataclass
 class Run:
     """An instance as far as commands look at it."""
 
     digest: str | None
     ended: bool = False
     keys: dict[str, str | None] = field(default_factory=dict)
-    """Digests of the events that came with a key."""
+    """Digests of the events and resumes that came with a key."""
+    stage: int = -1
+    """The one that was started last."""
+    running: bool = False
+    activities: list[Pausable] = field(default_factory=list)
+    """Those of that stage."""
 
 
 @dataclass
@@ -87,6 +100,8 @@ class Outcomes:
                 if isinstance(command, cm.SendEvent) and command.request_key in run.keys:
                     return _repeated(run.keys[command.request_key], command.request_digest)
                 return {DECIDED}
+            case cm.ResumeActivity():
+                return self._wanted_resume(self.runs.get(id), command)
             case cm.CreateWorkflow():
                 known = self.workflows.get(id)
                 return {DECIDED} if known is None else _repeated(known[0], command.request_digest)
@@ -112,6 +127,20 @@ class Outcomes:
             if len(unseen) > self.bounds.max_ended:
                 return wanted | {rejections.RETRY}
         return wanted
+
+    def _wanted_resume(self, run: Run | None, command: cm.ResumeActivity) -> Set[str]:
+        if run is None or run.ended:
+            return {rejections.ENDED}
+        if command.request_key in run.keys:
+            return _repeated(run.keys[command.request_key], command.request_digest)
+        if command.stage < run.stage or (command.stage == run.stage and not run.running):
+            return {rejections.ENDED}
+        if command.stage > run.stage or command.index >= len(run.activities):
+            return {rejections.NO_ACTIVITY}
+        activity = run.activities[command.index]
+        if activity.paused_at != command.paused_at:
+            return {rejections.OTHER_PAUSE}
+        return {DECIDED} if activity.paused else {SKIPPED}
 
     def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger, now: datetime) -> bool:
         if trigger is None or trigger.deleted or message.offset <= trigger.positions.get(message.source, -1):
@@ -145,6 +174,23 @@ class Outcomes:
             case ev.EventReceived():
                 if event.request_key is not None:
                     assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} was received twice"
+                    self.runs[id].keys[event.request_key] = event.request_digest
+            case ev.StageStarted() | ev.StageEnded():
+                self.runs[id].stage, self.runs[id].running = event.number, isinstance(event, ev.StageStarted)
+                self.runs[id].activities = []
+            case ev.ActivityStarted():
+                self.runs[id].activities.append(Pausable())
+            case ev.ActivityPaused():
+                activity = self.runs[id].activities[event.index]
+                before = activity.paused_at
+                assert before is None or event.at > before, f"{id}: two pauses can't be told from each other"
+                activity.paused_at, activity.paused = event.at, True
+            case ev.ActivityResumed():
+                activity = self.runs[id].activities[event.index]
+                assert activity.paused, f"{id}: a pause was ended twice"
+                activity.paused = False
+                if event.request_key is not None:
+                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} resumed twice"
                     self.runs[id].keys[event.request_key] = event.request_digest
             case ev.InstanceEnded():
                 self.runs[id].ended = True

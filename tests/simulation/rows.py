@@ -28,6 +28,9 @@ from schemas import events as ev
 from schemas.records import Recorded
 from tests.simulation.reading import Admitted, LogReader
 
+RUNNING: dict[str, Any] = {"paused_at": None, "max_attempts": None, "last_failure_type": None}
+"""Columns of an activity that is not paused."""
+
 Place = tuple[str, Any]
 """A table, and a key in it."""
 
@@ -144,7 +147,13 @@ class ReadModelChecker:
         id, event = recorded.aggregate_id, recorded.event
         if isinstance(event, ev.WorkflowCreated):
             row: Struct = Workflow(
-                id, event.at, _text(event.name), _json(event.stages), event.at, request=event.request_digest
+                id,
+                event.at,
+                _text(event.name),
+                _json(event.stages),
+                event.at,
+                request=event.request_digest,
+                max_attempts=event.max_attempts,
             )
             yield self._add("workflows", id, row)
         elif isinstance(event, ev.WorkflowDeleted):
@@ -161,9 +170,14 @@ class ReadModelChecker:
     def _fold_instance(self, id: str, event: Any) -> Iterator[Place | None]:
         at: datetime = event.at
         if isinstance(event, ev.InstanceStarted):
-            yield self._add("instances", id, Instance(id, at, event.workflow_id, at, request=event.request_digest))
+            row = Instance(
+                id, at, event.workflow_id, at, request=event.request_digest, variables=_json(event.variables)
+            )
+            yield self._add(
+                "instances", id, replace(row, trigger_id=event.trigger_id, occurrence_id=event.occurrence_id)
+            )
             return
-        yield self._change("instances", id, updated_at=at)
+        yield self._change("instances", id, updated_at=at, **_waiting(event))
         if isinstance(event, ev.InstanceEnded):
             self._change("instances", id, terminated_at=at, error=_text(event.error))
         elif isinstance(event, ev.StageStarted):
@@ -171,20 +185,37 @@ class ReadModelChecker:
             yield self._add("stages", (id, event.number), stage)
         elif isinstance(event, ev.StageEnded):
             yield self._change("stages", (id, event.number), terminated_at=at, error=_text(event.error))
-        elif isinstance(event, ev.EventReceived):
+        elif isinstance(event, ev.EventReceived | ev.ActivityResumed):
+            if isinstance(event, ev.ActivityResumed):
+                yield self._change(
+                    "activities", (id, event.stage, event.index), attempt=1, next_execution=at, **RUNNING
+                )
             if event.request_key is not None and event.request_digest is not None:
                 request = EventRequest(id, event.request_key, event.request_digest)
                 yield self._add("event_requests", (id, event.request_key), request)
         else:
             yield self._fold_activity(id, event)
 
-    def _fold_activity(self, id: str, event: ev.ActivityStarted | ev.ActivityFailed | ev.ActivityEnded) -> Place | None:
+    def _fold_activity(
+        self, id: str, event: ev.ActivityStarted | ev.ActivityFailed | ev.ActivityPaused | ev.ActivityEnded
+    ) -> Place | None:
         key, at = (id, event.stage, event.index), event.at
         if isinstance(event, ev.ActivityStarted):
             started = Activity(
                 id, event.stage, event.index, 1, event.name, _json(event.input), started_at=at, next_execution=at
             )
             return self._add("activities", key, started)
+        if isinstance(event, ev.ActivityPaused):
+            return self._change(
+                "activities",
+                key,
+                attempt=event.attempt,
+                last_failure=_text(event.error),
+                next_execution=None,
+                paused_at=at,
+                max_attempts=event.max_attempts,
+                last_failure_type=_text(event.code),
+            )
         if isinstance(event, ev.ActivityFailed):
             return self._change(
                 "activities",
@@ -201,6 +232,7 @@ class ReadModelChecker:
             error=_text(event.error),
             output=None if event.output is None else _json(event.output),
             next_execution=None,
+            **RUNNING,
         )
 
     def _add(self, table: str, key: Any, row: Struct) -> Place:
@@ -213,6 +245,31 @@ class ReadModelChecker:
             return None
         rows[key] = replace(rows[key], **values)
         return table, key
+
+
+def _waiting(event: Any) -> dict[str, Any]:
+    """What an event of an instance changes of what it waits for."""
+    name: str | None = None
+    until: datetime | None = None
+    attempt: int | None = None
+    pause: list[Any] | None = None
+    match event:
+        case ev.StageStarted(name="RunWaitEvent", input={"event": str() as name}):
+            reason = "event"
+        case ev.StageStarted(wait_until=datetime() as until):
+            reason = "delay"
+        case ev.ActivityStarted():
+            return {"activity": event.name}
+        case ev.ActivityFailed():
+            reason, until, attempt = "retry", event.retry_at, event.attempt + 1
+        case ev.ActivityPaused():
+            reason, name, attempt = "resume", event.name, event.attempt
+            pause = [event.stage, event.index, event.max_attempts, _text(event.error), _text(event.code)]
+        case ev.ActivityResumed() | ev.ActivityEnded() | ev.StageEnded():
+            return {"waiting": None}
+        case _:
+            return {}
+    return {"waiting": _json([reason, event.at, _text(name), until, attempt, pause])}
 
 
 def _trigger(id: str, event: ev.TriggerCreated) -> Trigger:

@@ -67,7 +67,7 @@ def check_definitions(world: World) -> None:
     for record in world.topics.definitions().values():
         known.apply(decode_current(record))
     for workflow in world.observer.workflows.values():
-        known_here = known.stages(workflow.id) is not None
+        known_here = known.workflow(workflow.id) is not None
         assert known_here != workflow.deleted, f"who starts now takes workflow {workflow.id} for the opposite"
     listening = {trigger.id for event in ("X", LISTENED) for trigger in known.triggers(event)}
     there = {trigger.id for trigger in world.observer.triggers.values() if not trigger.deleted}

@@ -278,6 +278,8 @@ class World:
                         self.clients.send(instance_id, SendEvent(name=name))
                 if asyncio.get_running_loop().time() >= help_at:
                     self._help(instance_id)
+                if self.observer.instances[instance_id].paused:
+                    self.clients.resume(instance_id)
         settling = asyncio.get_running_loop().time()
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()

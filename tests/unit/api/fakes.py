@@ -43,6 +43,7 @@ from schemas.commands import (
     CreateWorkflow,
     DeleteTrigger,
     DeleteWorkflow,
+    ResumeActivity,
     RunWorkflow,
     SendEvent,
 )
@@ -99,7 +100,8 @@ class Backend:
         """Have the effect of a command."""
         match command:
             case CreateWorkflow():
-                self.add_workflow(key, command.name, command.stages, request=command.request_digest)
+                row = self.add_workflow(key, command.name, command.stages, request=command.request_digest)
+                self.workflow_rows[key] = msgspec.structs.replace(row, max_attempts=command.max_attempts)
             case DeleteWorkflow():
                 row = self.workflow_rows[key]
                 self.workflow_rows[key] = msgspec.structs.replace(row, deleted_at=self.at(), updated_at=self.at())
@@ -108,6 +110,8 @@ class Backend:
             case AbortInstance():
                 self.end(key, "canceled")
             case SendEvent(request_key=str(event_key), request_digest=str(request)):
+                self.event_requests[key, UUID(event_key)] = request
+            case ResumeActivity(request_key=str(event_key), request_digest=str(request)):
                 self.event_requests[key, UUID(event_key)] = request
             case CreateTrigger():
                 self.add_trigger(key, command)

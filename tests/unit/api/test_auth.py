@@ -115,11 +115,11 @@ class World:
         self.verifier = TokenVerifier(ApiSettings(**(given | settings)), self.keys, self.clock)
 
     async def scopes(self, text: str) -> set[str]:
-        return set(await self.verifier.scopes(text))
+        return set((await self.verifier.verify(text)).scopes)
 
     async def refused(self, text: str) -> str:
         with pytest.raises(TokenInvalid) as caught:
-            await self.verifier.scopes(text)
+            await self.verifier.verify(text)
         assert (caught.value.status, caught.value.code) == (401, "VALIDATION")
         return caught.value.message
 

@@ -19,6 +19,7 @@ from projections.queries.rows import StageRow
 from projections.rows import (
     Activity,
     Advance,
+    EventRequest,
     Instance,
     Occurrence,
     ReadPosition,
@@ -41,6 +42,11 @@ STAGE = events.StageStarted(workflow_id="w", at=T[1], number=0, name="RunNoop", 
 CALL = events.ActivityStarted(at=T[2], stage=0, index=0, name="GetWallet", input={"id": "w"})
 RUNNING = Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])
 FAILED = events.ActivityFailed(at=T[3], stage=0, index=0, attempt=1, error="HTTP 502", retry_at=T[4])
+PAUSED = events.ActivityPaused(
+    at=T[3], stage=0, index=0, attempt=2, max_attempts=2, name="GetWallet", error="p\0or", code="NO_FUNDS"
+)
+RESUMED = events.ActivityResumed(at=T[4], stage=0, index=0, by="anna", request_key="key", request_digest="digest")
+TEXT = [msgspec.json.decode(msgspec.json.encode(at)) for at in T]
 SUCCEEDED = events.ActivityEnded(at=T[5], stage=0, index=0, attempt=2, output={"data": {}})
 
 LISTENS = events.TriggerCreated(at=T[0], name="Payouts", event="X", workflow_id=WORKFLOW)
@@ -95,7 +101,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3])),
             ],
             {
-                "instances": [Instance(INSTANCE, T[3], WORKFLOW, T[0], T[3])],
+                "instances": [Instance(INSTANCE, T[3], WORKFLOW, T[0], T[3], variables="{}")],
                 "stages": [Stage(INSTANCE, 0, "RunNoop", '{"n":1000000000000000000000000000000}', T[1], T[2])],
             },
             id="a whole run is one row of each kind",
@@ -106,7 +112,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3], error="x")),
             ],
             {
-                "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x")],
+                "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x", waiting="")],
                 "stages": [Stage(INSTANCE, 3, terminated_at=T[2], error="x")],
             },
             id="the end of what an earlier batch started",
@@ -130,7 +136,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, CALL)],
             {
-                "instances": [Instance(INSTANCE, T[2])],
+                "instances": [Instance(INSTANCE, T[2], activity="GetWallet")],
                 "activities": [
                     Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])
                 ],
@@ -140,7 +146,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, FAILED)],
             {
-                "instances": [Instance(INSTANCE, T[3])],
+                "instances": [Instance(INSTANCE, T[3], waiting=f'["retry","{TEXT[3]}",null,"{TEXT[4]}",2,null]')],
                 "activities": [Activity(INSTANCE, 0, 0, 2, last_failure="HTTP 502", next_execution=T[4])],
             },
             id="activity: the next attempt comes",
@@ -148,7 +154,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, CALL), (INSTANCE, FAILED), (INSTANCE, SUCCEEDED)],
             {
-                "instances": [Instance(INSTANCE, T[5])],
+                "instances": [Instance(INSTANCE, T[5], activity="GetWallet", waiting="")],
                 "activities": [
                     Activity(
                         INSTANCE,
@@ -169,10 +175,53 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, events.ActivityEnded(at=T[5], stage=1, index=2, attempt=4, error="no", code="VALIDATION"))],
             {
-                "instances": [Instance(INSTANCE, T[5])],
+                "instances": [Instance(INSTANCE, T[5], waiting="")],
                 "activities": [Activity(INSTANCE, 1, 2, 4, terminated_at=T[5], error="no")],
             },
             id="activity: failed for good, without output",
+        ),
+        pytest.param(
+            [(INSTANCE, PAUSED)],
+            {
+                "instances": [
+                    Instance(
+                        INSTANCE,
+                        T[3],
+                        waiting=f'["resume","{TEXT[3]}","GetWallet",null,2,[0,0,2,"p\ufffdor","NO_FUNDS"]]',
+                    )
+                ],
+                "activities": [
+                    Activity(
+                        INSTANCE,
+                        0,
+                        0,
+                        2,
+                        last_failure="p\ufffdor",
+                        paused_at=T[3],
+                        max_attempts=2,
+                        last_failure_type="NO_FUNDS",
+                    )
+                ],
+            },
+            id="activity: paused",
+        ),
+        pytest.param(
+            [(INSTANCE, PAUSED), (INSTANCE, RESUMED)],
+            {
+                "instances": [Instance(INSTANCE, T[4], waiting="")],
+                "activities": [Activity(INSTANCE, 0, 0, 1, last_failure="p\ufffdor", next_execution=T[4])],
+                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+            },
+            id="activity: resumed, by a request with a key",
+        ),
+        pytest.param(
+            [(INSTANCE, RESUMED)],
+            {
+                "instances": [Instance(INSTANCE, T[4], waiting="")],
+                "activities": [Activity(INSTANCE, 0, 0, 1, next_execution=T[4])],
+                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+            },
+            id="activity: resumed, and paused by an earlier batch",
         ),
         pytest.param(
             [(WORKFLOW, events.WorkflowCreated(at=T[0], name="a\0b", stages=[{"noop": {"x": "\0"}}]))],
@@ -242,6 +291,7 @@ def test_rows(happened: Sequence[tuple[str, Any]], rows: dict[str, list[Any]]) -
     for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers"):
         assert list(getattr(batch, table).values()) == rows.get(table, []), table
     assert batch.occurrences == rows.get("occurrences", [])
+    assert batch.event_requests == rows.get("event_requests", [])
 
 
 @pytest.mark.parametrize(
@@ -348,7 +398,7 @@ def test_records_of_superseded_engines_do_not_count(reader: EventReader) -> None
     reading = reader.read({3: lines}, {3: ReadPosition(10, epoch=4, cause=6)})
     assert reading.positions == {3: ReadPosition(14, epoch=11, cause=8)}
     assert reading.batch.advances == [Advance(3, 10, 14, 11, 8)]
-    assert reading.batch.instances[INSTANCE] == Instance(INSTANCE, T[1], WORKFLOW, T[0])
+    assert reading.batch.instances[INSTANCE] == Instance(INSTANCE, T[1], WORKFLOW, T[0], variables="{}")
     assert reading.events == 2
 
 

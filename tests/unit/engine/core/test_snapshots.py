@@ -14,7 +14,7 @@ from engine.core.errors import Rejected, SnapshotUnreadable, TooManySetAside
 from engine.core.judgements import MAX_FORGOTTEN
 from engine.core.sections import Entry
 from engine.core.shard import MAX_SET_ASIDE, Shard
-from engine.core.snapshots import SCHEMA, Cut, Loader, Summary
+from engine.core.snapshots import READABLE, SCHEMA, Cut, Loader, Summary
 from schemas import rejections
 from schemas.commands import AbortInstance, CreateTrigger, DeleteTrigger
 from tests.unit.engine.core.histories import CALL, DELAY, NOW, TIGHT, UPDATE, WAIT, Live, replay, restored, run
@@ -305,7 +305,7 @@ def test_a_snapshot_with_another_number_of_entries_is_unreadable() -> None:
     ("key", "value"),
     [
         ("instance/a", b"[]"),
-        ("instance/a", b'["b",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false]'),
+        ("instance/a", b'["b",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null]'),
         ("instance/a", b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,true]'),
         ("trigger/t", b"\xff"),
         ("definition/DIGEST", b"[]"),
@@ -320,7 +320,7 @@ def test_a_snapshot_with_another_number_of_entries_is_unreadable() -> None:
 def test_a_snapshot_with_a_wrong_entry_is_unreadable(key: str, value: bytes) -> None:
     entries, summary = snapshot()
     (digest,) = (key.removeprefix("definition/") for key in entries if key.startswith("definition/"))
-    right = b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false]'
+    right = b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null]'
     assert entries["instance/a"] == right.replace(b"DIGEST", digest.encode())
     entries[key.replace("DIGEST", digest)] = value.replace(b"DIGEST", digest.encode())
     with pytest.raises(SnapshotUnreadable):
@@ -391,3 +391,14 @@ def test_what_snapshots_hold_is_frozen() -> None:
     entries, again = all_of(shard)
     assert entries == recorded
     assert msgspec.json.encode(again).decode() == last
+
+
+@pytest.mark.parametrize("schema", [schema for schema in READABLE if schema != SCHEMA])
+def test_snapshots_of_older_builds_are_read(schema: int) -> None:
+    *lines, last = (GOLDEN.parent / f"snapshot_{schema}.txt").read_text().splitlines()
+    recorded = {key: value.encode() for key, _, value in (line.partition(" ") for line in lines)}
+    shard = load(recorded, msgspec.json.decode(last, type=Summary))
+    entries, again = all_of(shard)
+    assert entries.keys() == recorded.keys()
+    assert msgspec.json.encode(again).decode() == last
+    assert load(entries, again).contents() == shard.contents()

@@ -489,9 +489,9 @@ def test_a_workflow_is_kept_as_it_is_written() -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1.2 * len(record.value), "decoded it takes twenty times as much"
-    raw = known.stages(WORKFLOW)
-    assert raw is not None
-    assert msgspec.json.decode(raw) == stages
+    workflow = known.workflow(WORKFLOW)
+    assert workflow is not None
+    assert msgspec.json.decode(workflow.stages) == stages
 
 
 @pytest.mark.parametrize("value", [b'{"kind":"workflow","stages":5}', b'{"kind":"workflow","stages":[5]}', b"{}"])
@@ -505,8 +505,8 @@ async def test_a_deleted_workflow_starts_nothing() -> None:
     command = await judged(compiled(), message(), known)
     assert isinstance(command, FireTrigger)
     assert (command.stages, command.error) == (NO_STAGES, None)
-    assert known.stages(WORKFLOW) is None
-    assert known.stages("unknown") is None
+    assert known.workflow(WORKFLOW) is None
+    assert known.workflow("unknown") is None
 
 
 def test_a_superseded_engine_can_not_bring_a_deleted_workflow_back() -> None:
@@ -520,4 +520,4 @@ def test_a_superseded_engine_can_not_bring_a_deleted_workflow_back() -> None:
         known = Definitions()
         for record in order:
             known.apply(decode_current(StoredRecord(0, record.key, record.value, record.headers)))
-        assert known.stages(WORKFLOW) is None
+        assert known.workflow(WORKFLOW) is None
