@@ -22,8 +22,8 @@ NETWORK_FAULTS: Final[dict[Request, Faults]] = {
     "join": Faults(lost=0.03, unanswered=0.03),
     "heartbeat": Faults(lost=0.05),
     "commit": Faults(lost=0.05, late=0.05),
-    "open transaction": Faults(lost=0.05, unanswered=0.1, refused=0.05),
-    "end transaction": Faults(lost=0.05, unanswered=0.1, late=0.1, refused=0.02, slow=0.03),
+    "open transaction": Faults(lost=0.05, unanswered=0.1, refused=0.15),
+    "end transaction": Faults(lost=0.05, unanswered=0.1, late=0.15, refused=0.02, slow=0.05),
 }
 STOPPED_SECONDS: Final = (0.5, 20.0)
 """How long a process is stopped: from less than a heartbeat to more than its session."""
