@@ -70,17 +70,25 @@ class Campaign:
         seed: decides what clients do, and who is hit how.
         rate: new instances a second.
         max_seconds: longest that a fault lasts.
+        money_waits: share of the runs with money that are waited for.
         say: tells whoever watches.
     """
 
     def __init__(
-        self, system: System, seed: int, *, rate: float, max_seconds: float, say: Callable[[str], None] = print
+        self,
+        system: System,
+        seed: int,
+        *,
+        rate: float,
+        max_seconds: float,
+        money_waits: float = 0.4,
+        say: Callable[[str], None] = print,
     ):
         self.system, self.seed, self.say = system, seed, say
         self.rounds: list[Round] = []
         self.scene = Scene(system, random.Random(seed), max_seconds, lambda text: say(f"  {text}"))
         self._rng = random.Random(seed + 1)
-        self._rate = rate
+        self._rate, self._money_waits = rate, money_waits
         self._sandbox = SandboxClient(system.sandbox_url)
         self._seen: set[str] = set()
 
@@ -88,7 +96,7 @@ class Campaign:
         """Furnish the stack, and let a trigger listen."""
         self._bank: Bank = await furnish(self._sandbox)
         sends = Sends(random.Random(self.seed + 2), LEDGERS, self._bank.wallets, PAYMENTS, LATE_PAYMENT)
-        self.clients = Clients(self.system, self._rng, sends.stage, self._rate)
+        self.clients = Clients(self.system, self._rng, sends.stage, self._rate, self._money_waits)
         self._inspector = Inspector(self.system, self.clients, self._bank, self.scene.marks, self._rng)
         await self._listen()
 
@@ -174,7 +182,7 @@ class Campaign:
             for fault in faults:
                 task = group.create_task(one(fault))
                 if at_once:
-                    await asyncio.wait({task}, timeout=self.scene.rng.uniform(0.5, 4.0))
+                    await asyncio.wait({task}, timeout=self.scene.rng.uniform(0.5, 3.0))
                 else:
                     await task
                     await self._recover()

@@ -79,14 +79,17 @@ class Clients:
         rng: decides what comes when.
         money: makes a stage that moves money, from its mark.
         rate: new instances a second, probes not counted.
+        money_waits: share of those with money that are waited for. Money that has to come first lets them wait long.
     """
 
-    def __init__(self, system: System, rng: random.Random, money: Callable[[str], Json], rate: float):
+    def __init__(
+        self, system: System, rng: random.Random, money: Callable[[str], Json], rate: float, money_waits: float
+    ):
         self.answers = Answers()
         self.workflows: dict[str, list[str]] = {}
         """Those of the present round, by plan."""
         self._system, self._rng, self._rate = system, rng, rate
-        self._money = money
+        self._money, self._money_waits = money, money_waits
         self._numbers = itertools.count(1)
         self._flows: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -266,7 +269,8 @@ class Clients:
             await self.look(run)
 
     def _waits(self, plan: Plan) -> bool:
-        return plan in ("noop", "delay", "money") and self._rng.random() < 0.4
+        share = {"noop": 0.4, "delay": 0.4, "money": self._money_waits}.get(plan, 0.0)
+        return self._rng.random() < share
 
     # Who comes when
 

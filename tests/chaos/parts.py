@@ -15,6 +15,8 @@ from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.postgres import EmbeddedPostgres
 from tests.integration.installation import Process
 
+STARTED: Final = " started"
+"""In the first line that our processes write."""
 READY_SECONDS: Final = 90.0
 """How long a start may take on a busy machine."""
 
@@ -163,7 +165,10 @@ class Ours(Part):
         await self.process.kill()
 
     async def _terminate(self) -> int | None:
-        return await self.process.terminate()
+        # Until it says that it has started, Python may still be loading it, and SIGTERM ends it like any program.
+        knows_signals = STARTED in self.process.log()
+        status = await self.process.terminate()
+        return status if knows_signals else None
 
 
 @dataclass(kw_only=True)
