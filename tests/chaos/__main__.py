@@ -16,6 +16,7 @@ import asyncio
 import logging
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -92,6 +93,8 @@ def main() -> None:
         return
     # Our own clients complain during faults too, which says nothing about the processes.
     logging.basicConfig(handlers=[logging.NullHandler()])
+    # So that an end in the middle leaves nothing running or mounted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
