@@ -1,4 +1,4 @@
-"""A cluster under fault, for a short time (at length: `python -m tests.chaos`). It takes 75 s on two cores of its own."""
+"""A cluster under fault, for a short time: one to two minutes (at length: `python -m tests.chaos`)."""
 
 import os
 import sys
