@@ -104,7 +104,9 @@ async def play(url: str, sandbox_url: str, case: Case, console: Console) -> None
     async with aiohttp.ClientSession(timeout=timeout) as session:
         client, sandbox = _Client(session, url), _Client(session, sandbox_url)
         wallets = await _furnish(sandbox, case, console)
-        workflow = {"name": case.workflow.name, "stages": case.workflow.stages}
+        workflow: dict[str, Any] = {"name": case.workflow.name, "stages": case.workflow.stages}
+        if case.workflow.activity_max_attempts is not None:
+            workflow["activityMaxAttempts"] = case.workflow.activity_max_attempts
         created = await client.call("POST", "/workflows", json=workflow)
         console.print(f"created workflow {created['id']}: {case.workflow.name or 'it has no name'}")
         variables = {name: wallets.get(value, value) for name, value in case.setup.variables.items()}

@@ -75,8 +75,8 @@ ACTIVITIES: Final = frozenset(
 )
 """A test compares them with `ActivityName`."""
 
-Outcome = Literal["succeeded", "failed", "aborted", "waiting", "delayed", "retrying", "running"]
-StageStatus = Literal["succeeded", "failed", "aborted", "waiting", "delayed", "retrying", "running"]
+Outcome = Literal["succeeded", "failed", "aborted", "waiting", "delayed", "retrying", "paused", "running"]
+StageStatus = Literal["succeeded", "failed", "aborted", "waiting", "delayed", "retrying", "paused", "running"]
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -251,7 +251,8 @@ class Expect(Model, frozen=True, kw_only=True):
         Outcome,
         Meta(
             description="How the instance ends, or what it is doing when nothing happens any more: `waiting` for an "
-            "event, `retrying` a call; or `delayed`, or `running` a slow call, if `until` comes first."
+            "event, `retrying` a call, `paused` behind its last attempt; or `delayed`, or `running` a slow call, if "
+            "`until` comes first."
         ),
     ] = "succeeded"
     error: Annotated[ExpectedText | None, Meta(description="The error it ends with, or `{contains: text}`.")] = None

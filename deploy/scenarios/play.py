@@ -87,6 +87,7 @@ class _Play:
         command = RunWorkflow(
             workflow_id=WORKFLOW,
             stages=Raw(msgspec.json.encode(self._case.workflow.stages)),
+            max_attempts=self._case.workflow.activity_max_attempts,
             variables=self._case.setup.variables,
         )
         self._owner.send(INSTANCE, command)

@@ -33,6 +33,7 @@ class Activity(Struct):
         errors: those of the attempts that failed, in order.
         is_ended: whether it has succeeded or failed for good.
         retry_at: when it is tried again.
+        is_paused: whether its last attempt has failed, and it waits for a person.
     """
 
     stage: int
@@ -43,6 +44,7 @@ class Activity(Struct):
     errors: list[str] = []
     is_ended: bool = False
     retry_at: datetime | None = None
+    is_paused: bool = False
 
 
 class Stage(Struct):
@@ -70,6 +72,8 @@ class Stage(Struct):
         """As in scenario files."""
         if self.ended is not None:
             return "succeeded" if self.error is None else "aborted" if self.error == ev.CANCELED else "failed"
+        if self.activities and self.activities[-1].is_paused:
+            return "paused"
         if self.activities and self.activities[-1].errors:
             return "retrying"
         return {"wait_event": "waiting", "delay": "delayed"}.get(self.name, "running")
@@ -156,11 +160,15 @@ class Story:
                 activity = self.stages[-1].activities[-1]
                 activity.attempts, activity.retry_at = event.attempt, event.retry_at
                 activity.errors.append(event.error)
+            case ev.ActivityPaused():
+                activity = self.stages[-1].activities[-1]
+                activity.attempts, activity.retry_at, activity.is_paused = event.attempt, None, True
+                activity.errors.append(event.error)
             case ev.ActivityEnded():
                 self._end(self.stages[-1].activities[-1], event)
 
     def _end(self, activity: Activity, event: ev.ActivityEnded) -> None:
         activity.attempts, activity.output = event.attempt, event.output
-        activity.is_ended, activity.retry_at = True, None
+        activity.is_ended, activity.is_paused, activity.retry_at = True, False, None
         if event.error is not None:
             activity.errors.append(event.error)

@@ -48,6 +48,8 @@ def _texts(step: Step) -> Iterator[str]:
             yield f"  {name} {_call_detail(name, input)}"
         case ev.ActivityFailed(attempt=attempt, error=error, retry_at=retry_at, at=at):
             yield f"  attempt {attempt} fails: {error}; the next one comes after {shown(retry_at - at)}"
+        case ev.ActivityPaused(attempt=attempt, error=error):
+            yield f"  attempt {attempt} fails: {error}; it was the last one, so the activity is paused"
         case ev.ActivityEnded(attempt=attempt, error=None):
             yield f"  done{_at_attempt(attempt)}"
         case ev.ActivityEnded(attempt=attempt, error=error):

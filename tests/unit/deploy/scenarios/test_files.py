@@ -80,7 +80,7 @@ def test_files_as_a_whole(tmp_path: Path, text: str, told: list[str]) -> None:
         ),
         (
             "  expect: {outcome: success}",
-            "4:21: must be aborted, delayed, failed, retrying, running, succeeded or waiting, not `success`: "
+            "4:21: must be aborted, delayed, failed, paused, retrying, running, succeeded or waiting, not `success`: "
             "did you mean `succeeded`?",
         ),
         ("  expect: {error: x}", "4:12: an `error` needs `outcome: failed` or `outcome: aborted`"),

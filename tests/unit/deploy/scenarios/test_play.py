@@ -96,6 +96,15 @@ def test_pauses_between_attempts_grow_to_a_hundred_seconds(tmp_path: Path) -> No
     assert stages(it) == [("send", "succeeded", "5m27s")]  # 1 + 2 + 4 + … + 64 + 100 + 100
 
 
+def test_the_limit_of_the_workflow_pauses_an_activity(tmp_path: Path) -> None:
+    it = played(tmp_path, one("", f"{SEND}\n  activityMaxAttempts: 3"))
+    (activity,) = it.story.activities
+    assert (it.story.outcome, activity.attempts) == ("paused", 3)
+    assert told(it)[-1].endswith("insufficient funds; it was the last one, so the activity is paused")
+    it = played(tmp_path, one("abort: 1m", f"{SEND}\n  activityMaxAttempts: 3"))
+    assert (it.story.outcome, stages(it)) == ("aborted", [("send", "aborted", "1m")])
+
+
 def test_what_is_missing_is_asked_for_until_it_comes(tmp_path: Path) -> None:
     it = played(tmp_path, one("arrivals: [{at: 2s, ledgers: {default: {users:1: {balances: {EUR/2: 70}}}}}]"))
     assert stages(it) == [("send", "succeeded", "3s")]
