@@ -163,6 +163,9 @@ class Clients:
         paused_at = instance.activities[index].paused_at
         if paused_at is None:
             return
+        earlier = [resume for id, resume in self.resumes if id == instance_id]
+        if earlier and self.rng.random() < 0.5:
+            self.send(instance_id, self.rng.choice(earlier))
         resume = ResumeActivity(stage=instance.stage, index=index, paused_at=paused_at, by="anna")
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
