@@ -165,7 +165,7 @@ async def test_the_operation_answers_with_everything_and_creates_nothing() -> No
         "path": "descripton",
         "line": 3,
         "column": 1,
-        "message": "unknown field, which has no effect (known here: name, stages)",
+        "message": "unknown field, which has no effect (known here: activityMaxAttempts, name, stages)",
     }
     assert answer.data["findings"][1]["suggestion"] == "did you mean `send`?"
     assert backend.commands == []
