@@ -61,7 +61,10 @@ MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
 MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
 """Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
 MAX_IDLE_SECONDS: Final = 24 * 3600.0
-"""While Postgres is away no records are taken. To give the partitions to another projector then would not help."""
+"""While Postgres is away no records are taken. Kafka's client must not leave the group for that: see below."""
+LEAVE_SECONDS: Final = 15.0
+"""After so long without Postgres a process leaves its group until it reaches it again. It may be the only one that does
+not, and what it shows would stand still for as long. A restart of Postgres takes less; after it nobody has to join."""
 
 
 class Projections:
@@ -189,18 +192,45 @@ class Projections:
             assigned=self._admission.assigned,
             revoked=self._admission.revoked,
         )
+        gives_up = False
         try:
             if not await _unless(stop, member.start()):
                 return
-            while not stop.is_set():
-                try:
-                    await self._step(member)
-                    self._faults_in_a_row = 0
-                except StoreAway as fault:
-                    self._admission.reload()
-                    await self._pause("Postgres", fault, stop)
+            gives_up = await self._work(member, stop)
         finally:
-            await self._leave(member, for_good=stop.is_set())
+            await self._leave(member, for_good=stop.is_set() or gives_up)
+        if gives_up:
+            await self._reach_store(stop)
+
+    async def _work(self, member: Member, stop: asyncio.Event) -> bool:
+        """Project until told to stop, or until Postgres was away for so long that others should have the partitions.
+
+        Returns:
+            Whether it is the second.
+        """
+        away_at: float | None = None
+        while not stop.is_set():
+            try:
+                await self._step(member)
+                self._faults_in_a_row, away_at = 0, None
+            except StoreAway as fault:
+                away_at = _now() if away_at is None else away_at
+                if _now() - away_at >= LEAVE_SECONDS:
+                    logger.warning("Postgres: away for %.0f s; others may have the partitions meanwhile", LEAVE_SECONDS)
+                    return True
+                self._admission.reload()
+                await self._pause("Postgres", fault, stop)
+        return False
+
+    async def _reach_store(self, stop: asyncio.Event) -> None:
+        """Wait for Postgres, outside of the group."""
+        while not stop.is_set():
+            try:
+                await self._store.not_caught_up(())
+            except StoreAway as fault:
+                await self._pause("Postgres", fault, stop)
+            else:
+                return
 
     async def _step(self, member: Member) -> None:
         await self._load(member)

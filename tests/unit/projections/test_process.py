@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from projections import process as process_module
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.metrics import Metrics
-from projections.process import Projections
+from projections.process import LEAVE_SECONDS, Projections
 from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_writer import TRANSACTIONAL_ID, PublicWriter
 from projections.publisher.publisher import Publisher
@@ -66,9 +66,13 @@ class FaultyDatabase(MemoryDatabase):
     def __init__(self, clock: VirtualClock, faults: Faults):
         super().__init__(clock.now)
         self._faults = faults
+        self.cut_from: set[str] = set()
+        """Names of processes that can't reach it."""
 
     async def request(self, client: str) -> None:
         await self._faults.happen(ConnectionError)
+        if client in self.cut_from:
+            raise ConnectionError("cut")
 
 
 class World:
@@ -148,7 +152,7 @@ class Process:
         self.kafka = MemoryKafka(world.cluster, FaultyNetwork(world.faults), name)
         self.registry = CollectorRegistry()
         self.projections = Projections(
-            settings, Metrics(self.registry), kafka=self.kafka, store=MemoryStore(world.database)
+            settings, Metrics(self.registry), kafka=self.kafka, store=MemoryStore(world.database, name)
         )
         self.stop = asyncio.Event()
 
@@ -396,6 +400,42 @@ def test_another_projectors_write_is_noticed() -> None:
             await until(lambda: world.caught_up)
             assert process.count("position_conflicts_total") == 1
         assert len(world.database.tables.instances) == 2 * PARTITIONS - 1
+
+    simulate(main())
+
+
+def test_who_alone_cannot_reach_the_database_gives_its_partitions_to_others() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as first, Process(world, "b") as second:
+            await until(lambda: first.projections.ready and second.projections.ready and world.caught_up)
+            world.database.cut_from = {"a"}
+            begin = asyncio.get_running_loop().time()
+            for _ in range(2 * PARTITIONS):
+                world.run_instance()
+            await until(lambda: world.caught_up)
+            assert asyncio.get_running_loop().time() - begin < LEAVE_SECONDS + 10.0
+            assert not first.projections.ready
+            world.database.cut_from = set()
+            await until(lambda: first.projections.ready)
+            await until(lambda: len(world.published) == len(world.ids))
+        world.check()
+
+    simulate(main())
+
+
+def test_all_come_back_when_the_database_does() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as first, Process(world, "b") as second:
+            await until(lambda: first.projections.ready and second.projections.ready)
+            world.database.cut_from = {"a", "b"}
+            world.run_instance()
+            await asyncio.sleep(10 * LEAVE_SECONDS)
+            world.database.cut_from = set()
+            await until(lambda: first.projections.ready and second.projections.ready and world.caught_up)
+            await until(lambda: len(world.published) == len(world.ids))
+        world.check()
 
     simulate(main())
 
