@@ -43,6 +43,16 @@ async def installation(
 
 
 @pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a test runs in this process may quieten loggers, and later tests look at what is logged."""
+    names = [None, *logging.root.manager.loggerDict]
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(autouse=True)
 def no_complaints() -> Iterator[None]:
     """Nothing of this process may be forgotten."""
     handler = ComplaintsHandler()
