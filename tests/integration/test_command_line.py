@@ -66,7 +66,7 @@ async def test_workflows(run: Run, tmp_path: Path) -> None:
     created = json.loads((await run("workflows", "create", file, "--json")).stdout)
     other = made_id(await run("w", "c", "-", stdin="stages: [{noop: {}}]"))
     listed = (await run("workflows", "list")).stdout
-    assert re.search(rf"^{created['id']}  {name} +noop wait_event  20", listed, re.MULTILINE)
+    assert re.search(rf"^{created['id']}  {name} +noop wait_event +20", listed, re.MULTILINE)
     assert json.loads((await run("w", "ls", "-o", "json", "-n", "1")).stdout)[0]["id"] == other
     limited = await run("work", "l", "--limit", "1")
     assert len(limited.stdout.splitlines()) == 2

@@ -31,7 +31,7 @@ async def test_an_installation_that_works(installation: Installation) -> None:
         f"group {prefix}orchestration-engine: 1 members, stable",
         f"transactional ids {prefix}orchestration-publisher-…: may be used",
         f"schema {installation.settings.database_schema}: all ",
-        f"topic {prefix}commands: 0 commands wait",
+        f"topic {prefix}commands: ",  # how many wait depends on the tests before
         "read model: ",
         "clock: ",
     ):
