@@ -188,7 +188,7 @@ MUTATIONS: Final = (
     Mutation(
         "key of an event not looked up",
         INSTANCE_EVENTS,
-        "    if keyed is not None and await _sent_before(services, row.id, keyed):\n",
+        "    if keyed is not None and await sent_before(services, row.id, keyed):\n",
         "    if False:\n",
         "An event that is sent again is refused, when it has ended its instance.",
     ),
