@@ -14,9 +14,16 @@ from schemas.topics import EVENTS, topic_name, topics
 DEADLINE_SECONDS = 30.0
 
 
-async def records(settings: KafkaSettings, topic: str) -> dict[int, list[ConsumerRecord]]:
+async def records(
+    settings: KafkaSettings, topic: str, *, committed_only: bool = False
+) -> dict[int, list[ConsumerRecord]]:
     """All records of a topic by partition, up to the end that it has now."""
-    consumer = AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        isolation_level="read_committed" if committed_only else "read_uncommitted",
+    )
     name = topic_name(settings, topic)
     (partitions,) = (made.partitions for made in topics(settings) if made.name == name)
     async with asyncio.timeout(DEADLINE_SECONDS):

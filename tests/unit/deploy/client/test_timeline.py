@@ -186,7 +186,7 @@ async def test_a_terminal_is_drawn_over(monkeypatch: pytest.MonkeyPatch) -> None
 
     screen = Terminal()
     monkeypatch.setattr("sys.stdout", screen)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 4)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((40, 4)))
     await follow(FakeApi(*story()), Output(as_json=False), "i-1", no_pause)  # type: ignore[arg-type]
     pictures = screen.getvalue().split("\x1b[J")[1:]
     assert len(pictures) == 6
