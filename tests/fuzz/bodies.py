@@ -24,6 +24,8 @@ IDS: Final = {
     "workflowID": WORKFLOW,
     "flowId": WORKFLOW,
     "instanceID": INSTANCE,
+    "number": 0,
+    "activityID": 0,
     "runId": INSTANCE,
     "triggerID": TRIGGER,
 }
@@ -48,6 +50,7 @@ SOUND: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("/events", ({"name": "go", "by": {"id": 7}},)),
     ("/instances", ({"who": "alice", "amount": "100", "nothing": None}, None, {})),
     ("/runs", ({"who": "alice", "amount": "100", "nothing": None}, None, {})),
+    ("/resume", ({"temporalRunID": str(INSTANCE), "pausedAt": "2026-01-01T00:00:00Z"},)),
     ("/test", ({"id": "VL-1", "amount": 12.5, "x": "a,b"},)),
     ("/triggers", TRIGGERS),
     ("/validate", DEFINITIONS),

@@ -271,16 +271,18 @@ def test_the_state_does_not_grow_with_what_is_to_be_started() -> None:
 
 
 def test_the_run_command_of_an_occurrence() -> None:
-    pending = Pending("o", "i", WORKFLOW, Definition.of(STAGES), {"a": "1"}, 42, 3)
-    assert msgspec.json.decode(msgspec.json.encode(pending.command("events/3", "t")), type=RunWorkflow) == RunWorkflow(
+    pending = Pending("00000000-0000-0000-0000-000000000008", "i", WORKFLOW, Definition.of(STAGES), {"a": "1"}, 42, 3)
+    assert msgspec.json.decode(
+        msgspec.json.encode(pending.command("events/3", "00000000-0000-0000-0000-000000000003")), type=RunWorkflow
+    ) == RunWorkflow(
         workflow_id=WORKFLOW,
         stages=STAGES,
         variables={"a": "1"},
         source="events/3",
         sequence=42,
         max_attempts=3,
-        trigger_id="t",
-        occurrence_id="o",
+        trigger_id="00000000-0000-0000-0000-000000000003",
+        occurrence_id="00000000-0000-0000-0000-000000000008",
     )
 
 
