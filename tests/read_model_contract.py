@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from projections.fold import Batch
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
@@ -35,11 +34,10 @@ from projections.queries.rows import (
     TriggerRow,
     WaitingRow,
 )
-from projections.rows import Advance, ReadPosition
+from projections.rows import ReadPosition
 from schemas import events, rejections
-from schemas.records import Recorded
 from schemas.settings import ProjectionsSettings
-from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
+from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, next_batch, run, started
 from tests.store_contract import random_batches
 
 DEADLINE_SECONDS: Final = 20.0
@@ -82,12 +80,7 @@ class Subject(Protocol):
             cause: the offset of their command.
             announce: whether the notification reaches anybody.
         """
-        before = (await self.store.positions([partition]))[partition]
-        after = ReadPosition(before.next_offset + len(happened), 0, max(before.cause, -1 if cause is None else cause))
-        batch = Batch()
-        for offset, (id, event) in enumerate(happened, before.next_offset):
-            batch.add(partition, Recorded(str(id), 1, event, offset, cause))
-        batch.advances = [Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause)]
+        batch, after = await next_batch(self.store, happened, partition, cause)
         self.lose_announcements(not announce)
         await self.store.write(batch)
         self.lose_announcements(False)

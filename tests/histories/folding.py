@@ -1,5 +1,6 @@
 """A history read again by this build: its state as a restore comes to it, its decisions, its rows."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -18,13 +19,14 @@ from engine.log_checks import inspect, known_by
 from engine.metrics import Metrics
 from engine.pauses import Breather
 from engine.restore import Restore, Restored
+from engine.triggers.definitions import DefinitionsReader
 from projections.memory import MemoryDatabase, MemoryStore, Tables
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.projector import Projector
 from projections.publisher.public_events import public_event
 from schemas.encryption.vault import Vault
 from schemas.epochs import EpochFilter
-from schemas.kafka import Kafka, NewTopic, Place, read_span
+from schemas.kafka import Kafka, NewTopic, Place, TableReader, read_span
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.kafka.sealed import SealedKafka
 from schemas.records import Headers, Record, RecordCodec, UndecodableRecord
@@ -177,3 +179,17 @@ def state_of(shard: Shard, tables: Tables, public: Sequence[str]) -> dict[str, A
 def _shown(effect: Effect | None) -> str:
     """An effect without the addresses of what it holds as it was written; the entries show that."""
     return re.sub(r"<msgspec\.Raw object at \w+>", "…", repr(effect))
+
+
+async def catch_up(reader: TableReader | DefinitionsReader) -> None:
+    """Have a reader of a compacted topic read all that is there.
+
+    Raises:
+        KafkaFault: it comes to something that it can't read, and waits.
+    """
+    following = asyncio.create_task(reader.run())
+    try:
+        await reader.catch_up()
+    finally:
+        following.cancel()
+        await asyncio.wait({following})

@@ -29,7 +29,7 @@ from schemas.log_integrity import LogFault
 from schemas.settings import OperatorSettings, ProjectionsSettings
 from schemas.topics import COMMANDS, DEFINITIONS, EVENTS, SEALED_TOPICS, SNAPSHOTS
 from tests.histories import states
-from tests.histories.folding import SETTINGS, World
+from tests.histories.folding import SETTINGS, World, catch_up
 from tests.histories.lines import Line, RecordLine, TurnLine, generations, read
 from tests.histories.stories import STORIES
 from tests.simulation.loop import simulate
@@ -206,13 +206,8 @@ def test_triggers_wait(make: Callable[[], World], caplog: pytest.LogCaptureFixtu
     async def scenario() -> None:
         world = make()
         reader = DefinitionsReader(world.kafka, SETTINGS)
-        following = asyncio.create_task(reader.run())
-        try:
-            with pytest.raises(KafkaFault, match="could not be read in time"):
-                await reader.catch_up()
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
+        with pytest.raises(KafkaFault, match="could not be read in time"):
+            await catch_up(reader)
         with pytest.raises(KeyMissing):
             await missing_definitions(world.kafka, SETTINGS, [])
 

@@ -3,7 +3,6 @@
 Generation 1 has schema 1 of `ActivityStarted`, whose transactions have copies of their input.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -27,7 +26,7 @@ from schemas.records import NewRecord, RecordCodec, UndecodableRecord, UnknownMe
 from schemas.settings import OperatorSettings, ProjectionsSettings
 from schemas.topics import DEFINITIONS, EVENTS
 from schemas.upcasters import DEFINITION
-from tests.histories.folding import Stored, World
+from tests.histories.folding import Stored, World, catch_up
 from tests.histories.lines import RecordLine, read
 from tests.simulation.loop import simulate
 
@@ -161,13 +160,8 @@ def test_definitions_of_a_newer_build_are_not_passed_over(caplog: pytest.LogCapt
         world = World([])
         world.cluster.append(Place(DEFINITIONS, 0), [NewRecord(ID.encode(), OLD.value, headers, 0)])
         reader = TableReader(world.kafka, DEFINITIONS, lambda record: applied.append(decode_current(record).id))
-        following = asyncio.create_task(reader.run())
-        try:
-            with pytest.raises(KafkaFault, match="could not be read in time"):
-                await reader.catch_up()
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
+        with pytest.raises(KafkaFault, match="could not be read in time"):
+            await catch_up(reader)
 
     simulate(scenario())
     assert applied == []

@@ -11,15 +11,14 @@ from aiokafka import AIOKafkaProducer
 from psycopg import sql
 
 from deploy.topics import create_topics
-from projections.fold import Batch
 from projections.migrate import migrate
-from projections.rows import Advance, ReadPosition
+from projections.rows import ReadPosition
 from projections.store import PostgresStore
 from schemas import events
-from schemas.records import NewRecord, RecordCodec, Recorded
+from schemas.records import NewRecord, RecordCodec
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
-from tests.happened import START
+from tests.happened import START, next_batch
 
 DEADLINE_SECONDS = 20.0
 
@@ -94,28 +93,12 @@ class Writer:
         self.store = PostgresStore(settings)
 
     async def write(
-        self, *happened: tuple[uuid.UUID, Any], partition: int = 0, cause: int | None = None, announce: bool = True
+        self, *happened: tuple[uuid.UUID, Any], partition: int = 0, cause: int | None = None
     ) -> ReadPosition:
-        """One batch; returns where the partition is now. Without `announce` its notification is lost."""
-        before = (await self.store.positions([partition]))[partition]
-        after = ReadPosition(before.next_offset + len(happened), 0, max(before.cause, -1 if cause is None else cause))
-        batch = Batch()
-        for offset, (id, event) in enumerate(happened, before.next_offset):
-            batch.add(partition, Recorded(str(id), 1, event, offset, cause))
-        batch.advances = [Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause)]
-        if announce:
-            await self.store.write(batch)
-        else:
-            await _write_silently(self.store, batch)
+        """One batch; returns where the partition is now."""
+        batch, after = await next_batch(self.store, happened, partition, cause)
+        await self.store.write(batch)
         return after
-
-
-async def _write_silently(store: PostgresStore, batch: Batch) -> None:
-    channel, store._schema = store._schema, "nobody_listens_here"
-    try:
-        await store.write(batch)
-    finally:
-        store._schema = channel
 
 
 class Log:

@@ -15,12 +15,14 @@ import contextlib
 import heapq
 import itertools
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+W = TypeVar("W")
 Ts = TypeVarTuple("Ts")
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
@@ -307,3 +309,27 @@ def simulate(main: Coroutine[Any, Any, T]) -> T:
         return loop.run_until_complete(main)
     finally:
         loop.end()
+
+
+def in_world(
+    make: Callable[[], AbstractAsyncContextManager[W]],
+) -> Callable[[Callable[[W], Coroutine[Any, Any, None]]], Callable[[], None]]:
+    """A decorator of tests that run in virtual time.
+
+    Args:
+        make: makes what a test is given, there.
+    """
+
+    def simulated(test: Callable[[W], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        async def main() -> None:
+            async with make() as world:
+                await test(world)
+
+        def wrapped() -> None:
+            simulate(main())
+
+        # Not all that `functools.wraps` copies: pytest would look for fixtures.
+        wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
+        return wrapped
+
+    return simulated

@@ -2,15 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import nullcontext
 
 import pytest
 
 from schemas.kafka import KafkaFault, NewTopic, NotAcknowledged, Place
 from schemas.kafka.memory import MemoryCluster
 from schemas.records import NewRecord
-from tests.simulation.loop import simulate
+from tests.simulation.loop import in_world, simulate
 from tests.simulation.network import Cut, Faults, FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.trace import Trace
@@ -51,17 +50,7 @@ class World:
         return [(record.value or b"").decode() for record in self.cluster.records("t")[0]]
 
 
-def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a test in virtual time."""
-
-    def wrapped() -> None:
-        async def main() -> None:
-            await test(World())
-
-        simulate(main())
-
-    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
-    return wrapped
+simulated = in_world(lambda: nullcontext(World()))
 
 
 @simulated

@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from unittest import mock
 
 from prometheus_client import CollectorRegistry
@@ -19,7 +18,7 @@ from schemas.process_name import ProcessName
 from schemas.records import NewRecord, Record
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS
-from tests.simulation.loop import simulate
+from tests.simulation.loop import in_world
 
 PARTITIONS = 4
 NUMBERS = itertools.count(100)
@@ -102,17 +101,7 @@ class Engine:
         return {sample.labels["partition"]: sample.value for sample in metric.samples}
 
 
-def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a test on a virtual clock."""
-
-    def wrapped() -> None:
-        async def main() -> None:
-            await test(World())
-
-        simulate(main())
-
-    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
-    return wrapped
+simulated = in_world(lambda: nullcontext(World()))
 
 
 @simulated

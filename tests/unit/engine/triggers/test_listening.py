@@ -8,9 +8,8 @@ import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -29,7 +28,7 @@ from schemas.process_name import ProcessName
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS
-from tests.simulation.loop import VirtualClock, simulate
+from tests.simulation.loop import VirtualClock, in_world
 
 TYPE = "COMMITTED_TRANSACTIONS"
 TRIGGER, WORKFLOW = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
@@ -131,19 +130,14 @@ class Engine:
         await self.stop()
 
 
-def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a test on a virtual clock."""
+@asynccontextmanager
+async def made() -> AsyncIterator[World]:
+    world = World()
+    await world.make()
+    yield world
 
-    def wrapped() -> None:
-        async def main() -> None:
-            world = World()
-            await world.make()
-            await test(world)
 
-        simulate(main())
-
-    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
-    return wrapped
+simulated = in_world(made)
 
 
 def twice(numbers: Sequence[int]) -> list[int]:

@@ -1,7 +1,8 @@
 """The cluster in memory with a network that fails, on a virtual clock: what can be planted, and what follows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from schemas.kafka import Fenced, KafkaAway, KafkaFault, Membership, NameTaken, NewTopic, NotAcknowledged, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
 from schemas.records import NewRecord
-from tests.simulation.loop import simulate
+from tests.simulation.loop import in_world
 
 TOPIC, PLACE = "t", Place("t", 0)
 SIZES: dict[str, Any] = {"max_batch_bytes": 1000, "max_request_bytes": 1000}
@@ -72,19 +73,14 @@ class World:
         return [(record.value or b"").decode() for record in self.cluster.records(TOPIC)[0]]
 
 
-def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a test on a virtual clock."""
+@asynccontextmanager
+async def made() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    await world.kafka.kill()
 
-    def wrapped() -> None:
-        async def main() -> None:
-            world = World()
-            await test(world)
-            await world.kafka.kill()
 
-        simulate(main())
-
-    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
-    return wrapped
+simulated = in_world(made)
 
 
 @simulated
