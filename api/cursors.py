@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api.errors import Invalid
+from projections.queries.pages import NEWEST
 from projections.queries.rows import RowPosition
 from schemas.settings import ApiSettings
 
@@ -30,7 +31,7 @@ DEFAULT_PAGE_SIZE: Final = 15
 MAX_PAGE_SIZE: Final = 1000
 """Both are from the contract. Without the second, a client could make us hold a whole list in memory."""
 
-START: Final = RowPosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+START: Final = NEWEST
 """In front of all rows: they are newest first."""
 END: Final = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 """Behind all rows."""

@@ -45,8 +45,9 @@ class Connections:
             )
             for _ in range(MAX_CONNECTIONS)
         ]
-        self._free = self._sessions.copy()
-        self._any_free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._free: asyncio.LifoQueue[Session] = asyncio.LifoQueue()
+        for session in self._sessions:
+            self._free.put_nowait(session)
 
     async def execute(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
         """Run a statement that only reads, with parameters `$1`, … and fetch its rows, in binary format.
@@ -56,17 +57,15 @@ class Connections:
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._any_free.acquire()
+                session = await self._free.get()
         except TimeoutError:
             raise ReadModelUnavailable("the read model can't be read: no connection is free") from None
-        session = self._free.pop()
         try:
             return await _execute(session, query, parameters)
         except FAULTS as fault:
             raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
         finally:
-            self._free.append(session)
-            self._any_free.release()
+            self._free.put_nowait(session)
 
     async def close(self) -> None:
         """Close all connections for good."""
