@@ -10,9 +10,8 @@ from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
 from schemas.encryption.marks import KeyMissing
 from schemas.epochs import EpochFilter, header
-from schemas.log_integrity import LogFault, key_missing, newer_build
+from schemas.log_integrity import LogFault, unreadable_here
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
-from schemas.topics import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +94,8 @@ class EventReader:
         """
         try:
             batch.add(partition, self._codec.decode_event(record))
-        except UnknownMessage as error:
-            raise newer_build(partition, record, error) from error
-        except KeyMissing as error:
-            raise key_missing(EVENTS, partition, error) from error
+        except (UnknownMessage, KeyMissing) as error:
+            raise unreadable_here(partition, record, error) from error
         except UndecodableRecord as error:
             self._metrics.undecodable.inc()
             logger.error("event record %s/%s is skipped: %s", partition, record.offset, error)

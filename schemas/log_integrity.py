@@ -80,6 +80,19 @@ def key_missing(topic: str, partition: int, error: KeyMissing) -> LogFault:
     return LogFault("key", topic, partition, str(error))
 
 
+def unreadable_here(partition: int, record: Record, error: UnknownMessage | KeyMissing) -> LogFault:
+    """The fault of a record of `events` that this process can't read though it is not damaged.
+
+    Args:
+        partition: of `events`.
+        record: what can't be read.
+        error: why.
+    """
+    if isinstance(error, KeyMissing):
+        return key_missing(EVENTS, partition, error)
+    return newer_build(partition, record, error)
+
+
 def check_begin(partition: int, position: int, oldest: int, topic: str = EVENTS) -> None:
     """Check that nothing was deleted that has not been read yet.
 

@@ -26,11 +26,9 @@ from schemas.log_integrity import (
     check_identity,
     check_records,
     follows,
-    key_missing,
-    newer_build,
+    unreadable_here,
 )
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage
-from schemas.topics import EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -167,11 +165,8 @@ class PartitionPublisher:
             except LogFault as found:
                 fault, next_offset = found, record.offset
                 break
-            except UnknownMessage as error:
-                fault, next_offset = newer_build(self._place.partition, record, error), record.offset
-                break
-            except KeyMissing as error:
-                fault, next_offset = key_missing(EVENTS, self._place.partition, error), record.offset
+            except (UnknownMessage, KeyMissing) as error:
+                fault, next_offset = unreadable_here(self._place.partition, record, error), record.offset
                 break
             except UndecodableRecord as error:
                 self._metrics.undecodable.inc()
