@@ -109,6 +109,10 @@ class PathRoute(BaseRoute):
         allow = ", ".join(sorted(self._operations)).encode()
         self._not_allowed = error_answer(NotAllowed("method not allowed"), headers=[(b"allow", allow)])
 
+    def takes(self, path: str) -> bool:
+        """Whether requests for a path come here."""
+        return self._match(path) is not None
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path is this one, whatever the method."""
         if scope["type"] == "http":
@@ -186,11 +190,19 @@ def path_routes(
     commands: Admission,
     metrics: Metrics,
 ) -> list[BaseRoute]:
-    """One route per path, in the order of the operations: the router tries them in turn, so put frequent ones first."""
+    """One route per path, in the order of the operations: the router tries them in turn, so put frequent ones first.
+
+    A path that an earlier one would take, whose parameter matches any text, comes before that.
+    """
     by_path: dict[str, list[Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
-    return [PathRoute(base_path, group, services, reads, commands, metrics) for group in by_path.values()]
+    routes: list[PathRoute] = []
+    for group in by_path.values():
+        route = PathRoute(base_path, group, services, reads, commands, metrics)
+        taken_by = (number for number, earlier in enumerate(routes) if earlier.takes(route.path))
+        routes.insert(next(taken_by, len(routes)), route)
+    return list(routes)
 
 
 _OVERLOADED: Final = error_answer(Unavailable("too many requests are waiting"))

@@ -14,11 +14,9 @@ DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **trigge
 """By the operation's id in v1."""
 
 OPERATIONS: tuple[Operation, ...] = (
-    *in_v2(v1.instances.OPERATIONS, DIFFERENCES),
+    *in_v2(v1.OPERATIONS, DIFFERENCES),
     *definitions.OPERATIONS,
-    *in_v2(v1.OPERATIONS[len(v1.instances.OPERATIONS) :], DIFFERENCES),
     *triggers.OPERATIONS,
     *pauses.OPERATIONS,
 )
-"""In the order in which the router tries their paths, that of v1. What is beside workflows under `/workflows` comes
-before them, or it would be taken for an id."""
+"""In the order in which the router tries their paths, that of v1."""
