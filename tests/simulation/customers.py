@@ -468,15 +468,17 @@ class Customers:
         elif chance < 0.5:
             await self._delete_trigger(self._rng.choice(self._triggers))
         elif chance < 0.7:
-            trigger = self._rng.choice(self._triggers)
-            listed = await self._list(f"/triggers/{trigger}/occurrences", "", api)
-            if listed is not None:
-                self._answers.occurrences(trigger, *listed)
-                self.met["an occurrence was shown"] += len(listed[0])
+            await self._read_occurrences(self._rng.choice(self._triggers), api)
         else:
             listed = await self._list("/triggers", "", api)
             if listed is not None:
                 self._answers.triggers(*listed)
+
+    async def _read_occurrences(self, trigger: str, api: SimulatedApi) -> None:
+        listed = await self._list(f"/triggers/{trigger}/occurrences", "", api)
+        if listed is not None:
+            self._answers.occurrences(trigger, *listed)
+            self.met["an occurrence was shown"] += len(listed[0])
 
     async def _create_some_trigger(self) -> None:
         """For a workflow that moves no money: a message that comes twice has one mark, and may fire twice."""
@@ -541,10 +543,15 @@ class Customers:
         for id, known in self._answers.known.instances.items():
             if id in self._answers.promised.instances:
                 self._answers.promise_instance(id, len(known.moments) - 1)
+        triggers = self._answers.known.triggers  # also of those who append commands themselves
+        for id, trigger in triggers.items():
+            self._answers.promised.occurrences[id] = len(trigger.occurrences)
         for api in self._apis:
             for ids in batched(dict.fromkeys(self.instances), AT_ONCE):
                 await asyncio.gather(*(self.get(id, api) for id in ids))
             await self.read_lists(api)
+            for id in triggers:
+                await self._read_occurrences(id, api)
 
     def check(self) -> None:
         """What was acknowledged was done, once; and what was not, at most once for each try.
