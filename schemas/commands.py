@@ -2,6 +2,9 @@
 
 A command is accepted when Kafka has acknowledged it. Every accepted command leaves at least one record with its offset
 as `cause` on topic `events`: an event, a rejection or a mark that it was skipped.
+
+Commands that people cause say who wants it (`by`: the subject of the token, None when authorization is off) and why
+(`reason`: what the request's `X-Reason` says, None without one). What follows from them says the same.
 """
 
 from datetime import datetime
@@ -26,10 +29,15 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the request that carried an `Idempotency-Key`; another digest for the same id is refused."""
     max_attempts: int | None = None
     """`activityMaxAttempts` of the definition; None when it has none."""
+    by: str | None = None
+    reason: str | None = None
 
 
 class DeleteWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Delete the workflow whose id is the key; repeatable."""
+
+    by: str | None = None
+    reason: str | None = None
 
 
 class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +68,8 @@ class RunWorkflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only with `source`: the trigger that started it."""
     occurrence_id: Id | None = None
     """Likewise: its occurrence."""
+    by: str | None = None
+    reason: str | None = None
 
 
 class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,6 +82,8 @@ class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A UUID made of the `Idempotency-Key`, if there was one."""
     request_digest: str | None = None
     """With `request_key`: digest of the request."""
+    by: str | None = None
+    reason: str | None = None
 
 
 class ResumeActivity(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,14 +95,20 @@ class ResumeActivity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     paused_at: datetime
     """Which pause is meant: a repetition must not end the next one."""
     by: str | None = None
-    """Who wants it: the subject of the token; None when authorization is off."""
     request_key: str | None = None
     """As in `SendEvent`."""
     request_digest: str | None = None
+    reason: str | None = None
 
 
 class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """End the instance whose id is the key with error `canceled`."""
+
+    request_key: str | None = None
+    """As in `SendEvent`: a repetition must not end an instance that was retried since."""
+    request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
 class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,10 +121,15 @@ class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     filter: str | None = None
     vars: dict[str, str] | None = None
     request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
 class DeleteTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Delete the trigger whose id is the key."""
+
+    by: str | None = None
+    reason: str | None = None
 
 
 class FireTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,6 +1,8 @@
 """Events: what has happened. One record on topic `events` each, keyed by the aggregate's id; the log is the truth.
 
 All times are UTC, microseconds. Events that are published name their workflow, so that the publisher needs no state.
+Events that follow from a command of a person say `by` whom and for what `reason`, as the command does; both are None
+when nobody and nothing is known, and in events of older builds.
 An event's meaning is frozen once released: a change is a new schema version with an upcaster (`schemas.upcasters`).
 """
 
@@ -22,12 +24,16 @@ class WorkflowCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_digest: str | None = None
     max_attempts: int | None = None
     """`activityMaxAttempts` of the definition; None when it has none."""
+    by: str | None = None
+    reason: str | None = None
 
 
 class WorkflowDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A workflow can't be run any more; its running instances go on."""
 
     at: datetime
+    by: str | None = None
+    reason: str | None = None
 
 
 class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,6 +54,8 @@ class InstanceStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The trigger that started it; None for a client's command, and in events of older builds."""
     occurrence_id: str | None = None
     """Likewise: the trigger's occurrence."""
+    by: str | None = None
+    reason: str | None = None
 
 
 class StageStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +91,8 @@ class EventReceived(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Number of the `wait_event` stage that takes it, running or still to come; None when none does."""
     request_key: str | None = None
     request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
 class ActivityStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,9 +145,9 @@ class ActivityResumed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stage: int
     index: int
     by: str | None = None
-    """Subject of the person's token; None when authorization is off."""
     request_key: str | None = None
     request_digest: str | None = None
+    reason: str | None = None
 
 
 class ActivityEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -170,6 +180,11 @@ class InstanceEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     workflow_id: str
     error: str | None = None
+    request_key: str | None = None
+    """Only when an abort ended it, as the rest."""
+    request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
 class TriggerCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,12 +198,16 @@ class TriggerCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     filter: str | None = None
     vars: dict[str, str] | None = None
     request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
 
 
 class TriggerDeleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trigger fires no more."""
 
     at: datetime
+    by: str | None = None
+    reason: str | None = None
 
 
 class TriggerFired(Struct, frozen=True, kw_only=True, omit_defaults=True):

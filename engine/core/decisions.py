@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.core import stages
 from engine.core.effects import Token, Wake, effect
@@ -71,7 +72,7 @@ def decide(
         case ResumeActivity():
             return _resume(_alive(state), given, now)
         case AbortInstance():
-            return _end(_alive(state), now, ev.CANCELED)
+            return _abort(_alive(state), given, now)
         case Due():
             return () if state is None else _due(state, given, now, clock)
         case ActivityDone():
@@ -105,6 +106,8 @@ def _started(command: RunWorkflow, now: datetime) -> ev.InstanceStarted:
         max_attempts=command.max_attempts,
         trigger_id=command.trigger_id,
         occurrence_id=command.occurrence_id,
+        by=command.by,
+        reason=command.reason,
     )
 
 
@@ -140,11 +143,13 @@ def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datet
         stage=stages.taker(state, command.name),
         request_key=command.request_key,
         request_digest=command.request_digest,
+        by=command.by,
+        reason=command.reason,
     )
     return _go_on(state, received, now, clock)
 
 
-def _came_before(state: Instance, command: SendEvent | ResumeActivity) -> bool:
+def _came_before(state: Instance, command: SendEvent | ResumeActivity | AbortInstance) -> bool:
     """Whether the same request, known by its Idempotency-Key, was carried out before.
 
     Raises:
@@ -174,11 +179,27 @@ def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence
             at=now,
             stage=command.stage,
             index=command.index,
-            by=command.by,
             request_key=command.request_key,
             request_digest=command.request_digest,
+            by=command.by,
+            reason=command.reason,
         ),
     )
+
+
+def _abort(state: Instance, command: AbortInstance, now: datetime) -> Sequence[ev.InstanceEvent]:
+    """End the instance; nothing if the same request has ended it before, and it was retried since."""
+    if _came_before(state, command):
+        return ()
+    *before, ended = _end(state, now, ev.CANCELED)
+    ended = replace(
+        ended,
+        request_key=command.request_key,
+        request_digest=command.request_digest,
+        by=command.by,
+        reason=command.reason,
+    )
+    return (*before, ended)
 
 
 def _end(state: Instance, now: datetime, error: str) -> Sequence[ev.InstanceEvent]:

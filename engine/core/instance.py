@@ -85,7 +85,7 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     wait_until: datetime | None = None
     """When the running delay ends."""
     requests: tuple[tuple[str, str], ...] = ()
-    """Keys and digests of the last events that came with an `Idempotency-Key`."""
+    """Keys and digests of the last events, resumes and aborts that came with an `Idempotency-Key`."""
     arrived: tuple[int, ...] = ()
     """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
     activities: tuple[Activity, ...] = ()
@@ -158,7 +158,9 @@ def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
     return replace(state, version=state.version + 1, arrived=arrived, requests=_requests(state, event))
 
 
-def _requests(state: Instance, event: ev.EventReceived | ev.ActivityResumed) -> tuple[tuple[str, str], ...]:
+def _requests(
+    state: Instance, event: ev.EventReceived | ev.ActivityResumed | ev.InstanceEnded
+) -> tuple[tuple[str, str], ...]:
     """The requests that are known after an event that one may have caused."""
     if event.request_key is None or event.request_digest is None:
         return state.requests
@@ -226,7 +228,7 @@ def _late_result(state: Instance, event: ev.LateResultRecorded) -> Instance:
 
 def _instance_ended(state: Instance, event: ev.InstanceEnded) -> Instance:
     _check(not state.ended and not state.running, state, event)
-    return replace(state, version=state.version + 1, ended=True, arrived=())
+    return replace(state, version=state.version + 1, ended=True, arrived=(), requests=_requests(state, event))
 
 
 _APPLIERS: dict[type, Callable[[Instance, Any], Instance]] = {

@@ -109,7 +109,9 @@ def decide(
         case CreateTrigger():
             return _create(state, given, now)
         case DeleteTrigger():
-            return [] if state is None or state.deleted else [ev.TriggerDeleted(at=now)]
+            if state is None or state.deleted:
+                return []
+            return [ev.TriggerDeleted(at=now, by=given.by, reason=given.reason)]
         case FireTrigger():
             if state is None or state.deleted or repeated or given.offset <= state.positions.get(given.source, -1):
                 return []
@@ -141,6 +143,8 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
                 filter=command.filter,
                 vars=command.vars,
                 request_digest=command.request_digest,
+                by=command.by,
+                reason=command.reason,
             )
         ]
     if state.request_digest != command.request_digest:

@@ -27,7 +27,7 @@ def decide(state: Workflow | None, command: CreateWorkflow | DeleteWorkflow, now
         Rejected: the Idempotency-Key was used with another body.
     """
     if isinstance(command, DeleteWorkflow):
-        return [] if state is None or state.deleted else [WorkflowDeleted(at=now)]
+        return [] if state is None or state.deleted else [WorkflowDeleted(at=now, by=command.by, reason=command.reason)]
     if state is None:
         return [
             WorkflowCreated(
@@ -36,6 +36,8 @@ def decide(state: Workflow | None, command: CreateWorkflow | DeleteWorkflow, now
                 stages=command.stages,
                 request_digest=command.request_digest,
                 max_attempts=command.max_attempts,
+                by=command.by,
+                reason=command.reason,
             )
         ]
     if state.request_digest != command.request_digest:
