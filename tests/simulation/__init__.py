@@ -23,7 +23,7 @@
 | `front` | what stands between the log and its users: all of the following |
 | `database` | the read model's Postgres, with crashes, lost announcements and connections that end |
 | `projectors`, `apis` | the processes of projections, with their publishers, and of the API |
-| `customers` | clients of the API, with and without an Idempotency-Key, who repeat what was not answered |
+| `customers` | a folder: clients of the API, with and without an Idempotency-Key, who repeat what was not answered |
 | `reading` | the log as any consumer reads it |
 | `rows` | the read model is the fold of the log |
 | `publishing` | public events are those of the log, each once |

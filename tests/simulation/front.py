@@ -18,7 +18,7 @@ from schemas.settings import ApiSettings, ProjectionsSettings
 from schemas.topics import EVENTS, EVENTS_PUBLISHED, public_topic, topic_name
 from tests.simulation.answers import Answers
 from tests.simulation.apis import HttpFaults, SimulatedApi
-from tests.simulation.customers import Customers
+from tests.simulation.customers.customers import Customers
 from tests.simulation.database import DatabaseFaults, SimulatedDatabase
 from tests.simulation.loop import VirtualClock
 from tests.simulation.processes import SimulatedProcess
@@ -205,7 +205,7 @@ class Front:
         Raises:
             AssertionError: an answer is wrong, or does not come.
         """
-        self.customers.quiet = True
+        self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
 
     async def look(self) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from schemas.current import CurrentTrigger, decode_current
-from schemas.events import EvaluationStarted, TriggerFailed, TriggerFired
+from schemas.events import EvaluationStarted, TriggerDeleted, TriggerFailed, TriggerFired
 from schemas.kafka import Place
 from schemas.kafka.memory import StoredRecord
 from schemas.records import Recorded
@@ -58,11 +58,14 @@ class Listening:
     def lost(self, admitted: Sequence[Iterable[Recorded]]) -> list[str]:
         """The messages that no trigger has heard of yet although it has to, in words.
 
+        Nothing has to come any more to a trigger that was deleted.
+
         Args:
             admitted: the events of each partition that count.
         """
         kinds = (TriggerFired, EvaluationStarted, TriggerFailed)
         judged = {r.event.occurrence_id for events in admitted for r in events if isinstance(r.event, kinds)}
+        deleted = {r.aggregate_id for events in admitted for r in events if isinstance(r.event, TriggerDeleted)}
         begins = self._begins or [0] * OTHERS_PARTITIONS
         source = f"{OTHERS}:{self._topics.cluster.topics[OTHERS].id}"
         heard: set[tuple[str, str]] = set()
@@ -71,6 +74,6 @@ class Listening:
             for trigger_id, defined in self._defined.items():
                 if str(uuid5(UUID(trigger_id), f"{source}/{partition}/{offset}")) in judged:
                     heard.add((trigger_id, identity))
-                elif came > defined and offset >= begins[partition]:
+                elif trigger_id not in deleted and came > defined and offset >= begins[partition]:
                     expected[trigger_id, identity] = f"message {partition}/{offset} for trigger {trigger_id}"
         return [words for key, words in expected.items() if key not in heard]

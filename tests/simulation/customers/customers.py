@@ -1,0 +1,115 @@
+"""All clients of the API."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from schemas.settings import ApiSettings
+from tests.simulation.answers import Answers
+from tests.simulation.apis import SimulatedApi
+from tests.simulation.customers.acts import Acts
+from tests.simulation.customers.flows import Flows
+from tests.simulation.customers.kind import Kind, Made
+from tests.simulation.customers.looks import Looks
+from tests.simulation.customers.making import Making
+from tests.simulation.customers.requests import Requests
+from tests.simulation.customers.runs import Runs
+from tests.simulation.customers.triggers import Triggers
+
+
+class Customers:
+    """All clients of the API.
+
+    Args:
+        rng: decides what they do.
+        apis: all replicas.
+        answers: checks what they are answered.
+        settings: of the API.
+        stage: makes a stage of a workflow.
+        broken: takes what is wrong.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        apis: Sequence[SimulatedApi],
+        answers: Answers,
+        settings: ApiSettings,
+        stage: Callable[[], dict[str, Any]],
+        broken: list[Exception],
+    ):
+        self._rng, self._answers, self._broken = rng, answers, broken
+        self._requests, self._made = Requests(rng, apis, answers, settings), Made()
+        looks = Looks(self._requests, self._made)
+        making = Making(self._requests, self._made, looks)
+        self._flows = Flows(making, stage)
+        self._kinds: Sequence[Kind] = (
+            self._flows,
+            Runs(making),
+            Acts(making, looks),
+            Triggers(making, self._flows),
+            making,
+            looks,
+        )
+        self._actions = [action for kind in self._kinds for action in kind.actions()]
+
+    @property
+    def met(self) -> Counter[str]:
+        """How often each situation was met."""
+        return self._requests.met
+
+    async def run(self, customers: int, actions: int) -> None:
+        """So many clients do so many things each."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(customers):
+                group.create_task(self._act(actions))
+
+    async def _act(self, actions: int) -> None:
+        try:
+            for _ in range(actions):
+                await asyncio.sleep(self._rng.expovariate(0.5))
+                await self._do_something()
+        except AssertionError as error:
+            self._broken.append(error)
+
+    async def _do_something(self) -> None:
+        if not self._made.flows:
+            await self._flows.create()
+            return
+        possible = [action for action in self._actions if action.possible()]
+        (chosen,) = self._rng.choices(possible, [action.weight for action in possible])
+        await chosen.do()
+
+    # The end
+
+    def quiet(self) -> None:
+        """Nothing goes wrong any more: from now on every request is answered in time."""
+        self._requests.quiet = True
+
+    async def sweep(self) -> None:
+        """When all is quiet: every replica shows everything as the log has it.
+
+        Raises:
+            AssertionError: one does not.
+        """
+        known, promised = self._answers.known, self._answers.promised
+        known.read()
+        for id, instance in known.instances.items():
+            if id in promised.instances:
+                self._answers.promise_instance(id, len(instance.moments) - 1)
+        for id, trigger in known.triggers.items():
+            promised.occurrences[id] = len(trigger.occurrences)
+        for api in self._requests.apis:
+            for kind in self._kinds:
+                await kind.sweep(api)
+
+    def check(self) -> None:
+        """What was acknowledged was done, once; and what was not, at most once for each try.
+
+        Raises:
+            AssertionError: it was not.
+        """
+        for kind in self._kinds:
+            kind.check()

@@ -1,0 +1,107 @@
+"""Who runs workflows."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from tests.simulation.answers import MARK
+from tests.simulation.customers.kind import Action, Flow, Kind
+from tests.simulation.customers.making import Making, Sent, id_of
+from tests.simulation.customers.requests import Outcome
+from tests.simulation.loop import VirtualClock
+
+MAX_LOOKS: Final = 30
+"""At a list, while a workflow is run."""
+NOTICED_SECONDS: Final = 3.0
+"""When an end is noticed at the latest, when all is quiet but that announcements are lost."""
+
+
+class Runs(Kind):
+    """Runs workflows.
+
+    Args:
+        making: sends what makes something.
+    """
+
+    def __init__(self, making: Making):
+        super().__init__(making.requests, making.made)
+        self._making = making
+
+    def actions(self) -> Sequence[Action]:
+        """See `Kind.actions`."""
+        return (
+            Action(30, lambda: self.run(self.any_flow()), self.has_flows),
+            Action(5, self._run_and_watch, self.has_flows),
+        )
+
+    async def run(self, flow: Flow, sent: Sent | None = None, *, wait: bool | None = None) -> None:
+        """Run a workflow.
+
+        Args:
+            flow: it.
+            sent: the request; a new one if None.
+            wait: whether for the end of the instance.
+        """
+        sent = sent or self._making.new()
+        wait = self.rng.random() < 0.4 if wait is None else wait
+
+        def check(mark: str, outcome: Outcome) -> None:
+            self._check(flow, sent, mark, outcome, wait=wait)
+
+        def target() -> str:
+            path = self.rng.choice(("/workflows/{}/instances", "/v2/workflows/{}/instances", "/flows/{}/runs"))
+            return path.format(flow.id) + ("?wait=true" if wait else "")
+
+        await self._making.make(sent, "POST", target, lambda mark: {"who": "ann", MARK: mark}, check)
+        self._making.repeatable(sent, lambda again: self.run(flow, again))
+
+    def _check(self, flow: Flow, sent: Sent, mark: str, outcome: Outcome, *, wait: bool) -> None:
+        known, id = self.answers.known, id_of("instance", flow.id, sent.key)
+        if outcome.status == 404:
+            assert flow.deleted, "a workflow that exists was not found"
+            return
+        if outcome.status == 400:
+            assert id is not None, "a run was refused"
+            assert known.instances[id].start.variables[MARK] != mark, "a repeated run was refused"
+            return
+        assert outcome.status == 201, f"a run was answered {outcome.status}"
+        shown = outcome.body["data"]
+        assert known.started.get(mark) == [shown["id"]], f"run {mark} has started {known.started.get(mark)}"
+        assert id in (None, shown["id"]), "the key was given another instance"
+        is_deleted = flow.id in outcome.promised.deleted_workflows
+        assert sent.key is not None or not is_deleted, "a workflow was run after its deletion was answered"
+        self.answers.instance(shown, outcome.promised, complete=wait)
+        instance = known.instances[shown["id"]]
+        self.answers.promise_instance(shown["id"], instance.caused.get(instance.started_by, 0))
+        sent.acknowledged += 1
+        self.made.instances.append(shown["id"])
+        if wait and not shown["terminated"]:
+            waited = outcome.stopping or outcome.seconds >= self.requests.settings.wait_timeout_seconds
+            assert waited, "a wait ended before its time"
+            ended_at = known.instances[shown["id"]].moments[-1].terminated_at
+            late = ended_at is not None and VirtualClock().now() - ended_at > timedelta(seconds=NOTICED_SECONDS)
+            assert not (self.requests.quiet and late), "a wait went on after the end"
+        self.met["waited for an end"] += wait and shown["terminated"]
+
+    async def _run_and_watch(self) -> None:
+        """Run a workflow, while others look at its list again and again."""
+        flow, api = self.any_flow(), self.requests.any_api
+        running = asyncio.create_task(self.run(flow, wait=False))
+
+        async def look() -> None:
+            for _ in range(MAX_LOOKS):
+                is_last = running.done()
+                outcome = await self.requests.read(f"/instances?workflowID={flow.id}", api)
+                if outcome is not None:
+                    self.answers.instances(outcome.body["data"], outcome.promised, flow.id, running=False)
+                if is_last:
+                    return
+                await asyncio.sleep(self.rng.uniform(0.0, 0.01))
+
+        await asyncio.gather(running, look(), look())
+
+    def check(self) -> None:
+        """See `Kind.check`: each run was started at most once for each try."""
+        for mark, ids in self.answers.known.started.items():
+            assert len(ids) == 1, f"run {mark} has started {len(ids)} instances"
