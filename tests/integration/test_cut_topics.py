@@ -74,8 +74,14 @@ class Users:
         self.waiting: dict[str, str] = {}
         self.paid: list[str] = []
 
-    async def start(self, count: int = 4 * PARTITIONS) -> None:
-        """Start instances, so many that each partition has some."""
+    async def start_everywhere(self) -> None:
+        """Start instances until each partition has a new one."""
+        known = set(self.waiting)
+        while len({partition_of(id.encode(), PARTITIONS) for id in self.waiting.keys() - known}) < PARTITIONS:
+            await self.start(PARTITIONS)
+
+    async def start(self, count: int) -> None:
+        """Start instances."""
         names = [f"u{len(self.waiting) + len(self.paid) + number}" for number in range(count)]
         started = await asyncio.gather(*(self.client.run(self.workflow, {"user": name}) for name in names))
         self.waiting.update({instance["id"]: name for instance, name in zip(started, names, strict=True)})
@@ -106,14 +112,14 @@ async def all_go_on(installation: Installation) -> None:
 
 
 async def test_when_nothing_is_wrong_nothing_is_done(installation: Installation, users: Users) -> None:
-    await users.start()
+    await users.start_everywhere()
     await users.pay(list(users.waiting)[:PARTITIONS])
     assert (await repair(installation, "--yes")).endswith("nothing is wrong\n")
 
 
 async def test_commands_that_were_made_again(installation: Installation, users: Users) -> None:
     client, engine = users.client, installation.engine
-    await users.start()
+    await users.start_everywhere()
     await settled(installation)
     await make_again(installation.settings, COMMANDS)
     refused = await asyncio.gather(*(client.abort(id) for id in users.waiting))
@@ -139,7 +145,7 @@ async def test_commands_that_were_made_again(installation: Installation, users: 
 
 async def test_topics_that_only_say_how_far_somebody_is(installation: Installation, users: Users) -> None:
     """What engines and publishers know by themselves goes on. A start needs what the topics say."""
-    await users.start()
+    await users.start_everywhere()
     await settled(installation)
     published = await public_events(installation, at_least=await publishable(installation))
     await make_again(installation.settings, SNAPSHOTS, EVENTS_PUBLISHED, DEFINITIONS, COMMANDS_DEAD, TRIGGERS_POSITIONS)
@@ -191,7 +197,7 @@ async def test_public_events_that_were_deleted(installation: Installation, users
 
 
 async def test_events_that_were_made_again(installation: Installation, users: Users) -> None:
-    await users.start()
+    await users.start_everywhere()
     await settled(installation)
     await make_again(installation.settings, EVENTS)
     await until_faults(installation.projections, ("events", "remade"))
@@ -218,7 +224,7 @@ async def add_events(installation: Installation, count: int) -> None:
 
 
 async def test_events_that_were_deleted_before_they_were_read(installation: Installation, users: Users) -> None:
-    await users.start()
+    await users.start_everywhere()
     await settled(installation)
     await asyncio.gather(installation.engine.kill(), installation.projections.kill())
     ends = {p: some[-1].offset + 1 for p, some in (await records(installation.settings, EVENTS)).items()}
