@@ -43,7 +43,8 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
 
     names = options.only or [name for name in FAULTS if name != "fill disk" or can_mount()]
     disk_bytes = DISK_BYTES if "fill disk" in names else None
-    async with System(folder, tls=options.tls, disk_bytes=disk_bytes) as system:
+    old = options.old_instances
+    async with System(folder, tls=options.tls, disk_bytes=disk_bytes, old_instances=old) as system:
         say(f"everything runs, below {folder}")
         campaign = Campaign(system, options.seed, rate=options.rate, max_seconds=options.max_seconds, say=say)
         try:
@@ -84,6 +85,13 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="show all faults")
     parser.add_argument("--results", type=Path, metavar="FILE.json", help="write everything down")
     parser.add_argument("--tls", action="store_true", help="let everybody talk TLS with the brokers")
+    parser.add_argument(
+        "--old-instances",
+        type=int,
+        default=0,
+        metavar="N",
+        help="begin with N instances that wait and N that have ended, so that restores take long",
+    )
     parser.add_argument("--rate", type=float, default=4.0, help="new instances a second, beside five probes a second")
     parser.add_argument("--max-seconds", type=float, default=max(LENGTHS), help="longest that a fault lasts")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all data and logs in this new folder")

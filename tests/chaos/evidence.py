@@ -80,10 +80,10 @@ class LogReader:
 
     def __init__(self, system: System):
         self._system = system
-        self.fold = Fold(PARTITIONS)
+        self.fold = Fold(PARTITIONS, system.first_offsets)
         self.observer = Observer(PARTITIONS, RecordCodec())
         self.contract: str | None = None
-        self._next: dict[TopicPartition, int] = {}
+        self._next = {TopicPartition(EVENTS, number): at for number, at in enumerate(system.first_offsets)}
 
     async def read(self) -> None:
         """Read to the present ends. The public topic comes first: all of it must stand in what is read behind it."""
@@ -157,13 +157,14 @@ async def views(
         system: whose readers are asked.
         clients: who ask them.
         workflows: whose instances.
-        whole: these are all there are, so one list has all instances.
+        whole: these are all there are, so one list has all instances, unless there were others before.
     """
+    alone = whole and not any(system.first_offsets)
     query = "SELECT id::text, terminated_at IS NOT NULL, error FROM instances WHERE workflow_id::text = ANY(%s)"
     found = {"postgres": {id: View(ended, error) for id, ended, error in await rows(system, query, list(workflows))}}
-    for api, surface in itertools.product(range(len(system.api_urls)), ("v2",) if whole else SURFACES):
+    for api, surface in itertools.product(range(len(system.api_urls)), ("v2",) if alone else SURFACES):
         seen: dict[str, View] = {}
-        for workflow in ("",) if whole else workflows:
+        for workflow in ("",) if alone else workflows:
             for row in await _listed(clients, api, surface, workflow):
                 if row["id"] in seen:
                     clients.answers.wrong.append(f"api-{api + 1} lists {row['id']} twice on {surface}")

@@ -169,6 +169,15 @@ async def power_cut(scene: Scene) -> None:
         await asyncio.gather(*(part.start() for part in parts))
 
 
+async def lost_snapshots(scene: Scene) -> None:
+    """All engines are killed and find no snapshots: they restore from the whole log."""
+    engines = scene.system.running("engine")
+    async with scene.hit("engines start without snapshots", *engines):
+        await asyncio.gather(*(engine.kill() for engine in engines))
+        await scene.system.lose_snapshots()
+        await asyncio.gather(*(engine.start() for engine in engines))
+
+
 async def rolling_restart(scene: Scene) -> None:
     """Everything is restarted in order, one after another, as at an upgrade."""
     order = ("kafka", "postgres", "projections", "engine", "api")
@@ -323,6 +332,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "isolate broker": isolate,
     "all brokers": all_brokers,
     "power cut": power_cut,
+    "lost snapshots": lost_snapshots,
     "rolling restart": rolling_restart,
     "engines come and go": engines_come_and_go,
     "add partition": add_partition,
@@ -330,5 +340,13 @@ FAULTS: Final[dict[str, Fault]] = {
     "several": several,
 }
 """By name."""
-ALONE: Final = ("all brokers", "power cut", "rolling restart", "engines come and go", "fill disk", "several")
+ALONE: Final = (
+    "all brokers",
+    "power cut",
+    "lost snapshots",
+    "rolling restart",
+    "engines come and go",
+    "fill disk",
+    "several",
+)
 """Those that take hold of so much that others beside them would mean nothing."""

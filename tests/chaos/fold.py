@@ -6,6 +6,7 @@ instance it belongs to. What breaks a rule is noted in words; the fold goes on.
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -67,9 +68,11 @@ class Fold:
 
     Args:
         partitions: how many each of them has.
+        first_offsets: where `events` is read from, by partition; from the beginning if not given.
     """
 
     partitions: int
+    first_offsets: Sequence[int] = ()
     broken: list[str] = field(default_factory=list)
     """Rules that were broken, in words."""
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -83,7 +86,8 @@ class Fold:
 
     def __post_init__(self) -> None:
         each = range(self.partitions)
-        self.events_end = [0 for _ in each]
+        self.first_offsets = self.first_offsets or [0 for _ in each]
+        self.events_end = list(self.first_offsets)
         self.commands_end = [0 for _ in each]
         self.cause = [-1 for _ in each]
         """The newest command that was decided, by partition."""
@@ -113,6 +117,8 @@ class Fold:
     def published(self, partition: int, record: LogRecord) -> None:
         """A record of the public topic, as consumers see it that read what is committed."""
         value = record.value
+        if int(value["idempotency_key"].rpartition("-")[2]) < self.first_offsets[partition]:
+            return
         self.public[partition].append(Published(value["idempotency_key"], value["type"], record.key))
 
     def event(self, partition: int, record: LogRecord) -> None:

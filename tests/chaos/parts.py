@@ -17,7 +17,7 @@ from tests.integration.installation import Process
 
 STARTED: Final = " started"
 """In the first line that our processes write."""
-READY_SECONDS: Final = 90.0
+READY_SECONDS: Final = 300.0
 """How long a start may take on a busy machine."""
 
 

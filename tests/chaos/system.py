@@ -31,7 +31,9 @@ from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from deploy.topics import create_topics
 from projections.migrate import migrate
+from schemas.kafka import KafkaClients
 from schemas.kafka.options import client_options
+from schemas.kafka.ports import Place
 from schemas.settings import (
     PREFIX,
     ApiSettings,
@@ -42,11 +44,14 @@ from schemas.settings import (
     environment_of,
     variable,
 )
+from schemas.topics import EVENTS, SNAPSHOTS, topic_name
 from tests.chaos.disk import SmallDisk
 from tests.chaos.network import Network
 from tests.chaos.parts import Broker, Database, Ours, Part
 from tests.chaos.tls import Certificates
+from tests.integration.broker_faults import make_again
 from tests.integration.installation import Process
+from tests.performance.written_log import WrittenLog
 
 BROKERS: Final = 3
 PARTITIONS: Final = 4
@@ -72,20 +77,25 @@ class System:
         folder: new and empty.
         tls: let our processes and brokers talk TLS.
         disk_bytes: size of the disk of the first broker's data, which can be filled then; no limit when not given.
+        old_instances: so many that wait, and as many that have ended, are in the log before anything starts. With a
+            million, restores take a while, and faults meet them.
     """
 
-    def __init__(self, folder: Path, *, tls: bool = False, disk_bytes: int | None = None):
+    def __init__(self, folder: Path, *, tls: bool = False, disk_bytes: int | None = None, old_instances: int = 0):
         folder.chmod(0o755)  # Postgres may run as another user
         self.folder = folder
         self.parts: dict[str, Part] = {}
         self.network = Network()
         self.began, self.ready_at = time.monotonic(), math.inf
         """When everything was started, and when all of it was there."""
+        self.first_offsets = [0] * PARTITIONS
+        """Where `events` begins to tell of what happens here, by partition."""
         self.exits: list[str] = []
         """What has ended by itself, in words."""
         self.message_partitions = MESSAGE_PARTITIONS
         self._certificates = Certificates(folder / "tls") if tls else None
         self.disk = SmallDisk(folder / "kafka" / "kafka-1", disk_bytes) if disk_bytes else None
+        self._old_instances = old_instances
         self._resting: dict[str, list[float]] = {}
         self._sockets = Path(tempfile.mkdtemp(prefix="chaos-"))  # the path of a socket can't be long
         self._supervisor: asyncio.Task[None] | None = None
@@ -134,6 +144,8 @@ class System:
         await asyncio.gather(
             create_topics(self.settings), self._make_messages(), asyncio.to_thread(migrate, self._direct)
         )
+        if self._old_instances:
+            await self._write_old()
         ours = [part for part in self.parts.values() if isinstance(part, Ours) and part.name != f"engine-{ENGINES}"]
         await asyncio.gather(*(part.start(wait=True) for part in ours))
         self.ready_at = time.monotonic()
@@ -184,6 +196,18 @@ class System:
     @property
     def _direct(self) -> PostgresSettings:
         return msgspec.structs.replace(self.settings, database_url=self.postgres.url)
+
+    async def _write_old(self) -> None:
+        kafka = KafkaClients(self.settings)
+        await WrittenLog(kafka, self.settings).write(waiting=self._old_instances, finished=self._old_instances)
+        places = [Place(topic_name(self.settings, EVENTS), partition) for partition in range(PARTITIONS)]
+        async with kafka.reader() as reader:
+            ends = await reader.ends(places)
+        self.first_offsets = [ends[place] for place in places]
+
+    async def lose_snapshots(self) -> None:
+        """Make the topic of snapshots again, empty: what restores then reads the whole log."""
+        await make_again(self.settings, SNAPSHOTS)
 
     async def _make_messages(self) -> None:
         async with self.admin() as admin:
