@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.leases import LEASE_SECONDS
 from projections.queries.positions import Starting
 from projections.queries.rows import (
@@ -31,6 +32,7 @@ __all__ = [
     "ActivityRow",
     "CommandLog",
     "CommandPosition",
+    "InstanceFilters",
     "InstanceRow",
     "Links",
     "OccurrenceRow",
@@ -128,13 +130,8 @@ class ReadModel(Connection, Protocol):
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """Pages of all workflows that are not deleted, newest first."""
 
-    def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[Slice[InstanceRow]]:
-        """Pages of instances, newest first.
-
-        Args:
-            workflow_id: only those of this workflow.
-            running: only those that have not ended.
-        """
+    def instances(self, filters: InstanceFilters, /) -> AsyncIterator[Slice[InstanceRow]]:
+        """Pages of the instances that pass the filters, newest first."""
 
     def triggers(self, name: str, max_rows: int | None, /) -> AsyncIterator[Slice[TriggerRow]]:
         """Pages of the triggers that are not deleted, newest first.
@@ -157,8 +154,7 @@ class ReadModel(Connection, Protocol):
 
     async def instances_page(
         self,
-        workflow_id: UUID | None,
-        running: bool,
+        filters: InstanceFilters,
         /,
         *,
         after: RowPosition | None = None,

@@ -1,5 +1,6 @@
 """One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
 
+from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
@@ -46,12 +47,18 @@ class HttpRequest:
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
+        return next(self._values(name), None)
+
+    def queries(self, name: str) -> list[str]:
+        """All values of a query parameter, in their order."""
+        return list(self._values(name))
+
+    def _values(self, name: str) -> Iterator[str]:
         query = self._scope["query_string"]
         if query:
             for key, value in parse_qsl(str(query, "latin-1"), keep_blank_values=True):
                 if key == name:
-                    return value
-        return None
+                    yield value
 
     async def read(self, max_bytes: int) -> bytes:
         """The whole body; `b""` without one.

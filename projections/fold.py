@@ -11,6 +11,7 @@ import msgspec
 from projections.names import folded
 from projections.queries.rows import Pause, WaitingRow
 from projections.rows import Activity, Advance, EventRequest, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
+from projections.states import ended_state, live_state
 from schemas import events
 from schemas.definition import WaitEvent
 from schemas.records import Recorded
@@ -104,6 +105,7 @@ class Batch:
             variables=_json(event.variables),
             trigger_id=event.trigger_id,
             occurrence_id=event.occurrence_id,
+            state=live_state(None),
         )
         if cause is not None:
             self._started_by[id] = cause
@@ -112,6 +114,7 @@ class Batch:
         instance = self._touch(id, event.at)
         instance.terminated_at = event.at
         instance.error = _text(event.error)
+        instance.state = ended_state(event.error)
         if cause is None or self._started_by.get(id) != cause:
             self.ended.append(id)
 
@@ -234,6 +237,7 @@ def _run(activity: Activity) -> None:
 
 def _wait(instance: Instance, waiting: WaitingRow | None) -> None:
     """An instance waits for something from now on, or for nothing."""
+    instance.state = live_state(waiting)
     if waiting is not None:
         instance.waiting = _json(waiting)
     else:

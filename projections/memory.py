@@ -260,7 +260,7 @@ def write(tables: Tables, batch: Batch) -> None:
     for workflow in batch.workflows.values():
         _put(tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"))
     for instance in batch.instances.values():
-        kept = ("terminated_at", "error", "activity", "waiting")
+        kept = ("terminated_at", "error", "activity", "waiting", "state")
         _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept)
         if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
             tables.instances[instance.id] = replace(changed, waiting=None)

@@ -37,6 +37,7 @@ class Instance(Struct, omit_defaults=True):
     occurrence_id: str | None = None
     activity: str | None = None
     waiting: str | None = None
+    state: str | None = None
 
 
 class Stage(Struct, omit_defaults=True):

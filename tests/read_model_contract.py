@@ -20,6 +20,7 @@ from projections.memory_queries import MemoryQueries
 from projections.ports import Store
 from projections.queries import read_model
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import POLL_SECONDS, ReadPositions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
 from projections.queries.rows import (
@@ -118,8 +119,8 @@ async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> d
     pages: dict[str, Callable[..., Any]] = {
         "workflows": model.workflows_page,
         "instances": model.instances_page,
-        "running": lambda **place: model.instances_page(None, True, **place),
-        "instances of one": lambda **place: model.instances_page(ids[0], **place),
+        "running": lambda **place: model.instances_page(InstanceFilters(running=True), **place),
+        "instances of one": lambda **place: model.instances_page(InstanceFilters(workflow_ids=(ids[0],)), **place),
         "triggers": model.triggers_page,
         "triggers called t": lambda **place: model.triggers_page("t", **place),
         "occurrences": lambda **place: model.occurrences_page(ids[0], **place),
@@ -335,16 +336,17 @@ class ReadModelContract:
                     for n in ordered
                     if (wanted is None or wanted == (other if n % 4 == 0 else WORKFLOW)) and (not running or n % 3 == 0)
                 ]
+                filters = InstanceFilters(workflow_ids=() if wanted is None else (wanted,), running=running)
                 seen: list[uuid.UUID] = []
                 after: RowPosition | None = None
-                while rows := (await subject.model.instances_page(wanted, running, after=after, limit=2)).rows:
+                while rows := (await subject.model.instances_page(filters, after=after, limit=2)).rows:
                     if after is not None:
-                        previous = await subject.model.instances_page(wanted, running, before=rows[0].position, limit=2)
+                        previous = await subject.model.instances_page(filters, before=rows[0].position, limit=2)
                         assert [row.id for row in previous.rows] == seen[-2:]
                     seen += [row.id for row in rows]
                     after = rows[-1].position
                 assert seen == expected
-                streamed = [row.id async for part in subject.model.instances(wanted, running) for row in part.rows]
+                streamed = [row.id async for part in subject.model.instances(filters) for row in part.rows]
                 assert streamed == expected
 
     async def test_workflow_pages_leave_deleted_ones_out(self, subject: Subject) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
-from api.ports import InstanceRow
+from api.ports import InstanceFilters, InstanceRow
 from api.resources import instance_events, instances, workflows
 from api.routing import Operation, Parameter
 from api.v1.instances import VARIABLES, WAIT, running
@@ -37,7 +37,7 @@ def render(row: InstanceRow, complete: bool = True) -> WorkflowOccurrence:
 async def list_runs(call: Call) -> Answer:
     """`GET /flows/{flowId}/runs`; 404 for an unknown flow, since it is a part of the path."""
     flow = await workflows.get_workflow(call.services, call.params["flowId"])
-    filters = instances.InstanceFilters(workflow_id=flow.id, running=False)
+    filters = InstanceFilters(workflow_ids=(flow.id,))
     return await list_answer(instances.list_instances(call.services, filters), render)
 
 

@@ -3,24 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
-from api.ports import InstanceRow, Slice, WorkflowRow
+from api.ports import InstanceFilters, InstanceRow, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request, made_before
+from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import PageOf, read_page
 from api.services import Services
 from schemas.commands import RunWorkflow
-
-NO_WORKFLOW: Final = UUID(int=0)
-"""The nil UUID, which no workflow has. A malformed id filters by this one, so the list is empty."""
 
 
 async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bool, key: str | None) -> InstanceRow:
@@ -169,26 +167,11 @@ def no_instance(instance_id: str) -> NotFound:
     return NotFound(f"instance {instance_id!r} not found")
 
 
-class InstanceFilters(Struct, frozen=True, array_like=True):
-    """Which instances a list shows."""
-
-    workflow_id: UUID | None
-    """Only instances of this workflow."""
-    running: bool
-    """Only instances that have not ended."""
-
-
-def read_filters(workflow_id: str | None, running: bool) -> InstanceFilters:
-    """The filters of a request; without a workflow's id or with `""`, the instances of all workflows are shown."""
-    return InstanceFilters((parse_id(workflow_id) or NO_WORKFLOW) if workflow_id else None, running)
-
-
 def list_instances(services: Services, filters: InstanceFilters) -> AsyncIterator[Slice[InstanceRow]]:
     """All instances that pass the filters in chunks, newest first."""
-    return services.read_model.instances(filters.workflow_id, filters.running)
+    return services.read_model.instances(filters)
 
 
-async def page_of_instances(services: Services, cursor: Cursor[InstanceFilters]) -> PageOf[InstanceRow]:
+async def page_of_instances(services: Services, cursor: Cursor[CursorFilters]) -> PageOf[InstanceRow]:
     """A page of the instances that pass the cursor's filters."""
-    filters = cursor.filters
-    return await read_page(cursor, partial(services.read_model.instances_page, filters.workflow_id, filters.running))
+    return await read_page(cursor, partial(services.read_model.instances_page, from_cursor(cursor.filters)))

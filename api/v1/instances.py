@@ -10,6 +10,7 @@ from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
 from api.ports import InstanceRow
 from api.resources import instance_events, instances
+from api.resources.instance_filters import of_workflow
 from api.routing import Handler, Operation, Parameter
 from api.v1.workflows import IDEMPOTENCY_KEY
 from schemas.resources import Data, EventBody, WorkflowInstance
@@ -51,7 +52,7 @@ def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "w
 
 async def list_instances(call: Call) -> Answer:
     """`GET /instances`."""
-    filters = instances.read_filters(call.query("workflowID"), call.flag("running"))
+    filters = of_workflow(call.query("workflowID"), call.flag("running"))
     return await list_answer(instances.list_instances(call.services, filters), render)
 
 

@@ -10,6 +10,7 @@ from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.ports import InstanceRow
 from api.resources import instances
+from api.resources.instance_filters import CursorFilters, filters_of_query, to_cursor
 from api.v1.instances import LIST_FILTERS, running
 from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
@@ -31,8 +32,8 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
 
 async def list_instances(call: Call) -> Answer:
     """`GET /v2/instances`."""
-    cursors = Cursors(call.services.settings, "instances", Cursor[instances.InstanceFilters])
-    cursor = read_cursor(call, cursors, lambda: instances.read_filters(call.query("workflowID"), call.flag("running")))
+    cursors = Cursors(call.services.settings, "instances", Cursor[CursorFilters])
+    cursor = read_cursor(call, cursors, lambda: to_cursor(filters_of_query(call.queries)))
     page = await instances.page_of_instances(call.services, cursor)
     return page_answer(cursors, cursor, page, render)
 

@@ -27,6 +27,7 @@ from projections.queries.columns import (
     WorkflowColumns,
 )
 from projections.queries.connections import Connections
+from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters, instances_query
 from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.pages import PageQuery, page_query
@@ -175,8 +176,7 @@ class ReadModel:
 
     async def instances_page(
         self,
-        workflow_id: UUID | None = None,
-        running: bool = False,
+        filters: InstanceFilters = EVERY_INSTANCE,
         *,
         after: RowPosition | None = None,
         before: RowPosition | None = None,
@@ -185,22 +185,21 @@ class ReadModel:
         """Instances, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
-            workflow_id: only those of this workflow.
-            running: only those that have not ended.
+            filters: only those that pass them.
             after: only those behind this position.
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        query = page_query("instances_page", after, before, limit, workflow_id=workflow_id, running=running)
+        query = instances_query(filters, after, before, limit)
         return await self._page(InstanceColumns, query)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
         return _all(self.workflows_page)
 
-    def instances(self, workflow_id: UUID | None = None, running: bool = False) -> AsyncIterator[Slice[InstanceRow]]:
-        """All instances that pass the filters of `instances_page`, newest first, in chunks."""
-        return _all(partial(self.instances_page, workflow_id, running))
+    def instances(self, filters: InstanceFilters = EVERY_INSTANCE) -> AsyncIterator[Slice[InstanceRow]]:
+        """All instances that pass the filters, newest first, in chunks."""
+        return _all(partial(self.instances_page, filters))
 
     async def triggers_page(
         self, name: str = "", *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int

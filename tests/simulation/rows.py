@@ -173,13 +173,13 @@ class ReadModelChecker:
             row = Instance(
                 id, at, event.workflow_id, at, request=event.request_digest, variables=_json(event.variables)
             )
-            yield self._add(
-                "instances", id, replace(row, trigger_id=event.trigger_id, occurrence_id=event.occurrence_id)
-            )
+            started_by = {"trigger_id": event.trigger_id, "occurrence_id": event.occurrence_id}
+            yield self._add("instances", id, replace(row, **started_by, state="running"))
             return
         yield self._change("instances", id, updated_at=at, **_waiting(event))
         if isinstance(event, ev.InstanceEnded):
-            self._change("instances", id, terminated_at=at, error=_text(event.error))
+            state = {None: "succeeded", "canceled": "aborted"}.get(event.error, "failed")
+            self._change("instances", id, terminated_at=at, error=_text(event.error), state=state)
         elif isinstance(event, ev.StageStarted):
             stage = Stage(id, event.number, event.name, _json(event.input), at)
             yield self._add("stages", (id, event.number), stage)
@@ -266,10 +266,11 @@ def _waiting(event: Any) -> dict[str, Any]:
             reason, name, attempt = "resume", event.name, event.attempt
             pause = [event.stage, event.index, event.max_attempts, _text(event.error), _text(event.code)]
         case ev.ActivityResumed() | ev.ActivityEnded() | ev.StageEnded():
-            return {"waiting": None}
+            return {"waiting": None, "state": "running"}
         case _:
             return {}
-    return {"waiting": _json([reason, event.at, _text(name), until, attempt, pause])}
+    state = {"event": "waiting", "delay": "delayed", "retry": "retrying", "resume": "paused"}[reason]
+    return {"waiting": _json([reason, event.at, _text(name), until, attempt, pause]), "state": state}
 
 
 def _trigger(id: str, event: ev.TriggerCreated) -> Trigger:

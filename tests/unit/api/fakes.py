@@ -22,6 +22,7 @@ from api.errors import CommandLogUnavailable, CommandsCut
 from api.ports import (
     ActivityRow,
     CommandPosition,
+    InstanceFilters,
     InstanceRow,
     OccurrenceRow,
     Rejection,
@@ -309,11 +310,12 @@ class FakeReadModel(FakeConnection):
         async for page in self._pages(rows):
             yield page
 
-    async def instances(self, workflow_id: UUID | None, running: bool, /) -> AsyncIterator[Slice[InstanceRow]]:
+    async def instances(self, filters: InstanceFilters, /) -> AsyncIterator[Slice[InstanceRow]]:
+        wanted, running = filters.workflow_ids, filters.running
         rows = [
             row
             for row in self.backend.instance_rows.values()
-            if workflow_id in (None, row.workflow_id) and not (running and row.terminated_at is not None)
+            if (not wanted or row.workflow_id in wanted) and not (running and row.terminated_at is not None)
         ]
         async for page in self._pages(rows):
             yield page
@@ -338,8 +340,8 @@ class FakeReadModel(FakeConnection):
     async def workflows_page(self, **place: Any) -> Slice[WorkflowRow]:
         return await _page(self.workflows(), **place)
 
-    async def instances_page(self, workflow_id: UUID | None, running: bool, /, **place: Any) -> Slice[InstanceRow]:
-        return await _page(self.instances(workflow_id, running), **place)
+    async def instances_page(self, filters: InstanceFilters, /, **place: Any) -> Slice[InstanceRow]:
+        return await _page(self.instances(filters), **place)
 
     async def triggers_page(self, name: str, /, **place: Any) -> Slice[TriggerRow]:
         return await _page(self.triggers(name, None), **place)

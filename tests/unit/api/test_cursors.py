@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from api.cursors import END, MAX_PAGE_SIZE, START, Cursor, Cursors, first_page, read_page_size
 from api.errors import Invalid
-from api.resources.instances import InstanceFilters
+from api.resources.instance_filters import CursorFilters
 from api.resources.pages import PageOf, read_page
 from projections.queries.rows import RowPosition, Slice
 from schemas.settings import ApiSettings
 
 SETTINGS = ApiSettings()
-KIND = Cursor[InstanceFilters]
+KIND = Cursor[CursorFilters]
 
 positions = st.builds(RowPosition, st.datetimes(timezones=st.just(UTC)), st.uuids())
 cursors = st.builds(
@@ -28,19 +28,19 @@ cursors = st.builds(
     st.integers(1, MAX_PAGE_SIZE),
     st.booleans(),
     positions,
-    st.builds(InstanceFilters, st.none() | st.uuids(), st.booleans()),
+    st.builds(CursorFilters, st.none() | st.uuids(), st.booleans()),
 )
-CURSOR = Cursor(2, False, RowPosition(datetime(2026, 3, 1, 10, tzinfo=UTC), UUID(int=7)), InstanceFilters(None, True))
+CURSOR = Cursor(2, False, RowPosition(datetime(2026, 3, 1, 10, tzinfo=UTC), UUID(int=7)), CursorFilters(None, True))
 
 
-def of(name: str = "instances", **settings: Any) -> Cursors[InstanceFilters]:
+def of(name: str = "instances", **settings: Any) -> Cursors[CursorFilters]:
     return Cursors(ApiSettings(**settings), name, KIND)
 
 
 @given(cursors)
-@example(Cursor(1, True, START, InstanceFilters(None, False)))
-@example(Cursor(1, True, END, InstanceFilters(None, False)))
-def test_a_cursor_survives_its_text(cursor: Cursor[InstanceFilters]) -> None:
+@example(Cursor(1, True, START, CursorFilters(None, False)))
+@example(Cursor(1, True, END, CursorFilters(None, False)))
+def test_a_cursor_survives_its_text(cursor: Cursor[CursorFilters]) -> None:
     text = of().encode(cursor)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,120}", text)
     assert of().decode(text) == cursor
@@ -62,7 +62,7 @@ def test_replicas_accept_each_others_cursors() -> None:
         of(database_schema="other"),
     ],
 )
-def test_a_cursor_of_another_list_or_installation_is_refused(maker: Cursors[InstanceFilters]) -> None:
+def test_a_cursor_of_another_list_or_installation_is_refused(maker: Cursors[CursorFilters]) -> None:
     with pytest.raises(Invalid):
         of().decode(maker.encode(CURSOR))
 
@@ -114,7 +114,7 @@ def test_a_cursor_of_another_build_is_refused() -> None:
 
 
 def test_a_cursor_is_short() -> None:
-    cursor = Cursor(MAX_PAGE_SIZE, True, CURSOR.position, InstanceFilters(UUID(int=2**127), True))
+    cursor = Cursor(MAX_PAGE_SIZE, True, CURSOR.position, CursorFilters(UUID(int=2**127), True))
     text = of().encode(cursor)
     assert len(text) < 100
     assert b"instances" not in base64.urlsafe_b64decode(text + "==")

@@ -101,7 +101,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3])),
             ],
             {
-                "instances": [Instance(INSTANCE, T[3], WORKFLOW, T[0], T[3], variables="{}")],
+                "instances": [Instance(INSTANCE, T[3], WORKFLOW, T[0], T[3], variables="{}", state="succeeded")],
                 "stages": [Stage(INSTANCE, 0, "RunNoop", '{"n":1000000000000000000000000000000}', T[1], T[2])],
             },
             id="a whole run is one row of each kind",
@@ -112,7 +112,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3], error="x")),
             ],
             {
-                "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x", waiting="")],
+                "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x", waiting="", state="failed")],
                 "stages": [Stage(INSTANCE, 3, terminated_at=T[2], error="x")],
             },
             id="the end of what an earlier batch started",
@@ -146,7 +146,9 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, FAILED)],
             {
-                "instances": [Instance(INSTANCE, T[3], waiting=f'["retry","{TEXT[3]}",null,"{TEXT[4]}",2,null]')],
+                "instances": [
+                    Instance(INSTANCE, T[3], waiting=f'["retry","{TEXT[3]}",null,"{TEXT[4]}",2,null]', state="retrying")
+                ],
                 "activities": [Activity(INSTANCE, 0, 0, 2, last_failure="HTTP 502", next_execution=T[4])],
             },
             id="activity: the next attempt comes",
@@ -154,7 +156,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, CALL), (INSTANCE, FAILED), (INSTANCE, SUCCEEDED)],
             {
-                "instances": [Instance(INSTANCE, T[5], activity="GetWallet", waiting="")],
+                "instances": [Instance(INSTANCE, T[5], activity="GetWallet", waiting="", state="running")],
                 "activities": [
                     Activity(
                         INSTANCE,
@@ -175,7 +177,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, events.ActivityEnded(at=T[5], stage=1, index=2, attempt=4, error="no", code="VALIDATION"))],
             {
-                "instances": [Instance(INSTANCE, T[5], waiting="")],
+                "instances": [Instance(INSTANCE, T[5], waiting="", state="running")],
                 "activities": [Activity(INSTANCE, 1, 2, 4, terminated_at=T[5], error="no")],
             },
             id="activity: failed for good, without output",
@@ -188,6 +190,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                         INSTANCE,
                         T[3],
                         waiting=f'["resume","{TEXT[3]}","GetWallet",null,2,[0,0,2,"p\ufffdor","NO_FUNDS"]]',
+                        state="paused",
                     )
                 ],
                 "activities": [
@@ -208,7 +211,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, PAUSED), (INSTANCE, RESUMED)],
             {
-                "instances": [Instance(INSTANCE, T[4], waiting="")],
+                "instances": [Instance(INSTANCE, T[4], waiting="", state="running")],
                 "activities": [Activity(INSTANCE, 0, 0, 1, last_failure="p\ufffdor", next_execution=T[4])],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
             },
@@ -217,7 +220,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, RESUMED)],
             {
-                "instances": [Instance(INSTANCE, T[4], waiting="")],
+                "instances": [Instance(INSTANCE, T[4], waiting="", state="running")],
                 "activities": [Activity(INSTANCE, 0, 0, 1, next_execution=T[4])],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
             },
@@ -398,7 +401,9 @@ def test_records_of_superseded_engines_do_not_count(reader: EventReader) -> None
     reading = reader.read({3: lines}, {3: ReadPosition(10, epoch=4, cause=6)})
     assert reading.positions == {3: ReadPosition(14, epoch=11, cause=8)}
     assert reading.batch.advances == [Advance(3, 10, 14, 11, 8)]
-    assert reading.batch.instances[INSTANCE] == Instance(INSTANCE, T[1], WORKFLOW, T[0], variables="{}")
+    assert reading.batch.instances[INSTANCE] == Instance(
+        INSTANCE, T[1], WORKFLOW, T[0], variables="{}", state="running"
+    )
     assert reading.events == 2
 
 

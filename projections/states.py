@@ -1,0 +1,44 @@
+"""The state of an instance, as `state` of the lists has it and as column `state` holds it.
+
+| state | the instance |
+|---|---|
+| running | runs a stage, or is about to run the next |
+| waiting | waits for an event |
+| delayed | waits for the end of a delay |
+| retrying | waits for the next attempt of an activity |
+| paused | waits until a person resumes an activity |
+| succeeded | has ended, without an error |
+| failed | has ended with an error |
+| aborted | was ended by an abort |
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from projections.queries.rows import WaitingRow
+from schemas.events import CANCELED
+
+State = Literal["running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted"]
+
+LIVE: Final[tuple[State, ...]] = ("running", "waiting", "delayed", "retrying", "paused")
+ENDED: Final[tuple[State, ...]] = ("succeeded", "failed", "aborted")
+STATES: Final[tuple[State, ...]] = get_args(State)
+
+_BY_REASON: Final[Mapping[str, State]] = {
+    "event": "waiting",
+    "delay": "delayed",
+    "retry": "retrying",
+    "resume": "paused",
+}
+
+
+def live_state(waiting: WaitingRow | None) -> State:
+    """The state of an instance that has not ended, by what it waits for."""
+    return "running" if waiting is None else _BY_REASON[waiting.reason]
+
+
+def ended_state(error: str | None) -> State:
+    """The state of an instance that has ended, by its error."""
+    if error is None:
+        return "succeeded"
+    return "aborted" if error == CANCELED else "failed"
