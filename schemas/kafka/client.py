@@ -211,6 +211,9 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
         except FAULTS as error:
             SILENT.noticed(address, error)
             raise
+        except RuntimeError as error:
+            SILENT.noticed(address, error)
+            raise broken(error) from error
 
     # Requests
 
@@ -284,8 +287,13 @@ async def _answer(connection: AIOKafkaConnection, request: Any, seconds: float) 
 
     Raises:
         TimeoutError: nothing came for so many seconds.
+        KafkaConnectionError: the connection broke.
     """
-    connection.send(request).close()  # it has its own timeout, which ends in the middle of a large answer
+    try:
+        connection.send(request).close()  # it has its own timeout, which ends in the middle of a large answer
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise broken(error) from error
     future: asyncio.Future[Any] = connection._requests[-1][2]  # noqa: SLF001
     # By hand: `asyncio.wait` takes another round of the event loop for each answer, on the way of every record.
     timer = _Silence(connection, future, seconds)
@@ -295,6 +303,14 @@ async def _answer(connection: AIOKafkaConnection, request: Any, seconds: float) 
         timer.cancel()
         future.cancel()
         retrieve(future)  # if this was cancelled
+
+
+def broken(error: RuntimeError) -> KafkaConnectionError:
+    """Uvloop's error of a connection that has just been reset, as an error of Kafka.
+
+    By any other error, tasks of aiokafka end for good: a consumer would wait for its records for ever.
+    """
+    return KafkaConnectionError(f"the connection broke: {error}")
 
 
 class _Silence:
@@ -322,8 +338,13 @@ class _Silence:
 
 def retrieve(future: asyncio.Future[Any]) -> None:
     """Look at the error of a future, if it has one. asyncio complains about errors that nobody has looked at."""
-    if future.done() and not future.cancelled():
-        future.exception()
+    if future.done():
+        ending(future)
+
+
+def ending(future: asyncio.Future[Any]) -> BaseException | None:
+    """The error that a future which is done has ended with."""
+    return None if future.cancelled() else future.exception()
 
 
 def _arrived(connection: AIOKafkaConnection) -> int:

@@ -8,7 +8,7 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
 
 from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
-from schemas.kafka.client import adopt
+from schemas.kafka.client import adopt, ending
 from schemas.kafka.errors import UnreadableRecords
 from schemas.kafka.faults import faults
 from schemas.kafka.options import client_options
@@ -41,8 +41,11 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
 
         Raises:
             UnreadableRecords: they can't be decoded.
-            KafkaError, OSError: Kafka is away or refuses.
+            KafkaError, OSError: Kafka is away or refuses, or nothing is fetched any more.
         """
+        fetching = self._fetcher.error_future
+        if fetching is not None and fetching.done():
+            raise KafkaError(f"aiokafka fetches nothing any more: {ending(fetching)!r}")
         try:
             return await super().getmany(*partitions, **options)
         except (KafkaError, OSError):

@@ -16,6 +16,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
+from schemas.kafka.client import broken
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import FoundTopic
@@ -52,6 +53,9 @@ class BrokerTopicFinder:
         connection = await self._connected()
         try:
             return await connection.send(_TopicRequest(topic))
+        except RuntimeError as error:
+            connection.close()
+            raise broken(error) from error
         except BaseException:
             connection.close()
             raise
@@ -74,7 +78,7 @@ class BrokerTopicFinder:
             try:
                 timeout_ms = int(REQUEST_SECONDS / len(hosts) * 1000)
                 connection = await create_conn(host, port, request_timeout_ms=timeout_ms, **self._options)
-            except (KafkaError, OSError, TimeoutError) as error:
+            except (KafkaError, OSError, TimeoutError, RuntimeError) as error:
                 fault = error
             else:
                 return connection

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy
 from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
-from aiokafka.errors import CorruptRecordException, IllegalStateError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
 from prometheus_client import CollectorRegistry, Gauge
 
 from projections.log_watch import Look
@@ -155,6 +155,8 @@ class FailingFetcher:
     def __init__(self, fault: BaseException):
         self._fault = fault
 
+    error_future = None
+
     async def fetched_records(self, *_: Any, **__: Any) -> None:
         raise self._fault
 
@@ -183,6 +185,17 @@ async def test_records_that_the_library_cannot_read_are_a_fault_of_kafka(
     with pytest.raises(raised):
         await consumer.getmany(timeout_ms=0)
     consumer._closed = True  # nothing to stop
+
+
+async def test_a_consumer_that_fetches_nothing_any_more_says_so() -> None:
+    """By an error that is not Kafka's, the client library's task ends for good, and records would never come."""
+    reading = Reading(TopicPartition(EVENTS, 0))
+    fetching = reading.consumer._fetcher._fetch_task
+    fetching.cancel()
+    await asyncio.wait({fetching})
+    with pytest.raises(KafkaError, match="fetches nothing any more"):
+        await reading.taken()
+    await reading.close()
 
 
 class Reading:

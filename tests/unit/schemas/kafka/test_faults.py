@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 from prometheus_client import CollectorRegistry
 
 from engine.errors import AppendFailed
@@ -266,6 +267,25 @@ async def test_connections_are_opened_side_by_side(pair: Cluster) -> None:
         assert await consumer._client.ready(1)
         assert not to_silent.done()
         assert not await to_silent
+
+
+async def test_a_connection_that_breaks_while_it_is_used_is_a_fault_of_kafka(cluster: Cluster) -> None:
+    """Uvloop refuses to write into a transport that was just closed, by an error which is not the system's."""
+    consumer = ConsumerClient(cluster.settings)
+    await consumer._client.bootstrap()
+    connection = await consumer._client._get_conn(0)
+    request = MetadataRequest([])
+
+    def refuse(_: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    connection._writer.write = refuse
+    with pytest.raises(KafkaConnectionError, match="the handler is closed"):
+        await consumer._client.send(0, request)
+    assert not connection.connected()
+    assert await consumer._client.send(0, request), "over a new connection"
+    await consumer._client.close()
+    consumer._closed = True  # nothing else to stop
 
 
 async def test_an_answer_that_is_arriving_is_waited_for(cluster: Cluster) -> None:
