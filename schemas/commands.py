@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Raw, Struct
 
+from schemas.ended_activities import EndedActivity
 from schemas.ids import Id
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -111,6 +112,43 @@ class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
+class RetryInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Run the instance whose id is the key once more, from the stage that failed or was aborted.
+
+    Engines forget instances that have ended. So it carries what the read model knows of this one, all of one moment.
+    """
+
+    workflow_id: Id
+    stages: Raw
+    """The definition, as JSON."""
+    variables: dict[str, str]
+    run_digest: str | None = None
+    """Digest of the request that ran the instance, if that had an `Idempotency-Key`."""
+    max_attempts: int | None = None
+    """As in `CreateWorkflow`."""
+    version: Offset
+    """That of its last event."""
+    ended_at: datetime
+    stage: Offset
+    """Number of the stage to begin with."""
+    activities: list[EndedActivity] = []
+    """Those of this stage, in order."""
+    arrived: list[Offset] = []
+    """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
+    requests: list[tuple[str, str]] = []
+    """Keys and digests of requests that were carried out, as in `SendEvent`."""
+    retries: Offset = 0
+    """How often it was retried before."""
+    seen_offset: Offset = 0
+    """The events of the instance's partition below this offset were in the read model then. The engine knows what came
+    later: a retry in between shows."""
+    request_key: str | None = None
+    """As in `SendEvent`."""
+    request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
 class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Create the trigger whose id is the key. Its expressions compile, and its workflow existed."""
 
@@ -180,6 +218,7 @@ Command = (
     | SendEvent
     | ResumeActivity
     | AbortInstance
+    | RetryInstance
     | CreateTrigger
     | DeleteTrigger
     | FireTrigger

@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from schemas.ended_activities import KeptActivity
+
 CANCELED = "canceled"
 """Error of everything that an abort ends (contract: workflows, Abort)."""
 
@@ -104,6 +106,11 @@ class ActivityStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Position among the stage's activities, from 0."""
     name: str
     input: dict[str, Any]
+    key_number: int = 0
+    """Which idempotency key its calls have: that of earlier passes, or one that is new in this pass (see
+    `InstanceRetried`). The first one is 0."""
+    key_used: bool = False
+    """Whether a call of an earlier pass has had this key, so that the stack may know it."""
 
 
 class ActivityFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -172,6 +179,8 @@ class LateResultRecorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int
     output: Any = None
     error: str | None = None
+    retries: int = 0
+    """How often the instance had been retried when the call began."""
 
 
 class InstanceEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,7 +190,45 @@ class InstanceEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: str
     error: str | None = None
     request_key: str | None = None
-    """Only when an abort ended it, as the rest."""
+    """Only when an abort ended it, as the three behind it."""
+    request_digest: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    arrived: list[int] = []
+    """Only with an error: numbers of the `wait_event` stages whose event has come, and that have not ended."""
+
+
+class InstanceRetried(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An instance that had failed or was aborted runs once more: another *pass*, from the stage that did not succeed.
+
+    It says all that the instance goes on with, since engines have forgotten it. `StageStarted` of that stage follows.
+    """
+
+    at: datetime
+    workflow_id: str
+    stages: Raw
+    """The definition, as JSON."""
+    variables: dict[str, str]
+    run_digest: str | None = None
+    """The `request_digest` of `InstanceStarted`."""
+    max_attempts: int | None = None
+    version: int
+    """Its own position among the instance's events."""
+    retries: int
+    """Which retry this is, from 1."""
+    stage: int
+    """Number of the stage that the pass begins with."""
+    kept: list[KeptActivity] = []
+    """The activities of this stage that are not done again; those behind them are."""
+    key_number: int = 0
+    """Of the first activity behind them, as in `ActivityStarted`."""
+    key_used: bool = False
+    """Likewise."""
+    arrived: list[int] = []
+    """As in `InstanceEnded`."""
+    requests: list[tuple[str, str]] = []
+    """Keys and digests of requests that were carried out."""
+    request_key: str | None = None
     request_digest: str | None = None
     by: str | None = None
     reason: str | None = None
@@ -336,6 +383,7 @@ InstanceEvent = (
     | ActivityEnded
     | LateResultRecorded
     | InstanceEnded
+    | InstanceRetried
 )
 WorkflowEvent = WorkflowCreated | WorkflowDeleted
 TriggerEvent = (

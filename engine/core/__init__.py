@@ -12,6 +12,7 @@
 | `sections`, `snapshots` | what changed since the last snapshot; how one is written and read |
 | `effects` | what has to happen outside, as data |
 | `retries` | when an activity is tried again |
+| `retrying` | what is done again when an instance that has failed runs once more |
 
 Effects are a function of the state, so a restart derives them again.
 """

@@ -18,7 +18,7 @@ from engine.core.instance import Attempt, Instance, evolve
 from engine.core.retries import Failure, backoff, is_final
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import AbortInstance, ResumeActivity, RunWorkflow, SendEvent
+from schemas.commands import AbortInstance, ResumeActivity, RetryInstance, RunWorkflow, SendEvent
 
 
 class Due(Struct, frozen=True):
@@ -134,7 +134,7 @@ def _alive(state: Instance | None) -> Instance:
 
 
 def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
-    if _came_before(state, command):
+    if came_before(state, command):
         return ()
     received = ev.EventReceived(
         at=now,
@@ -149,7 +149,7 @@ def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datet
     return _go_on(state, received, now, clock)
 
 
-def _came_before(state: Instance, command: SendEvent | ResumeActivity | AbortInstance) -> bool:
+def came_before(state: Instance, command: SendEvent | ResumeActivity | AbortInstance | RetryInstance) -> bool:
     """Whether the same request, known by its Idempotency-Key, was carried out before.
 
     Raises:
@@ -163,7 +163,7 @@ def _came_before(state: Instance, command: SendEvent | ResumeActivity | AbortIns
 
 def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence[ev.InstanceEvent]:
     """End the pause that the command means; nothing if it has ended, and the activity is in no later one."""
-    if _came_before(state, command):
+    if came_before(state, command):
         return ()
     if command.stage < state.stage:
         raise Rejected(rejections.ENDED, f"stage {command.stage} has ended")
@@ -189,7 +189,7 @@ def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence
 
 def _abort(state: Instance, command: AbortInstance, now: datetime) -> Sequence[ev.InstanceEvent]:
     """End the instance; nothing if the same request has ended it before, and it was retried since."""
-    if _came_before(state, command):
+    if came_before(state, command):
         return ()
     *before, ended = _end(state, now, ev.CANCELED)
     ended = replace(
@@ -210,7 +210,7 @@ def _end(state: Instance, now: datetime, error: str) -> Sequence[ev.InstanceEven
             index, attempt = len(state.activities) - 1, state.activities[-1].attempt
             events.append(ev.ActivityEnded(at=now, stage=state.stage, index=index, attempt=attempt, error=error))
         events.append(ev.StageEnded(at=now, workflow_id=state.workflow_id, number=state.stage, error=error))
-    return (*events, ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error))
+    return (*events, stages.instance_ended(state, state.stage + state.running, now, error))
 
 
 def _due(state: Instance, given: Due, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
@@ -250,14 +250,20 @@ def _activity_done(
 
 def attempt_of(token: Token) -> Attempt:
     """The attempt that a call belongs to."""
-    return Attempt(token.stage, token.index, token.attempt, token.resumes)
+    return Attempt(token.stage, token.index, token.attempt, token.resumes, token.retries)
 
 
 def late_result(given: ActivityDone, now: datetime) -> ev.LateResultRecorded:
     """What is recorded of a call that came back when its instance did not wait for it any more."""
     token, error = given.token, None if given.failure is None else given.failure.error
     return ev.LateResultRecorded(
-        at=now, stage=token.stage, index=token.index, attempt=token.attempt, output=given.output, error=error
+        at=now,
+        stage=token.stage,
+        index=token.index,
+        attempt=token.attempt,
+        output=given.output,
+        error=error,
+        retries=token.retries,
     )
 
 

@@ -5,11 +5,12 @@
 | a run command that an engine sent for a trigger | `source` and `sequence` | for ever, one number a source |
 | a keyed run of an instance that has ended | the digest of its request | the last `Bounds.max_ended` |
 | an unkeyed run of an instance that has ended | its id | the last 1,000 |
+| a retry of an instance that was retried since, and has ended | the number of the retry | `Bounds.max_retried` |
 | a message about what fires a trigger once, ever | the once key | until the trigger is deleted |
 | a message that its producer sends twice | its identity | `Bounds.identity_seconds`, `Bounds.max_identities` |
 
-It also knows which ended instances may still get the result of a call. All of it follows from the events alone, in
-their order, so a restore comes to the same.
+It also knows which instances may still get the result of a call from before their end. All of it follows from the
+events alone, in their order, so a restore comes to the same.
 """
 
 from collections import OrderedDict
@@ -31,15 +32,23 @@ MAX_UNKEYED: Final = 1000
 """Ended instances without a key that are remembered. Their ids are random, so only a record that was written twice runs
 one again; within one turn, the timers of the first run would then pass for those of the second."""
 
+MAX_RETRIED: Final = 10_000
+"""Retried instances that a partition remembers. A retry that comes after more retries than these, while the read model
+is as far behind, is answered with 503: the engine can't tell any more whether it is the first of its kind."""
+
 MAX_LATE: Final = 10_000
 """Aborted instances whose call may still return. The result of a call that takes longer than so many aborts is not
 recorded; without a bound, calls that never return would fill the memory."""
+
+MAX_EARLIER: Final = 10
+"""Likewise, the calls of earlier passes of one instance."""
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
     """How much a partition remembers of what is over."""
 
     max_ended: int = MAX_ENDED
+    max_retried: int = MAX_RETRIED
     identity_seconds: float = 7 * 24 * 3600.0
     """How long a trigger knows the messages that it has judged."""
     max_identities: int = 100_000
@@ -53,7 +62,30 @@ class Late(Struct, frozen=True, array_like=True):
     """An instance that was aborted during an attempt, by the event at an offset."""
 
     version: int
-    attempt: Attempt
+    """That of its last event, once it has ended."""
+    attempt: Attempt | None
+    """None once the result has come. Then the entry says only which version the instance has come to."""
+    offset: int
+    earlier: tuple[Attempt, ...] = ()
+    """Attempts of the passes before whose results have not come."""
+
+    def without(self, retries: int) -> "Late":
+        """The same when the result of a pass has come: in each, one attempt at most was on its way in the end."""
+        attempt = None if self.attempt is None or self.attempt.retries == retries else self.attempt
+        earlier = tuple(one for one in self.earlier if one.retries != retries)
+        return Late(self.version + 1, attempt, self.offset, earlier)
+
+    @property
+    def awaited(self) -> Sequence[Attempt]:
+        """All attempts whose results may still come."""
+        return self.earlier if self.attempt is None else (*self.earlier, self.attempt)
+
+
+class Retried(Struct, frozen=True, array_like=True):
+    """The last retry of an instance, by the event at an offset."""
+
+    retries: int
+    """Which retry it was."""
     offset: int
 
 
@@ -77,10 +109,18 @@ class Duplicates:
         self._ended: Queue[Ended] = Queue("ended", Ended, order=_offset)
         self._ended_unkeyed: OrderedDict[str, None] = OrderedDict()
         self._forgotten_before = 0
+        self._retried: Queue[Retried] = Queue("retried", Retried, order=_offset)
+        self._retries_forgotten_before = 0
         self._late: Queue[Late] = Queue("late", Late, order=_offset)
         self._fired = Fired()
         self._judged = Judged()
-        self.sections: Sequence[Section[Any]] = (self._ended, self._late, self._fired, self._judged)
+        self.sections: Sequence[Section[Any]] = (
+            self._ended,
+            self._retried,
+            self._late,
+            self._fired,
+            self._judged,
+        )
         """What a snapshot has of it by id; the rest is its `summary`."""
 
     # Runs
@@ -112,8 +152,10 @@ class Duplicates:
 
     def note_ended(self, instance: Instance, offset: int) -> None:
         """An instance has ended at an offset of the log."""
-        if instance.canceled is not None:
-            self._late.append(instance.id, Late(instance.version, instance.canceled, offset), MAX_LATE)
+        before = self._late.states.get(instance.id)
+        if before is not None or instance.canceled is not None:
+            earlier = () if before is None else tuple(before.awaited)[-MAX_EARLIER:]
+            self._late.append(instance.id, Late(instance.version, instance.canceled, offset, earlier), MAX_LATE)
         if instance.request_digest is None:
             self._ended_unkeyed[instance.id] = None
             if len(self._ended_unkeyed) > MAX_UNKEYED:
@@ -123,9 +165,31 @@ class Duplicates:
         if forgotten is not None:
             self._forgotten_before = max(self._forgotten_before, forgotten.offset + 1)
 
-    def note_late_result(self, instance_id: str) -> None:
-        """The result of an aborted instance's attempt has come."""
+    def note_late_result(self, instance_id: str, retries: int) -> None:
+        """The result has come of the attempt that was on its way when a pass of an instance ended."""
+        late = self._late.states.get(instance_id)
+        if late is not None:
+            self._late.put(instance_id, late.without(retries))
+
+    def forget_late(self, instance_id: str) -> None:
+        """No result of an instance is recorded any more."""
         self._late.pop(instance_id)
+
+    # Retries
+
+    def retried(self, instance_id: str) -> Retried | None:
+        """The last retry of an instance; None when it is not remembered."""
+        return self._retried.states.get(instance_id)
+
+    def knows_retries_since(self, offset: int) -> bool:
+        """Whether every instance that was retried at or behind an offset is still remembered."""
+        return offset >= self._retries_forgotten_before
+
+    def note_retried(self, instance_id: str, retries: int, offset: int) -> None:
+        """An instance was retried at an offset of the log."""
+        forgotten = self._retried.append(instance_id, Retried(retries, offset), self._bounds.max_retried)
+        if forgotten is not None:
+            self._retries_forgotten_before = max(self._retries_forgotten_before, forgotten.offset + 1)
 
     # Messages
 
@@ -155,14 +219,19 @@ class Duplicates:
 
     # Snapshots
 
-    def summary(self) -> tuple[dict[str, int], list[str], int]:
+    def summary(self) -> tuple[dict[str, int], list[str], int, int]:
         """What a snapshot has of it beside entries.
 
         Returns:
-            The last number of each source, the ids of the unkeyed instances that ended last in order, and the offset
-            behind which every keyed one that ended is known.
+            The last number of each source, the ids of the unkeyed instances that ended last in order, the offset
+            behind which every keyed one that ended is known, and the one behind which every retry is.
         """
-        return self._sequences.copy(), list(self._ended_unkeyed), self._forgotten_before
+        return (
+            self._sequences.copy(),
+            list(self._ended_unkeyed),
+            self._forgotten_before,
+            self._retries_forgotten_before,
+        )
 
     def settle(self) -> None:
         """Remove some of what means nothing any more."""
@@ -170,14 +239,20 @@ class Duplicates:
         self._judged.settle()
 
     def restore_summary(
-        self, sequences: dict[str, int], unkeyed: Sequence[str], forgotten_before: int, triggers: Container[str]
+        self,
+        sequences: dict[str, int],
+        unkeyed: Sequence[str],
+        forgotten_before: int,
+        retries_forgotten_before: int,
+        triggers: Container[str],
     ) -> None:
         """Take over a `summary`.
 
         Args:
-            sequences: see `summary`, as the two that follow.
+            sequences: see `summary`, as the three that follow.
             unkeyed: likewise.
             forgotten_before: likewise.
+            retries_forgotten_before: likewise.
             triggers: those that are not deleted.
         """
         self._fired.remove_all_but(triggers)
@@ -185,12 +260,13 @@ class Duplicates:
         self._sequences = dict(sequences)
         self._ended_unkeyed = OrderedDict.fromkeys(unkeyed)
         self._forgotten_before = forgotten_before
+        self._retries_forgotten_before = retries_forgotten_before
 
     def contents(self) -> object:
         """All of it, to be compared."""
-        ended, late = list(self._ended.states.items()), list(self._late.states.items())
-        return self.summary(), ended, late, self._fired.contents(), self._judged.contents()
+        queues = [list(queue.states.items()) for queue in (self._ended, self._retried, self._late)]
+        return self.summary(), queues, self._fired.contents(), self._judged.contents()
 
 
-def _offset(state: Ended | Late) -> int:
+def _offset(state: Ended | Retried | Late) -> int:
     return state.offset

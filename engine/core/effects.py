@@ -2,9 +2,9 @@
 
 After a decision the runtime starts the effect of the new state if it differs from that of the old one; after a restore
 it starts all effects. The token tells whether a result still fits: it names the kind of effect, the stage, the
-activity, the attempt, and how often the activity was resumed. So no two effects that an instance or an occurrence ever
-has look alike. Only a run command or a message that comes again for an id that is over makes the same tokens a second
-time.
+activity, the attempt, and how often the activity was resumed and the instance retried. So no two effects that an
+instance or an occurrence ever has look alike. Only a run command or a message that comes again for an id that is over
+makes the same tokens a second time.
 
 | effect | of | ends with |
 |---|---|---|
@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.core.evaluation import Waiting
-from engine.core.instance import Instance
+from engine.core.instance import Activity, Instance
 from engine.core.retries import backoff
 from engine.core.trigger import Pending, Trigger
 from schemas.definition import Delay, StageUnresolvable, resolve_stage
@@ -37,6 +37,7 @@ class Token(Struct, frozen=True):
         index: of the activity; -1 if it is not a call.
         attempt: of the activity or the evaluation, from 1; 0 of others.
         resumes: how often the activity was resumed before; then its attempts count from 1 again.
+        retries: how often the instance was retried before; then its stages come again.
     """
 
     kind: Literal["go_on", "wake", "call", "evaluate", "start"]
@@ -44,6 +45,7 @@ class Token(Struct, frozen=True):
     index: int = -1
     attempt: int = 0
     resumes: int = 0
+    retries: int = 0
 
 
 class GoOn(Struct, frozen=True):
@@ -129,19 +131,25 @@ def effect(state: Instance | None) -> Effect | None:
     if state is None or state.ended:
         return None
     if not state.running:
-        return GoOn(Token("go_on", state.stage))
+        return GoOn(Token("go_on", state.stage, retries=state.retries))
     if state.wait_until is not None:
-        return Wake(Token("wake", state.stage), state.wait_until)
+        return Wake(Token("wake", state.stage, retries=state.retries), state.wait_until)
     if state.activities and not (state.activities[-1].ended or state.activities[-1].paused):
         activity, index = state.activities[-1], len(state.activities) - 1
         return CallActivity(
-            token=Token("call", state.stage, index, activity.attempt, activity.resumes),
+            token=Token("call", state.stage, index, activity.attempt, activity.resumes, state.retries),
             name=activity.name,
             input=activity.input,
-            idempotency_key=f"{state.id}:{state.stage}:{index}",
+            idempotency_key=_key(state, index, activity),
             not_before=activity.retry_at,
         )
     return None
+
+
+def _key(state: Instance, index: int, activity: Activity) -> str:
+    """The idempotency key of an activity; when a pass has another one than that before, see `engine.core.retrying`."""
+    key = f"{state.id}:{state.stage}:{index}"
+    return key if activity.key_number == 0 else f"{key}:{activity.key_number}"
 
 
 def evaluation(trigger: Trigger, waiting: Waiting) -> EvaluateMessage:

@@ -6,7 +6,9 @@ Theory of operation. An instance is a cursor that moves over the stages of its d
 |---|---|---|---|
 | between stages | the next number | no | StageStarted, or InstanceEnded behind the last one or after a failure |
 | in a stage | the stage's number | yes | StageEnded |
-| ended | | | nothing; a late result is recorded and changes nothing |
+| ended | | | InstanceRetried, if it ended with an error; a late result is recorded and changes nothing |
+
+InstanceRetried begins another pass: the instance is between stages again, before the one that did not succeed.
 
 In a stage, at most one activity runs at a time:
 
@@ -16,8 +18,9 @@ In a stage, at most one activity runs at a time:
 | paused | ActivityResumed (its attempts count from 1 again); ActivityEnded, when the instance is ended from outside |
 | ended | |
 
-The outcomes of the earlier ones are kept until the stage ends, since the next activity may depend on them. `evolve`
-raises `IllegalTransition` for an event that does not follow.
+The outcomes of the earlier ones are kept until the stage ends, since the next activity may depend on them, and in
+another pass those of the activities that are not done again. `evolve` raises `IllegalTransition` for an event that does
+not follow.
 """
 
 from collections.abc import Callable
@@ -30,6 +33,7 @@ from msgspec.structs import replace
 from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition
 from schemas import events as ev
+from schemas.ended_activities import KeptActivity
 
 MAX_REQUESTS: Final = 100
 """Events with an `Idempotency-Key` whose repetitions an instance recognises by itself. The read model knows all of
@@ -39,13 +43,15 @@ them, so more are needed only for repetitions that come before it has caught up.
 class Attempt(Struct, frozen=True, array_like=True):
     """An attempt of an activity: number of the stage, position among its activities, number of the attempt.
 
-    Attempts count from 1 again after a resume, so `resumes` says how often there was one before.
+    Attempts count from 1 again after a resume, so `resumes` says how often there was one before; and likewise after a
+    retry of the instance.
     """
 
     stage: int
     index: int
     attempt: int
     resumes: int = 0
+    retries: int = 0
 
 
 class Activity(Struct, frozen=True, kw_only=True, array_like=True):
@@ -67,6 +73,19 @@ class Activity(Struct, frozen=True, kw_only=True, array_like=True):
     """When its last pause began, also after that has ended: it tells the repetition of a resume."""
     resumes: int = 0
     """How often it was resumed."""
+    key_number: int = 0
+    """Which idempotency key it has: it may have another one than in the pass before."""
+
+
+class Again(Struct, frozen=True, array_like=True):
+    """How a pass begins in its first stage."""
+
+    kept: tuple[Activity, ...]
+    """The activities that are not done again."""
+    key_number: int
+    """Of the first activity behind them."""
+    key_used: bool
+    """Whether a call of an earlier pass has had this key."""
 
 
 class Instance(Struct, frozen=True, kw_only=True, array_like=True):
@@ -95,6 +114,10 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     ended: bool = False
     max_attempts: int | None = None
     """How often its workflow lets an activity be tried before it is paused; None if the workflow does not say."""
+    retries: int = 0
+    """How often it was retried."""
+    again: Again | None = None
+    """How the pass goes on in the stage that it began with. None once that is over, and in the first pass."""
 
     @property
     def paused(self) -> bool:
@@ -109,6 +132,8 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
         IllegalTransition: the event does not follow from the state.
     """
     if state is None:
+        if isinstance(event, ev.InstanceRetried):
+            return _retried(event, instance_id)
         if isinstance(event, ev.InstanceStarted):
             return Instance(
                 id=instance_id,
@@ -135,7 +160,13 @@ def _instance_started(state: Instance, event: ev.InstanceStarted) -> Instance:
 def _stage_started(state: Instance, event: ev.StageStarted) -> Instance:
     follows = not (state.ended or state.running or state.failed is not None) and event.number == state.stage
     _check(follows and event.number < len(state.definition.stages), state, event)
-    return replace(state, version=state.version + 1, running=True, wait_until=event.wait_until, activities=())
+    return replace(
+        state,
+        version=state.version + 1,
+        running=True,
+        wait_until=event.wait_until,
+        activities=() if state.again is None else state.again.kept,
+    )
 
 
 def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
@@ -149,6 +180,7 @@ def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
         wait_until=None,
         arrived=tuple(number for number in state.arrived if number != event.number),
         activities=(),
+        again=None,
     )
 
 
@@ -170,8 +202,8 @@ def _requests(
 def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:
     follows = state.running and event.stage == state.stage and event.index == len(state.activities)
     _check(follows and all(activity.ended for activity in state.activities), state, event)
-    activities = (*state.activities, Activity(name=event.name, input=event.input))
-    return replace(state, version=state.version + 1, activities=activities)
+    activities = (*state.activities, Activity(name=event.name, input=event.input, key_number=event.key_number))
+    return replace(state, version=state.version + 1, activities=activities, again=None)
 
 
 def _activity_failed(state: Instance, event: ev.ActivityFailed) -> Instance:
@@ -200,7 +232,7 @@ def _activity_ended(state: Instance, event: ev.ActivityEnded) -> Instance:
         activity, ended=True, paused=False, retry_at=None, output=event.output, error=event.error, code=event.code
     )
     on_its_way = event.error == ev.CANCELED and not activity.paused
-    attempt = Attempt(event.stage, event.index, event.attempt, activity.resumes)
+    attempt = Attempt(event.stage, event.index, event.attempt, activity.resumes, state.retries)
     return replace(_with_activity(state, changed), canceled=attempt if on_its_way else None)
 
 
@@ -231,6 +263,47 @@ def _instance_ended(state: Instance, event: ev.InstanceEnded) -> Instance:
     return replace(state, version=state.version + 1, ended=True, arrived=(), requests=_requests(state, event))
 
 
+def _instance_retried(state: Instance, event: ev.InstanceRetried) -> Instance:
+    _check(state.ended and event.version == state.version + 1, state, event)
+    return _retried(event, state.id)
+
+
+def _retried(event: ev.InstanceRetried, instance_id: str) -> Instance:
+    """The state at the beginning of another pass, which no state before it is needed for."""
+    definition = Definition.of(event.stages)
+    if event.stage > len(definition.stages):
+        raise IllegalTransition(f"instance {instance_id} has no stage {event.stage} to be retried from")
+    requests = tuple(event.requests)
+    if event.request_key is not None and event.request_digest is not None:
+        requests = (*requests, (event.request_key, event.request_digest))
+    return Instance(
+        id=instance_id,
+        version=event.version,
+        workflow_id=event.workflow_id,
+        definition=definition,
+        variables=event.variables,
+        request_digest=event.run_digest,
+        stage=event.stage,
+        requests=requests[-MAX_REQUESTS:],
+        arrived=tuple(event.arrived),
+        max_attempts=event.max_attempts,
+        retries=event.retries,
+        again=Again(tuple(map(_kept, event.kept)), event.key_number, event.key_used),
+    )
+
+
+def _kept(activity: KeptActivity) -> Activity:
+    return Activity(
+        name=activity.name,
+        input=activity.input,
+        ended=True,
+        output=activity.output,
+        error=activity.error,
+        code=activity.code,
+        key_number=activity.key_number,
+    )
+
+
 _APPLIERS: dict[type, Callable[[Instance, Any], Instance]] = {
     ev.InstanceStarted: _instance_started,
     ev.StageStarted: _stage_started,
@@ -243,4 +316,5 @@ _APPLIERS: dict[type, Callable[[Instance, Any], Instance]] = {
     ev.ActivityEnded: _activity_ended,
     ev.LateResultRecorded: _late_result,
     ev.InstanceEnded: _instance_ended,
+    ev.InstanceRetried: _instance_retried,
 }

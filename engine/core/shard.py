@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
-from engine.core import decisions, effects
+from engine.core import decisions, effects, retrying
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
@@ -45,6 +45,7 @@ from schemas.commands import (
     EvaluateTrigger,
     FireTrigger,
     ResumeActivity,
+    RetryInstance,
     RunWorkflow,
     SendEvent,
 )
@@ -178,13 +179,14 @@ class Shard:
         if self._cut is not None and self._cut.is_open:
             raise RuntimeError("the last cut is still open")
         self.settle()
-        sequences, ended_unkeyed, forgotten_before = self.duplicates.summary()
+        sequences, ended_unkeyed, forgotten_before, retries_forgotten_before = self.duplicates.summary()
         summary = Summary(
             entries=self.entries,
             last_at=self._last_at,
             sequences=sequences,
             ended_unkeyed=ended_unkeyed,
             forgotten_before=forgotten_before,
+            retries_forgotten_before=retries_forgotten_before,
         )
         self._cut = Cut(self.sections, summary)
         return self._cut
@@ -213,7 +215,13 @@ class Shard:
         for section in self.sections:
             section.rebase(known=True)
         alive = {id for id, trigger in self._triggers.states.items() if not trigger.deleted}
-        self.duplicates.restore_summary(summary.sequences, summary.ended_unkeyed, summary.forgotten_before, alive)
+        self.duplicates.restore_summary(
+            summary.sequences,
+            summary.ended_unkeyed,
+            summary.forgotten_before,
+            summary.retries_forgotten_before,
+            alive,
+        )
 
     # Set aside
 
@@ -240,7 +248,7 @@ class Shard:
         for subject in [subject for subject, of in self._pending.states.items() if of.trigger_id == key]:
             self._pending.remove(subject)
         self.duplicates.note_deleted(key)
-        self.duplicates.note_late_result(key)
+        self.duplicates.forget_late(key)
         self._aside.put(key, cut_error(error))
 
     def _reject_set_aside(self, key: str, given: Input) -> None:
@@ -288,6 +296,8 @@ class Shard:
                 if isinstance(given, ActivityDone):
                     return self._late_result(key, given, at)
                 return Decision(0, decisions.decide(None, given, at, key, now))
+            case RetryInstance():
+                return self._retry(key, given, at, now)
             case _:
                 return self._decide_trigger(key, given, at, now)
 
@@ -346,10 +356,31 @@ class Shard:
         """Whether another owner of the trigger's partition has sent this run before (see `RunWorkflow.sequence`)."""
         return command.source is not None and self.duplicates.is_sent_before(command.source, command.sequence)
 
+    def _retry(self, key: str, command: RetryInstance, at: datetime, now: datetime) -> Decision:
+        """Run an instance that has ended once more, if nobody has done so since it was looked at.
+
+        Raises:
+            Rejected: it runs, was retried meanwhile, or what is remembered does not reach back far enough to tell.
+        """
+        state = self._find(key)
+        if state is not None:
+            if decisions.came_before(state, command):
+                return Decision(0, ())
+            raise Rejected(rejections.NOT_RETRYABLE, "the instance is running")
+        last = self.duplicates.retried(key)
+        if last is not None and last.retries != command.retries:
+            text = "the instance was retried meanwhile, and has ended again: look at it before you retry it once more"
+            raise Rejected(rejections.NOT_RETRYABLE, text)
+        if last is None and not self.duplicates.knows_retries_since(command.seen_offset):
+            raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this was retried before")
+        late = self.duplicates.late(key)
+        version = command.version if late is None else max(command.version, late.version)
+        return Decision(version, retrying.retry(command, version, at, now, key))
+
     def _late_result(self, key: str, given: ActivityDone, at: datetime) -> Decision:
         """The result of a call whose instance was aborted meanwhile."""
         late = self.duplicates.late(key)
-        if late is None or late.attempt != decisions.attempt_of(given.token):
+        if late is None or decisions.attempt_of(given.token) not in late.awaited:
             return Decision(0, ())
         return Decision(late.version, (decisions.late_result(given, at),))
 
@@ -418,12 +449,15 @@ class Shard:
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
         before, first = self._find(key), events[0]
-        if before is None and isinstance(first, ev.LateResultRecorded):
-            self.duplicates.note_late_result(key)
-            return ()
+        if isinstance(first, ev.LateResultRecorded):
+            self.duplicates.note_late_result(key, first.retries)
+            if before is None:
+                return ()
         after = _fold(instances.evolve, before, events, key)
         if isinstance(first, ev.InstanceStarted) and first.source is not None:
             self.duplicates.note_sent(first.source, first.sequence)
+        if isinstance(first, ev.InstanceRetried):
+            self.duplicates.note_retried(key, first.retries, offset)
         if after.ended:
             self._instances.remove(after)
             self.duplicates.note_ended(after, offset + len(events) - 1)

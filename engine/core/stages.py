@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core.errors import StageFailed
-from engine.core.instance import Activity, Instance
+from engine.core.instance import Activity, Again, Instance
 from engine.core.send import next_activity
 from schemas import events as ev
 from schemas.definition import (
@@ -54,7 +55,7 @@ def advance(state: Instance, now: datetime, clock: datetime) -> list[ev.Instance
         number, failed, left = number + 1, ended.error, left - 1
     for _ in range(left):
         if failed is not None or number == len(state.definition.stages):
-            events.append(ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=failed))
+            events.append(instance_ended(state, number, now, failed))
             return events
         events += _enter(state, number, now, clock)
         if not isinstance(ended := events[-1], ev.StageEnded):
@@ -77,7 +78,9 @@ def _enter(state: Instance, number: int, now: datetime, clock: datetime) -> Sequ
         )
     wait_until = _end_of(resolved, clock) if isinstance(resolved, Delay) else None
     started = _started(state, number, now, resolved.name, shown, wait_until)
-    return (started, *_follow_up(state, number, resolved, (), wait_until, now, clock))
+    again = _again(state, number)
+    before = () if again is None else again.kept
+    return (started, *_follow_up(state, number, resolved, before, wait_until, now, clock))
 
 
 def _resume(state: Instance, now: datetime, clock: datetime) -> Sequence[ev.InstanceEvent]:
@@ -126,7 +129,14 @@ def _activities(
         return (_ended(state, number, now, str(failure)),)
     if activity is None:
         return (_ended(state, number, now),)
-    return (ev.ActivityStarted(at=now, stage=number, index=len(before), name=activity.name, input=activity.input),)
+    started = ev.ActivityStarted(at=now, stage=number, index=len(before), name=activity.name, input=activity.input)
+    again = _again(state, number)
+    return (started if again is None else replace(started, key_number=again.key_number, key_used=again.key_used),)
+
+
+def _again(state: Instance, number: int) -> Again | None:
+    """How a pass begins in a stage; None if it did not begin there, or is past its beginning."""
+    return state.again if number == state.stage else None
 
 
 def _started(
@@ -139,6 +149,21 @@ def _started(
 
 def _ended(state: Instance, number: int, now: datetime, error: str | None = None) -> ev.StageEnded:
     return ev.StageEnded(at=now, workflow_id=state.workflow_id, number=number, error=error)
+
+
+def instance_ended(state: Instance, number: int, now: datetime, error: str | None) -> ev.InstanceEnded:
+    """The end of an instance. What a retry needs to know of it is said here, since the engine forgets it.
+
+    Args:
+        state: the instance.
+        number: of the stage that would be next.
+        now: the time of the turn.
+        error: why it ended; None if it has succeeded.
+    """
+    ended = ev.InstanceEnded(at=now, workflow_id=state.workflow_id, error=error)
+    if error is None or not state.arrived:
+        return ended
+    return replace(ended, arrived=[arrived for arrived in state.arrived if arrived >= number])
 
 
 def _check_size(shown: Mapping[str, object]) -> None:

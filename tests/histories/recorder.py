@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core.decisions import ActivityDone, Due
 from engine.core.effects import CallActivity, EvaluateMessage, GoOn, StartInstance, Wake
@@ -14,7 +15,7 @@ from engine.core.shard import Input, Shard
 from engine.core.trigger import Requested
 from engine.snapshot_records import Marker, entry_records, marker_record, tombstones
 from engine.turn import Turn
-from schemas.commands import Command
+from schemas.commands import Command, RetryInstance
 from schemas.current import records_of
 from schemas.epochs import EpochFilter
 from schemas.events import PartitionClaimed
@@ -23,6 +24,7 @@ from schemas.records import NewRecord, RecordCodec, UndecodableRecord
 from schemas.topics import COMMANDS, DEFINITIONS, EVENTS, SNAPSHOTS
 from tests.histories.folding import Stored, fold
 from tests.histories.lines import GivenLine, Line, TurnLine, record_line
+from tests.retryable import retry_of
 
 START: Final = datetime(2026, 3, 1, 10, tzinfo=UTC)
 PARTITION: Final = 0
@@ -143,6 +145,11 @@ class Recorder:
         )
         self._put(SNAPSHOTS, marker_record(marker))
         cut.close(written=True)
+
+    def retry(self, instance_id: str, **more: Any) -> RetryInstance:
+        """The command that retries an instance that has ended, as it is by now."""
+        log = [(one.aggregate_id, one.event) for one in map(self._codec.decode_event, self._events)]
+        return replace(retry_of(log, instance_id, **more), seen_offset=self._end)
 
     # What effects end with
 

@@ -127,6 +127,44 @@ def pauses(r: Recorder) -> None:
     r.give(resume(50), resume(51))
 
 
+def retries(r: Recorder) -> None:
+    """Instances that have failed or were aborted run once more: again, too late, with results of the pass before."""
+    keyed: dict[str, str] = {"request_key": id_of(92), "request_digest": "e1"}
+    send: Json = {
+        "source": ENDS["source"][3],
+        "destination": ENDS["destination"][0],
+        "amount": {"amount": 5, "asset": "X"},
+    }
+    r.give(
+        (id_of(60), run([NOOP, UPDATE, WAIT, WAIT], request_digest="d1", max_attempts=3)),
+        *((id_of(number), run([stage])) for number, stage in ((61, UPDATE), (62, DELAY), (63, {"send": send}))),
+    )
+    approved = SendEvent(name="approved", request_key=id_of(93), request_digest="e2")
+    r.give((id_of(60), approved), (id_of(60), called(r.call(id_of(60)), Failure("no", 400, "VALIDATION"))))
+    late = r.call(id_of(61))
+    r.give((id_of(61), AbortInstance()), (id_of(62), AbortInstance()))
+    r.give((id_of(63), called(r.call(id_of(63)), _answer(r.call(id_of(63))))))
+    r.give((id_of(63), called(r.call(id_of(63)), UNAVAILABLE)))
+    r.give((id_of(63), called(r.call(id_of(63)), Failure("taken", 400, "CONFLICT"))))
+    r.snapshot()
+    known = [(id_of(93), "e2")]
+    first = r.retry(id_of(60), requests=known, by="anna", reason="the ledger is there now", **keyed)
+    stale = r.retry(id_of(60), requests=known)
+    r.give((id_of(60), first), (id_of(60), first), (id_of(60), stale))
+    r.give(*((id_of(number), r.retry(id_of(number))) for number in (61, 62, 63)))
+    r.snapshot()
+    r.give((id_of(61), called(late, {"data": "too late"})), (id_of(60), approved))
+    r.give((id_of(60), called(r.call(id_of(60)), Failure("no", 400, "VALIDATION"))), (id_of(61), AbortInstance()))
+    r.give((id_of(60), stale))
+    r.give(*((id_of(number), r.retry(id_of(number))) for number in (60, 61)))
+    r.give((id_of(61), AbortInstance()))
+    r.claim()
+    r.go_on(id_of(60), lambda effect: None)
+    r.go_on(id_of(63), _answer)
+    r.snapshot()
+    r.wake(id_of(62))
+
+
 def _paused_at(r: Recorder, instance_id: str) -> datetime:
     instance = r.shard.instance(instance_id)
     assert instance is not None
@@ -304,5 +342,5 @@ def takeovers(r: Recorder) -> None:
 
 
 STORIES: Final[dict[str, Callable[[Recorder], None]]] = {
-    story.__name__: story for story in (workflows, instances, pauses, sends, triggers, takeovers)
+    story.__name__: story for story in (workflows, instances, pauses, retries, sends, triggers, takeovers)
 }

@@ -55,10 +55,15 @@ async def test_each_snapshot_and_what_follows_come_to_the_same(
 
 
 def _read(contents: Any) -> Any:
-    """What anybody reads of a state. States of snapshots from before schema 2 of `ActivityStarted` have copies, too."""
+    """What anybody acts on of a state.
+
+    States of snapshots from before schema 2 of `ActivityStarted` have copies, too.
+    """
     if isinstance(contents, Struct):
         return type(contents), _read({field: getattr(contents, field) for field in contents.__struct_fields__})
     if isinstance(contents, dict):
+        if "aside" in contents:  # the reasons are texts for people
+            contents = {**contents, "aside": list(contents["aside"])}
         copies = {"Ledger", "Data"} if {"ledger", "data"} <= contents.keys() else ()
         return {key: _read(value) for key, value in contents.items() if key not in copies}
     return [_read(part) for part in contents] if isinstance(contents, list | tuple) else contents

@@ -127,8 +127,8 @@ MUTATIONS: Final = (
     Mutation(
         "a key for each attempt",
         EFFECTS,
-        '            idempotency_key=f"{state.id}:{state.stage}:{index}",\n',
-        '            idempotency_key=f"{state.id}:{state.stage}:{index}:{activity.attempt}",\n',
+        '    key = f"{state.id}:{state.stage}:{index}"\n',
+        '    key = f"{state.id}:{state.stage}:{index}:{activity.attempt}"\n',
         "A call whose answer was lost is paid again by the next attempt.",
     ),
     Mutation(
@@ -141,7 +141,8 @@ MUTATIONS: Final = (
     Mutation(
         "late results not recorded",
         DUPLICATES,
-        "            self._late.append(instance.id, Late(instance.version, instance.canceled, offset), MAX_LATE)\n",
+        "            self._late.append("
+        "instance.id, Late(instance.version, instance.canceled, offset, earlier), MAX_LATE)\n",
         "            pass\n",
         "The history of a canceled instance does not tell that its payment went through.",
     ),
@@ -204,8 +205,8 @@ MUTATIONS: Final = (
     Mutation(
         "resumes not counted in tokens",
         EFFECTS,
-        'Token("call", state.stage, index, activity.attempt, activity.resumes)',
-        'Token("call", state.stage, index, activity.attempt)',
+        "activity.attempt, activity.resumes, state.retries)",
+        "activity.attempt, 0, state.retries)",
         "The late result of an attempt before a resume ends the attempt of the same number behind it.",
     ),
 )

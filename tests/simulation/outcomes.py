@@ -39,6 +39,9 @@ class Run:
     running: bool = False
     activities: list[Pausable] = field(default_factory=list)
     """Those of that stage."""
+    retries: int = 0
+    kept: int = 0
+    """How many activities of the next stage are not done again."""
 
 
 @dataclass
@@ -69,6 +72,8 @@ class Outcomes:
     sequences: dict[str, int] = field(default_factory=dict)
     ended_keyed: list[int] = field(default_factory=list)
     """Where keyed instances ended."""
+    retried: list[int] = field(default_factory=list)
+    """Where instances were retried."""
 
     def judge(self, aggregate_id: str, command: cm.Command | None, first: Recorded) -> None:
         """Hold the first record of a command against what it has to be; `fold` follows.
@@ -102,6 +107,8 @@ class Outcomes:
                 return {DECIDED}
             case cm.ResumeActivity():
                 return self._wanted_resume(self.runs.get(id), command)
+            case cm.RetryInstance():
+                return self._wanted_retry(self.runs[id], command)
             case cm.CreateWorkflow():
                 known = self.workflows.get(id)
                 return {DECIDED} if known is None else _repeated(known[0], command.request_digest)
@@ -142,6 +149,14 @@ class Outcomes:
             return {rejections.OTHER_PAUSE}
         return {DECIDED} if activity.paused else {SKIPPED}
 
+    def _wanted_retry(self, run: Run, command: cm.RetryInstance) -> Set[str]:
+        """Of several that have seen the same end, one counts."""
+        if not run.ended and command.request_key in run.keys:
+            return _repeated(run.keys[command.request_key], command.request_digest)
+        wanted = {DECIDED} if run.ended and run.retries == command.retries else {rejections.NOT_RETRYABLE}
+        unseen = [offset for offset in self.retried if offset >= command.seen_offset]
+        return wanted | {rejections.RETRY} if run.ended and len(unseen) > self.bounds.max_retried else wanted
+
     def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger, now: datetime) -> bool:
         if trigger is None or trigger.deleted or message.offset <= trigger.positions.get(message.source, -1):
             return True
@@ -177,7 +192,8 @@ class Outcomes:
                     self.runs[id].keys[event.request_key] = event.request_digest
             case ev.StageStarted() | ev.StageEnded():
                 self.runs[id].stage, self.runs[id].running = event.number, isinstance(event, ev.StageStarted)
-                self.runs[id].activities = []
+                self.runs[id].activities = [Pausable() for _ in range(self.runs[id].kept)]
+                self.runs[id].kept = 0
             case ev.ActivityStarted():
                 self.runs[id].activities.append(Pausable())
             case ev.ActivityPaused():
@@ -196,6 +212,9 @@ class Outcomes:
                 self.runs[id].ended = True
                 if self.runs[id].digest is not None:
                     self.ended_keyed.append(recorded.offset)
+            case ev.InstanceRetried():
+                self._fold_retry(self.runs[id], event)
+                self.retried.append(recorded.offset)
             case ev.WorkflowCreated():
                 self.workflows[id] = event.request_digest, False
             case ev.WorkflowDeleted():
@@ -212,6 +231,15 @@ class Outcomes:
                 waited = trigger.waiting.pop(event.occurrence_id)
                 fired = waited.once_key in trigger.fired_once
                 assert fired or not self.matches(waited.offset), f"occurrence {event.occurrence_id} was lost"
+
+    def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
+        assert run.ended, "an instance was retried while it ran"
+        assert event.retries == run.retries + 1, "a retry was done that had not seen the last end"
+        run.ended, run.retries, run.stage = False, event.retries, event.stage - 1
+        run.kept = len(event.kept)
+        if event.request_key is not None:
+            assert event.request_key not in run.keys, f"{event.request_key} retried twice"
+            run.keys[event.request_key] = event.request_digest
 
     def _fold_message(
         self, trigger: Listening, event: ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed

@@ -28,6 +28,7 @@ from schemas.commands import (
     SendEvent,
 )
 from tests.definitions import definition
+from tests.retryable import retry_of
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -66,8 +67,11 @@ class Live:
 
     def give_any(self, rng: random.Random, step: int) -> None:
         """Decide a random input, and now and then settle."""
+        key, given = any_input(rng, step)
+        if rng.random() < 0.05 and any(id == key and isinstance(event, ev.InstanceStarted) for id, event in self.log):
+            given = retry_of(self.log, key)
         try:
-            self.give(*any_input(rng, step), NOW + SECOND * rng.randrange(-5, step + 1))
+            self.give(key, given, NOW + SECOND * rng.randrange(-5, step + 1))
         except Rejected:
             return
         if rng.random() < 0.2:

@@ -49,7 +49,7 @@ def test_a_restore_comes_to_the_live_state() -> None:
         if rng.random() < 0.1:
             assert live.restored().contents() == live.shard.contents()
     kinds = {type(event).__name__ for _, event in live.log}
-    assert {"LateResultRecorded", "EvaluationEnded", "TriggerFired", "InstanceRequested", "InstanceEnded"} <= kinds
+    assert {"LateResultRecorded", "EvaluationEnded", "TriggerFired", "InstanceRequested", "InstanceRetried"} <= kinds
     restored = live.restored()
     effects = {s: restored.effect(s) for s in restored.subjects()}
     assert effects == {s: live.shard.effect(s) for s in effects}
