@@ -84,6 +84,8 @@ class MemoryDatabase:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
         self.now = now
         self.tables = Tables()
+        self.rejected_at: dict[tuple[int, int], datetime] = {}
+        """When each rejection was written."""
         self.caught_up: set[int] = set()
         self.partitions: int | None = None
         """How many there are altogether, as was noted with the last that caught up."""
@@ -215,8 +217,9 @@ class MemoryStore:
         def prune() -> bool:
             oldest = self._database.now() - timedelta(seconds=retention_seconds)
             rejections = self._database.tables.rejections
-            for key in [key for key, rejection in rejections.items() if rejection.at < oldest]:
-                del rejections[key]
+            stored = self._database.rejected_at
+            for key in [key for key, row in rejections.items() if row.at < oldest and stored[key] < oldest]:
+                del rejections[key], stored[key]
             return False
 
         return await self._ask(prune)
@@ -252,6 +255,8 @@ class MemoryStore:
                 advance.next_offset, advance.epoch, advance.cause, tables.positions[advance.partition].topic_id
             )
         write(tables, batch)
+        now = self._database.now()
+        self._database.rejected_at.update(dict.fromkeys(batch.rejections, now))
         self._database.written(batch)
 
 

@@ -62,7 +62,7 @@ class Store(Protocol):
         """
 
     async def prune_rejections(self, retention_seconds: int) -> bool:
-        """Delete some rejections that are older than this; whether there may be more."""
+        """Delete some rejections that are older than this, by their events and in here; whether there may be more."""
 
 
 class Cursor(Protocol):

@@ -331,6 +331,7 @@ async def test_both_go_on_while_it_looks(world: World) -> None:
 
 async def test_rejections_that_were_deleted_are_none_of_its_business(world: World) -> None:
     store = MemoryStore(world.database)
+    world.database.rejected_at = dict.fromkeys(world.database.rejected_at, at(0))
     await store.prune_rejections(SETTINGS.rejections_retention_seconds)
     assert len(world.database.tables.rejections) == 1
     assert (await world.verify()).equal
