@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 
 from api import flows, v1, v2
 from api.auth.guard import make_guard
+from api.console.routes import console_routes
+from api.console.sign_in import SignIn
 from api.health import health_routes
 from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
@@ -60,11 +62,12 @@ def create_app(
     monotonic = time.monotonic if reached is None else reached.monotonic
     if services is None:
         services = services_of(settings, metrics, reached or outside(settings))
-    opened = services
+    opened, sign_in = services, SignIn(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with guard or contextlib.nullcontext():
+            await sign_in.open()
             await _open(opened)
             stopping = asyncio.create_task(_stop_waiting(stop, opened)) if stop else None
             try:
@@ -72,6 +75,7 @@ def create_app(
             finally:
                 if stopping:
                     stopping.cancel()
+                await sign_in.close()
                 await _close(opened)
 
     app = Starlette(
@@ -79,6 +83,7 @@ def create_app(
             *path_routes(settings.base_path, operations, services, reads, commands, metrics),
             *health_routes(services, metrics, monotonic),
             *openapi_routes(settings.base_path, operations),
+            *console_routes(settings, sign_in),
         ],
         exception_handlers={HTTPException: answer_http_error, Exception: answer_fault},
         lifespan=lifespan,

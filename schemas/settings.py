@@ -203,6 +203,13 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """How far the issuer's clock may differ from ours."""
     auth_keys_ttl_seconds: Seconds = 300.0
     """How long the issuer's keys are used before they are fetched again; for that long a withdrawn key stays valid."""
+    console_enabled: bool = True
+    """Whether the console is served, under `<base_path>/console/`."""
+    console_client_id: str | None = None
+    """Id of the public OIDC client that people sign in to the console with (code flow with PKCE, no secret). Without
+    it, they paste a token when `auth_enabled`."""
+    console_scopes: str = "openid orchestration:read orchestration:write"
+    """Scopes that the console asks the issuer for, with spaces between."""
 
 
 class StackSettings(KafkaSettings, frozen=True, kw_only=True):

@@ -1,0 +1,21 @@
+/** The state of something: a word with a sign, so that nobody depends on its colour. */
+import { html } from "../base/ui.js";
+import { words } from "../base/words.js";
+
+/** @type {Record<string, string>} */
+const SIGNS = {
+  running: "▸", waiting: "◷", delayed: "◷", retrying: "↻", paused: "‖", succeeded: "✓", failed: "✕", aborted: "⊘",
+  todo: "·", skipped: "·",
+};
+
+/** States that go without saying: their sign is enough for who sees it. */
+const QUIET = ["succeeded", "todo", "skipped"];
+
+/** @param {{state: string, small?: boolean}} props `small` where there are many */
+export function StateBadge({ state, small = false }) {
+  const quiet = small && QUIET.includes(state);
+  return html`<span class=${`badge state-${state}${small ? " small" : ""}`} title=${words.stateHelp[state] ?? words.states[state]}>
+    <span class="sign" aria-hidden="true">${SIGNS[state] ?? "·"}</span>
+    <span class=${quiet ? "hidden" : ""}>${words.states[state] ?? state}</span>
+  </span>`;
+}

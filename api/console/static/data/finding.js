@@ -1,0 +1,40 @@
+/**
+ * Finding instances by one text: an instance's id, else a key (an order, a wallet, an account …), else a part of an error.
+ */
+import { apiFilters } from "../domain/filters.js";
+import { ApiError } from "./http.js";
+import { getInstance, listInstances } from "./resources.js";
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * @typedef {{instanceID?: string, page?: import("./resources.js").Page, by?: "key" | "error"}} Found `instanceID` when the
+ *   text is one; else a page, and by what it was found
+ */
+
+/**
+ * @param {import("../domain/filters.js").Search} search
+ * @param {string} cursor of the page; `""` for the first
+ * @param {AbortSignal} signal
+ * @returns {Promise<Found>}
+ */
+export async function find(search, cursor, signal) {
+  if (cursor) return { page: await listInstances({ cursor }, signal) };
+  const filters = apiFilters(search, Date.now());
+  if (!search.q) return { page: await listInstances(filters, signal) };
+  if (ID.test(search.q) && (await exists(search.q, signal))) return { instanceID: search.q.toLowerCase() };
+  const page = await listInstances({ ...filters, key: search.q }, signal);
+  if (page.data.length) return { page, by: "key" };
+  return { page: await listInstances({ ...filters, error: search.q }, signal), by: "error" };
+}
+
+/** @param {string} id @param {AbortSignal} signal */
+async function exists(id, signal) {
+  try {
+    await getInstance(id, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return false;
+    throw error;
+  }
+}
