@@ -1,7 +1,8 @@
 """What a batch of the projections tells the requests that wait for it, as notifications.
 
 The channel is named like the schema. Postgres delivers them when the batch is committed. So a request that waits for
-its command is woken without a query, and one that started an instance sees it without a query.
+its command is woken without a query, one that started an instance sees it without a query, and streams know which
+instances to read again.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ MAX_START_BYTES: Final = 1_000
 """Longest start that is announced; the request reads a longer one by itself. Every API process gets every notification,
 so without the limit each would have to take in the large starts of all others."""
 
-_FRAME: Final = len('{"s":[],"e":[],"p":{}}')
+_FRAME: Final = len('{"s":[],"e":[],"c":[],"b":{},"p":{}}')
 """Bytes of a notification besides its items. Not counted, a full notification would be over Postgres' limit."""
 
 
@@ -45,16 +46,21 @@ class Passed(NamedTuple):
     """All events below this offset are visible."""
 
 
-class Announcement(Struct, frozen=True, rename={"starts": "s", "ended": "e", "positions": "p"}):
+class Announcement(
+    Struct, frozen=True, rename={"starts": "s", "ended": "e", "changed": "c", "begins": "b", "positions": "p"}
+):
     """A notification, or a part of one that would be too large.
 
     `positions` is by partition. `ended` are instances that ended by another cause than the one that started them:
-    a request that waits for the end can't know that cause. What a position makes visible is announced with it or before
-    it.
+    a request that waits for the end can't know that cause. `changed` are all other instances that the batch has rows
+    for, `begins` tells where the batch began in each partition: whoever knows of less has missed a notification.
+    What a position makes visible is announced with it or before it.
     """
 
     starts: list[Start] = []
     ended: list[UUID] = []
+    changed: list[UUID] = []
+    begins: dict[int, int] = {}
     positions: dict[int, Passed] = {}
 
 
@@ -63,24 +69,31 @@ _encode = msgspec.json.Encoder().encode
 
 def announcements(batch: Batch) -> Iterator[str]:
     """The notifications of a batch, usually one."""
-    starts: list[bytes] = []
-    ended: list[bytes] = []
-    positions: list[bytes] = []
+    starts = dict(_starts(batch))
+    told = starts.keys() | set(batch.ended)
+    changed = (id for id in batch.instances if id not in told)
+    sent: dict[str, list[bytes]] = {"s": [], "e": [], "c": [], "b": [], "p": []}
     room = MAX_BYTES - _FRAME
-    for items, texts in ((starts, _starts(batch)), (ended, _ended(batch)), (positions, _positions(batch))):
+    for field, texts in (
+        ("s", starts.values()),
+        ("e", map(_encode, batch.ended)),
+        ("c", map(_encode, changed)),
+        ("b", (b'"%d":%d' % (one.partition, one.first_offset) for one in batch.advances)),
+        ("p", (b'"%d":[%d,%d]' % (one.partition, one.cause, one.next_offset) for one in batch.advances)),
+    ):
         for text in texts:
             if len(text) >= room:
-                yield _notification(starts, ended, positions)
-                for sent in (starts, ended, positions):
-                    sent.clear()
+                yield _notification(sent)
+                for items in sent.values():
+                    items.clear()
                 room = MAX_BYTES - _FRAME
-            items.append(text)
+            sent[field].append(text)
             room -= len(text) + 1
-    if starts or ended or positions:
-        yield _notification(starts, ended, positions)
+    if any(sent.values()):
+        yield _notification(sent)
 
 
-def _starts(batch: Batch) -> Iterator[bytes]:
+def _starts(batch: Batch) -> Iterator[tuple[str, bytes]]:
     stages: dict[str, list[tuple[object, ...]]] = {}
     for stage in batch.stages.values():
         shown = (stage.number, stage.started_at, stage.terminated_at, stage.error)
@@ -90,17 +103,9 @@ def _starts(batch: Batch) -> Iterator[bytes]:
             start = (one.id, one.created_at, one.updated_at, one.terminated_at, one.error, stages.get(one.id, []))
             text = _encode(start)
             if len(text) <= MAX_START_BYTES:
-                yield text
+                yield one.id, text
 
 
-def _ended(batch: Batch) -> Iterator[bytes]:
-    return map(_encode, batch.ended)
-
-
-def _positions(batch: Batch) -> Iterator[bytes]:
-    return (b'"%d":[%d,%d]' % (one.partition, one.cause, one.next_offset) for one in batch.advances)
-
-
-def _notification(starts: list[bytes], ended: list[bytes], positions: list[bytes]) -> str:
-    text = b'{"s":[%s],"e":[%s],"p":{%s}}' % (b",".join(starts), b",".join(ended), b",".join(positions))
+def _notification(sent: dict[str, list[bytes]]) -> str:
+    text = b'{"s":[%s],"e":[%s],"c":[%s],"b":{%s},"p":{%s}}' % tuple(b",".join(items) for items in sent.values())
     return text.decode()

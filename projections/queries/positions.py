@@ -20,6 +20,7 @@ from projections.announcements import Announcement, Passed, Start
 from projections.database import FAULTS, Postgres, Session
 from projections.ports import Database
 from projections.queries.caught_up import wait_caught_up
+from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.rows import Rejection
@@ -63,6 +64,8 @@ class ReadPositions:
         self._partitions: dict[int, _PartitionState] = {}
         self._starting: dict[UUID, Starting] = {}
         self._ends: dict[UUID, set[asyncio.Future[None]]] = {}
+        self.changes = Changes()
+        """Which instances have changed, as it is announced."""
         self._stopping = False
         self._waiting = 0
         self._somebody_waits = asyncio.Event()
@@ -198,16 +201,22 @@ class ReadPositions:
         """
         return await self._rejections.load((partition, cause))
 
-    async def _wait(self, future: asyncio.Future[None], deadline: float) -> None:
+    @contextlib.contextmanager
+    def polling(self) -> Iterator[None]:
+        """Meanwhile the tables are polled, so that somebody who waits learns of what was not announced."""
         self._waiting += 1
         self._somebody_waits.set()
         try:
-            async with asyncio.timeout_at(deadline):
-                await future
+            yield
         finally:
             self._waiting -= 1
             if not self._waiting:
                 self._somebody_waits.clear()
+
+    async def _wait(self, future: asyncio.Future[None], deadline: float) -> None:
+        with self.polling():
+            async with asyncio.timeout_at(deadline):
+                await future
 
     def _announced(self, announcement: Announcement) -> None:
         for start in announcement.starts:
@@ -231,7 +240,9 @@ class ReadPositions:
                     self._listening, told = True, ""
                     first.set()
                     async for notification in listener.notifies():
-                        self._announced(self._decoder.decode(notification.payload))
+                        announcement = self._decoder.decode(notification.payload)
+                        self._announced(announcement)
+                        self.changes.announced(announcement)
                 finally:
                     await listener.close()
             except FAULTS as fault:
@@ -267,6 +278,11 @@ class ReadPositions:
                 state.cause, state.next_offset = -1, 0
         positions = {partition: Passed(cause, next_offset) for partition, next_offset, _, cause in rows}
         self._announced(Announcement(positions=positions))
+        offsets = {partition: passed.next_offset for partition, passed in positions.items()}
+        if fresh:
+            self.changes.connected(offsets)
+        else:
+            self.changes.polled(offsets)
         self._loaded.set()
 
     async def _fetch_rejections(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Rejection]:
