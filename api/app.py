@@ -48,7 +48,7 @@ def create_app(
     Args:
         settings: where things are, and the limits.
         services: what stands behind the operations; made of `reached` when not given.
-        stop: set when the process is to end; then nobody waits for the end of an instance any longer.
+        stop: set when the process is to end; then nobody waits for the end of an instance any longer, and streams end.
         reached: what the process reaches; when not given, Kafka and Postgres as the settings say, and the stack as the
             environment says.
 
@@ -61,7 +61,7 @@ def create_app(
     metrics = Metrics(reads, commands)
     monotonic = time.monotonic if reached is None else reached.monotonic
     if services is None:
-        services = services_of(settings, metrics, reached or outside(settings))
+        services = services_of(settings, metrics, reached or outside(settings), v2.render_instance)
     opened, sign_in = services, SignIn(settings)
 
     @contextlib.asynccontextmanager
@@ -101,9 +101,10 @@ async def _open(services: Services) -> None:
 
 
 async def _stop_waiting(stop: asyncio.Event, services: Services) -> None:
-    """Answer requests with `wait=true` with the present state: an instance may take longer than a stop."""
+    """Answer requests with `wait=true` with the present state, and end streams: both could outlast a stop."""
     await stop.wait()
     services.positions.stop_waiting()
+    services.streams.stop()
 
 
 async def _close(services: Services) -> None:
@@ -115,4 +116,4 @@ async def _close(services: Services) -> None:
 
 
 def _connections(services: Services) -> tuple[Connection, ...]:
-    return services.read_model, services.positions, services.command_log, services.links
+    return services.read_model, services.positions, services.command_log, services.links, services.streams

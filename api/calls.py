@@ -1,5 +1,6 @@
 """One request, as an operation sees it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.types import Receive, Scope
@@ -15,13 +16,16 @@ _TRUE: Final = frozenset({"true", "1"})
 class Call(HttpRequest):
     """A request with the services that answer it."""
 
-    __slots__ = ("services", "subject")
+    __slots__ = ("recheck", "services", "subject")
 
     def __init__(self, services: Services, scope: Scope, receive: Receive, params: dict[str, str]):
         super().__init__(scope, receive, params)
         self.services = services
         self.subject: str | None = None
         """Who asks, as the token says; None when authorization is off, and for tokens that do not say it."""
+        self.recheck: Callable[[], Awaitable[None]] | None = None
+        """Raises `ApiError` once the token is not good any more, for answers that last; None when authorization is
+        off."""
 
     def flag(self, name: str) -> bool:
         """A query parameter that is a boolean: `true` and `1` in any letter case are true, anything else is false."""

@@ -24,6 +24,43 @@ LATENCY_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 """From a read of one row to the ceiling of `wait`."""
 
 
+class StreamMetrics:
+    """The metrics of streams.
+
+    Args:
+        registry: takes them.
+    """
+
+    def __init__(self, registry: CollectorRegistry):
+        self._open = Gauge(
+            "orchestration_api_streams",
+            "Streams that are open, by what they follow: an instance or a list.",
+            ("kind",),
+            registry=registry,
+        )
+        self._messages = Counter(
+            "orchestration_api_stream_messages", "Messages that streams have sent.", ("kind",), registry=registry
+        )
+        self._refused = Counter(
+            "orchestration_api_streams_refused", "Streams refused since too many were open.", registry=registry
+        )
+        for kind in ("instance", "list"):
+            self._open.labels(kind)
+            self._messages.labels(kind)
+
+    def count_open(self, kind: str, change: int) -> None:
+        """One more is open, or one less."""
+        self._open.labels(kind).inc(change)
+
+    def count_messages(self, kind: str, count: int) -> None:
+        """So many were sent."""
+        self._messages.labels(kind).inc(count)
+
+    def count_refused(self) -> None:
+        """One could not be opened."""
+        self._refused.inc()
+
+
 class Metrics:
     """The metrics of one API process, in a registry of their own."""
 
@@ -67,6 +104,7 @@ class Metrics:
             registry=self.registry,
         )
         self.log_faults = LogFaults(self.registry)
+        self.streams = StreamMetrics(self.registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, path: str, method: str, status: int, seconds: float) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.queries.changes import Changes
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.leases import LEASE_SECONDS
 from projections.queries.positions import Starting
@@ -199,6 +200,13 @@ class ReadPositions(Connection, Protocol):
     @property
     def ready(self) -> bool:
         """Whether news of projections arrive."""
+
+    @property
+    def changes(self) -> Changes:
+        """Which instances have changed."""
+
+    def polling(self) -> AbstractContextManager[None]:
+        """Meanwhile what was not announced is noticed, too."""
 
     def starting(self, instance_id: UUID, /) -> AbstractContextManager[Starting]:
         """Keep what is announced of an instance's start meanwhile; nobody else may start it."""

@@ -75,6 +75,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Whether it only reads, although it is not a GET; then a token needs no more than for a GET."""
     public: bool = False
     """Whether it is answered without a token, also when authorization is on."""
+    streams: bool = False
+    """Whether its success is a stream of server-sent events: then `answer` is what their data may be, its time ends
+    with its beginning, and it takes no place of other requests."""
 
 
 class PathRoute(BaseRoute):
@@ -126,6 +129,10 @@ class PathRoute(BaseRoute):
         started = time.perf_counter()
         method = scope["method"]
         operation = self._operations.get(method)
+        if operation is not None and operation.streams:
+            call = Call(self._services, scope, receive, scope["path_params"])
+            await self._stream(operation, method, call, receive, send)
+            return
         status = CLIENT_GONE
         try:
             if operation is None:
@@ -138,6 +145,15 @@ class PathRoute(BaseRoute):
         finally:
             self._metrics.observe_request(self.path, method, status, time.perf_counter() - started)
 
+    async def _stream(self, operation: Operation, method: str, call: Call, receive: Receive, send: Send) -> None:
+        """Answer with a stream. It may last for days, which would say nothing beside the times of other requests."""
+        started = time.perf_counter()
+        answer = await _answer(operation, call)
+        status = CLIENT_GONE if answer is None else answer.status
+        self._metrics.observe_request(self.path, method, status, time.perf_counter() - started)
+        if answer is not None:
+            await _send(answer, method, receive, send)
+
     async def _operate(self, operation: Operation, method: str, call: Call, receive: Receive, send: Send) -> int:
         admission = self._admissions[method]
         if not (operation.unlimited or admission.enter()):
@@ -147,14 +163,18 @@ class PathRoute(BaseRoute):
             answer = await _answer(operation, call)
             if answer is None:
                 return CLIENT_GONE
-            if method == "HEAD":
-                await answer.send_head(send)
-            else:
-                await answer.send(receive, send)
+            await _send(answer, method, receive, send)
             return answer.status
         finally:
             if not operation.unlimited:
                 admission.leave()
+
+
+async def _send(answer: Answer, method: str, receive: Receive, send: Send) -> None:
+    if method == "HEAD":
+        await answer.send_head(send)
+    else:
+        await answer.send(receive, send)
 
 
 async def _answer(operation: Operation, call: Call) -> Answer | None:

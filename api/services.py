@@ -9,9 +9,11 @@ from msgspec import Struct
 from api.command_log import KafkaCommandLog
 from api.ids import new_id
 from api.metrics import Metrics
-from api.ports import CommandLog, Links, ReadModel, ReadPositions
+from api.ports import CommandLog, InstanceRow, Links, ReadModel, ReadPositions
+from api.streams.hub import Hub
 from projections.database import Postgres
 from projections.ports import Database
+from projections.queries.followed import FollowedInstances
 from projections.queries.positions import ReadPositions as QueriedPositions
 from projections.queries.read_model import ReadModel as QueriedReadModel
 from schemas.kafka import Kafka, KafkaClients
@@ -27,6 +29,7 @@ class Services(Struct, frozen=True):
     positions: ReadPositions
     command_log: CommandLog
     links: Links
+    streams: Hub
     new_id: Callable[[], UUID] = new_id
     """An id that nothing has yet."""
 
@@ -53,17 +56,22 @@ def outside(settings: ApiSettings) -> Outside:
     return Outside(kafka=KafkaClients(settings), database=Postgres(settings), links=LinkFetcher(load(StackSettings)))
 
 
-def services_of(settings: ApiSettings, metrics: Metrics, outside: Outside) -> Services:
+def services_of(
+    settings: ApiSettings, metrics: Metrics, outside: Outside, render: Callable[[InstanceRow], object]
+) -> Services:
     """The services of a process, not opened.
 
     Args:
         settings: of the API.
         metrics: counts what is appended.
         outside: what they reach.
+        render: makes an instance what streams show.
     """
     read_model = QueriedReadModel(settings, outside.database, outside.monotonic)
     positions = QueriedPositions(settings, outside.database)
     command_log = KafkaCommandLog(
         outside.kafka, settings, metrics, positions, clock=outside.clock, monotonic=outside.monotonic
     )
-    return Services(settings, read_model, positions, command_log, outside.links, outside.new_id)
+    followed = FollowedInstances(outside.database)
+    streams = Hub(followed, positions, render, metrics.streams, settings.max_streams)
+    return Services(settings, read_model, positions, command_log, outside.links, streams, outside.new_id)

@@ -32,8 +32,9 @@ PLAIN_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 }
 """What every record has; the rest is context. uvicorn adds `color_message`, a copy of its message."""
 
-QUIET_LOGGERS: Final = (CLIENT_LOGGER, "asyncio", "uvicorn")
-"""Libraries that log their every step at INFO, which would bury our own lines."""
+QUIET_LOGGERS: Final = (CLIENT_LOGGER, "asyncio", "sse_starlette", "uvicorn")
+"""Libraries that log their every step, which would bury our own lines; `sse_starlette` logs at DEBUG what it sends, and
+that is about payments."""
 
 
 REPEAT_SECONDS: Final = 60.0

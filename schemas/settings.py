@@ -179,6 +179,12 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """How long `wait=true` waits at most; after that the answer shows the current state."""
     max_waiting_requests: Positive = 4096
     """How many requests may wait at once; one more is answered 503 with `Retry-After`."""
+    max_streams: Positive = 1000
+    """How many live streams may be open at once; one more is answered 503 with `Retry-After`. They do not count as
+    waiting requests, but each has a connection."""
+    stream_heartbeat_seconds: Seconds = 15.0
+    """How long a live stream is silent at most, so that nobody between takes its connection for dead; as often its
+    token is checked again."""
     max_connections: Positive = 8192
     """How many connections may be open at once; a request on one more is answered 503 with `Retry-After`. The limit is
     lower if the process may not open so many files."""

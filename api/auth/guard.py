@@ -76,6 +76,11 @@ class Guard:
             raise ScopeMissing(allowing[0])
         call.subject = verified.subject
 
+        async def recheck() -> None:
+            await self._tokens.verify(token)
+
+        call.recheck = recheck
+
 
 def make_guard(settings: ApiSettings) -> Guard | None:
     """The guard; None when authorization is off.

@@ -16,6 +16,8 @@ ALWAYS: Final = (405, 500, 503)
 HEADERS: Final = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 """The header that an error has beside its body."""
 
+EVENT_STREAM: Final = "text/event-stream"
+
 Json = dict[str, Any]
 
 
@@ -114,9 +116,21 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> Json:
 
 def _success(operation: Operation, schemas: _Schemas) -> Json:
     answer: Json = {"description": HTTPStatus(operation.status).phrase}
-    if operation.answer is not None:
+    if operation.streams:
+        answer["content"] = {EVENT_STREAM: {"schema": _messages(operation, schemas)}}
+    elif operation.answer is not None:
         answer["content"] = {"application/json": {"schema": schemas.of(operation.answer)}}
     return answer
+
+
+def _messages(operation: Operation, schemas: _Schemas) -> Json:
+    """The text of a stream, and what the data of its messages are."""
+    return {
+        "type": "string",
+        "description": "Server-sent events. `contentSchema` is about the data of the event `instance`.",
+        "contentMediaType": "application/json",
+        "contentSchema": schemas.of(operation.answer),
+    }
 
 
 def _error(status: int, schemas: _Schemas) -> Json:

@@ -7,8 +7,11 @@ from typing import Final
 
 from api import v1
 from api.routing import Operation
-from api.v2 import definitions, instances, pauses, triggers, workflows
+from api.v2 import definitions, instances, pauses, streams, triggers, workflows
 from api.v2.differences import in_v2
+from api.v2.instances import render as render_instance
+
+__all__ = ["DIFFERENCES", "OPERATIONS", "render_instance"]
 
 DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
 """By the operation's id in v1."""
@@ -18,5 +21,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *triggers.OPERATIONS,
     *pauses.OPERATIONS,
+    *streams.OPERATIONS,
 )
 """In the order in which the router tries their paths, that of v1."""

@@ -8,7 +8,7 @@ is told so.
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -142,7 +142,7 @@ class Changes:
         """Now. Whoever was told of all changes until now has followed until here."""
         return ".".join(str(self._passed.get(p, 0)) for p in range(max(self._passed, default=-1) + 1))
 
-    def since(self, mark: str) -> Iterable[UUID] | None:
+    def since(self, mark: str) -> Collection[UUID] | None:
         """The instances that have changed since a mark; None if nobody knows, or the text is not a mark."""
         if len(mark) > MAX_MARK or not _MARK.fullmatch(mark):
             return None

@@ -24,11 +24,10 @@ from api.app import create_app
 from api.auth import keys as keys_module
 from api.auth.errors import IssuerFault
 from api.auth.issuer import MAX_DOCUMENT_BYTES, Issuer
-from api.services import Services
 from deploy.http.server import ManagedServer, bind, server_config
 from schemas.settings import ApiSettings
 from tests.integration.http_client import Answer, Client
-from tests.unit.api.fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
+from tests.unit.api.fakes import Backend, fake_services
 
 HOST = "127.0.0.1"
 READ, WRITE = "orchestration:read", "orchestration:write"
@@ -125,9 +124,7 @@ async def api(**settings: Any) -> AsyncIterator[Client]:
     given: dict[str, Any] = {"auth_enabled": True, "auth_audience": AUDIENCE, "auth_check_scopes": True}
     configured = ApiSettings(**(given | settings))
     backend = Backend()
-    services = Services(
-        configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
-    )
+    services = fake_services(backend, configured)
     async with serving(create_app(configured, services)) as port, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{HOST}:{port}", configured.base_path)
 

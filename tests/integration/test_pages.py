@@ -12,7 +12,6 @@ from starlette.applications import Starlette
 
 from api.app import create_app
 from api.cursors import START
-from api.services import Services
 from projections.database import PARSED_ONCE, PostgresConnection, connect
 from projections.migrate import migrate
 from projections.queries import pages
@@ -24,7 +23,7 @@ from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
 from tests.integration.projection_world import Tables, Writer
-from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks, FakePositions
+from tests.unit.api.fakes import Backend, Client, fake_services
 
 OTHER = uuid.UUID(int=2)
 NOBODY = uuid.UUID(int=99)
@@ -54,9 +53,7 @@ async def writer(settings: ApiSettings) -> AsyncIterator[Writer]:
 async def app(settings: ApiSettings) -> AsyncIterator[Starlette]:
     """The API on the real read model; nothing here sends a command."""
     backend = Backend()
-    services = Services(
-        settings, ReadModel(settings), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
-    )
+    services = fake_services(backend, settings, read_model=ReadModel(settings))
     app = create_app(settings, services)
     async with app.router.lifespan_context(app):
         yield app

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 
 from api.app import create_app
-from api.services import Services
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.topics import create_topics
 from projections.migrate import migrate
@@ -33,7 +32,7 @@ from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
 from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
 from tests.integration.test_projections import caught_up, running
 from tests.integration.waiting import eventually
-from tests.unit.api.fakes import Backend, Client, FakeCommandLog, FakeLinks
+from tests.unit.api.fakes import Backend, Client, fake_services
 
 Request = tuple[str, str, Any, dict[str, str]]
 
@@ -76,7 +75,7 @@ class Reader:
         backend = Backend()
         mine = ApiSettings(database_url=settings.database_url, database_schema=settings.database_schema)
         self.model, self.positions = ReadModel(mine), ReadPositions(mine)
-        services = Services(mine, self.model, self.positions, FakeCommandLog(backend), FakeLinks(backend))
+        services = fake_services(backend, mine, read_model=self.model, positions=self.positions)
         self.app = create_app(mine, services)
         self.client = Client(self.app)
 

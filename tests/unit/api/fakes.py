@@ -14,17 +14,22 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Raw
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import Message
 
 from api.app import create_app
 from api.errors import CommandLogUnavailable, CommandsCut
+from api.metrics import StreamMetrics
 from api.ports import (
     ActivityRow,
+    CommandLog,
     CommandPosition,
     InstanceFilters,
     InstanceRow,
     OccurrenceRow,
+    ReadModel,
+    ReadPositions,
     Rejection,
     RowPosition,
     Slice,
@@ -34,7 +39,10 @@ from api.ports import (
     WorkflowRow,
 )
 from api.services import Services
+from api.streams.hub import Hub
+from api.v2 import render_instance
 from projections.announcements import Start
+from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.rows import StageRow
 from schemas.commands import (
@@ -85,10 +93,17 @@ class Backend:
         self.opened: set[str] = set()
         self.calls: list[str] = []
         self.wake = asyncio.Event()
+        self.changes = Changes()
+        self._moments = 0
 
     def at(self) -> datetime:
         """A later time with each command."""
         return START + timedelta(seconds=len(self.commands))
+
+    def later(self) -> datetime:
+        """A time after all others."""
+        self._moments += 1
+        return START + timedelta(days=1, seconds=self._moments)
 
     def check(self) -> None:
         """Fail as told."""
@@ -232,6 +247,14 @@ class FakeLinks(FakeConnection):
 
 
 class FakePositions(FakeConnection):
+    def __init__(self, backend: Backend):
+        super().__init__(backend)
+        self.changes = backend.changes
+
+    @contextlib.contextmanager
+    def polling(self) -> Iterator[None]:
+        yield
+
     @contextlib.contextmanager
     def starting(self, instance_id: UUID, /) -> Iterator[Starting]:
         starting = Starting()
@@ -491,7 +514,42 @@ def make_client(backend: Backend, **settings: Any) -> Client:
 
 def client_of(backend: Backend, configured: ApiSettings, stop: asyncio.Event | None = None) -> Client:
     """A client of an app that is told to stop by an event."""
-    services = Services(
-        configured, FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
+    return Client(create_app(configured, fake_services(backend, configured), stop), configured.base_path)
+
+
+class FakeReader:
+    """`api.streams.hub.Reader` of a backend."""
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+
+    async def read(self, ids: Sequence[UUID], /) -> dict[UUID, InstanceRow]:
+        self._backend.check()
+        self._backend.calls.append(f"read {len(ids)}")
+        return {id: self._backend.instance_rows[id] for id in ids if id in self._backend.instance_rows}
+
+    async def close(self) -> None:
+        pass
+
+
+def fake_services(
+    backend: Backend,
+    settings: ApiSettings,
+    *,
+    read_model: ReadModel | None = None,
+    positions: ReadPositions | None = None,
+    command_log: CommandLog | None = None,
+) -> Services:
+    """The outside world of operations: this backend, except for what is given."""
+    positions = positions or FakePositions(backend)
+    streams = Hub(
+        FakeReader(backend), positions, render_instance, StreamMetrics(CollectorRegistry()), settings.max_streams
     )
-    return Client(create_app(configured, services, stop), configured.base_path)
+    return Services(
+        settings,
+        read_model or FakeReadModel(backend),
+        positions,
+        command_log or FakeCommandLog(backend),
+        FakeLinks(backend),
+        streams,
+    )

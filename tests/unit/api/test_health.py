@@ -11,17 +11,15 @@ from api.app import create_app
 from api.health import health_routes
 from api.metrics import Metrics
 from api.ports import InstanceRow
-from api.services import Services
 from api.waiting import Admission
 from schemas.settings import ApiSettings
 from tests.unit.api.fakes import (
     Backend,
     Client,
     FakeCommandLog,
-    FakeLinks,
-    FakePositions,
     FakeReadModel,
     client_of,
+    fake_services,
     make_client,
 )
 
@@ -71,9 +69,7 @@ async def test_kafka_and_postgres_are_asked_once_a_second_however_many_ask() -> 
 
     now = 0.0
     settings = ApiSettings()
-    services = Services(
-        settings, CountedReads(backend), FakePositions(backend), CountedLog(backend), FakeLinks(backend)
-    )
+    services = fake_services(backend, settings, read_model=CountedReads(backend), command_log=CountedLog(backend))
     metrics = Metrics(Admission(1), Admission(1))
     client = Client(Starlette(routes=health_routes(services, metrics, clock=lambda: now)), base="")
     paths = ["/readyz", "/readyz?verbose", "/metrics"]
@@ -179,7 +175,7 @@ async def test_start_and_stop_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(api_app, "START_TIMEOUT_SECONDS", 0.01)
     backend = Backend()
     settings = ApiSettings(shutdown_timeout_seconds=0.01)
-    services = Services(settings, Hanging(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend))
+    services = fake_services(backend, settings, read_model=Hanging(backend))
     app = create_app(settings, services)
     async with asyncio.timeout(5), app.router.lifespan_context(app):
         assert "FakeCommandLog" in backend.opened

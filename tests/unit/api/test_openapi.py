@@ -35,6 +35,8 @@ V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("post", "/v2/workflows/validate"),
     ("get", "/v2/workflows/schema.json"),
     ("post", "/v2/instances/{instanceID}/stages/{number}/activities/{activityID}/resume"),
+    ("get", "/v2/instances/stream"),
+    ("get", "/v2/instances/{instanceID}/stream"),
 }
 FLOWS = {
     ("post", "/flows"),

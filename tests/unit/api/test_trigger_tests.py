@@ -14,7 +14,7 @@ from schemas.commands import CreateTrigger
 from schemas.expressions import Expression, LinkAnswer
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 from schemas.settings import ApiSettings
-from tests.unit.api.fakes import Backend, FakeCommandLog, FakeLinks, FakePositions, FakeReadModel
+from tests.unit.api.fakes import Backend, fake_services
 
 PAYLOAD = {"ledger": "main", "n": 12345678901234567890, "links": [{"name": "account", "uri": "http://stack/a"}]}
 WHO = "link(event, 'account').owner"
@@ -30,9 +30,7 @@ async def outcome(backend: Backend, body: Any = PAYLOAD, **trigger: Any) -> Any:
 
 
 def services(backend: Backend) -> Services:
-    return Services(
-        ApiSettings(), FakeReadModel(backend), FakePositions(backend), FakeCommandLog(backend), FakeLinks(backend)
-    )
+    return fake_services(backend, ApiSettings())
 
 
 @pytest.mark.parametrize(
