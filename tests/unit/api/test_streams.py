@@ -9,8 +9,6 @@ import pytest
 from api.errors import Unavailable
 from api.streams import followers, hub
 from api.streams.hub import PAUSE_SECONDS, RETRY_SECONDS
-from projections.announcements import Announcement, Passed
-from projections.queries.errors import ReadModelUnavailable
 from tests.simulation.loop import in_world, simulate
 from tests.unit.api.streams import Event, World
 
@@ -85,7 +83,9 @@ async def test_a_browser_that_has_seen_the_end_is_told_not_to_come_back(world: W
     world.end(id)
     *_, end = await world.read(f"/instances/{id}/stream").end()
     assert end.id is not None
-    assert (await world.client.call("GET", f"/v2/instances/{id}/stream", headers={"Last-Event-ID": end.id})).status == 204
+    assert (
+        await world.client.call("GET", f"/v2/instances/{id}/stream", headers={"Last-Event-ID": end.id})
+    ).status == 204
     before_the_end = end.id.removesuffix(".end")
     events = await world.read(f"/instances/{id}/stream", last_event_id=before_the_end).end()
     assert [event.event for event in events] == ["end"]

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
-from projections.announcements import Announcement, Start, announcements
+from projections.announcements import Announcement, Passed, Start, announcements
 from projections.event_reader import EventReader, chunks, halves
 from projections.fold import Batch
 from projections.metrics import Metrics
@@ -331,6 +331,7 @@ def test_announcements_stay_below_the_limit_of_postgres_and_lose_nothing() -> No
     assert positions == {p: [2**60, 2**60 + p] for p in range(250)}
     assert [id for text in decoded for id in text["e"]] == batch.ended
     assert [start[0] for text in decoded for start in text["s"]] == ids
+    assert {int(p): v for text in decoded for p, v in text["b"].items()} == dict.fromkeys(range(250), 0)
     # Whoever is woken by a position finds what it made visible announced already.
     assert max(n for n, text in enumerate(decoded) if text["s"]) <= min(
         n for n, text in enumerate(decoded) if text["p"]
@@ -351,6 +352,26 @@ def test_a_start_is_announced_with_its_stages() -> None:
     announcement = msgspec.json.decode(text, type=Announcement)
     assert announcement.starts == [Start(UUID(started), T[0], T[3], T[3], "x", [StageRow(0, T[1], T[2], "no")])]
     assert announcement.ended == [UUID(changed)]
+    assert announcement.changed == []
+
+
+def test_every_instance_of_a_batch_is_announced_once_and_with_where_the_batch_begins() -> None:
+    started, large, changed, ended = (str(UUID(int=number)) for number in range(1, 5))
+    batch = folded(
+        (started, STARTED),
+        (large, STARTED),
+        (large, events.StageStarted(workflow_id="w", at=T[1], number=0, name="RunNoop", input={})),
+        (large, events.StageEnded(workflow_id="w", at=T[2], number=0, error="x" * 1000)),
+        (changed, STAGE),
+        (ended, ENDED),
+    )
+    batch.advances = [Advance(3, 17, 20, 0, 9)]
+    (text,) = announcements(batch)
+    announcement = msgspec.json.decode(text, type=Announcement)
+    assert [start.id for start in announcement.starts] == [UUID(started)]
+    assert announcement.ended == [UUID(ended)]
+    assert announcement.changed == [UUID(large), UUID(changed)]
+    assert (announcement.begins, announcement.positions) == ({3: 17}, {3: Passed(9, 20)})
 
 
 def test_a_start_that_is_too_large_is_left_out() -> None:
