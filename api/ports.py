@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.queries.bulks import BulkRow
 from projections.queries.changes import Changes
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.leases import LEASE_SECONDS
@@ -31,6 +32,7 @@ from schemas.expressions import Allowance, Expression, LinkAnswer
 __all__ = [
     "LEASE_SECONDS",
     "ActivityRow",
+    "BulkRow",
     "CommandLog",
     "CommandPosition",
     "InstanceFilters",
@@ -119,6 +121,9 @@ class ReadModel(Connection, Protocol):
     async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
 
+    async def bulk(self, bulk_id: UUID, /) -> BulkRow | None:
+        """A bulk operation."""
+
     async def history(self, instance_id: UUID, /, after: int = -1) -> Slice[StageHistoryRow] | None:
         """Started stages of an instance behind a number; None for an unknown one. All of them unless they are large."""
 
@@ -163,6 +168,11 @@ class ReadModel(Connection, Protocol):
         limit: int,
     ) -> Slice[InstanceRow]:
         """Likewise of `instances`."""
+
+    async def bulks_page(
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+    ) -> Slice[BulkRow]:
+        """Likewise of bulk operations."""
 
     async def triggers_page(
         self, name: str, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int

@@ -58,6 +58,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Of success."""
     answer: Any = None
     """Type of the body of success; None for no body."""
+    also: Mapping[int, Any] = {}
+    """By status, the types of other successful answers."""
     body: Any = None
     """Type of the request's body, or its JSON Schema; None without a body."""
     body_required: bool = True

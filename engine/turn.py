@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
+from engine.core.bulk import PAGE_COMMANDS
 from engine.core.errors import Rejected
 from engine.core.shard import Decision, Input, Shard
 from engine.errors import DecisionTooLarge
@@ -81,7 +83,7 @@ class Turn:
             if not self._take(key, self._shard.decide(key, command, self._now), offset):
                 self._outcome(key, CommandSkipped(at=self._at), offset)
         except Rejected as rejected:
-            self._reject(offset, key, rejected.code, rejected.message)
+            self._reject(offset, key, rejected.code, rejected.message, command)
         except UndecodableRecord:
             raise
         except DecisionTooLarge as error:
@@ -119,7 +121,7 @@ class Turn:
     def _fail_command(self, offset: int, key: str, command: Command, code: str, message: str) -> None:
         """Leave something that failed, or tell the sender."""
         if not self._fail(key, command, message, offset, bare=False):
-            self._reject(offset, key, code, message)
+            self._reject(offset, key, code, message, command)
 
     def _fail_input(self, key: str, given: Input, error: str) -> None:
         """Let what waits for the input end: it does not come again."""
@@ -166,8 +168,11 @@ class Turn:
         self.size_bytes += size
         return True
 
-    def _reject(self, offset: int, key: str, code: str, message: str) -> None:
-        self._outcome(key, CommandRejected(at=self._at, code=code, message=message), offset)
+    def _reject(self, offset: int, key: str, code: str, message: str, command: Command | None = None) -> None:
+        rejected = CommandRejected(at=self._at, code=code, message=message)
+        if isinstance(command, PAGE_COMMANDS) and command.bulk_id is not None:
+            rejected = replace(rejected, bulk_id=command.bulk_id, bulk_page=command.bulk_page)
+        self._outcome(key, rejected, offset)
 
     def _outcome(self, key: str, outcome: CommandRejected | CommandSkipped | ClaimConfirmed, cause: int | None) -> None:
         record = self._codec.encode(key, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)

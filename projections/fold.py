@@ -8,9 +8,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from projections.bulk_rows import count, fold_bulk
 from projections.names import folded
 from projections.queries.rows import Pause, WaitingRow
-from projections.rows import Activity, Advance, EventRequest, Instance, Occurrence, Rejection, Stage, Trigger, Workflow
+from projections.rows import (
+    Activity,
+    Advance,
+    Bulk,
+    BulkOutcome,
+    EventRequest,
+    Instance,
+    Occurrence,
+    Rejection,
+    Stage,
+    Trigger,
+    Workflow,
+)
 from projections.states import ended_state, live_state
 from schemas import events
 from schemas.definition import WaitEvent
@@ -32,6 +45,8 @@ class Batch:
         self.occurrences: list[Occurrence] = []
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.event_requests: list[EventRequest] = []
+        self.bulks: dict[str, Bulk] = {}
+        self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -48,6 +63,7 @@ class Batch:
                 self._instance_started(id, event, cause)
             case events.InstanceEnded() as event:
                 self._instance_ended(id, event, cause)
+                count(self.bulk_outcomes, partition, event.bulk_id)
             case events.ActivityStarted() as event:
                 self._activity_started(id, event)
             case events.ActivityFailed() as event:
@@ -56,6 +72,7 @@ class Batch:
                 self._activity_paused(id, event)
             case events.ActivityResumed() as event:
                 self._activity_resumed(id, event)
+                count(self.bulk_outcomes, partition, event.bulk_id)
             case events.ActivityEnded() as event:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
@@ -71,6 +88,10 @@ class Batch:
                 self._trigger_created(id, event)
             case events.TriggerDeleted() as event:
                 self._trigger_deleted(id, event)
+            case events.BulkStarted() | events.BulkAdvanced() | events.BulkStopped() | events.BulkEnded() as event:
+                fold_bulk(self.bulks, partition, id, event)
+            case events.CommandRejected(bulk_id=str()) as event:  # it is counted, and nobody waits for it
+                count(self.bulk_outcomes, partition, event.bulk_id, event.code)
             case events.CommandRejected() as event if cause is not None:
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at

@@ -19,6 +19,8 @@ from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.rows import (
     Activity,
+    Bulk,
+    BulkOutcome,
     EventRequest,
     Instance,
     Occurrence,
@@ -36,6 +38,11 @@ ACTIVITY_CHANGES: Final = (
     "last_failure_type",
 )
 """What a change of an activity replaces."""
+BULK_CHANGES: Final = (
+    *("stopped_at", "stopped_by", "stopped_reason", "terminated_at"),
+    *("pages", "sent", "lost", "page", "page_at"),
+)
+"""What a change of a bulk operation replaces, where it says something."""
 
 
 class Tables:
@@ -51,6 +58,8 @@ class Tables:
         self.occurrences: dict[str, Occurrence] = {}
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.event_requests: dict[tuple[str, str], EventRequest] = {}
+        self.bulks: dict[str, Bulk] = {}
+        self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
 
     def copy(self) -> "Tables":
         """The same rows in other tables. A row is never changed, but replaced."""
@@ -281,6 +290,14 @@ def write(tables: Tables, batch: Batch) -> None:
         tables.rejections.setdefault(number, replace(rejection))
     for request in batch.event_requests:
         tables.event_requests.setdefault((request.instance_id, request.key), replace(request))
+    for id, bulk in batch.bulks.items():
+        _put(tables.bulks, id, bulk, bulk.created_at, ("updated_at",), BULK_CHANGES)
+        if (ended := tables.bulks.get(id)) is not None and ended.terminated_at is not None:
+            tables.bulks[id] = replace(ended, page=None)
+    for counted, outcome in batch.bulk_outcomes.items():
+        before = tables.bulk_outcomes.get(counted)
+        total = outcome.instances + (0 if before is None else before.instances)
+        tables.bulk_outcomes[counted] = replace(outcome, instances=total)
 
 
 def _put(
@@ -333,3 +350,6 @@ def _ids(batch: Batch) -> Iterator[str]:
     for request in batch.event_requests:
         yield request.instance_id
         yield request.key
+    yield from batch.bulks
+    for bulk_id, _, _ in batch.bulk_outcomes:
+        yield bulk_id

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from projections.memory import MemoryDatabase
 from projections.ports import Row
-from projections.rows import Instance, Occurrence, Stage, Trigger, Workflow
+from projections.rows import Bulk, Instance, Occurrence, Stage, Trigger, Workflow
 from projections.sql import page, statement
 
 Answer = Callable[[MemoryDatabase, Any], list[Row]]
@@ -145,6 +145,7 @@ def _answers() -> dict[bytes, Answer]:
     """By the text of the statement."""
     plain: dict[str, Answer] = {
         "activities": _activities,
+        "bulks": _bulks,
         "all_caught_up": _all_caught_up,
         "ended": _ended,
         "event_request": _event_request,
@@ -152,6 +153,7 @@ def _answers() -> dict[bytes, Answer]:
         "instances": _instances,
         "positions": _positions,
         "rejections": _rejections,
+        "running_bulks": _running_bulks,
         "triggers": _triggers,
         "workflows": _workflows,
     }
@@ -299,13 +301,37 @@ def _occurrences_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     return [(1000 + _size(row.event, row.error), _occurrence(database, row)) for row in found]
 
 
+def _bulks(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    return [_bulk(database, row) for _, row in _found(database.tables.bulks, params[0])]
+
+
+def _running_bulks(database: MemoryDatabase, params: tuple[Sequence[int]]) -> list[Row]:
+    tables = database.tables
+    positions = list(tables.positions.items())
+    log: Row = (
+        [partition for partition, _ in positions],
+        [position.next_offset for _, position in positions],
+        [position.cause for _, position in positions],
+    )
+    found = [row for row in tables.bulks.values() if row.partition in params[0] and row.terminated_at is None]
+    found.sort(key=lambda row: row.created_at or datetime.min)
+    return [(*log, *_bulk(database, row)) for row in found] or [(*log, *(None,) * 21)]
+
+
+def _bulks_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    found = _placed(database.tables.bulks.values(), lambda row: row.created_at, asked)
+    return [(500 + _size(row.filter, row.page), _bulk(database, row)) for row in found]
+
+
 PAGES: Final = {
+    "bulks_page": _bulks_page,
     "instances_page": _instances_page,
     "occurrences_page": _occurrences_page,
     "triggers_page": _triggers_page,
     "workflows_page": _workflows_page,
 }
 FILTERS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
+    "bulks_page": ((),),
     "instances_page": ((), ("workflow_id",), ("running",), ("workflow_id", "running")),
     "occurrences_page": (("trigger_id",),),
     "triggers_page": ((), ("folded_name",)),
@@ -369,6 +395,20 @@ def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
     of_instance = (UUID(row.id), id, row.created_at, row.updated_at, row.terminated_at, row.error, row.request)
     started_by = (_uuid(row.trigger_id), _uuid(row.occurrence_id))
     return (*of_instance, row.variables, *started_by, row.activity, row.waiting, *rest, *arrays)
+
+
+def _bulk(database: MemoryDatabase, row: Bulk) -> Row:
+    counted: dict[str, int] = {}
+    for (id, _, outcome), counts in database.tables.bulk_outcomes.items():
+        if id == row.id:
+            counted[outcome] = counted.get(outcome, 0) + counts.instances
+    outcomes = sorted(counted)
+    arrays: Row = (outcomes, [counted[outcome] for outcome in outcomes]) if counted else (None, None)
+    times = (row.created_at, row.updated_at, row.stopped_at, row.terminated_at)
+    people = (row.created_by, row.created_reason, row.stopped_by, row.stopped_reason)
+    of_pages = (row.pages, row.sent, row.lost, row.page, row.page_at)
+    of_start = (row.partition, row.action, row.filter, row.expected)
+    return (UUID(row.id), *of_start, *times, row.request, *people, *of_pages, *arrays)
 
 
 def _uuid(id: str | None) -> UUID | None:

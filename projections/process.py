@@ -18,13 +18,16 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from projections.admission import READER, Admission
+from projections.bulk import BulkRunner
 from projections.cancellation import retrieve
 from projections.catching_up import CatchingUp
+from projections.database import Postgres
 from projections.errors import PositionConflict, StoreAway
+from projections.fold import Batch
 from projections.giving_way import GivingWay
 from projections.log_watch import LogWatch
 from projections.metrics import Metrics
-from projections.ports import Store
+from projections.ports import Database, Store
 from projections.projector import Projector
 from projections.publisher import Publisher
 from projections.standstills import Standstills
@@ -75,6 +78,8 @@ class Projections:
         metrics: what is counted; by default in Prometheus' own registry, which holds it once per process.
         kafka: where the log is; as the settings say when not given.
         store: the read model; as the settings say when not given.
+        database: the read model, to be queried; as the settings say when neither it nor the store is given. Without it
+            no bulk operations are run.
         name: of the process in its groups; as the settings say when not given.
         clock: seconds since 1970, for the public events.
     """
@@ -86,6 +91,7 @@ class Projections:
         *,
         kafka: Kafka | None = None,
         store: Store | None = None,
+        database: Database | None = None,
         name: ProcessName | None = None,
         clock: Callable[[], float] = time.time,
     ):
@@ -94,7 +100,7 @@ class Projections:
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)
         self._store = store or PostgresStore(settings)
-        self._projector = Projector(self._store, self._metrics, settings.max_batch_events)
+        self._projector = Projector(self._store, self._metrics, settings.max_batch_events, self._written)
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
         self._standstills = Standstills(self._metrics.registry, clock=_now)
         self._watch = LogWatch(self._kafka, self._topic, clock=_now)
@@ -108,6 +114,16 @@ class Projections:
             standstills=self._standstills,
             clock=clock,
         )
+        self._bulk: BulkRunner | None = None
+        if database is not None or store is None:
+            self._bulk = BulkRunner(
+                self._kafka,
+                database or Postgres(settings),
+                settings,
+                self._metrics.registry,
+                lambda: self._projector.positions.keys(),
+                clock,
+            )
         self._admission = self._new_admission()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
@@ -140,6 +156,7 @@ class Projections:
         """
         self._publisher.start()
         projecting, stopping = asyncio.create_task(self._project_until(stop)), asyncio.create_task(stop.wait())
+        running = None if self._bulk is None else asyncio.create_task(self._bulk.run())
         try:
             await asyncio.wait({projecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             # Side by side: each may wait for a service that does not answer.
@@ -148,10 +165,23 @@ class Projections:
             stopping.cancel()
             projecting.cancel()
             self._watch.close()
+            await self._end_bulk(running)
             await self._store.close()
         projecting.add_done_callback(retrieve)
         if projecting.done() and not projecting.cancelled():
             projecting.result()
+
+    async def _end_bulk(self, running: asyncio.Task[None] | None) -> None:
+        """Let go of bulk operations. Whoever has their partitions next goes on with them."""
+        if running is not None:
+            running.cancel()
+            await asyncio.wait({running}, timeout=self._share)
+            running.add_done_callback(retrieve)
+
+    def _written(self, batch: Batch) -> None:
+        """A batch is in the read model. Bulk operations wait for what becomes of their commands."""
+        if self._bulk is not None and (batch.bulks or batch.bulk_outcomes):
+            self._bulk.wake()
 
     @property
     def _share(self) -> float:

@@ -6,12 +6,13 @@ can't hold; that event is logged and skipped, since nothing behind it would ever
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
 from projections.errors import BatchRefused
 from projections.event_reader import EventReader, Records, chunks, halves
+from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.ports import Store
 from projections.rows import ReadPosition
@@ -27,13 +28,21 @@ class Projector:
         store: where the rows go; not closed here.
         metrics: what is counted.
         max_batch_events: about how many events go into one transaction.
+        written: is told of each batch that was written.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, max_batch_events: int):
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        max_batch_events: int,
+        written: Callable[[Batch], None] = lambda batch: None,
+    ):
         self._store = store
         self._metrics = metrics
         self._max_batch_events = max_batch_events
         self._reader = EventReader(metrics)
+        self._written = written
         self.positions: dict[int, ReadPosition] = {}
         """By partition; what is not in here has not been loaded."""
 
@@ -95,6 +104,7 @@ class Projector:
         self._metrics.transaction_seconds.observe(time.perf_counter() - started)
         self._metrics.batch_records.observe(sum(map(len, records.values())))
         self._metrics.events.inc(reading.events)
+        self._written(reading.batch)
         self.positions.update(reading.positions)
         return reading.faults
 

@@ -117,6 +117,39 @@ class EventRequest(Struct):
     request: str
 
 
+class Bulk(Struct, omit_defaults=True):
+    """Row of `bulks`. One that has ended has no `page` any more."""
+
+    id: str
+    updated_at: datetime
+    partition: int | None = None
+    action: str | None = None
+    filter: str | None = None
+    expected: int | None = None
+    created_at: datetime | None = None
+    stopped_at: datetime | None = None
+    terminated_at: datetime | None = None
+    request: str | None = None
+    created_by: str | None = None
+    created_reason: str | None = None
+    stopped_by: str | None = None
+    stopped_reason: str | None = None
+    pages: int | None = None
+    sent: int | None = None
+    lost: int | None = None
+    page: str | None = None
+    page_at: datetime | None = None
+
+
+class BulkOutcome(Struct):
+    """Row of `bulk_outcomes`; in a batch, `instances` is what is added."""
+
+    bulk_id: str
+    partition: int
+    outcome: str
+    instances: int
+
+
 class ReadPosition(Struct, frozen=True):
     """Row of `positions`: how far a partition is in the read model."""
 

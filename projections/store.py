@@ -112,6 +112,7 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
         ("stages", batch.stages, "started_at"),
         ("activities", batch.activities, "started_at"),
         ("triggers", batch.triggers, "created_at"),
+        ("bulks", batch.bulks, "created_at"),
     ):
         for row in some.values():
             kind = "changed" if getattr(row, since) is None else "new"
@@ -120,6 +121,7 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
         ("event_requests", batch.event_requests),
         ("rejections", batch.rejections.values()),
         ("occurrences", batch.occurrences),
+        ("bulk_outcomes", batch.bulk_outcomes.values()),
     ):
         if more:
             rows[f"new_{table}"] = list(more)

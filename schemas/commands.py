@@ -17,6 +17,9 @@ from schemas.ids import Id
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
+MAX_PAGE_INSTANCES: Final = 1000
+"""Most instances of a page of a bulk operation. Each engine remembers those of a page, and they go out at once."""
+
 NO_STAGES: Final = Raw(b"null")
 """Stages of a workflow that was deleted."""
 
@@ -100,6 +103,9 @@ class ResumeActivity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in `SendEvent`."""
     request_digest: str | None = None
     reason: str | None = None
+    bulk_id: Id | None = None
+    """As in `AbortInstance`."""
+    bulk_page: int = 0
 
 
 class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -110,6 +116,11 @@ class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_digest: str | None = None
     by: str | None = None
     reason: str | None = None
+    bulk_id: Id | None = None
+    """The bulk operation that sends it. Within a page of it, an instance is sent one command; another one that comes,
+    and all those of earlier pages, are repetitions."""
+    bulk_page: int = 0
+    """Only with `bulk_id`: the page that the instance is in."""
 
 
 class RetryInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -147,6 +158,9 @@ class RetryInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_digest: str | None = None
     by: str | None = None
     reason: str | None = None
+    bulk_id: Id | None = None
+    """As in `AbortInstance`."""
+    bulk_page: int = 0
 
 
 class CreateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -211,6 +225,66 @@ class EvaluateTrigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_attempts: int | None = None
 
 
+class PassOverInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The instance whose id is the key is in a page of a bulk operation, which has no command for it any more.
+
+    It is rejected with the code and message that it carries. So the operation learns that this one is dealt with, as it
+    does of all others.
+    """
+
+    bulk_id: Id
+    bulk_page: int
+    code: str
+    message: str
+
+
+class StartBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Begin the bulk operation whose id is the key: an action on all instances that pass a filter."""
+
+    action: str
+    """One of `schemas.bulk.ACTIONS`."""
+    filter: Raw
+    """As JSON, see `projections.queries`. Only what runs the operation reads it."""
+    expected: int | None = None
+    """How many instances passed the filter when it was asked for; None when they were too many to be counted."""
+    by: str | None = None
+    reason: str | None = None
+    request_digest: str | None = None
+    """As in `CreateWorkflow`."""
+
+
+class AdvanceBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The next page of the bulk operation whose id is the key: to these instances its action is sent next.
+
+    All commands of the pages before have been decided. What runs the operation may send this again, or two of them may
+    send it with other instances: the first one for a page counts.
+    """
+
+    page: Annotated[int, Meta(ge=0)]
+    """Its number, from 0."""
+    instances: Annotated[list[Id], Meta(min_length=1, max_length=MAX_PAGE_INSTANCES)]
+    created_at: datetime
+    """When the last of them was created: the page after it goes on behind that."""
+    lost: Annotated[int, Meta(ge=0)] = 0
+    """Of how many commands of the page before nobody knows the outcome."""
+
+
+class StopBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Let no further page of the bulk operation whose id is the key begin; repeatable."""
+
+    by: str | None = None
+    reason: str | None = None
+
+
+class EndBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All commands of the bulk operation whose id is the key have been decided, and no page follows."""
+
+    pages: Annotated[int, Meta(ge=0)]
+    """How many pages it had. If there is one more by now, it goes on."""
+    lost: Annotated[int, Meta(ge=0)] = 0
+    """As in `AdvanceBulk`."""
+
+
 Command = (
     CreateWorkflow
     | DeleteWorkflow
@@ -219,8 +293,13 @@ Command = (
     | ResumeActivity
     | AbortInstance
     | RetryInstance
+    | PassOverInstance
     | CreateTrigger
     | DeleteTrigger
     | FireTrigger
     | EvaluateTrigger
+    | StartBulk
+    | AdvanceBulk
+    | StopBulk
+    | EndBulk
 )

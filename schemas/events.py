@@ -155,6 +155,9 @@ class ActivityResumed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_key: str | None = None
     request_digest: str | None = None
     reason: str | None = None
+    bulk_id: str | None = None
+    """As in `InstanceEnded`."""
+    bulk_page: int = 0
 
 
 class ActivityEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -196,6 +199,10 @@ class InstanceEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     arrived: list[int] = []
     """Only with an error: numbers of the `wait_event` stages whose event has come, and that have not ended."""
+    bulk_id: str | None = None
+    """The bulk operation whose command did it; None if none did."""
+    bulk_page: int = 0
+    """Only with `bulk_id`: the page of the operation that the instance is in."""
 
 
 class InstanceRetried(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -232,6 +239,9 @@ class InstanceRetried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_digest: str | None = None
     by: str | None = None
     reason: str | None = None
+    bulk_id: str | None = None
+    """As in `InstanceEnded`."""
+    bulk_page: int = 0
 
 
 class TriggerCreated(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -334,6 +344,51 @@ class InstanceRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     occurrence_id: str
 
 
+class BulkStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bulk operation begins. It acts on instances that were created before this."""
+
+    at: datetime
+    action: str
+    filter: Raw
+    """As JSON: most readers pass it on or over."""
+    expected: int | None = None
+    """How many instances passed the filter when it was asked for; None when they were too many to be counted."""
+    by: str | None = None
+    reason: str | None = None
+    request_digest: str | None = None
+
+
+class BulkAdvanced(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A page of a bulk operation: these instances are sent its action next, and no others until they are done."""
+
+    at: datetime
+    page: int
+    """Its number, from 0."""
+    instances: list[str]
+    created_at: datetime
+    """When the last of them was created: the page after it goes on behind that."""
+    sent: int
+    """How many instances there are in all pages so far."""
+    lost: int = 0
+    """For how many instances of the pages before nobody knows what became of their commands."""
+
+
+class BulkStopped(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person wants no further page of a bulk operation. The one under way comes to its end."""
+
+    at: datetime
+    by: str | None = None
+    reason: str | None = None
+
+
+class BulkEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All commands of a bulk operation have been decided, and it sends no others."""
+
+    at: datetime
+    lost: int = 0
+    """As in `BulkAdvanced`."""
+
+
 class CommandRejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A command changed nothing, for a reason that its sender is told."""
 
@@ -341,6 +396,9 @@ class CommandRejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     """One of `schemas.rejections`."""
     message: str
+    bulk_id: str | None = None
+    """As in `InstanceEnded`: whose command it was."""
+    bulk_page: int = 0
 
 
 class CommandSkipped(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -396,5 +454,6 @@ TriggerEvent = (
     | EvaluationEnded
     | InstanceRequested
 )
+BulkEvent = BulkStarted | BulkAdvanced | BulkStopped | BulkEnded
 Outcome = CommandRejected | CommandSkipped
-Event = WorkflowEvent | InstanceEvent | TriggerEvent | Outcome | ClaimConfirmed
+Event = WorkflowEvent | InstanceEvent | TriggerEvent | BulkEvent | Outcome | ClaimConfirmed

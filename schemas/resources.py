@@ -9,6 +9,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from schemas.bulk import Action
+
 T = TypeVar("T")
 
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -360,6 +362,62 @@ class Error(Struct, frozen=True, kw_only=True, rename="camel"):
 
     error_code: ErrorCode
     error_message: str
+
+
+class BulkOperation(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An action on all instances that pass a filter, as far as it has come.
+
+    `expected` is how many passed the filter when it was started; it is missing when they were too many to be counted.
+    `sent` are the instances that the operation has come to so far. `done` of them were acted on, `refused` were not,
+    with the reasons in `refusals`; for the rest that is still to come. `lost` are those for which nobody knows.
+    """
+
+    id: UUID
+    action: str
+    filter: JsonObject
+    state: Literal["running", "stopping", "completed", "stopped"]
+    created_at: Instant
+    updated_at: Instant
+    terminated_at: Instant | UnsetType = UNSET
+    expected: int | UnsetType = UNSET
+    sent: int
+    done: int
+    refused: int
+    refusals: dict[str, int]
+    lost: int | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    stopped_at: Instant | UnsetType = UNSET
+    stopped_by: str | UnsetType = UNSET
+    stopped_reason: str | UnsetType = UNSET
+
+
+class BulkPreview(Struct, frozen=True):
+    """What a bulk operation would act on now: how many instances, or that there are `more` than that, and some."""
+
+    action: str
+    matching: int
+    more: bool
+    sample: list[V2WorkflowInstance]
+
+
+class BulkBody(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"everything": "all", "dry_run": "dryRun"},
+):
+    """Body of a request that starts a bulk operation.
+
+    `filter` has the filters of the list of instances, each a text or a list of texts. Without any, `all` must be true.
+    With `dryRun` nothing is done: the answer says which instances there are.
+    """
+
+    action: Action
+    filter: dict[str, str | list[str] | bool | None] | None = None
+    everything: bool | None = None
+    dry_run: bool | None = None
 
 
 class EventBody(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
 from projections.queries import read_model
+from projections.queries.bulks import running as running_bulks
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import POLL_SECONDS, ReadPositions
@@ -36,6 +37,7 @@ from projections.queries.rows import (
     WaitingRow,
 )
 from projections.rows import ReadPosition
+from projections.sql import statement
 from schemas import events, rejections
 from schemas.settings import ProjectionsSettings
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, next_batch, run, started
@@ -112,6 +114,7 @@ async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> d
         found[f"instance {id}"] = await model.instance(id)
         found[f"trigger {id}"] = await model.trigger(id)
         found[f"request {id}"] = await model.event_request(id, uuid.UUID(int=7))
+        found[f"bulk {id}"] = await model.bulk(id)
         found[f"history {id}"] = await model.history(id, chance.choice((-1, 0)))
         found[f"activities {id}"] = [await model.activities(id, number) for number in (0, 1, 2)]
         found[f"occurrences {id}"] = [page async for page in model.occurrences(id)]
@@ -122,6 +125,7 @@ async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> d
         "running": lambda **place: model.instances_page(InstanceFilters(running=True), **place),
         "instances of one": lambda **place: model.instances_page(InstanceFilters(workflow_ids=(ids[0],)), **place),
         "triggers": model.triggers_page,
+        "bulks": model.bulks_page,
         "triggers called t": lambda **place: model.triggers_page("t", **place),
         "occurrences": lambda **place: model.occurrences_page(ids[0], **place),
     }
@@ -131,6 +135,8 @@ async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> d
         if first.rows:
             found[f"{name}, next"] = await page(after=first.rows[-1].position, limit=limit)
             found[f"{name}, before"] = await page(before=first.rows[-1].position, limit=limit)
+    bulks = running_bulks(await model._lists.execute(statement("running_bulks"), ([0],)))
+    found["running bulks"] = sorted(bulks.rows, key=lambda row: row.position), bulks.offsets, bulks.causes
     found["rejections"] = [await positions.rejection(0, cause) for cause in range(21)]
     return found
 

@@ -97,14 +97,34 @@ def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
     return key, happened
 
 
+def random_bulk_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
+    """An event of one of few bulk operations, or of what they have sent, whether or not it makes sense."""
+    number, by = chance.randint(0, 1), "ann\0" if chance.random() < 0.5 else None
+    of_bulk: dict[str, Any] = {"bulk_id": id(chance.randint(1, 2)), "bulk_page": number}
+    happened = chance.choice(
+        [
+            events.BulkStarted(at=at, action="abort", filter=Raw(b"{}"), expected=7 if number else None, by=by),
+            events.BulkAdvanced(at=at, page=number, instances=[id(5), id(6)], created_at=at, sent=2, lost=number),
+            events.BulkStopped(at=at, by=by, reason="too many"),
+            events.BulkEnded(at=at, lost=number),
+            events.CommandRejected(at=at, code=rejections.ENDED, message="", **of_bulk),
+            events.InstanceEnded(at=at, workflow_id=id(1), error="canceled", **of_bulk),
+            events.ActivityResumed(at=at, stage=0, index=0, **of_bulk),
+        ]
+    )
+    return id(chance.randint(1, 3)), happened
+
+
 def random_batches(seed: int, count: int) -> Iterator[Batch]:
     """Batches of partition 0, one behind the other."""
-    chance, at, offset = random.Random(seed), START, 0
+    chance, of_bulks, at, offset = random.Random(seed), random.Random(-seed), START, 0
     for _ in range(count):
         happened = []
         for _ in range(chance.randint(1, MAX_EVENTS)):
             at += timedelta(seconds=chance.randint(0, 5))
             happened.append(random_event(chance, at))
+            if of_bulks.random() < 0.4:
+                happened.append(random_bulk_event(of_bulks, at))
         after = offset + len(happened)
         cause = chance.randint(1, 20)
         yield batch_of(*happened, advance=Advance(0, offset, after, 1, max(offset, cause)), cause=cause)
@@ -228,6 +248,8 @@ TABLES: Final = (
     "occurrences",
     "rejections",
     "event_requests",
+    "bulks",
+    "bulk_outcomes",
 )
 
 

@@ -51,7 +51,7 @@ class _Schemas:
         used: list[Any] = [Error]
         for operation in operations:
             used += [parameter.type for parameter in operation.parameters]
-            used += [operation.body, _unwrapped(operation.answer)]
+            used += [operation.body, _unwrapped(operation.answer), *map(_unwrapped, operation.also.values())]
         types = [kind for kind in used if kind is not None and not isinstance(kind, dict)]
         schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
         self._by_type = list(zip(types, schemas, strict=True))
@@ -80,7 +80,10 @@ def _unwrapped(kind: Any) -> Any:
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> Json:
-    answers: Json = {str(operation.status): _success(operation, schemas)}
+    successes = {operation.status: operation.answer, **operation.also}
+    answers: Json = {
+        str(status): _success(operation, status, answer, schemas) for status, answer in sorted(successes.items())
+    }
     for status in sorted({*operation.errors, *ALWAYS}):
         answers[str(status)] = _error(status, schemas)
     described: Json = {
@@ -114,12 +117,12 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> Json:
     }
 
 
-def _success(operation: Operation, schemas: _Schemas) -> Json:
-    answer: Json = {"description": HTTPStatus(operation.status).phrase}
+def _success(operation: Operation, status: int, body: Any, schemas: _Schemas) -> Json:
+    answer: Json = {"description": HTTPStatus(status).phrase}
     if operation.streams:
         answer["content"] = {EVENT_STREAM: {"schema": _messages(operation, schemas)}}
-    elif operation.answer is not None:
-        answer["content"] = {"application/json": {"schema": schemas.of(operation.answer)}}
+    elif body is not None:
+        answer["content"] = {"application/json": {"schema": schemas.of(body)}}
     return answer
 
 

@@ -10,6 +10,7 @@
 | `triggers` | create, read, list, delete; occurrences |
 | `trigger_bodies` | the body of a request that creates a trigger |
 | `trigger_tests` | what a trigger would make of a payload |
+| `bulks` | bulk operations: start, look what they would act on, read, list, stop |
 | `pages` | a page of a list, and whether there are more |
 | `histories` | stages of an instance, activities of a stage |
 """

@@ -183,6 +183,8 @@ def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence
             request_digest=command.request_digest,
             by=command.by,
             reason=command.reason,
+            bulk_id=command.bulk_id,
+            bulk_page=command.bulk_page,
         ),
     )
 
@@ -198,6 +200,8 @@ def _abort(state: Instance, command: AbortInstance, now: datetime) -> Sequence[e
         request_digest=command.request_digest,
         by=command.by,
         reason=command.reason,
+        bulk_id=command.bulk_id,
+        bulk_page=command.bulk_page,
     )
     return (*before, ended)
 

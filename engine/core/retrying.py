@@ -91,6 +91,8 @@ def retry(
         request_digest=command.request_digest,
         by=command.by,
         reason=command.reason,
+        bulk_id=command.bulk_id,
+        bulk_page=command.bulk_page,
     )
     return (retried, *stages.advance(evolve(None, retried, instance_id), now, clock))
 

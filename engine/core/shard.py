@@ -21,6 +21,7 @@ from engine.core import decisions, effects, retrying
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
+from engine.core.bulk import PAGE_COMMANDS, PAGE_EVENTS, Bulks, PageCommand
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import Definitions
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
@@ -39,15 +40,20 @@ from schemas import events as ev
 from schemas import rejections
 from schemas.commands import (
     AbortInstance,
+    AdvanceBulk,
     Command,
     CreateWorkflow,
     DeleteWorkflow,
+    EndBulk,
     EvaluateTrigger,
     FireTrigger,
+    PassOverInstance,
     ResumeActivity,
     RetryInstance,
     RunWorkflow,
     SendEvent,
+    StartBulk,
+    StopBulk,
 )
 from schemas.error_texts import cut_error
 
@@ -93,6 +99,7 @@ class Shard:
         self._aside: Table[str] = Table("aside", str)
         self._is_aside = self._aside.states
         self._find = self._instances.find
+        self._bulks = Bulks()
         self.duplicates = Duplicates(bounds)
         self._last_at: datetime | None = None
         self._cut: Cut | None = None
@@ -104,6 +111,7 @@ class Shard:
             self._pending,
             self._instances,
             self._aside,
+            *self._bulks.sections,
             *self.duplicates.sections,
         )
         """All that it holds by id, those first that others refer to."""
@@ -153,6 +161,7 @@ class Shard:
             "waiting_bytes": self._waiting.size_bytes,
             "pending": list(self._pending.states.items()),
             "instances": {id: self.instance(id) for id in self._instances.all_ids()},
+            "bulks": self._bulks.contents(),
             "duplicates": self.duplicates.contents(),
             "aside": self._aside.states.copy(),
             "last_at": self._last_at,
@@ -242,6 +251,7 @@ class Shard:
             raise TooManySetAside(f"{MAX_SET_ASIDE} aggregates are set aside already, and {key} does not fold: {error}")
         instance, trigger = self.instance(key), self._triggers.pop(key)
         self._workflows.pop(key)
+        self._bulks.remove(key)
         if instance is not None:
             self._instances.remove(instance)
         self._waiting.follow(key, trigger, None)
@@ -277,6 +287,26 @@ class Shard:
             Rejected: the command changes nothing, and its sender has to know why.
             UndecodableRecord: the command carries a definition that can't be decoded.
         """
+        if isinstance(given, PAGE_COMMANDS) and given.bulk_id is not None:
+            return self._decide_in_page(key, given, now)
+        return self._decide(key, given, now)
+
+    def _decide_in_page(self, key: str, given: PageCommand, now: datetime) -> Decision:
+        """What follows from a command that a bulk operation has sent; nothing if that was decided before.
+
+        Raises:
+            Rejected: it has no effect. Each of them is decided or rejected once: they are counted.
+        """
+        if self._bulks.is_repeated(key, given):
+            return Decision(0, ())
+        if isinstance(given, PassOverInstance):
+            raise Rejected(given.code, given.message)
+        decision = self._decide(key, given, now)
+        if not decision.events:
+            raise Rejected(rejections.NOTHING_TO_DO, "this has been done already")
+        return decision
+
+    def _decide(self, key: str, given: Input, now: datetime) -> Decision:
         if key in self._is_aside:
             self._reject_set_aside(key, given)
             return Decision(0, ())
@@ -298,6 +328,10 @@ class Shard:
                 return Decision(0, decisions.decide(None, given, at, key, now))
             case RetryInstance():
                 return self._retry(key, given, at, now)
+            case StartBulk() | AdvanceBulk() | StopBulk() | EndBulk():
+                return Decision(*self._bulks.decide(key, given, at))
+            case PassOverInstance():  # it belongs to a page
+                return Decision(0, ())
             case _:
                 return self._decide_trigger(key, given, at, now)
 
@@ -436,7 +470,8 @@ class Shard:
         if not events:
             return ()
         replay = _REPLAYS.get(type(events[0]))
-        changed = () if replay is None or key in self._is_aside else replay(self, key, events, offset)
+        aside = key in self._is_aside and not isinstance(events[0], ev.CommandRejected)
+        changed = () if replay is None or aside else replay(self, key, events, offset)
         at = events[-1].at
         if self._last_at is None or at > self._last_at:
             self._last_at = at
@@ -445,6 +480,17 @@ class Shard:
     def _replay_workflow(self, key: str, events: Sequence[ev.WorkflowEvent], offset: int) -> Sequence[str]:
         after = _fold(workflows.evolve, self._workflows.get(key), events, key)
         self._workflows.put(key, after)
+        return ()
+
+    def _replay_bulk(self, key: str, events: Sequence[ev.BulkEvent], offset: int) -> Sequence[str]:
+        self._bulks.replay(key, events, offset)
+        return ()
+
+    def _replay_rejected(self, key: str, events: Sequence[ev.CommandRejected], offset: int) -> Sequence[str]:
+        """Only commands of bulk operations are known by their rejection, too."""
+        for place, event in enumerate(events, offset):
+            if event.bulk_id is not None:
+                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)
         return ()
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
@@ -463,6 +509,9 @@ class Shard:
             self.duplicates.note_ended(after, offset + len(events) - 1)
         else:
             self._instances.put(after)
+        for place, event in enumerate(events, offset):
+            if isinstance(event, PAGE_EVENTS) and event.bulk_id is not None:
+                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)
         return (key,)
 
     def _replay_trigger(self, key: str, events: Sequence[ev.TriggerEvent], offset: int) -> Sequence[str]:
@@ -540,6 +589,8 @@ _REPLAYS: Final[dict[type, Callable[[Shard, str, Sequence[Any], int], Sequence[s
     **dict.fromkeys(get_args(ev.InstanceEvent), Shard._replay_instance),  # noqa: SLF001
     **dict.fromkeys(get_args(ev.TriggerEvent), Shard._replay_trigger),  # noqa: SLF001
     **dict.fromkeys(get_args(ev.WorkflowEvent), Shard._replay_workflow),  # noqa: SLF001
+    **dict.fromkeys(get_args(ev.BulkEvent), Shard._replay_bulk),  # noqa: SLF001
+    ev.CommandRejected: Shard._replay_rejected,  # noqa: SLF001
 }
 
 

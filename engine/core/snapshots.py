@@ -28,7 +28,7 @@ else. Without it, a build would take states of another build for its own."""
 
 READABLE: Final = range(1, SCHEMA + 1)
 """The versions that this build reads. States of the older ones lack the last fields: in schema 1 nothing was ever
-paused, in schema 2 nothing was ever retried."""
+paused, in schema 2 nothing was ever retried, and there were no bulk operations."""
 
 STEP: Final = 50
 """How many entries `Loader.finish` takes over in one step. With many more, a step would hold up the event loop."""

@@ -17,6 +17,7 @@ from projections.database import FAULTS, Postgres, Session
 from projections.names import folded
 from projections.ports import Database, Row
 from projections.queries import pages
+from projections.queries.bulks import BulkColumns, BulkRow
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import (
     ActivityColumns,
@@ -133,6 +134,23 @@ class ReadModel:
     async def trigger(self, id: UUID) -> TriggerRow | None:
         """A trigger, also a deleted one."""
         return await self._triggers.load(id)
+
+    async def bulk(self, id: UUID) -> BulkRow | None:
+        """A bulk operation."""
+        rows = await self._lists.execute(statement("bulks"), ([id],))
+        return next((BulkColumns(*row).row() for row in rows), None)
+
+    async def bulks_page(
+        self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+    ) -> Slice[BulkRow]:
+        """Bulk operations, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
+
+        Args:
+            after: only those behind this position.
+            before: only the last `limit` in front of this position; not together with `after`.
+            limit: most rows of the page.
+        """
+        return await self._page(BulkColumns, page_query("bulks_page", after, before, limit))
 
     async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""

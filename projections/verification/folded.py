@@ -92,6 +92,8 @@ class FoldedStore(MemoryStore):
         batch.triggers = {id: row for id, row in batch.triggers.items() if wanted(id)}
         batch.occurrences = [row for row in batch.occurrences if wanted(row.id)]
         batch.event_requests = [row for row in batch.event_requests if wanted(row.instance_id)]
+        batch.bulks = {id: row for id, row in batch.bulks.items() if wanted(id)}
+        batch.bulk_outcomes = {key: row for key, row in batch.bulk_outcomes.items() if wanted(key[0])}
         batch.rejections = {
             key: row
             for key, row in batch.rejections.items()
@@ -170,6 +172,8 @@ def _rows(batch: Batch) -> Iterator[tuple[Place, Struct]]:
     yield from _places("triggers", batch.triggers.items())
     yield from _places("occurrences", ((row.id, row) for row in batch.occurrences))
     yield from _places("rejections", batch.rejections.items())
+    yield from _places("bulks", batch.bulks.items())
+    yield from _places("bulk_outcomes", batch.bulk_outcomes.items())
     yield from _places("event_requests", (((row.instance_id, row.key), row) for row in batch.event_requests))
 
 

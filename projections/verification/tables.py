@@ -60,6 +60,8 @@ TABLES: Final = {
         Table("triggers", rows.Trigger, ("id",), _first),
         Table("occurrences", rows.Occurrence, ("id",), _first),
         Table("rejections", rows.Rejection, ("partition", "cause"), _rejection),
+        Table("bulks", rows.Bulk, ("id",), _first),
+        Table("bulk_outcomes", rows.BulkOutcome, ("bulk_id", "partition", "outcome"), _first),
     )
 }
 

@@ -26,6 +26,8 @@ ROWS: dict[str, type[msgspec.Struct]] = {
     "occurrences": rows.Occurrence,
     "rejections": rows.Rejection,
     "event_requests": rows.EventRequest,
+    "bulks": rows.Bulk,
+    "bulk_outcomes": rows.BulkOutcome,
 }
 
 

@@ -14,9 +14,11 @@ from itertools import pairwise
 import msgspec
 from msgspec.structs import replace
 
+from engine.core import bulk as bulks
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
+from engine.core.bulk import Bulk
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.effects import CallActivity
 from engine.core.errors import IllegalTransition
@@ -66,6 +68,7 @@ class Observer:
     instances: dict[str, Instance] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    bulks: dict[str, Bulk] = field(default_factory=dict)
     fired: dict[str, ev.TriggerFired] = field(default_factory=dict)
     to_start: dict[str, str] = field(default_factory=dict)
     """Instances of occurrences that triggers have still to start, by the occurrence."""
@@ -206,6 +209,11 @@ class Observer:
             return
         if isinstance(event, ev.TriggerEvent):
             self._fold_trigger(recorded)
+            return
+        if isinstance(event, ev.BulkEvent):
+            operation = bulks.evolve(self.bulks.get(aggregate_id), event, aggregate_id)
+            assert operation.version == recorded.version, f"{aggregate_id}: an event is missing or twice"
+            self.bulks[aggregate_id] = operation
             return
         if isinstance(event, ev.InstanceStarted):
             self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1

@@ -14,6 +14,7 @@ from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
 from schemas.records import Recorded
+from tests.simulation.bulk_outcomes import BulkOutcomes, PageCommand
 
 DECIDED, SKIPPED = "decided", "skipped"
 
@@ -74,6 +75,7 @@ class Outcomes:
     """Where keyed instances ended."""
     retried: list[int] = field(default_factory=list)
     """Where instances were retried."""
+    bulks: BulkOutcomes = field(default_factory=BulkOutcomes)
 
     def judge(self, aggregate_id: str, command: cm.Command | None, first: Recorded) -> None:
         """Hold the first record of a command against what it has to be; `fold` follows.
@@ -93,6 +95,16 @@ class Outcomes:
             assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
 
     def _wanted(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
+        if isinstance(command, PageCommand) and command.bulk_id is not None:
+            if self.bulks.is_repeated(id, command):
+                return {SKIPPED}
+            if isinstance(command, cm.PassOverInstance):
+                return {command.code}
+            wanted = self._wanted_of(id, command, now)
+            return {rejections.NOTHING_TO_DO if outcome == SKIPPED else outcome for outcome in wanted}
+        return self._wanted_of(id, command, now)
+
+    def _wanted_of(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
         match command:
             case None:
                 return {rejections.UNDECODABLE}
@@ -122,6 +134,10 @@ class Outcomes:
                 return {SKIPPED} if trigger is None or trigger.deleted else {DECIDED}
             case cm.FireTrigger() | cm.EvaluateTrigger():
                 return {SKIPPED} if self._is_known(self.triggers.get(id), command, now) else {DECIDED}
+            case cm.StartBulk() | cm.AdvanceBulk() | cm.StopBulk() | cm.EndBulk():
+                return self.bulks.wanted(id, command)
+            case cm.PassOverInstance():
+                return {SKIPPED}
 
     def _wanted_run(self, id: str, command: cm.RunWorkflow) -> Set[str]:
         if command.source is not None:
@@ -181,6 +197,7 @@ class Outcomes:
     def fold(self, recorded: Recorded) -> None:
         """Take in the next event."""
         event, id = recorded.event, recorded.aggregate_id
+        self.bulks.fold(id, event)
         match event:
             case ev.InstanceStarted():
                 self.runs[id], self.started_at[id] = Run(event.request_digest), recorded.offset

@@ -134,7 +134,7 @@ async def test_a_read_model_that_equals_the_log(world: World) -> None:
     report = await world.verify()
     assert list(report.lines()) == [
         "equal: log and Postgres at 2026-03-02 16:00:00 UTC, with 1 workflows, 30 instances, 30 stages, 30 activities,"
-        " 30 event_requests, 1 triggers, 2 occurrences, 2 rejections",
+        " 30 event_requests, 1 triggers, 2 occurrences, 2 rejections, 0 bulks, 0 bulk_outcomes",
         "compared up to these offsets, by partition: 0:109 1:112",
     ]
     assert report.equal

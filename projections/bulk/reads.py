@@ -1,0 +1,73 @@
+"""Reads what operations need of the read model, over one connection that is kept."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from projections.database import Session
+from projections.ports import Database
+from projections.queries.bulks import BulkRow, Running, running
+from projections.queries.caught_up import wait_caught_up
+from projections.queries.columns import InstanceColumns
+from projections.queries.connections import IN_ORDER
+from projections.queries.instance_filters import InstanceFilters, instances_query
+from projections.queries.rows import InstanceRow, RowPosition
+from projections.sql import statement
+
+STATEMENT_TIMEOUT_SECONDS: Final = 10.0
+"""Deadline of one statement. A page of a filter that few instances pass may take seconds."""
+
+_decode_filters = msgspec.json.Decoder(InstanceFilters).decode
+
+
+class Reads:
+    """Reads. Every method raises one of `projections.database.FAULTS` while Postgres is away or behind.
+
+    What Postgres showed before it crashed it shows again before anything is read of it. Otherwise a page would leave
+    out instances that are not back yet.
+
+    Args:
+        database: with the read model.
+    """
+
+    def __init__(self, database: Database):
+        self._session = Session(
+            database,
+            "bulk",
+            statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
+            parameters=IN_ORDER,
+            admit=wait_caught_up,
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._session.close()
+
+    async def running(self, partitions: Collection[int]) -> Running:
+        """The operations of some partitions that have not ended."""
+        return running(await self._session.execute(statement("running_bulks"), (list(partitions),)))
+
+    async def instances(self, ids: Sequence[str]) -> dict[str, InstanceRow]:
+        """Instances by id; what does not exist is left out."""
+        rows = await self._session.execute(statement("instances"), ([UUID(id) for id in ids],))
+        return {str(row.id): row for row in (InstanceColumns(*some).row() for some in rows)}
+
+    async def next_page(self, bulk: BulkRow, limit: int) -> list[RowPosition]:
+        """The places of the next instances that an operation is about, at most so many; none at its end.
+
+        Raises:
+            msgspec.MsgspecError: this build does not know its filter.
+        """
+        filters = _decode_filters(bulk.filter)
+        query = instances_query(filters, _behind(bulk), None, limit)
+        rows = await self._session.execute(query.statement, query.parameters)
+        return [InstanceColumns(*some).row().position for some in rows[: query.limit]]
+
+
+def _behind(bulk: BulkRow) -> RowPosition:
+    """Where the next page begins: behind the last one, or with the newest that was created before the operation."""
+    if bulk.page_at is None:
+        return RowPosition(bulk.created_at, UUID(int=0))
+    return RowPosition(bulk.page_at, UUID(bulk.page[-1]))

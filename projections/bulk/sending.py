@@ -1,0 +1,91 @@
+"""Appends commands to the log of commands."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from projections.bulk.steps import Sent
+from schemas import rejections
+from schemas.commands import AbortInstance, AdvanceBulk, EndBulk, PassOverInstance, ResumeActivity, RetryInstance
+from schemas.kafka import Kafka, NotAcknowledged
+from schemas.records import NewRecord, RecordCodec
+from schemas.topics import MAX_RECORD_BATCH_BYTES, partition_of
+
+APPEND_SECONDS: Final = 10.0
+"""Deadline of appending a page's commands. After it the page is sent again."""
+MAX_BATCH_BYTES: Final = 1024 * 1024
+"""Most that is collected in a batch of one partition."""
+MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
+"""Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
+
+PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
+"""What is sent to instances."""
+Command = PageCommand | AdvanceBulk | EndBulk
+
+
+class Sender:
+    """Appends commands, and tells where they are.
+
+    Args:
+        kafka: where the topic is.
+        topic: `commands`, with its prefix.
+        clock: seconds since 1970, for the records.
+    """
+
+    def __init__(self, kafka: Kafka, topic: str, clock: Callable[[], float]):
+        self._topic, self._clock, self._codec = topic, clock, RecordCodec()
+        self._producer = kafka.producer(
+            topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
+        )
+
+    async def close(self) -> None:
+        """Drop what has not been sent."""
+        await self._producer.close()
+
+    async def send(self, page: int, commands: Mapping[str, Command]) -> Sent:
+        """Append commands by the ids of their aggregates.
+
+        Args:
+            page: they belong to.
+            commands: at least one.
+
+        Raises:
+            KafkaFault: it is unknown which of them were appended.
+        """
+        deadline = asyncio.get_running_loop().time() + APPEND_SECONDS
+        count = await self._producer.partitions(self._topic, deadline)
+        appended = await asyncio.gather(
+            *(self._append(key, command, count, deadline) for key, command in commands.items()), return_exceptions=True
+        )
+        offsets: dict[int, int] = {}
+        for outcome in appended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            partition, offset = outcome
+            offsets[partition] = max(offset, offsets.get(partition, -1))
+        return Sent(page, offsets)
+
+    async def _append(self, key: str, command: Command, count: int, deadline: float) -> tuple[int, int]:
+        record = self._record(key, command)
+        partition = partition_of(record.key, count)
+        offset = await self._producer.append(self._topic, partition, record, deadline)
+        if offset < 0:
+            raise NotAcknowledged("Kafka knows a command from an earlier try, but does not say where it is")
+        return partition, offset
+
+    def _record(self, key: str, command: Command) -> NewRecord:
+        timestamp_ms = int(self._clock() * 1000)
+        record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
+        if len(record.value or b"") <= MAX_COMMAND_BYTES or isinstance(command, AdvanceBulk | EndBulk):
+            return record
+        return self._codec.encode(key, too_large(command), timestamp_ms=timestamp_ms)
+
+
+def too_large(command: PageCommand) -> PassOverInstance:
+    """What is sent instead of a command that does not fit into a record."""
+    return PassOverInstance(
+        bulk_id=command.bulk_id or "",
+        bulk_page=command.bulk_page,
+        code=rejections.TOO_LARGE,
+        message="the command for this instance is too large for a record",
+    )

@@ -1,0 +1,8 @@
+INSERT INTO bulks (id, partition, action, filter, expected, created_at, updated_at, stopped_at, terminated_at, request,
+    created_by, created_reason, stopped_by, stopped_reason, pages, sent, lost, page, page_at)
+SELECT r.* FROM go, json_to_recordset($rows::json)
+    AS r (id uuid, partition integer, action text, filter text, expected bigint, created_at timestamptz,
+          updated_at timestamptz, stopped_at timestamptz, terminated_at timestamptz, request text, created_by text,
+          created_reason text, stopped_by text, stopped_reason text, pages integer, sent bigint, lost bigint, page text,
+          page_at timestamptz)
+ON CONFLICT DO NOTHING

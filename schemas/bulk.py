@@ -1,0 +1,7 @@
+"""What bulk operations can do."""
+
+from typing import Final, Literal, get_args
+
+Action = Literal["abort", "retry", "resume"]
+
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
