@@ -90,6 +90,8 @@ class Batch:
                 self._trigger_deleted(id, event)
             case events.BulkStarted() | events.BulkAdvanced() | events.BulkStopped() | events.BulkEnded() as event:
                 fold_bulk(self.bulks, partition, id, event)
+            case events.InstanceRetried() as event:
+                count(self.bulk_outcomes, partition, event.bulk_id)
             case events.CommandRejected(bulk_id=str()) as event:  # it is counted, and nobody waits for it
                 count(self.bulk_outcomes, partition, event.bulk_id, event.code)
             case events.CommandRejected() as event if cause is not None:

@@ -15,15 +15,20 @@ from engine.core.retries import Failure
 from schemas import events as ev
 from schemas.commands import (
     AbortInstance,
+    AdvanceBulk,
     CreateTrigger,
     CreateWorkflow,
     DeleteTrigger,
     DeleteWorkflow,
+    EndBulk,
     EvaluateTrigger,
     FireTrigger,
+    PassOverInstance,
     ResumeActivity,
     RunWorkflow,
     SendEvent,
+    StartBulk,
+    StopBulk,
 )
 from schemas.fillers import filler, notice
 from schemas.records import NewRecord, RecordCodec
@@ -163,6 +168,34 @@ def retries(r: Recorder) -> None:
     r.go_on(id_of(63), _answer)
     r.snapshot()
     r.wake(id_of(62))
+
+
+def bulks(r: Recorder) -> None:
+    """Bulk operations begin, come again, act on instances once, are stopped and end."""
+    first, second, third = id_of(80), id_of(81), id_of(82)
+    start = StartBulk(action="abort", filter=Raw(b'{"running":true}'), expected=3, by="anna", request_digest="d1")
+    r.give(*((id_of(number), run([WAIT])) for number in (60, 61, 62, 63)))
+    r.give((first, start), (first, start), (second, StartBulk(action="resume", filter=Raw(b"{}"), reason="all paid")))
+    r.give((first, start), (first, StartBulk(action="abort", filter=Raw(b"{}"), request_digest="d2")))
+
+    def page(number: int, *instances: int, lost: int = 0) -> AdvanceBulk:
+        return AdvanceBulk(page=number, instances=[id_of(n) for n in instances], created_at=r.now, lost=lost)
+
+    def abort(number: int, page: int) -> tuple[str, AbortInstance]:
+        return id_of(number), AbortInstance(by="anna", bulk_id=first, bulk_page=page)
+
+    r.give((first, page(0, 60, 61)), (first, page(0, 62)), (first, page(2, 63)))
+    r.give(abort(60, 0), abort(61, 0), abort(60, 0), abort(64, 0), abort(64, 0))
+    r.snapshot()
+    over = PassOverInstance(bulk_id=second, bulk_page=0, code="OTHER_PAUSE", message="nothing is paused")
+    r.give((second, page(0, 63)), (id_of(63), over), (id_of(63), over))
+    r.give((first, page(1, 62, lost=1)), abort(62, 1), abort(63, 0))
+    r.give((first, StopBulk(by="bert", reason="enough")), (first, StopBulk()), (first, page(2, 63)))
+    r.give((first, EndBulk(pages=1)), (first, EndBulk(pages=2)), (first, EndBulk(pages=2)), (third, EndBulk(pages=0)))
+    r.give((first, start), (first, StartBulk(action="abort", filter=Raw(b"{}"), request_digest="d2")))
+    r.snapshot()
+    r.give((second, EndBulk(pages=1)))
+    r.give((third, start))
 
 
 def _paused_at(r: Recorder, instance_id: str) -> datetime:
@@ -342,5 +375,5 @@ def takeovers(r: Recorder) -> None:
 
 
 STORIES: Final[dict[str, Callable[[Recorder], None]]] = {
-    story.__name__: story for story in (workflows, instances, pauses, retries, sends, triggers, takeovers)
+    story.__name__: story for story in (workflows, instances, pauses, retries, bulks, sends, triggers, takeovers)
 }

@@ -23,6 +23,7 @@ from api.errors import CommandLogUnavailable, CommandsCut
 from api.metrics import StreamMetrics
 from api.ports import (
     ActivityRow,
+    BulkRow,
     CommandLog,
     CommandPosition,
     InstanceFilters,
@@ -55,6 +56,8 @@ from schemas.commands import (
     ResumeActivity,
     RunWorkflow,
     SendEvent,
+    StartBulk,
+    StopBulk,
 )
 from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
 from schemas.settings import ApiSettings
@@ -74,6 +77,7 @@ class Backend:
         self.activity_rows: dict[tuple[UUID, int], list[ActivityRow]] = {}
         self.trigger_rows: dict[UUID, TriggerRow] = {}
         self.occurrence_rows: list[OccurrenceRow] = []
+        self.bulk_rows: dict[UUID, BulkRow] = {}
         self.event_requests: dict[tuple[UUID, UUID], str] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
@@ -131,6 +135,23 @@ class Backend:
                 self.event_requests[key, UUID(event_key)] = request
             case CreateTrigger():
                 self.add_trigger(key, command)
+            case StartBulk():
+                self.bulk_rows[key] = BulkRow(
+                    id=key,
+                    partition=PARTITION,
+                    action=command.action,
+                    filter=command.filter,
+                    expected=command.expected,
+                    created_at=self.at(),
+                    updated_at=self.at(),
+                    request=command.request_digest,
+                    by=command.by,
+                    reason=command.reason,
+                )
+            case StopBulk():
+                self.bulk_rows[key] = msgspec.structs.replace(
+                    self.bulk_rows[key], stopped_at=self.at(), stopped_by=command.by, stopped_reason=command.reason
+                )
             case DeleteTrigger():
                 self.trigger_rows[key] = msgspec.structs.replace(self.trigger_rows[key], deleted_at=self.at())
 
@@ -359,6 +380,13 @@ class FakeReadModel(FakeConnection):
     async def occurrences(self, trigger_id: UUID, /) -> AsyncIterator[Slice[OccurrenceRow]]:
         async for page in self._pages([row for row in self.backend.occurrence_rows if row.trigger_id == trigger_id]):
             yield page
+
+    async def bulk(self, bulk_id: UUID, /) -> BulkRow | None:
+        self.backend.check()
+        return self.backend.bulk_rows.get(bulk_id)
+
+    async def bulks_page(self, **place: Any) -> Slice[BulkRow]:
+        return await _page(self._pages(list(self.backend.bulk_rows.values())), **place)
 
     async def workflows_page(self, **place: Any) -> Slice[WorkflowRow]:
         return await _page(self.workflows(), **place)
