@@ -2,6 +2,6 @@
 
 from typing import Final, Literal, get_args
 
-Action = Literal["abort", "retry", "resume"]
+Action = Literal["abort", "resume"]
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)

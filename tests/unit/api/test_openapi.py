@@ -35,6 +35,10 @@ V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("post", "/v2/workflows/validate"),
     ("get", "/v2/workflows/schema.json"),
     ("post", "/v2/instances/{instanceID}/stages/{number}/activities/{activityID}/resume"),
+    ("post", "/v2/instances/bulk"),
+    ("get", "/v2/bulk"),
+    ("get", "/v2/bulk/{bulkID}"),
+    ("post", "/v2/bulk/{bulkID}/stop"),
     ("get", "/v2/instances/stream"),
     ("get", "/v2/instances/{instanceID}/stream"),
 }
