@@ -8,5 +8,6 @@
 | `profiles`, `connection` | where the API is and who calls it; the API over HTTP |
 | `names`, `parsing`, `completion` | what the command line says |
 | `output`, `timeline`, `watching` | what a user sees: tables, JSON, an instance while it runs |
+| `server_events`, `news` | streams of the API, and when an instance may have changed |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

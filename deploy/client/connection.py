@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
@@ -11,6 +11,7 @@ import msgspec
 
 from deploy.client.errors import Refused, Unavailable
 from deploy.client.profiles import Profile
+from deploy.client.server_events import EVENT_STREAM, NoStream, ServerEvent, read_events
 from schemas.settings import StackSettings
 from schemas.stack.answers import Answer, printable
 from schemas.stack.errors import CallFailed, NoAnswer
@@ -121,6 +122,26 @@ class Api:
         """Delete something."""
         await self._call("DELETE", path, {})
 
+    async def stream(self, *path: str, last_event_id: str) -> AsyncGenerator[ServerEvent, None]:
+        """The messages of a stream, until its connection ends.
+
+        Args:
+            path: of the stream.
+            last_event_id: of the last message that came, or `""`.
+
+        Raises:
+            NoStream: there is none, or not now.
+            CallFailed: there is no connection, or it broke.
+        """
+        headers = {"Accept": EVENT_STREAM, **await self._credentials()}
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        async with self._transport.stream(self._url(path), headers=headers) as answer:
+            if answer.status != 200 or answer.content_type != EVENT_STREAM:
+                raise NoStream(answer.status)
+            async for message in read_events(answer.pieces):
+                yield message
+
     async def _call(
         self,
         method: str,
@@ -129,7 +150,7 @@ class Api:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        url = f"{self.url}/v2/{'/'.join(quote(step, safe='') for step in path)}"
+        url = self._url(path)
         given = {name: value for name, value in query.items() if value is not None}
         if given:
             url += f"?{urlencode(given)}"
@@ -153,9 +174,14 @@ class Api:
         raise Unavailable(f"{self.url}: {problem}")
 
     async def _send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        return await self._transport.send(method, url, headers={**headers, **await self._credentials()}, body=body)
+
+    async def _credentials(self) -> dict[str, str]:
         token = self._token if self._tokens is None else await self._tokens.token()
-        credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self._transport.send(method, url, headers={**headers, **credentials}, body=body)
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def _url(self, path: tuple[str, ...]) -> str:
+        return f"{self.url}/v2/{'/'.join(quote(step, safe='') for step in path)}"
 
     def _read(self, answer: Answer) -> Any:
         """The value of a success.

@@ -7,7 +7,7 @@ picture that changes, else one line for each change.
 import asyncio
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -15,14 +15,13 @@ import click
 
 from deploy.client.connection import Api
 from deploy.client.errors import ABORTED_STATUS, FAILED_STATUS
+from deploy.client.news import News
 from deploy.client.output import CANCELED, Output, clean, instant, moment, state, took
 
 Json = dict[str, Any]
 
-FIRST_PAUSE_SECONDS: Final = 0.1
-MAX_PAUSE_SECONDS: Final = 1.0
-"""Pauses between two looks grow from the first to this while nothing happens: an instance may wait for weeks."""
-PAUSE_GROWTH: Final = 1.3
+REDRAW_SECONDS: Final = 1.0
+"""How often the picture is drawn while nothing happens. Without it, the times in it would stand still."""
 
 MARKS: Final = {
     "succeeded": ("✓", "green"),
@@ -68,12 +67,18 @@ class Step(NamedTuple):
         return click.style(text, fg=colour if self.state not in ("running", "succeeded") else None)
 
 
-async def look(api: Api, instance_id: str, before: View | None = None) -> View:
+async def look(api: Api, instance_id: str, before: View | None = None, instance: Json | None = None) -> View:
     """Read an instance. What a former look has shown as ended is not read again.
 
     The instance comes first: if it has ended, what is read after it is complete.
+
+    Args:
+        api: where it is.
+        instance_id: which one.
+        before: the former look.
+        instance: the instance, if it is known already.
     """
-    instance = await api.get("instances", instance_id)
+    instance = instance or await api.get("instances", instance_id)
     history = await api.get("instances", instance_id, "history")
     activities = []
     for number, _ in enumerate(history):
@@ -144,19 +149,36 @@ async def follow(api: Api, output: Output, instance_id: str, sleep: Callable[[fl
         The instance.
     """
     screen: Screen | Log = Screen() if output.is_live else Log(output)
+    news = News(api, instance_id, sleep)
     view: View | None = None
-    pause = FIRST_PAUSE_SECONDS
+    changed = True
     try:
         while True:
-            before, view = view, await look(api, instance_id, view)
+            shown = await _drawn_meanwhile(news.next(changed=changed), screen, view)
+            before, view = view, await look(api, instance_id, view, shown)
+            changed = view != before
             screen.show(view)
             if view.instance["terminated"]:
                 return view.instance
-            pause = FIRST_PAUSE_SECONDS if view != before else min(pause * PAUSE_GROWTH, MAX_PAUSE_SECONDS)
-            await sleep(pause)
     except asyncio.CancelledError:
         output.note(f"the instance goes on: orchestration instances watch {instance_id}")
         raise
+    finally:
+        await news.close()
+
+
+async def _drawn_meanwhile(news: Awaitable[Json | None], screen: "Screen | Log", view: View | None) -> Json | None:
+    """Wait for news. On a terminal, times go on meanwhile."""
+    if view is None or isinstance(screen, Log):
+        return await news
+    waiting = asyncio.ensure_future(news)
+    try:
+        while not (await asyncio.wait({waiting}, timeout=REDRAW_SECONDS))[0]:
+            screen.show(view)
+        return waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 class Screen:

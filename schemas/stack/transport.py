@@ -1,9 +1,10 @@
 """One HTTP exchange: pooled connections, bounded answers, no redirects, errors that say what went wrong."""
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -34,6 +35,15 @@ def is_encoded(url: str) -> bool:
     A raw space or line break would end the request's first line, and the rest would become headers beside our token.
     """
     return _ENCODED.fullmatch(url) is not None
+
+
+class Streamed(NamedTuple):
+    """An answer whose body comes bit by bit."""
+
+    status: int
+    content_type: str
+    pieces: AsyncIterator[bytes]
+    """Raises `NoAnswer` when the connection breaks."""
 
 
 class Transport:
@@ -99,6 +109,33 @@ class Transport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(_reason(error)) from None
 
+    @contextlib.asynccontextmanager
+    async def stream(self, url: str, *, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
+        """Send a GET and read its answer as it comes. The caller bounds the time and the size.
+
+        Args:
+            url: absolute, percent-encoded.
+            headers: beside those that every request has.
+
+        Raises:
+            NotSendable: the URL is not percent-encoded.
+            NoAnswer: no connection, or it broke before the answer.
+        """
+        if self._session is None:
+            raise NoAnswer("the session is closed")
+        if not is_encoded(url):
+            raise NotSendable(f"the request's URL is not valid: {NOT_ENCODED}")
+        try:
+            response = await self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False)
+        except aiohttp.ConnectionTimeoutError:
+            raise NoAnswer(f"no connection after {self._connect_timeout_seconds:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(_reason(error)) from None
+        try:
+            yield Streamed(response.status, response.content_type, _pieces(response))
+        finally:
+            response.close()
+
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
@@ -110,6 +147,14 @@ class Transport:
                     return b""
                 raise Unreadable(f"the answer is larger than {self._max_answer_bytes} bytes", response.status)
         return bytes(body)
+
+
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.content.iter_any():
+            yield piece
+    except (aiohttp.ClientError, OSError) as error:
+        raise NoAnswer(_reason(error)) from None
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import shutil
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from deploy.client.output import Output
+from deploy.client.server_events import NoStream, ServerEvent
 from deploy.client.timeline import View, about, exit_status, follow, headline, look, steps
 
 AT = "2026-03-01T10:00:00Z"
@@ -115,6 +117,12 @@ class FakeApi:
     def __init__(self, *views: View) -> None:
         self.views = list(views)
         self.asked: list[str] = []
+
+    async def stream(self, *path: str, last_event_id: str) -> AsyncGenerator[ServerEvent, None]:
+        """This server has none: `test_news` is about those."""
+        if path:
+            raise NoStream(404)
+        yield ServerEvent("", "", "")
 
     async def get(self, *path: str) -> Any:
         self.asked.append("/".join(path[2:]))
