@@ -10,7 +10,7 @@
  * | `pages` | one page a file |
  * | `lib` | preact and htm as they are published, with their licences |
  */
-import { consoleAddress, linkTo, placeOf } from "./base/addresses.js";
+import { consoleAddress, placeOf } from "./base/addresses.js";
 import { html, render, useEffect, useState } from "./base/ui.js";
 import { words } from "./base/words.js";
 import { Empty } from "./components/empty.js";
@@ -68,12 +68,7 @@ function App() {
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
   }, []);
-  const skip = (/** @type {Event} */ event) => {
-    event.preventDefault(); // the fragment is the page's
-    document.getElementById("content")?.focus();
-  };
   return html`
-    <a class="skip" href=${linkTo(place.path)} onClick=${skip}>${words.skip}</a>
     <${Header} place=${place} />
     <${TroubleLine} />
     <main id="content" tabindex="-1">

@@ -138,6 +138,8 @@ export const words = {
     columns: { instance: "Instance", state: "State", now: "What it does now", started: "Started", took: "Time" },
     empty: "Nothing has run yet",
     emptyHelp: "Start an instance of a workflow, and it appears here at once.",
+    notYet: "Nothing yet",
+    notYetHelp: "The newest ones were looked through. Go on with the older ones.",
     nothing: "Nothing matches",
     nothingHelp: "Ids, orders, wallets and accounts are found by their whole text; errors by a part of it.",
     /** @param {string} text */
@@ -164,6 +166,7 @@ export const words = {
     unknownVariables: "Its variables are not known: an older build has written it. A rebuild of the read model brings them.",
     id: "Id",
     share: "Copy link",
+    about: "About it",
     timeline: "Timeline",
     timelineHelp: "To scale. Open a step to see what went in and what came out.",
     zoom: "Zoom in",
@@ -360,6 +363,7 @@ export const words = {
     title: "New workflow",
     label: "Definition in YAML",
     help: "It is checked while you type. Tab leaves the editor; two spaces indent.",
+    checks: "Checks",
     checking: "Checking …",
     fine: "No errors.",
     findings: (/** @type {number} */ errors, /** @type {number} */ warnings) =>
@@ -393,6 +397,7 @@ export const words = {
     noFilter: "Every message of this type fires it.",
     variables: "Variables",
     noVariables: "It gives the workflow no variables.",
+    listens: "What it listens for",
     occurrences: "What came of messages",
     noOccurrences: "It has not fired yet.",
     fired: "Started",

@@ -1,4 +1,4 @@
-/** A modal dialog: the browser keeps the focus in it, and gives it back. */
+/** A modal dialog: the browser keeps the focus in it. It goes back to where it was. */
 import { html, useEffect, useId, useRef } from "../base/ui.js";
 import { words } from "../base/words.js";
 
@@ -8,8 +8,12 @@ export function Dialog({ title, close, children }) {
   const id = useId();
   useEffect(() => {
     const shown = dialog.current;
+    const opener = /** @type {HTMLElement | null} */ (document.activeElement);
     shown?.showModal();
-    return () => shown?.close();
+    return () => {
+      shown?.close();
+      opener?.focus();
+    };
   }, []);
   const clicked = (/** @type {MouseEvent} */ event) => {
     if (event.target === dialog.current) close(); // beside it

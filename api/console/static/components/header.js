@@ -19,7 +19,12 @@ export function Header({ place }) {
   const { auth } = useStore(session);
   const page = place.path[0] ?? "";
   if (isSignedOut()) return html`<header class="top"><span class="brand">${words.product}</span></header>`;
+  const skip = (/** @type {Event} */ event) => {
+    event.preventDefault(); // the fragment is the page's
+    document.getElementById("content")?.focus();
+  };
   return html`<header class="top">
+    <a class="skip" href=${linkTo(place.path)} onClick=${skip}>${words.skip}</a>
     <a class="brand" href=${linkTo(["search"])}>${words.product}</a>
     <nav aria-label=${words.navigation}>
       ${PAGES.map(([name, paths]) => html`<a key=${name} href=${linkTo([name])}

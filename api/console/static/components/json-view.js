@@ -7,7 +7,7 @@ import { CopyButton } from "./copy-button.js";
 export function JsonView({ value, label }) {
   const text = json(value);
   return html`<div class="code-box">
-    <pre tabindex="0" role="region" aria-label=${label}><code>${text}</code></pre>
+    <pre tabindex="0" role="group" aria-label=${label}><code>${text}</code></pre>
     <${CopyButton} text=${text} what=${label} />
   </div>`;
 }

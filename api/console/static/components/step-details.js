@@ -22,11 +22,11 @@ export function StepDetails({ step: { step, level, written, technicalName } }) {
     </dl>
     ${failure && html`<${FailureNote} text=${failure} type=${step?.lastFailureType} />`}
     <div class="sides">
-      ${written && html`<section><h4>${words.instance.asWritten}</h4>
+      ${written && html`<section><h3>${words.instance.asWritten}</h3>
         <${JsonView} value=${written} label=${words.instance.asWritten} /></section>`}
-      ${step && html`<section><h4>${level ? words.instance.input : words.instance.resolvedInput}</h4>
+      ${step && html`<section><h3>${level ? words.instance.input : words.instance.resolvedInput}</h3>
         <${JsonView} value=${unwrapped(step, "input")} label=${words.instance.input} /></section>`}
-      ${step && level === 1 && html`<section><h4>${words.instance.output}</h4>
+      ${step && level === 1 && html`<section><h3>${words.instance.output}</h3>
         ${step.output === undefined
           ? html`<p class="sub">${words.instance.noOutput}</p>`
           : html`<${JsonView} value=${unwrapped(step, "output")} label=${words.instance.output} />`}</section>`}

@@ -8,7 +8,7 @@ import { LIVE } from "../domain/states.js";
 /** @param {{workflows: import("../data/resources.js").Json[]}} props of the statistics */
 export function WorkflowTable({ workflows }) {
   if (!workflows.length) return html`<p class="sub">${words.search.empty}</p>`;
-  return html`<div class="scrolls" tabindex="0" role="region" aria-label=${words.overview.byWorkflow}><table class="list">
+  return html`<div class="scrolls" tabindex="0" role="group" aria-label=${words.overview.byWorkflow}><table class="list">
     <thead><tr><th scope="col">${words.workflows.columns.name}</th>
       ${LIVE.map((state) => html`<th scope="col" class="end" key=${state}>${words.states[state]}</th>`)}
       <th scope="col" class="end">${words.overview.started}</th><th scope="col" class="end">${words.overview.succeeded}</th>

@@ -3,7 +3,10 @@
  */
 import { apiFilters } from "../domain/filters.js";
 import { ApiError } from "./http.js";
-import { getInstance, listInstances } from "./resources.js";
+import { getInstance, listInstances, PAGE_SIZE } from "./resources.js";
+
+/** How many pages are read for one: nobody waits longer than for some of them, and the next ones can be asked for. */
+const MAX_READS = 8;
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -19,13 +22,28 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * @returns {Promise<Found>}
  */
 export async function find(search, cursor, signal) {
-  if (cursor) return { page: await listInstances({ cursor }, signal) };
+  if (cursor) return { page: await pageOf({ cursor }, signal) };
   const filters = apiFilters(search, Date.now());
-  if (!search.q) return { page: await listInstances(filters, signal) };
+  if (!search.q) return { page: await pageOf(filters, signal) };
   if (ID.test(search.q) && (await exists(search.q, signal))) return { instanceID: search.q.toLowerCase() };
-  const page = await listInstances({ ...filters, key: search.q }, signal);
+  const page = await pageOf({ ...filters, key: search.q }, signal);
   if (page.data.length) return { page, by: "key" };
-  return { page: await listInstances({ ...filters, error: search.q }, signal), by: "error" };
+  return { page: await pageOf({ ...filters, error: search.q }, signal), by: "error" };
+}
+
+/**
+ * A page. One of something rare may end before it is full, or has anything; then the next ones are added to it.
+ * @param {Record<string, any>} query
+ * @param {AbortSignal} signal
+ */
+async function pageOf(query, signal) {
+  const page = await listInstances(query, signal);
+  for (let reads = 1; reads < MAX_READS && page.next && page.data.length < PAGE_SIZE; reads++) {
+    const more = await listInstances({ cursor: page.next }, signal);
+    page.data.push(...more.data);
+    page.next = more.next;
+  }
+  return page;
 }
 
 /** @param {string} id @param {AbortSignal} signal */

@@ -4,7 +4,7 @@
 import { useRef } from "../base/ui.js";
 import { stageNumbers } from "../domain/timeline.js";
 import { useLive } from "./live.js";
-import { getActivities, getHistory, getInstance } from "./resources.js";
+import { getActivities, getHistory, getInstance, instancePath } from "./resources.js";
 
 /** Pause between two reads of an instance that changes. */
 const EVERY_MS = 1000;
@@ -18,7 +18,7 @@ export function useInstance(id) {
   return useLive(
     async (signal) => (before.current = await look(id, before.current, signal)),
     [id],
-    { every: EVERY_MS },
+    { every: EVERY_MS, stream: { path: instancePath(id) + "/stream" } },
   );
 }
 

@@ -1,12 +1,14 @@
 /**
  * Data that stays fresh while somebody looks at it.
  *
- * `useLive` reads again and again, more slowly while nothing changes or the tab is hidden, and keeps what it has when a
- * read fails: a page says then of when it is. What fails is in `troubles`, for the line at the top of every page.
+ * `useLive` reads again when a stream of the API says that something has changed, and now and then; without a stream it
+ * reads again and again, more slowly while nothing changes. It keeps what it has when a read fails: a page says then of
+ * when it is. What fails is in `troubles`, for the line at the top of every page.
  */
 import { useCallback, useEffect, useRef, useState } from "../base/ui.js";
 import { ApiError } from "./http.js";
 import { Store } from "./store.js";
+import { follow } from "./stream.js";
 
 /** Pauses between reads after a failure: from the first, doubled up to the second. */
 const FIRST_PAUSE_MS = 1000;
@@ -14,6 +16,15 @@ const MAX_PAUSE_MS = 15_000;
 
 /** How much longer than asked a reader pauses in the end while nothing changes. */
 const MAX_CALM = 5;
+
+/** Pause while a stream tells what changes: only in case that it misses something. */
+const STREAMED_PAUSE_MS = 20_000;
+
+/** How soon after a read the next may be: many things may change at once. */
+const MIN_PAUSE_MS = 300;
+
+/** Messages of a stream that tell of no change. */
+const NO_CHANGE = ["heartbeat", "open", "unavailable", "expired"];
 
 /**
  * What can't be read at the moment, by reader.
@@ -40,15 +51,14 @@ function report(reader, trouble) {
  * @template T
  * @param {((signal: AbortSignal) => Promise<T>) | null} read null while there is nothing to read
  * @param {unknown[]} inputs when one of them changes, what was read before is dropped
- * @param {{every?: number, until?: (data: T) => boolean}} [options] milliseconds between reads, none without; `until` says
- *   of what data no later read could differ
+ * @param {{every?: number, stream?: {path: string, query?: Record<string, any>} | null}} [options] milliseconds between reads,
+ *   none without; and the stream that tells of changes
  * @returns {Live<T>}
  */
-export function useLive(read, inputs, { every = 0, until = () => false } = {}) {
+export function useLive(read, inputs, { every = 0, stream = null } = {}) {
   const [state, setState] = useState(/** @type {Omit<Live<T>, "refresh">} */ ({ data: undefined, error: null, readAt: 0 }));
-  const reader = useRef({ read, until, refresh: () => {} });
+  const reader = useRef({ read, refresh: () => {} });
   reader.current.read = read;
-  reader.current.until = until;
 
   useEffect(() => {
     const id = Symbol("reader");
@@ -60,8 +70,9 @@ export function useLive(read, inputs, { every = 0, until = () => false } = {}) {
     let calm = 1;
     let reading = false;
     let again = false;
-    let done = false;
+    let streamed = false;
     let text = "";
+    let lastAt = 0;
 
     /** @param {number} pause */
     const later = (pause) => {
@@ -70,7 +81,7 @@ export function useLive(read, inputs, { every = 0, until = () => false } = {}) {
     };
 
     async function look() {
-      const { read, until } = reader.current;
+      const { read } = reader.current;
       if (!read || ending.signal.aborted) return;
       if (document.hidden && text) return; // it goes on when somebody looks again
       clearTimeout(timer);
@@ -89,10 +100,10 @@ export function useLive(read, inputs, { every = 0, until = () => false } = {}) {
         failures = 0;
         since = 0;
         report(id, null);
-        done = until(data);
-        setState({ data, error: null, readAt: Date.now() });
-        if (again) later(0);
-        else if (every && !done) later(every * calm);
+        lastAt = Date.now();
+        setState({ data, error: null, readAt: lastAt });
+        if (again) later(MIN_PAUSE_MS);
+        else if (every) later(streamed ? Math.max(STREAMED_PAUSE_MS, every) : every * calm);
       } catch (error) {
         if (ending.signal.aborted) return;
         const passes = error instanceof ApiError && error.passes;
@@ -113,12 +124,25 @@ export function useLive(read, inputs, { every = 0, until = () => false } = {}) {
 
     function refresh() {
       calm = 1;
-      done = false;
       void look();
     }
 
+    if (stream && every) {
+      void follow(stream.path, stream.query ?? {}, {
+        message(event) {
+          if (!NO_CHANGE.includes(event)) later(Math.max(0, MIN_PAUSE_MS - (Date.now() - lastAt)));
+        },
+        connected(is) {
+          if (is !== streamed) {
+            streamed = is;
+            if (!is) later(every);
+          }
+        },
+      }, ending.signal);
+    }
+
     const seen = () => {
-      if (!document.hidden && (!done || failures)) refresh();
+      if (!document.hidden) refresh();
     };
     reader.current.refresh = refresh;
     setState({ data: undefined, error: null, readAt: 0 });

@@ -14,7 +14,7 @@ export const PAGE_SIZE = 25;
  */
 
 /** @param {string} id */
-const instancePath = (id) => `v2/instances/${encodeURIComponent(id)}`;
+export const instancePath = (id) => `v2/instances/${encodeURIComponent(id)}`;
 
 /**
  * @param {string} path

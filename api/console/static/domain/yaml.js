@@ -3,7 +3,7 @@
  */
 
 /** Texts that a reader could take for something else, or that YAML gives a meaning. */
-const AMBIGUOUS = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|: |:$| #|[\n\t]|\s$|^(true|false|null|yes|no|on|off|y|n|~)$|^[+-]?[\d.][\d_.,:exotz+-]*$/i;
+const AMBIGUOUS = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|: |:$| #|[\n\t]|\s$|^(true|false|null|yes|no|on|off|y|n|~)$|^[+-]?[\d.][\d_.,:a-foxtz+-]*$/i;
 
 /**
  * @param {unknown} value

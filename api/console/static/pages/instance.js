@@ -41,7 +41,8 @@ export function InstancePage({ id }) {
       <${Why} instance=${instance} failure=${failureOf(view)} />
       <${ActButtons} instance=${instance} refresh=${refresh} />
     </section>
-    <section class="card">
+    <section class="card" aria-labelledby="about">
+      <h2 id="about" class="hidden">${words.instance.about}</h2>
       <dl class="facts">
         <div><dt>${words.instance.workflow}</dt>
           <dd><a href=${linkTo(["workflows", instance.workflowID])}>${name}</a></dd></div>

@@ -51,7 +51,8 @@ function Draft({ begin }) {
       <section class="card">
         <${Editor} text=${text} change=${setText} findings=${checked.validation?.findings ?? []} handle=${editor} />
       </section>
-      <section class="card">
+      <section class="card" aria-labelledby="checks">
+        <h2 id="checks">${words.editor.checks}</h2>
         <${Findings} checked=${checked} jump=${(/** @type {number} */ line, /** @type {number} */ column) => editor.current?.jump(line, column)} />
         <${ReasonField} value=${reason} change=${setReason} />
         <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>

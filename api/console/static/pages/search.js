@@ -10,7 +10,7 @@ import { Pager } from "../components/pager.js";
 import { Problem } from "../components/problem.js";
 import { find } from "../data/finding.js";
 import { useLive } from "../data/live.js";
-import { filtersOf, isFiltered, queryOf } from "../domain/filters.js";
+import { apiFilters, filtersOf, isFiltered, queryOf } from "../domain/filters.js";
 
 /** Pause between two looks at the first page. */
 const EVERY_MS = 2000;
@@ -23,6 +23,7 @@ export function SearchPage({ query }) {
     go(linkTo(["search"], { ...queryOf(next), cursor: at }));
   const { data: found, error } = useLive((signal) => find(search, cursor, signal), [query.toString()], {
     every: cursor ? 0 : EVERY_MS,
+    stream: search.q ? null : { path: "v2/instances/stream", query: apiFilters(search, Date.now()) },
   });
   const id = found?.instanceID;
   useEffect(() => {
@@ -43,6 +44,9 @@ export function SearchPage({ query }) {
  */
 function Results({ found: { page, by }, search, turn }) {
   if (!page) return null;
+  if (!page.data.length && page.next) {
+    return html`<${Empty} title=${words.search.notYet} help=${words.search.notYetHelp} /><${Pager} page=${page} turn=${turn} />`;
+  }
   if (!page.data.length) {
     return isFiltered(search)
       ? html`<${Empty} title=${words.search.nothing} help=${words.search.nothingHelp} />`

@@ -32,7 +32,8 @@ export function TriggerPage({ id, query }) {
     <div class="page-head"><${PageTitle} text=${trigger.name || words.unnamed} />
       <span class="sub id"><code>${id}</code></span></div>
     <div class="columns">
-      <section class="card">
+      <section class="card" aria-labelledby="listens">
+        <h2 id="listens">${words.triggers.listens}</h2>
         <dl class="facts">
           <div><dt>${words.triggers.event}</dt><dd><code>${trigger.event}</code></dd></div>
           <div><dt>${words.triggers.version}</dt><dd>${trigger.version ?? words.triggers.anyVersion}</dd></div>
@@ -40,7 +41,7 @@ export function TriggerPage({ id, query }) {
           <div><dt>${words.triggers.created}</dt><dd><${When} at=${trigger.createdAt} /></dd></div>
         </dl>
         <h3>${words.triggers.filter}</h3>
-        ${trigger.filter ? html`<pre tabindex="0" role="region" aria-label=${words.triggers.filter}><code>${trigger.filter}</code></pre>`
+        ${trigger.filter ? html`<pre tabindex="0" role="group" aria-label=${words.triggers.filter}><code>${trigger.filter}</code></pre>`
           : html`<p class="sub">${words.triggers.noFilter}</p>`}
         <h3>${words.triggers.variables}</h3>
         ${variables.length

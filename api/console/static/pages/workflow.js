@@ -37,7 +37,7 @@ export function WorkflowPage({ id }) {
     <div class="columns">
       <section class="card" aria-labelledby="definition">
         <h2 id="definition">${words.workflows.definition}</h2>
-        <div class="code-box"><pre tabindex="0" role="region" aria-label=${words.workflows.definition}><code>${text}</code></pre>
+        <div class="code-box"><pre tabindex="0" role="group" aria-label=${words.workflows.definition}><code>${text}</code></pre>
           <${CopyButton} text=${text} what=${words.workflows.definition} /></div>
         <p class="sub">${words.workflows.columns.created} <${When} at=${workflow.createdAt} /></p>
         <div class="acts">

@@ -1,0 +1,79 @@
+"""The browser, and the installation that it looks at."""
+
+from collections.abc import Iterator
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tests.browser.finding import found
+from tests.browser.page import Page
+from tests.browser.site import Switch, served
+from tests.browser.stories import Stories
+from tests.unit.api.fakes import Backend, make_client
+
+BASE_PATH = "/api/orchestration"
+
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+    "--lang=en-GB",
+    "--disable-background-networking",
+)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    """A browser without a window, one for all tests of the session."""
+    place = found()
+    if place is None:
+        pytest.skip("no Chromium with its driver on this machine (Debian: apt-get install chromium chromium-driver)")
+    browser, chromedriver = place
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for option in OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_script_timeout(20)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def backend() -> Backend:
+    """The log and the read model of the installation."""
+    backend = Backend()
+    backend.page_rows = 100
+    return backend
+
+
+@pytest.fixture
+def stories(backend: Backend) -> Stories:
+    """Makes what there is in it."""
+    return Stories(backend)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[tuple[Switch, str]]:
+    """A server whose app each test chooses, and its address."""
+    switch = Switch()
+    with served(switch) as address:
+        yield switch, address
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, site: tuple[Switch, str], backend: Backend) -> Iterator[Page]:
+    """The console of an installation without authorization. The browser must have nothing to complain of in the end."""
+    switch, address = site
+    switch.app = make_client(backend).app
+    page = Page(driver, f"{address}{BASE_PATH}/console/")
+    page.shown_as()
+    page.complaints()
+    yield page
+    complaints = page.complaints()
+    driver.get("about:blank")  # nothing goes on reading from the backend of this test
+    assert [one for one in complaints if "/v2/stats" not in one] == []

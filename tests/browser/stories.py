@@ -1,0 +1,158 @@
+"""Workflows, instances and triggers as an installation has them, put into the read model."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from msgspec import Raw
+
+from projections.queries.rows import (
+    ActivityRow,
+    InstanceRow,
+    OccurrenceRow,
+    Pause,
+    StageHistoryRow,
+    StageRow,
+    TriggerRow,
+    WaitingRow,
+    WorkflowRow,
+)
+from schemas.commands import CreateTrigger
+from tests.unit.api.fakes import Backend
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=1</script>\'"${}]]>'
+"""What a stranger may write into a name, an error or a payload."""
+
+SEND = {
+    "source": {"account": {"id": "orders:${order}"}},
+    "destination": {"wallet": {"id": "${wallet}"}},
+    "amount": {"amount": "1250", "asset": "EUR/2"},
+}
+STAGES = [{"send": SEND}, {"wait_event": {"event": "approved"}}, {"delay": {"duration": "1s"}}]
+VARIABLES = {"order": "A-1001", "wallet": "w-alice"}
+
+
+def raw(value: Any) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+class Stories:
+    """Adds to a backend; what it adds began some minutes ago."""
+
+    def __init__(self, backend: Backend):
+        self.backend = backend
+        self.now = datetime.now(UTC)
+
+    def ago(self, seconds: float) -> datetime:
+        return self.now - timedelta(seconds=seconds)
+
+    def workflow(self, name: str = "payout", stages: Any = None) -> WorkflowRow:
+        return self.backend.add_workflow(uuid4(), name, STAGES if stages is None else stages)
+
+    def waiting(self, workflow: WorkflowRow | None = None, variables: dict[str, str] = VARIABLES) -> UUID:
+        """An instance that waits for an approval."""
+        id = self._instance(workflow, variables, waiting=WaitingRow("event", self.ago(110), "approved"))
+        self._sent(id)
+        self.backend.histories[id].append(
+            StageHistoryRow(1, "RunWaitEvent", raw({"event": "approved"}), self.ago(110), None)
+        )
+        self.backend.activity_rows[id, 1] = []
+        self._change(id, stages=[StageRow(0, self.ago(120), self.ago(110)), StageRow(1, self.ago(110))])
+        return id
+
+    def retrying(self, workflow: WorkflowRow | None = None) -> UUID:
+        """An instance whose ledger says that there is not enough money."""
+        failure, next_at = "account @orders:A-1001 has insufficient funds", self.now + timedelta(seconds=100)
+        waiting = WaitingRow("retry", self.ago(5), "CreateTransaction", next_at, 4)
+        id = self._instance(workflow, VARIABLES, waiting=waiting)
+        self._sent(id, ended=False)
+        self.backend.activity_rows[id, 0][-1] = self._activity(
+            "CreateTransaction", index=1, ended=False, attempt=4, last_failure=failure, next_execution=next_at
+        )
+        return id
+
+    def paused(self, failure: str = "account @orders:A-1001 has insufficient funds") -> UUID:
+        """An instance that a person has to resume."""
+        pause = Pause(0, 1, 3, failure, "INSUFFICIENT_FUND")
+        id = self._instance(
+            None, VARIABLES, waiting=WaitingRow("resume", self.ago(60), "CreateTransaction", None, 3, pause)
+        )
+        self._sent(id, ended=False)
+        self.backend.activity_rows[id, 0][-1] = self._activity(
+            "CreateTransaction",
+            index=1,
+            ended=False,
+            attempt=3,
+            last_failure=failure,
+            paused_at=self.ago(60),
+            max_attempts=3,
+        )
+        return id
+
+    def failed(self, error: str = "wallet not found", workflow: WorkflowRow | None = None) -> UUID:
+        """An instance that has ended with an error."""
+        id = self._instance(workflow, VARIABLES)
+        self._sent(id, error=error)
+        self.backend.end(id, error)
+        self._change(id, terminated_at=self.ago(118), updated_at=self.ago(118))
+        return id
+
+    def trigger(self, workflow: WorkflowRow, name: str = "payins") -> TriggerRow:
+        """A trigger with two occurrences: one has started an instance, one has failed."""
+        command = CreateTrigger(
+            name=name,
+            event="SAVED_PAYMENT",
+            workflow_id=str(workflow.id),
+            filter='event.status == "SUCCEEDED"',
+            vars={"order": "event.reference"},
+        )
+        row = self.backend.add_trigger(uuid4(), command)
+        self.backend.occurrence_rows += [
+            OccurrenceRow(uuid4(), row.id, self.ago(30), None, raw({"reference": HOSTILE}), HOSTILE),
+            OccurrenceRow(uuid4(), row.id, self.ago(20), self.waiting(workflow), raw({"reference": "A-1001"})),
+        ]
+        return row
+
+    def _instance(self, workflow: WorkflowRow | None, variables: dict[str, str], **fields: Any) -> UUID:
+        workflow = workflow or self.workflow()
+        id = uuid4()
+        self.backend.add_instance(id, workflow.id)
+        self._change(
+            id,
+            created_at=self.ago(120 - len(self.backend.instance_rows)),
+            updated_at=self.ago(5),
+            variables=raw(variables),
+            stages=[StageRow(0, self.ago(120))],
+            **fields,
+        )
+        return id
+
+    def _change(self, id: UUID, **fields: Any) -> None:
+        row: InstanceRow = self.backend.instance_rows[id]
+        self.backend.instance_rows[id] = msgspec.structs.replace(row, **fields)
+
+    def _sent(self, id: UUID, *, ended: bool = True, error: str | None = None) -> None:
+        at = self.ago(118) if ended else None
+        self.backend.histories[id] = [StageHistoryRow(0, "RunSend", raw(SEND), self.ago(120), at, error)]
+        self.backend.activity_rows[id, 0] = [
+            self._activity("GetWallet"),
+            self._activity("CreateTransaction", index=1, ended=ended, error=error),
+        ]
+
+    def _activity(self, name: str, *, index: int = 0, ended: bool = True, **fields: Any) -> ActivityRow:
+        posting = {"source": "orders:A-1001", "destination": "world", "amount": 2**63, "asset": "EUR/2"}
+        inputs = {
+            "GetWallet": {"id": "w-alice"},
+            "CreateTransaction": {"ledger": "default", "data": {"postings": [posting], "metadata": {"m": HOSTILE}}},
+        }
+        return ActivityRow(
+            index=index,
+            name=name,
+            input=raw(inputs[name]),
+            output=raw({"data": {"name": HOSTILE}}) if ended else None,
+            attempt=fields.pop("attempt", 1),
+            started_at=self.ago(119.5),
+            terminated_at=self.ago(119) if ended else None,
+            **fields,
+        )

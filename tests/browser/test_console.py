@@ -1,0 +1,332 @@
+"""What people do with the console, in a real browser."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
+
+from api.bodies.yaml_body import decode_yaml
+from schemas.commands import AbortInstance, CreateWorkflow, ResumeActivity, RunWorkflow, SendEvent
+from tests.browser.page import Page
+from tests.browser.site import behind, served
+from tests.browser.stories import HOSTILE, STAGES, Stories
+from tests.unit.api.fakes import Backend, make_client
+
+WHY_IT_WAITS = "Waiting for the event approved since"
+
+
+def commands(backend: Backend, kind: type) -> list[Any]:
+    return [command for _, command in backend.commands if isinstance(command, kind)]
+
+
+def test_who_has_an_id_sees_in_three_actions_why_it_hangs(page: Page, stories: Stories) -> None:
+    wanted = stories.waiting()
+    stories.failed()
+    page.open()  # 1
+    page.write("Find an instance", str(wanted))  # 2
+    page.keys(Keys.ENTER)  # 3
+    page.sees(WHY_IT_WAITS)
+    assert "12.50 EUR" in page.text
+    assert page.driver.current_url.endswith(f"#/instances/{wanted}")
+    page.driver.back()
+    page.until(lambda: page.driver.current_url.endswith("console/"), "the page of before")
+
+
+def test_a_list_stays_fresh_and_says_what_each_waits_for(page: Page, backend: Backend, stories: Stories) -> None:
+    stories.paused()
+    stories.failed("wallet not found")
+    waiting = stories.waiting()
+    page.open(wait="account @orders:A-1001 has insufficient funds")
+    page.sees("wallet not found")
+    page.sees("approved since")
+    backend.end(waiting)
+    page.misses("approved since")
+
+
+def test_an_instance_shows_each_step_with_what_went_in_and_out(page: Page, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.waiting()}", wait="Send 12.50 EUR from account orders:A-1001 to wallet w-alice")
+    page.sees("Wait for the event approved")
+    page.sees("Delay of 1s")
+    page.sees("92 233 720 368 547 758.08 EUR · orders:A-1001 → world")
+    page.press("Book in the ledger")
+    page.sees('"amount": 9223372036854775808')  # more than a double can hold
+    page.press("Zoom in to Look up the wallet")
+    page.sees("Show the whole time")
+
+
+def test_a_failure_is_told_in_plain_words_beside_what_the_service_said(page: Page, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.retrying()}", wait="Book in the ledger has failed and is tried again")
+    page.sees("The 4th attempt starts in 1 min")
+    page.sees("The account orders:A-1001 does not have enough money.")
+    page.sees("What the service said: account @orders:A-1001 has insufficient funds")
+
+
+def test_an_event_is_sent_with_a_reason(page: Page, backend: Backend, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.waiting()}", wait=WHY_IT_WAITS)
+    page.press("Send event")
+    assert page.field("Name of the event").get_attribute("value") == "approved"
+    page.write("Reason", "Ada has called, 12 €")
+    page.press("Send event", "dialog")
+    page.sees("The event was sent.")
+    [sent] = commands(backend, SendEvent)
+    assert sent.request_key is not None
+
+
+def test_a_paused_activity_is_resumed(page: Page, backend: Backend, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.paused()}", wait="Book in the ledger is paused")
+    page.press("Resume")
+    page.press("Resume it")
+    page.sees("It was resumed.")
+    assert len(commands(backend, ResumeActivity)) == 1
+
+
+def test_a_button_that_has_become_wrong_says_why(page: Page, backend: Backend, stories: Stories) -> None:
+    id = stories.waiting()
+    page.open(f"#/instances/{id}", wait=WHY_IT_WAITS)
+    page.press("Abort")
+    page.sees("Abort this instance?")
+    backend.end(id)  # somebody else was quicker
+    page.sees("It has changed meanwhile, so nothing was sent. It has ended. Succeeded.")
+    assert not page.button("Abort it").is_enabled()
+    page.keys(Keys.ESCAPE)
+    page.press("Abort")
+    page.sees("Abort: It has ended. Succeeded.")
+    assert commands(backend, AbortInstance) == []
+
+
+def test_while_kafka_is_away_an_act_says_so_and_can_be_repeated(page: Page, backend: Backend, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.waiting()}", wait=WHY_IT_WAITS)
+    backend.kafka_away = True
+    page.press("Abort")
+    page.press("Abort it")
+    page.sees("That did not work: Kafka is away. Trying again is safe: it has its effect once.")
+    backend.kafka_away = False
+    page.press("Try again")
+    page.sees("It was aborted by a person")
+    assert len(commands(backend, AbortInstance)) == 1
+    assert [one for one in page.complaints() if "503" not in one] == []
+
+
+@pytest.mark.parametrize("place", ["", "#/instances/{id}"])
+def test_while_postgres_is_away_a_page_says_so_and_comes_back(
+    page: Page, backend: Backend, stories: Stories, place: str
+) -> None:
+    id = stories.waiting()
+    page.open(place.format(id=id), wait="12.50 EUR")
+    backend.postgres_away = True
+    page.sees("You see what was known at")
+    page.sees("12.50 EUR")
+    backend.postgres_away = False
+    page.misses("You see what was known at")
+    backend.end(id)
+    page.sees("Succeeded")
+    assert [one for one in page.complaints() if "503" not in one] == []
+
+
+def test_everything_can_be_reached_with_the_keyboard(page: Page, backend: Backend, stories: Stories) -> None:
+    id = stories.waiting()
+    page.open(wait="approved since")
+    page.keys("/")
+    assert page.is_focused("Find an instance")
+    page.keys(str(id), Keys.ENTER)
+    page.sees(WHY_IT_WAITS)
+    page.tab_to("Send event")
+    page.keys(Keys.ENTER)
+    page.sees("Send an event")
+    for _ in range(12):  # the focus stays in the dialog, or in the browser's own bar
+        page.keys(Keys.TAB)
+        assert page.driver.execute_script(
+            "return document.activeElement.closest('dialog') !== null || document.activeElement === document.body"
+        )
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: not page.all("dialog"))
+    assert page.is_focused("Send event")
+    page.tab_to("Wait for the event approved")
+    page.keys(Keys.SPACE)
+    page.sees("As written in the workflow")
+    assert backend.commands == []
+
+
+def test_what_strangers_write_is_shown_as_text(page: Page, backend: Backend, stories: Stories) -> None:
+    workflow = stories.workflow(HOSTILE, [{"wait_event": {"event": HOSTILE}}, {"noop": {}}])
+    failed = stories.failed(HOSTILE, workflow)
+    waiting = stories.waiting(workflow, {"order": HOSTILE, HOSTILE: "x"})
+    trigger = stories.trigger(workflow, HOSTILE)
+    places = (
+        "", f"#/search?q={HOSTILE}", f"#/instances/{failed}", f"#/instances/{waiting}", f"#/instances/{HOSTILE}",
+        "#/workflows", f"#/workflows/{workflow.id}", f"#/workflows/new?from={workflow.id}",
+        "#/triggers", f"#/triggers/{trigger.id}",
+    )  # fmt: skip
+    for place in places:
+        page.open(place)
+        page.until(lambda: page.driver.execute_script("return !document.querySelector('.loading')"), place)
+        for opener in page.all(".step-name, summary"):
+            opener.click()
+        if "new?" not in place and HOSTILE not in place:
+            page.sees("<img src=x onerror=")
+        found = page.driver.execute_script(
+            "return [document.querySelectorAll('main img, main script, body > img').length, document.title]"
+        )
+        assert found[0] == 0, place
+        assert found[1] != "1", place
+    assert [one for one in page.complaints() if "404" not in one] == []
+
+
+def test_a_definition_is_checked_while_it_is_typed(page: Page, backend: Backend) -> None:
+    page.open("#/workflows/new", wait="No errors.")
+    page.write("Definition in YAML", "name: refund\nstages:\n- wait_event: {evnt: approved}\n")
+    page.sees("event")
+    page.sees("1 error")
+    assert not page.button("Create workflow").is_enabled()
+    page.press("Line 3")
+    assert page.is_focused("Definition in YAML")
+    page.write("Definition in YAML", "name: refund\nstages:\n- wait_event: {event: '${what}'}\n")
+    page.sees("No errors.")
+    page.press("Create workflow")
+    page.sees("Run it")
+    [created] = commands(backend, CreateWorkflow)
+    assert created.name == "refund"
+
+
+def test_a_workflow_is_run_by_a_form_of_its_variables(page: Page, backend: Backend, stories: Stories) -> None:
+    workflow = stories.workflow()
+    backend.ends_at_once = False
+    page.open(f"#/workflows/{workflow.id}", wait='amount: "1250"')
+    page.write("order needed", "B-7")
+    page.write("wallet needed", "w-bob")
+    page.press("Start")
+    page.sees("There is no instance with this id")  # this backend has no history of it
+    [run] = commands(backend, RunWorkflow)
+    assert run.variables == {"order": "B-7", "wallet": "w-bob"}
+    assert [one for one in page.complaints() if "404" not in one] == []
+
+
+def test_a_trigger_is_tested_with_a_real_message(page: Page, stories: Stories) -> None:
+    trigger = stories.trigger(stories.workflow())
+    page.open(f"#/triggers/{trigger.id}", wait='event.status == "SUCCEEDED"')
+    page.press("Test with it")
+    page.press("Test")
+    page.sees("The filter does not let this message pass")
+    page.write("Message", '{"status": "SUCCEEDED", "reference": "A-7"}')
+    page.press("Test")
+    page.sees("It would start the workflow.")
+    page.sees("order A-7")
+    page.write("Message", "[1]")
+    page.press("Test")
+    page.sees("The payload must be an object")
+
+
+def test_it_works_behind_any_prefix(driver: webdriver.Chrome, backend: Backend, stories: Stories) -> None:
+    id = stories.waiting()
+    app = behind("/pay/gate", make_client(backend, base_path="").app)
+    with served(app) as address:
+        page = Page(driver, f"{address}/pay/gate/console")
+        page.open()
+        assert page.driver.current_url == f"{address}/pay/gate/console/"
+        page.sees("12.50 EUR")
+        page.open(f"/#/instances/{id}", wait=WHY_IT_WAITS)
+        driver.get("about:blank")
+
+
+PLACES = [
+    "",
+    "#/instances/{waiting}",
+    "#/instances/{retrying}",
+    "#/workflows/{workflow}",
+    "#/workflows/new",
+    "#/triggers/{trigger}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_axe_finds_nothing_and_a_phone_shows_all(page: Page, stories: Stories, place: str) -> None:
+    workflow = stories.workflow()
+    ids = {
+        "waiting": stories.waiting(workflow),
+        "retrying": stories.retrying(workflow),
+        "workflow": workflow.id,
+        "trigger": stories.trigger(workflow).id,
+    }
+    stories.failed()
+    stories.paused()
+    page.open(place.format(**ids))
+    page.until(lambda: page.driver.execute_script("return !document.querySelector('.loading')"), place)
+    for opener in page.all(".step-name, summary"):
+        opener.click()
+    assert page.violations() == []
+    page.shown_as(dark=True)
+    assert page.violations() == []
+    page.shown_as(width=360)
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 360
+    assert page.violations() == []
+
+
+MONEY = [
+    ((1250, "EUR/2"), "12.50 EUR"),
+    ((5, "EUR/2"), "0.05 EUR"),
+    ((0, "EUR/2"), "0.00 EUR"),
+    ((-1250, "EUR/2"), "−12.50 EUR"),
+    ((1234567, "JPY"), "1 234 567 JPY"),
+    ((1234567, "JPY/0"), "1 234 567 JPY"),
+    (("123456789012345678901234567890", "ETH/18"), "123 456 789 012.345678901234567890 ETH"),
+    (("12.5", "EUR/2"), "12.5 EUR/2"),
+    ((100, "a/b/2"), "100 a/b/2"),
+]
+DURATIONS = [(0, "0 ms"), (0.25, "0.3 ms"), (12.4, "12 ms"), (1250, "1.2 s"), (59_999, "59 s"), (60_000, "1 min"),
+             (3_725_000, "1 h 2 min"), (90_000_000, "1 d 1 h")]  # fmt: skip
+TEXTS = [
+    "",
+    "1250",
+    "1s",
+    "true",
+    "a: b",
+    "- a",
+    "#x",
+    "a #b",
+    "${order}",
+    "'q'",
+    "é\n",
+    "2026-03-01",
+    "0x1F",
+    "~",
+    " a ",
+    HOSTILE,
+    "1e5",
+    "@a",
+]
+
+
+def test_formats(page: Page) -> None:
+    page.open()
+
+    def plain(text: str) -> str:
+        return text.replace("\u00a0", " ").replace("\u202f", " ")
+
+    assert [plain(page.call("base/formats.js", "money", *given)) for given, _ in MONEY] == [text for _, text in MONEY]
+    assert [plain(page.call("base/formats.js", "duration", given)) for given, _ in DURATIONS] == [
+        text for _, text in DURATIONS
+    ]
+
+
+def test_a_definition_as_yaml_is_the_same_definition(page: Page) -> None:
+    page.open()
+    definition = {
+        "name": "odd",
+        "stages": [
+            *STAGES,
+            {"noop": {}},
+            {"update": {"account": {"id": "a", "metadata": {text: text for text in TEXTS}}}},
+        ],
+        "lists": [[], {}, [1, [2, {"a": None}]], [[True]]],
+    }
+    written = page.call("domain/yaml.js", "yaml", definition)
+    assert decode_yaml(written.encode(), 100_000) == definition
+
+
+def test_an_unknown_id_says_so(page: Page) -> None:
+    page.open(f"#/instances/{uuid4()}", wait="There is no instance with this id")
+    page.open(f"#/workflows/{UUID(int=1)}", wait="There is no workflow with this id")
+    page.open("#/nowhere", wait="There is no such page")
+    assert [one for one in page.complaints() if "404" not in one] == []
