@@ -86,9 +86,9 @@ class Page:
         return self._named("input, textarea, select", name)
 
     def _named(self, selector: str, name: str) -> WebElement:
-        return self.until(
-            lambda: self.driver.execute_script(f"{NAMES} return named(...arguments)", selector, name), name
-        )
+        script = f"{NAMES} return named(...arguments)"
+        found: WebElement = self.until(lambda: self.driver.execute_script(script, selector, name), name)
+        return found
 
     def write(self, name: str, text: str) -> None:
         """Write into a field what then is all of it."""
@@ -130,12 +130,13 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
-    def violations(self) -> list[str]:
-        """What axe finds, with where."""
+    def violations(self, *rules: str) -> list[str]:
+        """What axe finds, with where; by these rules alone if there are some."""
         self.driver.execute_script(AXE.read_text())
         found = self.driver.execute_async_script(
-            "const done = arguments[0];"
-            "axe.run().then((r) => done(r.violations), (e) => done([{ id: String(e), nodes: [] }]))"
+            "const done = arguments[1];"
+            "axe.run(arguments[0]).then((r) => done(r.violations), (e) => done([{ id: String(e), nodes: [] }]))",
+            {"runOnly": list(rules)} if rules else {},
         )
         return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"] or [{"html": ""}]]
 
