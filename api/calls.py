@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope
 
+from api.authors import NOBODY, Author, read_reason
 from api.bodies.json_body import decode_json
 from api.errors import Invalid
 from api.requests import HttpRequest
@@ -26,6 +27,18 @@ class Call(HttpRequest):
         self.recheck: Callable[[], Awaitable[None]] | None = None
         """Raises `ApiError` once the token is not good any more, for answers that last; None when authorization is
         off."""
+
+    @property
+    def author(self) -> Author:
+        """Who asks, and why.
+
+        Raises:
+            Invalid: `X-Reason` can't be used.
+        """
+        header = self.header(b"x-reason")
+        if header is None and self.subject is None:
+            return NOBODY
+        return Author(self.subject, read_reason(header))
 
     def flag(self, name: str) -> bool:
         """A query parameter that is a boolean: `true` and `1` in any letter case are true, anything else is false."""

@@ -24,11 +24,24 @@ from schemas.resources import (
 )
 
 Shown = TypeVar("Shown", bound=Instance)
+ShownWorkflow = TypeVar("ShownWorkflow", bound=Workflow)
+ShownTrigger = TypeVar("ShownTrigger", bound=Trigger)
 
 
 def workflow(row: WorkflowRow) -> Workflow:
     """A workflow."""
-    return Workflow(
+    return workflow_as(Workflow, row)
+
+
+def workflow_as(kind: Callable[..., ShownWorkflow], row: WorkflowRow, **more: Any) -> ShownWorkflow:
+    """A workflow.
+
+    Args:
+        kind: the surface's type.
+        row: the row.
+        more: the fields that only this type has.
+    """
+    return kind(
         id=row.id,
         config=WorkflowConfig(
             name=row.name,
@@ -38,6 +51,7 @@ def workflow(row: WorkflowRow) -> Workflow:
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=UNSET if row.deleted_at is None else row.deleted_at,
+        **more,
     )
 
 
@@ -88,6 +102,11 @@ def waiting(row: InstanceRow) -> Waiting | UnsetType:
         until=UNSET if found.until is None else found.until,
         attempt=UNSET if found.attempt is None else found.attempt,
     )
+
+
+def acts(row: WorkflowRow | InstanceRow | TriggerRow) -> Raw | UnsetType:
+    """What people did to it, and why; left out when nobody is known."""
+    return UNSET if row.acts is None else row.acts
 
 
 def started_by(row: InstanceRow) -> StartedBy | UnsetType:
@@ -166,7 +185,12 @@ def activity_history(instance_id: UUID | None, row: ActivityRow) -> ActivityHist
 
 def trigger(row: TriggerRow) -> Trigger:
     """A trigger."""
-    return Trigger(
+    return trigger_as(Trigger, row)
+
+
+def trigger_as(kind: Callable[..., ShownTrigger], row: TriggerRow, **more: Any) -> ShownTrigger:
+    """A trigger; the arguments as in `workflow_as`."""
+    return kind(
         id=row.id,
         created_at=row.created_at,
         name=row.name,
@@ -175,6 +199,7 @@ def trigger(row: TriggerRow) -> Trigger:
         workflow_id=row.workflow_id,
         filter=UNSET if row.filter is None else row.filter,
         vars=UNSET if row.vars is None else row.vars,
+        **more,
     )
 
 

@@ -4,12 +4,13 @@ The read model shows only what events say. An event about something that no even
 """
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from projections.bulk_rows import count, fold_bulk
 from projections.names import folded
+from projections.queries.acts import joined, line_of
 from projections.queries.rows import Pause, WaitingRow
 from projections.rows import (
     Activity,
@@ -28,6 +29,7 @@ from projections.states import ended_state, live_state
 from schemas import events
 from schemas.definition import WaitEvent
 from schemas.records import Recorded
+from schemas.resources import ActKind
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,7 +78,7 @@ class Batch:
             case events.ActivityEnded() as event:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
-                self._touch(id, event.at)
+                _act(self._touch(id, event.at), "event", event, event.name)
                 self._requested(id, event)
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
@@ -110,6 +112,7 @@ class Batch:
             event.at,
             request=event.request_digest,
             max_attempts=event.max_attempts,
+            acts=line_of(event.at, "create", event.by, event.reason),
         )
 
     def _workflow_deleted(self, id: str, event: events.WorkflowDeleted) -> None:
@@ -117,6 +120,7 @@ class Batch:
         if workflow is None:
             workflow = self.workflows[id] = Workflow(id, event.at)
         workflow.updated_at = workflow.deleted_at = event.at
+        _act(workflow, "delete", event)
 
     def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
         self.instances[id] = Instance(
@@ -129,6 +133,7 @@ class Batch:
             trigger_id=event.trigger_id,
             occurrence_id=event.occurrence_id,
             state=live_state(None),
+            acts=line_of(event.at, "run", event.by, event.reason),
         )
         if cause is not None:
             self._started_by[id] = cause
@@ -138,6 +143,8 @@ class Batch:
         instance.terminated_at = event.at
         instance.error = _text(event.error)
         instance.state = ended_state(event.error)
+        _act(instance, "abort", event)
+        self._requested(id, event)
         if cause is None or self._started_by.get(id) != cause:
             self.ended.append(id)
 
@@ -189,7 +196,9 @@ class Batch:
         activity = self._activity(id, event, 1)
         activity.attempt, activity.next_execution = 1, event.at
         _run(activity)
-        _wait(self.instances[id], None)
+        instance = self.instances[id]
+        _wait(instance, None)
+        _act(instance, "resume", event)
         self._requested(id, event)
 
     def _activity_ended(self, id: str, event: events.ActivityEnded) -> None:
@@ -214,10 +223,13 @@ class Batch:
             None if event.vars is None else _json(event.vars),
             event.at,
             request=event.request_digest,
+            acts=line_of(event.at, "create", event.by, event.reason),
         )
 
     def _trigger_deleted(self, id: str, event: events.TriggerDeleted) -> None:
-        self.triggers.setdefault(id, Trigger(id)).deleted_at = event.at
+        trigger = self.triggers.setdefault(id, Trigger(id))
+        trigger.deleted_at = event.at
+        _act(trigger, "delete", event)
 
     def _occurred(self, id: str, event: events.TriggerFired | events.TriggerFailed) -> None:
         occurrence = Occurrence(event.occurrence_id, id, event.at, _json(event.event))
@@ -235,7 +247,7 @@ class Batch:
             instance.updated_at = at
         return instance
 
-    def _requested(self, id: str, event: events.EventReceived | events.ActivityResumed) -> None:
+    def _requested(self, id: str, event: events.EventReceived | events.ActivityResumed | events.InstanceEnded) -> None:
         if event.request_key is not None and event.request_digest is not None:
             self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
 
@@ -265,6 +277,23 @@ def _wait(instance: Instance, waiting: WaitingRow | None) -> None:
         instance.waiting = _json(waiting)
     else:
         instance.waiting = None if instance.created_at is not None else ""
+
+
+class _Caused(Protocol):
+    """An event that a person may have caused."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def by(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+def _act(row: Workflow | Trigger | Instance, action: ActKind, event: _Caused, name: str | None = None) -> None:
+    """Note on a row who did what to it, and why, if that is known."""
+    if event.by is not None or event.reason is not None:
+        row.acts = joined(row.acts, line_of(event.at, action, event.by, event.reason, name))
 
 
 def _json(value: Any) -> str:

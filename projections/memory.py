@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from projections.announcements import announcements
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
+from projections.queries.acts import joined
 from projections.rows import (
     Activity,
     Bulk,
@@ -272,10 +273,12 @@ class MemoryStore:
 def write(tables: Tables, batch: Batch) -> None:
     """Add the rows of a batch: those that are new unless they are there already, and what changes in those that are."""
     for workflow in batch.workflows.values():
-        _put(tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"))
+        _put(
+            tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"), added=("acts",)
+        )
     for instance in batch.instances.values():
         kept = ("terminated_at", "error", "activity", "waiting", "state")
-        _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept)
+        _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept, added=("acts",))
         if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
             tables.instances[instance.id] = replace(changed, waiting=None)
     for key, stage in batch.stages.items():
@@ -283,7 +286,7 @@ def write(tables: Tables, batch: Batch) -> None:
     for place, activity in batch.activities.items():
         _put(tables.activities, place, activity, activity.started_at, ACTIVITY_CHANGES, ("last_failure",))
     for trigger in batch.triggers.values():
-        _put(tables.triggers, trigger.id, trigger, trigger.created_at, ("deleted_at",))
+        _put(tables.triggers, trigger.id, trigger, trigger.created_at, ("deleted_at",), added=("acts",))
     for occurrence in batch.occurrences:
         tables.occurrences.setdefault(occurrence.id, replace(occurrence))
     for number, rejection in batch.rejections.items():
@@ -307,6 +310,7 @@ def _put(
     since: datetime | None,
     changed: tuple[str, ...],
     kept: tuple[str, ...] = (),
+    added: tuple[str, ...] = (),
 ) -> None:
     """Add a new row (one with `since`), or change one that is there.
 
@@ -317,12 +321,14 @@ def _put(
         since: when the thing came to be; None changes what is there.
         changed: fields that are changed.
         kept: fields that are changed, but not to None.
+        added: fields whose lines are added to those there.
     """
     if since is not None:
         table.setdefault(key, replace(row))
     elif key in table:
         values = {name: getattr(row, name) for name in changed}
         values |= {name: value for name in kept if (value := getattr(row, name)) is not None}
+        values |= {name: joined(getattr(table[key], name), getattr(row, name)) for name in added}
         table[key] = replace(table[key], **values)
 
 

@@ -265,14 +265,16 @@ def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int]) ->
 def _workflows_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     there = (w for w in database.tables.workflows.values() if w.deleted_at is None)
     found = _placed(there, lambda row: row.created_at, asked)
-    return [(500 + _size(row.name, row.definition), _workflow(row)) for row in found]
+    return [(500 + _size(row.name, row.definition, row.acts), _workflow(row)) for row in found]
 
 
 def _triggers_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     name = asked.filters.get("folded_name", "")
     there = (t for t in database.tables.triggers.values() if t.deleted_at is None and name in (t.folded_name or ""))
     found = _placed(there, lambda row: row.created_at, asked)
-    return [(500 + _size(row.name, row.event, row.version, row.filter, row.vars), _trigger(row)) for row in found]
+    return [
+        (500 + _size(row.name, row.event, row.version, row.filter, row.vars, row.acts), _trigger(row)) for row in found
+    ]
 
 
 def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
@@ -288,7 +290,7 @@ def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
         if shown is not None:
             definition = database.tables.workflows[row.workflow_id].definition
             stages = _stages(database, row.id)
-            size = 500 + _size(definition, row.error, row.variables, row.waiting)
+            size = 500 + _size(definition, row.error, row.variables, row.waiting, row.acts)
             size += sum(300 + _size(stage.error) for stage in stages)
             rows.append((size, shown))
     return rows
@@ -374,7 +376,7 @@ def _size(*texts: str | None) -> int:
 
 def _workflow(row: Workflow) -> Row:
     times = (row.created_at, row.updated_at, row.deleted_at)
-    return (UUID(row.id), row.name, row.definition, *times, row.request, row.max_attempts)
+    return (UUID(row.id), row.name, row.definition, *times, row.request, row.max_attempts, row.acts)
 
 
 def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
@@ -391,10 +393,10 @@ def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
             [stage.terminated_at for stage in stages],
             [stage.error for stage in stages],
         )
-    id, *rest = _workflow(workflow)
+    id, *rest, _ = _workflow(workflow)
     of_instance = (UUID(row.id), id, row.created_at, row.updated_at, row.terminated_at, row.error, row.request)
     started_by = (_uuid(row.trigger_id), _uuid(row.occurrence_id))
-    return (*of_instance, row.variables, *started_by, row.activity, row.waiting, *rest, *arrays)
+    return (*of_instance, row.variables, *started_by, row.activity, row.waiting, row.acts, *rest, *arrays)
 
 
 def _bulk(database: MemoryDatabase, row: Bulk) -> Row:
@@ -422,7 +424,7 @@ def _stages(database: MemoryDatabase, instance_id: str) -> list[Stage]:
 
 def _trigger(row: Trigger) -> Row:
     of_message = (row.event, row.version, UUID(row.workflow_id), row.filter, row.vars)
-    return (UUID(row.id), row.name, *of_message, row.created_at, row.deleted_at, row.request)
+    return (UUID(row.id), row.name, *of_message, row.created_at, row.deleted_at, row.request, row.acts)
 
 
 def _occurrence(database: MemoryDatabase, row: Occurrence) -> Row:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Workflow(Struct, omit_defaults=True):
-    """Row of `workflows`."""
+    """Row of `workflows`; `acts` are added to those there."""
 
     id: str
     updated_at: datetime
@@ -20,10 +20,11 @@ class Workflow(Struct, omit_defaults=True):
     deleted_at: datetime | None = None
     request: str | None = None
     max_attempts: int | None = None
+    acts: str | None = None
 
 
 class Instance(Struct, omit_defaults=True):
-    """Row of `instances`. An empty `waiting` says that it waits for nothing any more."""
+    """Row of `instances`. An empty `waiting`: it waits for nothing any more. `acts` are added to those there."""
 
     id: str
     updated_at: datetime
@@ -38,6 +39,7 @@ class Instance(Struct, omit_defaults=True):
     activity: str | None = None
     waiting: str | None = None
     state: str | None = None
+    acts: str | None = None
 
 
 class Stage(Struct, omit_defaults=True):
@@ -73,7 +75,7 @@ class Activity(Struct, omit_defaults=True):
 
 
 class Trigger(Struct, omit_defaults=True):
-    """Row of `triggers`; one without `created_at` deletes the trigger."""
+    """Row of `triggers`; one without `created_at` deletes the trigger, and its `acts` are added to those there."""
 
     id: str
     name: str | None = None
@@ -86,6 +88,7 @@ class Trigger(Struct, omit_defaults=True):
     created_at: datetime | None = None
     deleted_at: datetime | None = None
     request: str | None = None
+    acts: str | None = None
 
 
 class Occurrence(Struct, omit_defaults=True):

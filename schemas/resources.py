@@ -4,9 +4,10 @@ Shapes and field names are those of the contract (http-api, Resources). An optio
 """
 
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from schemas.bulk import Action
@@ -23,6 +24,25 @@ StringMap = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additional
 """Likewise."""
 Expressions = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}})]
 """Likewise."""
+
+
+ActKind = Literal["create", "run", "event", "resume", "abort", "retry", "delete"]
+"""What somebody did."""
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """What somebody did: `by` is the subject of the token, `reason` what the request said, `name` that of the event."""
+
+    at: Instant
+    action: ActKind
+    name: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+_ACT: Final = msgspec.json.schema_components((Act,))[1]["Act"]
+Acts = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": _ACT})]
+"""A list of `Act` that is answered as it was stored."""
 
 
 class WorkflowConfig(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,6 +81,12 @@ class Workflow(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: Instant
     updated_at: Instant
     deleted_at: Instant | UnsetType = UNSET
+
+
+class V2Workflow(Workflow, frozen=True, kw_only=True, rename="camel"):
+    """A workflow on surface v2. `acts` says who created and deleted it, and why; missing when nobody is known."""
+
+    acts: Acts | UnsetType = UNSET
 
 
 class StageStatus(
@@ -146,6 +172,9 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     `variables` are those that it was started with, `trigger` says what started it if that was not a client, and
     `waiting` what it waits for. They are missing where the read model does not know them: of what an older build has
     written, until it is rebuilt. `waiting` is missing too while the instance goes on by itself, and after its end.
+
+    `acts` says what people did to the instance, and why, oldest first: the first act and the last 99. It is missing
+    when nobody is known.
     """
 
     workflow: Workflow | UnsetType = UNSET
@@ -153,6 +182,7 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     variables: StringMap | UnsetType = UNSET
     trigger: StartedBy | UnsetType = UNSET
     waiting: Waiting | UnsetType = UNSET
+    acts: Acts | UnsetType = UNSET
 
 
 class WorkflowInstance(Instance, frozen=True, kw_only=True):
@@ -221,6 +251,12 @@ class Trigger(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflo
     workflow_id: UUID
     filter: str | UnsetType = UNSET
     vars: Expressions | UnsetType = UNSET
+
+
+class V2Trigger(Trigger, frozen=True, kw_only=True):
+    """A trigger on surface v2; `acts` as in a workflow."""
+
+    acts: Acts | UnsetType = UNSET
 
 
 class TriggerBody(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"}):

@@ -4,11 +4,12 @@
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec import Raw
 
@@ -60,17 +61,28 @@ def started(at: datetime = START) -> events.InstanceStarted:
     return events.InstanceStarted(at=at, workflow_id=id(1), stages=definition([{"noop": None}]), variables={})
 
 
+AUTHORS: Final[Sequence[dict[str, str]]] = (
+    {},
+    {"by": "anna"},
+    {"reason": "two\nlines"},
+    {"by": "b\0b", "reason": "because"},
+)
+
+
 def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
     """An event about one of few things, whether or not it makes sense: mostly it does not."""
     key, number, one = id(chance.randint(1, 3)), chance.randint(0, 1), chance.random() < 0.5
     error = "failed" if chance.random() < 0.3 else None
+    who: dict[str, Any] = AUTHORS[at.second % len(AUTHORS)]
     stage: dict[str, Any] = {"at": at, "workflow_id": id(1)}
     activity: dict[str, Any] = {"at": at, "stage": number, "index": 0}
     occurred: dict[str, Any] = {"at": at, "occurrence_id": id(chance.randint(90, 99)), "event": {}, "source": "s"}
     happened = chance.choice(
         [
             started(at),
-            events.InstanceEnded(**stage, error=error),
+            events.InstanceEnded(
+                **stage, error=error, request_key=id(6) if one else None, request_digest=f"d{number}", **who
+            ),
             events.StageStarted(**stage, number=number, name="RunNoop", input={"n": 10**30}),
             events.StageStarted(**stage, number=number, name="RunWaitEvent", input={"event": "a\0"}),
             events.StageStarted(**stage, number=number, name="RunDelay", input={}, wait_until=at),
@@ -78,15 +90,19 @@ def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
             events.ActivityStarted(**activity, name="Void", input={}),
             events.ActivityFailed(**activity, attempt=chance.randint(1, 3), error="503", retry_at=at),
             events.ActivityPaused(**activity, attempt=3, max_attempts=3, name="Void", error="503", code=error),
-            events.ActivityResumed(**activity, request_key=id(8) if one else None, request_digest=f"d{number}"),
+            events.ActivityResumed(**activity, request_key=id(8) if one else None, request_digest=f"d{number}", **who),
             events.ActivityEnded(**activity, attempt=2, error=error, output={"data": 1} if one else None),
-            events.EventReceived(at=at, name="x", request_key=id(7) if one else None, request_digest=f"d{number}"),
-            events.WorkflowCreated(
-                at=at, name=f"n\0{number}", stages=[{"noop": None}], max_attempts=3 if one else None
+            events.EventReceived(
+                at=at, name="x", request_key=id(7) if one else None, request_digest=f"d{number}", **who
             ),
-            events.WorkflowDeleted(at=at),
-            events.TriggerCreated(at=at, name="T", event="X", workflow_id=id(1), vars={"a": "1"} if one else None),
-            events.TriggerDeleted(at=at),
+            events.WorkflowCreated(
+                at=at, name=f"n\0{number}", stages=[{"noop": None}], max_attempts=3 if one else None, **who
+            ),
+            events.WorkflowDeleted(at=at, **who),
+            events.TriggerCreated(
+                at=at, name="T", event="X", workflow_id=id(1), vars={"a": "1"} if one else None, **who
+            ),
+            events.TriggerDeleted(at=at, **who),
             events.TriggerFailed(**occurred, offset=1, error="no link"),
             events.TriggerFired(
                 **occurred, offset=1, workflow_id=id(1), instance_id=id(2), stages=Raw(b"[]"), variables={}
@@ -200,6 +216,17 @@ class StoreContract:
         assert all(rows.values())
         assert await subject.store.positions([0]) == model.tables.positions
         assert subject.announced() == announced
+
+    async def test_acts_are_added_and_the_first_and_the_last_stay(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        await subject.store.write(batch_of((id(1), started()), advance=Advance(0, 0, 1, 1, 1)))
+        sent = [events.EventReceived(at=START, name=f"e{number}", by="anna") for number in range(150)]
+        for first, last in ((0, 1), (1, 40), (40, 130), (130, 150)):
+            happened = [(id(1), event) for event in sent[first:last]]
+            await subject.store.write(batch_of(*happened, advance=Advance(0, first + 1, last + 1, 1, last + 1)))
+        ((*_, acts),) = subject.rows()["instances"]
+        names = [msgspec.json.decode(line)["name"] for line in acts.split("\n")]
+        assert names == ["e0", *(f"e{number}" for number in range(51, 150))]
 
     async def test_partitions_catch_up_once_and_again_after_a_start(self, subject: Subject) -> None:
         store = subject.store

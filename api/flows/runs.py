@@ -9,7 +9,7 @@ from api.ports import InstanceFilters, InstanceRow
 from api.resources import instance_events, instances, workflows
 from api.routing import Operation, Parameter
 from api.v1.instances import VARIABLES, WAIT, running
-from api.v1.workflows import FLOW_ID, IDEMPOTENCY_KEY
+from api.v1.workflows import FLOW_ID, IDEMPOTENCY_KEY, REASON
 from schemas.resources import Data, EventBody, RunStatus, WorkflowOccurrence
 
 
@@ -51,14 +51,16 @@ async def send_event(call: Call) -> Answer:
     """`POST /flows/{flowId}/runs/{runId}/events`."""
     body = await call.json()
     await instance_events.send_event(
-        call.services, call.params["runId"], body, call.idempotency_key, call.params["flowId"]
+        call.services, call.params["runId"], body, call.idempotency_key, call.author, call.params["flowId"]
     )
     return NO_CONTENT
 
 
 async def abort_run(call: Call) -> Answer:
     """`PUT /flows/{flowId}/runs/{runId}/abort`."""
-    await instance_events.abort_instance(call.services, call.params["runId"], call.params["flowId"])
+    await instance_events.abort_instance(
+        call.services, call.params["runId"], call.idempotency_key, call.author, call.params["flowId"]
+    )
     return NO_CONTENT
 
 
@@ -87,7 +89,7 @@ OPERATIONS: Final = (
         answer=Data[WorkflowOccurrence],
         body=VARIABLES,
         body_required=False,
-        parameters=(FLOW_ID, WAIT, IDEMPOTENCY_KEY),
+        parameters=(FLOW_ID, WAIT, IDEMPOTENCY_KEY, REASON),
         errors=(400, 404, 413),
         slash=True,
     ),
@@ -111,7 +113,7 @@ OPERATIONS: Final = (
         summary="Send an event to a run that has not ended",
         status=204,
         body=EventBody,
-        parameters=(FLOW_ID, RUN_ID, IDEMPOTENCY_KEY),
+        parameters=(FLOW_ID, RUN_ID, IDEMPOTENCY_KEY, REASON),
         errors=(400, 404, 413),
     ),
     Operation(
@@ -121,7 +123,7 @@ OPERATIONS: Final = (
         handler=abort_run,
         summary="Abort a run",
         status=204,
-        parameters=(FLOW_ID, RUN_ID),
-        errors=(404,),
+        parameters=(FLOW_ID, RUN_ID, IDEMPOTENCY_KEY, REASON),
+        errors=(400, 404),
     ),
 )

@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 from uuid import UUID
 
+from api.authors import Author
 from api.errors import InstanceEnded, Invalid
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request
@@ -13,7 +14,7 @@ from schemas.commands import AbortInstance, SendEvent
 
 
 async def send_event(
-    services: Services, instance_id: str, body: Any, key: str | None, workflow_id: str | None = None
+    services: Services, instance_id: str, body: Any, key: str | None, author: Author, workflow_id: str | None = None
 ) -> None:
     """Send an event.
 
@@ -22,6 +23,7 @@ async def send_event(
         instance_id: from the path.
         body: the decoded body; None without a body. Keys beside `name` are kept in the log.
         key: the Idempotency-Key, if there was one.
+        author: who wants it, and why.
         workflow_id: as in `get_instance`.
 
     Raises:
@@ -44,6 +46,8 @@ async def send_event(
         payload={field: value for field, value in body.items() if field != "name"},
         request_key=str(keyed.id) if keyed else None,
         request_digest=keyed.digest if keyed else None,
+        by=author.by,
+        reason=author.reason,
     )
     try:
         await accept(services, row.id, command, command_deadline(services))
@@ -65,12 +69,16 @@ async def sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest
     return known is not None
 
 
-async def abort_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> None:
+async def abort_instance(
+    services: Services, instance_id: str, key: str | None, author: Author, workflow_id: str | None = None
+) -> None:
     """End an instance with error `canceled`; one that has ended stays as it is.
 
     Args:
         services: the outside world.
         instance_id: from the path.
+        key: the Idempotency-Key, if there was one. A repeated request does not end an instance that was retried since.
+        author: who wants it, and why.
         workflow_id: as in `get_instance`.
 
     Raises:
@@ -79,5 +87,14 @@ async def abort_instance(services: Services, instance_id: str, workflow_id: str 
     row = await get_instance(services, instance_id, workflow_id)
     if row.terminated_at is not None:
         return
+    keyed = keyed_request(key, "abort", str(row.id), None)
+    if keyed is not None and await sent_before(services, row.id, keyed):
+        return
+    command = AbortInstance(
+        request_key=str(keyed.id) if keyed else None,
+        request_digest=keyed.digest if keyed else None,
+        by=author.by,
+        reason=author.reason,
+    )
     with contextlib.suppress(InstanceEnded):
-        await accept(services, row.id, AbortInstance(), command_deadline(services))
+        await accept(services, row.id, command, command_deadline(services))

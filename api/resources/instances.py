@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
+from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
@@ -18,10 +19,13 @@ from api.resources.idempotency import KeyedRequest, keyed_request, made_before
 from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import PageOf, read_page
 from api.services import Services
+from projections.queries.acts import acts_of, line_of
 from schemas.commands import RunWorkflow
 
 
-async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bool, key: str | None) -> InstanceRow:
+async def run_workflow(
+    services: Services, workflow_id: str, body: Any, wait: bool, key: str | None, author: Author
+) -> InstanceRow:
     """Start an instance.
 
     Args:
@@ -30,6 +34,7 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bo
         body: the decoded body; None without a body.
         wait: answer when the instance has ended, or the ceiling for that is reached.
         key: the Idempotency-Key, if there was one.
+        author: who wants it, and why.
 
     Raises:
         Invalid: a variable is not a string, or the key was used with another body.
@@ -43,9 +48,9 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, wait: bo
     keyed = keyed_request(key, "instance", str(workflow), variables)
     if keyed is None:
         definition = _startable(await services.read_model.leased_workflow(workflow), workflow_id)
-        row = await _start_new(services, definition, variables, deadline)
+        row = await _start_new(services, definition, variables, author, deadline)
     else:
-        row = await _start_once(services, keyed, workflow, variables, deadline)
+        row = await _start_once(services, keyed, workflow, variables, author, deadline)
     return await _ended(services, row) if wait and row.terminated_at is None else row
 
 
@@ -68,12 +73,12 @@ def read_variables(body: Any) -> dict[str, str]:
 
 
 async def _start_new(
-    services: Services, workflow: WorkflowRow, variables: dict[str, str], deadline: float
+    services: Services, workflow: WorkflowRow, variables: dict[str, str], author: Author, deadline: float
 ) -> InstanceRow:
     """A new instance."""
     id = services.new_id()
     with services.positions.starting(id) as starting:
-        await accept(services, id, _command(workflow, variables), deadline, starting=starting)
+        await accept(services, id, _command(workflow, variables, author), deadline, starting=starting)
     start = starting.start
     if start is None:  # too large to be announced, or the announcement was lost
         return await _started(services, id)
@@ -87,11 +92,17 @@ async def _start_new(
         workflow=workflow,
         stages=start.stages,
         variables=Raw(msgspec.json.encode(variables)),
+        acts=acts_of(line_of(start.created_at, "run", author.by, author.reason)),
     )
 
 
 async def _start_once(
-    services: Services, keyed: KeyedRequest, workflow: UUID, variables: dict[str, str], deadline: float
+    services: Services,
+    keyed: KeyedRequest,
+    workflow: UUID,
+    variables: dict[str, str],
+    author: Author,
+    deadline: float,
 ) -> InstanceRow:
     """The instance of a key, started unless it exists."""
     partition = await services.command_log.partition(keyed.id, deadline)
@@ -101,13 +112,17 @@ async def _start_once(
     if made is not None:
         return made
     definition = _startable(await services.read_model.leased_workflow(workflow), str(workflow))
-    command = _command(definition, variables, keyed.digest, seen_offset)
+    command = _command(definition, variables, author, keyed.digest, seen_offset)
     await accept(services, keyed.id, command, deadline, partition=partition)
     return await _started(services, keyed.id)
 
 
 def _command(
-    workflow: WorkflowRow, variables: dict[str, str], request: str | None = None, seen_offset: int = 0
+    workflow: WorkflowRow,
+    variables: dict[str, str],
+    author: Author,
+    request: str | None = None,
+    seen_offset: int = 0,
 ) -> RunWorkflow:
     return RunWorkflow(
         workflow_id=str(workflow.id),
@@ -116,6 +131,8 @@ def _command(
         request_digest=request,
         seen_offset=seen_offset,
         max_attempts=workflow.max_attempts,
+        by=author.by,
+        reason=author.reason,
     )
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from api.authors import Author
 from api.errors import Conflict, InstanceEnded, Invalid, NotFound
 from api.ids import parse_id
 from api.resources.accepting import accept, command_deadline
@@ -48,7 +49,7 @@ def read_resume(body: Any) -> Resume:
 
 
 async def resume_activity(
-    services: Services, instance_id: str, number: str, activity_id: str, body: Any, key: str | None, by: str | None
+    services: Services, instance_id: str, number: str, activity_id: str, body: Any, key: str | None, author: Author
 ) -> None:
     """Have a paused activity go on with a new budget of attempts; nothing if this has been done.
 
@@ -59,7 +60,7 @@ async def resume_activity(
         activity_id: its index in the stage.
         body: the decoded body.
         key: the Idempotency-Key, if there was one.
-        by: who wants it: the subject of the token, if there is one.
+        author: who wants it, and why.
 
     Raises:
         Invalid: the body is wrong, or the key was used with another body.
@@ -86,9 +87,10 @@ async def resume_activity(
         stage=stage,
         index=index,
         paused_at=resume.paused_at,
-        by=by,
         request_key=str(keyed.id) if keyed else None,
         request_digest=keyed.digest if keyed else None,
+        by=author.by,
+        reason=author.reason,
     )
     try:
         await accept(services, row.id, command, command_deadline(services))

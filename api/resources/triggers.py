@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, NotFound
 from api.ids import parse_id
@@ -16,13 +17,14 @@ from api.services import Services
 from schemas.commands import CreateTrigger, DeleteTrigger
 
 
-async def create_trigger(services: Services, body: Any, key: str | None) -> TriggerRow:
+async def create_trigger(services: Services, body: Any, key: str | None, author: Author) -> TriggerRow:
     """Create a trigger.
 
     Args:
         services: the outside world.
         body: the decoded body; None without a body.
         key: the Idempotency-Key, if there was one.
+        author: who wants it, and why.
 
     Raises:
         Invalid: the body is not a trigger, an expression does not compile, or the key was used with another body.
@@ -45,6 +47,8 @@ async def create_trigger(services: Services, body: Any, key: str | None) -> Trig
         filter=new.filter,
         vars=new.vars,
         request_digest=keyed.digest if keyed else None,
+        by=author.by,
+        reason=author.reason,
     )
     await accept(services, trigger_id, command, deadline)
     row = await services.read_model.trigger(trigger_id)
@@ -75,14 +79,20 @@ async def get_trigger(services: Services, trigger_id: str) -> TriggerRow:
     return row
 
 
-async def delete_trigger(services: Services, trigger_id: str) -> None:
+async def delete_trigger(services: Services, trigger_id: str, author: Author) -> None:
     """Delete a trigger; its occurrences stay.
+
+    Args:
+        services: the outside world.
+        trigger_id: from the path.
+        author: who wants it, and why.
 
     Raises:
         NotFound: no trigger has this id, or it was deleted before.
     """
     row = await get_trigger(services, trigger_id)
-    await accept(services, row.id, DeleteTrigger(), command_deadline(services))
+    command = DeleteTrigger(by=author.by, reason=author.reason)
+    await accept(services, row.id, command, command_deadline(services))
 
 
 def list_triggers(services: Services, name: str, max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:

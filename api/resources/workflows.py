@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
@@ -16,13 +17,14 @@ from schemas.commands import CreateWorkflow, DeleteWorkflow
 from schemas.definition import InvalidDefinition, parse_definition
 
 
-async def create_workflow(services: Services, body: Any, key: str | None) -> WorkflowRow:
+async def create_workflow(services: Services, body: Any, key: str | None, author: Author) -> WorkflowRow:
     """Create a workflow.
 
     Args:
         services: the outside world.
         body: the decoded body; None without a body.
         key: the Idempotency-Key, if there was one.
+        author: who wants it, and why.
 
     Raises:
         Invalid: the definition is refused, or the key was used with another body.
@@ -42,6 +44,8 @@ async def create_workflow(services: Services, body: Any, key: str | None) -> Wor
         stages=definition.stages,
         request_digest=keyed.digest if keyed else None,
         max_attempts=definition.activity_max_attempts,
+        by=author.by,
+        reason=author.reason,
     )
     await accept(services, workflow_id, command, deadline)
     row = await services.read_model.workflow(workflow_id)
@@ -73,8 +77,13 @@ async def page_of_workflows(services: Services, cursor: Cursor[None]) -> PageOf[
     return await read_page(cursor, services.read_model.workflows_page)
 
 
-async def delete_workflow(services: Services, workflow_id: str) -> None:
+async def delete_workflow(services: Services, workflow_id: str, author: Author) -> None:
     """Delete a workflow; deleting a deleted one changes nothing.
+
+    Args:
+        services: the outside world.
+        workflow_id: from the path.
+        author: who wants it, and why.
 
     Raises:
         Invalid: the id is not a UUID.
@@ -85,6 +94,7 @@ async def delete_workflow(services: Services, workflow_id: str) -> None:
         raise Invalid("the workflow's id must be a UUID")
     row = await get_workflow(services, workflow_id)
     if row.deleted_at is None:
-        await accept(services, parsed, DeleteWorkflow(), command_deadline(services))
+        command = DeleteWorkflow(by=author.by, reason=author.reason)
+        await accept(services, parsed, command, command_deadline(services))
     # Until then a replica may start it; also after another request's deletion, which may not be answered yet.
     await asyncio.sleep(LEASE_SECONDS)

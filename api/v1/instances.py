@@ -12,7 +12,7 @@ from api.ports import InstanceRow
 from api.resources import instance_events, instances
 from api.resources.instance_filters import of_workflow
 from api.routing import Handler, Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY
+from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import Data, EventBody, WorkflowInstance
 
 
@@ -44,7 +44,9 @@ def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "w
     async def run(call: Call) -> Answer:
         wait = call.flag("wait")
         body = await call.json(required=False)
-        row = await instances.run_workflow(call.services, call.params[workflow_id], body, wait, call.idempotency_key)
+        row = await instances.run_workflow(
+            call.services, call.params[workflow_id], body, wait, call.idempotency_key, call.author
+        )
         return json_answer(201, Data(render(row, wait)))
 
     return run
@@ -65,13 +67,13 @@ async def get_instance(call: Call) -> Answer:
 async def send_event(call: Call) -> Answer:
     """`POST /instances/{instanceID}/events`."""
     body = await call.json()
-    await instance_events.send_event(call.services, call.params["instanceID"], body, call.idempotency_key)
+    await instance_events.send_event(call.services, call.params["instanceID"], body, call.idempotency_key, call.author)
     return NO_CONTENT
 
 
 async def abort_instance(call: Call) -> Answer:
     """`PUT /instances/{instanceID}/abort`."""
-    await instance_events.abort_instance(call.services, call.params["instanceID"])
+    await instance_events.abort_instance(call.services, call.params["instanceID"], call.idempotency_key, call.author)
     return NO_CONTENT
 
 
@@ -119,6 +121,7 @@ OPERATIONS: Final = (
             Parameter(name="workflowID", where="path", description="The workflow's id"),
             WAIT,
             IDEMPOTENCY_KEY,
+            REASON,
         ),
         errors=(400, 404, 413),
         slash=True,
@@ -131,7 +134,7 @@ OPERATIONS: Final = (
         summary="Send an event to a running instance",
         status=204,
         body=EventBody,
-        parameters=(INSTANCE_ID, IDEMPOTENCY_KEY),
+        parameters=(INSTANCE_ID, IDEMPOTENCY_KEY, REASON),
         errors=(400, 404, 413),
     ),
     Operation(
@@ -141,8 +144,8 @@ OPERATIONS: Final = (
         handler=abort_instance,
         summary="Abort an instance",
         status=204,
-        parameters=(INSTANCE_ID,),
-        errors=(404,),
+        parameters=(INSTANCE_ID, IDEMPOTENCY_KEY, REASON),
+        errors=(400, 404),
     ),
     Operation(
         id="listInstances",

@@ -1,5 +1,6 @@
 """`/triggers` and `/triggers/{triggerID}/occurrences`."""
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -8,16 +9,21 @@ from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
 from api.cursors import read_page_size
+from api.ports import TriggerRow
 from api.resources import triggers
-from api.routing import Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY
+from api.routing import Handler, Operation, Parameter
+from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import Data, Trigger, TriggerBody, TriggerOccurrence
 
 
-async def create_trigger(call: Call) -> Answer:
-    """`POST /triggers`."""
-    row = await triggers.create_trigger(call.services, await call.json(), call.idempotency_key)
-    return json_answer(201, Data(rendering.trigger(row)))
+def creating(render: Callable[[TriggerRow], object]) -> Handler:
+    """The handler of `POST /triggers`, the same for all surfaces except for how they show a trigger."""
+
+    async def create(call: Call) -> Answer:
+        row = await triggers.create_trigger(call.services, await call.json(), call.idempotency_key, call.author)
+        return json_answer(201, Data(render(row)))
+
+    return create
 
 
 async def list_triggers(call: Call) -> Answer:
@@ -36,7 +42,7 @@ async def get_trigger(call: Call) -> Answer:
 
 async def delete_trigger(call: Call) -> Answer:
     """`DELETE /triggers/{triggerID}`."""
-    await triggers.delete_trigger(call.services, call.params["triggerID"])
+    await triggers.delete_trigger(call.services, call.params["triggerID"], call.author)
     return NO_CONTENT
 
 
@@ -56,12 +62,12 @@ OPERATIONS: Final = (
         id="createTrigger",
         method="POST",
         path="/triggers",
-        handler=create_trigger,
+        handler=creating(rendering.trigger),
         summary="Create a trigger",
         status=201,
         answer=Data[Trigger],
         body=TriggerBody,
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, REASON),
         errors=(400, 404, 413),
         not_found_code="NOT_FOUND",
         slash=True,
@@ -106,8 +112,8 @@ OPERATIONS: Final = (
         handler=delete_trigger,
         summary="Delete a trigger; its occurrences stay",
         status=204,
-        parameters=(TRIGGER_ID,),
-        errors=(404,),
+        parameters=(TRIGGER_ID, REASON),
+        errors=(400, 404),
         not_found_code="NOT_FOUND",
         slash=True,
     ),

@@ -1,17 +1,20 @@
 """`/workflows`."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
+from api.authors import MAX_REASON
 from api.bodies.json_body import decode_json
 from api.bodies.yaml_body import decode_yaml
 from api.calls import Call
 from api.errors import Invalid
+from api.ports import WorkflowRow
 from api.resources import workflows
-from api.routing import Operation, Parameter
+from api.routing import Handler, Operation, Parameter
 from schemas.definition import inlined_schema
 from schemas.resources import Data, Workflow
 
@@ -21,11 +24,15 @@ MAX_YAML_BYTES_HERE: Final = 16 * 1024
 """A longer YAML document is read in a thread: at a microsecond per byte it would hold up all other requests."""
 
 
-async def create_workflow(call: Call) -> Answer:
-    """`POST /workflows`, JSON or YAML."""
-    body = await _definition(call)
-    row = await workflows.create_workflow(call.services, body, call.idempotency_key)
-    return json_answer(201, Data(rendering.workflow(row)))
+def creating(render: Callable[[WorkflowRow], object]) -> Handler:
+    """The handler of `POST /workflows`, JSON or YAML: the same for all surfaces except for how they show a workflow."""
+
+    async def create(call: Call) -> Answer:
+        body = await _definition(call)
+        row = await workflows.create_workflow(call.services, body, call.idempotency_key, call.author)
+        return json_answer(201, Data(render(row)))
+
+    return create
 
 
 async def list_workflows(call: Call) -> Answer:
@@ -41,7 +48,7 @@ async def get_workflow(call: Call) -> Answer:
 
 async def delete_workflow(call: Call) -> Answer:
     """`DELETE /workflows/{flowId}`."""
-    await workflows.delete_workflow(call.services, call.params["flowId"])
+    await workflows.delete_workflow(call.services, call.params["flowId"], call.author)
     return NO_CONTENT
 
 
@@ -76,19 +83,25 @@ IDEMPOTENCY_KEY: Final = Parameter(
     description="Repeating a request with the same key and body has no second effect and gets the same answer."
     " With another body the key is refused.",
 )
+REASON: Final = Parameter(
+    name="X-Reason",
+    where="header",
+    description=f"Why, in at most {MAX_REASON} characters: it is kept with what the request does, and shown."
+    " UTF-8, which may be percent-encoded.",
+)
 
 OPERATIONS: Final = (
     Operation(
         id="createWorkflow",
         method="POST",
         path="/workflows",
-        handler=create_workflow,
+        handler=creating(rendering.workflow),
         summary="Create workflow",
         status=201,
         answer=Data[Workflow],
         body=inlined_schema(),
         body_types=("application/json", *YAML_TYPES),
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, REASON),
         errors=(400, 413),
         slash=True,
     ),
@@ -121,7 +134,7 @@ OPERATIONS: Final = (
         handler=delete_workflow,
         summary="Delete a workflow; its running instances go on",
         status=204,
-        parameters=(Parameter(name="flowId", where="path", type=UUID, description="The workflow's id"),),
+        parameters=(Parameter(name="flowId", where="path", type=UUID, description="The workflow's id"), REASON),
         errors=(400, 404),
         not_found_code="NOT_FOUND",
         slash=True,

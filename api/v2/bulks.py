@@ -10,7 +10,7 @@ from api.cursors import Cursor, Cursors
 from api.ports import BulkRow
 from api.resources import bulks
 from api.routing import Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY
+from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from api.v2.instances import render as render_instance
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import BulkBody, BulkOperation, BulkPreview, Data, Paged
@@ -60,7 +60,7 @@ async def start_bulk(call: Call) -> Answer:
         found = await bulks.preview(call.services, wanted.filters)
         sample = [render_instance(row) for row in found.sample]
         return json_answer(200, Data(BulkPreview(wanted.action, found.matching, found.more, sample)))
-    row = await bulks.start_bulk(call.services, body, wanted, call.idempotency_key, call.subject, None)
+    row = await bulks.start_bulk(call.services, body, wanted, call.idempotency_key, *call.author)
     return json_answer(201, Data(render(row)))
 
 
@@ -79,7 +79,7 @@ async def get_bulk(call: Call) -> Answer:
 
 async def stop_bulk(call: Call) -> Answer:
     """`POST /v2/bulk/{bulkID}/stop`."""
-    row = await bulks.stop_bulk(call.services, call.params["bulkID"], call.subject, None)
+    row = await bulks.stop_bulk(call.services, call.params["bulkID"], *call.author)
     return json_answer(200, Data(render(row)))
 
 
@@ -94,7 +94,7 @@ OPERATIONS: Final = (
         answer=Data[BulkOperation],
         also={200: Data[BulkPreview]},
         body=BulkBody,
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, REASON),
         errors=(400, 409, 413),
         not_found_code="NOT_FOUND",
         slash=True,
@@ -133,8 +133,8 @@ OPERATIONS: Final = (
         summary="Stop a bulk operation: at most one page more is sent, and what was done stays",
         status=200,
         answer=Data[BulkOperation],
-        parameters=(BULK_ID,),
-        errors=(404,),
+        parameters=(BULK_ID, REASON),
+        errors=(400, 404),
         not_found_code="NOT_FOUND",
     ),
 )

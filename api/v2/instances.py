@@ -27,6 +27,7 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
         variables=UNSET if row.variables is None else row.variables,
         trigger=rendering.started_by(row),
         waiting=rendering.waiting(row) if complete else UNSET,
+        acts=rendering.acts(row),
     )
 
 

@@ -9,7 +9,7 @@ from api.calls import Call
 from api.resources import pauses
 from api.routing import Operation, Parameter
 from api.v1.instances import INSTANCE_ID
-from api.v1.workflows import IDEMPOTENCY_KEY
+from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import ResumeBody
 
 Number = Annotated[int, Meta(ge=0)]
@@ -26,7 +26,7 @@ async def resume_activity(call: Call) -> Answer:
         params["activityID"],
         body,
         call.idempotency_key,
-        call.subject,
+        call.author,
     )
     return NO_CONTENT
 
@@ -45,6 +45,7 @@ OPERATIONS: Final = (
             Parameter(name="number", where="path", type=Number, description="The stage's number, from 0"),
             Parameter(name="activityID", where="path", description="As pendingActivities show it"),
             IDEMPOTENCY_KEY,
+            REASON,
         ),
         errors=(400, 404, 409, 413),
         not_found_code="NOT_FOUND",

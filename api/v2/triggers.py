@@ -6,12 +6,24 @@ from api import rendering
 from api.answers import Answer, json_answer
 from api.calls import Call
 from api.cursors import Cursor, Cursors
+from api.ports import TriggerRow
 from api.resources import trigger_tests, triggers
 from api.routing import Operation
-from api.v1.triggers import NAME, TRIGGER_ID
+from api.v1.triggers import NAME, TRIGGER_ID, creating
 from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
-from schemas.resources import Data, Paged, Trigger, TriggerOccurrence, TriggerTest
+from schemas.resources import Data, Paged, TriggerOccurrence, TriggerTest, V2Trigger
+
+
+def render(row: TriggerRow) -> V2Trigger:
+    """A trigger."""
+    return rendering.trigger_as(V2Trigger, row, acts=rendering.acts(row))
+
+
+async def get_trigger(call: Call) -> Answer:
+    """`GET /v2/triggers/{triggerID}`."""
+    row = await triggers.get_trigger(call.services, call.params["triggerID"])
+    return json_answer(200, Data(render(row)))
 
 
 async def list_triggers(call: Call) -> Answer:
@@ -19,7 +31,7 @@ async def list_triggers(call: Call) -> Answer:
     cursors = Cursors(call.services.settings, "triggers", Cursor[str])
     cursor = read_cursor(call, cursors, lambda: call.query("name") or "")
     page = await triggers.page_of_triggers(call.services, cursor)
-    return page_answer(cursors, cursor, page, rendering.trigger)
+    return page_answer(cursors, cursor, page, render)
 
 
 async def list_occurrences(call: Call) -> Answer:
@@ -38,9 +50,11 @@ async def test_trigger(call: Call) -> Answer:
 
 
 DIFFERENCES: Final = {
+    "createTrigger": Difference(handler=creating(render), answer=Data[V2Trigger]),
+    "readTrigger": Difference(handler=get_trigger, answer=Data[V2Trigger]),
     "listTriggers": Difference(
         handler=list_triggers,
-        answer=Paged[Trigger],
+        answer=Paged[V2Trigger],
         parameters=(NAME, *PAGE_PARAMETERS),
     ),
     "listTriggersOccurrences": Difference(

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -150,7 +151,9 @@ def evolve(state: Instance | None, event: ev.InstanceEvent, instance_id: str) ->
 
 def _check(condition: bool, state: Instance, event: ev.InstanceEvent) -> None:
     if not condition:
-        raise IllegalTransition(f"{event} does not follow version {state.version} of instance {state.id}")
+        # Snapshots keep the message: it must not change with a build that adds a field.
+        shown = f"{type(event).__name__} {msgspec.json.encode(event).decode()}"
+        raise IllegalTransition(f"{shown} does not follow version {state.version} of instance {state.id}")
 
 
 def _instance_started(state: Instance, event: ev.InstanceStarted) -> Instance:

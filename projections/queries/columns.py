@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from projections.queries.acts import acts_of
 from projections.queries.rows import (
     ActivityRow,
     InstanceRow,
@@ -37,6 +38,7 @@ class WorkflowColumns(NamedTuple):
     deleted_at: datetime | None
     request: str | None
     max_attempts: int | None
+    acts: str | None
     followed: bool | None = None
 
     def row(self) -> WorkflowRow:
@@ -50,6 +52,7 @@ class WorkflowColumns(NamedTuple):
             self.deleted_at,
             self.request,
             self.max_attempts,
+            acts_of(self.acts),
         )
 
 
@@ -68,6 +71,7 @@ class InstanceColumns(NamedTuple):
     occurrence_id: UUID | None
     activity: str | None
     waiting: str | None
+    acts: str | None
     workflow_name: str
     workflow_definition: str
     workflow_created_at: datetime
@@ -110,6 +114,7 @@ class InstanceColumns(NamedTuple):
             self.trigger_id,
             self.occurrence_id,
             None if self.waiting is None else _waiting(self.waiting, self.activity),
+            acts_of(self.acts),
         )
 
 
@@ -181,6 +186,7 @@ class TriggerColumns(NamedTuple):
     created_at: datetime
     deleted_at: datetime | None
     request: str | None
+    acts: str | None
     followed: bool | None = None
 
     def row(self) -> TriggerRow:
@@ -196,6 +202,7 @@ class TriggerColumns(NamedTuple):
             self.created_at,
             self.deleted_at,
             self.request,
+            acts_of(self.acts),
         )
 
 

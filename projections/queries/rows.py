@@ -37,6 +37,9 @@ class WorkflowRow(Struct, frozen=True):
     """Digest of the request that carried an `Idempotency-Key`."""
     max_attempts: int | None = None
     """`activityMaxAttempts` of the definition."""
+    acts: Raw | None = None
+    """Who created and deleted it, and why: a JSON list of `schemas.resources.Act`. None when nobody is known, and in
+    the workflow of an instance."""
 
     @property
     def position(self) -> RowPosition:
@@ -99,6 +102,8 @@ class InstanceRow(Struct, frozen=True):
     """Likewise: its occurrence."""
     waiting: WaitingRow | None = None
     """What it waits for; None while it goes on by itself, and after its end."""
+    acts: Raw | None = None
+    """What people did to it, and why, as in a workflow."""
 
     @property
     def position(self) -> RowPosition:
@@ -152,6 +157,8 @@ class TriggerRow(Struct, frozen=True):
     deleted_at: datetime | None = None
     request: str | None = None
     """Digest of the request that carried an `Idempotency-Key`."""
+    acts: Raw | None = None
+    """As in a workflow."""
 
     @property
     def position(self) -> RowPosition:

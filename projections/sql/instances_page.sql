@@ -4,7 +4,7 @@
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
-       variables, trigger_id, occurrence_id, activity, waiting,
+       variables, trigger_id, occurrence_id, activity, waiting, acts,
        name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request, max_attempts,
        numbers, started, terminated, errors, followed
 FROM (
@@ -14,6 +14,7 @@ FROM (
            s.numbers, s.started, s.terminated, s.errors,
            sum(500 + octet_length(w.definition) + coalesce(octet_length(i.error), 0)
                + coalesce(octet_length(i.variables), 0) + coalesce(octet_length(i.waiting), 0)
+               + coalesce(octet_length(i.acts), 0)
                + coalesce(300 * cardinality(s.numbers) + pg_column_size(s.errors), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM (

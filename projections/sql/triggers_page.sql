@@ -1,10 +1,11 @@
 -- A page of the triggers that are not deleted, next to a position, in the direction of reading. It ends early as
 -- `instances_page` does.
-SELECT id, name, event, version, workflow_id, filter, vars, created_at, deleted_at, request, followed
+SELECT id, name, event, version, workflow_id, filter, vars, created_at, deleted_at, request, acts, followed
 FROM (
     SELECT *,
            sum(500 + octet_length(name) + octet_length(event) + coalesce(octet_length(version), 0)
-               + coalesce(octet_length(filter), 0) + coalesce(octet_length(vars), 0)) OVER reading AS bytes_before,
+               + coalesce(octet_length(filter), 0) + coalesce(octet_length(vars), 0)
+               + coalesce(octet_length(acts), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM (
         SELECT * FROM triggers

@@ -1,3 +1,3 @@
-SELECT id, name, definition, created_at, updated_at, deleted_at, request, max_attempts
+SELECT id, name, definition, created_at, updated_at, deleted_at, request, max_attempts, acts
 FROM workflows
 WHERE id = ANY($1)

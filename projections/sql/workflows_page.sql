@@ -1,9 +1,9 @@
 -- A page of the workflows that are not deleted, next to a position, in the direction of reading. It ends early as
 -- `instances_page` does.
-SELECT id, name, definition, created_at, updated_at, deleted_at, request, max_attempts, followed
+SELECT id, name, definition, created_at, updated_at, deleted_at, request, max_attempts, acts, followed
 FROM (
     SELECT *,
-           sum(500 + octet_length(name) + octet_length(definition)) OVER reading AS bytes_before,
+           sum(500 + octet_length(name) + octet_length(definition) + coalesce(octet_length(acts), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM (
         SELECT * FROM workflows

@@ -14,7 +14,19 @@ from projections.verification.tables import TABLES, Table, Values, row_hash
 ROW_BYTES: Final = 1000
 """About what a row takes in memory beside its texts."""
 TEXTS: Final = (
-    *("definition", "variables", "waiting", "input", "output", "event", "error", "last_failure", "vars", "filter"),
+    *(
+        "definition",
+        "variables",
+        "waiting",
+        "acts",
+        "input",
+        "output",
+        "event",
+        "error",
+        "last_failure",
+        "vars",
+        "filter",
+    ),
     "message",
 )
 """Columns whose texts may be large."""

@@ -198,6 +198,24 @@ def bulks(r: Recorder) -> None:
     r.give((third, start))
 
 
+def acts(r: Recorder) -> None:
+    """People say why, some are known, and an abort is repeated."""
+    anna: dict[str, Any] = {"by": "anna", "reason": "the customer asked \u2014 \u201cnow\u201d"}
+    keyed: dict[str, Any] = {"request_key": id_of(92), "request_digest": "e1"}
+    r.give((id_of(1), CreateWorkflow(name="w", stages=[UPDATE], **anna)))
+    r.give((id_of(31), CreateTrigger(name="t", event="X", workflow_id=id_of(1), **anna)))
+    r.give((id_of(60), run([UPDATE, WAIT], max_attempts=1, **anna)), (id_of(61), run([WAIT], **anna)))
+    r.give((id_of(60), called(r.call(id_of(60)), REFUSED)), (id_of(61), SendEvent(name="other", **anna)))
+    paused_at = _paused_at(r, id_of(60))
+    r.snapshot()
+    r.give((id_of(60), ResumeActivity(stage=0, index=0, paused_at=paused_at, **anna)))
+    aborted = (id_of(61), AbortInstance(**keyed, **anna))
+    r.give(aborted, (id_of(60), AbortInstance(reason="nobody knows by whom")))
+    r.give(aborted, (id_of(61), AbortInstance(**keyed | {"request_digest": "e2"})))
+    r.give((id_of(31), DeleteTrigger(**anna)), (id_of(1), DeleteWorkflow(**anna)))
+    r.snapshot()
+
+
 def _paused_at(r: Recorder, instance_id: str) -> datetime:
     instance = r.shard.instance(instance_id)
     assert instance is not None
@@ -375,5 +393,5 @@ def takeovers(r: Recorder) -> None:
 
 
 STORIES: Final[dict[str, Callable[[Recorder], None]]] = {
-    story.__name__: story for story in (workflows, instances, pauses, retries, bulks, sends, triggers, takeovers)
+    story.__name__: story for story in (workflows, instances, pauses, retries, bulks, acts, sends, triggers, takeovers)
 }

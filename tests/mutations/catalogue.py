@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations import claims, commands, effects, front, kafka, snapshots, triggers
+from tests.mutations import acts, claims, commands, effects, front, kafka, snapshots, triggers
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -12,4 +12,5 @@ MUTATIONS: Final = (
     *snapshots.MUTATIONS,
     *kafka.MUTATIONS,
     *front.MUTATIONS,
+    *acts.MUTATIONS,
 )

@@ -188,8 +188,10 @@ MUTATIONS: Final = (
     Mutation(
         "key of an event not looked up",
         INSTANCE_EVENTS,
-        "    if keyed is not None and await sent_before(services, row.id, keyed):\n",
-        "    if False:\n",
+        "    if keyed is not None and await sent_before(services, row.id, keyed):\n"
+        "        return\n"
+        "    if row.terminated_at",
+        "    if False:\n        return\n    if row.terminated_at",
         "An event that is sent again is refused, when it has ended its instance.",
     ),
     Mutation(

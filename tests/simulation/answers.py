@@ -118,6 +118,8 @@ class Known:
         self.instances: dict[str, KnownInstance] = {}
         self.workflows: dict[str, KnownWorkflow] = {}
         self.triggers: dict[str, KnownTrigger] = {}
+        self.reasons: Counter[str] = Counter()
+        """How often a reason stands in the log."""
         self.started: dict[str, list[str]] = {}
         """The instances that requests have started, by the mark."""
         self.aside: set[str] = set()
@@ -135,6 +137,8 @@ class Known:
 
     def _fold(self, recorded: Recorded, cause: int) -> None:
         id, event = recorded.aggregate_id, recorded.event
+        if (reason := getattr(event, "reason", None)) is not None:
+            self.reasons[reason] += 1
         if isinstance(event, ev.InstanceStarted):
             self.instances[id] = KnownInstance(event, [Moment(event.at, None, None, 0, 0)], cause)
             if MARK in event.variables:

@@ -93,7 +93,7 @@ class Clients:
                 self._send_event()
             elif chance < 0.78:
                 queued = self.queued() if self.rng.random() < 0.7 else ()
-                self.send(self.rng.choice(queued or list(self.runs)), AbortInstance())
+                self.send(self.rng.choice(queued or list(self.runs)), AbortInstance(by="bob"))
             elif chance < 0.79:
                 self._resume_any()
             elif chance < 0.8:

@@ -6,7 +6,7 @@ its events are about are compared, so a position that is ahead of its rows shows
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,19 @@ RUNNING: dict[str, Any] = {"paused_at": None, "max_attempts": None, "last_failur
 
 Place = tuple[str, Any]
 """A table, and a key in it."""
+
+
+ACTIONS: Final[dict[type, tuple[str, str]]] = {
+    ev.WorkflowCreated: ("create", "workflows"),
+    ev.WorkflowDeleted: ("delete", "workflows"),
+    ev.TriggerCreated: ("create", "triggers"),
+    ev.TriggerDeleted: ("delete", "triggers"),
+    ev.InstanceStarted: ("run", "instances"),
+    ev.EventReceived: ("event", "instances"),
+    ev.ActivityResumed: ("resume", "instances"),
+    ev.InstanceEnded: ("abort", "instances"),
+}
+"""What somebody has done who has caused an event, and the table of what it is about."""
 
 
 class ReadModelChecker:
@@ -141,7 +154,24 @@ class ReadModelChecker:
                 partition, admitted.cause, recorded.event.code, _text(recorded.event.message), recorded.event.at
             )
             return [self._add("rejections", (partition, admitted.cause), rejection)]
-        return [place for place in self._fold_event(recorded) if place is not None]
+        places = [place for place in self._fold_event(recorded) if place is not None]
+        self._note_author(recorded)
+        return places
+
+    def _note_author(self, recorded: Recorded) -> None:
+        """Whoever has caused an event stays with what it is about; of many, the first and the last ones."""
+        action, table = ACTIONS.get(type(recorded.event), (None, ""))
+        by, reason = getattr(recorded.event, "by", None), getattr(recorded.event, "reason", None)
+        row = getattr(self._tables, table).get(recorded.aggregate_id) if table else None
+        if row is None or (by is None and reason is None):
+            return
+        name = recorded.event.name if isinstance(recorded.event, ev.EventReceived) else None
+        act = {"at": recorded.event.at, "action": action, "name": name, "by": by, "reason": reason}
+        acts = ([] if row.acts is None else row.acts.split("\n")) + [
+            _json({field: value for field, value in act.items() if value is not None})
+        ]
+        kept = acts if len(acts) <= 100 else acts[:1] + acts[-99:]
+        getattr(self._tables, table)[recorded.aggregate_id] = replace(row, acts="\n".join(kept))
 
     def _fold_event(self, recorded: Recorded) -> Iterator[Place | None]:
         id, event = recorded.aggregate_id, recorded.event
@@ -180,6 +210,7 @@ class ReadModelChecker:
         if isinstance(event, ev.InstanceEnded):
             state = {None: "succeeded", "canceled": "aborted"}.get(event.error, "failed")
             self._change("instances", id, terminated_at=at, error=_text(event.error), state=state)
+            yield self._add_request(id, event)
         elif isinstance(event, ev.StageStarted):
             stage = Stage(id, event.number, event.name, _json(event.input), at)
             yield self._add("stages", (id, event.number), stage)
@@ -190,9 +221,7 @@ class ReadModelChecker:
                 yield self._change(
                     "activities", (id, event.stage, event.index), attempt=1, next_execution=at, **RUNNING
                 )
-            if event.request_key is not None and event.request_digest is not None:
-                request = EventRequest(id, event.request_key, event.request_digest)
-                yield self._add("event_requests", (id, event.request_key), request)
+            yield self._add_request(id, event)
         else:
             yield self._fold_activity(id, event)
 
@@ -234,6 +263,12 @@ class ReadModelChecker:
             next_execution=None,
             **RUNNING,
         )
+
+    def _add_request(self, id: str, event: Any) -> Place | None:
+        if event.request_key is None or event.request_digest is None:
+            return None
+        request = EventRequest(id, event.request_key, event.request_digest)
+        return self._add("event_requests", (id, event.request_key), request)
 
     def _add(self, table: str, key: Any, row: Struct) -> Place:
         getattr(self._tables, table).setdefault(key, row)

@@ -64,11 +64,17 @@ class Acts(Kind):
             await self._looks.get(id, self.requests.any_api)
         self._making.repeatable(sent, lambda again: self.send_event(id, again, name))
 
-    async def abort(self, id: str) -> None:
-        """Abort an instance, again and again until it is answered."""
-        target = self.instance_target(id, "abort")
+    async def abort(self, id: str, sent: Sent | None = None) -> None:
+        """Abort an instance, again and again until it is answered.
+
+        Args:
+            id: of the instance.
+            sent: the request; a new one if None.
+        """
+        target, sent = self.instance_target(id, "abort"), sent or self._making.new()
+        self._making.repeatable(sent, lambda again: self.abort(id, again))
         for _ in range(TRIES):
-            outcome = await self.requests.send("PUT", target())
+            outcome = await self.requests.send("PUT", target(), key=sent.key)
             if outcome.status == 204:
                 known = self.answers.known.instances[id]
                 assert known.ended, "an abort was answered, and the instance goes on"
@@ -85,9 +91,13 @@ class Acts(Kind):
         await asyncio.gather(*(self.send_event(id) for _ in range(2)), self.abort(id), self.send_event(id))
 
     def check(self) -> None:
-        """See `Kind.check`: each event that was sent was received at most once for each try."""
+        """See `Kind.check`: each event was received at most once for each try, and no request has done two things."""
         received: Counter[str] = Counter()
         for instance in self.answers.known.instances.values():
             received.update(instance.marks)
         for mark, count in received.items():
             assert count == 1, f"event {mark} was received {count} times"
+        reasons = self.answers.known.reasons
+        for reason, count in reasons.items():
+            assert count == 1, f"what was done for {reason!r} was done {count} times"
+        self.met["was done for a reason"] += len(reasons)

@@ -54,6 +54,7 @@ class Requests:
         self.quiet = False
         """Whether nothing goes wrong any more: then every request is answered in time."""
         self.met: Counter[str] = Counter()
+        self._reasons = 0
 
     @property
     def any_api(self) -> SimulatedApi:
@@ -84,6 +85,7 @@ class Requests:
         api = api or self.any_api
         content = b"" if body is None else msgspec.json.encode(body)
         headers = {} if key is None else {"Idempotency-Key": key}
+        headers |= self._reason(method)
         promised, sent_at = self.answers.promised.copy(), loop.time()
         longest = self.settings.wait_timeout_seconds + self.settings.command_timeout_seconds + GRACE_SECONDS
         if patience is None:
@@ -105,6 +107,13 @@ class Requests:
             is_behind = shown is not None and shown.get("errorMessage") == TOO_FAR_BEHIND
             assert status != 503 or not self.quiet or is_behind, f"{method} {target} was answered 503: {shown}"
         return Outcome(status, shown, promised, seconds, stopping)
+
+    def _reason(self, method: str) -> dict[str, str]:
+        """Each second request that may change something has a reason, which no other has."""
+        if method == "GET":
+            return {}
+        self._reasons += 1
+        return {"X-Reason": f"reason {self._reasons}"} if self._reasons % 2 else {}
 
     async def read(self, target: str, api: SimulatedApi) -> Outcome | None:
         """A GET, tried again until there is an answer."""

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections.announcements import Announcement, Passed, Start, announcements
@@ -46,6 +47,8 @@ PAUSED = events.ActivityPaused(
     at=T[3], stage=0, index=0, attempt=2, max_attempts=2, name="GetWallet", error="p\0or", code="NO_FUNDS"
 )
 RESUMED = events.ActivityResumed(at=T[4], stage=0, index=0, by="anna", request_key="key", request_digest="digest")
+STAMP = [msgspec.json.encode(at).decode() for at in T]
+RESUME = f'{{"at":{STAMP[4]},"action":"resume","by":"anna"}}'
 TEXT = [msgspec.json.decode(msgspec.json.encode(at)) for at in T]
 SUCCEEDED = events.ActivityEnded(at=T[5], stage=0, index=0, attempt=2, output={"data": {}})
 
@@ -121,6 +124,80 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
             [(INSTANCE, events.EventReceived(at=T[4], name="approved"))],
             {"instances": [Instance(INSTANCE, T[4])]},
             id="an event moves updated_at alone",
+        ),
+        pytest.param(
+            [
+                (INSTANCE, events.EventReceived(at=T[4], name="go\n", by="anna", reason="two\nlines")),
+                (INSTANCE, events.EventReceived(at=T[4], name="go")),
+                (INSTANCE, replace(ENDED, by="bob", request_key="key", request_digest="digest")),
+            ],
+            {
+                "instances": [
+                    Instance(
+                        INSTANCE,
+                        T[3],
+                        terminated_at=T[3],
+                        error="x",
+                        state="failed",
+                        acts=f'{{"at":{STAMP[4]},"action":"event","name":"go\\n","by":"anna","reason":"two\\nlines"}}\n'
+                        f'{{"at":{STAMP[3]},"action":"abort","by":"bob"}}',
+                    )
+                ],
+                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+            },
+            id="acts, one a line; none without anybody or a reason",
+        ),
+        pytest.param(
+            [(INSTANCE, replace(STARTED, by="anna"))],
+            {
+                "instances": [
+                    Instance(
+                        INSTANCE,
+                        T[0],
+                        WORKFLOW,
+                        T[0],
+                        variables="{}",
+                        state="running",
+                        acts=f'{{"at":{STAMP[0]},"action":"run","by":"anna"}}',
+                    )
+                ]
+            },
+            id="a run by somebody",
+        ),
+        pytest.param(
+            [
+                (WORKFLOW, replace(CREATED, by="anna")),
+                (WORKFLOW, events.WorkflowDeleted(at=T[1], reason="old")),
+                (TRIGGER, replace(LISTENS, reason="new")),
+                (OTHER, events.TriggerDeleted(at=T[1], by="bob")),
+            ],
+            {
+                "workflows": [
+                    Workflow(
+                        WORKFLOW,
+                        T[1],
+                        "a",
+                        '[{"noop":null}]',
+                        T[0],
+                        T[1],
+                        acts=f'{{"at":{STAMP[0]},"action":"create","by":"anna"}}\n'
+                        f'{{"at":{STAMP[1]},"action":"delete","reason":"old"}}',
+                    )
+                ],
+                "triggers": [
+                    Trigger(
+                        TRIGGER,
+                        "Payouts",
+                        "payouts",
+                        "X",
+                        workflow_id=WORKFLOW,
+                        created_at=T[0],
+                        acts=f'{{"at":{STAMP[0]},"action":"create","reason":"new"}}',
+                    ),
+                    Trigger(OTHER, deleted_at=T[1], acts=f'{{"at":{STAMP[1]},"action":"delete","by":"bob"}}'),
+                ],
+            },
+            id="acts of workflows and triggers",
         ),
         pytest.param(
             [(INSTANCE, events.LateResultRecorded(at=T[4], stage=0, index=0, attempt=1, output={}))],
@@ -211,7 +288,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, PAUSED), (INSTANCE, RESUMED)],
             {
-                "instances": [Instance(INSTANCE, T[4], waiting="", state="running")],
+                "instances": [Instance(INSTANCE, T[4], waiting="", state="running", acts=RESUME)],
                 "activities": [Activity(INSTANCE, 0, 0, 1, last_failure="p\ufffdor", next_execution=T[4])],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
             },
@@ -220,7 +297,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, RESUMED)],
             {
-                "instances": [Instance(INSTANCE, T[4], waiting="", state="running")],
+                "instances": [Instance(INSTANCE, T[4], waiting="", state="running", acts=RESUME)],
                 "activities": [Activity(INSTANCE, 0, 0, 1, next_execution=T[4])],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
             },
