@@ -26,6 +26,7 @@ from projections.queries.rows import (
     TriggerRow,
     WorkflowRow,
 )
+from projections.queries.stats import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
 from schemas.commands import Command
 from schemas.expressions import Allowance, Expression, LinkAnswer
 
@@ -35,10 +36,12 @@ __all__ = [
     "BulkRow",
     "CommandLog",
     "CommandPosition",
+    "Happened",
     "InstanceFilters",
     "InstanceRow",
     "Links",
     "OccurrenceRow",
+    "OldestRow",
     "ReadModel",
     "ReadPositions",
     "Rejection",
@@ -47,8 +50,11 @@ __all__ = [
     "StageHistoryRow",
     "StartedRow",
     "Starting",
+    "StatsRow",
     "TriggerRow",
+    "Window",
     "WorkflowRow",
+    "WorkflowStatsRow",
 ]
 
 
@@ -183,6 +189,14 @@ class ReadModel(Connection, Protocol):
         self, trigger_id: UUID, /, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[OccurrenceRow]:
         """Likewise of `occurrences`."""
+
+    async def stats(self, window: Window, workflow_id: UUID | None, /) -> StatsRow:
+        """What statistics are made of.
+
+        Args:
+            window: the hours in which something happened.
+            workflow_id: only this workflow.
+        """
 
 
 class Links(Connection, Protocol):

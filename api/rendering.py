@@ -7,7 +7,16 @@ from uuid import UUID
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 
-from api.ports import ActivityRow, InstanceRow, OccurrenceRow, StageHistoryRow, StartedRow, TriggerRow, WorkflowRow
+from api.ports import (
+    ActivityRow,
+    InstanceRow,
+    OccurrenceRow,
+    OldestRow,
+    StageHistoryRow,
+    StartedRow,
+    TriggerRow,
+    WorkflowRow,
+)
 from schemas.activities import shown_input
 from schemas.resources import (
     ActivityHistory,
@@ -90,7 +99,7 @@ def status(row: InstanceRow) -> list[StageStatus]:
     ]
 
 
-def waiting(row: InstanceRow) -> Waiting | UnsetType:
+def waiting(row: InstanceRow | OldestRow) -> Waiting | UnsetType:
     """What an instance waits for; left out while it goes on by itself."""
     found = row.waiting
     if found is None:

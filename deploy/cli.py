@@ -17,6 +17,7 @@ import click
 
 from deploy.client.groups import Aliased
 from deploy.client.instances import instances
+from deploy.client.stats import stats
 from deploy.client.triggers import triggers
 from deploy.client.workflows import workflows
 from deploy.errors import DeployError, Stopped
@@ -378,6 +379,7 @@ def completion(shell: str) -> None:
 main.add_command(workflows, aliases=("work", "w"))
 main.add_command(instances, aliases=("ins", "i"))
 main.add_command(triggers, aliases=("trig", "t"))
+main.add_command(stats)
 
 
 if __name__ == "__main__":

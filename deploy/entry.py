@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NAME: Final = "orchestration"
 
 PANELS: "Final[list[CommandGroupDict]]" = [
-    {"name": "Use an installation", "commands": ["workflows", "instances", "triggers", "test", "completion"]},
+    {"name": "Use an installation", "commands": ["workflows", "instances", "triggers", "stats", "test", "completion"]},
     {"name": "Try it on this machine", "commands": ["demo", "dev", "sandbox"]},
     {"name": "Run it", "commands": ["api", "engine", "projections", "topics", "migrate"]},
     {"name": "Look into it", "commands": ["doctor", "log", "verify", "rebuild"]},

@@ -14,7 +14,9 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from projections import memory_counts
 from projections.announcements import announcements
+from projections.counting import HOURS_PER_DAY, KEPT_DAYS, CountKey, by_day, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.queries.acts import joined
@@ -61,6 +63,7 @@ class Tables:
         self.event_requests: dict[tuple[str, str], EventRequest] = {}
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
+        self.counts: dict[CountKey, int] = {}
 
     def copy(self) -> "Tables":
         """The same rows in other tables. A row is never changed, but replaced."""
@@ -234,6 +237,16 @@ class MemoryStore:
 
         return await self._ask(prune)
 
+    async def merge_counts(self) -> bool:
+        """See `ports.Store.merge_counts`."""
+
+        def merge() -> bool:
+            today = by_day(hour_of(self._database.now()))
+            memory_counts.merge_days(self._database.tables.counts, today - KEPT_DAYS * HOURS_PER_DAY)
+            return False
+
+        return await self._ask(merge)
+
     async def _ask(self, do: Callable[[], T]) -> T:
         """Have the database do something at one moment."""
 
@@ -264,7 +277,9 @@ class MemoryStore:
             tables.positions[advance.partition] = ReadPosition(
                 advance.next_offset, advance.epoch, advance.cause, tables.positions[advance.partition].topic_id
             )
+        before = memory_counts.changing(batch, tables.instances, tables.stages)
         write(tables, batch)
+        memory_counts.add(tables.counts, memory_counts.added(batch, before, tables.instances, tables.stages))
         now = self._database.now()
         self._database.rejected_at.update(dict.fromkeys(batch.rejections, now))
         self._database.written(batch)

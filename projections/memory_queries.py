@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from projections.memory import MemoryDatabase
+from projections.memory_stats import stats
 from projections.ports import Row
 from projections.rows import Bulk, Instance, Occurrence, Stage, Trigger, Workflow
 from projections.sql import page, statement
@@ -161,6 +162,8 @@ def _answers() -> dict[bytes, Answer]:
     for (name, read), backwards in itertools.product(PAGES.items(), (False, True)):
         for filters in FILTERS[name]:
             answers[page(name, backwards, filters)] = partial(_page, read, backwards, filters)
+    for filters in ((), ("workflow_id",)):
+        answers[page("stats", False, filters)] = partial(stats, filters)
     return answers
 
 

@@ -64,6 +64,9 @@ class Store(Protocol):
     async def prune_rejections(self, retention_seconds: int) -> bool:
         """Delete some rejections that are older than this, by their events and in here; whether there may be more."""
 
+    async def merge_counts(self) -> bool:
+        """Make some hours of counts that are long past into days; whether there may be more."""
+
 
 class Cursor(Protocol):
     """What a statement has found."""

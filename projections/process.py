@@ -340,7 +340,8 @@ class Projections:
             self._commit = asyncio.create_task(member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS))
         self._admission.check(member, positions)
         await self._catching_up.check(positions)
-        if await self._store.prune_rejections(self._settings.rejections_retention_seconds):
+        more = await self._store.prune_rejections(self._settings.rejections_retention_seconds)
+        if await self._store.merge_counts() or more:
             self._chores_at = 0.0
 
     def _offsets(self, member: Member) -> dict[Place, int]:

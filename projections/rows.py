@@ -153,6 +153,19 @@ class BulkOutcome(Struct):
     instances: int
 
 
+class Count(Struct, omit_defaults=True):
+    """What a batch adds to a row of `counts`, see `projections.counting`."""
+
+    what: str
+    stage: int
+    hour: int
+    bucket: int
+    count: int
+    workflow_id: str | None = None
+    instance_id: str | None = None
+    """In place of the workflow, if only the database knows that."""
+
+
 class ReadPosition(Struct, frozen=True):
     """Row of `positions`: how far a partition is in the read model."""
 

@@ -11,11 +11,12 @@ import msgspec
 import psycopg
 
 from projections.announcements import announcements
+from projections.counting import KEPT_DAYS, counts_of, stage_key
 from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import Row
-from projections.rows import ReadPosition
+from projections.rows import Count, ReadPosition
 from projections.sql import project, statement
 from schemas.settings import PostgresSettings
 
@@ -23,6 +24,9 @@ STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one batch; past it, it is rolled back and read again. A batch takes milliseconds."""
 MAX_PRUNED: Final = 1000
 """Rejections deleted at once; many more would hold up the next batch."""
+
+MAX_MERGED: Final = 1000
+"""Counts that are merged at once; likewise."""
 
 REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
 """Postgres can't store something in the batch. Tried again like a fault, it would stop its partition for ever."""
@@ -96,6 +100,11 @@ class PostgresStore:
         deleted = await self._execute(statement("prune_rejections"), (retention_seconds, MAX_PRUNED))
         return len(deleted) == MAX_PRUNED
 
+    async def merge_counts(self) -> bool:
+        """See `ports.Store.merge_counts`."""
+        ((merged,),) = await self._execute(statement("merge_counts"), (KEPT_DAYS, MAX_MERGED))
+        return bool(merged == MAX_MERGED)
+
     async def _execute(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
         try:
             return await self._session.execute(query, parameters)
@@ -125,8 +134,19 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
     ):
         if more:
             rows[f"new_{table}"] = list(more)
+    counts = _counts(batch)
+    if counts or "changed_instances" in rows or "changed_stages" in rows:
+        rows["counts"] = counts
     # In one order, so that the same parts are the same statement.
     return dict(sorted(rows.items()))
+
+
+def _counts(batch: Batch) -> list[Count]:
+    counts, stages = counts_of(batch)
+    rows = [Count(key.what, key.stage, key.hour, key.bucket, count, key.workflow_id) for key, count in counts.items()]
+    keys = ((stage_key(stage), stage.instance_id) for stage in stages)
+    rows += (Count(key.what, key.stage, key.hour, key.bucket, 1, instance_id=id) for key, id in keys if key)
+    return rows
 
 
 def _json(value: Any) -> str:

@@ -33,9 +33,9 @@ def run(seconds: float = 0) -> list[Any]:
     """The events of an instance with one noop stage."""
     return [
         started(seconds),
-        events.StageStarted(workflow_id="w", at=at(seconds + 0.1), number=0, name="RunNoop", input={}),
-        events.StageEnded(workflow_id="w", at=at(seconds + 0.2), number=0),
-        events.InstanceEnded(workflow_id="w", at=at(seconds + 0.3)),
+        events.StageStarted(workflow_id=str(WORKFLOW), at=at(seconds + 0.1), number=0, name="RunNoop", input={}),
+        events.StageEnded(workflow_id=str(WORKFLOW), at=at(seconds + 0.2), number=0),
+        events.InstanceEnded(workflow_id=str(WORKFLOW), at=at(seconds + 0.3)),
     ]
 
 

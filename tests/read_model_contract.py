@@ -15,10 +15,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from projections.counting import bucket_of, hour_of
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
-from projections.queries import read_model
+from projections.queries import read_model, stats
 from projections.queries.bulks import running as running_bulks
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.instance_filters import InstanceFilters
@@ -36,6 +37,7 @@ from projections.queries.rows import (
     TriggerRow,
     WaitingRow,
 )
+from projections.queries.stats import Happened, OldestRow, StatsRow, Window
 from projections.rows import ReadPosition
 from projections.sql import statement
 from schemas import events, rejections
@@ -172,7 +174,7 @@ class ReadModelContract:
         assert (row.created_at, row.updated_at, row.terminated_at, row.error) == (at(1), at(1), None, None)
 
         stage = events.StageStarted(workflow_id="w", at=at(2), number=0, name="RunNoop", input={})
-        await subject.write((id, stage), (id, events.StageEnded(workflow_id="w", at=at(3), number=0)))
+        await subject.write((id, stage), (id, events.StageEnded(workflow_id=str(WORKFLOW), at=at(3), number=0)))
         second = events.StageStarted(workflow_id="w", at=at(3), number=1, name="RunWaitEvent", input={"event": "go"})
         await subject.write((id, second))
         await subject.write((id, events.EventReceived(at=at(4), name="other")))
@@ -181,7 +183,7 @@ class ReadModelContract:
         assert row.updated_at == at(4)
         assert row.stages == [StageRow(0, at(2), at(3)), StageRow(1, at(3))]
 
-        await subject.write((id, events.StageEnded(workflow_id="w", at=at(5), number=1, error="canceled")))
+        await subject.write((id, events.StageEnded(workflow_id=str(WORKFLOW), at=at(5), number=1, error="canceled")))
         await subject.write((id, events.InstanceEnded(workflow_id="w", at=at(6), error="canceled")))
         row = await subject.model.instance(id)
         assert row is not None
@@ -286,7 +288,7 @@ class ReadModelContract:
             max_attempts=3,
         )
         await subject.write((WORKFLOW, replace(CREATED, max_attempts=7)), (id, begin))
-        stage: dict[str, Any] = {"workflow_id": "w"}
+        stage: dict[str, Any] = {"workflow_id": str(WORKFLOW)}
         call: dict[str, Any] = {"stage": 2, "index": 0}
         happened: list[tuple[Any, WaitingRow | None]] = [
             (
@@ -354,6 +356,57 @@ class ReadModelContract:
                 assert seen == expected
                 streamed = [row.id async for part in subject.model.instances(filters) for row in part.rows]
                 assert streamed == expected
+
+    async def test_statistics(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+        other, waits, paid = uuid.UUID(int=2), uuid.UUID(int=20), uuid.UUID(int=21)
+        await subject.write((WORKFLOW, CREATED), (other, msgspec.structs.replace(CREATED, name='pay"out')))
+        for seconds in (0, 1, 3599, 3600):
+            await subject.write(*((uuid.uuid4(), event) for event in run(seconds)[:1]))
+            id = uuid.uuid4()
+            for event in run(seconds):
+                await subject.write((id, event))
+        stage: dict[str, Any] = {"workflow_id": str(other), "number": 0}
+        await subject.write(
+            *((id, started(seconds, other)) for id, seconds in ((waits, 5), (paid, 4))),
+            (waits, events.StageStarted(**stage, at=at(6), name="RunWaitEvent", input={"event": "paid"})),
+            (paid, events.StageStarted(**stage, at=at(6), name="RunNoop", input={})),
+            (paid, events.StageEnded(**stage, at=at(6), error="no")),
+            (paid, events.InstanceEnded(workflow_id=str(other), at=at(8), error="no")),
+        )
+        first = hour_of(at(0))
+        window = Window(first, first + 2, 1)
+        ran, whole = {bucket_of(at(0), at(0.1)): 1}, {bucket_of(at(0), at(0.3)): 1}
+
+        found = await subject.model.stats(window)
+        assert found.states == {"running": 4, "waiting": 1, "succeeded": 4, "failed": 1}
+        assert found.steps == {
+            0: Happened(8, {"succeeded": dict.fromkeys(whole, 3), "failed": {bucket_of(at(4), at(8)): 1}}),
+            1: Happened(2, {"succeeded": whole}),
+        }
+        assert found.stages == {}
+        assert [(row.id, row.name, row.states, row.happened.started) for row in found.workflows] == [
+            (WORKFLOW, "payout", {"running": 4, "succeeded": 4}, 8),
+            (other, 'pay"out', {"waiting": 1, "failed": 1}, 2),
+        ]
+        assert found.workflows[1].happened.ended == {"failed": {bucket_of(at(4), at(8)): 1}}
+        assert found.workflows_in_all == 2
+        (running, waiting) = found.oldest
+        assert (running.state, running.workflow_id, running.created_at) == ("running", WORKFLOW, at(0))
+        assert waiting == OldestRow("waiting", waits, other, at(5), WaitingRow("event", at(6), "paid"))
+
+        one = await subject.model.stats(Window(first, first + 48, 24), WORKFLOW)
+        assert one.states == {"running": 4, "succeeded": 4}
+        assert one.steps == {0: Happened(8, {"succeeded": dict.fromkeys(whole, 4)})}
+        assert one.stages == {0: {0: Happened(0, {"succeeded": dict.fromkeys(ran, 4)})}}
+        assert [row.id for row in one.workflows] == [WORKFLOW]
+        assert [row.state for row in one.oldest] == ["running"]
+        later = await subject.model.stats(Window(first + 1, first + 2, 1))
+        assert (later.steps, later.states) == ({0: Happened(2, {"succeeded": whole})}, found.states)
+        nothing = await subject.model.stats(window, NOBODY)
+        assert nothing == StatsRow({}, {}, {}, [], 0, [])
+        monkeypatch.setattr(stats, "MAX_WORKFLOWS", 1)
+        cut = await subject.model.stats(window)
+        assert ([row.id for row in cut.workflows], cut.workflows_in_all) == ([WORKFLOW], 2)
 
     async def test_workflow_pages_leave_deleted_ones_out(self, subject: Subject) -> None:
         ids = [uuid.UUID(int=n) for n in range(1, 6)]

@@ -3,8 +3,9 @@
 `tests/integration/test_store.py` runs it on Postgres, `tests/unit/projections/test_memory.py` on the one in memory.
 """
 
+import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -13,13 +14,26 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from projections.counting import (
+    BOUNDS,
+    HOURS_PER_DAY,
+    INSTANCE,
+    KEPT_DAYS,
+    STARTED,
+    CountKey,
+    Counts,
+    by_day,
+    hour_of,
+)
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
-from projections.rows import Advance, ReadPosition
+from projections.rows import Advance, Instance, ReadPosition, Stage
+from projections.states import STATES
 from schemas import events, rejections
 from schemas.records import Recorded
+from tests.counted import counted_again
 from tests.definitions import definition
 
 START: Final = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -37,6 +51,9 @@ class Subject(Protocol):
 
     def rows(self) -> dict[str, set[tuple[Any, ...]]]:
         """The rows of all tables of things, by table, in the order of the fields of `projections.rows`."""
+
+    def counts(self) -> Counts:
+        """The counts, those that are 0 left out."""
 
     def cut(self) -> None:
         """Cut the store's connection."""
@@ -216,6 +233,51 @@ class StoreContract:
         assert all(rows.values())
         assert await subject.store.positions([0]) == model.tables.positions
         assert subject.announced() == announced
+        assert subject.counts() == model.tables.counts
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_counts_are_those_of_the_rows(self, subject: Subject, seed: int) -> None:
+        await subject.store.positions([0])
+        seen: set[CountKey] = set()
+        for number, batch in enumerate(sensible_batches(seed, 60), start=1):
+            await subject.store.write(batch)
+            if number % 5 == 0:
+                self.check_counts(subject)
+                seen |= subject.counts().keys()
+        assert {key.what for key in seen} == {STARTED, *STATES}
+        assert {key.stage for key in seen} == {INSTANCE, 0, 1}
+
+    def check_counts(self, subject: Subject) -> None:
+        """Compare the counts with the rows."""
+        rows = subject.rows()
+        instances, stages = (Instance(*row) for row in rows["instances"]), (Stage(*row) for row in rows["stages"])
+        assert subject.counts() == counted_again(instances, stages)
+
+    async def test_durations_fall_into_the_same_buckets_everywhere(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        for n, took in enumerate([0, 1, 999, 1000, 1001, *BOUNDS[1::9], BOUNDS[-1] - 1, BOUNDS[-1], 10**14]):
+            end = events.InstanceEnded(at=START + timedelta(microseconds=took), workflow_id=id(1))
+            await subject.store.write(batch_of((id(n + 10), started()), advance=Advance(0, 2 * n, 2 * n + 1, 1, 1)))
+            await subject.store.write(batch_of((id(n + 10), end), advance=Advance(0, 2 * n + 1, 2 * n + 2, 1, 1)))
+        self.check_counts(subject)
+
+    async def test_hours_become_days_when_they_are_long_past(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        ends = [today - timedelta(days=days, hours=hours) for days in (7, 8, 9, 10) for hours in (0, 1, 5, 5.5)]
+        happened: list[tuple[str, Any]] = []
+        for n, at in enumerate(ends, start=10):
+            happened += [(id(n), started(at)), (id(n), events.InstanceEnded(at=at, workflow_id=id(1)))]
+        await subject.store.write(batch_of(*happened, advance=Advance(0, 0, 5, 1, 1)))
+        before = subject.counts()
+        assert await subject.store.merge_counts() is False
+        after, kept = subject.counts(), hour_of(today) - KEPT_DAYS * HOURS_PER_DAY
+        assert {key: n for key, n in after.items() if key.hour >= kept} == {
+            key: n for key, n in before.items() if key.hour >= kept
+        }
+        assert all(key.hour == by_day(key.hour) for key in after if key.hour < kept)
+        assert in_days(after) == in_days(before)
+        assert after != before
 
     async def test_acts_are_added_and_the_first_and_the_last_stay(self, subject: Subject) -> None:
         await subject.store.positions([0])
@@ -264,6 +326,62 @@ class StoreContract:
         assert not subject.store.connected
         assert await subject.store.positions([0]) == {0: ReadPosition()}
         assert subject.store.connected
+
+
+def sensible_batches(seed: int, count: int) -> Iterator[Batch]:
+    """Batches in which instances live as they do: each with two stages, of all kinds, and with all ends."""
+    chance, at = random.Random(seed), START
+
+    def now() -> datetime:
+        return at
+
+    lives: list[Iterator[tuple[str, Any]]] = []
+    born = itertools.count(10)
+    for offset in range(count):
+        happened: list[tuple[str, Any]] = []
+        for _ in range(chance.randint(1, 2 * MAX_EVENTS)):
+            at += timedelta(seconds=chance.choice([0, 0.003, 7, 2000]))
+            if not lives or chance.random() < 0.2:
+                lives.append(life(next(born), chance, now))
+            one = chance.choice(lives)
+            if (event := next(one, None)) is None:
+                lives.remove(one)
+            else:
+                happened.append(event)
+        yield batch_of(*happened, advance=Advance(0, offset, offset + 1, 1, 1), cause=offset)
+
+
+def life(number: int, chance: random.Random, now: Callable[[], datetime]) -> Iterator[tuple[str, Any]]:
+    """The events of an instance."""
+    key, workflow = id(number), id(chance.randint(1, 2))
+    aborted = chance.random() < 0.2
+    yield key, msgspec.structs.replace(started(now()), workflow_id=workflow)
+    error: str | None = None
+    for stage in range(2):
+        about: dict[str, Any] = {"workflow_id": workflow, "number": stage}
+        kind = chance.choice(["RunNoop", "RunWaitEvent", "RunDelay", "RunSend"])
+        until = now() if kind == "RunDelay" else None
+        yield key, events.StageStarted(at=now(), name=kind, input={"event": "e"}, wait_until=until, **about)
+        if kind == "RunSend":
+            call: dict[str, Any] = {"stage": stage, "index": 0}
+            yield key, events.ActivityStarted(at=now(), name="Void", input={}, **call)
+            yield key, events.ActivityFailed(at=now(), attempt=1, error="503", retry_at=now(), **call)
+            yield key, events.ActivityPaused(at=now(), attempt=2, max_attempts=2, name="Void", error="503", **call)
+            yield key, events.ActivityResumed(at=now(), **call)
+            yield key, events.ActivityEnded(at=now(), attempt=1, **call)
+        error = "canceled" if aborted else "refused" if chance.random() < 0.2 else None
+        yield key, events.StageEnded(at=now(), error=error, **about)
+        if error is not None:
+            break
+    yield key, events.InstanceEnded(at=now(), workflow_id=workflow, error=error)
+
+
+def in_days(counts: Counts) -> Counts:
+    """The same counts, hours added up to days."""
+    days: Counts = Counts()
+    for key, count in counts.items():
+        days[key._replace(hour=by_day(key.hour))] += count
+    return days
 
 
 TABLES: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from api import v1
 from api.routing import Operation
-from api.v2 import bulks, definitions, instances, pauses, streams, triggers, workflows
+from api.v2 import bulks, definitions, instances, pauses, stats, streams, triggers, workflows
 from api.v2.differences import in_v2
 from api.v2.instances import render as render_instance
 
@@ -23,5 +23,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *pauses.OPERATIONS,
     *streams.OPERATIONS,
     *bulks.OPERATIONS,
+    *stats.OPERATIONS,
 )
 """In the order in which the router tries their paths, that of v1."""

@@ -113,7 +113,7 @@ class InstanceColumns(NamedTuple):
             None if self.variables is None else _raw(self.variables),
             self.trigger_id,
             self.occurrence_id,
-            None if self.waiting is None else _waiting(self.waiting, self.activity),
+            None if self.waiting is None else waiting_row(self.waiting, self.activity),
             acts_of(self.acts),
         )
 
@@ -240,7 +240,7 @@ class OccurrenceColumns(NamedTuple):
         )
 
 
-def _waiting(text: str, activity: str | None) -> WaitingRow:
+def waiting_row(text: str, activity: str | None) -> WaitingRow:
     """What an instance waits for. The events of retries don't name their activity."""
     waiting = _decode_waiting(text)
     return replace(waiting, name=activity) if waiting.reason == "retry" else waiting

@@ -43,6 +43,7 @@ from projections.queries.rows import (
     WorkflowRow,
 )
 from projections.queries.sharing import SharedReads
+from projections.queries.stats import StatsRow, Window, stats_query, stats_row
 from projections.sql import statement
 from schemas.settings import PostgresSettings
 
@@ -261,6 +262,20 @@ class ReadModel:
     def occurrences(self, trigger_id: UUID) -> AsyncIterator[Slice[OccurrenceRow]]:
         """All occurrences of a trigger, newest first, in chunks."""
         return _all(partial(self.occurrences_page, trigger_id))
+
+    async def stats(self, window: Window, workflow_id: UUID | None = None) -> StatsRow:
+        """What statistics are made of.
+
+        Args:
+            window: the hours in which something happened.
+            workflow_id: only this workflow.
+        """
+        query, parameters = stats_query(window, workflow_id)
+
+        async def read() -> StatsRow:
+            return stats_row(await self._lists.execute(query, parameters))
+
+        return await self._shared.get((query, *parameters), read)
 
     async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow]:
         rows = await self._workflow_session.execute(statement("workflows"), (ids,))

@@ -12,6 +12,9 @@ from typing import Final
 FIRST_FILTER: Final = 5
 """Number of the parameter that holds a page's first filter."""
 
+COUNTED: Final = {"changed_instances": "counted_instances", "changed_stages": "counted_stages"}
+"""Parts that write a batch, and what tells what their changes add to part `counts`."""
+
 
 @cache
 def statement(name: str) -> bytes:
@@ -52,11 +55,16 @@ def _kept(line: bytes, filters: tuple[str, ...]) -> bytes | None:
 def project(parts: tuple[str, ...]) -> bytes:
     """The statement that writes a batch; what it has no rows for is left out, since every table it names costs time.
 
+    Lines of a file that end with `-- only: P` stay if P is one of the parts.
+
     Args:
         parts: names of files in `project`; the first one's rows are parameter `$4`, and so on.
     """
     text = statement("project/begin")
     for number, part in enumerate(parts, start=4):
-        rows = statement(f"project/{part}").replace(b"$rows", b"$%d" % number)
+        lines = (_kept(line, parts) for line in statement(f"project/{part}").split(b"\n"))
+        rows = b"\n".join(line for line in lines if line is not None).replace(b"$rows", b"$%d" % number)
         text += b", %s AS (\n%s)\n" % (part.encode(), rows)
+        if part in COUNTED:
+            text += b", %s AS (\n%s)\n" % (COUNTED[part].encode(), statement(f"project/{COUNTED[part]}"))
     return text + statement("project/end")

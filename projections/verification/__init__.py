@@ -16,6 +16,7 @@ rows of what lives. If these are too many, fewer buckets are looked at, and the 
 | `tables` | which tables and columns are compared, and the hash of a row |
 | `buckets` | sets of buckets, and their fingerprints |
 | `folded` | the read model in memory that the log is folded into |
+| `counted` | whether the counts are those of the rows |
 | `replay` | reads the log up to some positions |
 | `read_model` | the read model as it is in Postgres, and a twin in memory |
 | `differences` | what differs, in words |

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from projections.rows import ReadPosition
 from projections.verification.buckets import Buckets, bucket_of
+from projections.verification.counted import COUNTED_TABLES, RowCounts
 from projections.verification.differences import Difference, Report, compared, compared_position
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.folded import FoldedStore
@@ -94,6 +95,8 @@ class _Verification:
         self._topic = topic_name(settings, EVENTS)
         self._kept = timedelta(seconds=settings.rejections_retention_seconds)
         self._passes = 0
+        self._counted: list[Difference] | None = None
+        """What differs in the counts, once they were compared."""
 
     async def run(self, limit: int) -> Report:
         """See `verify`."""
@@ -109,6 +112,8 @@ class _Verification:
             looked = await self._pass(todo, whole=True)
             differences = [*(d for d in differences if d.table != "positions"), *looked.differences]
             todo = todo.without(looked.store.buckets)
+        if not COUNTED_TABLES.intersection(difference.table for difference in differences):
+            differences = [*differences, *(self._counted or ())]
         return Report(
             at=looked.at,
             positions=looked.positions,
@@ -191,20 +196,31 @@ class _Verification:
                 looked.differences += await self._differences(snapshot, store, table, since, looked.rows)
         else:
             store.seal(since)
+            counts = RowCounts() if self._counted is None else None
             for table in TABLES.values():
-                await self._fingerprint(snapshot, store, table, since, looked.rows)
+                await self._fingerprint(snapshot, store, table, since, looked.rows, counts)
+            if counts is not None:
+                self._counted = list(counts.differences(await snapshot.counts()))
             looked.suspicious = {bucket for bucket in store.fingerprints.different() if bucket in store.buckets}
         return looked
 
     async def _fingerprint(
-        self, snapshot: Snapshot, store: FoldedStore, table: Table, since: datetime, counts: dict[str, int]
+        self,
+        snapshot: Snapshot,
+        store: FoldedStore,
+        table: Table,
+        since: datetime,
+        seen: dict[str, int],
+        counts: RowCounts | None,
     ) -> None:
-        counts[table.name] = 0
+        seen[table.name] = 0
         async for rows in snapshot.rows(table.name):
             for values in rows:
                 if not _is_old(table, values, since):
                     store.note(table, values)
-            self._count(table, len(rows), counts)
+                if counts is not None:
+                    counts.note(table.name, values)
+            self._count(table, len(rows), seen)
 
     async def _differences(
         self, snapshot: Snapshot, store: FoldedStore, table: Table, since: datetime, counts: dict[str, int]

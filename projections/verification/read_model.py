@@ -10,10 +10,13 @@ from uuid import UUID
 import psycopg
 from psycopg import IsolationLevel, sql
 
+from projections.counting import CountKey, Counts
 from projections.database import FAULTS, PostgresConnection, connect
 from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, Tables
 from projections.rows import ReadPosition
+from projections.sql import statement
+from projections.verification.counted import in_days
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.tables import TABLES, Values
 from schemas.settings import PostgresSettings
@@ -42,6 +45,9 @@ class Snapshot(Protocol):
             ReadModelMoved: a rebuild has replaced it.
             StoreAway: the database is away.
         """
+
+    async def counts(self) -> Counts:
+        """All counts, as `counted.in_days` has them; raises as `rows` does."""
 
 
 class ReadModel(Protocol):
@@ -141,6 +147,15 @@ class PostgresSnapshot:
             await cursor.execute(query)
             while rows := await cursor.fetchmany(FETCHED):
                 yield [tuple(str(v) if isinstance(v, UUID) else v for v in row) for row in rows]
+        await self._check_relation()
+
+    async def counts(self) -> Counts:
+        """See `Snapshot.counts`."""
+        found = await (await self._connection.execute(statement("counts_by_day"))).fetchall()
+        await self._check_relation()
+        return Counts({CountKey(*key): count for *key, count in found})
+
+    async def _check_relation(self) -> None:
         # A rebuild gives the name of the schema to tables that this snapshot sees nothing in.
         found = await (await self._connection.execute("SELECT 'positions'::regclass::oid")).fetchall()
         if found != [(self._relation,)]:
@@ -191,3 +206,7 @@ class MemorySnapshot:
     async def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
         """See `Snapshot.rows`."""
         yield list(map(TABLES[table].values, getattr(self._tables, table).values()))
+
+    async def counts(self) -> Counts:
+        """See `Snapshot.counts`."""
+        return in_days(Counts(self._tables.counts))

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from projections import rows
+from projections.counting import CountKey, Counts
 from projections.migrate import migrate
 from projections.ports import Store
 from projections.store import PostgresStore
@@ -55,6 +56,13 @@ class Postgres:
         columns = ", ".join(f'"{name}"' for name in ROWS[table].__struct_fields__)
         found = self._tables.rows(f"SELECT {columns} FROM {table}")  # noqa: S608
         return {tuple(str(value) if isinstance(value, UUID) else value for value in row) for row in found}
+
+    def counts(self) -> Counts:
+        found = self._tables.rows(
+            "SELECT what, stage, hour, workflow_id, bucket, sum(count)::bigint FROM counts"
+            " GROUP BY what, stage, hour, workflow_id, bucket HAVING sum(count) <> 0"
+        )
+        return Counts({CountKey(what, stage, hour, str(id), bucket): n for what, stage, hour, id, bucket, n in found})
 
     def cut(self) -> None:
         # By its own number: other tests' projections may be connected to the same server.

@@ -26,6 +26,7 @@ from projections.rows import (
 )
 from schemas import events as ev
 from schemas.records import Recorded
+from tests.counted import counted_again
 from tests.simulation.reading import Admitted, LogReader
 
 RUNNING: dict[str, Any] = {"paused_at": None, "max_attempts": None, "last_failure_type": None}
@@ -121,8 +122,16 @@ class ReadModelChecker:
         assert positions == self._log.ends, f"the read model is at {positions}, the log ends at {self._log.ends}"
         assert positions == self._offsets, "a position was moved without a batch"
         for table in vars(tables):
-            if table != "positions":
+            if table not in ("positions", "counts"):
                 self._compare_all(table, getattr(tables, table))
+        self._check_counts(tables)
+
+    def _check_counts(self, tables: Tables) -> None:
+        """The counts are those of the rows. They are not counted from events here, so what a batch adds shows."""
+        wanted = counted_again(self._tables.instances.values(), self._tables.stages.values())
+        for key in wanted.keys() | tables.counts.keys():
+            shown = tables.counts.get(key, 0)
+            assert shown == wanted[key], f"{key}: the read model counts {shown}, there are {wanted[key]} rows"
 
     def _compare_all(self, table: str, shown: dict[Any, Any]) -> None:
         wanted = getattr(self._tables, table)

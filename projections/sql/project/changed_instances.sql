@@ -14,4 +14,7 @@ UPDATE instances i SET updated_at = r.updated_at, terminated_at = coalesce(r.ter
 FROM go, json_to_recordset($rows::json)
     AS r (id uuid, updated_at timestamptz, terminated_at timestamptz, error text, activity text, waiting text,
           state text, acts text)
+    JOIN instances o ON o.id = r.id -- as it was
 WHERE i.id = r.id
+RETURNING i.workflow_id, i.created_at, i.state, i.terminated_at,
+    o.state AS old_state, o.terminated_at AS old_terminated_at

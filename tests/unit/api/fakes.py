@@ -36,7 +36,9 @@ from api.ports import (
     Slice,
     StageHistoryRow,
     Starting,
+    StatsRow,
     TriggerRow,
+    Window,
     WorkflowRow,
 )
 from api.services import Services
@@ -81,6 +83,8 @@ class Backend:
         self.event_requests: dict[tuple[UUID, UUID], str] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
+        self.stats_row = StatsRow({}, {}, {}, [], 0, [])
+        self.asked_stats: list[tuple[Window, UUID | None]] = []
         self.page_rows = 2
         self.reject: Rejection | None = None
         """What the next commands are answered with."""
@@ -399,6 +403,11 @@ class FakeReadModel(FakeConnection):
 
     async def occurrences_page(self, trigger_id: UUID, /, **place: Any) -> Slice[OccurrenceRow]:
         return await _page(self.occurrences(trigger_id), **place)
+
+    async def stats(self, window: Window, workflow_id: UUID | None, /) -> StatsRow:
+        self.backend.check()
+        self.backend.asked_stats.append((window, workflow_id))
+        return self.backend.stats_row
 
     async def _pages(self, rows: list[Any]) -> AsyncIterator[Slice[Any]]:
         self.backend.check()

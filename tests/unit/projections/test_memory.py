@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from projections.counting import Counts
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
 from tests.store_contract import StoreContract, Subject, rows_of
@@ -23,6 +24,9 @@ class Memory:
 
     def rows(self) -> dict[str, set[tuple[Any, ...]]]:
         return rows_of(self.database)
+
+    def counts(self) -> Counts:
+        return Counts(self.database.tables.counts)
 
     def cut(self) -> None:
         self.database.restart(self.database.backup())

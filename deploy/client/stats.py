@@ -1,0 +1,107 @@
+"""`orchestration stats`: how many instances there are, and what has happened over time."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from deploy.client.completion import complete_workflows
+from deploy.client.session import Session, connected
+
+if TYPE_CHECKING:
+    from deploy.client.output import Cell
+
+STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
+OUTCOMES: Final = ("succeeded", "failed", "aborted")
+_LAST: Final = re.compile(r"([1-9][0-9]{0,3})([hd])")
+
+
+@click.command("stats", short_help="Count instances by state, and what has happened over time.")
+@connected
+@click.argument("workflow", required=False, shell_complete=complete_workflows)
+@click.option("--last", metavar="TIME", help="How much time to look at, as 12h or 30d; at most 93d.  [default: 24h]")
+@click.option("--step", type=click.Choice(("hour", "day")), help="Cut the time into hours or days, and show each.")
+async def stats(session: Session, workflow: str | None, last: str | None, step: str | None) -> None:
+    """Count instances by workflow and state, and show what has happened over time.
+
+    Of a single WORKFLOW the stages are shown, too. Times are how long instances took that have succeeded: half of them
+    took at most P50, 95 of 100 at most P95.
+    """
+    from deploy.client.names import workflow_id
+
+    found = await session.api.get(
+        "stats",
+        workflowID=None if workflow is None else await workflow_id(session.api, workflow),
+        step=step,
+        **{"from": _since(last)},
+    )
+    session.output.show(found, lambda: _lines(found, steps=step is not None))
+
+
+def _since(last: str | None) -> str | None:
+    if last is None:
+        return None
+    given = _LAST.fullmatch(last)
+    if given is None:
+        raise click.UsageError(f"--last {last!r} is not a number of hours or days, such as 12h or 30d")
+    hours = int(given[1]) * (24 if given[2] == "d" else 1)
+    return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+
+
+def _lines(found: dict[str, Any], *, steps: bool) -> Iterator[str]:
+    from deploy.client.output import moment, pairs, table
+
+    states = ", ".join(f"{found['states'][state]:,} {state}" for state in STATES if found["states"][state])
+    ended = ", ".join(f"{found['ended'][outcome]['count']:,} {outcome}" for outcome in OUTCOMES)
+    yield from pairs([
+        ("now", states or "no instances"),
+        ("from", f"{moment(found['from'])} to {moment(found['to'])}"),
+        ("started", f"{found['started']:,}"),
+        ("ended", ended),
+    ])  # fmt: skip
+    yield from _titled("workflows", table(_WORKFLOW_HEADS, map(_workflow, found["workflows"]), "no workflows"))
+    if omitted := found.get("omittedWorkflows"):
+        yield f"and {omitted:,} more"
+    if found.get("stages"):
+        rows = (_ended(str(stage["stage"]), stage["ended"]) for stage in found["stages"])
+        yield from _titled("stages", table(("stage", *_ENDED_HEADS), rows, ""))
+    if steps:
+        rows = (_ended(moment(one["from"]), one["ended"], f"{one['started']:,}") for one in found["steps"])
+        yield from _titled("over time", table((found["step"], "started", *_ENDED_HEADS), rows, ""))
+    if found["oldest"]:
+        yield from _titled("oldest", table(_OLDEST_HEADS, map(_oldest, found["oldest"]), ""))
+
+
+_ENDED_HEADS: Final = (*OUTCOMES, "p50", "p95")
+_WORKFLOW_HEADS: Final = ("workflow", "name", *STATES[:5], "started", *_ENDED_HEADS)
+_OLDEST_HEADS: Final = ("state", "instance", "workflow", "started", "waits for")
+
+
+def _titled(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield click.style(title, bold=True)
+    yield from lines
+
+
+def _workflow(found: dict[str, Any]) -> "Sequence[Cell]":
+    states = (f"{found['states'][state]:,}" for state in STATES[:5])
+    return _ended(found["workflowID"], found["ended"], found["name"], *states, f"{found['started']:,}")
+
+
+def _ended(first: str, ended: dict[str, Any], *others: str) -> "Sequence[Cell]":
+    from deploy.client.output import duration
+
+    counts = (f"{ended[outcome]['count']:,}" for outcome in OUTCOMES)
+    succeeded = ended["succeeded"]
+    times = (duration(succeeded[name]) if name in succeeded else "" for name in ("p50Seconds", "p95Seconds"))
+    return first, *others, *counts, *times
+
+
+def _oldest(found: dict[str, Any]) -> "Sequence[Cell]":
+    from deploy.client.output import moment
+
+    waiting = found.get("waiting", {})
+    what = f"{waiting['for']} {waiting.get('name', '')}".strip() if waiting else ""
+    return found["state"], found["instanceID"], found["workflowID"], moment(found["createdAt"]), what

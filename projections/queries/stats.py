@@ -1,0 +1,155 @@
+"""Statistics: counts of instances by state, and of what happened within some hours (see `projections.counting`)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from projections.ports import Row
+from projections.queries.columns import waiting_row
+from projections.queries.rows import WaitingRow
+from projections.sql import page
+
+MAX_WORKFLOWS: Final = 100
+"""Workflows that are listed. With more, an installation of very many would make each answer large."""
+
+LiveState = Literal["running", "waiting", "delayed", "retrying", "paused"]
+Buckets = dict[int, int]
+"""How many, by bucket of how long they took (`counting.BOUNDS`)."""
+
+
+class Window(NamedTuple):
+    """Some hours, in steps. Hours are since 1970."""
+
+    start: int
+    end: int
+    """The hour behind the last."""
+    step_hours: int
+
+
+class Happened(Struct):
+    """How many instances or stages have started and ended."""
+
+    started: int = 0
+    ended: dict[str, Buckets] = {}
+    """By how they ended: `succeeded`, `failed`, `aborted`."""
+
+    def add(self, what: str, bucket: int, count: int) -> None:
+        """Take in a count."""
+        if what == "started":
+            self.started += count
+        else:
+            buckets = self.ended.setdefault(what, {})
+            buckets[bucket] = buckets.get(bucket, 0) + count
+
+
+class WorkflowStatsRow(Struct):
+    """A workflow's part of the statistics."""
+
+    id: UUID
+    name: str
+    states: dict[str, int] = {}
+    """Of its instances, how many are in which state; states without any are left out."""
+    happened: Happened = msgspec.field(default_factory=Happened)
+
+
+class OldestRow(Struct, frozen=True):
+    """Of the instances in a state, the one that was started first."""
+
+    state: LiveState
+    id: UUID
+    workflow_id: UUID
+    created_at: datetime
+    waiting: WaitingRow | None
+
+
+class StatsRow(Struct):
+    """What the statistics are made of."""
+
+    states: dict[str, int]
+    """How many instances are in which state; states without any are left out."""
+    steps: dict[int, Happened]
+    """By step of the window, from 0; those in which nothing happened are left out."""
+    stages: dict[int, dict[int, Happened]]
+    """By number of the stage, and then by step; only for a single workflow."""
+    workflows: list[WorkflowStatsRow]
+    """Those with most going on come first."""
+    workflows_in_all: int
+    """How many there are, listed or not."""
+    oldest: list[OldestRow]
+
+
+class _Columns(NamedTuple):
+    """Of `stats`. All but the first are JSON lists, None for an empty one."""
+
+    known: int
+    listed: str | None
+    states: str | None
+    states_of_workflows: str | None
+    steps: str | None
+    workflows: str | None
+    stages: str | None
+    oldest: str | None
+
+
+class _Oldest(NamedTuple):
+    """An element of the last list."""
+
+    state: LiveState
+    id: UUID
+    workflow_id: UUID
+    created_at: datetime
+    waiting: str | None
+    activity: str | None
+
+    def row(self) -> OldestRow:
+        """As a row."""
+        waiting = None if self.waiting is None else waiting_row(self.waiting, self.activity)
+        return OldestRow(self.state, self.id, self.workflow_id, self.created_at, waiting)
+
+
+def stats_query(window: Window, workflow_id: UUID | None) -> tuple[bytes, list[object]]:
+    """The statement, and its parameters.
+
+    Args:
+        window: the hours that are looked at.
+        workflow_id: only this workflow.
+    """
+    parameters: list[object] = [window.start, window.end, window.step_hours, MAX_WORKFLOWS]
+    if workflow_id is None:
+        return page("stats", False), parameters
+    return page("stats", False, ("workflow_id",)), [*parameters, workflow_id]
+
+
+def stats_row(rows: Sequence[Row]) -> StatsRow:
+    """What the statement has answered."""
+    columns = _Columns(*rows[0])
+    workflows = {id: WorkflowStatsRow(id, name) for id, name in _list(columns.listed, tuple[UUID, str])}
+    for id, what, count in _list(columns.states_of_workflows, tuple[UUID, str, int]):
+        workflows[id].states[what] = count
+    for id, what, bucket, count in _list(columns.workflows, tuple[UUID, str, int, int]):
+        workflows[id].happened.add(what, bucket, count)
+    steps: dict[int, Happened] = {}
+    for step, what, bucket, count in _list(columns.steps, tuple[int, str, int, int]):
+        steps.setdefault(step, Happened()).add(what, bucket, count)
+    stages: dict[int, dict[int, Happened]] = {}
+    for stage, step, what, bucket, count in _list(columns.stages, tuple[int, int, str, int, int]):
+        stages.setdefault(stage, {}).setdefault(step, Happened()).add(what, bucket, count)
+    return StatsRow(
+        states=dict(_list(columns.states, tuple[str, int])),
+        steps=steps,
+        stages=stages,
+        workflows=list(workflows.values()),
+        workflows_in_all=columns.known,
+        oldest=[one.row() for one in _list(columns.oldest, _Oldest)],
+    )
+
+
+T = TypeVar("T")
+
+
+def _list(text: str | None, kind: type[T]) -> list[T]:
+    return [] if text is None else msgspec.json.decode(text, type=list[kind])  # type: ignore[valid-type]
