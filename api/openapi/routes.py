@@ -1,6 +1,7 @@
 """`/openapi.json`."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 from starlette.requests import Request
@@ -13,9 +14,13 @@ from api.routing import Operation
 
 def openapi_routes(base_path: str, operations: Sequence[Operation]) -> list[BaseRoute]:
     """The description, outside the base path and, for clients behind a gateway, under it."""
-    body = msgspec.json.encode(document(base_path, operations))
+
+    @cache
+    def body() -> bytes:
+        """Made when somebody asks for it: it takes as long as the rest of the start."""
+        return msgspec.json.encode(document(base_path, operations))
 
     async def describe(request: Request) -> Response:
-        return Response(body, headers={"content-type": "application/json"})
+        return Response(body(), headers={"content-type": "application/json"})
 
     return [Route(path, describe) for path in dict.fromkeys(("/openapi.json", f"{base_path}/openapi.json"))]

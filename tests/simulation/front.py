@@ -97,10 +97,11 @@ class Front:
         self._published = [Place(topic_name(settings, EVENTS_PUBLISHED), p) for p in range(settings.partitions)]
         self._cluster = cluster
         log = LogReader(cluster, topic_name(settings, EVENTS))
-        self.rows = ReadModelChecker(log, broken)
+        clock = VirtualClock()
+        self.rows = ReadModelChecker(log, broken, clock.now, settings.rejections_retention_seconds)
         self.public = PublicTopicChecker(cluster, log, public_topic(settings))
         self.answers = Answers(log)
-        self.database = SimulatedDatabase(rng, VirtualClock().now, self.rows)
+        self.database = SimulatedDatabase(rng, clock.now, self.rows)
         settings = replace(settings, max_batch_events=rng.choice(MAX_BATCH_EVENTS))
         api_settings = ApiSettings(
             partitions=settings.partitions,

@@ -12,7 +12,7 @@ from engine.snapshot_records import MARKER_KEY
 from schemas.kafka import Place
 from schemas.records import NewRecord, Recorded
 from schemas.topics import SNAPSHOTS
-from tests.simulation.restoring import check_snapshot
+from tests.simulation.restoring import Restored, check_snapshot
 from tests.simulation.topics import Topics
 
 
@@ -42,16 +42,20 @@ class Harm:
         if self._rng.random() < 0.5:
             self._topics.compact(self._rng.randrange(self._topics.partitions), self._rng)
 
-    def do(self, admitted: Sequence[Sequence[Recorded]], needed: Callable[[int], int]) -> None:
+    def do(
+        self, admitted: Sequence[Sequence[Recorded]], restored: Sequence[Restored], needed: Callable[[int], int]
+    ) -> None:
         """Expire events that a snapshot stands for, or harm a snapshot.
 
         Args:
             admitted: the events of each partition that count.
+            restored: what a restore of each comes to.
             needed: the first event of a partition that somebody else has still to read.
         """
         partition = self._rng.randrange(self._topics.partitions)
         if partition in self._expiring:
-            marker = check_snapshot(self._topics.snapshot(partition), admitted[partition], self._bounds)
+            snapshot = self._topics.snapshot(partition)
+            marker = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds)
             if marker is not None:
                 self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
@@ -59,8 +63,8 @@ class Harm:
             self.harmed.add(partition)
             self._harm(partition)
             snapshot = self._topics.snapshot(partition)
-            usable = check_snapshot(snapshot, admitted[partition], self._bounds, is_harmed=True) is not None
-            self.met["a snapshot was harmed" + (", but is one" if usable else "")] += 1
+            usable = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds, is_harmed=True)
+            self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
 
     def _harm(self, partition: int) -> None:
         """Lose records from the end or the start, or have another build write them."""

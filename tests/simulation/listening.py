@@ -1,5 +1,6 @@
 """What has to become of the messages of other services: none is lost that came when its trigger was there."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID, uuid5
 
@@ -31,6 +32,12 @@ class Listening:
         """When each trigger was there for all to know."""
         self._messages: list[tuple[int, str, int, int]] = []
         """When each came; what tells it from others; partition and offset."""
+        self._ids: dict[tuple[str, int, int], str] = {}
+        """The occurrence of a message for a trigger, by the trigger, partition and offset."""
+        self._judged: set[str] = set()
+        self._deleted: set[str] = set()
+        self._read = Counter[int]()
+        """How many events of each partition were looked at."""
         topics.listeners.append(self._appended)
 
     def _appended(self, place: Place, records: Sequence[StoredRecord]) -> None:
@@ -55,7 +62,7 @@ class Listening:
         if message["type"] == self._event:
             self._messages.append((self._count, message["idempotency_key"], partition, record.offset))
 
-    def lost(self, admitted: Sequence[Iterable[Recorded]]) -> list[str]:
+    def lost(self, admitted: Sequence[Sequence[Recorded]]) -> list[str]:
         """The messages that no trigger has heard of yet although it has to, in words.
 
         Nothing has to come any more to a trigger that was deleted.
@@ -63,17 +70,30 @@ class Listening:
         Args:
             admitted: the events of each partition that count.
         """
-        kinds = (TriggerFired, EvaluationStarted, TriggerFailed)
-        judged = {r.event.occurrence_id for events in admitted for r in events if isinstance(r.event, kinds)}
-        deleted = {r.aggregate_id for events in admitted for r in events if isinstance(r.event, TriggerDeleted)}
+        for partition, events in enumerate(admitted):
+            self._follow(events[self._read[partition] :])
+            self._read[partition] = len(events)
         begins = self._begins or [0] * OTHERS_PARTITIONS
-        source = f"{OTHERS}:{self._topics.cluster.topics[OTHERS].id}"
         heard: set[tuple[str, str]] = set()
         expected: dict[tuple[str, str], str] = {}
         for came, identity, partition, offset in self._messages:
             for trigger_id, defined in self._defined.items():
-                if str(uuid5(UUID(trigger_id), f"{source}/{partition}/{offset}")) in judged:
+                if self._id(trigger_id, partition, offset) in self._judged:
                     heard.add((trigger_id, identity))
-                elif trigger_id not in deleted and came > defined and offset >= begins[partition]:
+                elif trigger_id not in self._deleted and came > defined and offset >= begins[partition]:
                     expected[trigger_id, identity] = f"message {partition}/{offset} for trigger {trigger_id}"
         return [words for key, words in expected.items() if key not in heard]
+
+    def _follow(self, events: Iterable[Recorded]) -> None:
+        for recorded in events:
+            if isinstance(recorded.event, TriggerFired | EvaluationStarted | TriggerFailed):
+                self._judged.add(recorded.event.occurrence_id)
+            elif isinstance(recorded.event, TriggerDeleted):
+                self._deleted.add(recorded.aggregate_id)
+
+    def _id(self, trigger_id: str, partition: int, offset: int) -> str:
+        key = (trigger_id, partition, offset)
+        if key not in self._ids:
+            source = f"{OTHERS}:{self._topics.cluster.topics[OTHERS].id}"
+            self._ids[key] = str(uuid5(UUID(trigger_id), f"{source}/{partition}/{offset}"))
+        return self._ids[key]

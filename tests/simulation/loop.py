@@ -20,6 +20,7 @@ from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
+from unittest.mock import patch
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -49,7 +50,7 @@ class Life:
         self.context = copy_context()
         """In which the process runs."""
         self.context.run(_LIFE.set, self)
-        self._held: list[asyncio.Handle] = []
+        self._held: list[Step] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._swept = MIN_SWEPT
 
@@ -72,12 +73,11 @@ class Life:
             self.state = "running"
             held, self._held = self._held, []
             if held:
-                loop = held[0]._loop  # type: ignore[attr-defined]
-                loop.again(held)
+                held[0].loop.again(held)
 
-    def hold(self, handle: asyncio.Handle) -> None:
+    def hold(self, step: "Step") -> None:
         """Keep what has become due while it does not run."""
-        self._held.append(handle)
+        self._held.append(step)
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Keep a task until it is over. Python would close one that nobody waits for, and so run its `finally`."""
@@ -100,22 +100,69 @@ def current_life() -> Life | None:
     return _LIFE.get()
 
 
+class Step(asyncio.TimerHandle):
+    """What is to be called, at once or at its time. Unlike asyncio's own it remembers nothing for debugging.
+
+    Half of what a simulation does is to make these, and to cancel them.
+    """
+
+    __slots__ = ()
+    _callback: Callable[..., object] | None
+    _context: Context
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "VirtualLoop",
+        context: Context | None,
+        when: float | None = None,
+    ):
+        self._callback, self._args = callback, args
+        self._loop, self._when = loop, when
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = None, ()
+            if self._when is not None:
+                self._loop.timer_canceled()
+
+    def when(self) -> float:
+        assert self._when is not None
+        return self._when
+
+    @property
+    def loop(self) -> "VirtualLoop":
+        """In which it is called."""
+        return self._loop
+
+    @property
+    def life(self) -> Life | None:
+        """To which it belongs."""
+        return self._context.get(_LIFE)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop that owns its time, and knows to which life each of its steps belongs.
 
     What is due at one time runs in the order in which it was asked for.
     """
 
+    _stopping: bool
+
     def __init__(self) -> None:
         super().__init__()
+        vars(self)["get_debug"] = bool  # asked for each future; this answers without a frame of its own
         self._now = 0.0
-        self._due: list[asyncio.Handle] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._due: list[Step] = []
+        self._timers: list[tuple[float, int, Step]] = []
         self._numbers = itertools.count()
         self._canceled = 0
         self._lives: dict[Life, None] = {}
         self._outside: dict[asyncio.Task[Any], None] = {}
-        self._fault: BaseException | None = None
         self._ends = False
         self.steps = 0
         """How many steps were run."""
@@ -126,9 +173,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._due.append(handle)
-        return handle
+        step = Step(callback, args, self, context)
+        self._due.append(step)
+        return step
 
     def call_soon_threadsafe(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
@@ -142,7 +189,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        when = self._now + delay
+        step = Step(callback, args, self, context, when)
+        heapq.heappush(self._timers, (when, next(self._numbers), step))
+        return step
 
     def call_at(
         self,
@@ -151,9 +201,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._numbers), handle))
-        return handle
+        step = Step(callback, args, self, context, when)
+        heapq.heappush(self._timers, (when, next(self._numbers), step))
+        return step
 
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> "asyncio.Task[Any]":
         task = _Task(next(self._numbers), coro, loop=self, name=name, context=context)
@@ -170,9 +220,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         task.add_done_callback(self._outside.pop, context=Context())
         return task
 
-    def again(self, handles: list[asyncio.Handle]) -> None:
+    def again(self, steps: list[Step]) -> None:
         """Run what was held."""
-        self._due += handles
+        self._due += steps
 
     def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> "asyncio.Future[T]":
         """Nothing takes virtual time, so there is no need for a thread."""
@@ -184,16 +234,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return done
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """A step that fails ends the simulation. What is found out after its end is of no interest."""
-        error, task = context.get("exception"), context.get("task", context.get("future"))
-        if self._ends or (task is not None and (not isinstance(task, _Task) or task.is_lost)):
-            return
-        if isinstance(error, BaseException) and "handle" in context:
-            self._fault = self._fault or error
-        else:
+        """What is found out after the end, or about a task that nobody can look at, is of no interest."""
+        task = context.get("task", context.get("future"))
+        if not self._ends and (task is None or (isinstance(task, _Task) and not task.is_lost)):
             super().call_exception_handler(context)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def timer_canceled(self) -> None:
+        """A step is canceled that is to be called at its time."""
         self._canceled += 1
         if self._canceled > MIN_SWEPT and self._canceled > len(self._timers) // 2:
             self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
@@ -201,32 +248,45 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._canceled = 0
 
     def _run_once(self) -> None:
-        """One round of the loop: all that is due now."""
-        if not self._due:
-            while self._timers and self._timers[0][2].cancelled():
-                heapq.heappop(self._timers)
-                self._canceled -= 1
-            if not self._timers:
-                raise Deadlock
-            self._now = max(self._now, self._timers[0][0])
-        while self._timers and self._timers[0][0] <= self._now:
-            self._due.append(heapq.heappop(self._timers)[2])
-        due, self._due = self._due, []
-        for handle in due:
-            if handle.cancelled():
-                continue
-            life = handle._context.get(_LIFE)  # type: ignore[attr-defined]
-            if life is not None and life.state != "running":
-                life.hold(handle)
-                continue
-            self.steps += 1
-            handle._run()
-            if self._fault is not None:
-                raise self._fault
+        """One round of the loop after the other, until it is to stop: all that is due, then time goes on."""
+        while not self._stopping:
+            if not self._due:
+                self._go_on_to_next()
+            timers, now = self._timers, self._now
+            while timers and timers[0][0] <= now:
+                self._due.append(heapq.heappop(timers)[2])
+            due, self._due = self._due, []
+            for step in due:
+                self._run(step)
+
+    def _go_on_to_next(self) -> None:
+        """Let the time go on to the next timer."""
+        while self._timers and self._timers[0][2].cancelled():
+            heapq.heappop(self._timers)
+            self._canceled -= 1
+        if not self._timers:
+            raise Deadlock
+        self._now = max(self._now, self._timers[0][0])
+
+    def _run(self, step: Step) -> None:
+        """Run a step. One that fails ends the simulation."""
+        callback = step._callback
+        if callback is None:
+            return
+        life = step._context.get(_LIFE)
+        if life is not None and life.state != "running":
+            life.hold(step)
+            return
+        self.steps += 1
+        try:
+            step._context.run(callback, *step._args)
+        except Exception:
+            if not self._ends:
+                raise
 
     def end(self) -> None:
         """Cancel everything, of the processes too: what they have in flight must not be closed by Python later on."""
-        self._ends, self._fault = True, None
+        self._ends = True
         for life in self._lives:
             life.revive()
         tasks = sorted(asyncio.all_tasks(self), key=hash)
@@ -305,10 +365,12 @@ class VirtualClock:
 def simulate(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in virtual time."""
     loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.end()
+    # asyncio's own asks the system each time whether this process was forked: about a tenth of all that a seed costs.
+    with patch("asyncio.get_running_loop", lambda: loop), patch("asyncio.events.get_running_loop", lambda: loop):
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            loop.end()
 
 
 def in_world(

@@ -1,5 +1,6 @@
 """What a restore comes to, from the whole log and from a snapshot with the events behind it: the live state."""
 
+import bisect
 from collections.abc import Iterable, Sequence
 
 from engine.core.duplicates import Bounds
@@ -14,29 +15,65 @@ BAD = object()
 """In place of an event, what nobody can read."""
 
 
-def check_restorable(partition: Partition, admitted: Iterable[Recorded], bounds: Bounds) -> None:
+class Restored:
+    """What a restore from the log of one partition comes to. It goes on from where it was the last time.
+
+    Args:
+        admitted: the events of the log that count, in order; more come.
+        bounds: how much the partition remembers.
+    """
+
+    def __init__(self, admitted: Sequence[Recorded], bounds: Bounds):
+        self._admitted, self._bounds = admitted, bounds
+        self._shard, self._count = Shard(bounds), 0
+
+    def until(self, stop: int) -> Shard:
+        """What a restore from the events before an offset comes to."""
+        count = bisect.bisect_left(self._admitted, stop, key=lambda recorded: recorded.offset)
+        if count < self._count:
+            return restored(self._admitted, stop, self._bounds)
+        replay(self._shard, self._admitted[self._count : count])
+        self._count = count
+        return self._shard
+
+    def check(self) -> None:
+        """To go on comes to the same as to begin again.
+
+        Raises:
+            AssertionError: it does not.
+        """
+        stop = self._count and self._admitted[self._count - 1].offset + 1
+        check_same(self._shard, restored(self._admitted, stop, self._bounds), "one that went on")
+
+
+def check_restorable(partition: Partition, restored: Restored) -> None:
     """Compare what a partition has in memory with what the log says.
 
     Args:
         partition: which; nothing is compared before it is restored, or while its turn is on the way to the log.
-        admitted: the events of its log that count, in order.
-        bounds: how much it remembers.
+        restored: what its log says.
 
     Raises:
         AssertionError: they differ.
     """
     if partition.restored and not partition.in_turn:
-        check_same(partition.shard, restored(admitted, partition.end, bounds), "what is in memory")
+        check_same(partition.shard, restored.until(partition.end), "what is in memory")
 
 
 def check_snapshot(
-    snapshot: Sequence[Record], admitted: Sequence[Recorded], bounds: Bounds, *, is_harmed: bool = False
+    snapshot: Sequence[Record],
+    admitted: Sequence[Recorded],
+    restored: Restored,
+    bounds: Bounds,
+    *,
+    is_harmed: bool = False,
 ) -> Marker | None:
     """Compare what a snapshot says with what the log says.
 
     Args:
         snapshot: the records that a restore reads of a partition of the topic.
         admitted: the events of the log that count, in order.
+        restored: what the same log says.
         bounds: how much a partition remembers.
         is_harmed: whether it may be that no restore would use it.
 
@@ -55,7 +92,7 @@ def check_snapshot(
         return None
     if marker is not None:
         replay(shard, (recorded for recorded in admitted if recorded.offset >= marker.next_offset))
-        check_same(shard, restored(admitted, len(admitted) and admitted[-1].offset + 1, bounds), "a snapshot")
+        check_same(shard, restored.until(len(admitted) and admitted[-1].offset + 1), "a snapshot")
     return marker
 
 

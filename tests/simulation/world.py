@@ -28,7 +28,7 @@ from tests.simulation.listening import Listening
 from tests.simulation.network import FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.producing import Producing
-from tests.simulation.restoring import check_restorable, check_snapshot
+from tests.simulation.restoring import Restored, check_restorable, check_snapshot
 from tests.simulation.sends import Sends
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, MemoryStack, StackFaults, wallet_id
 from tests.simulation.topics import Topics
@@ -36,6 +36,8 @@ from tests.simulation.trace import Trace
 from tests.simulation.trouble import NETWORK_FAULTS, Trouble, cut_off
 
 PARTITIONS = 3
+LOOK_SECONDS = 20.0
+"""How often is looked whether everything has ended, and helped if not."""
 SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
 MAX_FETCHED = 10
@@ -60,10 +62,10 @@ LIMITS: dict[str, tuple[Any, ...]] = {
 """What limits are set to: small enough to be reached, or so large that they are not."""
 
 RHYTHMS: dict[str, tuple[Any, ...]] = {
-    "schemas.kafka.ports.HEARTBEAT_SECONDS": (0.5, 1.5, 1.5, 1.5),
+    "schemas.kafka.ports.HEARTBEAT_SECONDS": (0.5, 1.5, 1.5, 1.5, 1.5, 1.5),
     "schemas.kafka.table.TAKE_SECONDS": (10.0,),
     "engine.command_feed.POLL_SECONDS": (1.0, 5.0, 5.0),
-    "engine.command_feed.WATCH_SECONDS": (0.5, 2.0, 2.0),
+    "engine.command_feed.WATCH_SECONDS": (0.5, 3.0, 3.0),
     "engine.triggers.listener.TAKE_SECONDS": (1.0, 5.0, 5.0),
 }
 """How often is looked at what mostly has not changed. With what is right in real time, hours of virtual time would be
@@ -150,6 +152,11 @@ class World:
         )
         self.observer.calls = self.front.calls
         self.helped: set[str] = set()
+        admitted = self.observer.admitted
+        self._live = [Restored(events, self.bounds) for events in admitted]
+        """What engines must have in memory, as far as they have come."""
+        self._whole = [Restored(events, self.bounds) for events in admitted]
+        """What a restore comes to now."""
         self._checked: dict[Hashable, object] = {}
         self.met: Counter[str] = Counter()
         """How often each situation was met, once the seed has come to its end."""
@@ -224,7 +231,7 @@ class World:
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
-            self.harm.do(self.observer.admitted, self.front.needed)
+            self.harm.do(self.observer.admitted, self._whole, self.front.needed)
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()
@@ -269,7 +276,7 @@ class World:
         while not self._settled():
             self.observer.check()
             assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
-            await asyncio.sleep(30.0)
+            await asyncio.sleep(LOOK_SECONDS)
             self._check_restorable()
             self.clients.start_refused()
             for instance_id in self.waiting():
@@ -284,6 +291,8 @@ class World:
         await asyncio.sleep(SETTLE_SECONDS)
         self.observer.check()
         self._check_restorable()
+        for restored in (*self._live, *self._whole):
+            restored.check()
         assert all(claim.at <= settling for claim in self.observer.claims), "engines take partitions from each other"
 
     def _waits_for_event(self, instance_id: str) -> bool:
@@ -307,11 +316,12 @@ class World:
         self.observer.check()
         for partition in self.engines.partitions():
             if partition.restored and not partition.in_turn and self._is_new(partition, partition.end):
-                check_restorable(partition, self.observer.admitted[partition.number], self.bounds)
+                check_restorable(partition, self._live[partition.number])
         for number, admitted in enumerate(self.observer.admitted):
             snapshot = self.topics.snapshot(number)
             if self._is_new(number, (len(admitted), len(snapshot), snapshot[-1] if snapshot else None)):
-                check_snapshot(snapshot, admitted, self.bounds, is_harmed=number in self.harm.harmed)
+                whole, is_harmed = self._whole[number], number in self.harm.harmed
+                check_snapshot(snapshot, admitted, whole, self.bounds, is_harmed=is_harmed)
 
     def _is_new(self, subject: Hashable, state: object) -> bool:
         """Whether a subject was not checked in this state."""

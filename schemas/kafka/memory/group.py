@@ -33,11 +33,14 @@ class _Seat:
         self.topic, self.membership = topic, membership
         self.incarnation = -1
         self.places: frozenset[Place] = frozenset()
+        self.until = 0.0
+        """When its session ends, if nothing is heard of it before."""
         self.timer: asyncio.TimerHandle | None = None
 
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
+            self.timer = None
 
 
 class Group:
@@ -156,10 +159,18 @@ class Group:
             joined.set_exception(fault)
 
     def _heard(self, name: str, seat: _Seat) -> None:
-        seat.stop_timer()
         loop = asyncio.get_running_loop()
-        seconds = seat.membership.session_timeout_seconds
-        seat.timer = loop.call_later(seconds, self.leave, name, context=self._context)
+        seat.until = loop.time() + seat.membership.session_timeout_seconds
+        if seat.timer is None:
+            seat.timer = loop.call_at(seat.until, self._look_after, name, seat, context=self._context)
+
+    def _look_after(self, name: str, seat: _Seat) -> None:
+        """End the session of a member that was not heard of in time."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < seat.until:
+            seat.timer = loop.call_at(seat.until, self._look_after, name, seat, context=self._context)
+        else:
+            self.leave(name)
 
 
 def shares(had: Mapping[str, frozenset[Place]], places: Iterable[Place]) -> dict[str, frozenset[Place]]:

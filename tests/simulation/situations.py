@@ -1,0 +1,68 @@
+"""What the seeds of the suite have to meet."""
+
+from typing import Final
+
+SITUATIONS: Final = """
+account to account: CreateTransaction
+account to account: CreateTransaction CreateTransaction
+account to wallet: CreditWallet
+account to wallet: CreateTransaction CreditWallet
+account to payment: CreateTransaction CreateTransferInitiation
+wallet to account: DebitWallet
+wallet to account: DebitWallet CreateTransaction
+wallet to wallet: CreditWallet
+wallet to wallet: DebitWallet CreditWallet
+wallet to payment: DebitWallet CreateTransferInitiation
+payment to account: CreateTransaction CreateTransaction
+payment to account: CreateTransaction CreateTransaction CreateTransaction
+payment to wallet: CreateTransaction CreditWallet
+payment to wallet: CreateTransaction CreateTransaction CreditWallet
+overdraft
+money came after INSUFFICIENT_FUND
+a payment had been ingested before
+refused for good
+a stage failed
+aborted in the first attempt
+aborted while retrying
+a late success
+a late failure
+EvaluationStarted
+EvaluationFailed
+EvaluationEnded
+TriggerFired
+TriggerFailed
+a snapshot was written
+a snapshot was failed
+a snapshot was fenced
+records were restored from snapshots
+events have expired
+a snapshot was harmed
+a snapshot was harmed, but is one
+SET_ASIDE
+killed
+killed and back
+ended
+stopped
+cut off
+evicted
+rebalanced
+failed over
+without coordinator
+answered 200
+answered 201
+answered 204
+answered 400
+answered 404
+answered 413
+answered 503
+not answered
+aborted by a client
+waited for an end
+a key was used again
+a key was used for something else
+the database crashed
+announcements were lost
+an occurrence was shown
+"""
+"""What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
+to snapshots, what strikes processes, the cluster and the database, and what clients of the API are answered."""
