@@ -57,9 +57,13 @@ def run(*, keep: bool, port: int, data_dir: Path | None, scenario: Path | None) 
         console.print("starting Kafka, Postgres, api, engine and projections …")
         exits.enter_context(installation)
         console.print(f"ready {installation.url}")
-        asyncio.run(play(installation.url, installation.sandbox_url, case, console))
+        instance_id = asyncio.run(play(installation.url, installation.sandbox_url, case, console))
         if keep:
             console.print(f"still running at {installation.url}; Ctrl-C stops it")
+        if installation.console_url:
+            shown = f"{installation.console_url}#/instances/{instance_id}"
+            console.print(f"the instance in the console{'' if keep else ' (with --keep)'}: {shown}", soft_wrap=True)
+        if keep:
             sys.stdout.flush()
             with contextlib.suppress(Stopped):
                 installation.supervise()
@@ -87,8 +91,8 @@ def read_scenario(path: Path) -> Case:
     return case
 
 
-async def play(url: str, sandbox_url: str, case: Case, console: Console) -> None:
-    """Play a scenario.
+async def play(url: str, sandbox_url: str, case: Case, console: Console) -> str:
+    """Play a scenario; returns the id of its instance.
 
     Args:
         url: the API with its base path.
@@ -123,6 +127,7 @@ async def play(url: str, sandbox_url: str, case: Case, console: Console) -> None
         error = (await client.call("GET", path)).get("error")
         if (error is None) != (case.expect.outcome == "succeeded"):
             raise ScenarioError(f"the instance ended with an error: {error}" if error else "the instance has succeeded")
+        return str(instance["id"])
 
 
 async def _furnish(sandbox: "_Client", case: Case, console: Console) -> dict[str, str]:

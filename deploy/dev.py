@@ -21,6 +21,8 @@ def run(options: Options) -> None:
     installation = Installation(options)
     with stop_signals(installation), installation:
         sys.stdout.write(f"ready {installation.url}\n")
+        if installation.console_url:
+            sys.stdout.write(f"console {installation.console_url}\n")
         sys.stdout.flush()
         with contextlib.suppress(Stopped):
             installation.supervise()

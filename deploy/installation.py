@@ -94,6 +94,11 @@ class Installation:
         self.engine_url = ""
 
     @property
+    def console_url(self) -> str:
+        """Where the console is; `""` when it is turned off."""
+        return f"{self.url}/console/" if self._api.console_enabled else ""
+
+    @property
     def kafka_bootstrap_servers(self) -> str:
         """Where the embedded Kafka listens."""
         return self._kafka.bootstrap_servers

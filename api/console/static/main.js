@@ -22,6 +22,8 @@ import { SignIn } from "./components/sign-in.js";
 import { TroubleLine } from "./components/trouble-line.js";
 import { begin, isSignedOut, session } from "./data/session.js";
 import { useStore } from "./data/store.js";
+import { BulkPage } from "./pages/bulk.js";
+import { BulksPage } from "./pages/bulks.js";
 import { InstancePage } from "./pages/instance.js";
 import { NewWorkflowPage } from "./pages/new-workflow.js";
 import { OverviewPage } from "./pages/overview.js";
@@ -45,6 +47,8 @@ function pageOf({ path, query }) {
       return html`<${SearchPage} query=${query} />`;
     case "instances":
       return id ? html`<${InstancePage} key=${id} id=${id} />` : html`<${SearchPage} query=${query} />`;
+    case "bulk":
+      return id ? html`<${BulkPage} key=${id} id=${id} />` : html`<${BulksPage} query=${query} />`;
     case "overview":
       return html`<${OverviewPage} query=${query} />`;
     case "workflows":

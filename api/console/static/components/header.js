@@ -8,7 +8,7 @@ import { SearchBox } from "./search-box.js";
 
 /** @type {["search" | "overview" | "workflows" | "triggers", string[]][]} */
 const PAGES = [
-  ["search", ["", "search", "instances"]],
+  ["search", ["", "search", "instances", "bulk"]],
   ["overview", ["overview"]],
   ["workflows", ["workflows"]],
   ["triggers", ["triggers"]],

@@ -101,3 +101,20 @@ export const testTrigger = async (id, message) =>
 
 /** @param {{workflowID?: string, from: string, step: string}} query @param {AbortSignal} [signal] @returns {Promise<Json>} */
 export const getStats = async (query, signal) => (await call("v2/stats", { query, signal })).data;
+
+/** @param {Json} body @returns {Promise<Json>} */
+export const previewBulk = async (body) =>
+  (await call("v2/instances/bulk", { method: "POST", body: JSON.stringify({ ...body, dryRun: true }) })).data;
+
+/** @param {Json} body @param {Act} act @returns {Promise<Json>} */
+export const startBulk = async (body, act) =>
+  (await call("v2/instances/bulk", { method: "POST", body: JSON.stringify(body), ...act })).data;
+
+/** @param {{cursor?: string}} query @param {AbortSignal} [signal] */
+export const listBulks = (query, signal) => page("v2/bulk", query, signal);
+
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Json>} */
+export const getBulk = async (id, signal) => (await call(`v2/bulk/${encodeURIComponent(id)}`, { signal })).data;
+
+/** @param {string} id @param {Act} act */
+export const stopBulk = (id, act) => call(`v2/bulk/${encodeURIComponent(id)}/stop`, { method: "POST", ...act });

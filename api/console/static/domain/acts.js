@@ -13,6 +13,9 @@ import { pauseOf, stateOf } from "./states.js";
 /** @type {ActName[]} */
 export const ACTS = ["event", "resume", "retry", "abort"];
 
+/** What can be done to many at once. */
+export const BULK_ACTS = ["abort", "resume"];
+
 /**
  * Why something can't be done now.
  * @param {ActName} act

@@ -40,8 +40,8 @@ export function isFiltered({ q, states, workflow, since }) {
  */
 export function apiFilters({ states, workflow, since }, now) {
   return {
-    state: states,
-    workflowID: workflow,
+    state: states.length ? states : undefined,
+    workflowID: workflow || undefined,
     createdAfter: since ? new Date(now - PERIODS[since]).toISOString() : undefined,
   };
 }

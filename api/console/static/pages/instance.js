@@ -3,6 +3,7 @@ import { consoleAddress, linkTo } from "../base/addresses.js";
 import { html } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { ActButtons } from "../components/act-buttons.js";
+import { ActList } from "../components/act-list.js";
 import { CopyButton } from "../components/copy-button.js";
 import { Elapsed } from "../components/elapsed.js";
 import { Money } from "../components/money.js";
@@ -54,6 +55,7 @@ export function InstancePage({ id }) {
           : words.instance.byClient}</dd></div>
       </dl>
       <${VariableList} variables=${instance.variables} />
+      <${ActList} acts=${instance.acts} />
     </section>
     <section class="card" aria-labelledby="timeline">
       <h2 id="timeline">${words.instance.timeline}</h2>

@@ -1,7 +1,8 @@
 /** Search: one box, filters as chips, results that stay fresh. Everything is in the address, so a search can be shared. */
 import { go, linkTo } from "../base/addresses.js";
-import { html, useEffect } from "../base/ui.js";
+import { html, useEffect, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
+import { BulkDialog } from "../components/bulk-dialog.js";
 import { Empty } from "../components/empty.js";
 import { FilterBar } from "../components/filter-bar.js";
 import { InstanceTable } from "../components/instance-table.js";
@@ -10,6 +11,7 @@ import { Pager } from "../components/pager.js";
 import { Problem } from "../components/problem.js";
 import { find } from "../data/finding.js";
 import { useLive } from "../data/live.js";
+import { mayWrite } from "../data/session.js";
 import { apiFilters, filtersOf, isFiltered, queryOf } from "../domain/filters.js";
 
 /** Pause between two looks at the first page. */
@@ -25,13 +27,20 @@ export function SearchPage({ query }) {
     every: cursor ? 0 : EVERY_MS,
     stream: search.q ? null : { path: "v2/instances/stream", query: apiFilters(search, Date.now()) },
   });
+  const [acting, setActing] = useState(false);
   const id = found?.instanceID;
   useEffect(() => {
     if (id) go(linkTo(["instances", id]), { replace: true });
   }, [id]);
   return html`
     <${PageTitle} text=${words.search.title} />
-    <${FilterBar} search=${search} show=${show} />
+    <${FilterBar} search=${search} show=${show}>
+      ${mayWrite() && html`<button type="button" class="small" disabled=${!found?.page?.data.length} onClick=${() => setActing(true)}>
+        ${words.bulk.act}</button>`}
+      <a href=${linkTo(["bulk"])}>${words.bulk.title}</a>
+    </${FilterBar}>
+    ${acting && html`<${BulkDialog} filter=${{ ...apiFilters(search, Date.now()), ...(found?.by ? { [found.by]: search.q } : {}) }}
+      close=${() => setActing(false)} />`}
     <section aria-label=${words.search.results} aria-busy=${!found}>
       ${found?.page ? html`<${Results} found=${found} search=${search} turn=${(/** @type {string} */ to) => show(search, to)} />`
         : html`<${Problem} error=${error} />`}

@@ -3,6 +3,7 @@ import { go, linkTo } from "../base/addresses.js";
 import { json } from "../base/formats.js";
 import { html, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
+import { ActList } from "../components/act-list.js";
 import { OccurrenceTable } from "../components/occurrence-table.js";
 import { PageTitle } from "../components/page-title.js";
 import { Pager } from "../components/pager.js";
@@ -47,6 +48,7 @@ export function TriggerPage({ id, query }) {
         ${variables.length
           ? html`<dl class="pairs">${variables.map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd><code>${text}</code></dd></div>`)}</dl>`
           : html`<p class="sub">${words.triggers.noVariables}</p>`}
+        <${ActList} acts=${trigger.acts} />
       </section>
       ${mayWrite() && html`<section class="card" aria-labelledby="test"><h2 id="test">${words.triggers.test}</h2>
         <${TriggerTest} id=${id} message=${message} change=${setMessage} /></section>`}

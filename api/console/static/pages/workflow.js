@@ -2,6 +2,7 @@
 import { go, linkTo } from "../base/addresses.js";
 import { html, useMemo, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
+import { ActList } from "../components/act-list.js";
 import { CopyButton } from "../components/copy-button.js";
 import { DeleteWorkflowDialog } from "../components/delete-workflow-dialog.js";
 import { InstanceTable } from "../components/instance-table.js";
@@ -40,6 +41,7 @@ export function WorkflowPage({ id }) {
         <div class="code-box"><pre tabindex="0" role="group" aria-label=${words.workflows.definition}><code>${text}</code></pre>
           <${CopyButton} text=${text} what=${words.workflows.definition} /></div>
         <p class="sub">${words.workflows.columns.created} <${When} at=${workflow.createdAt} /></p>
+        <${ActList} acts=${workflow.acts} />
         <div class="acts">
           ${mayWrite() && html`<button type="button" onClick=${() => go(linkTo(["workflows", "new"], { from: id }))}>
             ${words.workflows.edit}</button>`}
