@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,10 +26,10 @@ class Switch:
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Serve an app; the address has no `/` at its end."""
     listener = bind(HOST, 0)
-    config = server_config(app, max_connections=100, stop_seconds=1, lifespan="off")
+    config = server_config(app, max_connections=100, stop_seconds=1, lifespan=lifespan)
     server = ManagedServer(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), name="site")
     thread.start()

@@ -77,6 +77,7 @@ def test_an_event_is_sent_with_a_reason(page: Page, backend: Backend, stories: S
     page.sees("The event was sent.")
     [sent] = commands(backend, SendEvent)
     assert sent.request_key is not None
+    assert sent.reason == "Ada has called, 12 €"
 
 
 def test_a_paused_activity_is_resumed(page: Page, backend: Backend, stories: Stories) -> None:

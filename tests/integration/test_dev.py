@@ -42,6 +42,7 @@ class Dev:
         line = self.process.stdout.readline()
         assert line.startswith("ready http://127.0.0.1:"), self.errors.read_text()
         self.url = line.split()[1]
+        assert self.process.stdout.readline() == f"console {self.url}/console/\n"
 
     def call(self, method: str, path: str, body: object = None) -> int:
         data = None if body is None else json.dumps(body).encode()
@@ -237,3 +238,5 @@ def test_the_demo_tells_its_story() -> None:
         "balance main of wallet alice in the end: 750 EUR/2",
     )
     assert [words for words in told if words not in done.stdout] == []
+    started = next(line.split()[2] for line in done.stdout.splitlines() if line.startswith("started instance"))
+    assert done.stdout.splitlines()[-1].endswith(f"/api/orchestration/console/#/instances/{started}")

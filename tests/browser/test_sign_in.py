@@ -1,0 +1,82 @@
+"""Signing in to the console, and what those see who may only read."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium import webdriver
+
+from schemas.settings import ApiSettings
+from tests.browser.conftest import BASE_PATH
+from tests.browser.issuer import CLIENT, BrowserIssuer
+from tests.browser.page import Page
+from tests.browser.site import served, without_streams
+from tests.browser.stories import Stories
+from tests.unit.api.fakes import Backend, client_of
+
+WHY_IT_WAITS = "Waiting for the event approved since"
+
+
+@contextlib.contextmanager
+def installation(driver: webdriver.Chrome, backend: Backend, issuer: BrowserIssuer, **more: Any) -> Iterator[Page]:
+    """The console of an installation that asks for tokens of an issuer."""
+    with served(issuer.app) as url:
+        issuer.url = url
+        settings = ApiSettings(auth_enabled=True, auth_issuer=url, auth_check_scopes=True, **more)
+        with served(without_streams(client_of(backend, settings).app), lifespan="on") as address:
+            page = Page(driver, f"{address}{BASE_PATH}/console/")
+            page.shown_as()
+            yield page
+            driver.execute_script("sessionStorage.clear()")
+            driver.get("about:blank")
+
+
+def test_people_sign_in_at_the_issuer_and_come_back_to_their_place(
+    driver: webdriver.Chrome, backend: Backend, stories: Stories
+) -> None:
+    id = stories.waiting()
+    issuer = BrowserIssuer()
+    with installation(driver, backend, issuer, console_client_id=CLIENT) as page:
+        page.open(f"#/instances/{id}", wait="This installation asks who you are.")
+        assert page.violations() == []
+        page.press("Sign in")
+        page.sees(WHY_IT_WAITS)
+        page.sees("ada")
+        assert page.driver.current_url == f"{page.address}#/instances/{id}"
+        assert issuer.asked["code_challenge_method"] == "S256"
+        page.driver.refresh()
+        page.sees(WHY_IT_WAITS)
+        page.press("Sign out")
+        page.sees("This installation asks who you are.")
+
+
+def test_who_may_only_read_sees_everything_and_changes_nothing(
+    driver: webdriver.Chrome, backend: Backend, stories: Stories
+) -> None:
+    id = stories.waiting()
+    issuer = BrowserIssuer(granted="orchestration:read")
+    with installation(driver, backend, issuer) as page:
+        page.open(f"#/instances/{id}", wait="Signing in here is not set up")
+        page.write("Paste a token", f"Bearer {issuer.token()}")
+        page.press("Use this token")
+        page.sees(WHY_IT_WAITS)
+        page.sees("Read only")
+        page.press("Abort")
+        page.sees("Abort: Your token allows reading only.")
+        assert page.all("dialog") == []
+        page.open("#/workflows", wait="payout")
+        assert "New workflow" not in page.text
+        assert backend.commands == []
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [("not a token", "That is not a token"), ("a.b.c", "The token is not valid (any more).")],
+)
+def test_a_token_that_is_not_good_says_so(driver: webdriver.Chrome, backend: Backend, token: str, told: str) -> None:
+    with installation(driver, backend, BrowserIssuer()) as page:
+        page.open(wait="Paste a token")
+        page.write("Paste a token", token)
+        page.press("Use this token")
+        page.sees(told)
