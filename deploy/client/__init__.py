@@ -8,7 +8,7 @@
 | `session` | what a command has at hand, and the options that all of them have |
 | `profiles`, `connection` | where the API is and who calls it; the API over HTTP |
 | `names`, `parsing`, `completion` | what the command line says |
-| `output`, `timeline`, `watching` | what a user sees: tables, JSON, an instance while it runs |
+| `output`, `timeline`, `acts`, `watching` | what a user sees: tables, JSON, an instance while it runs |
 | `server_events`, `news` | streams of the API, and when an instance may have changed |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

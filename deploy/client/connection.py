@@ -1,6 +1,7 @@
 """The API as commands call it: surface v2 over HTTP, with a token, and again when that is safe and may help."""
 
 import asyncio
+import string
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
@@ -25,6 +26,9 @@ PAUSES_SECONDS: Final = (0.5, 1.0, 2.0)
 """Before the attempts after the first. A restart of the API, or of what is behind it, takes about as long."""
 MAX_MESSAGE_CHARACTERS: Final = 1000
 
+PLAIN: Final = string.punctuation.replace("%", "") + " "
+"""What stays as it is in a header, beside letters and digits; everything else is percent-encoded."""
+
 
 class Api:
     """One API. A context manager: connections are closed at its end.
@@ -33,11 +37,18 @@ class Api:
         profile: where it is, and who calls it.
         timeout_seconds: how long a request may take, its attempts together.
         sleep: waits for some seconds.
+        reason: why something is changed: it goes with every request that may do so.
     """
 
     def __init__(
-        self, profile: Profile, timeout_seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        profile: Profile,
+        timeout_seconds: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        reason: str | None = None,
     ):
+        self._reason = {} if not reason else {"X-Reason": quote(reason, safe=PLAIN)}
         self._sleep = sleep
         self.url = profile.url
         self._token = profile.token
@@ -115,8 +126,8 @@ class Api:
         return None if answer is None else answer["data"]
 
     async def put(self, *path: str) -> None:
-        """Carry out an operation that may be repeated."""
-        await self._call("PUT", path, {})
+        """Carry out an operation; repeating the request has no second effect."""
+        await self._call("PUT", path, {}, headers={"Idempotency-Key": str(uuid.uuid4())})
 
     async def delete(self, *path: str) -> None:
         """Delete something."""
@@ -154,12 +165,13 @@ class Api:
         given = {name: value for name, value in query.items() if value is not None}
         if given:
             url += f"?{urlencode(given)}"
+        sent_headers = {**(headers or {}), **({} if method == "GET" else self._reason)}
         problem = "it did not answer"
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 for pause in (*PAUSES_SECONDS, None):
                     try:
-                        answer = await self._send(method, url, body, headers or {})
+                        answer = await self._send(method, url, body, sent_headers)
                         if answer.status != 503:
                             return self._read(answer)
                         problem = _message(answer)

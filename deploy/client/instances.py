@@ -6,7 +6,7 @@ import click
 
 from deploy.client.completion import complete_workflows
 from deploy.client.groups import Aliased
-from deploy.client.session import Session, connected
+from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
 
@@ -50,7 +50,8 @@ async def list_instances(session: Session, workflow: str | None, running: bool, 
 @connected
 @click.argument("instance")
 async def show(session: Session, instance: str) -> None:
-    """Show an instance and the stages that it has started."""
+    """Show an instance, the stages that it has started, and who did what to it."""
+    from deploy.client.acts import acts_table
     from deploy.client.names import instance_id
     from deploy.client.output import moment, pairs, styled_state, table, took
 
@@ -80,6 +81,7 @@ async def show(session: Session, instance: str) -> None:
             for stage in found["status"]
         )
         yield from table(heads, rows, "no stage has started")
+        yield from acts_table(found)
 
     session.output.show(found, lines)
 
@@ -117,8 +119,45 @@ async def watch(session: Session, instance: str) -> None:
     await show_until_ended(session, instance_id(instance))
 
 
-@instances.verb("send-event", short_help="Send an event to an instance.")
+@instances.verb("log", short_help="Show all that has happened to an instance, in order.")
 @connected
+@click.argument("instance")
+async def log(session: Session, instance: str) -> None:
+    """Show all that has happened to an instance, in order: stages, activities, and who did what, for which reason.
+
+    `orchestration log ID` shows the records themselves, to whom can reach Kafka.
+    """
+    from deploy.client.acts import happenings
+    from deploy.client.names import instance_id
+    from deploy.client.timeline import look
+
+    told = happenings(await look(session.api, instance_id(instance)))
+    session.output.show([one.json() for one in told], lambda: [one.line() for one in told])
+
+
+@instances.verb("resume", short_help="Resume the paused activity of an instance.")
+@acting
+@click.argument("instance")
+async def resume(session: Session, instance: str) -> None:
+    """Resume the paused activity of an instance: it gets a new budget of attempts."""
+    from deploy.client.acts import pending_activity
+    from deploy.client.errors import Refused
+    from deploy.client.names import instance_id
+
+    found = instance_id(instance)
+    paused = pending_activity(await session.api.get("instances", found))
+    if paused is None:
+        raise Refused(f"instance {found} has no paused activity: see `orchestration instances describe {found}`")
+    stage, activity = paused
+    path = ("instances", found, "stages", str(stage), "activities", activity["activityID"], "resume")
+    meant = {name: activity[name] for name in ("temporalRunID", "pausedAt")}
+    await session.api.post(*path, body=meant)
+    told = {"id": found, "stage": stage, "activity": activity["name"]}
+    session.output.show(told, lambda: [f"resumed {activity['name']} of instance {found}"])
+
+
+@instances.verb("send-event", short_help="Send an event to an instance.")
+@acting
 @click.argument("instance")
 @click.argument("event")
 async def send_event(session: Session, instance: str, event: str) -> None:
@@ -131,7 +170,7 @@ async def send_event(session: Session, instance: str, event: str) -> None:
 
 
 @instances.verb("stop", aliases=("abort",), short_help="Abort an instance.")
-@connected
+@acting
 @click.argument("instance")
 async def stop(session: Session, instance: str) -> None:
     """Abort an instance. One that has ended stays as it is."""

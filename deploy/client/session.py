@@ -1,7 +1,9 @@
-"""What a command of a client has at hand: the API, and how to show things. `@connected` makes it such a command.
+"""What a command of a client has at hand: the API, and how to show things.
+
+`@connected` makes it such a command, `@acting` one that changes something, for which a reason can be given.
 
 @workflows.verb("delete", aliases=("del", "d"))
-@connected
+@acting
 @click.argument("workflow")
 async def delete(session: Session, workflow: str) -> None: …
 """
@@ -29,16 +31,32 @@ class Session(NamedTuple):
 
 def connected(function: Callable[Concatenate[Session, P], Awaitable[None]]) -> Callable[..., None]:
     """Make a coroutine function a command's: with the options that all of them have, and the session in front."""
+    return _command(function)
 
+
+def acting(function: Callable[Concatenate[Session, P], Awaitable[None]]) -> Callable[..., None]:
+    """As `connected`, with `--reason`: it is sent with every request that may change something."""
+    reason = click.option("--reason", metavar="TEXT", help="Why. It is kept with what happens, and shown.")
+    return reason(_command(function))
+
+
+def _command(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @click.option("--profile", "-p", metavar="NAME", help="Profile to use: address and credentials from a file.")
     @click.option("--url", metavar="URL", help="The API, with its base path. Credentials come from the environment.")
     @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else, to standard output.")
     @click.option("--output", "-o", type=click.Choice(("plain", "json")), hidden=True)
     @functools.wraps(function)
-    def command(profile: str | None, url: str | None, as_json: bool, output: str | None, **arguments: Any) -> None:
+    def command(
+        profile: str | None,
+        url: str | None,
+        as_json: bool,
+        output: str | None,
+        reason: str | None = None,
+        **arguments: Any,
+    ) -> None:
         from deploy.client.output import Output
 
-        asyncio.run(_run(function, profile, url, Output(as_json=as_json or output == "json"), arguments))
+        asyncio.run(_run(function, profile, url, reason, Output(as_json=as_json or output == "json"), arguments))
 
     return command
 
@@ -47,15 +65,21 @@ async def _run(
     function: Callable[..., Awaitable[None]],
     profile: str | None,
     url: str | None,
+    reason: str | None,
     output: "Output",
     arguments: dict[str, Any],
 ) -> None:
-    async with open_api(profile, url) as api:
+    async with open_api(profile, url, reason) as api:
         await function(Session(api, output), **arguments)
 
 
-def open_api(profile: str | None = None, url: str | None = None) -> "Api":
+def open_api(profile: str | None = None, url: str | None = None, reason: str | None = None) -> "Api":
     """The API that options, environment and profiles say.
+
+    Args:
+        profile: its name.
+        url: of the API.
+        reason: why something is changed.
 
     Raises:
         ProfileError: they can't be used.
@@ -66,4 +90,4 @@ def open_api(profile: str | None = None, url: str | None = None) -> "Api":
     from schemas.settings import ClientSettings, load
 
     settings = load(ClientSettings)
-    return Api(choose(settings, profile, url), settings.client_timeout_seconds)
+    return Api(choose(settings, profile, url), settings.client_timeout_seconds, reason=reason)

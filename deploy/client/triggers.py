@@ -7,7 +7,7 @@ import click
 
 from deploy.client.completion import complete_triggers, complete_workflows
 from deploy.client.groups import Aliased
-from deploy.client.session import Session, connected
+from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
 
@@ -17,7 +17,7 @@ def triggers() -> None:
 
 
 @triggers.verb("create", aliases=("cr", "c"), short_help="Create a trigger.")
-@connected
+@acting
 @click.argument("event")
 @click.argument("workflow", shell_complete=complete_workflows)
 @click.option("--name", help="A name for the trigger.")
@@ -66,7 +66,8 @@ async def list_triggers(session: Session, name: str | None, limit: int) -> None:
 @connected
 @click.argument("trigger", shell_complete=complete_triggers)
 async def show(session: Session, trigger: str) -> None:
-    """Show a trigger."""
+    """Show a trigger, and who has made it."""
+    from deploy.client.acts import acts_table
     from deploy.client.names import trigger_id
     from deploy.client.output import moment, pairs
 
@@ -81,11 +82,11 @@ async def show(session: Session, trigger: str) -> None:
         *((f"variable {name}", expression) for name, expression in found.get("vars", {}).items()),
         ("created", moment(found["createdAt"])),
     ]
-    session.output.show(found, lambda: pairs(rows))
+    session.output.show(found, lambda: [*pairs(rows), *acts_table(found)])
 
 
 @triggers.verb("delete", aliases=("del", "d"), short_help="Delete a trigger.")
-@connected
+@acting
 @click.argument("trigger", shell_complete=complete_triggers)
 async def delete(session: Session, trigger: str) -> None:
     """Delete a trigger. Its occurrences stay."""

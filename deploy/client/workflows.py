@@ -7,7 +7,7 @@ import click
 
 from deploy.client.completion import complete_workflows
 from deploy.client.groups import Aliased
-from deploy.client.session import Session, connected
+from deploy.client.session import Session, acting, connected
 
 FILES: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
 LIST_LIMIT: Final = 100
@@ -26,7 +26,7 @@ def workflows() -> None:
 
 
 @workflows.verb("create", aliases=("cr", "c"), short_help="Create a workflow.")
-@connected
+@acting
 @click.argument("file", type=FILES, metavar="FILE|-")
 async def create(session: Session, file: str) -> None:
     """Create a workflow from a file, or from standard input. It is YAML unless its name ends with .json."""
@@ -62,7 +62,8 @@ async def list_workflows(session: Session, limit: int) -> None:
 @connected
 @click.argument("workflow", shell_complete=complete_workflows)
 async def show(session: Session, workflow: str) -> None:
-    """Show a workflow with its definition."""
+    """Show a workflow with its definition, and who has made it."""
+    from deploy.client.acts import acts_table
     from deploy.client.definition_files import as_yaml
     from deploy.client.names import workflow_id
     from deploy.client.output import moment, pairs
@@ -79,12 +80,13 @@ async def show(session: Session, workflow: str) -> None:
         ])  # fmt: skip
         yield ""
         yield as_yaml(found["config"]).rstrip()
+        yield from acts_table(found)
 
     session.output.show(found, lines)
 
 
 @workflows.verb("delete", aliases=("del", "d"), short_help="Delete a workflow; its instances go on.")
-@connected
+@acting
 @click.argument("workflow", shell_complete=complete_workflows)
 async def delete(session: Session, workflow: str) -> None:
     """Delete a workflow. Instances that are running go on."""
@@ -96,7 +98,7 @@ async def delete(session: Session, workflow: str) -> None:
 
 
 @workflows.verb("run", aliases=("r",), short_help="Run a workflow.")
-@connected
+@acting
 @click.argument("workflow", shell_complete=complete_workflows)
 @click.option("--variable", "-v", "given", multiple=True, metavar="KEY=VALUE", help="A variable; may be repeated.")
 @click.option("--wait", "-w", is_flag=True, help="Show what the instance does until it has ended.")

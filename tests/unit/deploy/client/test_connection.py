@@ -69,6 +69,25 @@ async def test_a_post_is_repeated_with_the_same_key(monkeypatch: pytest.MonkeyPa
     assert world.requests[-1][2]["Idempotency-Key"] == "mine" not in keys
 
 
+async def test_a_put_is_repeated_with_the_same_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, error(503, "no Kafka"), Answer(204, b""))
+    await world.api.put("instances", ID, "abort")
+    assert [method for method, *_ in world.requests] == ["PUT", "PUT"]
+    assert len({headers["Idempotency-Key"] for _, _, headers, _ in world.requests}) == 1
+
+
+async def test_a_reason_goes_with_what_may_change_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, ok({}))
+    world.api = Api(Profile(url=URL), 60.0, world.sleep, reason="Zoë, 100 %: “now”")
+    monkeypatch.setattr(world.api._transport, "send", world.send)
+    await world.api.get("workflows")
+    await world.api.post("workflows", body={})
+    await world.api.put("x")
+    await world.api.delete("x")
+    sent = [headers.get("X-Reason") for _, _, headers, _ in world.requests]
+    assert sent == [None, *["Zo%C3%AB, 100 %25: %E2%80%9Cnow%E2%80%9D"] * 3]
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [(NoAnswer("connection refused"), "connection refused"), (error(503, "no Kafka"), "no Kafka")],

@@ -1,0 +1,144 @@
+"""The command line's acts: reasons, resumes, and what is shown of who did what; on an API in this process."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner, Result
+
+from api import app
+from deploy.cli import main
+from deploy.client import acts
+from deploy.client.timeline import View
+from engine.core.decisions import ActivityDone
+from engine.core.retries import Failure
+from schemas.settings import variable
+from schemas.stack.answers import Answer
+from schemas.stack.transport import Transport
+from tests.unit.api.test_acts import Guard
+from tests.unit.api.whole import Whole
+
+URL: Final = "http://orchestration.test"
+PAUSES: Final = '{"activityMaxAttempts": 1, "stages": [{"update": {"account": {"id": "users:7", "metadata": {}}}}]}'
+WAITS: Final = '{"name": "waits", "stages": [{"wait_event": {"event": "go"}}, {"noop": {}}]}'
+TIME: Final = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> Whole:
+    monkeypatch.setattr(app, "make_guard", lambda settings: Guard("anna"))
+    return Whole()
+
+
+@pytest.fixture
+def run(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line against the API."""
+
+    async def send(
+        self: Transport, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        target = url.removeprefix(URL + whole.client.base)
+        answer = await whole.client.call(method, target, body or b"", headers or {})
+        return Answer(answer.status, answer.body)
+
+    monkeypatch.setattr(Transport, "send", send)
+    runner = CliRunner(env={variable("client_url"): URL + whole.client.base, "TZ": "UTC"})
+
+    def call(*arguments: str, stdin: str | None = None, exit_code: int = 0) -> Result:
+        result = runner.invoke(main, arguments, input=stdin)
+        assert result.exit_code == exit_code, (arguments, result.output, result.exception)
+        return result
+
+    return call
+
+
+def made(result: Result) -> str:
+    return result.stdout.split()[-1]
+
+
+def started(run: Run, definition: str) -> str:
+    workflow = made(run("workflows", "create", "-", stdin=definition))
+    return made(run("workflows", "run", workflow))
+
+
+def test_every_acting_verb_takes_a_reason(run: Run, whole: Whole, tmp_path: Path) -> None:
+    why: Any = ("--reason", "Zoë: 100 % sure")
+    workflow = made(run("workflows", "create", "-", *why, stdin=WAITS))
+    first, second = (made(run("workflows", "run", "waits", *why)) for _ in range(2))
+    run("instances", "send-event", first, "go", *why)
+    run("instances", "stop", second, *why)
+    trigger = made(run("triggers", "create", "X", workflow, *why))
+    run("triggers", "delete", trigger, *why)
+    run("workflows", "delete", workflow, *why)
+    assert len(whole.commands) == 8
+    commands: list[Any] = whole.commands
+    assert {(command.by, command.reason) for command in commands} == {("anna", why[1])}
+
+
+def test_a_long_reason_is_refused_by_the_api(run: Run, whole: Whole) -> None:
+    refused = run("workflows", "create", "-", "--reason", "x" * 501, stdin=WAITS, exit_code=3)
+    assert "X-Reason: has 501 characters; at most 500 are allowed" in refused.stderr
+    assert whole.commands == []
+
+
+def test_what_was_done_is_shown(run: Run, whole: Whole) -> None:
+    id = started(run, WAITS)
+    run("instances", "stop", id, "--reason", "asked by [31mcustomer")
+    shown = run("instances", "show", id).stdout
+    assert re.search(rf"^WHEN +WHAT +BY +REASON\n{TIME}  started  anna\n{TIME}  aborted  anna  asked by", shown, re.M)
+    told = run("instances", "log", id).stdout.splitlines()
+    assert [re.sub(rf"^{TIME}  ", "", line) for line in told] == [
+        "started  by anna",
+        "stage wait_event  for go",
+        "aborted  by anna: asked by [31mcustomer",
+        "stage wait_event failed  canceled",
+        "instance aborted",
+    ]
+    listed = json.loads(run("instances", "log", id, "--json").stdout)
+    assert listed[0]["what"] == "started"
+    assert all({"at", "what"} <= one.keys() for one in listed)
+    for kind in ("workflows", "triggers"):
+        name = made(run("triggers", "create", "X", "waits")) if kind == "triggers" else "waits"
+        assert re.search(rf"^{TIME}  created  anna$", run(kind, "show", name).stdout, re.M)
+
+
+def test_a_paused_activity_is_resumed(run: Run, whole: Whole) -> None:
+    id = started(run, PAUSES)
+    none = run("instances", "resume", id, exit_code=3)
+    assert f"instance {id} has no paused activity" in none.stderr
+    asyncio.run(whole.input(id, ActivityDone(whole.call_of(id).token, failure=Failure("no", 503))))
+    assert (
+        run("instances", "resume", id, "--reason", "there again").stdout
+        == f"resumed AddAccountMetadata of instance {id}\n"
+    )
+    assert "resumed  by anna: there again" in run("instances", "log", id).stdout
+    run("instances", "resume", id, exit_code=3)
+
+
+def test_an_instance_of_a_trigger_names_it_in_its_log() -> None:
+    at = "2026-03-01T10:00:00Z"
+    instance = {"createdAt": at, "terminated": False, "trigger": {"triggerID": "t-1"}, "acts": []}
+    assert acts.happenings(View(instance, [], [])) == [acts.Happening(at, "started", "by trigger t-1")]
+
+
+def test_activities_in_the_log() -> None:
+    times = [f"2026-03-01T10:00:0{second}Z" for second in range(5)]
+    instance = {"createdAt": times[0], "terminated": True, "terminatedAt": times[4], "error": "no"}
+    stage = {"name": "RunUpdate", "input": {"account": {"id": "a"}}, "startedAt": times[1], "terminated": True}
+    stage |= {"terminatedAt": times[3], "error": "no"}
+    call = {"name": "GetAccount", "attempt": 3, "startedAt": times[1], "terminated": True, "terminatedAt": times[2]}
+    told = [(one.what, one.about) for one in acts.happenings(View(instance, [stage], [[call]]))]
+    assert told == [
+        ("started", ""),
+        ("stage update", "account a"),
+        ("activity GetAccount", ""),
+        ("activity GetAccount succeeded", "after 3 attempts"),
+        ("stage update failed", "no"),
+        ("instance failed", "no"),
+    ]
