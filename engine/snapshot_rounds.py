@@ -318,7 +318,8 @@ class SnapshotRounds:
         if 0 <= base < self._known_end:
             known, self._known_end = self._known_end, base
             raise SnapshotsLost(f"its snapshots had records up to offset {known}, and now end at {base}")
-        self._known_end = base + len(records)
+        # Where they are Kafka may not know any more, but not before what was there.
+        self._known_end = max(base, self._known_end) + len(records)
         took = self._clock.monotonic() - begin
         await asyncio.sleep(max(size / BYTES_PER_SECOND - took, 0.0))
         return size

@@ -11,6 +11,7 @@ import textwrap
 import traceback
 from typing import Final
 
+from tests.simulation.running import SEED_SECONDS, bounded
 from tests.simulation.seeds import run_seed
 
 MAX_SHOWN: Final = 200
@@ -33,7 +34,8 @@ def main() -> int:
     logging.disable()
     for seed in range(int(sys.argv[1]), int(sys.argv[2]) + 1):
         try:
-            run_seed(seed)
+            with bounded(SEED_SECONDS):
+                run_seed(seed)
         except Exception as error:
             print(json.dumps({"seed": seed, "error": first_line(error)}), flush=True)
             return 1

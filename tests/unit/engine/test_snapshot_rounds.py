@@ -58,7 +58,8 @@ class HeldWriter:
         await self._rules.appends.wait()
         if self._rules.refuses:
             raise SnapshotFailed("refused")
-        return await self._inner.append(records)
+        base = await self._inner.append(records)
+        return -1 if self._rules.places_unknown else base
 
     async def commit(self) -> None:
         await self._rules.commits.wait()
@@ -81,6 +82,8 @@ class HeldSnapshots(MemorySnapshots):
         self.appends.set()
         self.commits.set()
         self.refuses = False
+        self.places_unknown = False
+        """Whether nobody learns where records are that were appended."""
         self.loses: str | None = None
         """Of a commit: itself, or its answer."""
         self.appended: list[list[str]] = []
@@ -453,6 +456,26 @@ async def test_an_owner_that_could_not_shut_others_out_writes_everything_anew() 
     assert keys == {f"instance/{id_of(name)}" for name in "abc"} | {"instance/stranger"}, "b has a tombstone"
     assert world.instances == {id_of(name) for name in "ac"}
     assert b"\xff" not in world.topic[0].content
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_what_the_topic_loses_is_noticed_also_behind_records_whose_place_was_unknown() -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    for name in "abc":
+        await owner.command(WAITING, name)
+    await asyncio.sleep(SECONDS)
+    snapshots.places_unknown = True
+    await owner.command(WAITING, "d")
+    await asyncio.sleep(SECONDS)
+    snapshots.places_unknown = False
+    world.topic[0].tear(2)
+    await owner.command(WAITING, "e")
+    await asyncio.sleep(2 * SECONDS)
+    assert world.instances == {id_of(name) for name in "abcde"}
     await world.check(owner)
     await world.end()
 
