@@ -18,6 +18,7 @@ from projections.queries.rows import (
     WaitingRow,
     WorkflowRow,
 )
+from projections.queries.stats import Happened, OldestRow, StatsRow, WorkflowStatsRow
 from schemas.commands import CreateTrigger
 from tests.unit.api.fakes import Backend
 
@@ -113,6 +114,20 @@ class Stories:
             OccurrenceRow(uuid4(), row.id, self.ago(20), self.waiting(workflow), raw({"reference": "A-1001"})),
         ]
         return row
+
+    def statistics(self, workflow: WorkflowRow, oldest: UUID) -> None:
+        """A day in which much has happened."""
+        happened = Happened(started=7, ended={"succeeded": {40: 4, 60: 2}, "failed": {40: 1}})
+        states = {"waiting": 2, "paused": 1, "succeeded": 6, "failed": 1}
+        row = self.backend.instance_rows[oldest]
+        self.backend.stats_row = StatsRow(
+            states=states,
+            steps={3: happened, 20: Happened(started=1)},
+            stages={0: {3: happened}},
+            workflows=[WorkflowStatsRow(workflow.id, workflow.name, states, happened)],
+            workflows_in_all=1,
+            oldest=[OldestRow("waiting", oldest, workflow.id, row.created_at, row.waiting)],
+        )
 
     def _instance(self, workflow: WorkflowRow | None, variables: dict[str, str], **fields: Any) -> UUID:
         workflow = workflow or self.workflow()

@@ -8,7 +8,7 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from api.bodies.yaml_body import decode_yaml
-from schemas.commands import AbortInstance, CreateWorkflow, ResumeActivity, RunWorkflow, SendEvent
+from schemas.commands import AbortInstance, CreateWorkflow, ResumeActivity, RunWorkflow, SendEvent, StartBulk
 from tests.browser.page import Page
 from tests.browser.site import behind, served
 from tests.browser.stories import HOSTILE, STAGES, Stories
@@ -224,6 +224,55 @@ def test_a_trigger_is_tested_with_a_real_message(page: Page, stories: Stories) -
     page.sees("The payload must be an object")
 
 
+def test_the_overview_says_what_needs_a_person_and_what_waits_longest(page: Page, stories: Stories) -> None:
+    workflow = stories.workflow()
+    stories.statistics(workflow, stories.waiting(workflow))
+    stories.paused()
+    page.open("#/overview", wait="account @orders:A-1001 has insufficient funds")
+    page.sees("2 Waiting")
+    page.sees("Waiting longest")
+    page.press("The same as a table")
+    page.sees("7 6 1 0")
+    page.open(f"#/workflows/{workflow.id}", wait="Send 1")
+    page.sees("The whole instance")
+
+
+def test_many_are_acted_on_after_a_look_at_what_would_happen(page: Page, backend: Backend, stories: Stories) -> None:
+    workflow = stories.workflow()
+    for _ in range(3):
+        stories.waiting(workflow)
+    stories.failed(workflow=workflow)
+    page.open(f"#/search?workflow={workflow.id}", wait="approved since")
+    page.press("Act on all of them")
+    page.write("Reason", "the bank is closed")
+    page.press("Show what it would do")
+    page.sees("Abort 3 instances Nothing has happened yet.")
+    assert page.violations() == []
+    assert commands(backend, StartBulk) == []
+    page.press("Abort 3 instances")
+    page.sees("Bulk actions: Abort")
+    page.sees("0 of 3")
+    [started] = commands(backend, StartBulk)
+    assert (started.action, started.reason) == ("abort", "the bank is closed")
+    assert str(workflow.id) in bytes(started.filter).decode()
+    assert page.violations() == []
+    page.press("Stop it")
+    page.sees("Stopping")
+
+
+def test_all_instances_are_acted_on_only_when_that_is_said(page: Page, backend: Backend, stories: Stories) -> None:
+    stories.waiting()
+    page.open(wait="approved since")
+    page.press("Act on all of them")
+    page.press("Show what it would do")
+    page.sees("There are no filters: it acts on every instance of this installation.")
+    assert "Nothing has happened yet." not in page.text
+    page.one("dialog input[type=checkbox]").click()
+    page.press("Show what it would do")
+    page.sees("Abort 1 instance Nothing has happened yet.")
+    assert commands(backend, StartBulk) == []
+
+
 def test_it_works_behind_any_prefix(driver: webdriver.Chrome, backend: Backend, stories: Stories) -> None:
     id = stories.waiting()
     app = behind("/pay/gate", make_client(backend, base_path="").app)
@@ -243,6 +292,7 @@ PLACES = [
     "#/workflows/{workflow}",
     "#/workflows/new",
     "#/triggers/{trigger}",
+    "#/overview",
 ]
 
 
@@ -257,6 +307,7 @@ def test_axe_finds_nothing_and_a_phone_shows_all(page: Page, stories: Stories, p
     }
     stories.failed()
     stories.paused()
+    stories.statistics(workflow, ids["waiting"])
     page.open(place.format(**ids))
     page.until(lambda: page.driver.execute_script("return !document.querySelector('.loading')"), place)
     for opener in page.all(".step-name, summary"):

@@ -115,8 +115,6 @@ export const words = {
     at: "at",
     /** @param {string} time */
     took: (time) => `It took ${time}.`,
-    /** @param {number} attempts */
-    afterAttempts: (attempts) => `after ${attempts} ${plural(attempts, "attempt", "attempts")}`,
   },
 
   search: {
@@ -148,7 +146,6 @@ export const words = {
     byError: (text) => `whose error contains ${text}`,
     live: "Updated live",
     results: "Results",
-    looking: "Looking …",
   },
 
   instance: {
@@ -195,12 +192,12 @@ export const words = {
     rawHistory: "History",
     rawActivities: "Activities",
     acts: "Who did what",
-    passes: "Run",
     /** @param {number} n */
-    pass: (n) => `${ordinal(n)} run`,
-    earlierPasses: "Earlier runs of the failed stage",
+    earlierPass: (n) => `${ordinal(n)} run, before a retry`,
+    retried: "Retried",
+    /** @param {number} n */
+    times: (n) => `${n} ${plural(n, "time", "times")}`,
     by: "by",
-    unknownPerson: "somebody",
   },
   actNames: /** @type {Record<string, string>} */ ({
     run: "Started",
@@ -220,7 +217,6 @@ export const words = {
     resume: "Resume",
     reason: "Reason",
     reasonHelp: "Optional. It is kept with what you do, for whoever looks later.",
-    reasonTooLong: "At most 500 characters.",
     send: "Send",
     sending: "Sending …",
     done: {
@@ -433,7 +429,6 @@ export const words = {
     aborted: "aborted",
     period: "Time",
     periods: /** @type {Record<string, string>} */ ({ "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days" }),
-    total: "All workflows",
     table: "The same as a table",
     hour: "From",
   },

@@ -21,7 +21,7 @@ export function BarChart({ steps, label }) {
     <div class="columns-of" aria-hidden="true">
       <span class="top-of">${count(highest)}</span>
       ${steps.map((step) => html`<span class="column" key=${step.from} title=${said(step)}>
-        <span class="mark" style=${{ bottom: share(step.started) }}></span>
+        ${step.started > 0 && html`<span class="mark" style=${{ bottom: share(step.started) }}></span>`}
         ${OUTCOMES.map((outcome) => html`<span key=${outcome} class=${`piece state-${outcome}`}
           style=${{ height: share(step.ended[outcome].count) }}></span>`).reverse()}
       </span>`)}

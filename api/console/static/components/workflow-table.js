@@ -28,7 +28,7 @@ export function WorkflowTable({ workflows }) {
 
 /** @param {{value: number, link: string}} props a number that leads to what it counts */
 function Linked({ value, link }) {
-  return value ? html`<a href=${link}>${count(value)}</a>` : html`<span class="sub">0</span>`;
+  return value ? html`<a href=${link}>${count(value)}</a>` : html`<span class="nothing">0</span>`;
 }
 
 /** @param {number | undefined} value */

@@ -33,10 +33,12 @@ async function look(id, before, signal) {
   const instance = await getInstance(id, signal);
   const history = await getHistory(id, signal);
   const numbers = stageNumbers(instance, history);
-  const activities = await Promise.all(history.map((stage, index) => {
+  const activities = await Promise.all(history.map(async (stage, index) => {
     const known = before?.history[index];
     const same = known?.terminated && known.startedAt === stage.startedAt;
-    return same && before ? before.activities[index] : getActivities(id, numbers[index], signal);
+    if (same && before) return before.activities[index];
+    const all = await getActivities(id, numbers[index], signal);
+    return all.filter((activity) => activity.retries === stage.retries); // after a retry, a stage has run several times
   }));
   return { instance, history, activities };
 }

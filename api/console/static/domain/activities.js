@@ -51,6 +51,9 @@ function posting(data) {
 
 /** The value under the activity's name, which inputs and outputs wrap. @param {Json} activity @param {string} side */
 export function unwrapped(activity, side) {
-  const value = activity[side];
-  return value && Object.hasOwn(value, activity.name) ? value[activity.name] : value;
+  const wrapped = activity[side];
+  const value = wrapped && Object.hasOwn(wrapped, activity.name) ? wrapped[activity.name] : wrapped;
+  if (side !== "input" || activity.name !== "CreateTransaction" || !value) return value;
+  const { Ledger, Data, ...rest } = value; // they repeat `ledger` and `data`, for readers of the older API
+  return rest;
 }

@@ -16,7 +16,7 @@ export function stageText(stage, variables) {
     case "send": {
       const amount = amountOf(stage, variables);
       return words.stageAbout.send(
-        amount ? money(amount.amount, amount.asset) : "",
+        amount ? money(amount.amount, amount.asset) : [text(fields.amount?.amount), text(fields.amount?.asset)].join(" ").trim(),
         endText(fields.source, variables),
         endText(fields.destination, variables),
       );

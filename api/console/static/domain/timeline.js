@@ -58,7 +58,7 @@ function stageStep(step, index, stage, written, variables) {
     level: 0,
     state: step ? (step.state ?? stepState(step)) : "todo",
     title: written ? stageText(written, variables) : (step?.name ?? ""),
-    about: "",
+    about: step?.retries === undefined ? "" : words.instance.earlierPass(step.retries + 1),
     technicalName: step?.name ?? kind,
     ...times(step),
     stage,

@@ -53,6 +53,7 @@ export function InstancePage({ id }) {
         <div><dt>${words.instance.trigger}</dt><dd>${instance.trigger
           ? html`<a href=${linkTo(["triggers", instance.trigger.triggerID])}>${words.instance.triggerLink}</a>`
           : words.instance.byClient}</dd></div>
+        ${instance.retries > 0 && html`<div><dt>${words.instance.retried}</dt><dd>${words.instance.times(instance.retries)}</dd></div>`}
       </dl>
       <${VariableList} variables=${instance.variables} />
       <${ActList} acts=${instance.acts} />
