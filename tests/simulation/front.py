@@ -48,6 +48,7 @@ LIMITS: Final[dict[str, tuple[Any, ...]]] = {
     "projections.queries.loader.MAX_KEYS": (1, 500),
     "projections.queries.read_model.CHUNK_ROWS": (1, 3, 200),
     "projections.queries.pages.MAX_PAGE_BYTES": (1, 2_000, 2**21),
+    "projections.bulk.runner.PAGE_INSTANCES": (1, 2, 100),
     "projections.publisher.partition_publisher.MAX_BATCH_RECORDS": (10, 2000),
     "projections.publisher.partition_publisher.MAX_UNRECORDED": (20, 10_000),
 }
@@ -55,6 +56,8 @@ LIMITS: Final[dict[str, tuple[Any, ...]]] = {
 RHYTHMS: Final[dict[str, tuple[Any, ...]]] = {
     "projections.queries.caught_up.POLL_SECONDS": (0.05, 0.4, 0.4),
     "projections.process.IDLE_SECONDS": (0.25, 2.5, 2.5),
+    "projections.bulk.runner.POLL_SECONDS": (0.05, 1.0, 1.0),
+    "projections.bulk.runner.IDLE_SECONDS": (2.0, 30.0, 30.0),
     "projections.publisher.partition_publisher.IDLE_SECONDS": (1.0, 10.0, 10.0),
     "projections.publisher.partition_publisher.PACE_SECONDS": (0.2, 2.0, 2.0),
     "projections.publisher.publisher.WATCH_SECONDS": (1.0, 5.0, 5.0),
@@ -190,6 +193,8 @@ class Front:
         away = [f"{api.name} does not serve" for api in self.apis if not api.serves or api.program.busy]
         if self.database.is_away:
             away.append("the database is away")
+        bulks = self.database.tables.bulks.values()
+        behind += [f"bulk operation {row.id} goes on" for row in bulks if row.terminated_at is None]
         caught_up = len(self.database.caught_up) == self.rows.partitions
         return behind + away + ([] if caught_up else ["the read model has not caught up"])
 

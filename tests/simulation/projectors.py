@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections.memory import MemoryStore
+from projections.memory_queries import MemoryQueries
 from projections.metrics import Metrics
 from projections.process import Projections
 from schemas.kafka.memory import MemoryCluster, Network
@@ -44,6 +45,7 @@ def simulated_projections(
             Metrics(CollectorRegistry()),
             kafka=process.kafka,
             store=MemoryStore(database, name),
+            database=MemoryQueries(database, name),
             name=ProcessName("projections", name, settings, lambda: f"{name}-{rng.getrandbits(32):x}"),
             clock=lambda: process.clock.now().timestamp(),
         )

@@ -16,6 +16,8 @@ from projections.memory import Tables
 from projections.rows import (
     Activity,
     Advance,
+    Bulk,
+    BulkOutcome,
     EventRequest,
     Instance,
     Occurrence,
@@ -163,15 +165,45 @@ class ReadModelChecker:
         if recorded is None:
             return ()
         if isinstance(recorded.event, ev.CommandRejected):
+            if recorded.event.bulk_id is not None:
+                return [self._count(recorded.event.bulk_id, partition, recorded.event.code)]
             if admitted.cause < 0:
                 return ()
             rejection = Rejection(
                 partition, admitted.cause, recorded.event.code, _text(recorded.event.message), recorded.event.at
             )
             return [self._add("rejections", (partition, admitted.cause), rejection)]
+        if isinstance(recorded.event, ev.BulkEvent):
+            return [self._fold_bulk(partition, recorded.aggregate_id, recorded.event)]
         places = [place for place in self._fold_event(recorded) if place is not None]
         self._note_author(recorded)
+        if (bulk_id := getattr(recorded.event, "bulk_id", None)) is not None:
+            places.append(self._count(bulk_id, partition, "DONE"))
         return places
+
+    def _count(self, bulk_id: str, partition: int, outcome: str) -> Place:
+        key = bulk_id, partition, outcome
+        known = self._tables.bulk_outcomes.get(key)
+        count = 1 + (0 if known is None else known.instances)
+        self._tables.bulk_outcomes[key] = BulkOutcome(bulk_id, partition, outcome, count)
+        return "bulk_outcomes", key
+
+    def _fold_bulk(self, partition: int, id: str, event: ev.BulkEvent) -> Place:
+        match event:
+            case ev.BulkStarted():
+                filter = bytes(event.filter).decode()
+                row = Bulk(id, event.at, partition, event.action, filter, event.expected, event.at)
+                row = replace(row, request=event.request_digest, created_by=event.by, created_reason=event.reason)
+                self._add("bulks", id, replace(row, pages=0, sent=0, lost=0))
+            case ev.BulkAdvanced():
+                page, place = _json(event.instances), {"page_at": event.created_at, "updated_at": event.at}
+                self._change("bulks", id, pages=event.page + 1, sent=event.sent, lost=event.lost, page=page, **place)
+            case ev.BulkStopped():
+                by = {"stopped_by": event.by, "stopped_reason": event.reason}
+                self._change("bulks", id, updated_at=event.at, stopped_at=event.at, **by)
+            case ev.BulkEnded():
+                self._change("bulks", id, updated_at=event.at, terminated_at=event.at, lost=event.lost, page=None)
+        return "bulks", id
 
     def _note_author(self, recorded: Recorded) -> None:
         """Whoever has caused an event stays with what it is about; of many, the first and the last ones."""

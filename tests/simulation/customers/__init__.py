@@ -11,6 +11,7 @@ Some clients are dishonest, and use a key for something else.
 | `making` | requests that make something, with all their tries |
 | `looks` | who reads |
 | `flows`, `runs`, `acts`, `triggers` | who makes workflows, runs them, acts on instances, and makes triggers |
+| `bulks` | who acts on all instances of a workflow |
 | `customers` | all of them |
 
 A new kind is a class of `kind.Kind` in a module of its own, and one line in `customers`.

@@ -10,6 +10,7 @@ from schemas.settings import ApiSettings
 from tests.simulation.answers import Answers
 from tests.simulation.apis import SimulatedApi
 from tests.simulation.customers.acts import Acts
+from tests.simulation.customers.bulks import Bulks
 from tests.simulation.customers.flows import Flows
 from tests.simulation.customers.kind import Kind, Made
 from tests.simulation.customers.looks import Looks
@@ -50,6 +51,7 @@ class Customers:
             Runs(making),
             Acts(making, looks),
             Triggers(making, self._flows),
+            Bulks(making),
             making,
             looks,
         )

@@ -21,7 +21,7 @@ TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this r
 """A keyed run is refused with this when engines remember little: the next try succeeds."""
 GRACE_SECONDS: Final = 12.0
 """By how much an answer may come later than the deadlines of the API say, with what it reads before and after."""
-STATUSES: Final = frozenset({200, 201, 204, 400, 404, 413, 503})
+STATUSES: Final = frozenset({200, 201, 204, 400, 404, 409, 413, 503})
 """What may be answered."""
 
 

@@ -1,0 +1,129 @@
+"""Who acts on all instances of a workflow at once: starts bulk operations, looks how far they are, stops them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.simulation.apis import SimulatedApi
+from tests.simulation.customers.kind import Action, Kind
+from tests.simulation.customers.making import Making, id_of
+from tests.simulation.customers.requests import Outcome
+
+
+@dataclass
+class Known:
+    """An operation whose start was answered."""
+
+    action: str
+    created_at: datetime
+    before: set[str]
+    """The instances that it is about and that were there, for all to see, before it was asked for."""
+    stop_asked: bool = False
+    state: str = "running"
+
+
+class Bulks(Kind):
+    """Starts bulk operations.
+
+    Args:
+        making: sends what makes something.
+    """
+
+    def __init__(self, making: Making):
+        super().__init__(making.requests, making.made)
+        self._making = making
+        self.operations: dict[str, Known] = {}
+
+    def actions(self) -> Sequence[Action]:
+        """See `Kind.actions`."""
+        return (
+            Action(8, self.start, self.has_instances),
+            Action(1, self.preview, self.has_instances),
+            Action(3, lambda: self.look(self._any(), self.requests.any_api), lambda: bool(self.operations)),
+            Action(1, lambda: self.stop(self._any()), lambda: bool(self.operations)),
+        )
+
+    def _any(self) -> str:
+        return self.rng.choice(list(self.operations))
+
+    def _body(self) -> dict[str, Any]:
+        action = "abort" if self.rng.random() < 0.8 else "resume"
+        if self.rng.random() < 0.2:
+            return {"action": action, "all": True}
+        flow_id = self.answers.known.instances[self.any_instance()].start.workflow_id
+        return {"action": action, "filter": {"workflowID": flow_id}}
+
+    async def start(self) -> None:
+        """Start an operation on the instances of a workflow, or on all."""
+        body, sent = self._body(), self._making.new()
+        flow_id: str | None = body.get("filter", {}).get("workflowID")
+
+        def check(mark: str, outcome: Outcome) -> None:
+            if outcome.status == 409:
+                self.met["one bulk operation too many"] += 1
+                return
+            assert outcome.status == 201, f"a bulk operation was answered {outcome.status}: {outcome.body}"
+            shown = outcome.body["data"]
+            assert id_of("bulk", "", sent.key) in (None, shown["id"]), "the key was given another operation"
+            assert shown["action"] == body["action"]
+            assert flow_id is None or shown["filter"]["workflowID"] == [flow_id]
+            instances = self.answers.known.instances
+            before = {id for id in outcome.promised.instances if flow_id in (None, instances[id].start.workflow_id)}
+            known = Known(body["action"], datetime.fromisoformat(shown["createdAt"]), before)
+            known = self.operations.setdefault(shown["id"], known)
+            known.before &= before
+            self.met["a bulk operation was started"] += 1
+            self._shown(known, shown)
+
+        await self._making.make(sent, "POST", lambda: "/v2/instances/bulk", lambda mark: body, check)
+
+    async def preview(self) -> None:
+        """Look what an operation would act on."""
+        outcome = await self.requests.send("POST", "/v2/instances/bulk", {**self._body(), "dryRun": True})
+        assert outcome.status in (200, 503, None), f"a dry run was answered {outcome.status}"
+
+    async def look(self, id: str, api: SimulatedApi) -> None:
+        """Read an operation."""
+        outcome = await self.requests.read(f"/v2/bulk/{id}", api)
+        if outcome is not None:
+            assert outcome.status == 200, f"bulk operation {id} was answered {outcome.status}"
+            self._shown(self.operations[id], outcome.body["data"])
+
+    async def stop(self, id: str) -> None:
+        """Stop an operation."""
+        known = self.operations[id]
+        known.stop_asked = True  # or maybe
+        outcome = await self.requests.send("POST", f"/v2/bulk/{id}/stop")
+        if outcome.status == 200:
+            assert outcome.body["data"]["state"] != "running", "a stop was answered, and the operation goes on"
+            self.met["a bulk operation was stopped"] += outcome.body["data"]["state"] == "stopping"
+            return
+        assert outcome.status in (503, None), f"a stop was answered {outcome.status}"
+
+    def _shown(self, known: Known, shown: dict[str, Any]) -> None:
+        """What is shown of an operation makes sense."""
+        dealt_with = shown["done"] + shown["refused"]
+        assert dealt_with <= shown["sent"], f"{dealt_with} of {shown['sent']} instances are dealt with"
+        assert "lost" not in shown, "nobody knows what became of a command"
+        ended = shown["state"] in ("completed", "stopped")
+        assert not ended or dealt_with == shown["sent"], "an operation has ended before its last command was decided"
+        assert shown["state"] in ("running", "completed") or known.stop_asked, "an operation was stopped by nobody"
+        known.state = shown["state"]
+
+    async def sweep(self, api: SimulatedApi) -> None:
+        """See `Kind.sweep`: every operation has ended."""
+        for id, known in self.operations.items():
+            await self.look(id, api)
+            assert known.state in ("completed", "stopped"), f"bulk operation {id} is {known.state} for ever"
+
+    def check(self) -> None:
+        """See `Kind.check`: an abort has reached all that was there before it."""
+        instances = self.answers.known.instances
+        for id, known in self.operations.items():
+            if known.action != "abort" or known.state != "completed":
+                continue
+            for instance in known.before:
+                if instances[instance].start.at < known.created_at:
+                    assert instances[instance].ended, f"bulk operation {id} has passed over {instance}"
+                    self.met["an instance was reached by a bulk operation"] += 1
