@@ -15,6 +15,7 @@ from uuid import UUID
 
 import click
 
+from deploy.client.bulk import bulk
 from deploy.client.groups import Aliased
 from deploy.client.instances import instances
 from deploy.client.stats import stats
@@ -378,6 +379,7 @@ def completion(shell: str) -> None:
 
 main.add_command(workflows, aliases=("work", "w"))
 main.add_command(instances, aliases=("ins", "i"))
+instances.add_command(bulk, aliases=("b",))
 main.add_command(triggers, aliases=("trig", "t"))
 main.add_command(stats)
 

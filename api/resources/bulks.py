@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
@@ -92,9 +93,7 @@ async def preview(services: Services, filters: InstanceFilters) -> Preview:
         after = found.rows[-1].position
 
 
-async def start_bulk(
-    services: Services, body: Any, wanted: Wanted, key: str | None, by: str | None, reason: str | None
-) -> BulkRow:
+async def start_bulk(services: Services, body: Any, wanted: Wanted, key: str | None, author: Author) -> BulkRow:
     """Start an operation.
 
     Args:
@@ -102,8 +101,7 @@ async def start_bulk(
         body: the decoded body.
         wanted: what it asks for.
         key: the Idempotency-Key, if there was one.
-        by: who wants it: the subject of the token, if there is one.
-        reason: why.
+        author: who wants it, and why.
 
     Raises:
         Invalid: the key was used with another body.
@@ -120,8 +118,8 @@ async def start_bulk(
         action=wanted.action,
         filter=Raw(msgspec.json.encode(wanted.filters)),
         expected=None if found.more else found.matching,
-        by=by,
-        reason=reason,
+        by=author.by,
+        reason=author.reason,
         request_digest=keyed.digest if keyed else None,
     )
     await accept(services, bulk_id, command, deadline)
@@ -149,20 +147,20 @@ async def page_of_bulks(services: Services, cursor: Cursor[None]) -> PageOf[Bulk
     return await read_page(cursor, services.read_model.bulks_page)
 
 
-async def stop_bulk(services: Services, bulk_id: str, by: str | None, reason: str | None) -> BulkRow:
+async def stop_bulk(services: Services, bulk_id: str, author: Author) -> BulkRow:
     """Let an operation begin no further page; one that has ended or is stopping already stays as it is.
 
     Args:
         services: the outside world.
         bulk_id: from the path.
-        by: who wants it: the subject of the token, if there is one.
-        reason: why.
+        author: who wants it, and why.
 
     Raises:
         NotFound: no operation has this id.
     """
     row = await get_bulk(services, bulk_id)
     if row.terminated_at is None and row.stopped_at is None:
-        await accept(services, row.id, StopBulk(by=by, reason=reason), command_deadline(services))
+        command = StopBulk(by=author.by, reason=author.reason)
+        await accept(services, row.id, command, command_deadline(services))
         row = await services.read_model.bulk(row.id) or row
     return row

@@ -60,7 +60,7 @@ async def start_bulk(call: Call) -> Answer:
         found = await bulks.preview(call.services, wanted.filters)
         sample = [render_instance(row) for row in found.sample]
         return json_answer(200, Data(BulkPreview(wanted.action, found.matching, found.more, sample)))
-    row = await bulks.start_bulk(call.services, body, wanted, call.idempotency_key, *call.author)
+    row = await bulks.start_bulk(call.services, body, wanted, call.idempotency_key, call.author)
     return json_answer(201, Data(render(row)))
 
 
@@ -79,7 +79,7 @@ async def get_bulk(call: Call) -> Answer:
 
 async def stop_bulk(call: Call) -> Answer:
     """`POST /v2/bulk/{bulkID}/stop`."""
-    row = await bulks.stop_bulk(call.services, call.params["bulkID"], *call.author)
+    row = await bulks.stop_bulk(call.services, call.params["bulkID"], call.author)
     return json_answer(200, Data(render(row)))
 
 

@@ -1,6 +1,7 @@
 """`orchestration instances bulk …`: an action on all instances that pass a filter."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import click
 
 from deploy.client.completion import complete_workflows
 from deploy.client.errors import FAILED_STATUS
-from deploy.client.instances import instances
+from deploy.client.groups import Aliased
 from deploy.client.session import Session, connected
 from deploy.client.workflows import LIST_LIMIT
 
@@ -16,7 +17,7 @@ POLL_SECONDS: Final = 0.5
 """Between looks at an operation that is watched."""
 
 
-@instances.subgroup("bulk", aliases=("b",), short_help="Act on all instances that pass a filter.")
+@click.group("bulk", cls=Aliased, short_help="Act on all instances that pass a filter.")
 def bulk() -> None:
     """Act on all instances that pass a filter, in the background; look how far that is, and stop it.
 
@@ -38,19 +39,29 @@ def bulk() -> None:
 @click.option("--yes", "-y", is_flag=True, help="Don't ask whether to do it.")
 @click.option("--no-wait", is_flag=True, help="Don't wait until it has ended.")
 async def start(
-    session: Session, action: str, everything: bool, dry_run: bool, yes: bool, no_wait: bool, **options: Any
+    session: Session,
+    action: str,
+    workflow: str | None,
+    states: tuple[str, ...],
+    key: str | None,
+    error: str | None,
+    created_after: str | None,
+    created_before: str | None,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    no_wait: bool,
 ) -> None:
     """Abort, resume or retry all instances that pass the filters. Shows them first, and asks whether to do it."""
     from deploy.client.names import workflow_id
 
-    workflow = options.pop("workflow")
     filters = {
         "workflowID": await workflow_id(session.api, workflow) if workflow else None,
-        "state": list(options["states"]) or None,
-        "key": options["key"],
-        "error": options["error"],
-        "createdAfter": options["created_after"],
-        "createdBefore": options["created_before"],
+        "state": list(states) or None,
+        "key": key,
+        "error": error,
+        "createdAfter": created_after,
+        "createdBefore": created_before,
     }
     body = {
         "action": action,
@@ -128,7 +139,7 @@ def ask(action: str, preview: dict[str, Any]) -> None:
     """
     for line in shown_preview(preview):
         click.echo(line, err=True)
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here whether to do this: add --yes")
     click.confirm(f"{action} {counted(preview)}?", abort=True, err=True)
 
