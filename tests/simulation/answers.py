@@ -137,7 +137,8 @@ class Known:
 
     def _fold(self, recorded: Recorded, cause: int) -> None:
         id, event = recorded.aggregate_id, recorded.event
-        if (reason := getattr(event, "reason", None)) is not None:
+        # A bulk operation acts on many instances for one reason.
+        if (reason := getattr(event, "reason", None)) is not None and getattr(event, "bulk_id", None) is None:
             self.reasons[reason] += 1
         if isinstance(event, ev.InstanceStarted):
             self.instances[id] = KnownInstance(event, [Moment(event.at, None, None, 0, 0)], cause)

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from api.metrics import Metrics as ApiMetrics
 from api.waiting import Admission
 from engine.metrics import Metrics as EngineMetrics
+from projections.bulk.metrics import Metrics as BulkMetrics
 from projections.metrics import Metrics as ProjectionsMetrics
 from projections.publisher.metrics import Metrics as PublisherMetrics
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings
@@ -50,6 +51,7 @@ def shown() -> dict[str, set[str]]:
     EngineMetrics(engine)
     ProjectionsMetrics(projections)
     PublisherMetrics(projections)
+    BulkMetrics(projections)
     series: dict[str, set[str]] = dict(FOREIGN)
     for registry in (engine, projections, ApiMetrics(Admission(1), Admission(1)).registry):
         for collector in list(registry._collector_to_names):
