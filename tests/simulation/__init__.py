@@ -14,6 +14,7 @@
 | `links` | what messages are evaluated with that need links |
 | `sends` | `send` stages of all pairs, and deposits for those that are short of money |
 | `clients` | who runs, sends, repeats and confuses; other services, whose messages fire triggers |
+| `limits` | workloads that reach the limits, in some seeds |
 | `producing` | appends their records |
 | `checkers` | what must hold after every append and at every call of the stack |
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |

@@ -114,7 +114,7 @@ class Clients:
     def send(self, aggregate_id: str, command: Command) -> None:
         """Append a command."""
         record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
-        self.append(Place(COMMANDS, self._partition(aggregate_id)), record)
+        self.append(Place(COMMANDS, self.partition(aggregate_id)), record)
 
     def start(self, *first: dict[str, Any], long_chance: float = 0.02) -> None:
         """Run an instance, which begins with these stages."""
@@ -136,12 +136,12 @@ class Clients:
         """Run again what was answered with `RETRY`, as the API tells its clients to."""
         for instance_id, run in self.runs.items():
             if instance_id not in self.observer.instances and run.request_digest is not None:
-                end = len(self.topics.events[self._partition(instance_id)])
+                end = len(self.topics.events[self.partition(instance_id)])
                 self.send(instance_id, replace(run, seen_offset=end))
 
     def _seen(self, instance_id: str) -> int:
         """How far the read model was when a client looked for an instance there and found none."""
-        partition = self._partition(instance_id)
+        partition = self.partition(instance_id)
         end = self.observer.outcomes[partition].started_at.get(instance_id, len(self.topics.events[partition]))
         return self.rng.choice((end, end, self.rng.randint(0, end)))
 
@@ -266,7 +266,8 @@ class Clients:
         place = Place(COMMANDS, self.rng.randrange(self.topics.partitions))
         self.append(place, NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0))
 
-    def _partition(self, aggregate_id: str) -> int:
+    def partition(self, aggregate_id: str) -> int:
+        """Where the commands of an aggregate go."""
         return partition_of(aggregate_id.encode(), self.topics.partitions)
 
 

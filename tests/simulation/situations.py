@@ -63,6 +63,11 @@ a key was used for something else
 the database crashed
 announcements were lost
 an occurrence was shown
+300 stages
+a turn was full
+an instance was flooded
+many keyed events
+a deep history
 """
 """What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
 to snapshots, what strikes processes, the cluster and the database, and what clients of the API are answered."""

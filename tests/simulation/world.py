@@ -23,6 +23,7 @@ from tests.simulation.clients import LISTENED, Clients
 from tests.simulation.engines import Engines, engine_settings
 from tests.simulation.front import Front
 from tests.simulation.harm import Harm
+from tests.simulation.limits import Limits
 from tests.simulation.links import link_matches
 from tests.simulation.listening import Listening
 from tests.simulation.network import FaultyNetwork
@@ -137,6 +138,8 @@ class World:
         self.clients = Clients(
             self.rng, self.codec, self.topics, self.observer, sends, self._append, self.engines.queued
         )
+        self.extremes = Limits(random.Random(f"limits {seed}"), self.clients)
+        self.limits |= self.extremes.limits
         self.listening = Listening(self.topics, LISTENED)
         self.bad: BadRecord | None = None
         if self.harm_rng.random() < 0.3:
@@ -170,6 +173,7 @@ class World:
 
     def _observe(self, partition: int, records: Sequence[StoredRecord]) -> None:
         self.observer.observe(partition, records)
+        self.extremes.appended(records)
         self.observer.holding({owned: owned.waiting for owned in self.engines.partitions()})
 
     def _told(self, group: str, offsets: Mapping[Place, int]) -> None:
@@ -205,6 +209,7 @@ class World:
             group.create_task(self.clients.run(actions))
             group.create_task(self._trouble(trouble_seconds))
             group.create_task(self.front.use())
+            group.create_task(self.extremes.run())
         self._quiet()
         claimed = self.observer.claimed.copy()
         if self.clocks_are_wrong:
@@ -219,7 +224,8 @@ class World:
         for process in self.processes:
             assert not process.failures, f"{process.name} ended by itself: {process.failures[0]!r}"
             process.kill()
-        self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met
+        self.extremes.ended(self.observer.histories.values())
+        self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
 
     async def _trouble(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds
