@@ -10,7 +10,7 @@ import click
 from deploy.client.completion import complete_workflows
 from deploy.client.errors import FAILED_STATUS
 from deploy.client.groups import Aliased
-from deploy.client.session import Session, connected
+from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
 POLL_SECONDS: Final = 0.5
@@ -26,7 +26,7 @@ def bulk() -> None:
 
 
 @bulk.verb("start", short_help="Abort or resume all instances that pass a filter.")
-@connected
+@acting
 @click.argument("action", metavar="abort|resume|retry")
 @click.option("--workflow", metavar="ID|NAME", shell_complete=complete_workflows, help="Only those of this workflow.")
 @click.option("--state", "states", multiple=True, help="Only those in this state; may be given several times.")
@@ -122,7 +122,7 @@ async def watch(session: Session, operation: str) -> None:
 
 
 @bulk.verb("stop", short_help="Stop a bulk operation. What it has done stays.")
-@connected
+@acting
 @click.argument("operation")
 async def stop(session: Session, operation: str) -> None:
     """Stop a bulk operation: at most 100 instances more are acted on. What it has done stays."""

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -26,6 +27,14 @@ URL: Final = "http://orchestration.test"
 PAUSES: Final = '{"activityMaxAttempts": 1, "stages": [{"update": {"account": {"id": "users:7", "metadata": {}}}}]}'
 WAITS: Final = '{"name": "waits", "stages": [{"wait_event": {"event": "go"}}, {"noop": {}}]}'
 TIME: Final = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+READING: Final = {
+    *("workflows list", "workflows show", "workflows validate", "workflows schema"),
+    *("instances list", "instances find", "instances show", "instances describe", "instances watch", "instances log"),
+    *("instances bulk list", "instances bulk show", "instances bulk watch"),
+    *("triggers list", "triggers show", "triggers test", "triggers occurrences list"),
+}
+"""They change nothing."""
 
 Run = Callable[..., Result]
 
@@ -67,7 +76,25 @@ def started(run: Run, definition: str) -> str:
     return made(run("workflows", "run", workflow))
 
 
-def test_every_acting_verb_takes_a_reason(run: Run, whole: Whole, tmp_path: Path) -> None:
+def verbs(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_only_verbs_that_change_nothing_take_no_reason() -> None:
+    groups = {name: main.commands[name] for name in ("workflows", "instances", "triggers")}
+    without = {
+        verb
+        for verb, command in verbs(click.Group(commands=groups))
+        if not any("--reason" in parameter.opts for parameter in command.params)
+    }
+    assert without <= READING
+
+
+def test_acting_verbs_send_the_reason(run: Run, whole: Whole, tmp_path: Path) -> None:
     why: Any = ("--reason", "Zoë: 100 % sure")
     workflow = made(run("workflows", "create", "-", *why, stdin=WAITS))
     first, second = (made(run("workflows", "run", "waits", *why)) for _ in range(2))
