@@ -16,6 +16,7 @@ from api.resources.idempotency import keyed_request, made_before
 from api.resources.instance_filters import filters_of_body
 from api.resources.pages import PageOf, read_page
 from api.services import Services
+from projections.queries.bulks import fits
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from schemas.bulk import ACTIONS, Action
 from schemas.commands import StartBulk, StopBulk
@@ -24,7 +25,7 @@ FIELDS: Final = ("action", "filter", "all", "dryRun")
 SAMPLE: Final = 10
 """Instances that a dry run shows: enough to see whether the filter means what was meant."""
 MAX_COUNTED: Final = 10_000
-"""Most instances that are counted. More would keep the request, and Postgres, for seconds."""
+"""Most instances that are looked at to be counted. More would keep the request, and Postgres, for seconds."""
 COUNTED_AT_ONCE: Final = 1000
 """Rows that are read at once to be counted."""
 
@@ -34,7 +35,7 @@ class Wanted(NamedTuple):
 
     action: Action
     filters: InstanceFilters
-    """Those of the request, and that the action fits to the instance."""
+    """Those of the request; what has ended can't be aborted or resumed."""
     dry_run: bool
 
 
@@ -66,7 +67,7 @@ def read_bulk(body: Any) -> Wanted:
     dry_run, everything = (_flag(body, name) for name in ("dryRun", "all"))
     if filters == EVERY_INSTANCE and not everything:
         raise Invalid('filter: has no condition; to act on all instances, send "all": true as well')
-    return Wanted(cast(Action, action), fitting(filters, action), dry_run)
+    return Wanted(cast(Action, action), replace(filters, running=True), dry_run)
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:
@@ -76,20 +77,16 @@ def _flag(body: dict[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def fitting(filters: InstanceFilters, action: Action) -> InstanceFilters:
-    """The filters, with the condition that an action fits to the instance: only what has not ended can be aborted."""
-    return replace(filters, running=True)
-
-
-async def preview(services: Services, filters: InstanceFilters) -> Preview:
-    """What an operation would act on now: how many instances, up to a limit, and the newest of them."""
-    count, sample, after = 0, list[InstanceRow](), cast(RowPosition | None, None)
+async def preview(services: Services, wanted: Wanted) -> Preview:
+    """What an operation would act on now: how many instances, as far as is looked, and the newest of them."""
+    looked_at, count, sample, after = 0, 0, list[InstanceRow](), cast(RowPosition | None, None)
     while True:
-        found = await services.read_model.instances_page(filters, after=after, limit=COUNTED_AT_ONCE)
-        count += len(found.rows)
-        sample += found.rows[: SAMPLE - len(sample)]
-        if not found.more or count >= MAX_COUNTED:
-            return Preview(min(count, MAX_COUNTED), found.more or count > MAX_COUNTED, sample)
+        found = await services.read_model.instances_page(wanted.filters, after=after, limit=COUNTED_AT_ONCE)
+        fitting = [row for row in found.rows if fits(wanted.action, row)]
+        looked_at, count = looked_at + len(found.rows), count + len(fitting)
+        sample += fitting[: SAMPLE - len(sample)]
+        if not found.more or looked_at >= MAX_COUNTED:
+            return Preview(count, found.more, sample)
         after = found.rows[-1].position
 
 
@@ -112,7 +109,7 @@ async def start_bulk(services: Services, body: Any, wanted: Wanted, key: str | N
     made = await made_before(keyed, services.read_model.bulk)
     if made is not None:
         return made
-    found = await preview(services, wanted.filters)
+    found = await preview(services, wanted)
     bulk_id = keyed.id if keyed else services.new_id()
     command = StartBulk(
         action=wanted.action,

@@ -57,7 +57,7 @@ async def start_bulk(call: Call) -> Answer:
     body = await call.json()
     wanted = bulks.read_bulk(body)
     if wanted.dry_run:
-        found = await bulks.preview(call.services, wanted.filters)
+        found = await bulks.preview(call.services, wanted)
         sample = [render_instance(row) for row in found.sample]
         return json_answer(200, Data(BulkPreview(wanted.action, found.matching, found.more, sample)))
     row = await bulks.start_bulk(call.services, body, wanted, call.idempotency_key, call.author)

@@ -1,14 +1,14 @@
 """Reads what operations need of the read model, over one connection that is kept."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from projections.database import Session
 from projections.ports import Database
-from projections.queries.bulks import BulkRow, Running, running
+from projections.queries.bulks import BulkRow, Running, fits, running
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import InstanceColumns
 from projections.queries.connections import IN_ORDER
@@ -20,6 +20,15 @@ STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one statement. A page of a filter that few instances pass may take seconds."""
 
 _decode_filters = msgspec.json.Decoder(InstanceFilters).decode
+
+
+class Found(NamedTuple):
+    """Instances that an operation is about."""
+
+    places: list[RowPosition]
+    """Newest first."""
+    behind: RowPosition | None
+    """Where to read on; None if there are no others."""
 
 
 class Reads:
@@ -54,16 +63,25 @@ class Reads:
         rows = await self._session.execute(statement("instances"), ([UUID(id) for id in ids],))
         return {str(row.id): row for row in (InstanceColumns(*some).row() for some in rows)}
 
-    async def next_page(self, bulk: BulkRow, limit: int) -> list[RowPosition]:
-        """The places of the next instances that an operation is about, at most so many; none at its end.
+    async def next_page(self, bulk: BulkRow, behind: RowPosition | None, limit: int) -> Found:
+        """The next instances that an operation is about, at most so many.
+
+        Args:
+            bulk: the operation.
+            behind: begin behind this place; behind the last page, if it is None.
+            limit: most rows that are read.
 
         Raises:
             msgspec.MsgspecError: this build does not know its filter.
         """
         filters = _decode_filters(bulk.filter)
-        query = instances_query(filters, _behind(bulk), None, limit)
+        query = instances_query(filters, behind or _behind(bulk), None, limit)
         rows = await self._session.execute(query.statement, query.parameters)
-        return [InstanceColumns(*some).row().position for some in rows[: query.limit]]
+        found = [InstanceColumns(*some).row() for some in rows[: query.limit]]
+        more = bool(rows) and (len(rows) > query.limit or InstanceColumns(*rows[-1]).followed is True)
+        return Found(
+            [row.position for row in found if fits(bulk.action, row)], found[-1].position if found and more else None
+        )
 
 
 def _behind(bulk: BulkRow) -> RowPosition:

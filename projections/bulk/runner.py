@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +22,7 @@ from projections.bulk.steps import Memory, next_step
 from projections.database import FAULTS
 from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running
+from projections.queries.rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
 from schemas.settings import KafkaSettings
@@ -56,6 +57,8 @@ class Operation(msgspec.Struct):
     ends: dict[int, int] | None = None
     """By partition, the end of the log after the operation was started. The read model must have come so far before the
     first page: it would miss instances that were there before the operation."""
+    searched: tuple[int, RowPosition] | None = None
+    """The page that is looked for, and up to where nothing was found for it."""
     pause_until: float = 0.0
     """After a failure: nothing is done for it before this."""
     failures: int = 0
@@ -202,11 +205,25 @@ class BulkRunner:
         if row.stopped_at is None:
             if not row.pages and not await self._is_complete(known, found):
                 return
-            places = await self._reads.next_page(row, PAGE_INSTANCES)
+            places = await self._places(row, known)
+            if places is None:
+                return
             if places:
                 instances = [str(place.id) for place in places]
                 command = AdvanceBulk(page=row.pages, instances=instances, created_at=places[-1].created_at, lost=lost)
         known.memory.proposed = await self._sender.send(row.pages, {str(row.id): command})
+
+    async def _places(self, row: BulkRow, known: Operation) -> Sequence[RowPosition] | None:
+        """The instances of the next page, none at the end; None if none were found yet, but there are others."""
+        begin = known.searched[1] if known.searched is not None and known.searched[0] == row.pages else None
+        found = await self._reads.next_page(row, begin, PAGE_INSTANCES)
+        if found.places or found.behind is None:
+            return found.places
+        # Many may not fit one after another. In between, other operations have their turn.
+        known.searched = row.pages, found.behind
+        known.progress_at = _now()
+        self._woken.set()
+        return None
 
     async def _is_complete(self, known: Operation, found: Running) -> bool:
         """Whether the read model has all that was in the log when the operation was begun."""

@@ -10,9 +10,16 @@ from msgspec import Raw, Struct
 
 from projections.bulk_rows import DONE
 from projections.ports import Row
-from projections.queries.rows import RowPosition
+from projections.queries.rows import InstanceRow, RowPosition
 
 _decode_page = msgspec.json.Decoder(list[str]).decode
+
+
+def fits(action: str, instance: InstanceRow) -> bool:
+    """Whether an action can be done with an instance as it is. What no filter says is looked at here, row by row."""
+    if action == "resume":
+        return instance.waiting is not None and instance.waiting.pause is not None
+    return instance.terminated_at is None
 
 
 class BulkRow(Struct, frozen=True, kw_only=True):

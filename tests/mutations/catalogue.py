@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations import acts, claims, commands, effects, front, kafka, snapshots, triggers
+from tests.mutations import acts, bulk, claims, commands, effects, front, kafka, snapshots, triggers
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -13,4 +13,5 @@ MUTATIONS: Final = (
     *kafka.MUTATIONS,
     *front.MUTATIONS,
     *acts.MUTATIONS,
+    *bulk.MUTATIONS,
 )

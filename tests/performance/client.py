@@ -112,10 +112,14 @@ class LoadClient:
             await asyncio.gather(*map(client, self._connections))
         return Figures(name, latencies, time.perf_counter() - start)
 
-    async def _create(self, path: str, body: bytes) -> str:
+    async def post(self, path: str, body: bytes = b"") -> Any:
+        """POST what makes something; the answer's `data`."""
         status, answer = await self._connections[0].request(self._bytes("POST", path, body))
         assert status == 201, answer
-        created: str = msgspec.json.decode(answer)["data"]["id"]
+        return msgspec.json.decode(answer)["data"]
+
+    async def _create(self, path: str, body: bytes) -> str:
+        created: str = (await self.post(path, body))["id"]
         return created
 
     def _bytes(self, method: str, path: str, body: bytes = b"") -> bytes:

@@ -1,0 +1,49 @@
+"""Bulk operations: what is acted on twice, passed over, or counted wrong."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+BULK: Final = "engine/core/bulk.py"
+RUNNER: Final = "projections/bulk/runner.py"
+SHARD: Final = "engine/core/shard.py"
+STEPS: Final = "projections/bulk/steps.py"
+BULK_ROWS: Final = "projections/bulk_rows.py"
+
+MUTATIONS: Final = (
+    Mutation(
+        "a page's command acts twice",
+        BULK,
+        "        return command.bulk_page < page.number or instance_id in page.instances\n",
+        "        return command.bulk_page < page.number\n",
+        "A command that comes again is decided and counted again.",
+    ),
+    Mutation(
+        "a refused command of a page is forgotten",
+        SHARD,
+        "                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)\n        return ()\n",
+        "                pass\n        return ()\n",
+        "A refusal that comes again is counted again, and may be carried out after a retry.",
+    ),
+    Mutation(
+        "a page follows before the last one is decided",
+        STEPS,
+        "    if not row.missing:\n",
+        "    if not row.missing or memory.sent is not None:\n",
+        "Commands of the page before are taken for repetitions: their instances are passed over.",
+    ),
+    Mutation(
+        "the first page does not wait for the read model",
+        RUNNER,
+        "            if not row.pages and not await self._is_complete(known, found):\n",
+        "            if False:\n",
+        "Instances that a projector has not written yet are passed over.",
+    ),
+    Mutation(
+        "a refusal counts as done",
+        BULK_ROWS,
+        "    key = bulk_id, partition, outcome\n",
+        "    key = bulk_id, partition, DONE\n",
+        "People are told that what was refused was done.",
+    ),
+)
