@@ -35,10 +35,12 @@ class EventReader:
     Args:
         metrics: counts what can't be read.
         codec: reads the records.
+        finds_keys: whether instances are to be found by keys.
     """
 
-    def __init__(self, metrics: Metrics, codec: RecordCodec | None = None):
+    def __init__(self, metrics: Metrics, codec: RecordCodec | None = None, *, finds_keys: bool = True):
         self._metrics = metrics
+        self._finds_keys = finds_keys
         self._codec = codec or RecordCodec()
 
     def read(
@@ -57,7 +59,7 @@ class EventReader:
             repaired: before which offset records need no claim, by partition (see `schemas.epochs`).
             skip: leave the events out and only move the positions over them.
         """
-        batch, reached, count = Batch(), {}, 0
+        batch, reached, count = Batch(self._finds_keys), {}, 0
         faults: dict[int, LogFault] = {}
         for partition, some in records.items():
             if not some:

@@ -3,12 +3,14 @@
 The read model shows only what events say. An event about something that no event before it made changes nothing.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from projections.bulk_rows import count, fold_bulk
+from projections.keys import MAX_KEYS, ids_in, keys_of
 from projections.names import folded
 from projections.queries.acts import joined, line_of
 from projections.queries.rows import Pause, WaitingRow
@@ -18,6 +20,7 @@ from projections.rows import (
     Bulk,
     BulkOutcome,
     EventRequest,
+    FoundKey,
     Instance,
     Occurrence,
     Rejection,
@@ -35,9 +38,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Batch:
-    """Events folded into rows, and how far they move the positions."""
+    """Events folded into rows, and how far they move the positions.
 
-    def __init__(self) -> None:
+    Args:
+        finds_keys: whether instances are to be found by keys.
+    """
+
+    def __init__(self, finds_keys: bool = True) -> None:
+        self._finds_keys = finds_keys
         self.advances: list[Advance] = []
         self.workflows: dict[str, Workflow] = {}
         self.instances: dict[str, Instance] = {}
@@ -49,6 +57,7 @@ class Batch:
         self.event_requests: list[EventRequest] = []
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
+        self.keys: dict[tuple[str, str], FoundKey] = {}
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -78,7 +87,9 @@ class Batch:
             case events.ActivityEnded() as event:
                 self._activity_ended(id, event)
             case events.EventReceived() as event:
-                _act(self._touch(id, event.at), "event", event, event.name)
+                instance = self._touch(id, event.at)
+                _act(instance, "event", event, event.name)
+                self._found(instance, (event.name,))
                 self._requested(id, event)
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
@@ -123,7 +134,7 @@ class Batch:
         _act(workflow, "delete", event)
 
     def _instance_started(self, id: str, event: events.InstanceStarted, cause: int | None) -> None:
-        self.instances[id] = Instance(
+        instance = self.instances[id] = Instance(
             id,
             event.at,
             event.workflow_id,
@@ -135,6 +146,8 @@ class Batch:
             state=live_state(None),
             acts=line_of(event.at, "run", event.by, event.reason),
         )
+        if event.variables or event.occurrence_id is not None:
+            self._found(instance, (*event.variables.values(), event.occurrence_id or ""))
         if cause is not None:
             self._started_by[id] = cause
 
@@ -155,6 +168,7 @@ class Batch:
             _wait(instance, WaitingRow("delay", event.at, until=event.wait_until))
         elif event.name == WaitEvent.name and isinstance(name := event.input.get("event"), str):
             _wait(instance, WaitingRow("event", event.at, _text(name)))
+            self._found(instance, (name,))
 
     def _stage_ended(self, id: str, event: events.StageEnded) -> None:
         _wait(self._touch(id, event.at), None)
@@ -165,7 +179,9 @@ class Batch:
         stage.error = _text(event.error)
 
     def _activity_started(self, id: str, event: events.ActivityStarted) -> None:
-        self._touch(id, event.at).activity = event.name
+        instance = self._touch(id, event.at)
+        instance.activity = event.name
+        self._found(instance, ids_in(event.input))
         self.activities[id, event.stage, event.index] = Activity(
             id,
             event.stage,
@@ -205,7 +221,9 @@ class Batch:
         activity = self._activity(id, event, event.attempt)
         activity.attempt = event.attempt
         _run(activity)
-        _wait(self.instances[id], None)
+        instance = self.instances[id]
+        _wait(instance, None)
+        self._found(instance, ids_in(event.output))
         activity.terminated_at = event.at
         activity.error = _text(event.error)
         activity.output = None if event.output is None else _json(event.output)
@@ -246,6 +264,20 @@ class Batch:
         else:
             instance.updated_at = at
         return instance
+
+    def _found(self, instance: Instance, texts: Iterable[str]) -> None:
+        """Take in by what an instance can be found."""
+        if not self._finds_keys:
+            return
+        keys = keys_of(texts)
+        if not keys:
+            return
+        first = instance.keys or 0
+        instance.keys = first + len(keys)
+        for room, key in zip(range(MAX_KEYS - first, 0, -1), keys, strict=False):
+            started = instance.created_at
+            found = FoundKey(instance.id, key, started) if started else FoundKey(instance.id, key, room=room)
+            self.keys.setdefault((instance.id, key), found)
 
     def _requested(self, id: str, event: events.EventReceived | events.ActivityResumed | events.InstanceEnded) -> None:
         if event.request_key is not None and event.request_digest is not None:

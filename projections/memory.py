@@ -25,7 +25,9 @@ from projections.rows import (
     Bulk,
     BulkOutcome,
     EventRequest,
+    FoundKey,
     Instance,
+    InstanceKey,
     Occurrence,
     ReadPosition,
     Rejection,
@@ -64,6 +66,7 @@ class Tables:
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.counts: dict[CountKey, int] = {}
+        self.instance_keys: dict[tuple[str, str], InstanceKey] = {}
 
     def copy(self) -> "Tables":
         """The same rows in other tables. A row is never changed, but replaced."""
@@ -291,11 +294,17 @@ def write(tables: Tables, batch: Batch) -> None:
         _put(
             tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"), added=("acts",)
         )
+    for found in batch.keys.values():
+        _put_key(tables, found)
     for instance in batch.instances.values():
+        was = tables.instances.get(instance.id)
         kept = ("terminated_at", "error", "activity", "waiting", "state")
         _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept, added=("acts",))
         if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
             tables.instances[instance.id] = replace(changed, waiting=None)
+        if was is not None and instance.created_at is None and instance.keys is not None:
+            keys = (was.keys or 0) + instance.keys
+            tables.instances[instance.id] = replace(tables.instances[instance.id], keys=keys)
     for key, stage in batch.stages.items():
         _put(tables.stages, key, stage, stage.started_at, ("terminated_at", "error"))
     for place, activity in batch.activities.items():
@@ -316,6 +325,18 @@ def write(tables: Tables, batch: Batch) -> None:
         before = tables.bulk_outcomes.get(counted)
         total = outcome.instances + (0 if before is None else before.instances)
         tables.bulk_outcomes[counted] = replace(outcome, instances=total)
+
+
+def _put_key(tables: Tables, found: FoundKey) -> None:
+    """Add a key, as long as the rows of instances are as they were before the batch."""
+    created_at = found.created_at
+    if created_at is None:
+        instance = tables.instances.get(found.instance_id)
+        if instance is None or instance.created_at is None or (instance.keys or 0) >= found.room:
+            return
+        created_at = instance.created_at
+    row = InstanceKey(found.instance_id, found.key, created_at)
+    tables.instance_keys.setdefault((row.instance_id, row.key), row)
 
 
 def _put(

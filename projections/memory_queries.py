@@ -6,7 +6,6 @@ can't be run. One suite of tests (`tests/read_model_contract.py`) holds for this
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -14,10 +13,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from projections.memory import MemoryDatabase
+from projections.memory_search import Asked, found_instances, placed
 from projections.memory_stats import stats
 from projections.ports import Row
+from projections.queries.columns import InstanceColumns
 from projections.rows import Bulk, Instance, Occurrence, Stage, Trigger, Workflow
-from projections.sql import page, statement
+from projections.sql import page, page_of, statement
 
 Answer = Callable[[MemoryDatabase, Any], list[Row]]
 """The rows of a statement, by its parameters."""
@@ -70,7 +71,7 @@ class MemoryConnection:
         self, query: bytes, params: Any = None, /, *, prepare: bool | None = None, binary: bool = False
     ) -> "MemoryCursor":
         """See `ports.Connection.execute`."""
-        answer = _answers()[query]
+        answer = _answers().get(query) or _page_answer(query)
 
         def ask() -> MemoryCursor:
             if not self.lives:
@@ -159,22 +160,17 @@ def _answers() -> dict[bytes, Answer]:
         "workflows": _workflows,
     }
     answers = {statement(name): answer for name, answer in plain.items()}
-    for (name, read), backwards in itertools.product(PAGES.items(), (False, True)):
-        for filters in FILTERS[name]:
-            answers[page(name, backwards, filters)] = partial(_page, read, backwards, filters)
     for filters in ((), ("workflow_id",)):
         answers[page("stats", False, filters)] = partial(stats, filters)
     return answers
 
 
-class Asked(NamedTuple):
-    """A page: see `queries.pages`."""
-
-    position: tuple[datetime, UUID]
-    limit: int
-    backwards: bool
-    filters: Mapping[str, Any]
-    """True for those without a value."""
+def _page_answer(query: bytes) -> Answer:
+    made = page_of(query)
+    if made is None:
+        raise KeyError(f"this statement is not answered here: {query.decode()}")
+    name, backwards, filters = made
+    return partial(_page, PAGES[name], backwards, filters)
 
 
 def _page(
@@ -187,7 +183,9 @@ def _page(
     created_at, id, limit, max_bytes, *values = params
     given = dict.fromkeys(filters, True) | dict(zip(filters, values, strict=False))
     asked = Asked((created_at, id), limit, backwards, given)
-    return _cut(read(database, asked), max_bytes)
+    rows = _cut(read(database, asked), max_bytes)
+    # How a row was found comes behind whether one more follows.
+    return [(*row[:-3], row[-1], *row[-3:-1]) for row in rows] if "searched" in given else rows
 
 
 def _all_caught_up(database: MemoryDatabase, _: Any) -> list[Row]:
@@ -267,42 +265,61 @@ def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int]) ->
 
 def _workflows_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     there = (w for w in database.tables.workflows.values() if w.deleted_at is None)
-    found = _placed(there, lambda row: row.created_at, asked)
+    found = placed(there, lambda row: row.created_at, asked)
     return [(500 + _size(row.name, row.definition, row.acts), _workflow(row)) for row in found]
 
 
 def _triggers_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     name = asked.filters.get("folded_name", "")
     there = (t for t in database.tables.triggers.values() if t.deleted_at is None and name in (t.folded_name or ""))
-    found = _placed(there, lambda row: row.created_at, asked)
+    found = placed(there, lambda row: row.created_at, asked)
     return [
         (500 + _size(row.name, row.event, row.version, row.filter, row.vars, row.acts), _trigger(row)) for row in found
     ]
 
 
 def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    if "searched" in asked.filters:
+        return _searched(database, asked)
     workflow_id, running = asked.filters.get("workflow_id"), asked.filters.get("running", False)
     there = (
         i
         for i in database.tables.instances.values()
         if (workflow_id is None or i.workflow_id == str(workflow_id)) and not (running and i.terminated_at is not None)
     )
-    rows = []
-    for row in _placed(there, lambda row: row.created_at, asked):
-        shown = _instance(database, row)
-        if shown is not None:
-            definition = database.tables.workflows[row.workflow_id].definition
-            stages = _stages(database, row.id)
-            size = 500 + _size(definition, row.error, row.variables, row.waiting, row.acts)
-            size += sum(300 + _size(stage.error) for stage in stages)
-            rows.append((size, shown))
+    found = (_sized_instance(database, row) for row in placed(there, lambda row: row.created_at, asked))
+    return [sized for sized in found if sized is not None]
+
+
+def _sized_instance(database: MemoryDatabase, row: Instance) -> Sized | None:
+    """None while its workflow is not there."""
+    shown = _instance(database, row)
+    if shown is None:
+        return None
+    definition = database.tables.workflows[row.workflow_id or ""].definition
+    size = 500 + _size(definition, row.error, row.variables, row.waiting, row.acts)
+    return size + sum(300 + _size(stage.error) for stage in _stages(database, row.id)), shown
+
+
+def _searched(database: MemoryDatabase, asked: Asked) -> list[Sized]:
+    """With whether each row matches, and whether the looking stopped there."""
+    rows: list[Sized] = []
+    for found in found_instances(database.tables, asked):
+        size, shown = _sized_instance(database, found.row) or (500, _without_workflow(found.row))
+        rows.append((size, (*shown, found.matches, found.stopped)))
     return rows
+
+
+def _without_workflow(row: Instance) -> Row:
+    """The columns of an instance whose workflow is not there; only its place counts."""
+    others = len(InstanceColumns._fields) - len(InstanceColumns._field_defaults) - 3
+    return (UUID(row.id), row.workflow_id, row.created_at, *(None,) * others)
 
 
 def _occurrences_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     trigger_id = str(asked.filters["trigger_id"])
     there = (o for o in database.tables.occurrences.values() if o.trigger_id == trigger_id)
-    found = _placed(there, lambda row: row.date, asked)
+    found = placed(there, lambda row: row.date, asked)
     return [(1000 + _size(row.event, row.error), _occurrence(database, row)) for row in found]
 
 
@@ -324,7 +341,7 @@ def _running_bulks(database: MemoryDatabase, params: tuple[Sequence[int]]) -> li
 
 
 def _bulks_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
-    found = _placed(database.tables.bulks.values(), lambda row: row.created_at, asked)
+    found = placed(database.tables.bulks.values(), lambda row: row.created_at, asked)
     return [(500 + _size(row.filter, row.page), _bulk(database, row)) for row in found]
 
 
@@ -335,22 +352,6 @@ PAGES: Final = {
     "triggers_page": _triggers_page,
     "workflows_page": _workflows_page,
 }
-FILTERS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
-    "bulks_page": ((),),
-    "instances_page": ((), ("workflow_id",), ("running",), ("workflow_id", "running")),
-    "occurrences_page": (("trigger_id",),),
-    "triggers_page": ((), ("folded_name",)),
-    "workflows_page": ((),),
-}
-"""In which combinations each list is read."""
-
-
-def _placed(rows: Iterable[Any], at: Callable[[Any], Any], asked: Asked) -> list[Any]:
-    """Those next to a position, in the direction of reading, and one more than the limit."""
-    placed = [((at(row), UUID(row.id)), row) for row in rows]
-    placed = [one for one in placed if (one[0] > asked.position if asked.backwards else one[0] < asked.position)]
-    placed.sort(key=lambda one: one[0], reverse=not asked.backwards)
-    return [row for _, row in placed[: asked.limit + 1]]
 
 
 def _cut(rows: Sequence[Sized], max_bytes: int) -> list[Row]:

@@ -100,7 +100,13 @@ class Projections:
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)
         self._store = store or PostgresStore(settings)
-        self._projector = Projector(self._store, self._metrics, settings.max_batch_events, self._written)
+        self._projector = Projector(
+            self._store,
+            self._metrics,
+            settings.max_batch_events,
+            self._written,
+            finds_keys=settings.search_keys,
+        )
         self._catching_up = CatchingUp(self._store, self._topic, self._metrics, clock=_now)
         self._standstills = Standstills(self._metrics.registry, clock=_now)
         self._watch = LogWatch(self._kafka, self._topic, clock=_now)

@@ -29,6 +29,7 @@ class Projector:
         metrics: what is counted.
         max_batch_events: about how many events go into one transaction.
         written: is told of each batch that was written.
+        finds_keys: whether instances are to be found by keys.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Projector:
         metrics: Metrics,
         max_batch_events: int,
         written: Callable[[Batch], None] = lambda batch: None,
+        *,
+        finds_keys: bool = True,
     ):
         self._store = store
         self._metrics = metrics
         self._max_batch_events = max_batch_events
-        self._reader = EventReader(metrics)
+        self._reader = EventReader(metrics, finds_keys=finds_keys)
         self._written = written
         self.positions: dict[int, ReadPosition] = {}
         """By partition; what is not in here has not been loaded."""

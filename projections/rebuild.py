@@ -222,7 +222,9 @@ async def _replay(
     store = PostgresStore(shadow)
     try:
         async with kafka.reader() as reader:
-            projector = Projector(store, Metrics(CollectorRegistry()), shadow.max_batch_events)
+            projector = Projector(
+                store, Metrics(CollectorRegistry()), shadow.max_batch_events, finds_keys=shadow.search_keys
+            )
             yield _Replay(reader, topic_name(shadow, EVENTS), topic_id, projector, progress)
     finally:
         await store.close()

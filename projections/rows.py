@@ -39,6 +39,8 @@ class Instance(Struct, omit_defaults=True):
     activity: str | None = None
     waiting: str | None = None
     state: str | None = None
+    keys: int | None = None
+    """How many keys its events had (see `projections.keys`); in a change, how many more."""
     acts: str | None = None
 
 
@@ -164,6 +166,26 @@ class Count(Struct, omit_defaults=True):
     workflow_id: str | None = None
     instance_id: str | None = None
     """In place of the workflow, if only the database knows that."""
+
+
+class InstanceKey(Struct):
+    """Row of `instance_keys`."""
+
+    instance_id: str
+    key: str
+    created_at: datetime
+    """Of the instance."""
+
+
+class FoundKey(Struct, omit_defaults=True):
+    """A key that an event had. It becomes a row, unless the instance has too many."""
+
+    instance_id: str
+    key: str
+    created_at: datetime | None = None
+    """Of the instance; None if an earlier batch made it."""
+    room: int = 0
+    """Of an instance of an earlier batch: the key counts if that had fewer keys before."""
 
 
 class ReadPosition(Struct, frozen=True):

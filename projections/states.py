@@ -13,12 +13,13 @@
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
-from projections.queries.rows import WaitingRow
+from projections.queries.rows import InstanceRow, WaitingRow
 from schemas.events import CANCELED
+from schemas.resources import InstanceState
 
-State = Literal["running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted"]
+State = InstanceState
 
 LIVE: Final[tuple[State, ...]] = ("running", "waiting", "delayed", "retrying", "paused")
 ENDED: Final[tuple[State, ...]] = ("succeeded", "failed", "aborted")
@@ -30,6 +31,11 @@ _BY_REASON: Final[Mapping[str, State]] = {
     "retry": "retrying",
     "resume": "paused",
 }
+
+
+def state_of(row: InstanceRow) -> State:
+    """The state of an instance. It does not ask the column: rows of older builds have none."""
+    return live_state(row.waiting) if row.terminated_at is None else ended_state(row.error)
 
 
 def live_state(waiting: WaitingRow | None) -> State:

@@ -128,6 +128,7 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
             rows.setdefault(f"{kind}_{table}", []).append(row)
     for table, more in (
         ("event_requests", batch.event_requests),
+        ("keys", [key for key in batch.keys.values() if key.created_at is not None]),
         ("rejections", batch.rejections.values()),
         ("occurrences", batch.occurrences),
         ("bulk_outcomes", batch.bulk_outcomes.values()),
@@ -137,6 +138,8 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
     counts = _counts(batch)
     if counts or "changed_instances" in rows or "changed_stages" in rows:
         rows["counts"] = counts
+    if more_keys := [key for key in batch.keys.values() if key.created_at is None]:
+        rows["more_keys"] = more_keys
     # In one order, so that the same parts are the same statement.
     return dict(sorted(rows.items()))
 

@@ -166,17 +166,23 @@ class StartedBy(Struct, frozen=True, kw_only=True, rename={"trigger_id": "trigge
     occurrence_id: UUID
 
 
+InstanceState = Literal["running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted"]
+"""What an instance is doing, or how it ended."""
+
+
 class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     """An instance on surface v2.
 
-    `variables` are those that it was started with, `trigger` says what started it if that was not a client, and
-    `waiting` what it waits for. They are missing where the read model does not know them: of what an older build has
-    written, until it is rebuilt. `waiting` is missing too while the instance goes on by itself, and after its end.
+    `state` is missing only in the answer to a run that is not waited for. `variables` are those that it was started
+    with, `trigger` says what started it if that was not a client, and `waiting` what it waits for. These are missing
+    where the read model does not know them: of what an older build has written, until it is rebuilt. `waiting` is
+    missing too while the instance goes on by itself, and after its end.
 
     `acts` says what people did to the instance, and why, oldest first: the first act and the last 99. It is missing
     when nobody is known.
     """
 
+    state: InstanceState | UnsetType = UNSET
     workflow: Workflow | UnsetType = UNSET
     status: list[StageStatus]
     variables: StringMap | UnsetType = UNSET

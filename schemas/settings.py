@@ -289,6 +289,9 @@ class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
     """Where `/livez`, `/readyz` and `/metrics` of the projections are served; 0 takes a free port."""
     max_batch_events: Positive = 5000
     """How many events are folded into one Postgres transaction at most, which bounds its memory and duration."""
+    search_keys: bool = True
+    """Whether instances can be found by a variable's value, an id in what their activities did, or an event's name. It
+    needs a row for each. After a change run `orchestration rebuild`."""
     rejections_retention_seconds: Positive = 24 * 3600
     """How long the outcome of a rejected command is kept for the client that waits for it."""
 

@@ -23,9 +23,9 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def started(seconds: float = 0, workflow_id: uuid.UUID = WORKFLOW) -> events.InstanceStarted:
+def started(seconds: float = 0, workflow_id: uuid.UUID = WORKFLOW, **variables: str) -> events.InstanceStarted:
     return events.InstanceStarted(
-        at=at(seconds), workflow_id=str(workflow_id), stages=definition([{"noop": None}]), variables={}
+        at=at(seconds), workflow_id=str(workflow_id), stages=definition([{"noop": None}]), variables=variables
     )
 
 

@@ -27,6 +27,7 @@ from projections.counting import (
 )
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
+from projections.keys import MAX_KEYS
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
 from projections.rows import Advance, Instance, ReadPosition, Stage
@@ -74,8 +75,8 @@ def batch_of(*happened: tuple[str, Any], advance: Advance | None = None, cause: 
     return batch
 
 
-def started(at: datetime = START) -> events.InstanceStarted:
-    return events.InstanceStarted(at=at, workflow_id=id(1), stages=definition([{"noop": None}]), variables={})
+def started(at: datetime = START, **variables: str) -> events.InstanceStarted:
+    return events.InstanceStarted(at=at, workflow_id=id(1), stages=definition([{"noop": None}]), variables=variables)
 
 
 AUTHORS: Final[Sequence[dict[str, str]]] = (
@@ -96,7 +97,8 @@ def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
     occurred: dict[str, Any] = {"at": at, "occurrence_id": id(chance.randint(90, 99)), "event": {}, "source": "s"}
     happened = chance.choice(
         [
-            started(at),
+            # A second start of an instance comes at the time of the first: a key has the time that its event tells.
+            started(START + timedelta(seconds=int(key[-1])), order=f"A-{number}", of="\0 "),
             events.InstanceEnded(
                 **stage, error=error, request_key=id(6) if one else None, request_digest=f"d{number}", **who
             ),
@@ -104,11 +106,13 @@ def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
             events.StageStarted(**stage, number=number, name="RunWaitEvent", input={"event": "a\0"}),
             events.StageStarted(**stage, number=number, name="RunDelay", input={}, wait_until=at),
             events.StageEnded(**stage, number=number, error=error),
-            events.ActivityStarted(**activity, name="Void", input={}),
+            events.ActivityStarted(**activity, name="Void", input={"id": key, "data": {"account": "users:1"}}),
             events.ActivityFailed(**activity, attempt=chance.randint(1, 3), error="503", retry_at=at),
             events.ActivityPaused(**activity, attempt=3, max_attempts=3, name="Void", error="503", code=error),
             events.ActivityResumed(**activity, request_key=id(8) if one else None, request_digest=f"d{number}", **who),
-            events.ActivityEnded(**activity, attempt=2, error=error, output={"data": 1} if one else None),
+            events.ActivityEnded(
+                **activity, attempt=2, error=error, output={"data": [{"txid": number}]} if one else None
+            ),
             events.EventReceived(
                 at=at, name="x", request_key=id(7) if one else None, request_digest=f"d{number}", **who
             ),
@@ -290,6 +294,23 @@ class StoreContract:
         names = [msgspec.json.decode(line)["name"] for line in acts.split("\n")]
         assert names == ["e0", *(f"e{number}" for number in range(51, 150))]
 
+    async def test_an_instance_has_the_first_keys_of_its_events_however_they_are_cut_into_batches(
+        self, subject: Subject
+    ) -> None:
+        await subject.store.positions([0])
+        sent = [events.EventReceived(at=START, name=f"event {number // 2}") for number in range(2 * MAX_KEYS)]
+        happened: list[Any] = [started(order="A"), *sent]
+        offset = 0
+        for count in (1, 1, 7, MAX_KEYS, len(happened)):
+            some, happened = happened[:count], happened[count:]
+            batch = batch_of(*((id(1), event) for event in some), advance=Advance(0, offset, offset + count, 1, 1))
+            await subject.store.write(batch)
+            offset += count
+        # Each name came twice, and counts twice.
+        expected = {"a", *(f"event {number // 2}" for number in range(MAX_KEYS - 1))}
+        assert {row[1] for row in subject.rows()["instance_keys"]} == expected
+        assert {(row[0], row[2]) for row in subject.rows()["instance_keys"]} == {(id(1), START)}
+
     async def test_partitions_catch_up_once_and_again_after_a_start(self, subject: Subject) -> None:
         store = subject.store
         await store.positions([0, 1])
@@ -395,6 +416,7 @@ TABLES: Final = (
     "event_requests",
     "bulks",
     "bulk_outcomes",
+    "instance_keys",
 )
 
 

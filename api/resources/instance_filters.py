@@ -1,27 +1,47 @@
 """The filters of instances as requests give them: in the query, or as a JSON object; and as cursors keep them."""
 
+import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from api.errors import Invalid
 from api.ids import parse_id
+from projections.keys import MAX_KEY_CHARACTERS, normalised
 from projections.queries.instance_filters import InstanceFilters
+from projections.states import STATES, State
 
 NO_WORKFLOW: Final = UUID(int=0)
 """The nil UUID, which no workflow has. A malformed id filters by this one, so the list is empty."""
 
+MAX_WORKFLOWS: Final = 20
+"""Workflows of one filter. Each is looked up on its own, so with many more a page would take long."""
+MAX_ERROR_CHARACTERS: Final = 200
+"""Of a text that errors have in them. Cursors carry it, and URLs of some proxies have few thousand characters."""
+
 TRUE: Final = frozenset({"true", "1"})
 """What a boolean in a query may be, in any letter case; anything else is false, not an error."""
+
+NAMES: Final = (
+    *("workflowID", "running", "state", "key", "error"),
+    *("createdAfter", "createdBefore", "terminatedAfter", "terminatedBefore"),
+)
+"""Of the filters, in queries and objects."""
 
 Values = Callable[[str], Sequence[str]]
 """The values that are given for a name, `""` included."""
 
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_SPACED_OFFSET: Final = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
+"""What becomes of the `+` of an offset in a query, unless the client encodes it."""
+
 
 def filters_of_query(values: Values) -> InstanceFilters:
-    """The filters that a query has.
+    """The filters that a query has. An empty value counts as none.
 
     Args:
         values: of the query's parameters.
@@ -29,8 +49,19 @@ def filters_of_query(values: Values) -> InstanceFilters:
     Raises:
         Invalid: a value can't be used.
     """
+    given = {name: [text for text in values(name) if text] for name in NAMES}
     running = values("running")
-    return InstanceFilters(workflow_ids=_workflow_ids(values), running=bool(running) and running[0].lower() in TRUE)
+    return InstanceFilters(
+        workflow_ids=_workflow_ids(given["workflowID"]),
+        running=bool(running) and running[0].lower() in TRUE,
+        states=_states(given["state"]),
+        key=_key(_one("key", given)),
+        error=_error(_one("error", given)),
+        created_after=_time("createdAfter", given),
+        created_before=_time("createdBefore", given),
+        terminated_after=_time("terminatedAfter", given),
+        terminated_before=_time("terminatedBefore", given),
+    )
 
 
 def filters_of_body(body: Any) -> InstanceFilters:
@@ -46,10 +77,6 @@ def filters_of_body(body: Any) -> InstanceFilters:
         raise Invalid("filter: must be an object")
     given = {name: _texts(name, value) for name, value in body.items()}
     return filters_of_query(lambda name: given.get(name, ()))
-
-
-NAMES: Final = ("workflowID", "running")
-"""Of the filters, in queries and objects."""
 
 
 def of_workflow(workflow_id: str | None, running: bool = False) -> InstanceFilters:
@@ -70,12 +97,60 @@ def _texts(name: str, value: Any) -> Sequence[str]:
     return values
 
 
-def _workflow_ids(values: Values) -> tuple[UUID, ...]:
-    return tuple(_workflow_id(text) for text in values("workflowID")[:1] if text)
+def _workflow_ids(texts: Sequence[str]) -> tuple[UUID, ...]:
+    found = sorted({_workflow_id(text) for text in texts})
+    if len(found) > MAX_WORKFLOWS:
+        raise Invalid(f"workflowID: must not be given more than {MAX_WORKFLOWS} times")
+    return tuple(found)
 
 
 def _workflow_id(text: str) -> UUID:
     return parse_id(text) or NO_WORKFLOW
+
+
+def _states(texts: Sequence[str]) -> tuple[State, ...]:
+    for text in texts:
+        if text not in STATES:
+            raise Invalid(f"state: must be one of {', '.join(STATES)}, not {text[:100]!r}")
+    return tuple(state for state in STATES if state in texts)
+
+
+def _one(name: str, given: dict[str, list[str]]) -> str | None:
+    texts = given[name]
+    if len(texts) > 1:
+        raise Invalid(f"{name}: must be given once")
+    return texts[0] if texts else None
+
+
+def _key(text: str | None) -> str | None:
+    if text is None or text.isspace():
+        return None
+    key = normalised(text)
+    if key is None:
+        raise Invalid(f"key: has more than {MAX_KEY_CHARACTERS} characters; instances have no longer keys")
+    return key
+
+
+def _error(text: str | None) -> str | None:
+    if text is not None and len(text) > MAX_ERROR_CHARACTERS:
+        raise Invalid(f"error: must have at most {MAX_ERROR_CHARACTERS} characters")
+    # As it is in the read model, which holds no NUL.
+    return None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _time(name: str, given: dict[str, list[str]]) -> datetime | None:
+    text = _one(name, given)
+    if text is None:
+        return None
+    try:
+        if _DAY.fullmatch(text):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        at = msgspec.convert(_SPACED_OFFSET.sub("+", text), datetime)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):  # also what msgspec raises
+        pass
+    raise Invalid(f"{name}: must be a time such as 2026-03-01T10:00:00Z, or a day such as 2026-03-01")
 
 
 class CursorFilters(Struct, frozen=True, array_like=True):

@@ -3,24 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
-from api.ports import InstanceFilters, InstanceRow, Slice, WorkflowRow
+from api.ports import InstanceFilters, InstanceRow, RowPosition, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request, made_before
 from api.resources.instance_filters import CursorFilters, from_cursor
-from api.resources.pages import PageOf, read_page
+from api.resources.pages import Fetch, PageOf, read_page
 from api.services import Services
 from projections.queries.acts import acts_of, line_of
 from schemas.commands import RunWorkflow
+
+MAX_STEPS: Final = 10
+"""How often a page reads on to find rare instances. With more, a request would take long; with one, clients would turn
+many empty pages. Between two steps others have their turn."""
 
 
 async def run_workflow(
@@ -191,4 +196,23 @@ def list_instances(services: Services, filters: InstanceFilters) -> AsyncIterato
 
 async def page_of_instances(services: Services, cursor: Cursor[CursorFilters]) -> PageOf[InstanceRow]:
     """A page of the instances that pass the cursor's filters."""
-    return await read_page(cursor, partial(services.read_model.instances_page, from_cursor(cursor.filters)))
+    one_step = partial(services.read_model.instances_page, from_cursor(cursor.filters))
+    return await read_page(cursor, partial(_in_steps, one_step), one_step)
+
+
+async def _in_steps(
+    fetch: Fetch[InstanceRow], *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
+) -> Slice[InstanceRow]:
+    """Read on where reading stopped, until there are enough rows; `MAX_STEPS` times."""
+    found = await fetch(after=after, before=before, limit=limit)
+    for _ in range(MAX_STEPS - 1):
+        reached, rows = found.reached, found.rows
+        if reached is None or len(rows) >= limit:
+            break
+        if before is None:
+            found = await fetch(after=reached, limit=limit - len(rows))
+            found = replace(found, rows=[*rows, *found.rows])
+        else:
+            found = await fetch(before=reached, limit=limit - len(rows))
+            found = replace(found, rows=[*found.rows, *rows])
+    return found

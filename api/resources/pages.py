@@ -42,26 +42,41 @@ class PageOf(Struct, Generic[Row], frozen=True):
     """The page behind this position comes next."""
 
 
-async def read_page(cursor: Cursor[F], fetch: Fetch[Row]) -> PageOf[Row]:
+async def read_page(cursor: Cursor[F], fetch: Fetch[Row], peek: Fetch[Row] | None = None) -> PageOf[Row]:
     """The page of a cursor.
 
-    A page has fewer rows than its size when they are large; the next one goes on behind them. On the other side there
-    was a row when the cursor was made, which may be gone since: it was deleted, or does not pass the filters any more.
-    So a second, short query asks. A page that has become empty leads on to the start or the end of the list.
+    A page has fewer rows than its size when they are large, or when it takes long to find them; the next one goes on
+    behind them. On the other side there was a row when the cursor was made, which may be gone since: it was deleted, or
+    does not pass the filters any more. So a second, short query asks. A page that has become empty leads on to the
+    start or the end of the list.
+
+    Args:
+        cursor: which page.
+        fetch: reads it.
+        peek: looks for one row on the other side; `fetch` does, if it is not given.
     """
     size, position = cursor.page_size, cursor.position
+    peek = peek or fetch
     if cursor.backwards:
         found = await fetch(before=position, limit=size)
-        rows, more_before = found.rows, found.more
-        more_behind = bool((await fetch(after=rows[-1].position if rows else START, limit=1)).rows)
+        first, last = found.reached or END, found.reached or START
+        if found.rows:
+            first, last = found.reached or found.rows[0].position, found.rows[-1].position
+        more_before, more_behind = found.more, _any(await peek(after=last, limit=1))
     else:
         found = await fetch(after=position, limit=size)
-        rows, more_behind = found.rows, found.more
-        before = position != START and await fetch(before=rows[0].position if rows else END, limit=1)
-        more_before = bool(before and before.rows)
+        first, last = found.reached or END, found.reached or START
+        if found.rows:
+            first, last = found.rows[0].position, found.reached or found.rows[-1].position
+        more_before, more_behind = position != START and _any(await peek(before=first, limit=1)), found.more
     return PageOf(
-        rows=rows,
+        rows=found.rows,
         size=size,
-        backwards=(rows[0].position if rows else END) if more_before else None,
-        forwards=(rows[-1].position if rows else START) if more_behind else None,
+        backwards=first if more_before else None,
+        forwards=last if more_behind else None,
     )
+
+
+def _any(found: Slice[Row]) -> bool:
+    """Whether there is a row, or may be one further on."""
+    return bool(found.rows) or found.more

@@ -4,14 +4,15 @@ from typing import Final
 
 from api.answers import NO_CONTENT, Answer
 from api.calls import Call
+from api.errors import Invalid
 from api.resources import instances
 from api.resources.instance_filters import filters_of_query
 from api.routing import Operation, Parameter
 from api.streams.followers import Follower, InstanceFollower, ListFollower
 from api.streams.messages import State
 from api.streams.sending import EventStream
-from api.v1.instances import INSTANCE_ID, LIST_FILTERS
-from api.v2.instances import render
+from api.v1.instances import INSTANCE_ID
+from api.v2.instances import FILTERS, render
 from schemas.resources import V2WorkflowInstance
 
 MIN_RETRY_MS: Final = 1_000
@@ -40,6 +41,8 @@ async def stream_instances(call: Call) -> Answer:
     """`GET /v2/instances/stream`."""
     call.services.streams.check_room()
     filters = filters_of_query(call.queries)
+    if filters.key is not None:
+        raise Invalid("key: a stream can't be filtered by a key; list the instances with GET /v2/instances?key=…")
     return _stream(call, ListFollower(filters, call.header(b"last-event-id") or ""))
 
 
@@ -60,7 +63,8 @@ OPERATIONS: Final = (
         status=200,
         answer=V2WorkflowInstance,
         streams=True,
-        parameters=(*LIST_FILTERS, LAST_EVENT_ID),
+        parameters=(*(one for one in FILTERS if one.name != "key"), LAST_EVENT_ID),
+        errors=(400,),
     ),
     Operation(
         id="v2StreamInstance",

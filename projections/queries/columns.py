@@ -84,6 +84,9 @@ class InstanceColumns(NamedTuple):
     stage_ends: list[datetime | None]
     stage_errors: list[str | None]
     followed: bool | None = None
+    matches: bool = True
+    stopped: bool = False
+    """These two when it was searched for, see `found_instances`."""
 
     def row(self) -> InstanceRow:
         """As a row."""

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from projections.database import FAULTS, Postgres, Session
 from projections.names import folded
 from projections.ports import Database, Row
@@ -42,6 +44,7 @@ from projections.queries.rows import (
     TriggerRow,
     WorkflowRow,
 )
+from projections.queries.searching import searched_slice
 from projections.queries.sharing import SharedReads
 from projections.queries.stats import StatsRow, Window, stats_query, stats_row
 from projections.sql import statement
@@ -60,6 +63,7 @@ class _Placed(Protocol):
 
 T = TypeVar("T", covariant=True)
 P = TypeVar("P", bound=_Placed)
+_Slicing = Callable[[list[Row]], Slice[T]]
 Single = TypeVar("Single", WorkflowRow, InstanceRow, TriggerRow)
 
 
@@ -204,13 +208,13 @@ class ReadModel:
         """Instances, newest first. Fewer than `limit` when they are large (`MAX_PAGE_BYTES`).
 
         Args:
-            filters: only those that pass them.
+            filters: only those that pass them. What is rare may be found in several steps: see `Slice.reached`.
             after: only those behind this position.
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
         query = instances_query(filters, after, before, limit)
-        return await self._page(InstanceColumns, query)
+        return await self._page(InstanceColumns, query, searched_slice if filters.searched else None)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
@@ -289,13 +293,16 @@ class ReadModel:
         rows = await self._trigger_session.execute(statement("triggers"), (ids,))
         return _by_id(TriggerColumns, rows)
 
-    async def _page(self, columns: Callable[..., _Columns[T]], query: PageQuery) -> Slice[T]:
+    async def _page(
+        self, columns: Callable[..., _Columns[T]], query: PageQuery, slice: "_Slicing[T] | None" = None
+    ) -> Slice[T]:
         async def read() -> Slice[T]:
-            rows = await self._lists.execute(query.statement, query.parameters)
-            found = _slice(columns, rows[: query.limit])
-            return Slice(found.rows[::-1], found.more) if query.backwards else found
+            rows = (await self._lists.execute(query.statement, query.parameters))[: query.limit]
+            found = _slice(columns, rows) if slice is None else slice(rows)
+            return replace(found, rows=found.rows[::-1]) if query.backwards else found
 
-        return await self._shared.get((query.statement, *query.parameters), read)
+        asked = (tuple(value) if isinstance(value, list) else value for value in query.parameters)
+        return await self._shared.get((query.statement, *asked), read)
 
     async def _history(self, name: str, columns: Callable[..., _Columns[T]], *parameters: object) -> Slice[T] | None:
         async def read() -> Slice[T] | None:
@@ -339,8 +346,8 @@ async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[S
     while True:
         found = await fetch(after=after, limit=min(left, CHUNK_ROWS))
         left -= len(found.rows)
-        page = [Slice(found.rows, found.more and left > 0)]
-        after = found.rows[-1].position if page[0].more else None
+        page = [Slice(found.rows, found.more and left > 0, found.reached)]
+        after = (found.reached or found.rows[-1].position) if page[0].more else None
         del found  # nothing here holds the rows while they are on their way to a slow client
         yield page.pop()
         if after is None:

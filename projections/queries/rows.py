@@ -15,6 +15,8 @@ class Slice(Struct, Generic[Row], frozen=True):
     rows: list[Row]
     more: bool = False
     """Whether the list goes on behind them, or in front of them when it is read backwards."""
+    reached: "RowPosition | None" = None
+    """Where it goes on, if that is not next to the last of them: up to there nothing else was found."""
 
 
 class RowPosition(NamedTuple):

@@ -5,6 +5,7 @@ of filters has its index.
 A batch is written by one statement that is put together from the files in `project`.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -22,13 +23,22 @@ def statement(name: str) -> bytes:
     return files(__name__).joinpath(f"{name}.sql").read_bytes()
 
 
+_PAGES: Final[dict[bytes, tuple[str, bool, tuple[str, ...]]]] = {}
+
+
+def page_of(text: bytes) -> tuple[str, bool, tuple[str, ...]] | None:
+    """What a statement was made of by `page`; None if it was not. For whoever runs statements without Postgres."""
+    return _PAGES.get(text)
+
+
 @cache
 def page(name: str, backwards: bool, filters: tuple[str, ...] = ()) -> bytes:
     """The statement that reads a page, behind a position or in front of it. Newest first, or the other way round.
 
     A line of the file that ends with `-- only: F` stays if F is one of the filters, with `-- unless: F` if it is not.
     So each combination is a statement of its own, which is planned once and has an index of its own. The value of the
-    first filter is parameter `$5`, and so on; before them are those of `projections.queries.pages`.
+    first filter is parameter `$5`, and so on; before them are those of `projections.queries.pages`. A line `$$NAME` is
+    the file of that name.
 
     Args:
         name: of the file.
@@ -36,11 +46,23 @@ def page(name: str, backwards: bool, filters: tuple[str, ...] = ()) -> bytes:
         filters: names of filters; `$F` is the value of filter F.
     """
     order, beyond = (b"ASC", b">") if backwards else (b"DESC", b"<")
-    lines = [_kept(line, filters) for line in statement(name).split(b"\n")]
-    text = b"\n".join(line for line in lines if line is not None)
+    text = b"\n".join(_lines(name, filters))
     for number, filter in enumerate(filters, start=FIRST_FILTER):
         text = text.replace(b"$" + filter.encode(), b"$%d" % number)
-    return text.replace(b"$order", order).replace(b"$beyond", beyond)
+    text = text.replace(b"$order", order).replace(b"$beyond", beyond)
+    _PAGES[text] = name, backwards, filters
+    return text
+
+
+def _lines(name: str, filters: tuple[str, ...]) -> Iterator[bytes]:
+    for line in statement(name).split(b"\n"):
+        kept = _kept(line, filters)
+        if kept is None:
+            continue
+        if kept.startswith(b"$$"):
+            yield from _lines(kept[2:].decode(), filters)
+        else:
+            yield kept
 
 
 def _kept(line: bytes, filters: tuple[str, ...]) -> bytes | None:

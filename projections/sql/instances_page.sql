@@ -1,12 +1,11 @@
 -- A page of instances next to a position, in the direction of reading: from the newest on, or backwards.
--- The position is told in the words of the one index that fits. So no other is as good, whatever the statistics were when
--- the statement was planned.
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
        variables, trigger_id, occurrence_id, activity, waiting, acts,
        name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request, max_attempts,
        numbers, started, terminated, errors, followed
+       , matches, stopped -- only: searched
 FROM (
     SELECT i.*,
            w.name, w.definition, w.created_at AS workflow_created_at, w.updated_at AS workflow_updated_at,
@@ -18,15 +17,16 @@ FROM (
                + coalesce(300 * cardinality(s.numbers) + pg_column_size(s.errors), 0)) OVER reading AS bytes_before,
            lead(true) OVER reading AS followed
     FROM (
-        SELECT * FROM instances
-        WHERE true
-          AND (created_at, id) $beyond ($1::timestamptz, $2::uuid) -- unless: workflow_id
-          AND workflow_id = $workflow_id -- only: workflow_id
-          AND (workflow_id, created_at, id) $beyond ($workflow_id::uuid, $1::timestamptz, $2::uuid) -- only: workflow_id
-          AND terminated_at IS NULL -- only: running
-        ORDER BY created_at $order, id $order LIMIT $3::int + 1
+$$instances_of_filter -- unless: searched
+        SELECT * FROM ( -- only: searched
+$$found_instances -- only: searched
+        ) AS found -- only: searched
+        CROSS JOIN LATERAL ( -- only: searched
+            SELECT * FROM instances WHERE id BETWEEN place_id AND place_id ORDER BY id LIMIT 1 -- only: searched
+        ) AS instance -- only: searched
     ) i
-    JOIN workflows w ON w.id = i.workflow_id
+    JOIN workflows w ON w.id = i.workflow_id -- unless: searched
+    LEFT JOIN LATERAL (SELECT * FROM workflows WHERE id = i.workflow_id LIMIT 1) w ON true -- only: searched
     CROSS JOIN LATERAL (
         SELECT array_agg(number), array_agg(started_at), array_agg(terminated_at), array_agg(error)
         FROM (
@@ -34,8 +34,8 @@ FROM (
         ) ordered
     ) s (numbers, started, terminated, errors)
     WINDOW reading AS (
-        ORDER BY i.created_at $order, i.id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ORDER BY i.place_at $order, i.place_id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
 ) page
 WHERE bytes_before IS NULL OR bytes_before < $4::bigint
-ORDER BY created_at $order, id $order
+ORDER BY place_at $order, place_id $order

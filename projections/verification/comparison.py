@@ -94,6 +94,7 @@ class _Verification:
         self._kafka, self._read_model, self._progress, self._max_bytes = kafka, read_model, progress, max_bytes
         self._topic = topic_name(settings, EVENTS)
         self._kept = timedelta(seconds=settings.rejections_retention_seconds)
+        self._finds_keys = settings.search_keys
         self._passes = 0
         self._counted: list[Difference] | None = None
         """What differs in the counts, once they were compared."""
@@ -145,7 +146,8 @@ class _Verification:
             done += count
             self._progress(done, max(done, total), f"pass {self._passes}: records of the log")
 
-        async with replaying(self._kafka, self._topic, store, read) as replay:
+        replayed = replaying(self._kafka, self._topic, store, read, finds_keys=self._finds_keys)
+        async with replayed as replay:
             await replay.begin(partitions)
             for _ in range(MAX_APPROACHES):
                 targets = _targets(positions, partitions)

@@ -66,6 +66,9 @@ class FoldedStore(MemoryStore):
         await super().write(batch)
         for place, row in _rows(batch):
             self._place(place, row)
+        # An instance that is not here makes its bucket doubtful; so do its keys.
+        for place, found in _places("instance_keys", batch.keys.items()):
+            self._place(place, found)
         if not self._whole:
             self._let_go(batch)
         while self._total > self._max_bytes and self._give_way():
@@ -103,6 +106,7 @@ class FoldedStore(MemoryStore):
         batch.activities = {key: row for key, row in batch.activities.items() if wanted(key[0])}
         batch.triggers = {id: row for id, row in batch.triggers.items() if wanted(id)}
         batch.occurrences = [row for row in batch.occurrences if wanted(row.id)]
+        batch.keys = {key: row for key, row in batch.keys.items() if wanted(key[0])}
         batch.event_requests = [row for row in batch.event_requests if wanted(row.instance_id)]
         batch.bulks = {id: row for id, row in batch.bulks.items() if wanted(id)}
         batch.bulk_outcomes = {key: row for key, row in batch.bulk_outcomes.items() if wanted(key[0])}

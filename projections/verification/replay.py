@@ -41,13 +41,16 @@ class Replay:
         topic: name of the log.
         store: takes the rows.
         read: is called after each batch.
+        finds_keys: whether instances are to be found by keys.
     """
 
-    def __init__(self, reader: Reader, asker: Reader, topic: str, store: Store, read: OnRead):
+    def __init__(
+        self, reader: Reader, asker: Reader, topic: str, store: Store, read: OnRead, *, finds_keys: bool = True
+    ):
         self._reader, self._asker, self._topic, self._read = reader, asker, topic, read
         self._beyond = 0
         self._metrics = Metrics(CollectorRegistry())
-        self._projector = Projector(store, self._metrics, MAX_RECORDS)
+        self._projector = Projector(store, self._metrics, MAX_RECORDS, finds_keys=finds_keys)
 
     @property
     def positions(self) -> Mapping[int, ReadPosition]:
@@ -141,11 +144,13 @@ def _check(place: Place, records: Sequence[Record]) -> None:
 
 
 @asynccontextmanager
-async def replaying(kafka: Kafka, topic: str, store: Store, read: OnRead) -> AsyncIterator[Replay]:
+async def replaying(
+    kafka: Kafka, topic: str, store: Store, read: OnRead, *, finds_keys: bool = True
+) -> AsyncIterator[Replay]:
     """A replay with readers of its own.
 
     Raises:
         KafkaFault: Kafka is away or refuses.
     """
     async with kafka.reader() as reader, kafka.reader() as asker:
-        yield Replay(reader, asker, topic, store, read)
+        yield Replay(reader, asker, topic, store, read, finds_keys=finds_keys)

@@ -57,6 +57,7 @@ TABLES: Final = {
         Table("stages", rows.Stage, ("instance_id", "number"), _first),
         Table("activities", rows.Activity, ("instance_id", "stage", "index"), _first),
         Table("event_requests", rows.EventRequest, ("instance_id", "key"), _first),
+        Table("instance_keys", rows.InstanceKey, ("instance_id", "key"), _first),
         Table("triggers", rows.Trigger, ("id",), _first),
         Table("occurrences", rows.Occurrence, ("id",), _first),
         Table("rejections", rows.Rejection, ("partition", "cause"), _rejection),

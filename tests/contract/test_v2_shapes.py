@@ -29,7 +29,7 @@ BARE_INSTANCE = {
     "terminated": bool,
     "status": [],
 }
-INSTANCE = {**BARE_INSTANCE, "workflow": WORKFLOW, "status": [STATUS]}
+INSTANCE = {**BARE_INSTANCE, "state": str, "workflow": WORKFLOW, "status": [STATUS]}
 ENDED_INSTANCE = {**INSTANCE, "terminatedAt": datetime, "status": [ENDED_STATUS]}
 FAILED_INSTANCE = {**ENDED_INSTANCE, "error": str, "status": [FAILED_STATUS]}
 TRIGGER = {"id": UUID, "createdAt": datetime, "name": str, "event": str, "workflowID": UUID}

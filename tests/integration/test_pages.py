@@ -16,6 +16,7 @@ from projections.database import PARSED_ONCE, PostgresConnection, connect
 from projections.migrate import migrate
 from projections.queries import pages
 from projections.queries.connections import IN_ORDER, Connections
+from projections.queries.instance_filters import InstanceFilters, instances_query
 from projections.queries.pages import NEWEST, page_query
 from projections.queries.read_model import ReadModel
 from projections.queries.rows import RowPosition
@@ -26,6 +27,7 @@ from tests.integration.projection_world import Tables, Writer
 from tests.unit.api.fakes import Backend, Client, fake_services
 
 OTHER = uuid.UUID(int=2)
+IN_BOTH = "instances_of_workflow_in_state"
 NOBODY = uuid.UUID(int=99)
 
 
@@ -233,6 +235,53 @@ async def test_a_page_is_read_by_the_index_of_its_filters(planner: PostgresConne
         assert scan["Index Name"] == index, case
         assert "ROW(" in scan["Index Cond"], case
         assert not [node for node in nodes if node["Node Type"] in ("Sort", "Incremental Sort", "Seq Scan")], case
+
+
+BOTH: tuple[uuid.UUID, ...] = (WORKFLOW, OTHER)
+SEARCHES: list[tuple[InstanceFilters, str, list[str]]] = [
+    (InstanceFilters(key="a"), "instance_keys_pkey", ["key = $"]),
+    (InstanceFilters(key=str(NOBODY)), "instance_keys_pkey", ["key = $"]),
+    (InstanceFilters(key="a", states=("failed",), workflow_ids=BOTH), "instance_keys_pkey", ["key = $"]),
+    (
+        InstanceFilters(key="a", error="x", terminated_after=at(0), created_before=at(9)),
+        "instance_keys_pkey",
+        ["key = $"],
+    ),
+    (InstanceFilters(states=("paused",)), "instances_in_state", ["state = "]),
+    (InstanceFilters(states=("paused", "failed"), running=True), "instances_in_state", ["state = "]),
+    (InstanceFilters(error="x"), "instances_in_state", ["state = "]),
+    (InstanceFilters(terminated_after=at(0), terminated_before=at(9)), "instances_in_state", ["state = "]),
+    (InstanceFilters(states=("paused",), workflow_ids=(WORKFLOW,)), IN_BOTH, ["state = ", "workflow_id = "]),
+    (InstanceFilters(error="x", workflow_ids=BOTH, created_after=at(0)), IN_BOTH, ["state = ", "workflow_id = "]),
+    (InstanceFilters(workflow_ids=BOTH), "instances_of_workflow", ["workflow_id = "]),
+    (InstanceFilters(workflow_ids=BOTH, running=True), "instances_running_of_workflow", ["workflow_id = "]),
+    (InstanceFilters(created_after=at(0), created_before=at(9)), "instances_newest", ["created_at "]),
+]
+"""With the index that each stream is read by, and what bounds it there beside the position."""
+
+
+async def test_a_search_reads_each_stream_by_the_index_of_its_filters(planner: PostgresConnection) -> None:
+    for (filters, index, bounds), backwards in itertools.product(SEARCHES, (False, True)):
+        query = instances_query(filters, None if backwards else MIDDLE, MIDDLE if backwards else None, 15)
+        cursor = await planner.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + query.statement)
+        (((explained,),),) = await cursor.fetchall()
+        nodes = below(explained["Plan"])
+        scans = [node for node in nodes if "ROW(" in node.get("Index Cond", "") and node.get("Index Name") == index]
+        case = (filters, backwards, nodes)
+        assert len(scans) == 1, case
+        assert all(bound in scans[0]["Index Cond"] for bound in bounds), case
+        assert "Filter" not in scans[0], case
+        others = [node for node in nodes if "Relation Name" in node and node is not scans[0]]
+        keys = ("instances_pkey", "workflows_pkey", "stages_pkey", "instance_keys_pkey")
+        assert all(
+            node["Index Name"] in keys and (" = " in node["Index Cond"] or "(id >= " in node["Index Cond"])
+            for node in others
+        ), case
+        # What is sorted was found in streams: no sort comes before the innermost limits.
+        limits = [node for node in nodes if node["Node Type"] == "Limit" and scans[0] in below(node)]
+        assert len(limits) >= 2, case
+        innermost = min(limits, key=lambda node: len(below(node)))
+        assert not [node for node in below(innermost) if node["Node Type"] in ("Sort", "Incremental Sort")], case
 
 
 def test_a_list_begins_where_its_cursors_do() -> None:

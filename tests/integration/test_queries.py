@@ -16,6 +16,7 @@ from schemas.settings import ProjectionsSettings
 from tests.happened import WORKFLOW
 from tests.integration.projection_world import Tables
 from tests.read_model_contract import DEADLINE_SECONDS, ReadModelContract, Subject, soon
+from tests.search_contract import SearchContract
 
 
 class Postgres(Subject):
@@ -55,7 +56,7 @@ async def settings(database_url: str, database_schema: str) -> AsyncIterator[Pro
     Tables(settings).drop()
 
 
-class TestPostgres(ReadModelContract):
+class TestPostgres(ReadModelContract, SearchContract):
     """See `tests.read_model_contract`."""
 
     @pytest.fixture

@@ -29,6 +29,7 @@ ROWS: dict[str, type[msgspec.Struct]] = {
     "event_requests": rows.EventRequest,
     "bulks": rows.Bulk,
     "bulk_outcomes": rows.BulkOutcome,
+    "instance_keys": rows.InstanceKey,
 }
 
 

@@ -4,6 +4,7 @@ Events are folded here one by one, without the projections' code, which folds ba
 its events are about are compared, so a position that is ahead of its rows shows, or behind them.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +21,7 @@ from projections.rows import (
     BulkOutcome,
     EventRequest,
     Instance,
+    InstanceKey,
     Occurrence,
     Rejection,
     Stage,
@@ -30,6 +32,13 @@ from schemas import events as ev
 from schemas.records import Recorded
 from tests.counted import counted_again
 from tests.simulation.reading import Admitted, LogReader
+
+IDS = {
+    *("id", "txid", "account", "address", "source", "destination", "identifier", "reference", "accountID"),
+    *("sourceAccountID", "destinationAccountID", "paymentID", "transactionID", "transferID", "walletID"),
+}
+"""Fields that hold ids by which an instance is found."""
+MAX_KEYS = 64
 
 RUNNING: dict[str, Any] = {"paused_at": None, "max_attempts": None, "last_failure_type": None}
 """Columns of an activity that is not paused."""
@@ -69,6 +78,8 @@ class ReadModelChecker:
         self._next = [0] * log.partitions
         """Index of the next record of each partition, among those that count."""
         self._offsets = [0] * log.partitions
+        self._starts_with: dict[str, int] = {}
+        """How many keys an instance has that is just starting."""
         self.written_batches = 0
 
     @property
@@ -222,6 +233,7 @@ class ReadModelChecker:
 
     def _fold_event(self, recorded: Recorded) -> Iterator[Place | None]:
         id, event = recorded.aggregate_id, recorded.event
+        yield from self._fold_keys(id, event)
         if isinstance(event, ev.WorkflowCreated):
             row: Struct = Workflow(
                 id,
@@ -244,6 +256,22 @@ class ReadModelChecker:
         elif isinstance(event, ev.TriggerFired | ev.TriggerFailed):
             yield self._add("occurrences", event.occurrence_id, _occurrence(id, event))
 
+    def _fold_keys(self, id: str, event: Any) -> Iterator[Place | None]:
+        """Behind the event itself, since the first one makes the instance."""
+        found = list(dict.fromkeys(text.strip().casefold() for text in _texts(event) if text.strip()))[:MAX_KEYS]
+        if not found:
+            return
+        if isinstance(event, ev.InstanceStarted):
+            self._starts_with[id] = len(found)
+            keys, created_at = 0, event.at
+        elif (row := self._tables.instances.get(id)) is not None and row.created_at is not None:
+            keys, created_at = row.keys or 0, row.created_at
+            yield self._change("instances", id, keys=keys + len(found))
+        else:
+            return
+        for key in found[: max(0, MAX_KEYS - keys)]:
+            yield self._add("instance_keys", (id, key), InstanceKey(id, key, created_at))
+
     def _fold_instance(self, id: str, event: Any) -> Iterator[Place | None]:
         at: datetime = event.at
         if isinstance(event, ev.InstanceStarted):
@@ -251,7 +279,8 @@ class ReadModelChecker:
                 id, at, event.workflow_id, at, request=event.request_digest, variables=_json(event.variables)
             )
             started_by = {"trigger_id": event.trigger_id, "occurrence_id": event.occurrence_id}
-            yield self._add("instances", id, replace(row, **started_by, state="running"))
+            keys = self._starts_with.pop(id, None)
+            yield self._add("instances", id, replace(row, **started_by, state="running", keys=keys))
             return
         yield self._change("instances", id, updated_at=at, **_waiting(event))
         if isinstance(event, ev.InstanceEnded):
@@ -327,6 +356,34 @@ class ReadModelChecker:
             return None
         rows[key] = replace(rows[key], **values)
         return table, key
+
+
+def _texts(event: Any) -> list[str]:
+    """The texts that an instance can be found by, of an event."""
+    match event:
+        case ev.InstanceStarted():
+            return [*event.variables.values(), event.occurrence_id or ""]
+        case ev.StageStarted(name="RunWaitEvent", input={"event": str() as name}) | ev.EventReceived(name=name):
+            return [name]
+        case ev.ActivityStarted(input=value) | ev.ActivityEnded(output=value):
+            return _ids(value)
+        case _:
+            return []
+
+
+def _ids(value: Any) -> list[str]:
+    found, left = [], deque([value])
+    while left:
+        one = left.popleft()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            for name, inner in one.items():
+                if name in IDS and type(inner) in (str, int):
+                    found.append(str(inner))
+                elif name not in ("metadata", "raw"):
+                    left.append(inner)
+    return found
 
 
 def _waiting(event: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.making import Making
 from tests.simulation.customers.requests import Requests
 from tests.simulation.customers.runs import Runs
+from tests.simulation.customers.searches import Searches
 from tests.simulation.customers.triggers import Triggers
 
 
@@ -54,6 +55,7 @@ class Customers:
             Bulks(making),
             making,
             looks,
+            Searches(self._requests, self._made),
         )
         self._actions = [action for kind in self._kinds for action in kind.actions()]
 

@@ -129,6 +129,10 @@ class Requests:
         if self.rng.random() < 0.5:
             outcome = await self.read(f"{path}?{query}", api)
             return None if outcome is None else (outcome.body["data"], outcome.promised)
+        return await self.read_pages(path, query, api)
+
+    async def read_pages(self, path: str, query: str, api: SimulatedApi) -> tuple[list[Any], Promised] | None:
+        """A whole list of v2, by pages; with what was promised at its beginning."""
         size = self.rng.choice((1, 2, 15))
         outcome = await self.read(f"/v2{path}?{query}&pageSize={size}", api)
         if outcome is None:

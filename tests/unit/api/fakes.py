@@ -48,6 +48,7 @@ from projections.announcements import Start
 from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.rows import StageRow
+from projections.states import state_of
 from schemas.commands import (
     AbortInstance,
     Command,
@@ -363,7 +364,9 @@ class FakeReadModel(FakeConnection):
         rows = [
             row
             for row in self.backend.instance_rows.values()
-            if (not wanted or row.workflow_id in wanted) and not (running and row.terminated_at is not None)
+            if (not wanted or row.workflow_id in wanted)
+            and not (running and row.terminated_at is not None)
+            and (not filters.states or state_of(row) in filters.states)
         ]
         async for page in self._pages(rows):
             yield page

@@ -1,5 +1,6 @@
 """The filters of instances, in queries, objects and cursors."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,11 @@ from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from schemas.settings import ApiSettings
 
 WORKFLOW = UUID("6e0c0000-0000-0000-0000-000000000001")
+OTHER = UUID("6e0c0000-0000-0000-0000-000000000002")
+
+
+def at(hour: int, microsecond: int = 0) -> datetime:
+    return datetime(2026, 3, 1, hour, microsecond=microsecond, tzinfo=UTC)
 
 
 def of_query(**given: list[str]) -> InstanceFilters:
@@ -36,11 +42,50 @@ def of_query(**given: list[str]) -> InstanceFilters:
         ({"workflowID": ["abc"]}, InstanceFilters(workflow_ids=(NO_WORKFLOW,))),
         ({"running": ["TRUE"]}, InstanceFilters(running=True)),
         ({"running": ["0", "1"]}, EVERY_INSTANCE),
+        ({"state": [""], "key": [""], "error": [""], "createdAfter": [""]}, EVERY_INSTANCE),
+        (
+            {"workflowID": [str(OTHER), "", str(WORKFLOW), str(OTHER)]},
+            InstanceFilters(workflow_ids=(WORKFLOW, OTHER)),
+        ),
+        ({"state": ["paused", "failed", "paused"]}, InstanceFilters(states=("paused", "failed"))),
+        ({"key": ["  Order-\0É "]}, InstanceFilters(key="order-\ufffdé")),
+        ({"key": ["  "]}, EVERY_INSTANCE),
+        ({"key": ["k" * 128], "error": ["e" * 200]}, InstanceFilters(key="k" * 128, error="e" * 200)),
+        ({"error": ["No \0 Funds"]}, InstanceFilters(error="No \ufffd Funds")),
+        (
+            {"createdAfter": ["2026-03-01"], "createdBefore": ["2026-03-01T10:00:00.5Z"]},
+            InstanceFilters(created_after=at(0), created_before=at(10, 500_000)),
+        ),
+        (
+            # The plus of the second one was not encoded.
+            {"terminatedAfter": ["2026-03-01T10:00:00+02:00"], "terminatedBefore": ["2026-03-01T10:00:00 01:00"]},
+            InstanceFilters(terminated_after=at(8), terminated_before=at(9)),
+        ),
     ],
 )
 def test_filters_of_a_query(query: dict[str, list[str]], filters: InstanceFilters) -> None:
     assert of_query(**query) == filters
     assert msgspec.json.decode(msgspec.json.encode(filters), type=InstanceFilters) == filters
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"workflowID": [str(UUID(int=n)) for n in range(21)]}, "workflowID: must not be given more than 20 times"),
+        ({"state": ["failed", "ended"]}, "state: must be one of running, waiting, delayed, "),
+        ({"key": ["a", "b"]}, "key: must be given once"),
+        ({"key": ["k" * 129]}, "key: has more than 128 characters"),
+        ({"error": ["e" * 201]}, "error: must have at most 200 characters"),
+        ({"createdAfter": ["yesterday"]}, "createdAfter: must be a time such as 2026-"),
+        ({"createdBefore": ["2026-03-01T10:00:00"]}, "createdBefore: must be a time such as 2026-"),
+        ({"terminatedAfter": ["2026-02-30"]}, "terminatedAfter: must be a time such as 2026-"),
+        ({"terminatedBefore": ["0001-01-01T00:00:00+01:00"]}, "terminatedBefore: must be a time such as 2026-"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(query: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        of_query(**query)
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +95,16 @@ def test_filters_of_a_query(query: dict[str, list[str]], filters: InstanceFilter
         ({"workflowID": str(WORKFLOW), "running": True}, InstanceFilters(workflow_ids=(WORKFLOW,), running=True)),
         ({"workflowID": [str(WORKFLOW)], "running": False}, InstanceFilters(workflow_ids=(WORKFLOW,))),
         ({"workflowID": None, "running": "true"}, InstanceFilters(running=True)),
+        (
+            {
+                "state": ["failed"],
+                "key": "A-1",
+                "error": "x",
+                "createdAfter": "2026-03-01",
+                "terminatedBefore": "2026-03-01",
+            },
+            InstanceFilters(states=("failed",), key="a-1", error="x", created_after=at(0), terminated_before=at(0)),
+        ),
     ],
 )
 def test_filters_of_an_object(body: Any, filters: InstanceFilters) -> None:
@@ -88,3 +143,18 @@ def test_cursors_of_older_builds_go_on() -> None:
         # And a replica of the older build reads ours.
         there = old.decode(new.encode(Cursor(5, True, START, given))).filters
         assert there == Old(given.workflow_id, given.running)
+
+
+def test_a_cursor_keeps_all_filters() -> None:
+    filters = InstanceFilters(
+        workflow_ids=(WORKFLOW, OTHER),
+        running=True,
+        states=("paused",),
+        key="a-1",
+        error="x",
+        created_after=at(0),
+        terminated_before=at(1),
+    )
+    cursors = Cursors(ApiSettings(), "instances", Cursor[CursorFilters])
+    cursor = Cursor(5, False, START, to_cursor(filters))
+    assert from_cursor(cursors.decode(cursors.encode(cursor)).filters) == filters

@@ -36,7 +36,12 @@ def filled() -> tuple[Backend, dict[str, Any]]:
     backend.occurrence_rows = [
         OccurrenceRow(uuid4(), trigger, START, None, Raw(b"{}"), "boom") for trigger in triggers[:2] for _ in range(3)
     ]
-    return backend, {"workflow": workflows[0].id, "trigger": triggers[0], "other_trigger": triggers[1]}
+    return backend, {
+        "workflow": workflows[0].id,
+        "other_workflow": workflows[1].id,
+        "trigger": triggers[0],
+        "other_trigger": triggers[1],
+    }
 
 
 async def walk(client: Client, target: str, backwards: bool = False) -> list[list[str]]:
@@ -68,6 +73,8 @@ LISTS = [
     ("/instances?workflowID={workflow}", "/instances?workflowID={workflow}"),
     ("/instances?workflowID={workflow}&running=TRUE", "/instances?workflowID={workflow}&running=true"),
     ("/instances?workflowID=", "/instances"),
+    ("/instances?workflowID={workflow}&workflowID={other_workflow}", "/instances"),
+    ("/instances?state=running&state=retrying&key=&error=", "/instances?running=1"),
     ("/instances?workflowId={workflow}", "/instances"),
     ("/instances?workflowID=abc", "/instances?workflowID=abc"),
     (f"/instances?workflowID={UNKNOWN}", f"/instances?workflowID={UNKNOWN}"),
@@ -225,6 +232,7 @@ async def test_an_instance_is_that_of_v1_without_statuses() -> None:
         of_v1 = (await client.call("GET", f"/instances/{instance_id}")).data
         shown = (await client.call("GET", f"/v2/instances/{instance_id}")).data
         assert of_v1.pop("statuses") == shown["status"]
+        assert shown.pop("state") == ("succeeded" if shown["terminated"] else "running")
         assert shown == of_v1
     headers = {"Idempotency-Key": "k"}
     run = await client.call("POST", f"/v2/workflows/{ids['workflow']}/instances", {"a": None}, headers)

@@ -21,6 +21,7 @@ from projections.rows import (
     Activity,
     Advance,
     EventRequest,
+    FoundKey,
     Instance,
     Occurrence,
     ReadPosition,
@@ -122,8 +123,8 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         ),
         pytest.param(
             [(INSTANCE, events.EventReceived(at=T[4], name="approved"))],
-            {"instances": [Instance(INSTANCE, T[4])]},
-            id="an event moves updated_at alone",
+            {"instances": [Instance(INSTANCE, T[4], keys=1)], "keys": [FoundKey(INSTANCE, "approved", room=64)]},
+            id="an event moves updated_at, and its name becomes a key",
         ),
         pytest.param(
             [
@@ -139,11 +140,13 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                         terminated_at=T[3],
                         error="x",
                         state="failed",
+                        keys=2,
                         acts=f'{{"at":{STAMP[4]},"action":"event","name":"go\\n","by":"anna","reason":"two\\nlines"}}\n'
                         f'{{"at":{STAMP[3]},"action":"abort","by":"bob"}}',
                     )
                 ],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+                "keys": [FoundKey(INSTANCE, "go", room=64)],
             },
             id="acts, one a line; none without anybody or a reason",
         ),
@@ -213,7 +216,8 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, CALL)],
             {
-                "instances": [Instance(INSTANCE, T[2], activity="GetWallet")],
+                "instances": [Instance(INSTANCE, T[2], activity="GetWallet", keys=1)],
+                "keys": [FoundKey(INSTANCE, "w", room=64)],
                 "activities": [
                     Activity(INSTANCE, 0, 0, 1, "GetWallet", '{"id":"w"}', started_at=T[2], next_execution=T[2])
                 ],
@@ -233,7 +237,8 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
         pytest.param(
             [(INSTANCE, CALL), (INSTANCE, FAILED), (INSTANCE, SUCCEEDED)],
             {
-                "instances": [Instance(INSTANCE, T[5], activity="GetWallet", waiting="", state="running")],
+                "instances": [Instance(INSTANCE, T[5], activity="GetWallet", waiting="", state="running", keys=1)],
+                "keys": [FoundKey(INSTANCE, "w", room=64)],
                 "activities": [
                     Activity(
                         INSTANCE,
@@ -368,7 +373,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
 )
 def test_rows(happened: Sequence[tuple[str, Any]], rows: dict[str, list[Any]]) -> None:
     batch = folded(*happened)
-    for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers"):
+    for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers", "keys"):
         assert list(getattr(batch, table).values()) == rows.get(table, []), table
     assert batch.occurrences == rows.get("occurrences", [])
     assert batch.event_requests == rows.get("event_requests", [])

@@ -11,6 +11,7 @@ from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas.settings import ProjectionsSettings
 from tests.read_model_contract import ReadModelContract, Subject
+from tests.search_contract import SearchContract
 
 
 class Deaf(MemoryDatabase):
@@ -51,7 +52,7 @@ class Memory(Subject):
         self.database.caught_up, self.database.partitions = {0}, 1
 
 
-class TestMemory(ReadModelContract):
+class TestMemory(ReadModelContract, SearchContract):
     """See `tests.read_model_contract`."""
 
     @pytest.fixture

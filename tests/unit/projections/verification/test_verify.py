@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec import Raw
 from msgspec.structs import replace
@@ -134,7 +135,7 @@ async def test_a_read_model_that_equals_the_log(world: World) -> None:
     report = await world.verify()
     assert list(report.lines()) == [
         "equal: log and Postgres at 2026-03-02 16:00:00 UTC, with 1 workflows, 30 instances, 30 stages, 30 activities,"
-        " 30 event_requests, 1 triggers, 2 occurrences, 2 rejections, 0 bulks, 0 bulk_outcomes",
+        " 30 event_requests, 60 instance_keys, 1 triggers, 2 occurrences, 2 rejections, 0 bulks, 0 bulk_outcomes",
         "compared up to these offsets, by partition: 0:109 1:112",
     ]
     assert report.equal
@@ -379,6 +380,18 @@ async def test_what_changes_after_its_end_is_compared_whole(world: World, monkey
     changed("stages", (id(101), 0), error=None, terminated_at=at(3))(world.database.tables)
     changed("instances", id(101), updated_at=at(3))(world.database.tables)
     assert {d.table for d in (await world.verify()).differences} == {"instances", "stages"}
+
+
+async def test_keys_are_compared_and_left_out_where_they_are_turned_off(world: World) -> None:
+    del world.database.tables.instance_keys[id(101), "w"]
+    (difference,) = (await world.verify()).differences
+    assert (difference.table, difference.key) == ("instance_keys", {"instance_id": id(101), "key": "w"})
+    world.database.tables.instance_keys.clear()
+    for number, row in world.database.tables.instances.items():
+        world.database.tables.instances[number] = msgspec.structs.replace(row, keys=None)
+    off = msgspec.structs.replace(SETTINGS, search_keys=False)
+    report = await verify(off, kafka=MemoryKafka(world.cluster), read_model=MemoryReadModel(world.database))
+    assert report.equal
 
 
 async def test_records_that_cannot_be_read_or_stored_are_left_out(world: World) -> None:
