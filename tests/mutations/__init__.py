@@ -10,6 +10,7 @@
 | `triggers` | messages become occurrences, and occurrences become instances |
 | `kafka` | the feed of commands, the topics that engines write, listening for triggers |
 | `front` | the read model, public events, and what the API answers |
+| `searches` | instances that are searched |
 | `trial` | a process of its own: runs seeds on the copy until one fails |
 | `runner` | copies, trials in parallel, deadlines |
 

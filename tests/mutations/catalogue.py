@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations import acts, bulk, claims, commands, effects, front, kafka, snapshots, triggers
+from tests.mutations import acts, bulk, claims, commands, effects, front, kafka, searches, snapshots, triggers
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -14,4 +14,5 @@ MUTATIONS: Final = (
     *front.MUTATIONS,
     *acts.MUTATIONS,
     *bulk.MUTATIONS,
+    *searches.MUTATIONS,
 )

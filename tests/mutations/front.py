@@ -218,8 +218,8 @@ MUTATIONS: Final = (
     Mutation(
         "next page from its first row",
         PAGES,
-        "        forwards=(rows[-1].position if rows else START) if more_behind else None,\n",
-        "        forwards=(rows[0].position if rows else START) if more_behind else None,\n",
+        "            first, last = found.rows[0].position, found.reached or found.rows[-1].position\n",
+        "            first, last = found.rows[0].position, found.reached or found.rows[0].position\n",
         "Pages of a list show things twice.",
     ),
     Mutation(
