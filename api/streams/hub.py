@@ -67,8 +67,9 @@ class Hub:
         self._changes = positions.changes
         self.metrics = metrics
         self._max_streams = max_streams
-        self._watched: dict[UUID, set[InstanceFollower]] = {}
-        self._lists: set[ListFollower] = set()
+        # As dicts, which keep their order: so streams are shown what has changed in the order in which they came.
+        self._watched: dict[UUID, dict[InstanceFollower, None]] = {}
+        self._lists: dict[ListFollower, None] = {}
         self._pending: dict[UUID, set[Follower] | None] = {}
         """What is to be read, and for whom; None for everyone."""
         self._has_missed = False
@@ -129,10 +130,10 @@ class Hub:
 
     def _enter(self, follower: Follower) -> None:
         if isinstance(follower, InstanceFollower):
-            self._watched.setdefault(follower.instance_id, set()).add(follower)
+            self._watched.setdefault(follower.instance_id, {})[follower] = None
             self.look(follower)
         elif isinstance(follower, ListFollower):
-            self._lists.add(follower)
+            self._lists[follower] = None
             ids = self._changes.since(follower.seen) if follower.seen else None
             if ids is None or len(ids) + len(self._pending) > MAX_PENDING:
                 follower.begin(self._changes.mark)
@@ -141,10 +142,10 @@ class Hub:
 
     def _leave(self, follower: Follower) -> None:
         if isinstance(follower, ListFollower):
-            self._lists.discard(follower)
+            self._lists.pop(follower, None)
         elif isinstance(follower, InstanceFollower):
             others = self._watched[follower.instance_id]
-            others.discard(follower)
+            others.pop(follower, None)
             if not others:
                 del self._watched[follower.instance_id]
 

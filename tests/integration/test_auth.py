@@ -335,3 +335,21 @@ async def test_the_description_tells_of_tokens(issuer: TokenServer) -> None:
         assert (await client.get("/workflows")).data == []
     assert "securitySchemes" not in described["components"]
     assert not any("security" in operation for item in described["paths"].values() for operation in item.values())
+
+
+async def test_a_stream_ends_when_its_token_expires_or_its_key_is_withdrawn(issuer: TokenServer) -> None:
+    impatient = {"auth_leeway_seconds": 0, "auth_keys_ttl_seconds": 0.5, "stream_heartbeat_seconds": 0.1}
+    async with api(auth_issuer=issuer.issuer, **impatient) as client:
+        assert (await call(client, "GET", "/v2/instances/stream", None)).error == (401, "VALIDATION")
+        long = issuer.token()
+        issuer.GRANT_TYPES_EXPIRES_IN = {"client_credentials": 1}
+        short = issuer.token()
+        ending = asyncio.create_task(call(client, "GET", "/v2/instances/stream", long))
+        expired = await call(client, "GET", "/v2/instances/stream", short)
+        assert expired.status == 200
+        assert expired.body.endswith(b'errorMessage":"invalid token: it has expired"}\n\n')
+        assert not ending.done()
+        issuer.rotate()
+        withdrawn = await ending
+        assert withdrawn.body.count(b"event: expired\n") == 1
+        assert b"it is not signed with a key of the issuer" in withdrawn.body
