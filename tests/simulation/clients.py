@@ -86,6 +86,8 @@ class Clients:
         """Do so many things."""
         for _ in range(count):
             await asyncio.sleep(self.rng.expovariate(10.0))
+            if (queued := self.queued()) and self.rng.random() < 0.15:
+                self.send(self.rng.choice(queued), AbortInstance())  # whose call must not begin any more
             chance = self.rng.random()
             if chance < 0.45 or not self.runs:
                 self.start()

@@ -110,10 +110,17 @@ class ReadModelChecker:
                 cause = max(cause, admitted.cause)
             self._offsets[partition] = advance.next_offset
             assert advance.cause >= cause, f"partition {partition}: commands up to {cause} are shown, but not told"
+            self._check_whole_outcome(partition, advance.cause)
             position = tables.positions[partition]
             assert position.next_offset == advance.next_offset, f"the position of partition {partition} was not moved"
         for table, key in touched:
             self._compare(table, key, getattr(tables, table))
+
+    def _check_whole_outcome(self, partition: int, told: int) -> None:
+        """Of a command that is told, all that it has caused is shown: whoever waits for it is answered now."""
+        admitted, index = self._log.admitted[partition], self._next[partition]
+        if index < len(admitted) and admitted[index].cause >= 0:
+            assert admitted[index].cause > told, f"partition {partition}: command {told} is told, but shown in part"
 
     def _until(self, partition: int, offset: int) -> Iterator[Admitted]:
         admitted = self._log.admitted[partition]
