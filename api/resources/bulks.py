@@ -83,11 +83,11 @@ async def preview(services: Services, wanted: Wanted) -> Preview:
     while True:
         found = await services.read_model.instances_page(wanted.filters, after=after, limit=COUNTED_AT_ONCE)
         fitting = [row for row in found.rows if fits(wanted.action, row)]
-        looked_at, count = looked_at + len(found.rows), count + len(fitting)
+        looked_at, count = looked_at + max(len(found.rows), 1), count + len(fitting)
         sample += fitting[: SAMPLE - len(sample)]
         if not found.more or looked_at >= MAX_COUNTED:
             return Preview(count, found.more, sample)
-        after = found.rows[-1].position
+        after = found.reached or found.rows[-1].position
 
 
 async def start_bulk(services: Services, body: Any, wanted: Wanted, key: str | None, author: Author) -> BulkRow:

@@ -7,13 +7,14 @@ from uuid import UUID
 import msgspec
 
 from projections.database import Session
-from projections.ports import Database
+from projections.ports import Database, Row
 from projections.queries.bulks import BulkRow, Running, fits, running
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import InstanceColumns
 from projections.queries.connections import IN_ORDER
 from projections.queries.instance_filters import InstanceFilters, instances_query
-from projections.queries.rows import InstanceRow, RowPosition
+from projections.queries.rows import InstanceRow, RowPosition, Slice
+from projections.queries.searching import searched_slice
 from projections.sql import statement
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
@@ -76,12 +77,19 @@ class Reads:
         """
         filters = _decode_filters(bulk.filter)
         query = instances_query(filters, behind or _behind(bulk), None, limit)
-        rows = await self._session.execute(query.statement, query.parameters)
-        found = [InstanceColumns(*some).row() for some in rows[: query.limit]]
-        more = bool(rows) and (len(rows) > query.limit or InstanceColumns(*rows[-1]).followed is True)
+        rows = (await self._session.execute(query.statement, query.parameters))[: query.limit]
+        found = searched_slice(rows) if filters.searched else _slice(rows)
+        last = found.rows[-1].position if found.rows else None
         return Found(
-            [row.position for row in found if fits(bulk.action, row)], found[-1].position if found and more else None
+            [row.position for row in found.rows if fits(bulk.action, row)],
+            (found.reached or last) if found.more else None,
         )
+
+
+def _slice(rows: list[Row]) -> Slice[InstanceRow]:
+    """The rows of a page that was not searched for."""
+    columns = [InstanceColumns(*some) for some in rows]
+    return Slice([one.row() for one in columns], bool(columns) and columns[-1].followed is True)
 
 
 def _behind(bulk: BulkRow) -> RowPosition:

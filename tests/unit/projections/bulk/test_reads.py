@@ -1,0 +1,66 @@
+"""The pages of an operation, with filters that are searched for: only what passes them is ever acted on."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from projections.bulk.reads import Reads
+from projections.memory import MemoryDatabase, MemoryStore
+from projections.memory_queries import MemoryQueries
+from projections.queries import instance_filters
+from projections.queries.bulks import BulkRow
+from projections.queries.instance_filters import InstanceFilters
+from projections.queries.rows import RowPosition
+from schemas import events
+from tests.happened import CREATED, WORKFLOW, at, next_batch, started
+
+IDS = [UUID(int=1000 + number) for number in range(6)]
+
+
+async def pages(filters: InstanceFilters, limit: int) -> list[UUID]:
+    """What is found step by step, of six instances of which the odd ones have failed."""
+    database = MemoryDatabase()
+    store = MemoryStore(database)
+    happened: list[tuple[UUID, Any]] = [(WORKFLOW, CREATED)]
+    for number, id in enumerate(IDS):
+        happened.append((id, started(number)))
+        if number % 2:
+            ended = events.InstanceEnded(at=at(number + 0.5), workflow_id=str(WORKFLOW), error="boom")
+            happened.append((id, ended))
+    batch, after = await next_batch(store, happened, 0, None)
+    await store.write(batch)
+    await store.note_caught_up({0: after.next_offset}, 1)
+    reads, found = Reads(MemoryQueries(database)), list[UUID]()
+    bulk = BulkRow(
+        id=UUID(int=9),
+        partition=0,
+        action="abort",
+        filter=Raw(msgspec.json.encode(filters)),
+        expected=None,
+        created_at=at(100),
+        updated_at=at(100),
+    )
+    place: RowPosition | None = bulk.position
+    while place is not None:
+        page = await reads.next_page(bulk, place, limit)
+        found += [one.id for one in page.places]
+        place = page.behind
+    return found
+
+
+async def test_only_what_passes_the_filters_and_what_the_action_fits_to() -> None:
+    assert await pages(InstanceFilters(running=True), 2) == [IDS[4], IDS[2], IDS[0]]
+    assert await pages(InstanceFilters(), 2) == [IDS[4], IDS[2], IDS[0]]
+
+
+@pytest.mark.parametrize("looked_at", [1, 2, 2000])
+async def test_a_search_that_stops_on_its_way_goes_on_and_brings_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    monkeypatch.setattr(instance_filters, "MAX_LOOKED_AT", looked_at)
+    filters = InstanceFilters(states=("running",), created_before=at(3))
+    assert await pages(filters, 1) == [IDS[2], IDS[0]]
+    assert await pages(InstanceFilters(error="boom"), 1) == []
