@@ -130,6 +130,9 @@ def test_the_service_does_what_it_says(case: Case[Any], installation: Installati
     # The same key with another body would be refused, as it should be.
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = next(keys)
+    # A schema can't tell what is UTF-8 behind its percent signs.
+    if case.headers and "X-Reason" in case.headers:
+        case.headers["X-Reason"] = "Zo%C3%AB asked for it"
     case.call_and_validate(base_url=installation.api.url, excluded_checks=UNDECIDABLE.get(operation_id))
 
 
