@@ -46,6 +46,10 @@ TRIGGERS: Final[tuple[Any, ...]] = (
     },
     {"event": "E", "workflowID": str(WORKFLOW)},
 )  # fmt: skip
+BULK: Final[tuple[Any, ...]] = (
+    {"action": "abort", "filter": {"state": ["failed"], "workflowID": [str(WORKFLOW)]}, "dryRun": True},
+    {"action": "resume", "filter": {}, "all": True},
+)
 SOUND: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("/events", ({"name": "go", "by": {"id": 7}},)),
     ("/instances", ({"who": "alice", "amount": "100", "nothing": None}, None, {})),
@@ -56,6 +60,7 @@ SOUND: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("/validate", DEFINITIONS),
     ("/workflows", DEFINITIONS),
     ("/flows", DEFINITIONS),
+    ("/bulk", BULK),
 )
 """By the end of an operation's path: what it takes."""
 VALUES: Final[tuple[Any, ...]] = (

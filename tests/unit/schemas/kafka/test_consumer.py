@@ -85,7 +85,11 @@ async def test_projections_show_the_lag_of_what_they_still_have(member: GroupMem
     async def none_missing(_: Any) -> set[int]:
         return set()
 
+    async def none_merged() -> bool:
+        return False
+
     projections._store.prune_rejections = prune  # type: ignore[method-assign,assignment]
+    projections._store.merge_counts = none_merged  # type: ignore[method-assign]
     projections._store.not_caught_up = none_missing  # type: ignore[method-assign,assignment]
     await projections._chores(member)
     assert shown(metrics.lag) == {"1": 30.0}
