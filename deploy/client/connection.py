@@ -3,7 +3,7 @@
 import asyncio
 import string
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
@@ -81,16 +81,16 @@ class Api:
         """What is read; the `data` of the answer."""
         return (await self._call("GET", path, query))["data"]
 
-    async def pages(self, *path: str, limit: int = 0, **query: str | None) -> AsyncIterator[Any]:
+    async def pages(self, *path: str, limit: int = 0, **query: str | Sequence[str] | None) -> AsyncIterator[Any]:
         """The items of a list, page by page.
 
         Args:
             path: of the list.
             limit: how many to read at most; 0 for all.
-            query: its filters.
+            query: its filters; a list of values for one that is repeated.
         """
         size = min(limit or MAX_PAGE_SIZE, MAX_PAGE_SIZE)
-        parameters: dict[str, str | None] = {**query, "pageSize": str(size)}
+        parameters: dict[str, str | Sequence[str] | None] = {**query, "pageSize": str(size)}
         count = 0
         while True:
             page = (await self._call("GET", path, parameters))["cursor"]
@@ -157,14 +157,14 @@ class Api:
         self,
         method: str,
         path: tuple[str, ...],
-        query: Mapping[str, str | None],
+        query: Mapping[str, str | Sequence[str] | None],
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         url = self._url(path)
         given = {name: value for name, value in query.items() if value is not None}
         if given:
-            url += f"?{urlencode(given)}"
+            url += f"?{urlencode(given, doseq=True)}"
         sent_headers = {**(headers or {}), **({} if method == "GET" else self._reason)}
         problem = "it did not answer"
         try:

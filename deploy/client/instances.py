@@ -1,11 +1,12 @@
 """`orchestration instances …`."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
-from deploy.client.completion import complete_workflows
 from deploy.client.groups import Aliased
+from deploy.client.instance_filters import filtered, query_of
 from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
@@ -17,18 +18,29 @@ def instances() -> None:
 
 @instances.verb("list", aliases=("ls", "l"), short_help="List instances, newest first.")
 @connected
-@click.option("--workflow", metavar="ID|NAME", shell_complete=complete_workflows, help="Only those of this workflow.")
-@click.option("--running", is_flag=True, help="Only those that have not ended.")
+@filtered
 @click.option("--limit", "-n", type=click.IntRange(0), default=LIST_LIMIT, show_default=True, help="0 for all.")
-async def list_instances(session: Session, workflow: str | None, running: bool, limit: int) -> None:
-    """List instances, newest first."""
-    from deploy.client.names import workflow_id
+async def list_instances(session: Session, /, limit: int, **options: Any) -> None:
+    """List instances, newest first; those that pass all filters."""
+    await _list(session, limit, await query_of(session.api, **options))
+
+
+@instances.verb("find", aliases=("f",), short_help="Find instances by an id or another key.")
+@connected
+@click.argument("key")
+@click.option("--limit", "-n", type=click.IntRange(0), default=LIST_LIMIT, show_default=True, help="0 for all.")
+async def find(session: Session, key: str, limit: int) -> None:
+    """Find instances by a key, in any letter case.
+
+    A key is the value of a variable, the name of an event that the instance waited for or was sent, the id of a
+    payment, wallet, transaction, account or transfer that its activities used or made, or the id of the instance.
+    """
+    await _list(session, limit, {"key": key})
+
+
+async def _list(session: Session, limit: int, filters: dict[str, Any]) -> None:
     from deploy.client.output import moment, styled_state, table, took
 
-    filters = {
-        "workflowID": await workflow_id(session.api, workflow) if workflow else None,
-        "running": "true" if running else None,
-    }
     found = [item async for item in session.api.pages("instances", limit=limit, **filters)]
     heads = ("id", "workflow", "state", "started", "took", "error")
     rows = (

@@ -118,6 +118,12 @@ def fill(settings: PostgresSettings, count: int) -> None:
         connection.execute("VACUUM (ANALYZE, PARALLEL 0)")
 
 
+def _filled(settings: PostgresSettings) -> bool:
+    with psycopg.connect(conninfo(settings, "fill"), autocommit=True) as connection:
+        found = connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(sql.Identifier(SCHEMA, "workflows")))
+        return bool(found.fetchall())
+
+
 def _workflow(chance: random.Random) -> UUID:
     return UUID(hashlib.md5(b"w%d" % int(WORKFLOWS * chance.random() ** 3), usedforsecurity=False).hexdigest())
 
@@ -206,7 +212,8 @@ def run(options: argparse.Namespace) -> None:
         server = EmbeddedPostgres(folder)
         settings = PostgresSettings(database_url=server.start(), database_schema=SCHEMA)
         stack.callback(server.stop)
-        if migrate(settings):
+        migrate(settings)
+        if not _filled(settings):
             began = time.monotonic()
             fill(settings, options.instances)
             print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
