@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from projections.bulk.reads import Reads
 from projections.memory import MemoryDatabase, MemoryStore
@@ -26,7 +27,7 @@ async def pages(filters: InstanceFilters, limit: int) -> list[UUID]:
     store = MemoryStore(database)
     happened: list[tuple[UUID, Any]] = [(WORKFLOW, CREATED)]
     for number, id in enumerate(IDS):
-        happened.append((id, started(number)))
+        happened.append((id, replace(started(number), variables={"merchant": "acme"})))
         if number % 2:
             ended = events.InstanceEnded(at=at(number + 0.5), workflow_id=str(WORKFLOW), error="boom")
             happened.append((id, ended))
@@ -64,3 +65,6 @@ async def test_a_search_that_stops_on_its_way_goes_on_and_brings_nothing_else(
     filters = InstanceFilters(states=("running",), created_before=at(3))
     assert await pages(filters, 1) == [IDS[2], IDS[0]]
     assert await pages(InstanceFilters(error="boom"), 1) == []
+    # The row at which the looking stops comes along, whether or not it passes the filters.
+    assert await pages(InstanceFilters(key="acme", running=True), 1) == [IDS[4], IDS[2], IDS[0]]
+    assert await pages(InstanceFilters(key="acme", workflow_ids=(UUID(int=77),)), 2) == []
