@@ -16,13 +16,6 @@ MUTATIONS: Final = (
         "Nobody can tell who has aborted an instance.",
     ),
     Mutation(
-        "the last act alone",
-        FOLD,
-        "        row.acts = joined(row.acts, line_of(",
-        "        row.acts = joined(None, line_of(",
-        "Of what people did to an instance in a short time, only the last thing is shown.",
-    ),
-    Mutation(
         "the acts of the last batch alone",
         MEMORY,
         "joined(getattr(table[key], name), getattr(row, name))",
