@@ -50,6 +50,21 @@ def test_a_list_stays_fresh_and_says_what_each_waits_for(page: Page, backend: Ba
     page.misses("approved since")
 
 
+def test_filters_are_chips_and_stay_in_the_address(page: Page, stories: Stories) -> None:
+    stories.waiting()
+    stories.failed("wallet not found")
+    page.open(wait="approved since")
+    page.press("Failed", ".switches")
+    page.misses("approved since")
+    page.sees("wallet not found")
+    assert page.driver.current_url.endswith("#/search?state=failed")
+    page.driver.refresh()
+    page.sees("wallet not found")
+    assert "approved since" not in page.text
+    page.press("Remove the filter Failed")
+    page.sees("approved since")
+
+
 def test_an_instance_shows_each_step_with_what_went_in_and_out(page: Page, stories: Stories) -> None:
     page.open(f"#/instances/{stories.waiting()}", wait="Send 12.50 EUR from account orders:A-1001 to wallet w-alice")
     page.sees("Wait for the event approved")
