@@ -1,0 +1,173 @@
+"""`python -m tests.performance stats`: how long `GET /v2/stats` takes in Postgres, and what counting costs a batch.
+
+Fills a fresh Postgres with what the counts of `--instances` come to: fifty workflows of very different size, three stages
+each, over 90 days, durations over three powers of ten. The last 8 days are in hours, the others in days, as the projections
+leave them; `--writers` projectors have taken turns. Then reads statistics one after the other, as the API does.
+
+Then writes batches of noop instances that start and end in them, with counts and without, and prints the time of each.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import psycopg
+
+from deploy.embedded.postgres import EmbeddedPostgres
+from projections import store
+from projections.counting import HOURS_PER_DAY, KEPT_DAYS, by_day, hour_of
+from projections.database import conninfo
+from projections.fold import Batch
+from projections.migrate import migrate
+from projections.queries.read_model import ReadModel
+from projections.queries.stats import Window
+from projections.rows import Advance
+from projections.store import PostgresStore
+from schemas import events
+from schemas.records import Recorded
+from schemas.settings import ApiSettings, ProjectionsSettings
+from tests.definitions import definition
+
+WORKFLOWS: Final = 50
+DAYS: Final = 90
+READS: Final = 100
+BATCHES: Final = 300
+FILL: Final = """
+INSERT INTO counts (what, stage, hour, workflow_id, bucket, writer, count)
+SELECT what, stage, CASE WHEN hour < {hourly} THEN hour / 24 * 24 ELSE hour END, workflow_id, bucket, writer, count(*)
+FROM (
+    SELECT n, md5('w' || floor({workflows} * random() ^ 3)::int)::uuid AS workflow_id, n % {writers} AS writer,
+        {first} + (n::bigint * {hours} / {instances})::int AS hour, greatest(0, 40 + (4 * random_normal())::int) AS bucket,
+        CASE WHEN random() < 0.95 THEN 'succeeded' ELSE 'failed' END AS outcome
+    FROM generate_series(0, {instances} - 1) n
+) i CROSS JOIN LATERAL (
+    VALUES ('started', -1, 0), (outcome, -1, bucket), (outcome, 0, bucket - 3), (outcome, 1, bucket - 5),
+           (outcome, 2, bucket - 9)
+) c (what, stage, bucket)
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+NOW: Final = """
+INSERT INTO workflows (id, name, definition, created_at, updated_at)
+SELECT md5('w' || n)::uuid, 'workflow ' || n, '[]', now(), now() FROM generate_series(0, {workflows}) n;
+INSERT INTO instances (id, workflow_id, created_at, updated_at, state)
+SELECT gen_random_uuid(), md5('w' || n % {workflows})::uuid, now() - n * interval '1 s', now(),
+    (ARRAY['waiting', 'delayed', 'retrying', 'running'])[1 + n % 4]
+FROM generate_series(1, 200000) n;
+INSERT INTO counts SELECT state, -1, -1, workflow_id, 0, 0, count(*) FROM instances GROUP BY state, workflow_id;
+INSERT INTO caught_up SELECT 0, 1, pg_postmaster_start_time(), 'caught_up'::regclass;
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What may be asked for."""
+    parser.add_argument("--instances", type=int, default=10_000_000, help="instances that were counted")
+    parser.add_argument("--writers", type=int, default=2, help="projectors that have taken turns")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        postgres = EmbeddedPostgres(Path(folder) / "postgres")
+        url = postgres.start()
+        try:
+            migrate(ApiSettings(database_url=url))
+            hour = _fill(ApiSettings(database_url=url), options)
+            asyncio.run(_read(ApiSettings(database_url=url), hour))
+            asyncio.run(_write(ProjectionsSettings(database_url=url)))
+        finally:
+            postgres.stop()
+
+
+def _fill(settings: ApiSettings, options: argparse.Namespace) -> int:
+    end = hour_of(datetime.now(UTC)) + 1
+    values = {
+        "instances": options.instances,
+        "writers": options.writers,
+        "workflows": WORKFLOWS,
+        "hours": DAYS * HOURS_PER_DAY,
+        "first": end - DAYS * HOURS_PER_DAY,
+        "hourly": by_day(end) - KEPT_DAYS * HOURS_PER_DAY,
+    }
+    with psycopg.connect(conninfo(settings, "fill"), autocommit=True) as connection:
+        connection.execute(f"SET search_path = {settings.database_schema}; SET work_mem = '512MB'".encode())
+        for text in (FILL, NOW):
+            connection.execute(text.format(**values).encode())
+        connection.execute("VACUUM ANALYZE")
+        ((rows, size),) = connection.execute(
+            "SELECT count(*), pg_size_pretty(pg_total_relation_size('counts')) FROM counts"
+        ).fetchall()
+    print(f"{options.instances:,} instances are {rows:,} counts, {size} with indexes")
+    return end
+
+
+async def _read(settings: ApiSettings, end: int) -> None:
+    model = ReadModel(settings)
+    today = by_day(end) + HOURS_PER_DAY
+    windows = {
+        "24 hours": Window(end - 24, end, 1),
+        "7 days by hour": Window(end - 7 * 24, end, 1),
+        "30 days": Window(today - 30 * 24, today, 24),
+        "90 days": Window(today - 90 * 24, today, 24),
+    }
+    largest = (await model.stats(windows["24 hours"])).workflows[0].id
+    for name, window in windows.items():
+        for what, workflow_id in (("all workflows", None), ("largest workflow", largest)):
+            took = []
+            for _ in range(READS):
+                started = time.perf_counter()
+                await model.stats(window, workflow_id)
+                took.append(1000 * (time.perf_counter() - started))
+            took.sort()
+            print(f"{name:15} {what:17} p50 {took[READS // 2]:6.1f} ms   p95 {took[READS * 95 // 100]:6.1f} ms")
+    await model.close()
+
+
+async def _write(settings: ProjectionsSettings) -> None:
+    parts = store.parts
+    written = PostgresStore(settings)
+    offset = 0
+
+    def without(batch: Batch) -> dict[str, list[object]]:
+        return {name: rows for name, rows in parts(batch).items() if name != "counts"}
+
+    await written.positions([0])
+    for instances in (1, 20):
+        took: dict[str, list[float]] = {"with counts": [], "without": []}
+        cpu: dict[str, float] = dict.fromkeys(took, 0.0)
+        for number in range(2 * BATCHES):
+            kind = ("with counts", "without")[number % 2]
+            batch = _batch(instances)
+            batch.advances = [Advance(0, offset, offset + 1, 0, offset)]
+            store.parts = parts if kind == "with counts" else without
+            started, used = time.perf_counter(), time.process_time()
+            await written.write(batch)
+            if number >= BATCHES / 2:
+                took[kind].append(1e6 * (time.perf_counter() - started))
+                cpu[kind] += 1e6 * (time.process_time() - used)
+            offset += 1
+        for kind, times in took.items():
+            each = cpu[kind] / len(times) / instances
+            print(f"batch of {instances:2} {kind:12} p50 {median(times):5.0f} µs, {each:5.1f} µs of CPU per instance here")
+    store.parts = parts
+    await written.close()
+
+
+def _batch(instances: int) -> Batch:
+    at, batch, workflow = datetime.now(UTC), Batch(), str(uuid.UUID(int=7))
+    for _ in range(instances):
+        id, after = str(uuid.uuid4()), at + timedelta(milliseconds=1)
+        of = {"workflow_id": workflow}
+        for event in (
+            events.InstanceStarted(at=at, stages=definition([{"noop": {}}]), variables={}, **of),
+            events.StageStarted(at=at, number=0, name="RunNoop", input={}, **of),
+            events.StageEnded(at=after, number=0, **of),
+            events.InstanceEnded(at=after, **of),
+        ):
+            batch.add(0, Recorded(id, 1, event, 0, 1))
+    return batch
