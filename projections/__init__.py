@@ -7,7 +7,8 @@
 | `fold`, `rows`, `names` | what events mean for rows; pure |
 | `ports` | the read model as the projections write it |
 | `store` | on Postgres: one batch, one transaction |
-| `memory`, `memory_queries` | in memory, for tests and simulations |
+| `counting` | roll-ups of rows, which statistics are answered from |
+| `memory`, `memory_queries`, `memory_counts`, `memory_stats` | in memory, for tests and simulations |
 | `catching_up` | when readers may read again after Postgres lost something |
 | `announcements` | what a batch tells requests that wait |
 | `admission`, `log_watch` | which partitions are read, and looking whether their log is what it was |

@@ -2,18 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from projections.counting import INSTANCE, NOW, STARTED
+from projections.counting import ALL_WORKFLOWS, NOW
 from projections.memory import MemoryDatabase
 from projections.ports import Row
 from projections.rows import Instance
-from projections.states import ENDED, LIVE, STATES
-
-HAPPENS: Final = (STARTED, *ENDED)
+from projections.states import LIVE, STATES
 
 
 def stats(filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[Any]) -> list[Row]:
@@ -27,41 +25,30 @@ def stats(filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[A
     start, end, step_hours, limit, *chosen = params
     workflow_id = str(chosen[0]) if filters else None
     states: Counter[tuple[str, str]] = Counter()
-    happened: Counter[tuple[str, int, int, str, int]] = Counter()
+    happened: Counter[tuple[int, int, str, int]] = Counter()
     for key, count in database.tables.counts.items():
-        if workflow_id not in (None, key.workflow_id) or (workflow_id is None and key.stage != INSTANCE):
-            continue
         if key.hour == NOW:
-            states[key.workflow_id, key.what] += count
-        elif start <= key.hour < end and key.what in HAPPENS:
-            step = (key.hour - start) // step_hours
-            happened[key.workflow_id, key.stage, step, key.what, key.bucket] += count
-    going_on: Counter[str] = Counter()
+            if workflow_id in (None, key.workflow_id):
+                states[key.workflow_id, key.what] += count
+        elif start <= key.hour < end and key.workflow_id == (workflow_id or ALL_WORKFLOWS):
+            happened[key.stage, (key.hour - start) // step_hours, key.what, key.bucket] += count
+    live: Counter[str] = Counter()
     for (workflow, what), count in states.items():
-        going_on[workflow] += count if what in LIVE else 0
-    for (workflow, stage, *_), count in happened.items():
-        going_on[workflow] += count if stage == INSTANCE else 0
-    listed = sorted(going_on, key=lambda id: (-going_on[id], UUID(id)))[:limit]
-    whole = {(w, step, what, bucket): n for (w, stage, step, what, bucket), n in happened.items() if stage == INSTANCE}
+        live[workflow] += count if what in LIVE else 0
+    listed = sorted(live, key=lambda id: (-live[id], UUID(id)))[:limit]
+    total: Counter[str] = Counter()
+    for (_, what), count in states.items():
+        total[what] += count
     return [
         (
-            len(going_on),
+            len(live),
             _json((id, _name(database, id)) for id in listed),
-            _json(_summed(((what,), n) for (_, what), n in states.items())),
-            _json((*key, n) for key, n in states.items() if key[0] in listed),
-            _json(_summed((key[1:], n) for key, n in whole.items())),
-            _json(_summed(((w, what, bucket), n) for (w, _, what, bucket), n in whole.items() if w in listed)),
-            _json((*key[1:], n) for key, n in happened.items() if key[1] != INSTANCE),
+            _json(total.items()),
+            _json((*key, count) for key, count in states.items() if key[0] in listed),
+            _json((*key, count) for key, count in happened.items()),
             _json(_oldest(database, workflow_id)),
         )
     ]
-
-
-def _summed(counts: Iterable[tuple[tuple[Any, ...], int]]) -> Iterator[tuple[Any, ...]]:
-    sums: Counter[tuple[Any, ...]] = Counter()
-    for key, count in counts:
-        sums[key] += count
-    return ((*key, count) for key, count in sums.items())
 
 
 def _oldest(database: MemoryDatabase, workflow_id: str | None) -> Iterator[tuple[Any, ...]]:

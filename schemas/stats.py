@@ -13,7 +13,7 @@ Step = Literal["hour", "day"]
 class Durations(Struct, frozen=True, kw_only=True, rename={"p50": "p50Seconds", "p95": "p95Seconds"}):
     """How many have ended, and how long they took: half of them at most `p50Seconds`, 95 of 100 at most `p95Seconds`.
 
-    Both are in seconds, and off by an eighth at most. They are missing when the count is 0.
+    Both are in seconds, and off by a quarter or a little more at most. They are missing when the count is 0.
     """
 
     count: int
@@ -66,13 +66,11 @@ class StageStats(Struct, frozen=True, kw_only=True):
 
 
 class WorkflowStats(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"}):
-    """A workflow's instances: in which states they are, and how many were started and have ended within the time."""
+    """In which states the instances of a workflow are now."""
 
     workflow_id: UUID
     name: str
     states: StateCounts
-    started: int
-    ended: Outcomes
 
 
 class OldestInstance(
@@ -93,8 +91,9 @@ class OldestInstance(
 class Stats(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"} | {"omitted": "omittedWorkflows"}):
     """How many instances there are, and what has happened within some time, which is cut into hours or days of UTC.
 
-    An instance that was retried counts where it ends at last. `workflows` begins with those in which most goes on;
-    `omittedWorkflows` says how many are not listed. `stages` is there when a single workflow is asked for.
+    An instance that was retried counts where it ends at last. `workflows` begins with those that have most instances
+    which have not ended; `omittedWorkflows` says how many are not listed. `stages` is there when a single workflow is
+    asked for.
     """
 
     start: Instant

@@ -384,11 +384,10 @@ class ReadModelContract:
             1: Happened(2, {"succeeded": whole}),
         }
         assert found.stages == {}
-        assert [(row.id, row.name, row.states, row.happened.started) for row in found.workflows] == [
-            (WORKFLOW, "payout", {"running": 4, "succeeded": 4}, 8),
-            (other, 'pay"out', {"waiting": 1, "failed": 1}, 2),
+        assert [(row.id, row.name, row.states) for row in found.workflows] == [
+            (WORKFLOW, "payout", {"running": 4, "succeeded": 4}),
+            (other, 'pay"out', {"waiting": 1, "failed": 1}),
         ]
-        assert found.workflows[1].happened.ended == {"failed": {bucket_of(at(4), at(8)): 1}}
         assert found.workflows_in_all == 2
         (running, waiting) = found.oldest
         assert (running.state, running.workflow_id, running.created_at) == ("running", WORKFLOW, at(0))

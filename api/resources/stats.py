@@ -169,8 +169,6 @@ def _workflow(row: WorkflowStatsRow) -> WorkflowStats:
         workflow_id=row.id,
         name=row.name,
         states=StateCounts(**row.states),
-        started=row.happened.started,
-        ended=_outcomes(row.happened),
     )
 
 

@@ -26,8 +26,8 @@ _LAST: Final = re.compile(r"([1-9][0-9]{0,3})([hd])")
 async def stats(session: Session, workflow: str | None, last: str | None, step: str | None) -> None:
     """Count instances by workflow and state, and show what has happened over time.
 
-    Of a single WORKFLOW the stages are shown, too. Times are how long instances took that have succeeded: half of them
-    took at most P50, 95 of 100 at most P95.
+    Of a single WORKFLOW the stages are shown, too. P50 and P95 are of those that have succeeded: half of them took at
+    most P50, 95 of 100 at most P95.
     """
     from deploy.client.names import workflow_id
 
@@ -75,7 +75,7 @@ def _lines(found: dict[str, Any], *, steps: bool) -> Iterator[str]:
 
 
 _ENDED_HEADS: Final = (*OUTCOMES, "p50", "p95")
-_WORKFLOW_HEADS: Final = ("workflow", "name", *STATES[:5], "started", *_ENDED_HEADS)
+_WORKFLOW_HEADS: Final = ("workflow", "name", *STATES)
 _OLDEST_HEADS: Final = ("state", "instance", "workflow", "started", "waits for")
 
 
@@ -86,8 +86,7 @@ def _titled(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _workflow(found: dict[str, Any]) -> "Sequence[Cell]":
-    states = (f"{found['states'][state]:,}" for state in STATES[:5])
-    return _ended(found["workflowID"], found["ended"], found["name"], *states, f"{found['started']:,}")
+    return found["workflowID"], found["name"], *(f"{found['states'][state]:,}" for state in STATES)
 
 
 def _ended(first: str, ended: dict[str, Any], *others: str) -> "Sequence[Cell]":

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from projections.counting import INSTANCE
 from projections.ports import Row
 from projections.queries.columns import waiting_row
 from projections.queries.rows import WaitingRow
@@ -53,7 +54,6 @@ class WorkflowStatsRow(Struct):
     name: str
     states: dict[str, int] = {}
     """Of its instances, how many are in which state; states without any are left out."""
-    happened: Happened = msgspec.field(default_factory=Happened)
 
 
 class OldestRow(Struct, frozen=True):
@@ -76,7 +76,7 @@ class StatsRow(Struct):
     stages: dict[int, dict[int, Happened]]
     """By number of the stage, and then by step; only for a single workflow."""
     workflows: list[WorkflowStatsRow]
-    """Those with most going on come first."""
+    """Those with most instances that live come first."""
     workflows_in_all: int
     """How many there are, listed or not."""
     oldest: list[OldestRow]
@@ -89,9 +89,7 @@ class _Columns(NamedTuple):
     listed: str | None
     states: str | None
     states_of_workflows: str | None
-    steps: str | None
-    workflows: str | None
-    stages: str | None
+    happened: str | None
     oldest: str | None
 
 
@@ -130,14 +128,11 @@ def stats_row(rows: Sequence[Row]) -> StatsRow:
     workflows = {id: WorkflowStatsRow(id, name) for id, name in _list(columns.listed, tuple[UUID, str])}
     for id, what, count in _list(columns.states_of_workflows, tuple[UUID, str, int]):
         workflows[id].states[what] = count
-    for id, what, bucket, count in _list(columns.workflows, tuple[UUID, str, int, int]):
-        workflows[id].happened.add(what, bucket, count)
     steps: dict[int, Happened] = {}
-    for step, what, bucket, count in _list(columns.steps, tuple[int, str, int, int]):
-        steps.setdefault(step, Happened()).add(what, bucket, count)
     stages: dict[int, dict[int, Happened]] = {}
-    for stage, step, what, bucket, count in _list(columns.stages, tuple[int, int, str, int, int]):
-        stages.setdefault(stage, {}).setdefault(step, Happened()).add(what, bucket, count)
+    for stage, step, what, bucket, count in _list(columns.happened, tuple[int, int, str, int, int]):
+        by_step = steps if stage == INSTANCE else stages.setdefault(stage, {})
+        by_step.setdefault(step, Happened()).add(what, bucket, count)
     return StatsRow(
         states=dict(_list(columns.states, tuple[str, int])),
         steps=steps,

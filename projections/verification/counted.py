@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from projections.counting import INSTANCE, CountKey, Counts, add_instance, add_stage, by_day, moment_of
+from projections.counting import ALL_WORKFLOWS, INSTANCE, CountKey, Counts, add_instance, add_stage, by_day, moment_of
 from projections.rows import Instance, Stage
 from projections.verification.differences import Difference
 from projections.verification.tables import Values
 
 COUNTED_TABLES: Final = frozenset({"instances", "stages"})
 """Tables whose rows are counted."""
-ALL_WORKFLOWS: Final = ""
-"""In place of a workflow's id."""
 
 
 class RowCounts:
@@ -56,6 +54,6 @@ def _named(key: CountKey) -> dict[str, object]:
         named["stage"] = key.stage
     if key.hour >= 0:
         named |= {"day": f"{moment_of(key.hour):%Y-%m-%d}", "bucket": key.bucket}
-    if key.workflow_id:
+    if key.workflow_id != ALL_WORKFLOWS:
         named["workflow"] = key.workflow_id
     return named

@@ -250,7 +250,7 @@ async def test_counts_are_compared_where_the_rows_are_right(world: World) -> Non
     del counts[next(key for key in counts if key.stage == 0 and key.what == "failed")]
     lines = list((await world.verify()).lines())
     assert lines[:4] == [
-        "counts, what failed, stage 0, day 2026-03-01, bucket 69:",
+        "counts, what failed, stage 0, day 2026-03-01, bucket 35:",
         "  count: the log says 6, Postgres says 0",
         f"counts, what retrying, workflow {WORKFLOW}:",
         "  count: the log says 10, Postgres says 11",
