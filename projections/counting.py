@@ -40,7 +40,7 @@ KEPT_DAYS: Final = 8
 twenty-four."""
 
 _STEPS: Final = (1000, 1600, 2500, 4000, 6300)
-BOUNDS: Final = tuple(step * 10**power for power in range(10) for step in _STEPS)
+BOUNDS: Final[tuple[int, ...]] = tuple(step * 10**power for power in range(10) for step in _STEPS)
 """Where one bucket of durations ends and the next begins, in microseconds: from 1 ms to 72 days, five for each power of
 ten. With more there would be more rows to read. Function `duration_bucket` of the read model has the same."""
 
@@ -181,4 +181,4 @@ def _middle(bucket: int) -> float:
         return BOUNDS[0] / 2e6
     low = BOUNDS[bucket - 1]
     high = BOUNDS[bucket] if bucket < len(BOUNDS) else low
-    return math.sqrt(low * high) / 1e6
+    return math.sqrt(low * high) * 1e-6

@@ -124,7 +124,7 @@ class Stories:
             states=states,
             steps={3: happened, 20: Happened(started=1)},
             stages={0: {3: happened}},
-            workflows=[WorkflowStatsRow(workflow.id, workflow.name, states, happened)],
+            workflows=[WorkflowStatsRow(workflow.id, workflow.name, states)],
             workflows_in_all=1,
             oldest=[OldestRow("waiting", oldest, workflow.id, row.created_at, row.waiting)],
         )
