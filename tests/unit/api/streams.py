@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,9 @@ from api.services import Services
 from projections.announcements import Announcement, Passed
 from schemas.settings import ApiSettings
 from tests.unit.api.fakes import Backend, Client, fake_services
+
+PATIENCE_SECONDS: Final = 300.0
+"""In virtual time. A stream has heartbeats for ever, so a test that waits for what does not come would never end."""
 
 
 class Event(NamedTuple):
@@ -92,14 +95,16 @@ class Reading:
 
     async def until(self, count: int) -> list[Event]:
         """Wait until so many messages have come."""
-        while len(self.events) < count:
-            self._news.clear()
-            await self._news.wait()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.events) < count:
+                self._news.clear()
+                await self._news.wait()
         return self.events
 
     async def end(self) -> list[Event]:
         """Wait until the stream has ended."""
-        await self.task
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.task
         assert self.complete
         return self.events
 

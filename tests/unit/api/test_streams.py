@@ -331,7 +331,8 @@ async def test_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
     reading.reads.clear()
     world.change(id)
     began = loop_time()
-    await reading.task
+    async with asyncio.timeout(60):
+        await reading.task
     assert loop_time() - began == pytest.approx(30, abs=1)
     assert not reading.complete
 
@@ -393,7 +394,8 @@ async def test_a_stop_ends_all_streams_at_once_and_refuses_others(world: World) 
     for reading in readings:
         await reading.end()
     assert loop_time() - began < PAUSE_SECONDS
-    await stuck.task
+    async with asyncio.timeout(60):
+        await stuck.task
     assert loop_time() - began < 2
     assert (await world.client.call("GET", "/v2/instances/stream")).status == 503
 
