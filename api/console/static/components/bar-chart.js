@@ -31,7 +31,7 @@ export function BarChart({ steps, label }) {
         ${OUTCOMES.map((outcome) => html`<i key=${outcome} class=${`piece state-${outcome}`}></i>${words.overview[outcome]}`)}</span>
       <span>${words.instance.now}</span></div>
     <details><summary class="sub">${words.overview.table}</summary>
-      <div class="scrolls" tabindex="0" role="group" aria-label=${words.overview.table}><table class="list"><thead><tr><th scope="col">${words.overview.hour}</th><th scope="col" class="end">${words.overview.started}</th>
+      <div class="scrolls" tabindex="0" role="group" aria-label=${words.overview.table}><table class="list numbers"><thead><tr><th scope="col">${words.overview.hour}</th><th scope="col" class="end">${words.overview.started}</th>
         ${OUTCOMES.map((outcome) => html`<th scope="col" class="end" key=${outcome}>${words.overview[outcome]}</th>`)}</tr></thead>
         <tbody>${steps.filter((step) => step.started || ended(step)).map((step) => html`<tr key=${step.from}>
           <th scope="row">${moment(step.from)}</th><td class="end">${count(step.started)}</td>

@@ -35,7 +35,7 @@ function Durations({ stats, stages }) {
     { key: "whole", name: words.workflows.wholeRun, ...stats.ended.succeeded },
   ].filter((row) => row.count);
   if (!rows.length) return html`<p class="sub">${words.workflows.noDurations}</p>`;
-  return html`<div class="scrolls" tabindex="0" role="group" aria-label=${words.workflows.durations}><table class="list">
+  return html`<div class="scrolls" tabindex="0" role="group" aria-label=${words.workflows.durations}><table class="list numbers">
     <thead><tr><th scope="col">${columns.stage}</th><th scope="col" class="end">${columns.half}</th>
       <th scope="col" class="end">${columns.most}</th><th scope="col" class="end">${columns.count}</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${row.key}><th scope="row">${row.name}</th>

@@ -8,7 +8,7 @@ import { STATES } from "../domain/states.js";
 /** @param {{workflows: import("../data/resources.js").Json[]}} props of the statistics */
 export function WorkflowTable({ workflows }) {
   if (!workflows.length) return html`<p class="sub">${words.search.empty}</p>`;
-  return html`<div class="scrolls" tabindex="0" role="group" aria-label=${words.overview.byWorkflow}><table class="list">
+  return html`<div class="scrolls" tabindex="0" role="group" aria-label=${words.overview.byWorkflow}><table class="list numbers">
     <thead><tr><th scope="col">${words.workflows.columns.name}</th>
       ${STATES.map((state) => html`<th scope="col" class="end" key=${state}>${words.states[state]}</th>`)}</tr></thead>
     <tbody>${workflows.map((workflow) => html`<tr key=${workflow.workflowID}>
