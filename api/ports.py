@@ -15,10 +15,14 @@ from projections.queries.instance_filters import InstanceFilters
 from projections.queries.leases import LEASE_SECONDS
 from projections.queries.positions import Starting
 from projections.queries.rows import (
+    BEFORE_ALL,
+    LIVE,
     ActivityRow,
+    HistoryPlace,
     InstanceRow,
     OccurrenceRow,
     Rejection,
+    RetryableRow,
     RowPosition,
     Slice,
     StageHistoryRow,
@@ -31,12 +35,15 @@ from schemas.commands import Command
 from schemas.expressions import Allowance, Expression, LinkAnswer
 
 __all__ = [
+    "BEFORE_ALL",
     "LEASE_SECONDS",
+    "LIVE",
     "ActivityRow",
     "BulkRow",
     "CommandLog",
     "CommandPosition",
     "Happened",
+    "HistoryPlace",
     "InstanceFilters",
     "InstanceRow",
     "Links",
@@ -45,6 +52,7 @@ __all__ = [
     "ReadModel",
     "ReadPositions",
     "Rejection",
+    "RetryableRow",
     "RowPosition",
     "Slice",
     "StageHistoryRow",
@@ -130,13 +138,23 @@ class ReadModel(Connection, Protocol):
     async def bulk(self, bulk_id: UUID, /) -> BulkRow | None:
         """A bulk operation."""
 
-    async def history(self, instance_id: UUID, /, after: int = -1) -> Slice[StageHistoryRow] | None:
-        """Started stages of an instance behind a number; None for an unknown one. All of them unless they are large."""
+    async def history(self, instance_id: UUID, /, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
+        """Started stages of an instance behind a place; None for an unknown one. All of them unless they are large."""
 
-    async def activities(self, instance_id: UUID, stage: int, /, after: int = -1) -> Slice[ActivityRow] | None:
-        """Activities of a stage behind an index; None for an unknown instance or a stage that did not start.
+    async def activities(
+        self, instance_id: UUID, stage: int, /, after: HistoryPlace = BEFORE_ALL
+    ) -> Slice[ActivityRow] | None:
+        """Activities of a stage behind a place; None for an unknown instance or a stage that did not start.
 
         All of them unless they are large.
+        """
+
+    async def retryable(self, instance_id: UUID, partition: int, /) -> RetryableRow | None:
+        """What a retry of an instance goes on with, all of one moment.
+
+        Args:
+            instance_id: the instance.
+            partition: that of its events.
         """
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:

@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 
 from api.ports import (
+    LIVE,
     ActivityRow,
     InstanceRow,
     OccurrenceRow,
@@ -149,26 +150,46 @@ def _reason(max_attempts: int) -> str:
     return f"ACTIVITY_ATTEMPT_LIMIT:{max_attempts}"
 
 
-def stage_history(row: StageHistoryRow) -> StageHistory:
-    """A started stage with its resolved input."""
-    return StageHistory(
+StageShown = TypeVar("StageShown", bound=StageHistory)
+ActivityShown = TypeVar("ActivityShown", bound=ActivityHistory)
+
+
+def stage_history(kind: Callable[..., StageShown], row: StageHistoryRow, **more: Any) -> StageShown:
+    """A started stage with its resolved input.
+
+    Args:
+        kind: the surface's type.
+        row: the stage.
+        more: the fields that only this type has.
+    """
+    return kind(
         name=row.name,
         input=row.input,
         started_at=row.started_at,
         terminated=row.terminated_at is not None,
         terminated_at=UNSET if row.terminated_at is None else row.terminated_at,
         error=UNSET if row.error is None else row.error,
+        **more,
     )
 
 
-def activity_history(instance_id: UUID | None, row: ActivityRow) -> ActivityHistory:
+def past_retries(row: StageHistoryRow | ActivityRow) -> int | UnsetType:
+    """How often an instance had been retried before an earlier pass; left out of what counts now."""
+    return UNSET if row.retries == LIVE else row.retries
+
+
+def activity_history(
+    kind: Callable[..., ActivityShown], instance_id: UUID | None, row: ActivityRow, **more: Any
+) -> ActivityShown:
     """An activity of a stage. While it runs or waits, it shows its attempt, and when that starts.
 
     Args:
+        kind: the surface's type.
         instance_id: whose activity it is.
         row: the activity.
+        more: the fields that only this type has.
     """
-    history = ActivityHistory(
+    history = kind(
         name=row.name,
         input=_under(row.name, shown_input(row.name, row.input)),
         output=UNSET if row.output is None else _under(row.name, row.output),
@@ -179,6 +200,7 @@ def activity_history(instance_id: UUID | None, row: ActivityRow) -> ActivityHist
         attempt=row.attempt,
         last_failure=UNSET if row.last_failure is None else row.last_failure,
         next_execution=UNSET if row.next_execution is None else row.next_execution,
+        **more,
     )
     if row.max_attempts is None or instance_id is None:
         return history

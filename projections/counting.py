@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from projections.fold import Batch
-from projections.rows import Instance, Stage
+from projections.rows import Instance, PastStage, Stage
 from projections.states import ended_state
 
 NOW: Final = -1
@@ -129,7 +129,7 @@ def add_instance(counts: Counts, instance: Instance, times: int = 1) -> None:
         counts[CountKey(state, INSTANCE, hour, ALL_WORKFLOWS, bucket)] += times
 
 
-def add_stage(counts: Counts, stage: Stage, workflow_id: str, times: int = 1) -> None:
+def add_stage(counts: Counts, stage: Stage | PastStage, workflow_id: str, times: int = 1) -> None:
     """Count a stage if it has ended, or take one out.
 
     Args:
@@ -142,7 +142,7 @@ def add_stage(counts: Counts, stage: Stage, workflow_id: str, times: int = 1) ->
         counts[key] += times
 
 
-def stage_key(stage: Stage, workflow_id: str = "") -> CountKey | None:
+def stage_key(stage: Stage | PastStage, workflow_id: str = "") -> CountKey | None:
     """Where a stage counts; None if it has not ended."""
     started, ended = stage.started_at, stage.terminated_at
     if started is None or ended is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from projections.fold import Batch
+from projections.fold import Batch, BatchFull
 from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
 from schemas.encryption.marks import KeyMissing
@@ -27,6 +27,8 @@ class Reading(Struct, frozen=True):
     events: int
     faults: dict[int, LogFault]
     """By partition: why its records were read up to one of them, and no further."""
+    left: dict[int, Sequence[Record]]
+    """By partition: records that belong into a batch behind this one."""
 
 
 class EventReader:
@@ -61,13 +63,14 @@ class EventReader:
         """
         batch, reached, count = Batch(self._finds_keys), {}, 0
         faults: dict[int, LogFault] = {}
+        left: dict[int, Sequence[Record]] = {}
         for partition, some in records.items():
             if not some:
                 continue
             before = positions[partition]
             epochs = EpochFilter(before.epoch, partition, (repaired or {}).get(partition, 0))
             next_offset, cause = some[-1].offset + 1, before.cause
-            for record in some:
+            for number, record in enumerate(some):
                 try:
                     if not epochs.admits(record):
                         continue
@@ -77,6 +80,9 @@ class EventReader:
                     faults[partition] = fault
                     next_offset = record.offset
                     break
+                except BatchFull:
+                    next_offset, left[partition] = record.offset, some[number:]
+                    break
                 count += 1
                 # Whoever waits for a command waits for its cause, also when the outcome can't be shown.
                 cause = max(cause, _cause(record))
@@ -85,7 +91,7 @@ class EventReader:
             after = ReadPosition(next_offset, epochs.epoch, cause, before.topic_id)
             reached[partition] = after
             batch.advances.append(Advance(partition, before.next_offset, after.next_offset, after.epoch, after.cause))
-        return Reading(batch, reached, count, faults)
+        return Reading(batch, reached, count, faults, left)
 
     def _fold(self, batch: Batch, partition: int, record: Record) -> None:
         """Take over an event; one that is damaged is left out.
@@ -93,6 +99,7 @@ class EventReader:
         Raises:
             LogFault: it can't be read here, and is not damaged. If it were left out, the read model would lack it for
                 ever.
+            BatchFull: it belongs into another batch.
         """
         try:
             batch.add(partition, self._codec.decode_event(record))

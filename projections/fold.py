@@ -13,7 +13,7 @@ from projections.bulk_rows import count, fold_bulk
 from projections.keys import MAX_KEYS, ids_in, keys_of
 from projections.names import folded
 from projections.queries.acts import joined, line_of
-from projections.queries.rows import Pause, WaitingRow
+from projections.queries.rows import Pause, Retryable, WaitingRow
 from projections.rows import (
     Activity,
     Advance,
@@ -24,6 +24,7 @@ from projections.rows import (
     Instance,
     Occurrence,
     Rejection,
+    Retry,
     Stage,
     Trigger,
     Workflow,
@@ -35,6 +36,10 @@ from schemas.records import Recorded
 from schemas.resources import ActKind
 
 _encode = msgspec.json.Encoder().encode
+
+
+class BatchFull(Exception):
+    """The event begins another batch: it changes rows that are in this one."""
 
 
 class Batch:
@@ -58,12 +63,17 @@ class Batch:
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.keys: dict[tuple[str, str], FoundKey] = {}
+        self.retries: dict[str, Retry] = {}
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
 
     def add(self, partition: int, recorded: Recorded) -> None:
-        """Fold one event, in the order of its partition."""
+        """Fold one event, in the order of its partition.
+
+        Raises:
+            BatchFull: it has to be the first of another batch. Nothing was changed.
+        """
         id, cause = recorded.aggregate_id, recorded.cause
         match recorded.event:
             case events.StageStarted() as event:
@@ -73,7 +83,7 @@ class Batch:
             case events.InstanceStarted() as event:
                 self._instance_started(id, event, cause)
             case events.InstanceEnded() as event:
-                self._instance_ended(id, event, cause)
+                self._instance_ended(recorded, event)
                 count(self.bulk_outcomes, partition, event.bulk_id)
             case events.ActivityStarted() as event:
                 self._activity_started(id, event)
@@ -91,6 +101,9 @@ class Batch:
                 _act(instance, "event", event, event.name)
                 self._found(instance, (event.name,))
                 self._requested(id, event)
+            case events.InstanceRetried() as event:
+                self._instance_retried(id, event)
+                count(self.bulk_outcomes, partition, event.bulk_id)
             case events.WorkflowCreated() as event:
                 self._workflow_created(id, event)
             case events.WorkflowDeleted() as event:
@@ -103,8 +116,6 @@ class Batch:
                 self._trigger_deleted(id, event)
             case events.BulkStarted() | events.BulkAdvanced() | events.BulkStopped() | events.BulkEnded() as event:
                 fold_bulk(self.bulks, partition, id, event)
-            case events.InstanceRetried() as event:
-                count(self.bulk_outcomes, partition, event.bulk_id)
             case events.CommandRejected(bulk_id=str()) as event:  # it is counted, and nobody waits for it
                 count(self.bulk_outcomes, partition, event.bulk_id, event.code)
             case events.CommandRejected() as event if cause is not None:
@@ -151,19 +162,33 @@ class Batch:
         if cause is not None:
             self._started_by[id] = cause
 
-    def _instance_ended(self, id: str, event: events.InstanceEnded, cause: int | None) -> None:
+    def _instance_retried(self, id: str, event: events.InstanceRetried) -> None:
+        if id in self.instances:
+            raise BatchFull
+        instance = self._touch(id, event.at)
+        instance.retries, instance.state = event.retries, live_state(None)
+        _act(instance, "retry", event)
+        self.retries[id] = Retry(id, event.retries - 1, event.stage, len(event.kept))
+        self._requested(id, event)
+
+    def _instance_ended(self, recorded: Recorded, event: events.InstanceEnded) -> None:
+        id, cause = recorded.aggregate_id, recorded.cause
         instance = self._touch(id, event.at)
         instance.terminated_at = event.at
         instance.error = _text(event.error)
         instance.state = ended_state(event.error)
         _act(instance, "abort", event)
         self._requested(id, event)
+        if event.error is not None:
+            instance.retryable = _json(Retryable(recorded.version, event.arrived))
         if cause is None or self._started_by.get(id) != cause:
             self.ended.append(id)
 
     def _stage_started(self, id: str, event: events.StageStarted) -> None:
         instance = self._touch(id, event.at)
         self.stages[id, event.number] = Stage(id, event.number, event.name, _json(event.input), event.at)
+        if self.retries and (retry := self.retries.get(id)) is not None and retry.stage == event.number:
+            retry.starts = True
         if event.wait_until is not None:
             _wait(instance, WaitingRow("delay", event.at, until=event.wait_until))
         elif event.name == WaitEvent.name and isinstance(name := event.input.get("event"), str):
@@ -191,7 +216,11 @@ class Batch:
             input=_json(event.input),
             started_at=event.at,
             next_execution=event.at,
+            key_number=event.key_number or None,
+            key_used=event.key_used or None,
         )
+        if self.retries and (retry := self.retries.get(id)) is not None and retry.stage == event.stage:
+            retry.activities.append(event.index)
 
     def _activity_failed(self, id: str, event: events.ActivityFailed) -> None:
         activity = self._activity(id, event, event.attempt)
@@ -221,6 +250,7 @@ class Batch:
         activity = self._activity(id, event, event.attempt)
         activity.attempt = event.attempt
         _run(activity)
+        activity.last_failure_type = _text(event.code)
         instance = self.instances[id]
         _wait(instance, None)
         self._found(instance, ids_in(event.output))
@@ -279,7 +309,11 @@ class Batch:
             found = FoundKey(instance.id, key, started) if started else FoundKey(instance.id, key, room=room)
             self.keys.setdefault((instance.id, key), found)
 
-    def _requested(self, id: str, event: events.EventReceived | events.ActivityResumed | events.InstanceEnded) -> None:
+    def _requested(
+        self,
+        id: str,
+        event: events.EventReceived | events.ActivityResumed | events.InstanceEnded | events.InstanceRetried,
+    ) -> None:
         if event.request_key is not None and event.request_digest is not None:
             self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
 

@@ -29,8 +29,11 @@ from projections.rows import (
     Instance,
     InstanceKey,
     Occurrence,
+    PastActivity,
+    PastStage,
     ReadPosition,
     Rejection,
+    Retry,
     Stage,
     Trigger,
     Workflow,
@@ -50,6 +53,10 @@ BULK_CHANGES: Final = (
 """What a change of a bulk operation replaces, where it says something."""
 
 
+MAX_ACTIVITIES: Final = 16
+"""More than any stage has."""
+
+
 class Tables:
     """The rows, by their primary keys."""
 
@@ -67,6 +74,8 @@ class Tables:
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.counts: dict[CountKey, int] = {}
         self.instance_keys: dict[tuple[str, str], InstanceKey] = {}
+        self.past_stages: dict[tuple[str, int, int], PastStage] = {}
+        self.past_activities: dict[tuple[str, int, int, int], PastActivity] = {}
 
     def copy(self) -> "Tables":
         """The same rows in other tables. A row is never changed, but replaced."""
@@ -296,9 +305,11 @@ def write(tables: Tables, batch: Batch) -> None:
         )
     for found in batch.keys.values():
         _put_key(tables, found)
+    for retry in batch.retries.values():
+        _retry(tables, retry)
     for instance in batch.instances.values():
         was = tables.instances.get(instance.id)
-        kept = ("terminated_at", "error", "activity", "waiting", "state")
+        kept = ("terminated_at", "error", "activity", "waiting", "state", "retries", "retryable")
         _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept, added=("acts",))
         if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
             tables.instances[instance.id] = replace(changed, waiting=None)
@@ -337,6 +348,37 @@ def _put_key(tables: Tables, found: FoundKey) -> None:
         created_at = instance.created_at
     row = InstanceKey(found.instance_id, found.key, created_at)
     tables.instance_keys.setdefault((row.instance_id, row.key), row)
+
+
+Place = tuple[str, Any]
+"""A table, and a key in it."""
+
+
+def past_places(tables: Tables, retry: Retry) -> list[tuple[Place, Place]]:
+    """What a retry moves: where each row is, and where it goes."""
+    id, number, retries = retry.instance_id, retry.stage, retry.retries
+    places: list[tuple[Place, Place]] = []
+    if (id, number) in tables.stages:
+        places.append((("stages", (id, number)), ("past_stages", (id, number, retries))))
+    places += [
+        (("activities", (id, number, index)), ("past_activities", (id, number, index, retries)))
+        for index in range(retry.kept, MAX_ACTIVITIES)
+        if (id, number, index) in tables.activities
+    ]
+    return places
+
+
+def _retry(tables: Tables, retry: Retry) -> None:
+    """Let an instance run once more."""
+    for (table, key), (past, past_key) in past_places(tables, retry):
+        row = getattr(tables, table).pop(key)
+        kind = PastStage if table == "stages" else PastActivity
+        values = {name: getattr(row, name) for name in kind.__struct_fields__ if name != "retries"}
+        getattr(tables, past).setdefault(past_key, kind(retries=retry.retries, **values))
+    instance = tables.instances.get(retry.instance_id)
+    if instance is not None:
+        running = replace(instance, terminated_at=None, error=None, waiting=None, retryable=None)
+        tables.instances[instance.id] = running
 
 
 def _put(
@@ -389,6 +431,7 @@ def _ids(batch: Batch) -> Iterator[str]:
         yield occurrence.trigger_id
         if occurrence.workflow_instance_id is not None:
             yield occurrence.workflow_instance_id
+    yield from batch.retries
     for request in batch.event_requests:
         yield request.instance_id
         yield request.key

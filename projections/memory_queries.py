@@ -12,12 +12,24 @@ from functools import cache, partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from projections.memory import MemoryDatabase
 from projections.memory_search import Asked, found_instances, placed
 from projections.memory_stats import stats
 from projections.ports import Row
 from projections.queries.columns import InstanceColumns
-from projections.rows import Bulk, Instance, Occurrence, Stage, Trigger, Workflow
+from projections.rows import (
+    Activity,
+    Bulk,
+    Instance,
+    Occurrence,
+    PastActivity,
+    PastStage,
+    Stage,
+    Trigger,
+    Workflow,
+)
 from projections.sql import page, page_of, statement
 
 Answer = Callable[[MemoryDatabase, Any], list[Row]]
@@ -156,6 +168,7 @@ def _answers() -> dict[bytes, Answer]:
         "positions": _positions,
         "rejections": _rejections,
         "running_bulks": _running_bulks,
+        "retryable": _retryable,
         "triggers": _triggers,
         "workflows": _workflows,
     }
@@ -231,36 +244,97 @@ def _found(table: Mapping[str, Any], ids: Iterable[UUID]) -> list[tuple[UUID, An
     return [(id, row) for id in dict.fromkeys(ids) if (row := table.get(str(id))) is not None]
 
 
-def _history(database: MemoryDatabase, params: tuple[UUID, int, int]) -> list[Row]:
-    id, after, max_bytes = params
+def _history(database: MemoryDatabase, params: tuple[UUID, int, int, int, int]) -> list[Row]:
+    id, number, retries, max_bytes, live = params
     instance_id = str(id)
-    if instance_id not in database.tables.instances:
+    instance = database.tables.instances.get(instance_id)
+    if instance is None:
         return []
+    found: list[tuple[int, int, Stage | PastStage]] = [(s.number, live, s) for s in _stages(database, instance_id)]
+    past = database.tables.past_stages.values() if instance.retries else ()
+    found += [(s.number, s.retries, s) for s in past if s.instance_id == instance_id]
     rows = [
-        (300 + _size(s.input, s.error), (s.number, s.name, s.input, s.started_at, s.terminated_at, s.error))
-        for s in _stages(database, instance_id)
-        if s.number > after
+        (300 + _size(s.input, s.error), (*place, s.name, s.input, s.started_at, s.terminated_at, s.error))
+        for *place, s in sorted(found, key=lambda one: one[:2])
+        if tuple(place) > (number, retries)
     ]
-    return _cut(rows, max_bytes) or [(None,) * 7]
+    return _cut(rows, max_bytes) or [(None,) * 8]
 
 
-def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int]) -> list[Row]:
-    id, number, after, max_bytes = params
-    stage = (str(id), number)
-    if stage not in database.tables.stages:
+def _activities(database: MemoryDatabase, params: tuple[UUID, int, int, int, int, int]) -> list[Row]:
+    id, number, index, retries, max_bytes, live = params
+    tables, stage = database.tables, (str(id), number)
+    instance = tables.instances.get(str(id))
+    if instance is None:
         return []
-    found = [a for key, a in database.tables.activities.items() if key[:2] == stage and a.index > after]
+    past_stages, past_activities = (tables.past_stages, tables.past_activities) if instance.retries else ({}, {})
+    if stage not in tables.stages and not any(key[:2] == stage for key in past_stages):
+        return []
+    found: list[tuple[int, int, Activity | PastActivity]] = []
+    found += [(a.index, live, a) for key, a in tables.activities.items() if key[:2] == stage]
+    found += [(a.index, a.retries, a) for key, a in past_activities.items() if key[:2] == stage]
     rows = [
         (
             400 + _size(a.input, a.output, a.error, a.last_failure, a.last_failure_type),
             (
-                *(a.index, a.name, a.input, a.output, a.attempt, a.started_at, a.terminated_at, a.error),
-                *(a.last_failure, a.next_execution, a.paused_at, a.max_attempts, a.last_failure_type),
+                *(*place, a.name, a.input, a.output, a.attempt, a.started_at, a.terminated_at, a.error),
+                *(a.last_failure, *_pausing(a), a.last_failure_type),
             ),
         )
-        for a in sorted(found, key=lambda activity: activity.index)
+        for *place, a in sorted(found, key=lambda one: one[:2])
+        if tuple(place) > (index, retries)
     ]
-    return _cut(rows, max_bytes) or [(None,) * 14]
+    return _cut(rows, max_bytes) or [(None,) * 15]
+
+
+def _pausing(activity: Activity | PastActivity) -> Row:
+    """When it is tried next, since when it is paused, and for which limit."""
+    if isinstance(activity, PastActivity):
+        return (None,) * 3
+    return activity.next_execution, activity.paused_at, activity.max_attempts
+
+
+def _retryable(database: MemoryDatabase, params: tuple[UUID, int, int]) -> list[Row]:
+    id, partition, max_requests = params
+    tables, instance_id = database.tables, str(id)
+    instance = tables.instances.get(instance_id)
+    workflow = tables.workflows.get(instance.workflow_id or "") if instance is not None else None
+    if instance is None or workflow is None:
+        return []
+    stages = _stages(database, instance_id)
+    stage: Row = (stages[-1].number, stages[-1].terminated_at, stages[-1].error) if stages else (None,) * 3
+    done = [a for key, a in tables.activities.items() if key[:2] == (instance_id, stage[0])]
+    requests = sorted((r.key, r.request) for r in tables.event_requests.values() if r.instance_id == instance_id)
+    position = tables.positions.get(partition)
+    return [
+        (
+            *(UUID(instance.workflow_id), workflow.definition, instance.variables, instance.request),
+            *(workflow.max_attempts, instance.terminated_at, instance.error, instance.retries, instance.retryable),
+            *stage,
+            _json([_done(a) for a in sorted(done, key=lambda activity: activity.index)]),
+            _json(requests[:max_requests]),
+            0 if position is None else position.next_offset,
+        )
+    ]
+
+
+def _done(a: Activity) -> dict[str, Any]:
+    return {
+        "index": a.index,
+        "name": a.name,
+        "input": a.input,
+        "output": a.output,
+        "ended": a.terminated_at is not None,
+        "error": a.error,
+        "last_failure": a.last_failure,
+        "code": a.last_failure_type,
+        "key_number": a.key_number or 0,
+        "key_used": a.key_used or False,
+    }
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _workflows_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
@@ -400,7 +474,7 @@ def _instance(database: MemoryDatabase, row: Instance) -> Row | None:
     id, *rest, _ = _workflow(workflow)
     of_instance = (UUID(row.id), id, row.created_at, row.updated_at, row.terminated_at, row.error, row.request)
     started_by = (_uuid(row.trigger_id), _uuid(row.occurrence_id))
-    return (*of_instance, row.variables, *started_by, row.activity, row.waiting, row.acts, *rest, *arrays)
+    return (*of_instance, row.variables, *started_by, row.activity, row.waiting, row.acts, row.retries, *rest, *arrays)
 
 
 def _bulk(database: MemoryDatabase, row: Bulk) -> Row:

@@ -42,6 +42,8 @@ class Instance(Struct, omit_defaults=True):
     keys: int | None = None
     """How many keys its events had (see `projections.keys`); in a change, how many more."""
     acts: str | None = None
+    retries: int | None = None
+    retryable: str | None = None
 
 
 class Stage(Struct, omit_defaults=True):
@@ -74,6 +76,56 @@ class Activity(Struct, omit_defaults=True):
     paused_at: datetime | None = None
     max_attempts: int | None = None
     last_failure_type: str | None = None
+    key_number: int | None = None
+    key_used: bool | None = None
+
+
+class Retry(Struct, omit_defaults=True):
+    """The beginning of a pass: what the one before left in its last stage goes to `past_stages` and `past_activities`.
+
+    `retries` is how often the instance had been retried before. The first `kept` activities stay. The rest says what of
+    the stage the same batch starts again.
+    """
+
+    instance_id: str
+    retries: int
+    stage: int
+    kept: int
+    starts: bool = False
+    activities: list[int] = []
+
+
+class PastStage(Struct, omit_defaults=True):
+    """Row of `past_stages`."""
+
+    instance_id: str
+    retries: int
+    number: int
+    name: str | None = None
+    input: str | None = None
+    started_at: datetime | None = None
+    terminated_at: datetime | None = None
+    error: str | None = None
+
+
+class PastActivity(Struct, omit_defaults=True):
+    """Row of `past_activities`."""
+
+    instance_id: str
+    retries: int
+    stage: int
+    index: int
+    attempt: int
+    name: str | None = None
+    input: str | None = None
+    output: str | None = None
+    started_at: datetime | None = None
+    terminated_at: datetime | None = None
+    error: str | None = None
+    last_failure: str | None = None
+    last_failure_type: str | None = None
+    key_number: int | None = None
+    key_used: bool | None = None
 
 
 class Trigger(Struct, omit_defaults=True):

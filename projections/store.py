@@ -16,8 +16,9 @@ from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import Row
+from projections.retries import add_retries
 from projections.rows import Count, ReadPosition
-from projections.sql import project, statement
+from projections.sql import COUNTED, project, statement
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
@@ -135,12 +136,14 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
     ):
         if more:
             rows[f"new_{table}"] = list(more)
+    if batch.retries:
+        add_retries(rows, batch)
     counts = _counts(batch)
-    if counts or "changed_instances" in rows or "changed_stages" in rows:
+    if counts or COUNTED.keys() & rows.keys():
         rows["counts"] = counts
     if more_keys := [key for key in batch.keys.values() if key.created_at is None]:
         rows["more_keys"] = more_keys
-    # In one order, so that the same parts are the same statement.
+    # In one order, so that the same parts are the same statement; `counts` comes behind what it counts.
     return dict(sorted(rows.items()))
 
 

@@ -180,6 +180,8 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
 
     `acts` says what people did to the instance, and why, oldest first: the first act and the last 99. It is missing
     when nobody is known.
+    `retries` says how often the instance was retried; it is missing if it never was. A retry lets an instance that has
+    ended run once more: `terminated` is false again then, and `status` has the stages that count now.
     """
 
     state: InstanceState | UnsetType = UNSET
@@ -189,6 +191,7 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     trigger: StartedBy | UnsetType = UNSET
     waiting: Waiting | UnsetType = UNSET
     acts: Acts | UnsetType = UNSET
+    retries: int | UnsetType = UNSET
 
 
 class WorkflowInstance(Instance, frozen=True, kw_only=True):
@@ -244,6 +247,23 @@ class ActivityHistory(
     temporal_run_id: UUID | UnsetType = UNSET
     pause_reason: str | UnsetType = UNSET
     last_failure_type: str | UnsetType = UNSET
+
+
+class V2StageHistory(StageHistory, frozen=True, kw_only=True):
+    """One started stage on surface v2.
+
+    After a retry, the stage that did not succeed has an entry for each pass, the last one for what counts now. The
+    others have `retries`: how often the instance had been retried before.
+    """
+
+    stage: int
+    retries: int | UnsetType = UNSET
+
+
+class V2ActivityHistory(ActivityHistory, frozen=True, kw_only=True):
+    """One activity on surface v2. `retries` as in the stage's history: those with it are of an earlier pass."""
+
+    retries: int | UnsetType = UNSET
 
 
 class Trigger(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}):

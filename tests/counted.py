@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from projections.counting import Counts, add_instance, add_stage
-from projections.rows import Instance, Stage
+from projections.rows import Instance, PastStage, Stage
 
 
-def counted_again(instances: Iterable[Instance], stages: Iterable[Stage]) -> Counts:
+def counted_again(instances: Iterable[Instance], stages: Iterable[Stage | PastStage]) -> Counts:
     """The counts that rows come to."""
     counts: Counts = Counts()
     workflows: dict[str, str] = {}

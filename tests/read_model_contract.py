@@ -8,7 +8,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -26,10 +26,14 @@ from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import POLL_SECONDS, ReadPositions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
 from projections.queries.rows import (
+    LIVE,
     ActivityRow,
+    EndedStageRow,
+    HistoryPlace,
     OccurrenceRow,
     Pause,
     Rejection,
+    Retryable,
     RowPosition,
     Slice,
     StageRow,
@@ -41,7 +45,9 @@ from projections.queries.stats import Happened, OldestRow, StatsRow, Window
 from projections.rows import ReadPosition
 from projections.sql import statement
 from schemas import events, rejections
+from schemas.ended_activities import KeptActivity
 from schemas.settings import ProjectionsSettings
+from tests.definitions import definition
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, next_batch, run, started
 from tests.store_contract import random_batches
 
@@ -106,6 +112,42 @@ def listens(name: str, seconds: float = 0) -> events.TriggerCreated:
     return events.TriggerCreated(at=at(seconds), name=name, event="X", workflow_id=str(WORKFLOW))
 
 
+def failing(seconds: float, stage: int, key_number: int = 0) -> list[Any]:
+    """The events of an instance that fails in this stage, its second one in the first pass."""
+    call: dict[str, Any] = {"stage": stage, "index": 1}
+    first = [
+        events.StageStarted(workflow_id="w", at=at(seconds), number=0, name="RunNoop", input={}),
+        events.StageEnded(workflow_id="w", at=at(seconds), number=0),
+    ]
+    kept = [
+        events.ActivityStarted(at=at(seconds + 1), stage=stage, index=0, name="ListWallets", input={}),
+        events.ActivityEnded(at=at(seconds + 1), stage=stage, index=0, attempt=1, output={"n": BIG}),
+    ]
+    started = events.StageStarted(workflow_id="w", at=at(seconds + 1), number=stage, name="RunSend", input={})
+    key: dict[str, Any] = {"key_number": key_number, "key_used": bool(key_number)}
+    failed = [
+        events.ActivityStarted(**call, at=at(seconds + 2), name="DebitWallet", input={"id": "w"}, **key),
+        events.ActivityFailed(**call, at=at(seconds + 3), attempt=1, error="HTTP 503", retry_at=at(seconds + 4)),
+        events.ActivityEnded(**call, at=at(seconds + 4), attempt=2, error="no", code="VALIDATION"),
+        events.StageEnded(workflow_id="w", at=at(seconds + 4), number=stage, error="no"),
+        events.InstanceEnded(workflow_id="w", at=at(seconds + 5), error="no", arrived=[2]),
+    ]
+    return [*first, started, *kept, *failed] if seconds < 10 else [started, *failed]
+
+
+def retried(retries: int, when: datetime) -> events.InstanceRetried:
+    return events.InstanceRetried(
+        at=when,
+        workflow_id=str(WORKFLOW),
+        stages=definition([{"noop": None}] * 3),
+        variables={},
+        version=9,
+        retries=retries,
+        stage=1,
+        kept=[KeptActivity(name="ListWallets", input={})],
+    )
+
+
 async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> dict[str, Any]:
     """What the queries answer about the things of `random_batches`, with limits by a seed."""
     chance = random.Random(seed)
@@ -117,8 +159,9 @@ async def everything(model: ReadModel, positions: ReadPositions, seed: int) -> d
         found[f"trigger {id}"] = await model.trigger(id)
         found[f"request {id}"] = await model.event_request(id, uuid.UUID(int=7))
         found[f"bulk {id}"] = await model.bulk(id)
-        found[f"history {id}"] = await model.history(id, chance.choice((-1, 0)))
+        found[f"history {id}"] = await model.history(id, HistoryPlace(chance.choice((-1, 0))))
         found[f"activities {id}"] = [await model.activities(id, number) for number in (0, 1, 2)]
+        found[f"retryable {id}"] = await model.retryable(id, 0)
         found[f"occurrences {id}"] = [page async for page in model.occurrences(id)]
         found[f"ended {id}"] = await positions._ended.load(id)
     pages: dict[str, Callable[..., Any]] = {
@@ -236,6 +279,67 @@ class ReadModelContract:
         assert (row.attempt, row.next_execution, row.last_failure, row.terminated_at) == (2, None, "HTTP 502", at(5))
         assert row.output is not None
         assert bytes(row.output) == b'{"data":%d}' % BIG
+
+    async def test_a_history_has_all_passes_in_order(self, subject: Subject) -> None:
+        id = uuid.uuid4()
+        await subject.write((WORKFLOW, CREATED), (id, started()), *((id, event) for event in failing(1, 1)))
+        await subject.write((id, retried(1, at(10))), *((id, event) for event in failing(11, 1, key_number=1)))
+        await subject.write((id, retried(2, at(20))), (id, failing(20, 1)[0]))
+        row = await subject.model.instance(id)
+        assert row is not None
+        assert (row.retries, row.terminated_at, row.error) == (2, None, None)
+        assert [(stage.number, stage.started_at) for stage in row.stages] == [(0, at(1)), (1, at(21))]
+        history = await subject.model.history(id)
+        assert history is not None
+        assert [(s.number, s.started_at, s.error, s.retries) for s in history.rows] == [
+            (0, at(1), None, LIVE),
+            (1, at(2), "no", 0),
+            (1, at(12), "no", 1),
+            (1, at(21), None, LIVE),
+        ]
+        for number, shown in enumerate(history.rows, 1):
+            assert await subject.model.history(id, shown.place) == Slice(history.rows[number:])
+        found = await subject.model.activities(id, 1)
+        assert found is not None
+        assert [(a.index, a.name, a.error, a.last_failure_type, a.retries) for a in found.rows] == [
+            (0, "ListWallets", None, None, LIVE),
+            (1, "DebitWallet", "no", "VALIDATION", 0),
+            (1, "DebitWallet", "no", "VALIDATION", 1),
+        ]
+        for number, activity in enumerate(found.rows, 1):
+            assert await subject.model.activities(id, 1, activity.place) == Slice(found.rows[number:])
+        assert await subject.model.activities(id, 2) is None
+
+    async def test_what_a_retry_goes_on_with(self, subject: Subject) -> None:
+        id, key = uuid.uuid4(), uuid.uuid4()
+        assert await subject.model.retryable(id, 0) is None
+        await subject.write((WORKFLOW, CREATED), (id, started()))
+        running = await subject.model.retryable(id, 0)
+        assert running is not None
+        assert (running.retryable, running.stage, running.activities, running.requests) == (None, None, [], [])
+        received = events.EventReceived(at=at(1), name="go", request_key=str(key), request_digest="d")
+        await subject.write((id, received), *((id, event) for event in failing(1, 1, key_number=2)))
+        found = await subject.model.retryable(id, 0)
+        assert found is not None
+        assert (found.workflow_id, bytes(found.stages)) == (WORKFLOW, msgspec.json.encode(CREATED.stages))
+        assert (found.terminated_at, found.error, found.retries) == (at(6), "no", 0)
+        assert found.retryable == Retryable(1, [2])
+        assert found.stage == EndedStageRow(1, at(5), "no")
+        wallets, debit = found.activities
+        assert (wallets.name, wallets.output, wallets.ended, wallets.key_number) == (
+            "ListWallets",
+            f'{{"n":{BIG}}}',
+            True,
+            0,
+        )
+        assert (debit.index, debit.input, debit.error, debit.code) == (1, '{"id":"w"}', "no", "VALIDATION")
+        assert (debit.last_failure, debit.key_number, debit.key_used) == ("HTTP 503", 2, True)
+        assert found.requests == [(str(key), "d")]
+        positions = await subject.store.positions([0])
+        assert found.next_offset == positions[0].next_offset
+        other = await subject.model.retryable(id, 7)
+        assert other is not None
+        assert other.next_offset == 0
 
     async def test_a_pause_shows_in_the_stage_until_it_is_over(self, subject: Subject) -> None:
         id = uuid.uuid4()

@@ -30,9 +30,10 @@ from projections.fold import Batch
 from projections.keys import MAX_KEYS
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
-from projections.rows import Advance, Instance, ReadPosition, Stage
+from projections.rows import Advance, Instance, PastStage, ReadPosition, Stage
 from projections.states import STATES
 from schemas import events, rejections
+from schemas.ended_activities import KeptActivity
 from schemas.records import Recorded
 from tests.counted import counted_again
 from tests.definitions import definition
@@ -152,6 +153,36 @@ def random_bulk_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
     return id(chance.randint(1, 3)), happened
 
 
+def random_retry(chance: random.Random, at: datetime) -> list[tuple[str, Any]]:
+    """The beginning of a pass, which may go on in the next batch."""
+    key, number, kept = id(chance.randint(1, 3)), chance.randint(0, 1), chance.randint(0, 1)
+    stage: dict[str, Any] = {"at": at, "workflow_id": id(1), "number": number}
+    activity: dict[str, Any] = {"at": at, "stage": number, "index": kept}
+    retried = retry(stage=number, kept=kept, at=at, retries=chance.randint(1, 10**6))
+    happened = [
+        retried,
+        events.StageStarted(**stage, name="RunSend", input={"again": True}),
+        events.ActivityStarted(**activity, name="Again", input={}, key_number=1, key_used=True),
+        events.ActivityEnded(**activity, attempt=1, error="refused", code="VALIDATION"),
+        events.StageEnded(**stage, error="refused"),
+        events.InstanceEnded(at=at, workflow_id=id(1), error="refused", arrived=[1]),
+    ]
+    return [(key, event) for event in happened[: chance.randint(1, len(happened))]]
+
+
+def retry(*, stage: int = 0, kept: int = 0, at: datetime = START, retries: int = 1) -> events.InstanceRetried:
+    return events.InstanceRetried(
+        at=at,
+        workflow_id=id(1),
+        stages=definition([{"noop": None}] * 3),
+        variables={},
+        version=9,
+        retries=retries,
+        stage=stage,
+        kept=[KeptActivity(name="Void", input={})] * kept,
+    )
+
+
 def random_batches(seed: int, count: int) -> Iterator[Batch]:
     """Batches of partition 0, one behind the other."""
     chance, of_bulks, at, offset = random.Random(seed), random.Random(-seed), START, 0
@@ -166,6 +197,22 @@ def random_batches(seed: int, count: int) -> Iterator[Batch]:
         cause = chance.randint(1, 20)
         yield batch_of(*happened, advance=Advance(0, offset, after, 1, max(offset, cause)), cause=cause)
         offset = after
+
+
+def retrying_batches(seed: int, count: int) -> Iterator[Batch]:
+    """Batches of partition 0 that begin with a retry, or go on behind one."""
+    chance, at = random.Random(seed), START
+    ids = [id(number) for number in range(1, 4)]
+    beginning = [(key, started()) for key in ids]
+    yield batch_of(
+        *beginning, (ids[0], events.WorkflowCreated(at=at, name="", stages=[])), advance=Advance(0, 0, 4, 1, 0)
+    )
+    for offset in range(4, 4 + count):
+        at += timedelta(seconds=chance.randint(0, 5))
+        happened = random_retry(chance, at) if chance.random() < 0.5 else []
+        others = set(ids) - {key for key, _ in happened}
+        happened += [event for _ in range(MAX_EVENTS) if (event := random_event(chance, at))[0] in others]
+        yield batch_of(*happened, advance=Advance(0, offset, offset + 1, 1, offset), cause=chance.randint(1, 20))
 
 
 class StoreContract:
@@ -234,9 +281,25 @@ class StoreContract:
             await subject.store.write(batch)
         rows = subject.rows()
         assert rows == rows_of(model)
-        assert all(rows.values())
+        assert all(some for table, some in rows.items() if not table.startswith("past_"))
         assert await subject.store.positions([0]) == model.tables.positions
         assert subject.announced() == announced
+        assert subject.counts() == model.tables.counts
+
+    @pytest.mark.parametrize("seed", range(2))
+    async def test_retries_leave_the_rows_that_they_leave_in_memory(self, subject: Subject, seed: int) -> None:
+        model = MemoryDatabase()
+        other = MemoryStore(model)
+        for store in (other, subject.store):
+            await store.positions([0])
+        for batch in retrying_batches(seed, 80):
+            await other.write(batch)
+            await subject.store.write(batch)
+        rows, wanted = subject.rows(), rows_of(model)
+        for table, some in rows.items():
+            assert some == wanted[table], f"{table}: {some - wanted[table]} is there instead of {wanted[table] - some}"
+        assert rows["past_stages"]
+        assert rows["past_activities"]
         assert subject.counts() == model.tables.counts
 
     @pytest.mark.parametrize("seed", range(2))
@@ -254,8 +317,11 @@ class StoreContract:
     def check_counts(self, subject: Subject) -> None:
         """Compare the counts with the rows."""
         rows = subject.rows()
-        instances, stages = (Instance(*row) for row in rows["instances"]), (Stage(*row) for row in rows["stages"])
-        assert subject.counts() == counted_again(instances, stages)
+        stages: list[Stage | PastStage] = [
+            *(Stage(*row) for row in rows["stages"]),
+            *(PastStage(*row) for row in rows["past_stages"]),
+        ]
+        assert subject.counts() == counted_again((Instance(*row) for row in rows["instances"]), stages)
 
     async def test_durations_fall_into_the_same_buckets_everywhere(self, subject: Subject) -> None:
         await subject.store.positions([0])
@@ -290,8 +356,8 @@ class StoreContract:
         for first, last in ((0, 1), (1, 40), (40, 130), (130, 150)):
             happened = [(id(1), event) for event in sent[first:last]]
             await subject.store.write(batch_of(*happened, advance=Advance(0, first + 1, last + 1, 1, last + 1)))
-        ((*_, acts),) = subject.rows()["instances"]
-        names = [msgspec.json.decode(line)["name"] for line in acts.split("\n")]
+        (values,) = subject.rows()["instances"]
+        names = [msgspec.json.decode(line)["name"] for line in (Instance(*values).acts or "").split("\n")]
         assert names == ["e0", *(f"e{number}" for number in range(51, 150))]
 
     async def test_an_instance_has_the_first_keys_of_its_events_however_they_are_cut_into_batches(
@@ -417,6 +483,8 @@ TABLES: Final = (
     "bulks",
     "bulk_outcomes",
     "instance_keys",
+    "past_stages",
+    "past_activities",
 )
 
 

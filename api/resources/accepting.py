@@ -41,7 +41,8 @@ async def accept(
     Raises:
         InstanceEnded: the command was for an instance, or a stage of it, that has ended.
         NotFound: it was for an activity that does not exist.
-        Conflict: it was for another pause of an activity than there is, or for one more bulk operation than may run.
+        Conflict: it was for another pause of an activity than there is, for one more bulk operation than may run, or
+            for a retry of an instance that can't be retried.
         Invalid: the Idempotency-Key was used with another body.
         TooLarge: the command, or what it leads to, is too large for a record.
         Unavailable: Kafka did not acknowledge the command, its effect did not show by the deadline (it may show later),
@@ -68,7 +69,7 @@ def _error(rejection: Rejection) -> ApiError:
             return Invalid(rejection.message)
         case rejections.NO_ACTIVITY:
             return NotFound(rejection.message)
-        case rejections.OTHER_PAUSE | rejections.TOO_MANY:
+        case rejections.OTHER_PAUSE | rejections.TOO_MANY | rejections.NOT_RETRYABLE:
             return Conflict(rejection.message)
         case rejections.RETRY:
             return Unavailable(rejection.message)

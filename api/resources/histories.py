@@ -6,11 +6,11 @@ from typing import Final, TypeVar
 
 from api.errors import NotFound
 from api.ids import parse_id
-from api.ports import ActivityRow, Slice, StageHistoryRow
+from api.ports import BEFORE_ALL, ActivityRow, HistoryPlace, Slice, StageHistoryRow
 from api.resources.instances import no_instance
 from api.services import Services
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", StageHistoryRow, ActivityRow)
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 """A plain integer below 10⁹; everything else names nothing."""
@@ -29,10 +29,10 @@ def instance_history(services: Services, instance_id: str) -> AsyncIterator[Slic
     """
     parsed = parse_id(instance_id)
 
-    async def read(after: int) -> Slice[StageHistoryRow] | None:
+    async def read(after: HistoryPlace) -> Slice[StageHistoryRow] | None:
         return None if parsed is None else await services.read_model.history(parsed, after)
 
-    return _chunks(read, lambda row: row.number, no_instance(instance_id))
+    return _chunks(read, no_instance(instance_id))
 
 
 def stage_history(services: Services, instance_id: str, number: str) -> AsyncIterator[Slice[ActivityRow]]:
@@ -44,24 +44,24 @@ def stage_history(services: Services, instance_id: str, number: str) -> AsyncIte
     parsed = parse_id(instance_id)
     stage = parse_number(number)
 
-    async def read(after: int) -> Slice[ActivityRow] | None:
+    async def read(after: HistoryPlace) -> Slice[ActivityRow] | None:
         if parsed is None or stage is None:
             return None
         return await services.read_model.activities(parsed, stage, after)
 
     missing = NotFound(f"instance {instance_id!r} has no started stage {number!r}")
-    return _chunks(read, lambda row: row.index, missing)
+    return _chunks(read, missing)
 
 
 async def _chunks(
-    read: Callable[[int], Awaitable[Slice[Row] | None]], number: Callable[[Row], int], missing: NotFound
+    read: Callable[[HistoryPlace], Awaitable[Slice[Row] | None]], missing: NotFound
 ) -> AsyncIterator[Slice[Row]]:
-    after: int | None = -1
+    after: HistoryPlace | None = BEFORE_ALL
     while after is not None:
         page = await read(after)
         if page is None:
             raise missing
-        after = number(page.rows[-1]) if page.more else None
+        after = page.rows[-1].place if page.more else None
         held = [page]
         del page  # only the client of the moment holds the rows, which may take its time
         yield held.pop()

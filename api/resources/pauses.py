@@ -7,6 +7,7 @@ from uuid import UUID
 from api.authors import Author
 from api.errors import Conflict, InstanceEnded, Invalid, NotFound
 from api.ids import parse_id
+from api.ports import HistoryPlace
 from api.resources.accepting import accept, command_deadline
 from api.resources.histories import parse_number
 from api.resources.idempotency import keyed_request
@@ -73,7 +74,7 @@ async def resume_activity(
     missing = NotFound(f"instance {instance_id!r} has no activity {activity_id!r} in stage {number!r}")
     if stage is None or index is None:
         raise missing
-    known = await services.read_model.activities(row.id, stage, index - 1)
+    known = await services.read_model.activities(row.id, stage, HistoryPlace(index - 1))
     if known is None or not known.rows or known.rows[0].index != index:
         raise missing
     keyed = keyed_request(key, "resume", f"{row.id}/{stage}/{index}", body)

@@ -18,13 +18,14 @@ from schemas.resources import ActivityHistory, Data, StageHistory
 async def get_instance_history(call: Call) -> Answer:
     """`GET /instances/{instanceID}/history`."""
     pages = histories.instance_history(call.services, call.params["instanceID"])
-    return await list_answer(pages, rendering.stage_history)
+    return await list_answer(pages, partial(rendering.stage_history, StageHistory))
 
 
 async def get_stage_history(call: Call) -> Answer:
     """`GET /instances/{instanceID}/stages/{number}/history`."""
     pages = histories.stage_history(call.services, call.params["instanceID"], call.params["number"])
-    return await list_answer(pages, partial(rendering.activity_history, parse_id(call.params["instanceID"])))
+    instance_id = parse_id(call.params["instanceID"])
+    return await list_answer(pages, partial(rendering.activity_history, ActivityHistory, instance_id))
 
 
 OPERATIONS: Final = (

@@ -7,13 +7,24 @@ from typing import Final
 
 from api import v1
 from api.routing import Operation
-from api.v2 import bulks, definitions, instances, pauses, stats, streams, triggers, workflows
+from api.v2 import (
+    bulks,
+    definitions,
+    histories,
+    instances,
+    pauses,
+    retries,
+    stats,
+    streams,
+    triggers,
+    workflows,
+)
 from api.v2.differences import in_v2
 from api.v2.instances import render as render_instance
 
 __all__ = ["DIFFERENCES", "OPERATIONS", "render_instance"]
 
-DIFFERENCES: Final = {**instances.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
+DIFFERENCES: Final = {**instances.DIFFERENCES, **histories.DIFFERENCES, **workflows.DIFFERENCES, **triggers.DIFFERENCES}
 """By the operation's id in v1."""
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -24,5 +35,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *streams.OPERATIONS,
     *bulks.OPERATIONS,
     *stats.OPERATIONS,
+    *retries.OPERATIONS,
 )
 """In the order in which the router tries their paths, that of v1."""

@@ -38,6 +38,7 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
         trigger=rendering.started_by(row),
         waiting=rendering.waiting(row) if complete else UNSET,
         acts=rendering.acts(row),
+        retries=row.retries or UNSET,
     )
 
 

@@ -181,6 +181,26 @@ async def send_event(session: Session, instance: str, event: str) -> None:
     session.output.show({"id": found, "event": event}, lambda: [f"sent {event} to instance {found}"])
 
 
+@instances.verb("retry", short_help="Run an instance that has failed or was aborted once more.")
+@connected
+@click.argument("instance")
+@click.option("--wait", is_flag=True, help="Show what it does until it has ended.")
+async def retry(session: Session, instance: str, wait: bool) -> None:
+    """Run an instance that has failed or was aborted once more, from the stage that did not succeed.
+
+    What was done in that stage is not done again. With --wait, the exit status is as that of watch.
+    """
+    from deploy.client.names import instance_id
+    from deploy.client.watching import watch as show_until_ended
+
+    found = instance_id(instance)
+    shown = await session.api.post("instances", found, "retry")
+    if wait:
+        await show_until_ended(session, found)
+        return
+    session.output.show(shown, lambda: [f"instance {found} runs again (retry {shown['retries']})"])
+
+
 @instances.verb("stop", aliases=("abort",), short_help="Abort an instance.")
 @acting
 @click.argument("instance")

@@ -41,14 +41,14 @@ class View(NamedTuple):
     instance: Json
     history: list[Json]
     activities: list[list[Json]]
-    """For each stage that has started."""
+    """For each entry of the history. After a retry a stage has several entries, one for each pass."""
 
 
 class Step(NamedTuple):
     """A stage, or an activity of one."""
 
     key: tuple[int, int]
-    """Number of the stage and of its activity; -1 for the stage itself."""
+    """Position in the history, and of its activity; -1 for the stage itself."""
     state: str
     name: str
     about: str
@@ -81,28 +81,36 @@ async def look(api: Api, instance_id: str, before: View | None = None, instance:
     instance = instance or await api.get("instances", instance_id)
     history = await api.get("instances", instance_id, "history")
     activities = []
-    for number, _ in enumerate(history):
-        known = before is not None and number < len(before.history) and before.history[number]["terminated"]
-        if before is not None and known:
-            activities.append(before.activities[number])
-        else:
-            activities.append(await api.get("instances", instance_id, "stages", str(number), "history"))
+    for position, entry in enumerate(history):
+        known = before is not None and position < len(before.history) and before.history[position] == entry
+        if before is not None and known and entry["terminated"]:
+            activities.append(before.activities[position])
+            continue
+        calls = await api.get("instances", instance_id, "stages", str(_number(entry, position)), "history")
+        activities.append([call for call in calls if call.get("retries") == entry.get("retries")])
     return View(instance, history, activities)
+
+
+def _number(entry: Json, position: int) -> int:
+    """The stage that an entry is about. Servers that know no retries don't tell it."""
+    number: int = entry.get("stage", position)
+    return number
 
 
 def steps(view: View, now: datetime) -> list[Step]:
     """All stages of an instance with their activities."""
     made = []
-    for number, stage in enumerate(view.instance["workflow"]["config"]["stages"]):
-        ((name, fields),) = stage.items()
-        title, key = f"{number} {name}", (number, -1)
-        if number >= len(view.history):
-            made.append(Step(key, "to come", title, about(name, fields or {}), "", ""))
-            continue
-        shown = view.history[number]
+    stages = view.instance["workflow"]["config"]["stages"]
+    begun = -1
+    for position, shown in enumerate(view.history):
+        begun = _number(shown, position)
+        (name,) = stages[begun]
+        title, key = f"{begun} {name}", (position, -1)
         made.append(Step(key, _state(shown), title, about(name, shown["input"]), _took(shown, now), _error(shown)))
-        calls = view.activities[number]
-        made += [_activity((number, position), call, now) for position, call in enumerate(calls)]
+        made += [_activity((position, index), call, now) for index, call in enumerate(view.activities[position])]
+    for number, stage in enumerate(stages[begun + 1 :], begun + 1):
+        ((name, fields),) = stage.items()
+        made.append(Step((len(stages) + number, -1), "to come", f"{number} {name}", about(name, fields or {}), "", ""))
     return made
 
 

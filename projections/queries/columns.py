@@ -14,8 +14,12 @@ from msgspec.structs import replace
 from projections.queries.acts import acts_of
 from projections.queries.rows import (
     ActivityRow,
+    EndedActivityRow,
+    EndedStageRow,
     InstanceRow,
     OccurrenceRow,
+    Retryable,
+    RetryableRow,
     StageHistoryRow,
     StageRow,
     StartedRow,
@@ -25,6 +29,9 @@ from projections.queries.rows import (
 )
 
 _decode_waiting = msgspec.json.Decoder(WaitingRow).decode
+_decode_retryable = msgspec.json.Decoder(Retryable).decode
+_decode_activities = msgspec.json.Decoder(list[EndedActivityRow]).decode
+_decode_requests = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 class WorkflowColumns(NamedTuple):
@@ -72,6 +79,7 @@ class InstanceColumns(NamedTuple):
     activity: str | None
     waiting: str | None
     acts: str | None
+    retries: int | None
     workflow_name: str
     workflow_definition: str
     workflow_created_at: datetime
@@ -118,6 +126,7 @@ class InstanceColumns(NamedTuple):
             self.occurrence_id,
             None if self.waiting is None else waiting_row(self.waiting, self.activity),
             acts_of(self.acts),
+            self.retries or 0,
         )
 
 
@@ -125,6 +134,7 @@ class StageColumns(NamedTuple):
     """Of `history`."""
 
     number: int
+    retries: int
     name: str
     input: str
     started_at: datetime
@@ -135,7 +145,7 @@ class StageColumns(NamedTuple):
     def row(self) -> StageHistoryRow:
         """As a row."""
         return StageHistoryRow(
-            self.number, self.name, _raw(self.input), self.started_at, self.terminated_at, self.error
+            self.number, self.name, _raw(self.input), self.started_at, self.terminated_at, self.error, self.retries
         )
 
 
@@ -143,6 +153,7 @@ class ActivityColumns(NamedTuple):
     """Of `activities`."""
 
     activity_index: int
+    retries: int
     name: str
     input: str
     output: str | None
@@ -173,6 +184,47 @@ class ActivityColumns(NamedTuple):
             self.paused_at,
             self.max_attempts,
             self.last_failure_type,
+            self.retries,
+        )
+
+
+class RetryableColumns(NamedTuple):
+    """Of `retryable`."""
+
+    workflow_id: UUID
+    definition: str
+    variables: str | None
+    request: str | None
+    max_attempts: int | None
+    terminated_at: datetime | None
+    error: str | None
+    retries: int | None
+    retryable: str | None
+    stage_number: int | None
+    stage_terminated_at: datetime | None
+    stage_error: str | None
+    activities: str | None
+    requests: str | None
+    next_offset: int
+
+    def row(self) -> RetryableRow:
+        """As a row."""
+        return RetryableRow(
+            self.workflow_id,
+            _raw(self.definition),
+            None if self.variables is None else _raw(self.variables),
+            self.request,
+            self.max_attempts,
+            self.terminated_at,
+            self.error,
+            self.retries or 0,
+            None if self.retryable is None else _decode_retryable(self.retryable),
+            None
+            if self.stage_number is None
+            else EndedStageRow(self.stage_number, self.stage_terminated_at, self.stage_error),
+            [] if self.activities is None else _decode_activities(self.activities),
+            [] if self.requests is None else _decode_requests(self.requests),
+            self.next_offset,
         )
 
 

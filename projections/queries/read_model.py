@@ -25,6 +25,7 @@ from projections.queries.columns import (
     ActivityColumns,
     InstanceColumns,
     OccurrenceColumns,
+    RetryableColumns,
     StageColumns,
     TriggerColumns,
     WorkflowColumns,
@@ -35,9 +36,13 @@ from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.pages import PageQuery, page_query
 from projections.queries.rows import (
+    BEFORE_ALL,
+    LIVE,
     ActivityRow,
+    HistoryPlace,
     InstanceRow,
     OccurrenceRow,
+    RetryableRow,
     RowPosition,
     Slice,
     StageHistoryRow,
@@ -54,6 +59,10 @@ CHUNK_ROWS: Final = 200
 """Most rows of a streamed list that are read at once; more would keep the event loop busy for longer."""
 MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold. Asked for a larger one, Postgres would refuse, which is not an outage."""
+
+
+MAX_REQUESTS: Final = 100
+"""Keys of requests that a retry takes along: as many as an engine keeps of an instance that runs."""
 
 
 class _Placed(Protocol):
@@ -164,26 +173,38 @@ class ReadModel:
             return str(digest)
         return None
 
-    async def history(self, id: UUID, after: int = -1) -> Slice[StageHistoryRow] | None:
-        """The started stages of an instance, in order; None for an unknown instance.
+    async def history(self, id: UUID, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
+        """The started stages of an instance in all its passes, in order; None for an unknown instance.
 
         Args:
             id: the instance.
-            after: only those behind this number.
+            after: only those behind this place.
         """
-        return await self._history("history", StageColumns, id, after)
+        return await self._history("history", StageColumns, id, *after)
 
-    async def activities(self, id: UUID, number: int, after: int = -1) -> Slice[ActivityRow] | None:
-        """The activities of a stage, in order; None for a stage that did not start.
+    async def activities(self, id: UUID, number: int, after: HistoryPlace = BEFORE_ALL) -> Slice[ActivityRow] | None:
+        """The activities of a stage in all passes, in order; None for a stage that did not start.
 
         Args:
             id: the instance.
             number: of the stage.
-            after: only those behind this index.
+            after: only those behind this place.
         """
         if not 0 <= number <= MAX_NUMBER:
             return None
-        return await self._history("activities", ActivityColumns, id, number, after)
+        return await self._history("activities", ActivityColumns, id, number, *after)
+
+    async def retryable(self, id: UUID, partition: int) -> RetryableRow | None:
+        """What a retry of an instance goes on with; None for an unknown instance.
+
+        Args:
+            id: the instance.
+            partition: that of its events.
+        """
+        rows = await self._lists.execute(statement("retryable"), (id, partition, MAX_REQUESTS))
+        for row in rows:
+            return RetryableColumns(*row).row()
+        return None
 
     async def workflows_page(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
@@ -306,7 +327,7 @@ class ReadModel:
 
     async def _history(self, name: str, columns: Callable[..., _Columns[T]], *parameters: object) -> Slice[T] | None:
         async def read() -> Slice[T] | None:
-            rows = await self._lists.execute(statement(name), (*parameters, pages.MAX_PAGE_BYTES))
+            rows = await self._lists.execute(statement(name), (*parameters, pages.MAX_PAGE_BYTES, LIVE))
             return _slice(columns, rows) if rows else None
 
         return await self._shared.get((name, *parameters), read)

@@ -1,12 +1,16 @@
 """What the read model answers: rows that render quickly. Times are UTC with microseconds, JSON is verbatim."""
 
 from datetime import datetime
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import Raw, Struct
 
 Row = TypeVar("Row")
+
+LIVE: Final = 2**31 - 1
+"""Stands for the number of retries in the places of what counts now. The true number grows with each retry: a history
+that is read in parts would show something twice."""
 
 
 class Slice(Struct, Generic[Row], frozen=True):
@@ -24,6 +28,19 @@ class RowPosition(NamedTuple):
 
     created_at: datetime
     id: UUID
+
+
+class HistoryPlace(NamedTuple):
+    """The place of a row in a history: by number, then by pass."""
+
+    number: int
+    """Of the stage, or the index of the activity."""
+    retries: int = LIVE
+    """How often the instance had been retried before the pass; `LIVE` for what counts now."""
+
+
+BEFORE_ALL: Final = HistoryPlace(-1)
+"""In front of every row."""
 
 
 class WorkflowRow(Struct, frozen=True):
@@ -74,6 +91,15 @@ class WaitingRow(Struct, frozen=True, array_like=True):
     """Only when it waits for a person."""
 
 
+class Retryable(Struct, frozen=True, array_like=True):
+    """What a retry of an instance that ended with an error goes on with, beside its rows; a list in the column."""
+
+    version: int
+    """That of its last event."""
+    arrived: list[int] = []
+    """Numbers of the stages whose event has come, and that have not ended."""
+
+
 class StageRow(Struct, frozen=True, array_like=True):
     """A started stage as an instance's status shows it; a list of its fields in announcements."""
 
@@ -106,6 +132,8 @@ class InstanceRow(Struct, frozen=True):
     """What it waits for; None while it goes on by itself, and after its end."""
     acts: Raw | None = None
     """What people did to it, and why, as in a workflow."""
+    retries: int = 0
+    """How often it was retried."""
 
     @property
     def position(self) -> RowPosition:
@@ -122,6 +150,12 @@ class StageHistoryRow(Struct, frozen=True):
     started_at: datetime
     terminated_at: datetime | None = None
     error: str | None = None
+    retries: int = LIVE
+
+    @property
+    def place(self) -> HistoryPlace:
+        """Its place in the history."""
+        return HistoryPlace(self.number, self.retries)
 
 
 class ActivityRow(Struct, frozen=True):
@@ -142,7 +176,13 @@ class ActivityRow(Struct, frozen=True):
     max_attempts: int | None = None
     """The limit for which it is paused."""
     last_failure_type: str | None = None
-    """The stack's errorCode of the last failure, while it is paused."""
+    """The stack's errorCode of the last failure, while it is paused and once it has failed for good."""
+    retries: int = LIVE
+
+    @property
+    def place(self) -> HistoryPlace:
+        """Its place in the history of its stage."""
+        return HistoryPlace(self.index, self.retries)
 
 
 class TriggerRow(Struct, frozen=True):
@@ -196,6 +236,56 @@ class OccurrenceRow(Struct, frozen=True):
     def position(self) -> RowPosition:
         """Its place in lists."""
         return RowPosition(self.date, self.id)
+
+
+class EndedActivityRow(Struct, frozen=True):
+    """An activity of the stage that did not succeed."""
+
+    index: int
+    name: str
+    input: str
+    """JSON."""
+    output: str | None
+    """JSON."""
+    ended: bool
+    error: str | None
+    last_failure: str | None
+    code: str | None
+    key_number: int
+    key_used: bool
+
+
+class EndedStageRow(Struct, frozen=True):
+    """The last stage that an instance has started."""
+
+    number: int
+    terminated_at: datetime | None
+    error: str | None
+
+
+class RetryableRow(Struct, frozen=True):
+    """What a retry of an instance goes on with, all of one moment."""
+
+    workflow_id: UUID
+    stages: Raw
+    """The definition."""
+    variables: Raw | None
+    request: str | None
+    """Digest of the request that ran it."""
+    max_attempts: int | None
+    terminated_at: datetime | None
+    error: str | None
+    retries: int
+    retryable: Retryable | None
+    """None while it runs, after a success, and in rows of older builds."""
+    stage: EndedStageRow | None
+    """None if none was started."""
+    activities: list[EndedActivityRow]
+    """Those of this stage, in order."""
+    requests: list[tuple[str, str]]
+    """Keys and digests of requests that were carried out."""
+    next_offset: int
+    """The events of its partition below this are in all of this."""
 
 
 class Rejection(Struct, frozen=True):

@@ -13,8 +13,12 @@ from typing import Final
 FIRST_FILTER: Final = 5
 """Number of the parameter that holds a page's first filter."""
 
-COUNTED: Final = {"changed_instances": "counted_instances", "changed_stages": "counted_stages"}
-"""Parts that write a batch, and what tells what their changes add to part `counts`."""
+COUNTED: Final = {
+    "changed_instances": ("counted_instances", "counted_instances"),
+    "changed_stages": ("counted_stages", "counted_stages"),
+    "again_instances": ("counted_retries", "counted_instances"),
+}
+"""Parts that write a batch, with what tells what their changes add to part `counts`: its name, and its file."""
 
 
 @cache
@@ -88,5 +92,7 @@ def project(parts: tuple[str, ...]) -> bytes:
         rows = b"\n".join(line for line in lines if line is not None).replace(b"$rows", b"$%d" % number)
         text += b", %s AS (\n%s)\n" % (part.encode(), rows)
         if part in COUNTED:
-            text += b", %s AS (\n%s)\n" % (COUNTED[part].encode(), statement(f"project/{COUNTED[part]}"))
+            name, file = COUNTED[part]
+            counted = statement(f"project/{file}").replace(b"changed_instances", part.encode())
+            text += b", %s AS (\n%s)\n" % (name.encode(), counted)
     return text + statement("project/end")

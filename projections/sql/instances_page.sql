@@ -2,7 +2,7 @@
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
 -- comes behind the row; one row beyond the limit is read to know it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
-       variables, trigger_id, occurrence_id, activity, waiting, acts,
+       variables, trigger_id, occurrence_id, activity, waiting, acts, retries,
        name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request, max_attempts,
        numbers, started, terminated, errors, followed
        , matches, stopped -- only: searched

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from projections.counting import ALL_WORKFLOWS, INSTANCE, CountKey, Counts, add_instance, add_stage, by_day, moment_of
-from projections.rows import Instance, Stage
+from projections.rows import Instance, PastStage, Stage
 from projections.verification.differences import Difference
 from projections.verification.tables import Values
 
-COUNTED_TABLES: Final = frozenset({"instances", "stages"})
-"""Tables whose rows are counted."""
+COUNTED_TABLES: Final = frozenset({"instances", "stages", "past_stages"})
+"""Tables whose rows are counted. A stage that did not succeed counts in each pass of its instance."""
 
 
 class RowCounts:
@@ -29,6 +29,8 @@ class RowCounts:
             add_instance(self._counts, Instance(*values))
         elif table == "stages":
             add_stage(self._counts, Stage(*values), ALL_WORKFLOWS)
+        elif table == "past_stages":
+            add_stage(self._counts, PastStage(*values), ALL_WORKFLOWS)
 
     def differences(self, shown: Counts) -> Iterator[Difference]:
         """What differs from the counts that the snapshot has."""

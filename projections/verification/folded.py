@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from projections.fold import Batch
-from projections.memory import MemoryDatabase, MemoryStore
+from projections.memory import MemoryDatabase, MemoryStore, Place, past_places
 from projections.verification.buckets import Buckets, Fingerprints, bucket_of
 from projections.verification.tables import TABLES, Table, Values, row_hash
 
@@ -32,8 +32,6 @@ TEXTS: Final = (
 """Columns whose texts may be large."""
 
 Key = Any
-Place = tuple[str, Key]
-"""A table, and a key in it as `projections.memory` has it."""
 
 
 class FoldedStore(MemoryStore):
@@ -63,7 +61,12 @@ class FoldedStore(MemoryStore):
         """See `projections.ports.Store.write`."""
         self._narrow(batch)
         self._doubt(batch)
+        moved = [places for retry in batch.retries.values() for places in past_places(self._folded.tables, retry)]
         await super().write(batch)
+        for (table, key), past in moved:
+            places = self._places[key[0]]
+            del places[table, key]
+            places[past] = None
         for place, row in _rows(batch):
             self._place(place, row)
         # An instance that is not here makes its bucket doubtful; so do its keys.
@@ -104,6 +107,7 @@ class FoldedStore(MemoryStore):
         batch.instances = {id: row for id, row in batch.instances.items() if wanted(id)}
         batch.stages = {key: row for key, row in batch.stages.items() if wanted(key[0])}
         batch.activities = {key: row for key, row in batch.activities.items() if wanted(key[0])}
+        batch.retries = {id: retry for id, retry in batch.retries.items() if wanted(id)}
         batch.triggers = {id: row for id, row in batch.triggers.items() if wanted(id)}
         batch.occurrences = [row for row in batch.occurrences if wanted(row.id)]
         batch.keys = {key: row for key, row in batch.keys.items() if wanted(key[0])}

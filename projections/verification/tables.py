@@ -56,6 +56,8 @@ TABLES: Final = {
         Table("instances", rows.Instance, ("id",), _first),
         Table("stages", rows.Stage, ("instance_id", "number"), _first),
         Table("activities", rows.Activity, ("instance_id", "stage", "index"), _first),
+        Table("past_stages", rows.PastStage, ("instance_id", "number", "retries"), _first),
+        Table("past_activities", rows.PastActivity, ("instance_id", "stage", "index", "retries"), _first),
         Table("event_requests", rows.EventRequest, ("instance_id", "key"), _first),
         Table("instance_keys", rows.InstanceKey, ("instance_id", "key"), _first),
         Table("triggers", rows.Trigger, ("id",), _first),

@@ -30,6 +30,8 @@ ROWS: dict[str, type[msgspec.Struct]] = {
     "bulks": rows.Bulk,
     "bulk_outcomes": rows.BulkOutcome,
     "instance_keys": rows.InstanceKey,
+    "past_stages": rows.PastStage,
+    "past_activities": rows.PastActivity,
 }
 
 

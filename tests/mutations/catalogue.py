@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from tests.mutations import acts, bulk, claims, commands, effects, front, kafka, searches, snapshots, triggers
+from tests.mutations import (
+    acts,
+    bulk,
+    claims,
+    commands,
+    effects,
+    front,
+    kafka,
+    retries,
+    searches,
+    snapshots,
+    triggers,
+)
 
 MUTATIONS: Final = (
     *commands.MUTATIONS,
@@ -15,4 +27,5 @@ MUTATIONS: Final = (
     *acts.MUTATIONS,
     *bulk.MUTATIONS,
     *searches.MUTATIONS,
+    *retries.MUTATIONS,
 )

@@ -30,6 +30,10 @@ class Moment(NamedTuple):
     """How many stages have started."""
     ended: int
     """How many of them have ended."""
+    retries: int = 0
+    entries: int = 0
+    """How many the history has: stages that did not succeed have one for each pass."""
+    ended_entries: int = 0
 
 
 @dataclass
@@ -51,7 +55,12 @@ class KnownInstance:
     moments: list[Moment]
     started_by: int
     """The command that has started it."""
-    stages: list[KnownStage] = field(default_factory=list)
+    passes: list[list[KnownStage]] = field(default_factory=lambda: [[]])
+    """The stages as they count in each pass."""
+    entries: list[KnownStage] = field(default_factory=list)
+    """The history."""
+    retried_by: dict[str, int] = field(default_factory=dict)
+    """Which retry came of a request with a key."""
     marks: Counter[str] = field(default_factory=Counter)
     """How often events of a request were received."""
     received_by: dict[str, int] = field(default_factory=dict)
@@ -71,12 +80,21 @@ class KnownInstance:
         self.caused[cause] = len(self.moments)
         last = self.moments[-1]._replace(updated_at=event.at)
         if isinstance(event, ev.StageStarted):
-            self.stages.append(KnownStage(event.name, event.input, event.at))
-            last = last._replace(started=last.started + 1)
+            stage = KnownStage(event.name, event.input, event.at)
+            self.passes[-1].append(stage)
+            self.entries.append(stage)
+            last = last._replace(started=last.started + 1, entries=last.entries + 1)
         elif isinstance(event, ev.StageEnded):
-            stage = self.stages[event.number]
+            stage = self.passes[-1][event.number]
             stage.terminated_at, stage.error = event.at, event.error
-            last = last._replace(ended=last.ended + 1)
+            last = last._replace(ended=last.ended + 1, ended_entries=last.ended_entries + 1)
+        elif isinstance(event, ev.InstanceRetried):
+            assert last.error is not None, "what has not failed was retried"
+            self.passes.append(self.passes[-1][: event.stage])
+            if event.request_key is not None:
+                self.retried_by[event.request_key] = event.retries
+            count, retries = len(self.passes[-1]), event.retries
+            last = last._replace(terminated_at=None, error=None, started=count, ended=count, retries=retries)
         elif isinstance(event, ev.InstanceEnded):
             last = last._replace(terminated_at=event.at, error=event.error)
         elif isinstance(event, ev.EventReceived) and MARK in event.payload:
@@ -196,8 +214,8 @@ class Answers:
     def __init__(self, log: LogReader):
         self.known = Known(log)
         self.promised = Promised()
-        self.aborted: set[str] = set()
-        """Instances whose abort was answered: nothing of them starts any more."""
+        self.aborted: dict[str, int] = {}
+        """Instances whose abort was answered, with the pass that it ended: nothing of that pass starts any more."""
 
     # What was promised
 
@@ -205,9 +223,10 @@ class Answers:
         """Every later request sees this moment, or a later one."""
         self.promised.instances[id] = max(self.promised.instances.get(id, 0), moment)
 
-    def calls(self, instance_id: str) -> None:
-        """An engine calls the stack for an instance."""
-        assert instance_id not in self.aborted, f"{instance_id}: a call begins after its abort was answered"
+    def calls(self, instance_id: str, retries: int) -> None:
+        """An engine calls the stack for a pass of an instance."""
+        aborted = self.aborted.get(instance_id, -1)
+        assert retries > aborted, f"{instance_id}: a call begins after its abort was answered"
 
     # What is shown
 
@@ -233,7 +252,8 @@ class Answers:
             older = [n for n in range(least) if _fits(known.moments[n], wanted)]
             assert older, f"{id}: the log knows no moment when it was {wanted}"
             raise AssertionError(f"{id} is shown as of event {older[-1]}, but {least} was answered before")
-        for stage, status in zip(known.stages, stages or (), strict=False):
+        assert shown.get("retries", known.moments[number].retries) == known.moments[number].retries, f"{id}: retries"
+        for stage, status in zip(known.passes[known.moments[number].retries], stages or (), strict=False):
             assert _at(status["startedAt"]) == stage.started_at, f"{id}: a stage started at {status['startedAt']}"
             if "terminatedAt" in status:
                 assert (_at(status["terminatedAt"]), status.get("error")) == (stage.terminated_at, stage.error), id
@@ -258,12 +278,14 @@ class Answers:
         known = self.known.instances[id]
         least = known.moments[promised.instances.get(id, 0)]
         ended = sum(stage["terminated"] for stage in shown)
-        assert (len(shown), ended) >= (least.started, least.ended), f"the history of {id} is older than what was shown"
-        for stage, one in zip(known.stages, shown, strict=False):
+        newest = (least.entries, least.ended_entries)
+        assert (len(shown), ended) >= newest, f"the history of {id} is older than what was shown"
+        for stage, one in zip(known.entries, shown, strict=False):
             assert (one["name"], one["input"], _at(one["startedAt"])) == (stage.name, stage.input, stage.started_at), id
             if one["terminated"]:
                 assert (_at(one["terminatedAt"]), one.get("error")) == (stage.terminated_at, stage.error), id
-        number = next((n for n, m in enumerate(known.moments) if (m.started, m.ended) == (len(shown), ended)), None)
+        counts = (len(shown), ended)
+        number = next((n for n, m in enumerate(known.moments) if (m.entries, m.ended_entries) == counts), None)
         assert number is not None, f"the history of {id} shows what the log never said"
         self.promise_instance(id, number)
 
@@ -334,7 +356,7 @@ def _moment(shown: Mapping[str, Any], stages: Sequence[Mapping[str, Any]] | None
 
 
 def _fits(moment: Moment, shown: tuple[Any, ...]) -> bool:
-    return moment[:3] == shown[:3] and (shown[3] is None or moment[3:] == shown[3:])
+    return moment[:3] == shown[:3] and (shown[3] is None or moment[3:5] == shown[3:])
 
 
 def _check_order(shown: Iterable[Mapping[str, Any]], at: str) -> None:

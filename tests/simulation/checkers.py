@@ -61,8 +61,8 @@ class Observer:
     """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
     matches: Callable[[int], bool] = lambda offset: False
     """See `Outcomes.matches`."""
-    calls: Callable[[str], None] = lambda instance_id: None
-    """Is told of every call, by the instance."""
+    calls: Callable[[str, int], None] = lambda instance_id, retries: None
+    """Is told of every call, by the instance and its pass."""
     max_waiting: int = sys.maxsize
     """With more commands of a partition in the memory of an engine, it must be handed no more."""
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -224,7 +224,7 @@ class Observer:
         before = self.instances.get(aggregate_id)
         after = instances.evolve(before, event, aggregate_id)
         assert after.version == recorded.version, f"{aggregate_id}: version {recorded.version}, not {after.version}"
-        assert before is None or not before.ended or isinstance(event, ev.LateResultRecorded)
+        assert before is None or not before.ended or isinstance(event, ev.LateResultRecorded | ev.InstanceRetried)
         history = self.histories[aggregate_id]
         if not isinstance(event, ev.InstanceStarted):
             history.fold(event)
@@ -279,7 +279,8 @@ class Observer:
     def _called(self, call: CallActivity, epochs: Mapping[int, int], now: datetime) -> Claim | None:
         activity, history, partition = self._activity(call)
         stage, index, attempt = call.token.stage, call.token.index, (call.token.resumes, call.token.attempt)
-        assert call.idempotency_key.endswith(f":{stage}:{index}"), "attempts of an activity have different keys"
+        number = f":{activity.key_number}" if activity.key_number else ""
+        assert call.idempotency_key.endswith(f":{stage}:{index}{number}"), "attempts of an activity have different keys"
         assert (call.name, call.input) == (activity.name, activity.input)
         assert attempt in activity.not_before, f"{call.idempotency_key}: attempt {attempt} is not due yet"
         early = now < activity.not_before[attempt]
@@ -289,7 +290,8 @@ class Observer:
             superseded_for = asyncio.get_running_loop().time() - claim.at
             assert superseded_for <= MAX_UNPROVEN_SECONDS, f"called {superseded_for} s after a newer claim"
             return None
-        self.calls(call.idempotency_key.partition(":")[0])
+        self.calls(call.idempotency_key.partition(":")[0], call.token.retries)
+        assert call.token.retries == history.retries, f"{call.idempotency_key} is called for a pass that is over"
         assert not history.ended, f"{call.idempotency_key} called after the end of its instance"
         assert not activity.ended, f"{call.idempotency_key} is called after its end"
         assert not activity.paused, f"{call.idempotency_key} is called while it is paused"
@@ -307,9 +309,8 @@ class Observer:
         assert instance_id in self.histories, f"called for instance {instance_id}, which the log does not know"
         history = self.histories[instance_id]
         stage, index = call.token.stage, call.token.index
-        is_known = stage < len(history.stages) and index < len(history.stages[stage].activities)
-        assert is_known, f"{call.idempotency_key} is called before the log knows of it"
-        activity = history.activity(stage, index)
+        activity = history.find(stage, index, call.token.retries)
+        assert activity is not None, f"{call.idempotency_key} is called before the log knows of it"
         return activity, history, partition_of(instance_id.encode(), self.partitions)
 
     def check_results(self) -> None:

@@ -23,6 +23,7 @@ from schemas.commands import (
     EvaluateTrigger,
     FireTrigger,
     ResumeActivity,
+    RetryInstance,
     RunWorkflow,
     SendEvent,
 )
@@ -30,6 +31,7 @@ from schemas.kafka import Place
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import COMMANDS, partition_of
 from tests.definitions import definition
+from tests.retryable import retry_of
 from tests.simulation.checkers import Observer
 from tests.simulation.sends import Sends
 from tests.simulation.topics import OTHERS, OTHERS_PARTITIONS, Topics
@@ -42,7 +44,7 @@ LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
 Append = Callable[[Place, NewRecord], None]
-Keyed = RunWorkflow | SendEvent | ResumeActivity | CreateWorkflow | CreateTrigger
+Keyed = RunWorkflow | SendEvent | ResumeActivity | RetryInstance | CreateWorkflow | CreateTrigger
 
 
 @dataclass
@@ -72,6 +74,8 @@ class Clients:
     """What was sent with an `Idempotency-Key`."""
     resumes: list[tuple[str, ResumeActivity]] = field(default_factory=list)
     """Those that were sent."""
+    retries: list[tuple[str, RetryInstance]] = field(default_factory=list)
+    """Likewise."""
     trigger: str | None = None
     listening: list[str] = field(default_factory=list)
     """Triggers that messages of other services fire."""
@@ -96,15 +100,17 @@ class Clients:
             elif chance < 0.78:
                 queued = self.queued() if self.rng.random() < 0.7 else ()
                 self.send(self.rng.choice(queued or list(self.runs)), AbortInstance(by="bob"))
-            elif chance < 0.79:
+            elif chance < 0.785:
                 self._resume_any()
-            elif chance < 0.8:
+            elif chance < 0.85:
+                self._retry_any()
+            elif chance < 0.86:
                 self._garbage()
-            elif chance < 0.84:
+            elif chance < 0.885:
                 self._fire()
-            elif chance < 0.87:
+            elif chance < 0.905:
                 self.publish()
-            elif chance < 0.9:
+            elif chance < 0.925:
                 self._define()
             elif self.keyed:
                 self._repeat()
@@ -187,6 +193,27 @@ class Clients:
             self.send(instance_id, wrong)
         elif instance_id in self.observer.instances:
             self.resume(instance_id)
+
+    def _retry_any(self) -> None:
+        """Retry what has failed or was aborted, also twice at once; some have seen an end that is not the last."""
+        if self.retries and self.rng.random() < 0.2:
+            self.send(*self.rng.choice(self.retries[-10:]))
+            return
+        outcomes = {id: run for some in self.observer.outcomes for id, run in some.runs.items()}
+        failed = [id for id, run in outcomes.items() if run.failed]
+        if not failed:
+            return
+        instance_id = self.rng.choice(failed[-20:])
+        partition = self.partition(instance_id)
+        log = [(one.aggregate_id, one.event) for one in self.observer.admitted[partition]]
+        retry = replace(retry_of(log, instance_id), seen_offset=len(self.topics.events[partition]))
+        is_keyed = self.rng.random() < 0.4
+        if is_keyed:
+            retry = replace(retry, request_key=self.new_id(), request_digest="digest")
+        self._send_keyed(instance_id, retry, is_keyed)
+        self.retries.append((instance_id, retry))
+        if self.rng.random() < 0.3:
+            self.send(instance_id, replace(retry, request_key=None, request_digest=None))
 
     def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
         self.send(aggregate_id, command)

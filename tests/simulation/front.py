@@ -137,10 +137,10 @@ class Front:
         """Have the clients do what they do."""
         await self.customers.run(CUSTOMERS, ACTIONS)
 
-    def calls(self, instance_id: str) -> None:
+    def calls(self, instance_id: str, retries: int) -> None:
         """An engine calls the stack for an instance."""
         try:
-            self.answers.calls(instance_id)
+            self.answers.calls(instance_id, retries)
         except AssertionError as error:
             self._broken.append(error)
 

@@ -6,7 +6,7 @@ rules about them (`workflows`, "Retries" and "Abort").
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,11 @@ from schemas.definition import StageUnresolvable, WaitEvent, resolve_stage
 BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 64, 100)
 """Pauses after the first, second, … failure; the last one from then on."""
 
+
+READING = {"GetAccount", "GetPayment", "GetWallet", "ListWallets"}
+"""Activities that may be done again, whatever they answered."""
+CERTAIN = {"VALIDATION", "NO_SCRIPT", "COMPILATION_FAILED"}
+"""errorCodes after which nothing can have come of a call."""
 
 Attempt = tuple[int, int]
 """How often the activity was resumed before, and the number of the attempt since."""
@@ -41,6 +46,9 @@ class ActivityRun:
     """How many results of each attempt the log holds."""
     resumes: int = 0
     paused: bool = False
+    retries: int = 0
+    """The pass that it was started in: how often the instance had been retried."""
+    key_number: int = 0
 
     @property
     def current(self) -> Attempt:
@@ -76,17 +84,32 @@ class History:
     error: str | None = None
     arrived: set[int] = field(default_factory=set)
     """Numbers of stages whose event has come and that have not ended."""
+    retries: int = 0
+    past: list[StageRun] = field(default_factory=list)
+    """What earlier passes left in the stages that did not succeed."""
+    kept: list[ActivityRun] = field(default_factory=list)
+    """Activities of the stage that the pass begins with, until it starts."""
+    unused: set[int] = field(default_factory=set)
+    """Of those of an instance that has ended with an error."""
 
     def fold(self, event: ev.InstanceEvent) -> None:
         """Take in the next event."""
-        assert not self.ended or isinstance(event, ev.LateResultRecorded), f"{event} after the end"
+        may_follow = ev.LateResultRecorded | ev.InstanceRetried
+        assert not self.ended or isinstance(event, may_follow), f"{event} after the end"
         if self.stages and not self.stages[-1].ended and self.stages[-1].number in self.arrived:
             assert isinstance(event, ev.StageEnded), f"stage {self.stages[-1].number} waits for what has come"
         _FOLDS[type(event)](self, event)
 
     def activity(self, stage: int, index: int) -> ActivityRun:
-        """An activity that was started."""
+        """An activity of the pass that counts."""
         return self.stages[stage].activities[index]
+
+    def find(self, stage: int, index: int, retries: int) -> ActivityRun | None:
+        """An activity that was started in a pass."""
+        for run in (*self.past, *self.stages):
+            if run.number == stage and index < len(run.activities) and run.activities[index].retries == retries:
+                return run.activities[index]
+        return None
 
     def taker(self, name: str) -> int | None:
         """The stage that takes an event: the first of its name, running or to come, that no other event has ended."""
@@ -141,7 +164,8 @@ def _shown(activity: ActivityRun) -> tuple[Any, ...]:
 def _stage_started(history: History, event: ev.StageStarted) -> None:
     assert event.number == len(history.stages)
     assert all(stage.ended and stage.error is None for stage in history.stages)
-    history.stages.append(StageRun(event.number, event.name, event.input, event.wait_until))
+    history.stages.append(StageRun(event.number, event.name, event.input, event.wait_until, activities=history.kept))
+    history.kept = []
 
 
 def _stage_ended(history: History, event: ev.StageEnded) -> None:
@@ -168,7 +192,26 @@ def _activity_started(history: History, event: ev.ActivityStarted) -> None:
     assert not stage.ended
     assert event.index == len(stage.activities)
     assert all(activity.ended for activity in stage.activities)
-    stage.activities.append(ActivityRun(event.name, event.input, {(0, 1): event.at}))
+    started = ActivityRun(event.name, event.input, {(0, 1): event.at}, retries=history.retries)
+    stage.activities.append(started)
+    started.key_number = event.key_number
+    before = [run.activities[event.index] for run in history.past if _has(run, event)]
+    if before and before[-1].name not in READING:
+        _check_key(before, started)
+
+
+def _has(run: StageRun, event: ev.ActivityStarted) -> bool:
+    return run.number == event.stage and len(run.activities) > event.index
+
+
+def _check_key(before: list[ActivityRun], started: ActivityRun) -> None:
+    """A call has the key of the pass before, unless nothing can have come of any call with that key."""
+    last = before[-1]
+    assert (started.name, started.input) == (last.name, last.input), "another pass calls something else"
+    same_key = [run for run in before if run.key_number == last.key_number]
+    is_certain = last.code in CERTAIN and all(not run.failures and len(run.results) == 1 for run in same_key)
+    is_new = is_certain and len(same_key) == 1
+    assert started.key_number == last.key_number + is_new, f"{started} has another key than {last}"
 
 
 def _activity_failed(history: History, event: ev.ActivityFailed) -> None:
@@ -218,8 +261,10 @@ def _running(history: History, event: ev.ActivityFailed | ev.ActivityPaused | ev
 
 
 def _late_result(history: History, event: ev.LateResultRecorded) -> None:
-    assert history.ended, "a result came late while its instance was running"
-    activity = history.activity(event.stage, event.index)
+    of_before = event.retries < history.retries
+    assert history.ended or of_before, "a result came late while its pass was running"
+    activity = history.find(event.stage, event.index, event.retries)
+    assert activity is not None
     assert activity.error == ev.CANCELED
     _result(activity, event.attempt)
     activity.late_success = event.error is None
@@ -236,7 +281,30 @@ def _instance_ended(history: History, event: ev.InstanceEnded) -> None:
     assert event.error == ev.CANCELED or event.error == failed
     assert event.error is not None or len(history.stages) == len(history.definition)
     history.ended, history.error = True, event.error
+    history.unused = set(history.arrived) if event.error is not None else set()
+    assert set(event.arrived) == history.unused, "an event that came early would be forgotten by a retry"
     history.arrived.clear()
+
+
+def _instance_retried(history: History, event: ev.InstanceRetried) -> None:
+    assert history.ended, "an instance was retried while it ran"
+    assert history.error is not None, "what has succeeded was retried"
+    assert event.retries == history.retries + 1
+    failed = history.stages and history.stages[-1].error is not None
+    assert event.stage == len(history.stages) - bool(failed), "a pass does not begin where the one before ended"
+    assert set(event.arrived) == history.unused, "an event that came early is forgotten"
+    done: list[ActivityRun] = []
+    if failed:
+        history.past.append(history.stages.pop())
+        done = history.past[-1].activities
+    kept = [replace(activity, attempt=1, resumes=0) for activity in done[: len(event.kept)]]
+    shown = [(a.name, a.input, a.output, a.error, a.code) for a in event.kept]
+    assert shown == [(a.name, a.input, a.output, a.error, a.code) for a in kept], "what was done is told otherwise"
+    left = [a for a in done[len(kept) :] if a.error is None]
+    assert all(a.name in READING for a in left), f"{left} would be done again"
+    history.kept = kept
+    history.ended, history.error, history.retries = False, None, event.retries
+    history.arrived = set(event.arrived)
 
 
 _FOLDS: dict[type, Callable[[History, Any], None]] = {
@@ -250,4 +318,5 @@ _FOLDS: dict[type, Callable[[History, Any], None]] = {
     ev.ActivityEnded: _activity_ended,
     ev.LateResultRecorded: _late_result,
     ev.InstanceEnded: _instance_ended,
+    ev.InstanceRetried: _instance_retried,
 }

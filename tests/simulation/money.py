@@ -85,24 +85,37 @@ def check_money(histories: Mapping[str, History], books: Books) -> Counter[str]:
     check_balances(histories, books)
     required: Counter[Entry] = Counter()
     possible: Counter[Entry] = Counter()
+    calls: dict[tuple[str, int, int, int], tuple[Entry, set[str]]] = {}
     flows = _flows(books)
     met: Counter[str] = Counter()
     for instance_id, history in histories.items():
-        for stage in history.stages:
+        for stage in (*history.past, *history.stages):
             check_plan(history, stage)
-            for activity, entry in _entries(instance_id, stage):
-                if activity.late_success or (activity.ended and activity.error is None):
-                    required[entry] += 1
-                elif not activity.ended or activity.error == CANCELED:
-                    possible[entry] += 1
+            for index, activity, entry in _entries(instance_id, stage):
+                # In all passes together, the calls with one key are carried out once.
+                key = (instance_id, stage.number, index, activity.key_number)
+                calls.setdefault(key, (entry, set()))[1].add(_became(activity))
+        for stage in history.stages:
             if stage.name == "RunSend":
                 met += _situations(stage)
                 if stage.ended and stage.error is None:
                     check_flow(stage, flows[stage.input["metadata"]["mark"]])
+        met["retried"] += history.retries
+    for entry, became in calls.values():
+        if "done" in became:
+            required[entry] += 1
+        elif "unknown" in became:
+            possible[entry] += 1
     actual = Counter(books.entries)
     assert not required - actual, f"missing: {required - actual}"
     assert not actual - required - possible, f"too much: {actual - required - possible}"
     return met
+
+
+def _became(activity: ActivityRun) -> str:
+    if activity.late_success or (activity.ended and activity.error is None):
+        return "done"
+    return "unknown" if not activity.ended or activity.error == CANCELED else "refused"
 
 
 def check_balances(histories: Mapping[str, History], books: Books) -> None:
@@ -120,7 +133,7 @@ def check_balances(histories: Mapping[str, History], books: Books) -> None:
     may_overdraw = {
         (activity.input["ledger"], match[3])
         for history in histories.values()
-        for activity in (activity for stage in history.stages for activity in stage.activities)
+        for activity in (a for stage in (*history.past, *history.stages) for a in stage.activities)
         if activity.name == CREATE_TRANSACTION and (match := _script(activity))
     }
     for (account, _), amount in books.balances.items():
@@ -206,23 +219,26 @@ def _flows(books: Books) -> defaultdict[str, Counter[tuple[Account, str]]]:
     return flows
 
 
-def _entries(instance_id: str, stage: StageRun) -> Iterator[tuple[ActivityRun, Entry]]:
-    """What each activity of a stage leaves in the books if it is done."""
+def _entries(instance_id: str, stage: StageRun) -> Iterator[tuple[int, ActivityRun, Entry]]:
+    """What each activity of a stage leaves in the books if it is done, by its index."""
     ledgers = {wallet["id"]: wallet["ledger"] for wallet in _wallets(stage)}
     for index, activity in enumerate(stage.activities):
         given = activity.input
         if activity.name == CREATE_TRANSFER_INITIATION:
             posting = (WORLD, given["destination"], given["amount"], given["asset"])
-            yield activity, Entry(BANK, posting, _items(given["metadata"]), f"{instance_id}:{stage.number}:{index}")
+            number = f":{activity.key_number}" if activity.key_number else ""
+            reference = f"{instance_id}:{stage.number}:{index}{number}"
+            yield index, activity, Entry(BANK, posting, _items(given["metadata"]), reference)
         elif activity.name == CREATE_TRANSACTION:
             data = given["data"]
             yield (
+                index,
                 activity,
                 Entry(given["ledger"], _posting(activity), _items(data["metadata"]), data.get("reference", "")),
             )
         elif activity.name in (CREDIT_WALLET, DEBIT_WALLET):
             data, ledger = given["data"], ledgers[given["id"]]
-            yield activity, Entry(ledger, _wallet_posting(activity), _items(data["metadata"]), "")
+            yield index, activity, Entry(ledger, _wallet_posting(activity), _items(data["metadata"]), "")
 
 
 def _posting(activity: ActivityRun) -> Posting:

@@ -41,6 +41,8 @@ class Run:
     activities: list[Pausable] = field(default_factory=list)
     """Those of that stage."""
     retries: int = 0
+    failed: bool = False
+    """Whether it has ended with an error."""
     kept: int = 0
     """How many activities of the next stage are not done again."""
 
@@ -226,7 +228,7 @@ class Outcomes:
                     assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} resumed twice"
                     self.runs[id].keys[event.request_key] = event.request_digest
             case ev.InstanceEnded():
-                self.runs[id].ended = True
+                self.runs[id].ended, self.runs[id].failed = True, event.error is not None
                 if self.runs[id].digest is not None:
                     self.ended_keyed.append(recorded.offset)
             case ev.InstanceRetried():
@@ -252,7 +254,8 @@ class Outcomes:
     def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
         assert run.ended, "an instance was retried while it ran"
         assert event.retries == run.retries + 1, "a retry was done that had not seen the last end"
-        run.ended, run.retries, run.stage = False, event.retries, event.stage - 1
+        run.ended, run.failed = False, False
+        run.retries, run.stage = event.retries, event.stage - 1
         run.kept = len(event.kept)
         if event.request_key is not None:
             assert event.request_key not in run.keys, f"{event.request_key} retried twice"

@@ -23,6 +23,8 @@ from projections.rows import (
     Instance,
     InstanceKey,
     Occurrence,
+    PastActivity,
+    PastStage,
     Rejection,
     Stage,
     Trigger,
@@ -56,6 +58,7 @@ ACTIONS: Final[dict[type, tuple[str, str]]] = {
     ev.EventReceived: ("event", "instances"),
     ev.ActivityResumed: ("resume", "instances"),
     ev.InstanceEnded: ("abort", "instances"),
+    ev.InstanceRetried: ("retry", "instances"),
 }
 """What somebody has done who has caused an event, and the table of what it is about."""
 
@@ -154,7 +157,9 @@ class ReadModelChecker:
 
     def _check_counts(self, tables: Tables) -> None:
         """The counts are those of the rows. They are not counted from events here, so what a batch adds shows."""
-        wanted = counted_again(self._tables.instances.values(), self._tables.stages.values())
+        wanted = counted_again(
+            self._tables.instances.values(), [*self._tables.stages.values(), *self._tables.past_stages.values()]
+        )
         for key in wanted.keys() | tables.counts.keys():
             shown = tables.counts.get(key, 0)
             assert shown == wanted[key], f"{key}: the read model counts {shown}, there are {wanted[key]} rows"
@@ -255,7 +260,7 @@ class ReadModelChecker:
         elif isinstance(event, ev.WorkflowDeleted):
             yield self._change("workflows", id, updated_at=event.at, deleted_at=event.at)
         elif isinstance(event, ev.InstanceEvent) and not isinstance(event, ev.LateResultRecorded):
-            yield from self._fold_instance(id, event)
+            yield from self._fold_instance(id, event, recorded.version)
         elif isinstance(event, ev.TriggerCreated):
             yield self._add("triggers", id, _trigger(id, event))
         elif isinstance(event, ev.TriggerDeleted):
@@ -279,7 +284,7 @@ class ReadModelChecker:
         for key in found[: max(0, MAX_KEYS - keys)]:
             yield self._add("instance_keys", (id, key), InstanceKey(id, key, created_at))
 
-    def _fold_instance(self, id: str, event: Any) -> Iterator[Place | None]:
+    def _fold_instance(self, id: str, event: Any, version: int) -> Iterator[Place | None]:
         at: datetime = event.at
         if isinstance(event, ev.InstanceStarted):
             row = Instance(
@@ -289,10 +294,16 @@ class ReadModelChecker:
             keys = self._starts_with.pop(id, None)
             yield self._add("instances", id, replace(row, **started_by, state="running", keys=keys))
             return
+        if isinstance(event, ev.InstanceRetried):
+            yield from self._fold_retry(id, event)
+            yield self._add_request(id, event)
+            return
         yield self._change("instances", id, updated_at=at, **_waiting(event))
         if isinstance(event, ev.InstanceEnded):
             state = {None: "succeeded", "canceled": "aborted"}.get(event.error, "failed")
-            self._change("instances", id, terminated_at=at, error=_text(event.error), state=state)
+            retryable = None if event.error is None else _json([version, event.arrived])
+            ended: dict[str, Any] = {"terminated_at": at, "error": _text(event.error), "retryable": retryable}
+            self._change("instances", id, state=state, **ended)
             yield self._add_request(id, event)
         elif isinstance(event, ev.StageStarted):
             stage = Stage(id, event.number, event.name, _json(event.input), at)
@@ -316,6 +327,7 @@ class ReadModelChecker:
             started = Activity(
                 id, event.stage, event.index, 1, event.name, _json(event.input), started_at=at, next_execution=at
             )
+            started = replace(started, key_number=event.key_number or None, key_used=event.key_used or None)
             return self._add("activities", key, started)
         if isinstance(event, ev.ActivityPaused):
             return self._change(
@@ -344,7 +356,7 @@ class ReadModelChecker:
             error=_text(event.error),
             output=None if event.output is None else _json(event.output),
             next_execution=None,
-            **RUNNING,
+            **RUNNING | {"last_failure_type": _text(event.code)},
         )
 
     def _add_request(self, id: str, event: Any) -> Place | None:
@@ -352,6 +364,22 @@ class ReadModelChecker:
             return None
         request = EventRequest(id, event.request_key, event.request_digest)
         return self._add("event_requests", (id, event.request_key), request)
+
+    def _fold_retry(self, id: str, event: ev.InstanceRetried) -> Iterator[Place | None]:
+        """What the pass before has left in the stage goes aside."""
+        tables, past = self._tables, event.retries - 1
+        running: dict[str, Any] = {"terminated_at": None, "error": None, "retryable": None, "waiting": None}
+        yield self._change("instances", id, **running, state="running", retries=event.retries, updated_at=event.at)
+        if (stage := tables.stages.pop((id, event.stage), None)) is not None:
+            yield "stages", (id, event.stage)
+            moved = PastStage(id, past, stage.number, stage.name, stage.input, stage.started_at)
+            moved = replace(moved, terminated_at=stage.terminated_at, error=stage.error)
+            yield self._add("past_stages", (id, event.stage, past), moved)
+        for key in [k for k in tables.activities if k[:2] == (id, event.stage) and k[2] >= len(event.kept)]:
+            yield "activities", key
+            one = tables.activities.pop(key)
+            values = {name: getattr(one, name) for name in PastActivity.__struct_fields__ if name != "retries"}
+            yield self._add("past_activities", (*key, past), PastActivity(retries=past, **values))
 
     def _add(self, table: str, key: Any, row: Struct) -> Place:
         getattr(self._tables, table).setdefault(key, row)

@@ -53,10 +53,14 @@ answered 201
 answered 204
 answered 400
 answered 404
+answered 409
 answered 413
 answered 503
 not answered
 aborted by a client
+retried by a client
+a retry was refused
+retried
 waited for an end
 a key was used again
 a key was used for something else

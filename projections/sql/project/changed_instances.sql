@@ -2,7 +2,7 @@
 UPDATE instances i SET updated_at = r.updated_at, terminated_at = coalesce(r.terminated_at, i.terminated_at),
     error = coalesce(r.error, i.error), activity = coalesce(r.activity, i.activity),
     waiting = CASE WHEN r.waiting IS NULL THEN i.waiting ELSE nullif(r.waiting, '') END,
-    state = coalesce(r.state, i.state),
+    state = coalesce(r.state, i.state), retryable = coalesce(r.retryable, i.retryable),
     keys = CASE WHEN r.keys IS NULL THEN i.keys ELSE coalesce(i.keys, 0) + r.keys END,
     acts = CASE WHEN r.acts IS NULL THEN i.acts ELSE (
         SELECT string_agg(act, E'\n' ORDER BY number)
@@ -14,7 +14,7 @@ UPDATE instances i SET updated_at = r.updated_at, terminated_at = coalesce(r.ter
     ) END
 FROM go, json_to_recordset($rows::json)
     AS r (id uuid, updated_at timestamptz, terminated_at timestamptz, error text, activity text, waiting text,
-          state text, keys integer, acts text)
+          state text, keys integer, acts text, retryable text)
     JOIN instances o ON o.id = r.id -- as it was
 WHERE i.id = r.id
 RETURNING i.workflow_id, i.created_at, i.state, i.terminated_at,

@@ -10,6 +10,7 @@ FROM (
     FROM go, json_to_recordset($rows::json)
         AS r (what text, stage integer, hour integer, workflow_id uuid, instance_id uuid, bucket integer, count bigint)
     UNION ALL SELECT * FROM counted_instances -- only: changed_instances
+    UNION ALL SELECT * FROM counted_retries -- only: again_instances
     UNION ALL SELECT * FROM counted_stages -- only: changed_stages
 ) c
 WHERE workflow_id IS NOT NULL

@@ -51,7 +51,8 @@ class Acts(Kind):
             if outcome.status == 400:
                 used = known.keys.get(key) if key is not None else None
                 assert used != mark, "a repeated event was refused"
-                assert known.ended or used is not None, "an event was refused"
+                refused = known.ended or len(known.passes) > 1 or used is not None
+                assert refused, "an event was refused"
                 return
             assert outcome.status == 204, f"an event was answered {outcome.status}"
             assert known.marks[mark] == 1, f"event {mark} was received {known.marks[mark]} times"
@@ -73,13 +74,16 @@ class Acts(Kind):
         """
         target, sent = self.instance_target(id, "abort"), sent or self._making.new()
         self._making.repeatable(sent, lambda again: self.abort(id, again))
+        passes = len(self.answers.known.instances[id].passes)
         for _ in range(TRIES):
             outcome = await self.requests.send("PUT", target(), key=sent.key)
             if outcome.status == 204:
                 known = self.answers.known.instances[id]
-                assert known.ended, "an abort was answered, and the instance goes on"
-                self.answers.promise_instance(id, len(known.moments) - 1)
-                self.answers.aborted.add(id)
+                was_retried = len(known.passes) > passes
+                assert known.ended or was_retried, "an abort was answered, and the instance goes on"
+                if known.ended:
+                    self.answers.promise_instance(id, len(known.moments) - 1)
+                    self.answers.aborted[id] = known.moments[-1].retries
                 self.met["aborted by a client"] += 1
                 await self._looks.get(id, self.requests.any_api)
                 return

@@ -16,6 +16,7 @@ from tests.simulation.customers.kind import Kind, Made
 from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.making import Making
 from tests.simulation.customers.requests import Requests
+from tests.simulation.customers.retries import Retries
 from tests.simulation.customers.runs import Runs
 from tests.simulation.customers.searches import Searches
 from tests.simulation.customers.triggers import Triggers
@@ -47,10 +48,12 @@ class Customers:
         looks = Looks(self._requests, self._made)
         making = Making(self._requests, self._made, looks)
         self._flows = Flows(making, stage)
+        acts = Acts(making, looks)
         self._kinds: Sequence[Kind] = (
             self._flows,
             Runs(making),
-            Acts(making, looks),
+            acts,
+            Retries(making, looks, acts),
             Triggers(making, self._flows),
             Bulks(making),
             making,

@@ -22,16 +22,19 @@ from api.app import create_app
 from api.errors import CommandLogUnavailable, CommandsCut
 from api.metrics import StreamMetrics
 from api.ports import (
+    BEFORE_ALL,
     ActivityRow,
     BulkRow,
     CommandLog,
     CommandPosition,
+    HistoryPlace,
     InstanceFilters,
     InstanceRow,
     OccurrenceRow,
     ReadModel,
     ReadPositions,
     Rejection,
+    RetryableRow,
     RowPosition,
     Slice,
     StageHistoryRow,
@@ -57,6 +60,7 @@ from schemas.commands import (
     DeleteTrigger,
     DeleteWorkflow,
     ResumeActivity,
+    RetryInstance,
     RunWorkflow,
     SendEvent,
     StartBulk,
@@ -82,6 +86,7 @@ class Backend:
         self.occurrence_rows: list[OccurrenceRow] = []
         self.bulk_rows: dict[UUID, BulkRow] = {}
         self.event_requests: dict[tuple[UUID, UUID], str] = {}
+        self.retryable: dict[UUID, RetryableRow] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
         self.stats_row = StatsRow({}, {}, {}, [], 0, [])
@@ -138,6 +143,8 @@ class Backend:
                 self.event_requests[key, UUID(event_key)] = request
             case ResumeActivity(request_key=str(event_key), request_digest=str(request)):
                 self.event_requests[key, UUID(event_key)] = request
+            case RetryInstance():
+                self.run_again(key, command)
             case CreateTrigger():
                 self.add_trigger(key, command)
             case StartBulk():
@@ -202,6 +209,20 @@ class Backend:
             request=command.request_digest,
         )
         return row
+
+    def run_again(self, key: UUID, command: RetryInstance) -> None:
+        """Begin another pass of an instance."""
+        if command.request_key is not None and command.request_digest is not None:
+            self.event_requests[key, UUID(command.request_key)] = command.request_digest
+        row = self.instance_rows[key]
+        self.instance_rows[key] = msgspec.structs.replace(
+            row,
+            terminated_at=None,
+            error=None,
+            updated_at=self.at(),
+            retries=command.retries + 1,
+            stages=[StageRow(command.stage, self.at())],
+        )
 
     def end(self, key: UUID, error: str | None = None) -> None:
         """End an instance with its running stage."""
@@ -340,15 +361,22 @@ class FakeReadModel(FakeConnection):
         self.backend.check()
         return self.backend.event_requests.get((instance_id, key))
 
-    async def history(self, instance_id: UUID, /, after: int = -1) -> Slice[StageHistoryRow] | None:
+    async def retryable(self, instance_id: UUID, partition: int, /) -> RetryableRow | None:
+        self.backend.check()
+        assert partition == PARTITION
+        return self.backend.retryable.get(instance_id)
+
+    async def history(self, instance_id: UUID, /, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
         self.backend.check()
         rows = self.backend.histories.get(instance_id)
-        return None if rows is None else self._part([row for row in rows if row.number > after])
+        return None if rows is None else self._part([row for row in rows if row.place > after])
 
-    async def activities(self, instance_id: UUID, stage: int, /, after: int = -1) -> Slice[ActivityRow] | None:
+    async def activities(
+        self, instance_id: UUID, stage: int, /, after: HistoryPlace = BEFORE_ALL
+    ) -> Slice[ActivityRow] | None:
         self.backend.check()
         rows = self.backend.activity_rows.get((instance_id, stage))
-        return None if rows is None else self._part([row for row in rows if row.index > after])
+        return None if rows is None else self._part([row for row in rows if row.place > after])
 
     def _part(self, rows: list[Any]) -> Slice[Any]:
         self.backend.calls.append("page")

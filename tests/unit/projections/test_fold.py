@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from projections.announcements import Announcement, Passed, Start, announcements
 from projections.event_reader import EventReader, chunks, halves
-from projections.fold import Batch
+from projections.fold import Batch, BatchFull
 from projections.metrics import Metrics
 from projections.queries.rows import StageRow
 from projections.rows import (
@@ -26,11 +26,13 @@ from projections.rows import (
     Occurrence,
     ReadPosition,
     Rejection,
+    Retry,
     Stage,
     Trigger,
     Workflow,
 )
 from schemas import events, rejections
+from schemas.ended_activities import KeptActivity
 from schemas.records import Headers, RecordCodec, Recorded
 from tests.definitions import definition
 
@@ -39,6 +41,18 @@ T = [datetime(2026, 3, 1, 10, tzinfo=UTC) + timedelta(seconds=n) for n in range(
 
 CREATED = events.WorkflowCreated(at=T[0], name="a", stages=[{"noop": None}])
 ENDED = events.InstanceEnded(workflow_id="w", at=T[3], error="x")
+RETRIED = events.InstanceRetried(
+    at=T[4],
+    workflow_id="w",
+    stages=definition([{"noop": None}] * 2),
+    variables={},
+    version=9,
+    retries=2,
+    stage=1,
+    kept=[KeptActivity(name="ListWallets", input={})] * 2,
+    request_key="key",
+    request_digest="digest",
+)
 STARTED = events.InstanceStarted(at=T[0], workflow_id=WORKFLOW, stages=definition([{"noop": {}}]), variables={})
 STAGE = events.StageStarted(workflow_id="w", at=T[1], number=0, name="RunNoop", input={"n": 10**30})
 CALL = events.ActivityStarted(at=T[2], stage=0, index=0, name="GetWallet", input={"id": "w"})
@@ -116,10 +130,44 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[3], error="x")),
             ],
             {
-                "instances": [Instance(INSTANCE, T[3], terminated_at=T[3], error="x", waiting="", state="failed")],
+                "instances": [
+                    Instance(
+                        INSTANCE, T[3], terminated_at=T[3], error="x", waiting="", state="failed", retryable="[2,[]]"
+                    )
+                ],
                 "stages": [Stage(INSTANCE, 3, terminated_at=T[2], error="x")],
             },
             id="the end of what an earlier batch started",
+        ),
+        pytest.param(
+            [
+                (INSTANCE, RETRIED),
+                (INSTANCE, events.StageStarted(workflow_id="w", at=T[4], number=1, name="RunSend", input={})),
+                (INSTANCE, events.ActivityStarted(at=T[4], stage=1, index=2, name="GetWallet", input={}, key_number=1)),
+            ],
+            {
+                "instances": [Instance(INSTANCE, T[4], activity="GetWallet", state="running", retries=2)],
+                "stages": [Stage(INSTANCE, 1, "RunSend", "{}", T[4])],
+                "activities": [
+                    Activity(INSTANCE, 1, 2, 1, "GetWallet", "{}", None, T[4], next_execution=T[4], key_number=1)
+                ],
+                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+                "retries": [Retry(INSTANCE, 1, 1, 2, starts=True, activities=[2])],
+            },
+            id="another pass",
+        ),
+        pytest.param(
+            [(INSTANCE, RETRIED), (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[4], error="x", arrived=[3]))],
+            {
+                "instances": [
+                    Instance(
+                        INSTANCE, T[4], terminated_at=T[4], error="x", state="failed", retries=2, retryable="[2,[3]]"
+                    )
+                ],
+                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+                "retries": [Retry(INSTANCE, 1, 1, 2)],
+            },
+            id="another pass that ends before its stage starts",
         ),
         pytest.param(
             [(INSTANCE, events.EventReceived(at=T[4], name="approved"))],
@@ -143,6 +191,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                         keys=2,
                         acts=f'{{"at":{STAMP[4]},"action":"event","name":"go\\n","by":"anna","reason":"two\\nlines"}}\n'
                         f'{{"at":{STAMP[3]},"action":"abort","by":"bob"}}',
+                        retryable="[3,[]]",
                     )
                 ],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
@@ -260,7 +309,9 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
             [(INSTANCE, events.ActivityEnded(at=T[5], stage=1, index=2, attempt=4, error="no", code="VALIDATION"))],
             {
                 "instances": [Instance(INSTANCE, T[5], waiting="", state="running")],
-                "activities": [Activity(INSTANCE, 1, 2, 4, terminated_at=T[5], error="no")],
+                "activities": [
+                    Activity(INSTANCE, 1, 2, 4, terminated_at=T[5], error="no", last_failure_type="VALIDATION")
+                ],
             },
             id="activity: failed for good, without output",
         ),
@@ -373,7 +424,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
 )
 def test_rows(happened: Sequence[tuple[str, Any]], rows: dict[str, list[Any]]) -> None:
     batch = folded(*happened)
-    for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers", "keys"):
+    for table in ("workflows", "instances", "stages", "activities", "rejections", "triggers", "keys", "retries"):
         assert list(getattr(batch, table).values()) == rows.get(table, []), table
     assert batch.occurrences == rows.get("occurrences", [])
     assert batch.event_requests == rows.get("event_requests", [])
@@ -391,6 +442,14 @@ def test_ends_are_announced_unless_the_starting_cause_says_them(
         folded((INSTANCE, STARTED, started), (INSTANCE, events.InstanceEnded(workflow_id="w", at=T[1]), ended)).ended
         == announced
     )
+
+
+def test_a_retry_begins_another_batch_if_its_instance_has_rows_in_this_one() -> None:
+    batch = folded((INSTANCE, ENDED), (OTHER, RETRIED))
+    with pytest.raises(BatchFull):
+        batch.add(0, Recorded(INSTANCE, 5, RETRIED, 5, None))
+    assert batch.instances[INSTANCE].terminated_at == T[3]
+    assert batch.retries.keys() == {OTHER}
 
 
 def test_an_end_in_a_later_batch_is_announced() -> None:

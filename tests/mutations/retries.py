@@ -1,0 +1,64 @@
+"""Instances that run once more: nothing is paid twice, and of two retries one counts."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+DECIDED: Final = "engine/core/retrying.py"
+SHARD: Final = "engine/core/shard.py"
+STAGES: Final = "engine/core/stages.py"
+EFFECTS: Final = "engine/core/effects.py"
+FOLD: Final = "projections/fold.py"
+API: Final = "api/resources/retries.py"
+
+MUTATIONS: Final = (
+    Mutation(
+        "what was done is done again by a retry",
+        DECIDED,
+        "        kept=[_kept(activity) for activity in beginning.kept],\n",
+        "        kept=[],\n",
+        "A stage whose second half failed takes the money out of its source once more.",
+    ),
+    Mutation(
+        "a new key after an abort",
+        DECIDED,
+        "    return Beginning(ended[:-1], last.key_number, key_used=True)\n",
+        "    return Beginning(ended[:-1], last.key_number + 1)\n",
+        "A payment that went through while its instance was aborted is paid once more by the retry.",
+    ),
+    Mutation(
+        "two retries of one end",
+        SHARD,
+        "        if last is not None and last.retries != command.retries:\n",
+        "        if False:\n",
+        "A retry that was built on an older end does again what the one before it has done.",
+    ),
+    Mutation(
+        "a retry while it runs",
+        SHARD,
+        '            raise Rejected(rejections.NOT_RETRYABLE, "the instance is running")\n',
+        "            return Decision(0, ())\n",
+        "Somebody is told that a running instance was retried.",
+    ),
+    Mutation(
+        "retries not counted in tokens",
+        EFFECTS,
+        "activity.attempt, activity.resumes, state.retries)",
+        "activity.attempt, activity.resumes)",
+        "The late result of a call from before the abort is taken for that of the new pass.",
+    ),
+    Mutation(
+        "early events lost by a retry",
+        STAGES,
+        "    return replace(ended, arrived=[arrived for arrived in state.arrived if arrived >= number])\n",
+        "    return ended\n",
+        "An approval that came before the failure has to be given again.",
+    ),
+    Mutation(
+        "the pass before is overwritten",
+        FOLD,
+        "        self.retries[id] = Retry(id, event.retries - 1, event.stage, len(event.kept))\n",
+        "        self.retries[id] = Retry(id, event.retries - 1, event.stage, 99)\n",
+        "The history does not show any more how the pass before has failed.",
+    ),
+)
