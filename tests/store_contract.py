@@ -210,8 +210,10 @@ def retrying_batches(seed: int, count: int) -> Iterator[Batch]:
     for offset in range(4, 4 + count):
         at += timedelta(seconds=chance.randint(0, 5))
         happened = random_retry(chance, at) if chance.random() < 0.5 else []
-        others = set(ids) - {key for key, _ in happened}
-        happened += [event for _ in range(MAX_EVENTS) if (event := random_event(chance, at))[0] in others]
+        for _ in range(MAX_EVENTS):
+            key, event = random_event(chance, at)
+            if key not in dict(happened[:1]) and not isinstance(event, events.InstanceStarted):
+                happened.append((key, event))
         yield batch_of(*happened, advance=Advance(0, offset, offset + 1, 1, offset), cause=chance.randint(1, 20))
 
 
