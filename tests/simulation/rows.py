@@ -41,6 +41,7 @@ IDS = {
 }
 """Fields that hold ids by which an instance is found."""
 MAX_KEYS = 64
+MAX_KEY_CHARACTERS = 128
 
 RUNNING: dict[str, Any] = {"paused_at": None, "max_attempts": None, "last_failure_type": None}
 """Columns of an activity that is not paused."""
@@ -270,7 +271,8 @@ class ReadModelChecker:
 
     def _fold_keys(self, id: str, event: Any) -> Iterator[Place | None]:
         """Behind the event itself, since the first one makes the instance."""
-        found = list(dict.fromkeys(text.strip().casefold() for text in _texts(event) if text.strip()))[:MAX_KEYS]
+        texts = (text.strip().replace("\0", "\N{REPLACEMENT CHARACTER}").casefold() for text in _texts(event))
+        found = list(dict.fromkeys(text for text in texts if 0 < len(text) <= MAX_KEY_CHARACTERS))[:MAX_KEYS]
         if not found:
             return
         if isinstance(event, ev.InstanceStarted):
