@@ -92,7 +92,8 @@ def run(options: argparse.Namespace) -> None:
         try:
             migrate(ApiSettings(database_url=url))
             hour = _fill(ApiSettings(database_url=url), options)
-            asyncio.run(_read(ApiSettings(database_url=url), hour))
+            if options.instances:
+                asyncio.run(_read(ApiSettings(database_url=url), hour))
             asyncio.run(_write(ProjectionsSettings(database_url=url)))
         finally:
             postgres.stop()

@@ -1,8 +1,9 @@
 INSERT INTO counts (what, stage, hour, workflow_id, bucket, writer, count)
 SELECT what, stage, hour, workflow_id, bucket,
-    -- The first number that no other projector has now: they never wait for each other, and leave few rows.
-    (SELECT n FROM generate_series(0, 32767) n
-     WHERE pg_try_advisory_xact_lock('counts'::regclass::oid::integer, n) LIMIT 1),
+    -- The first number that no other projector has now: they don't wait for each other, and leave few rows. Postgres makes
+    -- the whole series first, so it is short; the projectors beyond it share a number.
+    coalesce((SELECT n FROM generate_series(0, 31) n
+              WHERE pg_try_advisory_xact_lock('counts'::regclass::oid::integer, n) LIMIT 1), 32),
     sum(count)
 FROM (
     SELECT what, stage, hour, coalesce(workflow_id, (SELECT i.workflow_id FROM instances i WHERE i.id = r.instance_id))
