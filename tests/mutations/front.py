@@ -16,6 +16,7 @@ INSTANCE_EVENTS: Final = "api/resources/instance_events.py"
 LEASES: Final = "projections/queries/leases.py"
 LOADER: Final = "projections/queries/loader.py"
 LOST_POSITIONS: Final = "projections/publisher/lost_positions.py"
+MEMORY: Final = "projections/memory.py"
 PAGES: Final = "api/resources/pages.py"
 PARTITION_PUBLISHER: Final = "projections/publisher/partition_publisher.py"
 POSITIONS: Final = "projections/queries/positions.py"
@@ -86,6 +87,13 @@ MUTATIONS: Final = (
         "                admit=wait_caught_up,\n",
         "",
         "After a crash of Postgres, a list lacks payments that it has shown.",
+    ),
+    Mutation(
+        "rejections deleted by the time of their events alone",
+        MEMORY,
+        "if row.at < oldest and stored[key] < oldest]",
+        "if row.at < oldest]",
+        "With an engine whose clock is a day behind, an event that was refused is answered as taken.",
     ),
     Mutation(
         "a look-up in flight joined",

@@ -101,7 +101,7 @@ class Front:
         self._cluster = cluster
         log = LogReader(cluster, topic_name(settings, EVENTS))
         clock = VirtualClock()
-        self.rows = ReadModelChecker(log, broken, clock.now, settings.rejections_retention_seconds)
+        self.rows = ReadModelChecker(log, broken)
         self.public = PublicTopicChecker(cluster, log, public_topic(settings))
         self.answers = Answers(log)
         self.database = SimulatedDatabase(rng, clock.now, self.rows)

@@ -5,8 +5,8 @@ its events are about are compared, so a position that is ahead of its rows shows
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -70,14 +70,10 @@ class ReadModelChecker:
     Args:
         log: reads it.
         broken: takes what is wrong, since the projections survive what a database raises.
-        now: the database's clock.
-        retention_seconds: how long rejections are kept, by their own times. One that an engine has made whose clock was
-            a day behind is old from the beginning.
     """
 
-    def __init__(self, log: LogReader, broken: list[Exception], now: Callable[[], datetime], retention_seconds: float):
+    def __init__(self, log: LogReader, broken: list[Exception]):
         self._log, self._broken = log, broken
-        self._now, self._retention = now, timedelta(seconds=retention_seconds)
         self._tables = Tables()
         self._next = [0] * log.partitions
         """Index of the next record of each partition, among those that count."""
@@ -134,8 +130,6 @@ class ReadModelChecker:
 
     def _compare(self, table: str, key: Any, shown: dict[Any, Any]) -> None:
         wanted = getattr(self._tables, table).get(key)
-        if isinstance(wanted, Rejection) and key not in shown and wanted.at < self._now() - self._retention:
-            return
         assert shown.get(key) == wanted, f"{table}, {key}: the read model has {shown.get(key)}, the log says {wanted}"
 
     def check_whole(self, tables: Tables) -> None:
