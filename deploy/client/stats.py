@@ -35,12 +35,20 @@ async def stats(session: Session, workflow: str | None, last: str | None, step: 
         "stats",
         workflowID=None if workflow is None else await workflow_id(session.api, workflow),
         step=step,
-        **{"from": _since(last)},
+        **{"from": since(last)},
     )
-    session.output.show(found, lambda: _lines(found, steps=step is not None))
+    session.output.show(found, lambda: lines(found, steps=step is not None))
 
 
-def _since(last: str | None) -> str | None:
+def since(last: str | None) -> str | None:
+    """The instant before which nothing is looked at, as the API takes it.
+
+    Args:
+        last: how much time before now, as `12h` or `30d`; None leaves it to the API.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if last is None:
         return None
     given = _LAST.fullmatch(last)
@@ -50,7 +58,13 @@ def _since(last: str | None) -> str | None:
     return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
 
 
-def _lines(found: dict[str, Any], *, steps: bool) -> Iterator[str]:
+def lines(found: dict[str, Any], *, steps: bool) -> Iterator[str]:
+    """The statistics for people.
+
+    Args:
+        found: what the API has answered.
+        steps: whether each hour or day is shown.
+    """
     from deploy.client.output import moment, pairs, table
 
     states = ", ".join(f"{found['states'][state]:,} {state}" for state in STATES if found["states"][state])
