@@ -109,7 +109,9 @@ class Projector:
         self._metrics.events.inc(reading.events)
         self._written(reading.batch)
         self.positions.update(reading.positions)
-        return reading.faults | await self._project(reading.left, repaired) if reading.left else reading.faults
+        if reading.left:
+            return reading.faults | await self._project(reading.left, repaired)
+        return reading.faults
 
     async def _project_around(
         self, records: Records, repaired: Mapping[int, int], error: Exception

@@ -182,7 +182,7 @@ async def send_event(session: Session, instance: str, event: str) -> None:
 
 
 @instances.verb("retry", short_help="Run an instance that has failed or was aborted once more.")
-@connected
+@acting
 @click.argument("instance")
 @click.option("--wait", is_flag=True, help="Show what it does until it has ended.")
 async def retry(session: Session, instance: str, wait: bool) -> None:

@@ -61,9 +61,8 @@ MUTATIONS: Final = (
     Mutation(
         "position not taken over",
         PROJECTOR,
-        "        self.positions.update(reading.positions)\n        return reading.faults\n\n"
-        "    async def _project_around(\n",
-        "        return reading.faults\n\n    async def _project_around(\n",
+        "        self.positions.update(reading.positions)\n        if reading.left:\n",
+        "        if reading.left:\n",
         "Every second batch is dropped.",
         without_effect="The next batch meets a conflict, and the positions are loaded again: it costs time alone.",
     ),

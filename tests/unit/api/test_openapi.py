@@ -36,6 +36,7 @@ V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("get", "/v2/workflows/schema.json"),
     ("get", "/v2/stats"),
     ("post", "/v2/instances/{instanceID}/stages/{number}/activities/{activityID}/resume"),
+    ("post", "/v2/instances/{instanceID}/retry"),
     ("post", "/v2/instances/bulk"),
     ("get", "/v2/bulk"),
     ("get", "/v2/bulk/{bulkID}"),

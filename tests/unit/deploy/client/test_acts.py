@@ -169,3 +169,13 @@ def test_activities_in_the_log() -> None:
         ("stage update failed", "no"),
         ("instance failed", "no"),
     ]
+
+
+def test_an_aborted_instance_runs_once_more(run: Run) -> None:
+    instance = started(run, WAITS)
+    assert "is running" in run("instances", "retry", instance, exit_code=3).output
+    run("instances", "stop", instance)
+    told = run("instances", "retry", instance, "--reason", "it was not meant").stdout
+    assert f"instance {instance} runs again (retry 1)" in told
+    shown = json.loads(run("instances", "show", instance, "--json").stdout)
+    assert (shown["terminated"], shown["retries"]) == (False, 1)

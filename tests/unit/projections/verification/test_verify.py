@@ -29,6 +29,7 @@ from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import ProjectionsSettings
+from tests.definitions import definition
 
 START: Final = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOW: Final = START + timedelta(hours=30)
@@ -135,7 +136,8 @@ async def test_a_read_model_that_equals_the_log(world: World) -> None:
     report = await world.verify()
     assert list(report.lines()) == [
         "equal: log and Postgres at 2026-03-02 16:00:00 UTC, with 1 workflows, 30 instances, 30 stages, 30 activities,"
-        " 30 event_requests, 60 instance_keys, 1 triggers, 2 occurrences, 2 rejections, 0 bulks, 0 bulk_outcomes",
+        " 0 past_stages, 0 past_activities, 30 event_requests, 60 instance_keys, 1 triggers, 2 occurrences,"
+        " 2 rejections, 0 bulks, 0 bulk_outcomes",
         "compared up to these offsets, by partition: 0:109 1:112",
     ]
     assert report.equal
@@ -144,6 +146,62 @@ async def test_a_read_model_that_equals_the_log(world: World) -> None:
 
 
 Damage = Callable[[Tables], None]
+
+
+RETRIED: Final = id(700)
+
+
+def failing(seconds: int, *, key_number: int = 0) -> list[Any]:
+    """The events of a pass that fails."""
+    call: dict[str, Any] = {"stage": 0, "index": 0}
+    return [
+        events.StageStarted(at=at(seconds), workflow_id=WORKFLOW, number=0, name="RunSend", input={}),
+        events.ActivityStarted(at=at(seconds), **call, name="DebitWallet", input={}, key_number=key_number),
+        events.ActivityEnded(at=at(seconds), **call, attempt=1, error="no", code="VALIDATION"),
+        events.StageEnded(at=at(seconds), workflow_id=WORKFLOW, number=0, error="no"),
+        events.InstanceEnded(at=at(seconds), workflow_id=WORKFLOW, error="no"),
+    ]
+
+
+def retry(number: int, seconds: int) -> events.InstanceRetried:
+    return events.InstanceRetried(
+        at=at(seconds),
+        workflow_id=WORKFLOW,
+        stages=definition([{"noop": {}}]),
+        variables={},
+        version=9,
+        retries=number,
+        stage=0,
+    )
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_all_passes_of_an_instance_are_compared(world: World, at_once: bool) -> None:
+    start = events.InstanceStarted(
+        at=at(4), workflow_id=WORKFLOW, stages=definition([{"noop": {}}]), variables={"order": "A-1"}
+    )
+    passes = [[start, *failing(4)], [retry(1, 5), *failing(5, key_number=1)], [retry(2, 6), *failing(6)[:2]]]
+    for happened in [[event for some in passes for event in some]] if at_once else passes:
+        world.append(0, RETRIED, *happened)
+        await world.project()
+    tables = world.database.tables
+    assert sorted(tables.past_stages) == [(RETRIED, 0, 0), (RETRIED, 0, 1)]
+    assert [row.key_number for row in tables.past_activities.values()] == [None, 1]
+    instance = tables.instances[RETRIED]
+    assert (instance.terminated_at, instance.error, instance.retries, instance.state) == (None, None, 2, "running")
+    assert (await world.verify()).equal
+    for damage in (
+        changed("past_stages", (RETRIED, 0, 1), error="yes"),
+        missing("past_activities", (RETRIED, 0, 0, 0)),
+        changed("instances", RETRIED, retries=1),
+    ):
+        whole = tables.copy()
+        damage(tables)
+        report = await world.verify()
+        assert len(report.differences) >= 1
+        assert not report.equal
+        for name, table in vars(whole).items():
+            setattr(tables, name, table)
 
 
 def changed(table: str, key: Any, /, **values: Any) -> Damage:
