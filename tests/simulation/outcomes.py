@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from engine.core import shard
 from engine.core.duplicates import Bounds
+from engine.core.instance import MAX_REQUESTS
 from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
@@ -34,7 +35,8 @@ class Run:
     digest: str | None
     ended: bool = False
     keys: dict[str, str | None] = field(default_factory=dict)
-    """Digests of the events and resumes that came with a key."""
+    """Digests of the events, resumes and retries that came with a key: the last ones, as many as engines know. One that
+    came before is known to the read model alone, which may be behind."""
     stage: int = -1
     """The one that was started last."""
     running: bool = False
@@ -45,6 +47,12 @@ class Run:
     """Whether it has ended with an error."""
     kept: int = 0
     """How many activities of the next stage are not done again."""
+
+    def note(self, key: str, digest: str | None) -> None:
+        """A request with a key has had its effect."""
+        self.keys[key] = digest
+        if len(self.keys) > MAX_REQUESTS:
+            del self.keys[next(iter(self.keys))]
 
 
 @dataclass
@@ -208,7 +216,7 @@ class Outcomes:
             case ev.EventReceived():
                 if event.request_key is not None:
                     assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} was received twice"
-                    self.runs[id].keys[event.request_key] = event.request_digest
+                    self.runs[id].note(event.request_key, event.request_digest)
             case ev.StageStarted() | ev.StageEnded():
                 self.runs[id].stage, self.runs[id].running = event.number, isinstance(event, ev.StageStarted)
                 self.runs[id].activities = [Pausable() for _ in range(self.runs[id].kept)]
@@ -226,7 +234,7 @@ class Outcomes:
                 activity.paused = False
                 if event.request_key is not None:
                     assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} resumed twice"
-                    self.runs[id].keys[event.request_key] = event.request_digest
+                    self.runs[id].note(event.request_key, event.request_digest)
             case ev.InstanceEnded():
                 self.runs[id].ended, self.runs[id].failed = True, event.error is not None
                 if self.runs[id].digest is not None:
@@ -259,7 +267,7 @@ class Outcomes:
         run.kept = len(event.kept)
         if event.request_key is not None:
             assert event.request_key not in run.keys, f"{event.request_key} retried twice"
-            run.keys[event.request_key] = event.request_digest
+            run.note(event.request_key, event.request_digest)
 
     def _fold_message(
         self, trigger: Listening, event: ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed
