@@ -24,9 +24,15 @@ def retry_of(log: Sequence[tuple[str, Any]], key: str, **more: Any) -> RetryInst
         if isinstance(event, ev.InstanceStarted):
             command = _started(event)
         assert command is not None
-        command = _after(replace(command, version=version), event)
+        command = _after(replace(command, version=version, requests=[*command.requests, *_requests(event)]), event)
     assert command is not None
     return replace(command, seen_offset=len(log), **more)
+
+
+def _requests(event: Any) -> list[tuple[str, str]]:
+    """The request with a key that has caused an event."""
+    key, digest = getattr(event, "request_key", None), getattr(event, "request_digest", None)
+    return [(key, digest)] if key is not None and digest is not None else []
 
 
 def _started(event: ev.InstanceStarted) -> RetryInstance:
