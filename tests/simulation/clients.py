@@ -206,7 +206,8 @@ class Clients:
         instance_id = self.rng.choice(failed[-20:])
         partition = self.partition(instance_id)
         log = [(one.aggregate_id, one.event) for one in self.observer.admitted[partition]]
-        retry = replace(retry_of(log, instance_id), seen_offset=len(self.topics.events[partition]))
+        requests = [(key, digest) for key, digest in outcomes[instance_id].keys.items() if digest is not None]
+        retry = replace(retry_of(log, instance_id), requests=requests, seen_offset=len(self.topics.events[partition]))
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
             retry = replace(retry, request_key=self.new_id(), request_digest="digest")

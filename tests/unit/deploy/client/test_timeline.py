@@ -218,3 +218,35 @@ async def test_who_stops_waiting_is_told_that_the_instance_goes_on(capsys: pytes
     with pytest.raises(asyncio.CancelledError):
         await task
     assert capsys.readouterr().err == "the instance goes on: orchestration instances watch i-1\n"
+
+
+async def test_a_stage_that_was_retried_shows_each_pass() -> None:
+    refused: Any = {"error": "no"}
+    passes = [
+        shown("RunSend", ACCOUNTS, stage=0, retries=0, **refused),
+        shown("RunSend", ACCOUNTS, False, stage=0),
+    ]
+    calls = [
+        call("GetAccount"),
+        call("CreateTransaction", retries=0, **refused),
+        call("CreateTransaction", ended=False),
+    ]
+
+    class Retried:
+        async def get(self, *path: str) -> Any:
+            return {"i-1": instance(), "history": passes if "stages" not in path else calls}[path[-1]]
+
+    view = await look(Retried(), "i-1")  # type: ignore[arg-type]
+    assert [[one["name"] for one in some] for some in view.activities] == [
+        ["CreateTransaction"],
+        ["GetAccount", "CreateTransaction"],
+    ]
+    assert [line.strip()[:12] for line in lines(view)] == [
+        "✗ 0 send  al",
+        "✗ CreateTran",
+        "▸ 0 send  al",
+        "✓ GetAccount",
+        "▸ CreateTran",
+        "· 1 wait_eve",
+        "· 2 noop",
+    ]
