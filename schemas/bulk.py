@@ -2,6 +2,6 @@
 
 from typing import Final, Literal, get_args
 
-Action = Literal["abort", "resume"]
+Action = Literal["abort", "resume", "retry"]
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)

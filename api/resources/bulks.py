@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
     action: Action
     filters: InstanceFilters
-    """Those of the request; what has ended can't be aborted or resumed."""
+    """Those of the request, without what the action can't be done with."""
     dry_run: bool
 
 
@@ -67,7 +67,14 @@ def read_bulk(body: Any) -> Wanted:
     dry_run, everything = (_flag(body, name) for name in ("dryRun", "all"))
     if filters == EVERY_INSTANCE and not everything:
         raise Invalid('filter: has no condition; to act on all instances, send "all": true as well')
-    return Wanted(cast(Action, action), replace(filters, running=True), dry_run)
+    return Wanted(cast(Action, action), _narrowed(cast(Action, action), filters), dry_run)
+
+
+def _narrowed(action: Action, filters: InstanceFilters) -> InstanceFilters:
+    """The filters, without what the action can't be done with: no page has to be read for that."""
+    if action != "retry":
+        return replace(filters, running=True)
+    return filters if filters.states else replace(filters, states=("failed", "aborted"))
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:

@@ -25,7 +25,7 @@ def bulk() -> None:
     """
 
 
-@bulk.verb("start", short_help="Abort or resume all instances that pass a filter.")
+@bulk.verb("start", short_help="Abort, resume or retry all instances that pass a filter.")
 @acting
 @click.argument("action", metavar="abort|resume|retry")
 @click.option("--workflow", metavar="ID|NAME", shell_complete=complete_workflows, help="Only those of this workflow.")

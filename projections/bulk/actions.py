@@ -5,15 +5,16 @@ instance and the decision about its command any time may pass.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from projections.bulk.sending import PageCommand
 from projections.queries.bulks import BulkRow
-from projections.queries.rows import InstanceRow
+from projections.queries.retryable import NotRetryable, retry_command
+from projections.queries.rows import InstanceRow, RetryableRow
 from schemas import rejections
 from schemas.commands import AbortInstance, PassOverInstance, ResumeActivity
 
-Command = Callable[[InstanceRow | None, dict[str, Any]], PageCommand]
+Command = Callable[[Any, dict[str, Any]], PageCommand]
 """Makes the command of an instance, as it is in the read model now, of the fields that all of them have."""
 
 
@@ -21,20 +22,20 @@ class Action(NamedTuple):
     """What an operation does with each instance."""
 
     command: Command
-    reads: bool
-    """Whether the instances have to be read."""
+    reads: Literal["nothing", "instances", "retryable"]
+    """What has to be read of the instances: rows of this kind are given to `command`."""
 
 
 class UnknownAction(ValueError):
     """A newer build knows the action. Its process will run the operation."""
 
 
-def commands(row: BulkRow, instances: Mapping[str, InstanceRow]) -> dict[str, PageCommand]:
+def commands(row: BulkRow, instances: Mapping[str, InstanceRow | RetryableRow]) -> dict[str, PageCommand]:
     """The commands to the instances of an operation's last page, by id.
 
     Args:
         row: the operation.
-        instances: those of them that were found; none if the action reads none.
+        instances: what the action reads of those that were found.
 
     Raises:
         UnknownAction: this build does not know what to do.
@@ -56,7 +57,7 @@ def action(row: BulkRow) -> Action:
     return found
 
 
-def _abort(instance: InstanceRow | None, fields: dict[str, Any]) -> PageCommand:
+def _abort(instance: object, fields: dict[str, Any]) -> PageCommand:
     return AbortInstance(**fields)
 
 
@@ -68,12 +69,22 @@ def _resume(instance: InstanceRow | None, fields: dict[str, Any]) -> PageCommand
     return ResumeActivity(stage=pause.stage, index=pause.index, paused_at=waiting.since, **fields)
 
 
+def _retry(found: RetryableRow | None, fields: dict[str, Any]) -> PageCommand:
+    if found is None:
+        return pass_over(fields, rejections.NOT_RETRYABLE, "the read model does not know the instance")
+    try:
+        return retry_command(found, **fields)
+    except NotRetryable as error:
+        return pass_over(fields, rejections.NOT_RETRYABLE, str(error))
+
+
 def pass_over(fields: dict[str, Any], code: str, message: str) -> PassOverInstance:
     """What is sent to an instance that the action does not fit any more."""
     return PassOverInstance(bulk_id=fields["bulk_id"], bulk_page=fields["bulk_page"], code=code, message=message)
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    "abort": Action(_abort, reads=False),
-    "resume": Action(_resume, reads=True),
+    "abort": Action(_abort, reads="nothing"),
+    "resume": Action(_resume, reads="instances"),
+    "retry": Action(_retry, reads="retryable"),
 }

@@ -10,12 +10,14 @@ from projections.database import Session
 from projections.ports import Database, Row
 from projections.queries.bulks import BulkRow, Running, fits, running
 from projections.queries.caught_up import wait_caught_up
-from projections.queries.columns import InstanceColumns
+from projections.queries.columns import InstanceColumns, RetryableColumns
 from projections.queries.connections import IN_ORDER
 from projections.queries.instance_filters import InstanceFilters, instances_query
-from projections.queries.rows import InstanceRow, RowPosition, Slice
+from projections.queries.read_model import MAX_REQUESTS
+from projections.queries.rows import InstanceRow, RetryableRow, RowPosition, Slice
 from projections.queries.searching import searched_slice
 from projections.sql import statement
+from schemas.topics import partition_of
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one statement. A page of a filter that few instances pass may take seconds."""
@@ -63,6 +65,21 @@ class Reads:
         """Instances by id; what does not exist is left out."""
         rows = await self._session.execute(statement("instances"), ([UUID(id) for id in ids],))
         return {str(row.id): row for row in (InstanceColumns(*some).row() for some in rows)}
+
+    async def retryable(self, ids: Sequence[str], partitions: int) -> dict[str, RetryableRow]:
+        """What retries of instances go on with, by id; what does not exist is left out.
+
+        Args:
+            ids: the instances.
+            partitions: how many `events` has.
+        """
+        found: dict[str, RetryableRow] = {}
+        for id in ids:
+            partition = partition_of(id.encode(), partitions)
+            parameters = (UUID(id), partition, MAX_REQUESTS)
+            for row in await self._session.execute(statement("retryable"), parameters):
+                found[id] = RetryableColumns(*row).row()
+        return found
 
     async def next_page(self, bulk: BulkRow, behind: RowPosition | None, limit: int) -> Found:
         """The next instances that an operation is about, at most so many.

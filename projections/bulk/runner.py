@@ -190,8 +190,13 @@ class BulkRunner:
 
     async def _send(self, row: BulkRow, memory: Memory) -> None:
         """Send the commands of the last page, as the log says which instances it has."""
-        reads = action(row).reads
-        page = commands(row, await self._reads.instances(row.page) if reads else {})
+        match action(row).reads:
+            case "instances":
+                page = commands(row, await self._reads.instances(row.page))
+            case "retryable":
+                page = commands(row, await self._reads.retryable(row.page, await self._sender.partitions()))
+            case "nothing":
+                page = commands(row, {})
         memory.tries += 1
         self._metrics.commands.labels(row.action).inc(len(page))
         memory.sent = await self._sender.send(row.pages - 1, page)

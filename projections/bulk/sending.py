@@ -42,6 +42,14 @@ class Sender:
         """Drop what has not been sent."""
         await self._producer.close()
 
+    async def partitions(self) -> int:
+        """How many partitions the topic has.
+
+        Raises:
+            KafkaFault: Kafka does not tell.
+        """
+        return await self._producer.partitions(self._topic, asyncio.get_running_loop().time() + APPEND_SECONDS)
+
     async def send(self, page: int, commands: Mapping[str, Command]) -> Sent:
         """Append commands by the ids of their aggregates.
 

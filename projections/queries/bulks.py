@@ -19,6 +19,8 @@ def fits(action: str, instance: InstanceRow) -> bool:
     """Whether an action can be done with an instance as it is. What no filter says is looked at here, row by row."""
     if action == "resume":
         return instance.waiting is not None and instance.waiting.pause is not None
+    if action == "retry":
+        return instance.terminated_at is not None and instance.error is not None
     return instance.terminated_at is None
 
 

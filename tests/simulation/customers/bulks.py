@@ -48,7 +48,7 @@ class Bulks(Kind):
         return self.rng.choice(list(self.operations))
 
     def _body(self) -> dict[str, Any]:
-        action = "abort" if self.rng.random() < 0.8 else "resume"
+        (action,) = self.rng.choices(("abort", "resume", "retry"), (5, 1, 2))
         if self.rng.random() < 0.2:
             return {"action": action, "all": True}
         flow_id = self.answers.known.instances[self.any_instance()].start.workflow_id

@@ -14,7 +14,7 @@ import { pauseOf, stateOf } from "./states.js";
 export const ACTS = ["event", "resume", "retry", "abort"];
 
 /** What can be done to many at once. */
-export const BULK_ACTS = ["abort", "resume"];
+export const BULK_ACTS = ["abort", "resume", "retry"];
 
 /**
  * Why something can't be done now.

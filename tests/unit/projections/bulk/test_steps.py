@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from projections.bulk.actions import UnknownAction, commands
 from projections.bulk.steps import MAX_TRIES, Memory, Sent, Step, next_step
 from projections.queries.bulks import BulkRow, fits
-from projections.queries.rows import InstanceRow, Pause, WaitingRow, WorkflowRow
+from projections.queries.rows import InstanceRow, Pause, Retryable, RetryableRow, WaitingRow, WorkflowRow
 from schemas import rejections
-from schemas.commands import AbortInstance, PassOverInstance, ResumeActivity
+from schemas.commands import AbortInstance, PassOverInstance, ResumeActivity, RetryInstance
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
 A, B = str(UUID(int=1)), str(UUID(int=2))
@@ -93,3 +93,25 @@ def test_what_an_action_fits_to() -> None:
     assert not fits("abort", instance(terminated_at=NOW))
     assert fits("resume", instance(PAUSED))
     assert not fits("resume", instance(WaitingRow("event", NOW, "go")))
+
+
+def retryable(error: str | None, **more: Any) -> RetryableRow:
+    fields: dict[str, Any] = {
+        **{"workflow_id": UUID(int=5), "stages": Raw(b'[{"noop":{}}]'), "variables": Raw(b"{}"), "request": None},
+        **{"max_attempts": None, "terminated_at": NOW, "error": error, "retries": 0, "retryable": Retryable(3, [])},
+        **{"stage": None, "activities": [], "requests": [], "next_offset": 4, **more},
+    }
+    return RetryableRow(**fields)
+
+
+def test_a_retry_goes_on_with_what_the_read_model_knows_and_passes_over_what_it_does_not_fit() -> None:
+    row = operation(action="retry", by="ann")
+    page = commands(row, {A: retryable("no funds"), B: retryable(None)})
+    retry, other = page[A], page[B]
+    assert isinstance(retry, RetryInstance)
+    assert (retry.bulk_id, retry.bulk_page, retry.by, retry.version, retry.seen_offset) == (str(row.id), 0, "ann", 3, 4)
+    assert isinstance(other, PassOverInstance)
+    assert other.code == rejections.NOT_RETRYABLE
+    assert isinstance(commands(row, {})[A], PassOverInstance)
+    failed = replace(instance(terminated_at=NOW), error="no funds")
+    assert [fits("retry", one) for one in (failed, instance(terminated_at=NOW), instance())] == [True, False, False]
