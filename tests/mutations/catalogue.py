@@ -13,6 +13,7 @@ from tests.mutations import (
     retries,
     searches,
     snapshots,
+    streams,
     triggers,
 )
 
@@ -28,4 +29,5 @@ MUTATIONS: Final = (
     *bulk.MUTATIONS,
     *searches.MUTATIONS,
     *retries.MUTATIONS,
+    *streams.MUTATIONS,
 )

@@ -5,7 +5,9 @@ connections end. While it is stopped they wait.
 """
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
@@ -27,6 +29,9 @@ from tests.simulation.trace import Trace
 
 STOP_SECONDS: Final = 20.0
 """How long a process that was told to stop waits for its requests, as the server does."""
+
+STREAMS_STOP_SECONDS: Final = 2.0
+"""How long streams may take to end then."""
 
 
 @dataclass
@@ -60,6 +65,37 @@ class HttpAnswer:
     complete: bool = False
 
 
+class HttpStream:
+    """An answer that comes bit by bit."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._fault: Exception | None = None
+
+    def take(self, message: Message) -> None:
+        """A part of it has come."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        self._pieces.put_nowait(message.get("body", b""))
+
+    def end(self, fault: Exception | None = None) -> None:
+        """Nothing more comes."""
+        self._fault = self._fault or fault
+        self._pieces.put_nowait(None)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """What comes; the first has nothing but the status behind it.
+
+        Raises:
+            ConnectionError: the connection has ended before the stream.
+        """
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+        if self._fault is not None:
+            raise self._fault
+
+
 class NoLinks:
     """`api.ports.Links` without a stack: no expression of the simulation's clients needs a link."""
 
@@ -88,6 +124,7 @@ class Api:
         self._settings, self._reached = settings, reached
         self._app: Starlette | None = None
         self._open: dict[asyncio.Future[HttpAnswer], None] = {}
+        self._streams: dict[HttpStream, None] = {}
         self._under_way = 0
         self.stopping = False
         """Whether it was told to stop: then nobody waits for the end of an instance."""
@@ -111,6 +148,8 @@ class Api:
             self.stopping = True
             if self._open:
                 await asyncio.wait(list(self._open), timeout=STOP_SECONDS)
+            await asyncio.sleep(STREAMS_STOP_SECONDS)
+            assert not self._streams, "a stream goes on although its process is stopping"
             self.cut()
 
     def cut(self) -> None:
@@ -119,6 +158,9 @@ class Api:
         for answer in cut:
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the process has ended"))
+        for stream in self._streams:
+            stream.end(ConnectionResetError("the process has ended"))
+        self._streams = {}
 
     def take(self, request: HttpRequest, life: Life) -> "asyncio.Future[HttpAnswer]":
         """Begin to answer a request.
@@ -132,6 +174,37 @@ class Api:
         answer.add_done_callback(lambda done: self._open.pop(done, None))
         life.spawn(self._handle(request, answer))
         return answer
+
+    def stream(self, request: HttpRequest, life: Life) -> HttpStream:
+        """Begin to answer a request with a stream.
+
+        Args:
+            request: it.
+            life: of the process.
+        """
+        stream = HttpStream()
+        self._streams[stream] = None
+        life.spawn(self._handle_stream(request, stream))
+        return stream
+
+    async def _handle_stream(self, request: HttpRequest, stream: HttpStream) -> None:
+        exchange, fault = _Exchange(request), None
+
+        async def send(message: Message) -> None:
+            if request.gone.is_set():
+                raise ConnectionResetError("the client has gone")
+            stream.take(message)
+
+        try:
+            if self._app is None:
+                raise ConnectionResetError("the process has ended")
+            await self._app(exchange.scope(), exchange.receive, send)
+        except ConnectionError as error:
+            fault = error
+        except Exception as error:  # with half an answer, a client can't tell it from a connection that was cut
+            raise AssertionError(f"a stream has failed: {error!r}") from error
+        self._streams.pop(stream, None)
+        stream.end(fault)
 
     async def _handle(self, request: HttpRequest, answer: "asyncio.Future[HttpAnswer]") -> None:
         exchange, fault = _Exchange(request), None
@@ -219,6 +292,21 @@ class SimulatedApi(SimulatedProcess[Api]):
         if self._rng.random() < self.faults.unanswered:
             raise ConnectionResetError("the connection has ended")
         return answered
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
+        """Send a request, and read what is answered bit by bit. The connection ends with the context.
+
+        Raises:
+            ConnectionError: the connection could not be made.
+        """
+        await asyncio.sleep(self._rng.uniform(0.0, 0.002))
+        if not self.serves or self._rng.random() < self.faults.lost:
+            raise ConnectionRefusedError(f"{self.name} can't be reached")
+        try:
+            yield self.program.stream(request, self.life)
+        finally:
+            request.gone.set()
 
 
 class _Exchange:

@@ -22,6 +22,8 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
 from unittest.mock import patch
 
+import anyio._backends._asyncio  # noqa: F401 - loaded first by a stream, it would keep that simulation's `get_running_loop`
+
 T = TypeVar("T")
 W = TypeVar("W")
 Ts = TypeVarTuple("Ts")

@@ -67,6 +67,10 @@ a key was used for something else
 the database crashed
 announcements were lost
 an occurrence was shown
+an instance was followed to its end
+a stream was cut, and followed again
+a list was to be read again
+a change was told in a list
 300 stages
 a turn was full
 an instance was flooded

@@ -10,6 +10,7 @@ Some clients are dishonest, and use a key for something else.
 | `kind` | what every kind of customer is made of, and what customers have made so far |
 | `making` | requests that make something, with all their tries |
 | `looks` | who reads |
+| `streams` | who follows instances and lists |
 | `flows`, `runs`, `acts`, `triggers` | who makes workflows, runs them, acts on instances, and makes triggers |
 | `bulks` | who acts on all instances of a workflow |
 | `customers` | all of them |

@@ -19,6 +19,7 @@ from tests.simulation.customers.requests import Requests
 from tests.simulation.customers.retries import Retries
 from tests.simulation.customers.runs import Runs
 from tests.simulation.customers.searches import Searches
+from tests.simulation.customers.streams import Streams
 from tests.simulation.customers.triggers import Triggers
 
 
@@ -59,6 +60,7 @@ class Customers:
             making,
             looks,
             Searches(self._requests, self._made),
+            Streams(self._requests, self._made),
         )
         self._actions = [action for kind in self._kinds for action in kind.actions()]
 

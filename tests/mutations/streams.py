@@ -1,0 +1,32 @@
+"""Live streams: what they show, and that they end."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+APP: Final = "api/app.py"
+FOLLOWERS: Final = "api/streams/followers.py"
+
+MUTATIONS: Final = (
+    Mutation(
+        "the last state not shown",
+        FOLLOWERS,
+        "        if state.digest != self._seen:\n",
+        "        if not self._seen:\n",
+        "Whoever follows an instance learns that it has ended, and not how.",
+    ),
+    Mutation(
+        "only failures end a stream",
+        FOLLOWERS,
+        "        if state.row.terminated_at is not None:\n",
+        "        if state.row.error is not None:\n",
+        "Whoever waits for the end of an instance waits for ever, unless it fails.",
+    ),
+    Mutation(
+        "streams outlast a stop",
+        APP,
+        "    services.streams.stop()\n",
+        "",
+        "Every stop of an API takes as long as it may, and cuts its streams off.",
+    ),
+)
