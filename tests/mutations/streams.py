@@ -1,10 +1,9 @@
-"""Live streams: what they show, and that they end."""
+"""Live streams: what they show, and that they end with their instance."""
 
 from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-APP: Final = "api/app.py"
 FOLLOWERS: Final = "api/streams/followers.py"
 
 MUTATIONS: Final = (
@@ -21,12 +20,5 @@ MUTATIONS: Final = (
         "        if state.row.terminated_at is not None:\n",
         "        if state.row.error is not None:\n",
         "Whoever waits for the end of an instance waits for ever, unless it fails.",
-    ),
-    Mutation(
-        "streams outlast a stop",
-        APP,
-        "    services.streams.stop()\n",
-        "",
-        "Every stop of an API takes as long as it may, and cuts its streams off.",
     ),
 )
