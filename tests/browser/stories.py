@@ -117,7 +117,7 @@ class Stories:
 
     def statistics(self, workflow: WorkflowRow, oldest: UUID) -> None:
         """A day in which much has happened."""
-        happened = Happened(started=7, ended={"succeeded": {40: 4, 60: 2}, "failed": {40: 1}})
+        happened = Happened(started=7, ended={"succeeded": {40: 4, 45: 2}, "failed": {40: 1}})
         states = {"waiting": 2, "paused": 1, "succeeded": 6, "failed": 1}
         row = self.backend.instance_rows[oldest]
         self.backend.stats_row = StatsRow(
