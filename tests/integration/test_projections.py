@@ -369,5 +369,6 @@ async def test_old_rejections_are_pruned_in_the_background(settings: Projections
     tables.rows(
         "INSERT INTO rejections SELECT 1, n, 'ENDED', '', now() - interval '2 days' FROM generate_series(1, 2500) n"
     )
+    tables.rows("UPDATE rejections SET stored_at = at")
     async with running(settings):
         await until(lambda: tables.rows("SELECT partition, cause FROM rejections") == [(0, 2)])

@@ -117,10 +117,9 @@ async def test_each_difference_is_found_in_each_table(settings: ProjectionsSetti
         tables.rows(f"INSERT INTO {table} TABLE whole")
         tables.rows("DROP TABLE whole")
     tables.rows("UPDATE counts SET count = count + 1 WHERE what = 'started'")
-    assert list((await verify(settings)).lines())[:2] == [
-        f"counts, what started, day 2026-03-01, bucket 0, workflow {WORKFLOW}:",
-        "  count: the log says 21, Postgres says 22",
-    ]
+    lines = list((await verify(settings)).lines())
+    place = f"counts, what started, day 2026-03-01, bucket 0, workflow {WORKFLOW}:"
+    assert lines[lines.index(place) + 1] == "  count: the log says 21, Postgres says 22"
     tables.rows(DAMAGES["instances"])
     different = await command(settings)
     assert different.exit_code == 1
@@ -170,7 +169,9 @@ def test_columns_are_those_of_the_tables(settings: ProjectionsSettings, tables: 
     """A column that a migration adds must not be forgotten."""
     found = tables.rows(
         "SELECT table_name, array_agg(column_name::text ORDER BY column_name) FROM information_schema.columns"  # noqa: S608
-        f" WHERE table_schema = '{settings.database_schema}' GROUP BY table_name"
+        f" WHERE table_schema = '{settings.database_schema}'"
+        # When a rejection came is not told by the log.
+        " AND NOT (table_name = 'rejections' AND column_name = 'stored_at') GROUP BY table_name"
     )
     others = ("migrations", "positions", "caught_up", "counts")
     assert {name: columns for name, columns in found if name not in others} == {

@@ -135,6 +135,12 @@ async def resume(whole: Whole) -> Request:
     return Request("POST", target, {"temporalRunID": id, "pausedAt": paused_at})
 
 
+async def retry(whole: Whole) -> Request:
+    _, id = await instance_of(whole)
+    await whole.client.call("PUT", f"/v2/instances/{id}/abort", b"", {})
+    return Request("POST", f"/v2/instances/{id}/retry")
+
+
 def create_trigger(base: str) -> Prepare:
     async def prepare(whole: Whole) -> Request:
         return Request("POST", f"{base}/triggers", await trigger_body(whole))
@@ -181,6 +187,7 @@ REQUESTS: Final[dict[str, Prepare]] = {
     "v2CancelEvent": of_instance("PUT", "/v2/instances/{id}/abort"),
     "abortRun": of_instance("PUT", "/flows/{workflow}/runs/{id}/abort"),
     "v2ResumeActivity": resume,
+    "v2RetryInstance": retry,
     "v2StartBulk": start_bulk,
     "v2StopBulk": stop_bulk,
     "createTrigger": create_trigger(""),
