@@ -57,9 +57,9 @@ def stories(backend: Backend) -> Stories:
     return Stories(backend)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site() -> Iterator[tuple[Switch, str]]:
-    """A server whose app each test chooses, and its address."""
+    """A server whose app each test chooses, and its address. It ends with its file: simulations bear no other loop."""
     switch = Switch()
     with served(switch) as address:
         yield switch, address
