@@ -41,8 +41,8 @@ UNDECIDABLE: dict[str, list[CheckFunction]] = {
     "v2ListBulk": [negative_data_rejection],
     # Which filters there are, and that one is needed, is not in the schema.
     "v2StartBulk": [positive_data_acceptance],
-    # Nor that `from` is before `to`.
-    "v2GetStats": [positive_data_acceptance],
+    # Nor that `from` is before `to`; an empty one is none.
+    "v2GetStats": [positive_data_acceptance, negative_data_rejection],
 }
 """By operation: what can't be decided from the description."""
 NUMBERS_OF_YAML_1_2 = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|0o[0-7]+$")
