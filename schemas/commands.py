@@ -285,6 +285,9 @@ class EndBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in `AdvanceBulk`."""
 
 
+PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
+"""What a bulk operation sends to the instances of a page."""
+
 Command = (
     CreateWorkflow
     | DeleteWorkflow

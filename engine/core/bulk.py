@@ -21,25 +21,17 @@ late a command comes again.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.core.decisions import check_same_request
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.sections import Queue, Section, Table
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import (
-    AbortInstance,
-    AdvanceBulk,
-    EndBulk,
-    PassOverInstance,
-    ResumeActivity,
-    RetryInstance,
-    StartBulk,
-    StopBulk,
-)
+from schemas.commands import AdvanceBulk, EndBulk, PageCommand, StartBulk, StopBulk
 
 MAX_RUNNING: Final = 5
 """Bulk operations of a partition that may run at once. Each has a page of commands under way: without a limit, other
@@ -54,10 +46,7 @@ MAX_PAGES: Final = 1000
 have sent something would be taken for a new one; without a limit they would fill the memory."""
 
 BulkCommand = StartBulk | AdvanceBulk | StopBulk | EndBulk
-PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
-"""What operations send to instances."""
-
-PAGE_COMMANDS: Final = (AbortInstance, ResumeActivity, RetryInstance, PassOverInstance)
+PAGE_COMMANDS: Final = get_args(PageCommand)
 PAGE_EVENTS: Final = (ev.InstanceEnded, ev.ActivityResumed, ev.InstanceRetried)
 """Events of instances that may follow from such a command."""
 
@@ -103,7 +92,7 @@ def decide(state: Bulk | None, command: BulkCommand, now: datetime) -> Sequence[
     match command:
         case StartBulk():
             if state is not None:
-                check_same_request(state.request_digest, command)
+                check_same_request(state.request_digest, command.request_digest)
                 return ()
             started = ev.BulkStarted(
                 at=now,
@@ -132,16 +121,6 @@ def decide(state: Bulk | None, command: BulkCommand, now: datetime) -> Sequence[
         case EndBulk() if command.pages == state.pages:
             return (ev.BulkEnded(at=now, lost=state.lost + command.lost),)
     return ()
-
-
-def check_same_request(known: str | None, command: StartBulk) -> None:
-    """Check that a second start for an id repeats the first.
-
-    Raises:
-        Rejected: the Idempotency-Key was used with another body.
-    """
-    if known != command.request_digest:
-        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
 
 
 def evolve(state: Bulk | None, event: ev.BulkEvent, bulk_id: str) -> Bulk:
@@ -188,7 +167,7 @@ class Bulks:
         state = self._running.get(key)
         if state is None and isinstance(command, StartBulk):
             if (ended := self._ended.get(key)) is not None:
-                check_same_request(ended.request_digest, command)
+                check_same_request(ended.request_digest, command.request_digest)
                 return 0, ()
             if len(self._running) >= MAX_RUNNING:
                 raise Rejected(rejections.TOO_MANY, "too many bulk operations are running: wait, or stop one of them")

@@ -17,10 +17,11 @@ behind (contract: `stack-api`), so the same key is no hindrance; a new one is ta
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from engine.core import stages
+from engine.core.decisions import TICK
 from engine.core.definition import Definition
 from engine.core.errors import Rejected, StageFailed
 from engine.core.instance import evolve
@@ -38,10 +39,6 @@ READING: Final = frozenset({GET_ACCOUNT, GET_PAYMENT, GET_WALLET, LIST_WALLETS})
 
 CERTAIN_CODES: Final = FINAL_CODES - {"CONFLICT"}
 """errorCodes after which it is certain that the call was not carried out, and is not under way either."""
-
-TICK: Final = timedelta(microseconds=1)
-"""By how much a pass begins behind the end of the one before, at least. Else a pause of both could have one time, and
-whoever resumes the first would end the second."""
 
 
 class Beginning(NamedTuple):
@@ -70,6 +67,7 @@ def retry(
         UndecodableRecord: the stages are not a list of objects.
     """
     if command.ended_at >= now:
+        # Else a pause of both passes could have one time, and whoever resumes the first would end the second.
         now += TICK
     beginning = _beginning(command)
     retried = ev.InstanceRetried(

@@ -21,7 +21,7 @@ from engine.core import decisions, effects, retrying
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
-from engine.core.bulk import PAGE_COMMANDS, PAGE_EVENTS, Bulks, PageCommand
+from engine.core.bulk import PAGE_COMMANDS, PAGE_EVENTS, Bulks
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import Definitions
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
@@ -47,6 +47,7 @@ from schemas.commands import (
     EndBulk,
     EvaluateTrigger,
     FireTrigger,
+    PageCommand,
     PassOverInstance,
     ResumeActivity,
     RetryInstance,

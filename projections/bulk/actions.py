@@ -7,12 +7,11 @@ instance and the decision about its command any time may pass.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from projections.bulk.sending import PageCommand
 from projections.queries.bulks import BulkRow
 from projections.queries.retryable import NotRetryable, retry_command
 from projections.queries.rows import InstanceRow, RetryableRow
 from schemas import rejections
-from schemas.commands import AbortInstance, PassOverInstance, ResumeActivity
+from schemas.commands import AbortInstance, PageCommand, PassOverInstance, ResumeActivity
 
 Command = Callable[[Any, dict[str, Any]], PageCommand]
 """Makes the command of an instance, as it is in the read model now, of the fields that all of them have."""

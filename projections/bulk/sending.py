@@ -6,7 +6,7 @@ from typing import Final
 
 from projections.bulk.steps import Sent
 from schemas import rejections
-from schemas.commands import AbortInstance, AdvanceBulk, EndBulk, PassOverInstance, ResumeActivity, RetryInstance
+from schemas.commands import AdvanceBulk, EndBulk, PageCommand, PassOverInstance
 from schemas.kafka import Kafka, NotAcknowledged
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import MAX_RECORD_BATCH_BYTES, partition_of
@@ -18,8 +18,6 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
 """Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
 
-PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
-"""What is sent to instances."""
 Command = PageCommand | AdvanceBulk | EndBulk
 
 

@@ -8,7 +8,6 @@ from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
 
-PageCommand = cm.AbortInstance | cm.ResumeActivity | cm.RetryInstance | cm.PassOverInstance
 BulkCommand = cm.StartBulk | cm.AdvanceBulk | cm.StopBulk | cm.EndBulk
 
 
@@ -34,7 +33,7 @@ class BulkOutcomes:
     pages: dict[str, int] = field(default_factory=dict)
     """By operation, the last page of which something was decided here."""
 
-    def is_repeated(self, id: str, command: PageCommand) -> bool:
+    def is_repeated(self, id: str, command: cm.PageCommand) -> bool:
         """Whether an instance was sent a command by this operation before."""
         assert command.bulk_id is not None
         page = self.pages.get(command.bulk_id, 0)

@@ -15,7 +15,7 @@ from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
 from schemas.records import Recorded
-from tests.simulation.bulk_outcomes import BulkOutcomes, PageCommand
+from tests.simulation.bulk_outcomes import BulkOutcomes
 
 DECIDED, SKIPPED = "decided", "skipped"
 
@@ -105,7 +105,7 @@ class Outcomes:
             assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
 
     def _wanted(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
-        if isinstance(command, PageCommand) and command.bulk_id is not None:
+        if isinstance(command, cm.PageCommand) and command.bulk_id is not None:
             if self.bulks.is_repeated(id, command):
                 return {SKIPPED}
             if isinstance(command, cm.PassOverInstance):
