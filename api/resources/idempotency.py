@@ -34,6 +34,13 @@ class KeyedRequest(Struct, frozen=True):
             raise Invalid("the Idempotency-Key was used with another body")
 
 
+def request_fields(keyed: KeyedRequest | None) -> dict[str, Any]:
+    """The fields of a command by which engines know its request again."""
+    if keyed is None:
+        return {}
+    return {"request_key": str(keyed.id), "request_digest": keyed.digest}
+
+
 class Made(Protocol):
     """A row of what a request has made."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from api.authors import Author
 from api.errors import InstanceEnded, Invalid
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import KeyedRequest, keyed_request
+from api.resources.idempotency import KeyedRequest, keyed_request, request_fields
 from api.resources.instances import get_instance
 from api.services import Services
 from schemas.commands import AbortInstance, SendEvent
@@ -44,8 +44,7 @@ async def send_event(
     command = SendEvent(
         name=name,
         payload={field: value for field, value in body.items() if field != "name"},
-        request_key=str(keyed.id) if keyed else None,
-        request_digest=keyed.digest if keyed else None,
+        **request_fields(keyed),
         by=author.by,
         reason=author.reason,
     )
@@ -91,8 +90,7 @@ async def abort_instance(
     if keyed is not None and await sent_before(services, row.id, keyed):
         return
     command = AbortInstance(
-        request_key=str(keyed.id) if keyed else None,
-        request_digest=keyed.digest if keyed else None,
+        **request_fields(keyed),
         by=author.by,
         reason=author.reason,
     )

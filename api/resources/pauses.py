@@ -10,7 +10,7 @@ from api.ids import parse_id
 from api.ports import HistoryPlace
 from api.resources.accepting import accept, command_deadline
 from api.resources.histories import parse_number
-from api.resources.idempotency import keyed_request
+from api.resources.idempotency import keyed_request, request_fields
 from api.resources.instance_events import sent_before
 from api.resources.instances import get_instance
 from api.services import Services
@@ -88,8 +88,7 @@ async def resume_activity(
         stage=stage,
         index=index,
         paused_at=resume.paused_at,
-        request_key=str(keyed.id) if keyed else None,
-        request_digest=keyed.digest if keyed else None,
+        **request_fields(keyed),
         by=author.by,
         reason=author.reason,
     )

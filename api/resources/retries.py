@@ -4,7 +4,7 @@ from api.authors import Author
 from api.errors import Conflict, TooLarge
 from api.ports import InstanceRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import keyed_request
+from api.resources.idempotency import keyed_request, request_fields
 from api.resources.instance_events import sent_before
 from api.resources.instances import get_instance
 from api.services import Services
@@ -38,8 +38,7 @@ async def retry_instance(services: Services, instance_id: str, key: str | None, 
     try:
         command = retry_command(
             found,
-            request_key=str(keyed.id) if keyed else None,
-            request_digest=keyed.digest if keyed else None,
+            **request_fields(keyed),
             by=author.by,
             reason=author.reason,
         )

@@ -193,7 +193,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
             KafkaError, OSError, TimeoutError: the broker does not answer, or refuses us.
         """
         try:
-            return await create_conn(
+            return await connect(
                 *address,
                 client_id=self._client_id,
                 request_timeout_ms=int(CONNECT_SECONDS * 1000),
@@ -211,9 +211,6 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
         except FAULTS as error:
             SILENT.noticed(address, error)
             raise
-        except RuntimeError as error:
-            SILENT.noticed(address, error)
-            raise broken(error) from error
 
     # Requests
 
@@ -289,11 +286,7 @@ async def _answer(connection: AIOKafkaConnection, request: Any, seconds: float) 
         TimeoutError: nothing came for so many seconds.
         KafkaConnectionError: the connection broke.
     """
-    try:
-        connection.send(request).close()  # it has its own timeout, which ends in the middle of a large answer
-    except RuntimeError as error:
-        connection.close(reason=CloseReason.CONNECTION_BROKEN)
-        raise broken(error) from error
+    send(connection, request).close()  # it has its own timeout, which ends in the middle of a large answer
     future: asyncio.Future[Any] = connection._requests[-1][2]  # noqa: SLF001
     # By hand: `asyncio.wait` takes another round of the event loop for each answer, on the way of every record.
     timer = _Silence(connection, future, seconds)
@@ -305,11 +298,35 @@ async def _answer(connection: AIOKafkaConnection, request: Any, seconds: float) 
         retrieve(future)  # if this was cancelled
 
 
-def broken(error: RuntimeError) -> KafkaConnectionError:
-    """Uvloop's error of a connection that has just been reset, as an error of Kafka.
+async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
+    """A new connection; see `send`.
 
-    By any other error, tasks of aiokafka end for good: a consumer would wait for its records for ever.
+    Raises:
+        KafkaError, OSError, TimeoutError: the broker does not answer, or refuses us.
     """
+    try:
+        return await create_conn(host, port, **options)
+    except RuntimeError as error:
+        raise _broken(error) from error
+
+
+def send(connection: AIOKafkaConnection, request: Any) -> Any:
+    """Send a request; what awaits its answer.
+
+    By a `RuntimeError`, uvloop tells that a connection has just been reset. Here it is an error of Kafka: by any other
+    one, tasks of aiokafka end for good, and a consumer would wait for its records for ever.
+
+    Raises:
+        KafkaConnectionError: the connection broke.
+    """
+    try:
+        return connection.send(request)
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise _broken(error) from error
+
+
+def _broken(error: RuntimeError) -> KafkaConnectionError:
     return KafkaConnectionError(f"the connection broke: {error}")
 
 

@@ -9,14 +9,14 @@ import base64
 from io import BytesIO
 from typing import Any, Final
 
-from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-from schemas.kafka.client import broken
+from schemas.kafka.client import connect, send
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import FoundTopic
@@ -52,10 +52,7 @@ class BrokerTopicFinder:
     async def _ask(self, topic: str) -> Any:
         connection = await self._connected()
         try:
-            return await connection.send(_TopicRequest(topic))
-        except RuntimeError as error:
-            connection.close()
-            raise broken(error) from error
+            return await send(connection, _TopicRequest(topic))
         except BaseException:
             connection.close()
             raise
@@ -77,8 +74,8 @@ class BrokerTopicFinder:
         for host, port, _ in hosts:
             try:
                 timeout_ms = int(REQUEST_SECONDS / len(hosts) * 1000)
-                connection = await create_conn(host, port, request_timeout_ms=timeout_ms, **self._options)
-            except (KafkaError, OSError, TimeoutError, RuntimeError) as error:
+                connection = await connect(host, port, request_timeout_ms=timeout_ms, **self._options)
+            except (KafkaError, OSError, TimeoutError) as error:
                 fault = error
             else:
                 return connection
