@@ -7,15 +7,15 @@ from uuid import UUID
 import msgspec
 
 from projections.database import Session
-from projections.ports import Database, Row
+from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running, fits, running
 from projections.queries.caught_up import wait_caught_up
-from projections.queries.columns import InstanceColumns, RetryableColumns
+from projections.queries.columns import InstanceColumns
 from projections.queries.connections import IN_ORDER
 from projections.queries.instance_filters import InstanceFilters, instances_query
-from projections.queries.read_model import MAX_REQUESTS
-from projections.queries.rows import InstanceRow, RetryableRow, RowPosition, Slice
-from projections.queries.searching import searched_slice
+from projections.queries.retryable import retryable_query, retryable_row
+from projections.queries.rows import InstanceRow, RetryableRow, RowPosition
+from projections.queries.searching import instances_slice
 from projections.sql import statement
 from schemas.topics import partition_of
 
@@ -75,10 +75,9 @@ class Reads:
         """
         found: dict[str, RetryableRow] = {}
         for id in ids:
-            partition = partition_of(id.encode(), partitions)
-            parameters = (UUID(id), partition, MAX_REQUESTS)
-            for row in await self._session.execute(statement("retryable"), parameters):
-                found[id] = RetryableColumns(*row).row()
+            query = retryable_query(UUID(id), partition_of(id.encode(), partitions))
+            if (row := retryable_row(await self._session.execute(*query))) is not None:
+                found[id] = row
         return found
 
     async def next_page(self, bulk: BulkRow, behind: RowPosition | None, limit: int) -> Found:
@@ -95,18 +94,12 @@ class Reads:
         filters = _decode_filters(bulk.filter)
         query = instances_query(filters, behind or _behind(bulk), None, limit)
         rows = (await self._session.execute(query.statement, query.parameters))[: query.limit]
-        found = searched_slice(rows) if filters.searched else _slice(rows)
+        found = instances_slice(filters, rows)
         last = found.rows[-1].position if found.rows else None
         return Found(
             [row.position for row in found.rows if fits(bulk.action, row)],
             (found.reached or last) if found.more else None,
         )
-
-
-def _slice(rows: list[Row]) -> Slice[InstanceRow]:
-    """The rows of a page that was not searched for."""
-    columns = [InstanceColumns(*some) for some in rows]
-    return Slice([one.row() for one in columns], bool(columns) and columns[-1].followed is True)
 
 
 def _behind(bulk: BulkRow) -> RowPosition:

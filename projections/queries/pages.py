@@ -1,11 +1,15 @@
-"""The statement of a page with its parameters: a list's filters, a position, and which way to read."""
+"""The statement of a page with its parameters: a list's filters, a position, and which way to read; and its rows."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from projections.queries.rows import RowPosition
+from projections.ports import Row
+from projections.queries.rows import RowPosition, Slice
 from projections.sql import page
+
+T = TypeVar("T", covariant=True)
 
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 """A page ends with the row that reaches this, and so does what is read at once of a streamed list. Without it a few
@@ -47,3 +51,22 @@ def page_query(
     values = [used[name] for name in names if used[name] is not True]
     parameters = [position.created_at, position.id, limit, MAX_PAGE_BYTES, *values]
     return PageQuery(page(name, before is not None, names), parameters, limit, before is not None)
+
+
+class Columns(Protocol[T]):
+    """See `columns`."""
+
+    @property
+    def followed(self) -> bool | None:
+        """Whether another row comes behind it."""
+
+    def row(self) -> T:
+        """As a row."""
+
+
+def sliced(columns: Callable[..., Columns[T]], rows: list[Row]) -> Slice[T]:
+    """The rows of a list. A list that exists and is empty may be one row of NULLs."""
+    if not rows or all(value is None for value in rows[0]):
+        return Slice([])
+    found = [columns(*row) for row in rows]
+    return Slice([some.row() for some in found], found[-1].followed is True)

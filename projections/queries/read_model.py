@@ -25,7 +25,6 @@ from projections.queries.columns import (
     ActivityColumns,
     InstanceColumns,
     OccurrenceColumns,
-    RetryableColumns,
     StageColumns,
     TriggerColumns,
     WorkflowColumns,
@@ -34,7 +33,8 @@ from projections.queries.connections import Connections
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters, instances_query
 from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
-from projections.queries.pages import PageQuery, page_query
+from projections.queries.pages import Columns, PageQuery, page_query, sliced
+from projections.queries.retryable import retryable_query, retryable_row
 from projections.queries.rows import (
     BEFORE_ALL,
     LIVE,
@@ -49,7 +49,7 @@ from projections.queries.rows import (
     TriggerRow,
     WorkflowRow,
 )
-from projections.queries.searching import searched_slice
+from projections.queries.searching import instances_slice
 from projections.queries.sharing import SharedReads
 from projections.queries.stats import StatsRow, Window, stats_query, stats_row
 from projections.sql import statement
@@ -61,10 +61,6 @@ MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold. Asked for a larger one, Postgres would refuse, which is not an outage."""
 
 
-MAX_REQUESTS: Final = 100
-"""Keys of requests that a retry takes along: as many as an engine keeps of an instance that runs."""
-
-
 class _Placed(Protocol):
     @property
     def position(self) -> RowPosition: ...
@@ -72,17 +68,7 @@ class _Placed(Protocol):
 
 T = TypeVar("T", covariant=True)
 P = TypeVar("P", bound=_Placed)
-_Slicing = Callable[[list[Row]], Slice[T]]
 Single = TypeVar("Single", WorkflowRow, InstanceRow, TriggerRow)
-
-
-class _Columns(Protocol[T]):
-    """See `columns`."""
-
-    @property
-    def followed(self) -> bool | None: ...
-
-    def row(self) -> T: ...
 
 
 class ReadModel:
@@ -164,7 +150,7 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        return await self._page(BulkColumns, page_query("bulks_page", after, before, limit))
+        return await self._page(partial(sliced, BulkColumns), page_query("bulks_page", after, before, limit))
 
     async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
         """Digest of the request that sent an event with this key to an instance; None if none did."""
@@ -201,10 +187,7 @@ class ReadModel:
             id: the instance.
             partition: that of its events.
         """
-        rows = await self._lists.execute(statement("retryable"), (id, partition, MAX_REQUESTS))
-        for row in rows:
-            return RetryableColumns(*row).row()
-        return None
+        return retryable_row(await self._lists.execute(*retryable_query(id, partition)))
 
     async def workflows_page(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
@@ -216,7 +199,7 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
-        return await self._page(WorkflowColumns, page_query("workflows_page", after, before, limit))
+        return await self._page(partial(sliced, WorkflowColumns), page_query("workflows_page", after, before, limit))
 
     async def instances_page(
         self,
@@ -235,7 +218,7 @@ class ReadModel:
             limit: most rows of the page.
         """
         query = instances_query(filters, after, before, limit)
-        return await self._page(InstanceColumns, query, searched_slice if filters.searched else None)
+        return await self._page(partial(instances_slice, filters), query)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
@@ -257,7 +240,7 @@ class ReadModel:
             limit: most rows of the page.
         """
         query = page_query("triggers_page", after, before, limit, folded_name=folded(name) or None)
-        return await self._page(TriggerColumns, query)
+        return await self._page(partial(sliced, TriggerColumns), query)
 
     async def occurrences_page(
         self, trigger_id: UUID, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
@@ -273,7 +256,7 @@ class ReadModel:
             limit: most rows of the page.
         """
         query = page_query("occurrences_page", after, before, limit, trigger_id=trigger_id)
-        return await self._page(OccurrenceColumns, query)
+        return await self._page(partial(sliced, OccurrenceColumns), query)
 
     def triggers(self, name: str = "", max_rows: int | None = None) -> AsyncIterator[Slice[TriggerRow]]:
         """The triggers that pass the filter of `triggers_page`, newest first, in chunks.
@@ -314,21 +297,19 @@ class ReadModel:
         rows = await self._trigger_session.execute(statement("triggers"), (ids,))
         return _by_id(TriggerColumns, rows)
 
-    async def _page(
-        self, columns: Callable[..., _Columns[T]], query: PageQuery, slice: "_Slicing[T] | None" = None
-    ) -> Slice[T]:
+    async def _page(self, slice: Callable[[list[Row]], Slice[T]], query: PageQuery) -> Slice[T]:
         async def read() -> Slice[T]:
             rows = (await self._lists.execute(query.statement, query.parameters))[: query.limit]
-            found = _slice(columns, rows) if slice is None else slice(rows)
+            found = slice(rows)
             return replace(found, rows=found.rows[::-1]) if query.backwards else found
 
         asked = (tuple(value) if isinstance(value, list) else value for value in query.parameters)
         return await self._shared.get((query.statement, *asked), read)
 
-    async def _history(self, name: str, columns: Callable[..., _Columns[T]], *parameters: object) -> Slice[T] | None:
+    async def _history(self, name: str, columns: Callable[..., Columns[T]], *parameters: object) -> Slice[T] | None:
         async def read() -> Slice[T] | None:
             rows = await self._lists.execute(statement(name), (*parameters, pages.MAX_PAGE_BYTES, LIVE))
-            return _slice(columns, rows) if rows else None
+            return sliced(columns, rows) if rows else None
 
         return await self._shared.get((name, *parameters), read)
 
@@ -342,16 +323,8 @@ async def _connect(session: Session) -> None:
         await session.connect()
 
 
-def _by_id(columns: Callable[..., _Columns[Single]], rows: list[Row]) -> dict[UUID, Single]:
+def _by_id(columns: Callable[..., Columns[Single]], rows: list[Row]) -> dict[UUID, Single]:
     return {row.id: row for row in (columns(*some).row() for some in rows)}
-
-
-def _slice(columns: Callable[..., _Columns[T]], rows: list[Row]) -> Slice[T]:
-    """The rows of a list. A list that exists and is empty may be one row of NULLs."""
-    if not rows or all(value is None for value in rows[0]):
-        return Slice([])
-    found = [columns(*row) for row in rows]
-    return Slice([some.row() for some in found], found[-1].followed is True)
 
 
 class _Fetch(Protocol[P]):

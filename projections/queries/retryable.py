@@ -1,12 +1,20 @@
-"""The command that retries an instance, made of what the read model knows of it."""
+"""The command that retries an instance, made of what the read model knows of it, and how that is read."""
 
+from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
+from projections.ports import Row
+from projections.queries.columns import RetryableColumns
 from projections.queries.rows import EndedActivityRow, RetryableRow
+from projections.sql import statement
 from schemas.commands import RetryInstance
 from schemas.ended_activities import EndedActivity
+
+MAX_REQUESTS: Final = 100
+"""Keys of requests that a retry takes along: as many as an engine keeps of an instance that runs."""
 
 REBUILD: Final = (
     "the read model does not know enough of this instance, which ended before an upgrade: "
@@ -16,6 +24,21 @@ REBUILD: Final = (
 
 class NotRetryable(Exception):
     """The instance can't be retried. The message says why, for whoever asked for it."""
+
+
+def retryable_query(id: UUID, partition: int) -> tuple[bytes, Sequence[Any]]:
+    """The statement that reads what a retry goes on with, and its parameters.
+
+    Args:
+        id: the instance.
+        partition: that of its events.
+    """
+    return statement("retryable"), (id, partition, MAX_REQUESTS)
+
+
+def retryable_row(rows: Sequence[Row]) -> RetryableRow | None:
+    """What the statement has found; None for an unknown instance."""
+    return RetryableColumns(*rows[0]).row() if rows else None
 
 
 def retry_command(found: RetryableRow, **more: Any) -> RetryInstance:

@@ -1,11 +1,18 @@
-"""The rows of a page of instances that were searched, see `sql/found_instances.sql`."""
+"""The rows of a page of instances; of those that were searched, see `sql/found_instances.sql`."""
 
 from projections.ports import Row
 from projections.queries.columns import InstanceColumns
+from projections.queries.instance_filters import InstanceFilters
+from projections.queries.pages import sliced
 from projections.queries.rows import InstanceRow, RowPosition, Slice
 
 
-def searched_slice(rows: list[Row]) -> Slice[InstanceRow]:
+def instances_slice(filters: InstanceFilters, rows: list[Row]) -> Slice[InstanceRow]:
+    """The instances among the rows of `instances_query`."""
+    return _searched(rows) if filters.searched else sliced(InstanceColumns, rows)
+
+
+def _searched(rows: list[Row]) -> Slice[InstanceRow]:
     """The instances among the rows, up to the one at which the looking has stopped: more may lie behind that."""
     shown: list[InstanceRow] = []
     last: InstanceColumns | None = None
