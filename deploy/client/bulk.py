@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from deploy.client.completion import complete_workflows
 from deploy.client.errors import FAILED_STATUS
 from deploy.client.groups import Aliased
+from deploy.client.instance_filters import filtered, query_of
 from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
@@ -28,41 +28,16 @@ def bulk() -> None:
 @bulk.verb("start", short_help="Abort, resume or retry all instances that pass a filter.")
 @acting
 @click.argument("action", metavar="abort|resume|retry")
-@click.option("--workflow", metavar="ID|NAME", shell_complete=complete_workflows, help="Only those of this workflow.")
-@click.option("--state", "states", multiple=True, help="Only those in this state; may be given several times.")
-@click.option("--key", metavar="KEY", help="Only those with this business key.")
-@click.option("--error", metavar="TEXT", help="Only those whose error has this text in it.")
-@click.option("--created-after", metavar="TIME", help="Only those created at this time or later.")
-@click.option("--created-before", metavar="TIME", help="Only those created before this time.")
+@filtered
 @click.option("--all", "everything", is_flag=True, help="All instances; needed where there is no other filter.")
 @click.option("--dry-run", is_flag=True, help="Only show which instances there are.")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask whether to do it.")
 @click.option("--no-wait", is_flag=True, help="Don't wait until it has ended.")
 async def start(
-    session: Session,
-    action: str,
-    workflow: str | None,
-    states: tuple[str, ...],
-    key: str | None,
-    error: str | None,
-    created_after: str | None,
-    created_before: str | None,
-    everything: bool,
-    dry_run: bool,
-    yes: bool,
-    no_wait: bool,
+    session: Session, /, action: str, everything: bool, dry_run: bool, yes: bool, no_wait: bool, **options: Any
 ) -> None:
     """Abort, resume or retry all instances that pass the filters. Shows them first, and asks whether to do it."""
-    from deploy.client.names import workflow_id
-
-    filters = {
-        "workflowID": await workflow_id(session.api, workflow) if workflow else None,
-        "state": list(states) or None,
-        "key": key,
-        "error": error,
-        "createdAfter": created_after,
-        "createdBefore": created_before,
-    }
+    filters = await query_of(session.api, **options)
     body = {
         "action": action,
         "filter": {name: value for name, value in filters.items() if value is not None},

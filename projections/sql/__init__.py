@@ -23,7 +23,12 @@ COUNTED: Final = {
 
 @cache
 def statement(name: str) -> bytes:
-    """The text of one statement, as psycopg takes it without asking for a literal."""
+    """The text of one statement, as psycopg takes it without asking for a literal. See `page` for lines `$$NAME`."""
+    return b"\n".join(_lines(name, ())) + b"\n"
+
+
+@cache
+def _file(name: str) -> bytes:
     return files(__name__).joinpath(f"{name}.sql").read_bytes()
 
 
@@ -59,7 +64,7 @@ def page(name: str, backwards: bool, filters: tuple[str, ...] = ()) -> bytes:
 
 
 def _lines(name: str, filters: tuple[str, ...]) -> Iterator[bytes]:
-    for line in statement(name).split(b"\n"):
+    for line in _file(name).splitlines():
         kept = _kept(line, filters)
         if kept is None:
             continue
@@ -81,16 +86,15 @@ def _kept(line: bytes, filters: tuple[str, ...]) -> bytes | None:
 def project(parts: tuple[str, ...]) -> bytes:
     """The statement that writes a batch; what it has no rows for is left out, since every table it names costs time.
 
-    Lines of a file that end with `-- only: P` stay if P is one of the parts.
+    Lines of a file that end with `-- only: P` stay if P is one of the parts; lines `$$NAME` are as in `page`.
 
     Args:
         parts: names of files in `project`; the first one's rows are parameter `$4`, and so on.
     """
     text = statement("project/begin")
     for number, part in enumerate(parts, start=4):
-        lines = (_kept(line, parts) for line in statement(f"project/{part}").split(b"\n"))
-        rows = b"\n".join(line for line in lines if line is not None).replace(b"$rows", b"$%d" % number)
-        text += b", %s AS (\n%s)\n" % (part.encode(), rows)
+        rows = b"\n".join(_lines(f"project/{part}", parts)).replace(b"$rows", b"$%d" % number)
+        text += b", %s AS (\n%s\n)\n" % (part.encode(), rows)
         if part in COUNTED:
             name, file = COUNTED[part]
             counted = statement(f"project/{file}").replace(b"changed_instances", part.encode())

@@ -12,14 +12,7 @@ FROM (
         WHERE (created_at, id) $beyond ($1::timestamptz, $2::uuid)
         ORDER BY created_at $order, id $order LIMIT $3::int + 1
     ) b
-    CROSS JOIN LATERAL (
-        SELECT array_agg(outcome), array_agg(instances)
-        FROM (
-            SELECT outcome, sum(instances)::bigint AS instances
-            FROM bulk_outcomes WHERE bulk_id = b.id
-            GROUP BY outcome ORDER BY outcome
-        ) counted
-    ) o (outcomes, counts)
+$$outcomes_of_bulk
     WINDOW reading AS (ORDER BY b.created_at $order, b.id $order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) page
 WHERE bytes_before IS NULL OR bytes_before < $4::bigint

@@ -151,31 +151,33 @@ async def stop(scene: Scene, *kinds: str) -> None:
             part.carry_on()
 
 
+async def _kill_at_once(
+    scene: Scene, label: str, parts: Sequence[Part], meanwhile: Callable[[], Awaitable[None]]
+) -> None:
+    """All of these are killed at once, and start together after something else."""
+    async with scene.hit(label, *parts):
+        await asyncio.gather(*(part.kill() for part in parts))
+        await meanwhile()
+        await asyncio.gather(*(part.start() for part in parts))
+
+
 async def all_brokers(scene: Scene) -> None:
     """All brokers are killed at once."""
     brokers = scene.system.of("kafka")
-    async with scene.hit("SIGKILL all brokers", *brokers):
-        await asyncio.gather(*(broker.kill() for broker in brokers))
-        await asyncio.sleep(scene.length())
-        await asyncio.gather(*(broker.start() for broker in brokers))
+    await _kill_at_once(scene, "SIGKILL all brokers", brokers, lambda: asyncio.sleep(scene.length()))
 
 
 async def power_cut(scene: Scene) -> None:
     """All engines, projections and APIs, and Postgres, are killed at once."""
     parts = [part for part in scene.system.of("engine", "projections", "api", "postgres") if part.wanted]
-    async with scene.hit("SIGKILL Postgres and all processes of ours", *parts):
-        await asyncio.gather(*(part.kill() for part in parts))
-        await asyncio.sleep(scene.pause())
-        await asyncio.gather(*(part.start() for part in parts))
+    label = "SIGKILL Postgres and all processes of ours"
+    await _kill_at_once(scene, label, parts, lambda: asyncio.sleep(scene.pause()))
 
 
 async def lost_snapshots(scene: Scene) -> None:
     """All engines are killed and find no snapshots: they restore from the whole log."""
     engines = scene.system.running("engine")
-    async with scene.hit("engines start without snapshots", *engines):
-        await asyncio.gather(*(engine.kill() for engine in engines))
-        await scene.system.lose_snapshots()
-        await asyncio.gather(*(engine.start() for engine in engines))
+    await _kill_at_once(scene, "engines start without snapshots", engines, scene.system.lose_snapshots)
 
 
 async def rolling_restart(scene: Scene) -> None:

@@ -2,14 +2,7 @@ UPDATE instances i SET updated_at = r.updated_at, terminated_at = r.terminated_a
     activity = coalesce(r.activity, i.activity), waiting = nullif(r.waiting, ''), state = r.state,
     retries = r.retries, retryable = r.retryable,
     keys = CASE WHEN r.keys IS NULL THEN i.keys ELSE coalesce(i.keys, 0) + r.keys END,
-    acts = CASE WHEN r.acts IS NULL THEN i.acts ELSE (
-        SELECT string_agg(act, E'\n' ORDER BY number)
-        FROM (
-            SELECT act, number, count(*) OVER () AS total
-            FROM unnest(string_to_array(concat_ws(E'\n', i.acts, r.acts), E'\n')) WITH ORDINALITY AS a (act, number)
-        ) numbered
-        WHERE number = 1 OR number > total - 99
-    ) END
+$$project/joined_acts
 FROM go, json_to_recordset($rows::json)
     AS r (id uuid, updated_at timestamptz, terminated_at timestamptz, error text, activity text, waiting text, state text,
           keys integer, acts text, retries integer, retryable text)
