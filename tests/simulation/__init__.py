@@ -29,6 +29,7 @@
 | `rows` | the read model is the fold of the log |
 | `publishing` | public events are those of the log, each once |
 | `answers` | answers agree with the log, and show what was answered before |
+| `snapshot_writers` | an owner that was superseded writes no snapshots |
 | `restoring` | what an engine has in memory is what a restore would come to |
 | `world` | all of that; faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |

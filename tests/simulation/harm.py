@@ -2,21 +2,44 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from engine.core.duplicates import Bounds
 from engine.core.snapshots import SCHEMA
-from engine.snapshot_records import MARKER_KEY
+from engine.snapshot_records import MARKER_KEY, Marker, read_marker
+from schemas.epochs import is_claim
 from schemas.kafka import Place
+from schemas.kafka.memory import StoredRecord, Witness
 from schemas.records import NewRecord, Recorded
 from schemas.topics import SNAPSHOTS
 from tests.simulation.restoring import Restored, check_snapshot
 from tests.simulation.topics import Topics
 
 
-class Harm:
+class Damage(NamedTuple):
+    """What was done to the snapshots of a partition, as of that moment."""
+
+    events_end: int
+    """Where the log ended."""
+    claim: int
+    """The newest one. Who claims later reads what is left."""
+    known_end: int
+    """The owner knows at least that the topic of snapshots went to here; 0 if its end does not tell what was done."""
+
+    def is_known(self, marker: Marker, first: int) -> bool:
+        """Whether the writer of a snapshot knows what the topic lacks.
+
+        Args:
+            marker: of the snapshot.
+            first: the offset of the first record that it has written.
+        """
+        return marker.next_offset > self.events_end and (marker.epoch > self.claim or first < self.known_end)
+
+
+class Harm(Witness):
     """Does something to the topics of a partition, now and then.
 
     A partition either loses its old events, as retention wants it, or its snapshots, but not both: without any of them
@@ -32,10 +55,20 @@ class Harm:
         self._rng, self._topics, self._bounds = rng, topics, bounds
         self._expiring = {partition for partition in range(topics.partitions) if rng.random() < 0.4}
         self._is_harmful = rng.random() < 0.5
-        self.harmed: set[int] = set()
-        """Partitions whose snapshots were harmed."""
+        self.harmed: dict[int, Damage] = {}
+        """Partitions whose snapshots were harmed, until somebody writes one who must know of it."""
         self.met: Counter[str] = Counter()
         """How often what was done."""
+
+    def ended(self, transaction: str, committed: bool, records: Mapping[Place, Sequence[StoredRecord]]) -> None:
+        """See `Witness.ended`: from the next snapshot on that was written in the knowledge of the harm, all is well."""
+        for place, some in records.items():
+            damage = self.harmed.get(place.partition) if committed and place.topic == SNAPSHOTS else None
+            if damage is None or some[-1].key != MARKER_KEY:
+                continue
+            if damage.is_known(read_marker(some[-1].value), some[0].offset):
+                del self.harmed[place.partition]
+                self.met["a harmed snapshot was replaced"] += 1
 
     def compact(self) -> None:
         """Compact a partition, or not."""
@@ -60,7 +93,6 @@ class Harm:
                 self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
         elif self._is_harmful:
-            self.harmed.add(partition)
             self._harm(partition)
             snapshot = self._topics.snapshot(partition)
             usable = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds, is_harmed=True)
@@ -70,8 +102,12 @@ class Harm:
         """Lose records from the end or the start, or have another build write them."""
         log, rng = self._topics.cluster.log(Place(SNAPSHOTS, partition)), self._rng
         self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
-        markers = [record.offset for record in log.records() if record.key == MARKER_KEY]
+        markers = [record.offset for record in log.records(committed_only=True) if record.key == MARKER_KEY]
         end = log.limits().end
+        events = self._topics.events[partition]
+        claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
+        damage = Damage(events[-1].offset + 1 if events else 0, claim, markers[-1] + 1 if markers else 0)
+        self.harmed[partition] = damage
         match rng.randrange(6):
             case 0:
                 log.cut(max(end - rng.randint(1, 10), 0))
@@ -82,6 +118,7 @@ class Harm:
                 log.cut(rng.choice(markers or [0]) + 1)
             case 4:
                 log.expire(rng.randint(0, end))  # somebody has given the topic a retention
+                self.harmed[partition] = damage._replace(known_end=0)
             case _:
                 self._rewrite(partition)
 

@@ -21,10 +21,14 @@ R = TypeVar("R")
 
 GROUP: Final[frozenset[Request]] = frozenset({"join", "heartbeat", "leave", "commit", "committed"})
 """What goes to the coordinator of a group."""
+TRANSACTIONS: Final[frozenset[Request]] = frozenset({"open transaction", "end transaction"})
+"""What goes to the coordinator of transactions."""
 READS: Final[frozenset[Request]] = frozenset({"connect", "fetch", "offsets", "topics", "heartbeat", "committed"})
 """What changes nothing. It makes no difference when it arrives, only when its answer does."""
 SECONDS: Final = (0.01, 20.0)
 """How late a request arrives that is late."""
+CLOSING_SECONDS: Final = 4.0
+"""How long, at most, a client takes to close that can't be closed at once (`schemas.kafka.closing`)."""
 LOST_SECONDS: Final = 10.0
 """After how long, at most, a client learns that a request or its answer was lost."""
 
@@ -82,6 +86,8 @@ class FaultyNetwork(Network):
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
     again: float = 0.0
     """How often a member is handed records that it has been handed before."""
+    slow_closing: float = 0.0
+    """How often a client can't be closed at once."""
     latency_seconds: float = 0.005
     max_fetched: int = 1000
     """How many batches of a partition one fetch brings at most."""
@@ -94,7 +100,7 @@ class FaultyNetwork(Network):
         """Let nothing go wrong any more."""
         self.faults.clear()
         self.cuts.clear()
-        self.away, self.unplaced, self.again = frozenset(), 0.0, 0.0
+        self.away, self.unplaced, self.again, self.slow_closing = frozenset(), 0.0, 0.0, 0.0
 
     def mend(self, client: str) -> None:
         """Let a client reach the cluster again."""
@@ -106,6 +112,10 @@ class FaultyNetwork(Network):
     def batches_fetched(self, available: int) -> int:
         most = min(available, self.max_fetched)
         return most if self.rng.random() < 0.5 else self.rng.randint(1, most)
+
+    def closing_seconds(self, client: str) -> float:
+        is_slow = self.slow_closing and self.rng.random() < self.slow_closing
+        return self.rng.uniform(0.0, CLOSING_SECONDS) if is_slow else 0.0
 
     def records_again(self) -> int:
         return self.rng.randint(1, 5) if self.again and self.rng.random() < self.again else 0

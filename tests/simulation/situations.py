@@ -38,6 +38,7 @@ records were restored from snapshots
 events have expired
 a snapshot was harmed
 a snapshot was harmed, but is one
+a harmed snapshot was replaced
 SET_ASIDE
 killed
 killed and back
@@ -48,6 +49,7 @@ evicted
 rebalanced
 failed over
 without coordinator
+without transactions
 answered 200
 answered 201
 answered 204

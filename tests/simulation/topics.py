@@ -40,6 +40,8 @@ class Topics(Witness):
         """Of the topic of other services."""
         self.listeners: list[Callable[[Place, Sequence[StoredRecord]], None]] = []
         """Are told of every append, before anybody reads it."""
+        self.witnesses: list[Witness] = []
+        """Are told which writers of transactions are opened, and how transactions end."""
         self.trace, self._observe, self._told = trace, observe, told
         for topic in topics(settings):
             self.cluster.create(NewTopic(topic.name, topic.partitions, 1, {**topic.wishes, **topic.config}))
@@ -60,9 +62,17 @@ class Topics(Witness):
         for listener in self.listeners:
             listener(place, records)
 
+    def opened(self, transaction: str) -> None:
+        """See `Witness.opened`."""
+        self.trace.add(transaction, "is opened")
+        for witness in self.witnesses:
+            witness.opened(transaction)
+
     def ended(self, transaction: str, committed: bool, records: Mapping[Place, Sequence[StoredRecord]]) -> None:
         """See `Witness.ended`."""
         self.trace.add(transaction, "is committed" if committed else "is aborted")
+        for witness in self.witnesses:
+            witness.ended(transaction, committed, records)
 
     def told(self, group: str, offsets: Mapping[Place, int]) -> None:
         """See `Witness.told`."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from schemas.kafka import Place
 from schemas.kafka.memory import Request
-from tests.simulation.network import GROUP, Cut, Faults, FaultyNetwork
+from tests.simulation.network import GROUP, TRANSACTIONS, Cut, Faults, FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.topics import Topics
 
@@ -27,6 +27,8 @@ NETWORK_FAULTS: Final[dict[Request, Faults]] = {
 }
 STOPPED_SECONDS: Final = (0.5, 20.0)
 """How long a process is stopped: from less than a heartbeat to more than its session."""
+TAKEOVER_SECONDS: Final = (4.0, 14.0)
+"""How long transactions can be neither opened nor ended. Whoever takes over waits for them for 5 s."""
 DOWN_SECONDS: Final = (0.0, 10.0)
 """How long a process is down that does not come back at once."""
 
@@ -54,12 +56,13 @@ class Trouble:
         strikes: list[tuple[float, Callable[[SimulatedProcess[Any]], str]]] = [
             (0.22, self._kill),
             (0.06, self._end),
-            (0.20, self._stop),
+            (0.17, self._stop),
             (0.14, self._cut_off),
             (0.10, self._evict),
             (0.06, self._rebalance),
             (0.12, self._fail_over),
             (0.06, self._lose_coordinator),
+            (0.07, self._lose_transactions),
         ]
         chance = self._rng.random()
         for share, strike in strikes:
@@ -143,12 +146,31 @@ class Trouble:
 
     def _lose_coordinator(self, process: SimulatedProcess[Any]) -> str:
         self._network.trace.add("network", "nobody reaches the coordinator of groups")
-        self._network.away = GROUP
-        self._later(self._rng.uniform(*STOPPED_SECONDS), self._find_coordinator)
+        self._go_away(GROUP, self._rng.uniform(*STOPPED_SECONDS))
         return "without coordinator"
 
-    def _find_coordinator(self) -> None:
-        self._network.away = frozenset()
+    def _lose_transactions(self, process: SimulatedProcess[Any]) -> str:
+        """Meanwhile another process takes over from one that stands still, and can't shut it out."""
+        self._network.trace.add("network", "nobody reaches the coordinator of transactions")
+        seconds = self._rng.uniform(*TAKEOVER_SECONDS)
+
+        def take_over() -> None:
+            self._evict(process)
+            process.stop()
+
+        self._later(self._rng.uniform(0.0, seconds / 2), take_over)
+        self._later(seconds, process.go_on)
+        self._go_away(TRANSACTIONS, seconds)
+        return "without transactions"
+
+    def _go_away(self, kinds: frozenset[Request], seconds: float) -> None:
+        """Let nobody reach a coordinator for so long."""
+
+        def come_back() -> None:
+            self._network.away -= kinds
+
+        self._network.away |= kinds
+        self._later(seconds, come_back)
 
 
 def cut_off(network: FaultyNetwork, client: str) -> None:

@@ -31,6 +31,7 @@ from tests.simulation.processes import SimulatedProcess
 from tests.simulation.producing import Producing
 from tests.simulation.restoring import Restored, check_restorable, check_snapshot
 from tests.simulation.sends import Sends
+from tests.simulation.snapshot_writers import SnapshotWriters
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, MemoryStack, StackFaults, wallet_id
 from tests.simulation.topics import Topics
 from tests.simulation.trace import Trace
@@ -123,6 +124,7 @@ class World:
         self.topics = Topics(settings, self.trace, self._observe, self._told)
         self.cluster = self.topics.cluster
         self.harm = Harm(self.harm_rng, self.topics, self.bounds)
+        self.topics.witnesses += [self.harm, SnapshotWriters(self._newest_claims)]
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
         self.network = FaultyNetwork(random.Random(seed + 3), self.trace, max_fetched=MAX_FETCHED)
         self.engines = Engines(settings, self.bounds, self.stack, self.rng, self.observer)
@@ -176,6 +178,9 @@ class World:
         self.extremes.appended(records)
         self.observer.holding({owned: owned.waiting for owned in self.engines.partitions()})
 
+    def _newest_claims(self) -> Sequence[int]:
+        return [claim.offset for claim in self.observer.claims]
+
     def _told(self, group: str, offsets: Mapping[Place, int]) -> None:
         if group == GROUP:
             for place, offset in offsets.items():
@@ -199,7 +204,7 @@ class World:
             process.start()
         self.front.trouble()
         self.network.faults.update(NETWORK_FAULTS)
-        self.network.unplaced, self.network.again = 0.3, 0.05
+        self.network.unplaced, self.network.again, self.network.slow_closing = 0.3, 0.05, 0.3
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self.engines.link_faults.passing = 0.5
         self.clients.listen()

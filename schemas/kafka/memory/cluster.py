@@ -37,6 +37,9 @@ class Witness:
     def appended(self, place: Place, records: Sequence[StoredRecord]) -> None:
         """Records can be read now, by whoever does not wait for the end of transactions."""
 
+    def opened(self, transaction: str) -> None:
+        """A writer of transactions was opened, which has shut out those before."""
+
     def ended(self, transaction: str, committed: bool, records: Mapping[Place, Sequence[StoredRecord]]) -> None:
         """A transaction has come to its end; with what was appended in it."""
 
@@ -240,6 +243,7 @@ class MemoryCluster:
         """Shut every other writer of a name out, end what is open, and return the epoch of the new one."""
         self._end_transaction(name, committed=name in self._ending)
         self._epochs[name], self._committed[name] = self._epochs.get(name, -1) + 1, 0
+        self.witness.opened(name)
         return self._epochs[name]
 
     def append_transactional(

@@ -98,6 +98,10 @@ class Network:
         """How many of the batches that a partition has for a reader one fetch brings, at least one."""
         return available
 
+    def closing_seconds(self, client: str) -> float:
+        """How long a client that a process closes takes for it."""
+        return 0.0
+
     def records_again(self) -> int:
         """How many records that a member has been handed already come again with a fetch."""
         return 0

@@ -1,5 +1,6 @@
 """The writer of transactions in memory. See `schemas.kafka.transactions` for what it is the twin of."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
@@ -74,6 +75,8 @@ class MemoryTransactions:
     async def close(self) -> None:
         """See `ports.Transactions.close`."""
         self._epoch = None
+        if seconds := self._process.network.closing_seconds(self._process.name):
+            await asyncio.sleep(seconds)
 
 
 @contextlib.asynccontextmanager

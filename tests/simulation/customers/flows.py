@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tests.simulation.answers import MARK
 from tests.simulation.apis import SimulatedApi
 from tests.simulation.customers.kind import Action, Flow, Kind
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
+
+MAX_RUNS: Final = 4
+"""On each replica, of a workflow that is being deleted."""
 
 
 class Flows(Kind):
@@ -65,21 +68,31 @@ class Flows(Kind):
         self._making.repeatable(sent, lambda again: self.create(again, stages))
 
     async def delete(self, flow: Flow) -> None:
-        """Delete a workflow that may have been run a moment ago. Nobody runs it after that."""
-        was_run = self.rng.random() < 0.6
-        if was_run:
-            await asyncio.gather(*(self._run(flow, api) for api in self.requests.apis))
+        """Delete a workflow, which may be run until that is answered, but not any more."""
+        is_run = self.rng.random() < 0.6
         for _ in range(TRIES):
             flow.deleted = True  # or maybe
-            outcome = await self.requests.send("DELETE", self.rng.choice(("", "/v2")) + f"/workflows/{flow.id}")
+            deleting = asyncio.create_task(
+                self.requests.send("DELETE", self.rng.choice(("", "/v2")) + f"/workflows/{flow.id}")
+            )
+            runs = [asyncio.create_task(self._run_until(flow, api, deleting)) for api in self.requests.apis if is_run]
+            outcome = await deleting
             if outcome.status == 204:
                 assert self.answers.known.workflows[flow.id].deleted_at, "a workflow was not deleted"
                 self.answers.promised.deleted_workflows.add(flow.id)
-                for api in self.requests.apis if was_run else ():
-                    outcome = await self._run(flow, api)
-                    assert outcome.status in (404, 503, None), "a workflow was run after its deletion was answered"
+                for late in await asyncio.gather(*(self._run(flow, api) for api in self.requests.apis if is_run)):
+                    assert late.status in (404, 503, None), "a workflow was run after its deletion was answered"
+                    self.met["a workflow was not run after its deletion"] += late.status == 404
+            await asyncio.gather(*runs)
+            if outcome.status == 204:
                 return
             assert outcome.status in (None, 503), f"a deletion was answered {outcome.status}"
+
+    async def _run_until(self, flow: Flow, api: SimulatedApi, deleting: asyncio.Task[Outcome]) -> None:
+        """Run a workflow some times on a replica, while it is deleted: then the replica knows it from a moment ago."""
+        for _ in range(MAX_RUNS):
+            if not deleting.done():
+                await self._run(flow, api)
 
     async def _run(self, flow: Flow, api: SimulatedApi) -> Outcome:
         variables = {"who": "ann", MARK: self._making.new(keyed=False).mark}
