@@ -6,7 +6,7 @@ The observer reads the log as any consumer does, with the epoch rule alone, and 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -95,7 +95,6 @@ class Observer:
         self.causes = [[] for _ in range(self.partitions)]
         self.admitted = [[] for _ in range(self.partitions)]
         self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
-        self._held: dict[Hashable, int] = {}
         self._filters = [EpochFilter() for _ in range(self.partitions)]
         self._last_at = [datetime.min.replace(tzinfo=UTC)] * self.partitions
 
@@ -176,13 +175,10 @@ class Observer:
         with self._noting():
             assert next_offset <= len(self.causes[partition]), f"command {next_offset - 1} would never be decided"
 
-    def holding(self, waiting: Mapping[Hashable, int]) -> None:
-        """So many commands wait in the memory of each owner of a partition. One that has enough is handed no more."""
+    def handed(self, waiting: int) -> None:
+        """An owner of a partition is handed commands, while so many wait in its memory."""
         with self._noting():
-            for owner, count in waiting.items():
-                before = self._held.get(owner, 0)
-                assert before <= self.max_waiting or count <= before, f"{count} commands wait in memory"
-        self._held = dict(waiting)
+            assert waiting <= self.max_waiting, f"{waiting} commands wait in memory, and more come"
 
     def _check_causes(self, partition: int, decided: list[int]) -> None:
         """Commands are decided in order, each in one batch, none twice and none left out."""

@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from engine.core.duplicates import Bounds
 from engine.lateness import Lateness
 from engine.partition import Partition
 from engine.process import Engine
+from schemas.records import Record
 from schemas.settings import EngineSettings
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
@@ -35,6 +37,23 @@ class InTime(Lateness):
 
     def worst_seconds(self) -> float:
         return 0.0
+
+
+class WatchedPartition(Partition):
+    """A partition as it is, seen from outside.
+
+    Args:
+        handed: is told how many commands wait whenever more are handed over.
+        number: see `Partition`, as all that follows.
+    """
+
+    def __init__(self, handed: Callable[[int], None], number: int, **ports: Any):
+        super().__init__(number, **ports)
+        self._handed = handed
+
+    def feed_commands(self, records: Sequence[Record]) -> None:
+        self._handed(self.waiting)
+        super().feed_commands(records)
 
 
 @dataclass
@@ -81,6 +100,10 @@ class Engines:
         )
         made.append(engine)
         return engine
+
+    def own(self, number: int, **ports: Any) -> Partition:
+        """What an engine makes to own a partition."""
+        return WatchedPartition(self.observer.handed, number, **ports)
 
     def queued(self) -> list[str]:
         """Instances whose call waits for a slot."""

@@ -183,9 +183,13 @@ class Front:
             assert not process.failures, f"{process.name} has failed: {process.failures[0]!r}"
 
     def unsettled(self) -> list[str]:
-        """What is still to come when nothing goes wrong any more, in words."""
+        """What is still to come when nothing goes wrong any more, in words.
+
+        Raises:
+            AssertionError: see `check`.
+        """
+        self.check()
         try:
-            self.check()
             self.rows.check_whole(self.database.tables)
         except AssertionError as error:
             return [str(error)]

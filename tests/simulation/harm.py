@@ -92,21 +92,22 @@ class Harm(Witness):
             if marker is not None:
                 self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
-        elif self._is_harmful:
-            self._harm(partition)
+        elif self._is_harmful and self._harm(partition):
             snapshot = self._topics.snapshot(partition)
             usable = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds, is_harmed=True)
             self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
 
-    def _harm(self, partition: int) -> None:
-        """Lose records from the end or the start, or have another build write them."""
+    def _harm(self, partition: int) -> bool:
+        """Lose records from the end or the start, or have another build write them; False if there is no snapshot."""
         log, rng = self._topics.cluster.log(Place(SNAPSHOTS, partition)), self._rng
-        self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
         markers = [record.offset for record in log.records(committed_only=True) if record.key == MARKER_KEY]
+        if not markers:
+            return False
+        self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
         end = log.limits().end
         events = self._topics.events[partition]
         claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
-        damage = Damage(events[-1].offset + 1 if events else 0, claim, markers[-1] + 1 if markers else 0)
+        damage = Damage(events[-1].offset + 1 if events else 0, claim, markers[-1] + 1)
         self.harmed[partition] = damage
         match rng.randrange(6):
             case 0:
@@ -115,12 +116,14 @@ class Harm(Witness):
                 log.cut(rng.choice((0, rng.randint(0, end))))
             case 2 | 3:
                 # What is left looks like a snapshot. Compaction may have removed some of it.
-                log.cut(rng.choice(markers or [0]) + 1)
+                log.cut(rng.choice(markers) + 1)
             case 4:
-                log.expire(rng.randint(0, end))  # somebody has given the topic a retention
+                # Somebody has given the topic a retention. In the worst case only the marker is left.
+                log.expire(rng.choice((rng.randint(0, end), rng.choice(markers))))
                 self.harmed[partition] = damage._replace(known_end=0)
             case _:
                 self._rewrite(partition)
+        return True
 
     def _rewrite(self, partition: int) -> None:
         """Replace all by the snapshot of another build: what looks like a state of this one means something else."""

@@ -176,7 +176,6 @@ class World:
     def _observe(self, partition: int, records: Sequence[StoredRecord]) -> None:
         self.observer.observe(partition, records)
         self.extremes.appended(records)
-        self.observer.holding({owned: owned.waiting for owned in self.engines.partitions()})
 
     def _newest_claims(self) -> Sequence[int]:
         return [claim.offset for claim in self.observer.claims]
@@ -196,6 +195,7 @@ class World:
         with ExitStack() as patched:
             for name, limit in {**self.limits, **self.pauses, **self.rhythms, **self.front.limits}.items():
                 patched.enter_context(patch(name, limit))
+            patched.enter_context(patch("engine.supervisor.Partition", self.engines.own))
             await self._run(actions, trouble_seconds)
 
     async def _run(self, actions: int, trouble_seconds: float) -> None:
