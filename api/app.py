@@ -116,4 +116,11 @@ async def _close(services: Services) -> None:
 
 
 def _connections(services: Services) -> tuple[Connection, ...]:
-    return services.read_model, services.positions, services.command_log, services.links, services.streams
+    return (
+        services.read_model,
+        services.positions,
+        services.command_log,
+        services.links,
+        services.streams,
+        services.event_log,
+    )

@@ -4,10 +4,13 @@ The rows and the real read model and positions are those of `projections.queries
 `api.command_log`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 from projections.queries.bulks import BulkRow
 from projections.queries.changes import Changes
@@ -33,6 +36,7 @@ from projections.queries.rows import (
 from projections.queries.stats import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
 from schemas.commands import Command
 from schemas.expressions import Allowance, Expression, LinkAnswer
+from schemas.log_entries import Entry
 
 __all__ = [
     "BEFORE_ALL",
@@ -42,11 +46,14 @@ __all__ = [
     "BulkRow",
     "CommandLog",
     "CommandPosition",
+    "EventLog",
     "Happened",
     "HistoryPlace",
     "InstanceFilters",
     "InstanceRow",
     "Links",
+    "LogPlace",
+    "LogSlice",
     "OccurrenceRow",
     "OldestRow",
     "ReadModel",
@@ -214,6 +221,47 @@ class ReadModel(Connection, Protocol):
         Args:
             window: the hours in which something happened.
             workflow_id: only this workflow.
+        """
+
+
+class LogPlace(NamedTuple):
+    """How far a partition of the log was read."""
+
+    start: int
+    """Offset of the first record that was read."""
+    offset: int
+    """Of the next one."""
+    epoch: int
+    """The newest claim that was seen, see `schemas.log_entries.Judge`."""
+
+
+class LogSlice(Struct, frozen=True):
+    """Some records of an instance in the log."""
+
+    entries: Sequence[Entry]
+    partition: int
+    place: LogPlace
+    """How far it was read."""
+    end: int
+    """The offset up to which there may be something of the instance."""
+
+
+class EventLog(Connection, Protocol):
+    """The log of events, to be shown."""
+
+    async def records(
+        self, instance_id: UUID, /, *, since: datetime, until: datetime, after: LogPlace | None
+    ) -> LogSlice:
+        """The next records of an instance.
+
+        Args:
+            instance_id: the instance.
+            since: nothing of it happened before.
+            until: nor, as far as anybody knows, afterwards.
+            after: where to go on; at the start, if not given.
+
+        Raises:
+            Unavailable: Kafka is away, or others read the log.
         """
 
 

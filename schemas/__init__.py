@@ -6,6 +6,7 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 |---|---|
 | `commands`, `events`, `activities` | the messages |
 | `records`, `epochs`, `topics` | how messages are laid out in Kafka, which of them count, where they are |
+| `log_entries` | records of the log, as they are shown to people |
 | `current`, `dead_letters`, `trigger_positions` | the records of the other topics |
 | `definition` | workflows: what is accepted, and what its variables resolve to |
 | `expressions` | filters and variables of triggers |

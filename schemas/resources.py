@@ -8,7 +8,7 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from schemas.bulk import Action
 
@@ -264,6 +264,42 @@ class V2ActivityHistory(ActivityHistory, frozen=True, kw_only=True):
     """One activity on surface v2. `retries` as in the stage's history: those with it are of an earlier pass."""
 
     retries: int | UnsetType = UNSET
+
+
+class LogRecord(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A record of an instance in the event log, as it stands there.
+
+    `version` is its number among the instance's events; the outcome of a command that changed nothing has none.
+    `cause` is the offset of the command that caused it, in the partition of the same number of topic `commands`.
+    `reason` says why a record does not count. `error` says why it can't be read.
+    """
+
+    partition: int
+    offset: int
+    at: Instant | UnsetType = UNSET
+    type: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    cause: int | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+    counts: bool
+    reason: str | UnsetType = UNSET
+    event: JsonObject | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class InstanceLog(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Records of an instance, in order. `next` is the cursor to go on with: without it, there are no more.
+
+    They stand between those of other instances, from offset `from` of the partition up to `to`; it was read up to
+    `readTo`. These two are not part of it any more.
+    """
+
+    records: list[LogRecord]
+    partition: int
+    start: int = field(name="from")
+    to: int
+    read_to: int
+    next: str | UnsetType = UNSET
 
 
 class Trigger(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"} | {"created_at": "createdAt"}):

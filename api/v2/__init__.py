@@ -12,6 +12,7 @@ from api.v2 import (
     definitions,
     histories,
     instances,
+    logs,
     pauses,
     retries,
     stats,
@@ -36,5 +37,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *bulks.OPERATIONS,
     *stats.OPERATIONS,
     *retries.OPERATIONS,
+    *logs.OPERATIONS,
 )
 """In the order in which the router tries their paths, that of v1."""

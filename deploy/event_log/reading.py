@@ -15,9 +15,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from deploy.errors import EventLogError
-from deploy.event_log.entries import Entry, Judge, Verdict, entry, epoch_of, owner_of
 from schemas.epochs import header
 from schemas.kafka import Kafka, Limits, Place, Reader
+from schemas.log_entries import Entry, Judge, Verdict, entry, epoch_of, owner_of
 from schemas.records import Record, RecordCodec, read_number
 from schemas.settings import KafkaSettings, variable
 from schemas.topics import EVENTS, partition_of, topic_name

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from deploy.event_log.entries import Entry
+from schemas.log_entries import Entry
 from schemas.redaction import on_one_line
 
 MAX_FIELD: Final = 48

@@ -21,8 +21,21 @@ OPTIONS = (
     "--disable-dev-shm-usage",
     "--window-size=1280,900",
     "--lang=en-GB",
+    "--hide-scrollbars",
     "--disable-background-networking",
 )
+
+
+def chromium(browser: str, chromedriver: str) -> webdriver.Chrome:
+    """A browser without a window."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for option in OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_script_timeout(20)
+    return driver
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +44,7 @@ def driver() -> Iterator[webdriver.Chrome]:
     place = found()
     if place is None:
         pytest.skip("no Chromium with its driver on this machine (Debian: apt-get install chromium chromium-driver)")
-    browser, chromedriver = place
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for option in OPTIONS:
-        options.add_argument(option)
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
-    driver.set_script_timeout(20)
+    driver = chromium(*place)
     yield driver
     driver.quit()
 

@@ -20,6 +20,7 @@ const plain = (text) => (text ?? "").replace(/\\s+/g, " ").trim();
 const names = (element) => [
   plain(element.getAttribute("aria-label") ?? element.labels?.[0]?.innerText ?? element.innerText),
   plain(element.querySelector?.(".step-title")?.innerText),
+  plain([...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data).join(" ")),
 ];
 const named = (selector, name) => [...document.querySelectorAll(selector)]
   .find((one) => one.checkVisibility() && names(one).includes(name)) ?? null;
@@ -160,9 +161,10 @@ class Page:
         """What the browser has written to its console since the last time: faults, and what the policy has kept out."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
 
-    def picture(self, path: Path) -> None:
-        """Write the whole page as PNG."""
-        size = self.driver.execute_script("const e = document.documentElement; return [e.scrollWidth, e.scrollHeight]")
-        clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
+    def picture(self, path: Path, *, whole: bool = True) -> None:
+        """Write the page as PNG; unless it is the whole one, what fits into the window."""
+        script = "const e = document.documentElement; return [e.scrollWidth, e.scrollHeight, innerHeight]"
+        width, height, shown = self.driver.execute_script(script)
+        clip = {"x": 0, "y": 0, "width": width, "height": height if whole else shown, "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         path.write_bytes(base64.b64decode(shot["data"]))

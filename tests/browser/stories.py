@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from projections.queries.rows import (
     ActivityRow,
@@ -20,6 +21,7 @@ from projections.queries.rows import (
 )
 from projections.queries.stats import Happened, OldestRow, StatsRow, WorkflowStatsRow
 from schemas.commands import CreateTrigger
+from schemas.log_entries import Entry
 from tests.unit.api.fakes import Backend
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=1</script>\'"${}]]>'
@@ -36,6 +38,13 @@ VARIABLES = {"order": "A-1001", "wallet": "w-alice"}
 
 def raw(value: Any) -> Raw:
     return Raw(msgspec.json.encode(value))
+
+
+def message(reference: str) -> Raw:
+    """A message of the payments service."""
+    payload = {"status": "PENDING", "reference": reference}
+    envelope = {"date": "2026-03-01T10:00:00Z", "app": "payments", "version": "v3", "type": "SAVED_PAYMENT"}
+    return raw({**envelope, "payload": payload})
 
 
 class Stories:
@@ -55,6 +64,7 @@ class Stories:
         """An instance that waits for an approval."""
         id = self._instance(workflow, variables, waiting=WaitingRow("event", self.ago(110), "approved"))
         self._sent(id)
+        self._logged(id, variables)
         self.backend.histories[id].append(
             StageHistoryRow(1, "RunWaitEvent", raw({"event": "approved"}), self.ago(110), None)
         )
@@ -110,8 +120,8 @@ class Stories:
         )
         row = self.backend.add_trigger(uuid4(), command)
         self.backend.occurrence_rows += [
-            OccurrenceRow(uuid4(), row.id, self.ago(30), None, raw({"reference": HOSTILE}), HOSTILE),
-            OccurrenceRow(uuid4(), row.id, self.ago(20), self.waiting(workflow), raw({"reference": "A-1001"})),
+            OccurrenceRow(uuid4(), row.id, self.ago(30), None, message(HOSTILE), HOSTILE),
+            OccurrenceRow(uuid4(), row.id, self.ago(20), self.waiting(workflow), message("A-1001")),
         ]
         return row
 
@@ -145,7 +155,17 @@ class Stories:
 
     def _change(self, id: UUID, **fields: Any) -> None:
         row: InstanceRow = self.backend.instance_rows[id]
-        self.backend.instance_rows[id] = msgspec.structs.replace(row, **fields)
+        self.backend.instance_rows[id] = replace(row, **fields)
+
+    def _logged(self, id: UUID, variables: dict[str, str]) -> None:
+        """Three records, of which one does not count and one can't be read."""
+        event = raw({"at": self.ago(120), "variables": variables, "amount": 2**63, "note": HOSTILE})
+        shown = Entry(partition=3, offset=7, at=self.ago(120), id=str(id), epoch=2, counts=True)
+        self.backend.log[id] = [
+            replace(shown, type="InstanceStarted", version=1, cause=4, value=event),
+            replace(shown, offset=9, type="StageStarted", version=2, counts=False, reason="superseded"),
+            replace(shown, offset=10, type=HOSTILE, error=HOSTILE),
+        ]
 
     def _sent(self, id: UUID, *, ended: bool = True, error: str | None = None) -> None:
         at = self.ago(118) if ended else None

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from api.app import create_app
-from api.errors import CommandLogUnavailable, CommandsCut
+from api.errors import CommandLogUnavailable, CommandsCut, Unavailable
 from api.metrics import StreamMetrics
 from api.ports import (
     BEFORE_ALL,
@@ -30,6 +30,8 @@ from api.ports import (
     HistoryPlace,
     InstanceFilters,
     InstanceRow,
+    LogPlace,
+    LogSlice,
     OccurrenceRow,
     ReadModel,
     ReadPositions,
@@ -67,6 +69,7 @@ from schemas.commands import (
     StopBulk,
 )
 from schemas.expressions import Allowance, Expression, LinkAnswer, LinkNeeded, turns
+from schemas.log_entries import Entry
 from schemas.settings import ApiSettings
 
 START = datetime(2026, 3, 1, 10, 0, 0, 120931, tzinfo=UTC)
@@ -89,6 +92,8 @@ class Backend:
         self.retryable: dict[UUID, RetryableRow] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
+        self.log: dict[UUID, list[Entry]] = {}
+        """What the log holds of instances."""
         self.stats_row = StatsRow({}, {}, {}, [], 0, [])
         self.asked_stats: list[tuple[Window, UUID | None]] = []
         self.page_rows = 2
@@ -277,6 +282,29 @@ class FakeCommandLog(FakeConnection):
 
     async def reachable(self) -> bool:
         return not self.backend.kafka_away
+
+
+class FakeEventLog:
+    """Shows two records at a time."""
+
+    def __init__(self, backend: Backend):
+        self.backend = backend
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def records(
+        self, instance_id: UUID, /, *, since: datetime, until: datetime, after: LogPlace | None
+    ) -> LogSlice:
+        if self.backend.kafka_away:
+            raise Unavailable("Kafka is away")
+        entries = self.backend.log.get(instance_id, [])
+        begin = 0 if after is None else after.offset
+        place = LogPlace(0, min(begin + 2, len(entries)), -1)
+        return LogSlice(entries[begin : begin + 2], PARTITION, place, len(entries))
 
 
 class FakeLinks(FakeConnection):
@@ -620,4 +648,5 @@ def fake_services(
         command_log or FakeCommandLog(backend),
         FakeLinks(backend),
         streams,
+        FakeEventLog(backend),
     )

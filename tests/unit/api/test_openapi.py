@@ -37,6 +37,7 @@ V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("get", "/v2/stats"),
     ("post", "/v2/instances/{instanceID}/stages/{number}/activities/{activityID}/resume"),
     ("post", "/v2/instances/{instanceID}/retry"),
+    ("get", "/v2/instances/{instanceID}/log"),
     ("post", "/v2/instances/bulk"),
     ("get", "/v2/bulk"),
     ("get", "/v2/bulk/{bulkID}"),

@@ -103,7 +103,8 @@ export const words = {
     resume: (activity) => `${activity} is paused: all attempts are used up, and a person has to resume it`,
     running: "It is working right now",
     succeeded: "All stages are done",
-    aborted: "It was aborted by a person",
+    aborted: "It was aborted",
+    by: "by",
     failed: "It has failed",
     /** @param {string} stage */
     failedAt: (stage) => `It has failed at: ${stage}`,
@@ -187,17 +188,38 @@ export const words = {
     gap: "Gap before it",
     technicalName: "Technical name",
     raw: "Raw data",
-    rawHelp: "What the API answers. The records of the event log are shown by this command:",
+    rawHelp: "What the API answers about this instance.",
     rawInstance: "Instance",
     rawHistory: "History",
     rawActivities: "Activities",
     acts: "Who did what",
     /** @param {number} n */
     earlierPass: (n) => `${ordinal(n)} run, before a retry`,
+    laterPass: "run again, after a retry",
     retried: "Retried",
     /** @param {number} n */
     times: (n) => `${n} ${plural(n, "time", "times")}`,
     by: "by",
+  },
+  log: {
+    title: "Event log",
+    about: "What was written about it, record by record. Everything else is made of this. In a terminal:",
+    columns: { version: "No.", at: "When", type: "Event", event: "What it says", cause: "Command", offset: "Offset" },
+    show: "The whole record",
+    /** @param {number} percent */
+    reading: (percent) => `Reading the log … ${percent} %`,
+    /** @param {number} n */
+    read: (n) => (n ? `${n} ${plural(n, "record", "records")}.` : "There are no records: the log does not go back so far."),
+    more: "There is more now. Read it again",
+    countsNot: "Does not count",
+    unreadable: "Can’t be read",
+    reasons: /** @type {Record<string, string>} */ ({
+      superseded: "the engine that wrote it had been replaced by another",
+      "claim missing": "the log was cut, and what shows who wrote it is gone",
+      unclaimed: "no engine has written it",
+      filler: "it takes the place of a record that was lost",
+      notice: "it says that somebody knows of a repair; nothing was lost",
+    }),
   },
   actNames: /** @type {Record<string, string>} */ ({
     run: "Started",
@@ -330,7 +352,7 @@ export const words = {
     noVariables: "It uses no variables.",
     required: "needed",
     optional: "may be empty",
-    usedIn: "used in",
+    usedIn: (/** @type {number[]} */ stages) => `used in ${plural(stages.length, "stage", "stages")} ${stages.join(", ")}`,
     start: "Start",
     starting: "Starting …",
     instances: "Instances of this workflow",
@@ -343,7 +365,6 @@ export const words = {
     removeTitle: "Delete this workflow?",
     removeAbout: "Nothing new is started with it. What runs goes on.",
     removeConfirm: "Delete it",
-    stages: (/** @type {number} */ n) => `${n} ${plural(n, "stage", "stages")}`,
     readAs: /** @type {Record<string, string>} */ ({
       string: "text",
       integer: "whole number, in the asset’s smallest unit",

@@ -8,7 +8,7 @@ import { html, useId, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { previewBulk, startBulk } from "../data/resources.js";
-import { BULK_ACTS } from "../domain/acts.js";
+import { BULK_ACTS, bulkActFor } from "../domain/acts.js";
 import { Dialog } from "./dialog.js";
 import { InstanceTable } from "./instance-table.js";
 import { ReasonField } from "./reason-field.js";
@@ -22,7 +22,7 @@ export function BulkDialog({ filter: given, close }) {
   const filter = useRef(given).current;
   const all = Object.values(filter).every((value) => value === undefined || value.length === 0);
   const key = useRef(newKey()).current;
-  const [action, setAction] = useState(BULK_ACTS[0]);
+  const [action, setAction] = useState(() => bulkActFor(given.state ?? []));
   const [reason, setReason] = useState("");
   const [sure, setSure] = useState(false);
   const [preview, setPreview] = useState(/** @type {Json | null} */ (null));

@@ -1,8 +1,10 @@
 /** Filters: states as switches, workflow and time as choices, each set one as a chip that can be taken away. */
+import { count } from "../base/formats.js";
 import { html, useId } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { useLive } from "../data/live.js";
 import { listWorkflows } from "../data/resources.js";
+import { useCounts } from "../data/stats.js";
 import { isFiltered, PERIODS } from "../domain/filters.js";
 import { STATES } from "../domain/states.js";
 import { Chip } from "./chip.js";
@@ -11,12 +13,12 @@ import { Chip } from "./chip.js";
 const MAX_WORKFLOWS = 200;
 
 /**
- * @param {{search: import("../domain/filters.js").Search, show: (search: import("../domain/filters.js").Search) => void,
- *   children?: any}} props
+ * @param {{search: import("../domain/filters.js").Search, show: (search: import("../domain/filters.js").Search) => void}} props
  */
-export function FilterBar({ search, show, children }) {
+export function FilterBar({ search, show }) {
   const id = useId();
   const { data: workflows } = useLive((signal) => listWorkflows({ pageSize: MAX_WORKFLOWS }, signal), []);
+  const { data: counts } = useCounts(search.workflow, !search.q && !search.since);
   const toggle = (/** @type {string} */ state) => {
     const states = search.states.includes(state) ? search.states.filter((one) => one !== state) : [...search.states, state];
     show({ ...search, states });
@@ -27,7 +29,7 @@ export function FilterBar({ search, show, children }) {
     <div class="switches" role="group" aria-label=${words.search.state}>
       ${STATES.map((state) => html`<button type="button" key=${state} class=${`switch state-${state}`}
         title=${words.stateHelp[state]} aria-pressed=${search.states.includes(state)} onClick=${() => toggle(state)}>
-        ${words.states[state]}</button>`)}
+        ${words.states[state]}${counts && html`${" "}<span class=${counts[state] ? "of" : "of zero"}>${count(counts[state] ?? 0)}</span>`}</button>`)}
     </div>
     <div class="choices">
       <label class="hidden" for=${`${id}-workflow`}>${words.search.workflow}</label>
@@ -44,7 +46,6 @@ export function FilterBar({ search, show, children }) {
         <option value="">${words.search.anyTime}</option>
         ${Object.keys(PERIODS).map((name) => html`<option key=${name} value=${name}>${words.search.times[name]}</option>`)}
       </select>
-      ${children}
     </div>
     ${isFiltered(search) && html`<ul class="chips">
       ${search.q && html`<${Chip} key="q" text=${`“${search.q}”`} remove=${() => show({ ...search, q: "" })} />`}

@@ -11,7 +11,8 @@ import { When } from "./when.js";
 
 /** @typedef {import("../data/resources.js").Json} Json */
 
-/** @param {{occurrences: Json[], use: ((event: unknown) => void) | null}} props `use` takes a message to the test */
+/** @param {{occurrences: Json[], use: ((event: unknown) => void) | null}} props `use` takes the payload of a message
+ *   to the test: it is what expressions see */
 export function OccurrenceTable({ occurrences, use }) {
   return html`<table class="list" aria-label=${words.triggers.occurrences}>
     <thead><tr><th scope="col">${words.triggers.date}</th><th scope="col">${words.triggers.result}</th>
@@ -29,10 +30,11 @@ function Row({ occurrence, use }) {
     <td>${occurrence.error
       ? html`<${StateBadge} state="failed" /> <${FailureNote} text=${occurrence.error} />`
       : html`<a href=${linkTo(["instances", id])}>${words.triggers.fired} ${shortId(id ?? "")}</a>
-        ${instance && html` <${StateBadge} state=${stateOf(instance)} />`}`}</td>
-    <td class="message"><details onToggle=${(/** @type {any} */ event) => setOpen(event.target.open)}>
+        ${instance?.terminated && html` <${StateBadge} state=${stateOf(instance)} />`}`}</td>
+    <td class="message">
+      ${use && html`<button type="button" class="quiet" onClick=${() => use(occurrence.event.payload)}>${words.triggers.useMessage}</button>`}
+      <details onToggle=${(/** @type {any} */ event) => setOpen(event.target.open)}>
         <summary>${words.triggers.message}</summary>
-        ${open && html`<${JsonView} value=${occurrence.event} label=${words.triggers.message} />`}</details>
-      ${use && html`<button type="button" class="quiet" onClick=${() => use(occurrence.event)}>${words.triggers.useMessage}</button>`}</td>
+        ${open && html`<${JsonView} value=${occurrence.event} label=${words.triggers.message} />`}</details></td>
   </tr>`;
 }

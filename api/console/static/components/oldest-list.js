@@ -7,7 +7,7 @@ import { Elapsed } from "./elapsed.js";
 import { StateBadge } from "./state-badge.js";
 import { When } from "./when.js";
 import { WhyShort } from "./why.js";
-import { WorkflowLink } from "./workflow-link.js";
+import { WorkflowName } from "./workflow-link.js";
 
 /** @param {{oldest: import("../data/resources.js").Json[]}} props of the statistics */
 export function OldestList({ oldest }) {
@@ -18,8 +18,8 @@ export function OldestList({ oldest }) {
       <th scope="col">${columns.started}</th><th scope="col" class="end">${columns.took}</th></tr></thead>
     <tbody>${oldest.map((one) => html`<tr key=${one.state}>
       <td><${StateBadge} state=${one.state} /></td>
-      <th scope="row"><a class="row-link" href=${linkTo(["instances", one.instanceID])}>${shortId(one.instanceID)}</a>${" "}
-        <${WorkflowLink} id=${one.workflowID} /></th>
+      <th scope="row"><a class="row-link" href=${linkTo(["instances", one.instanceID])}><${WorkflowName} id=${one.workflowID} /></a>
+        <span class="sub"><code title=${one.instanceID}>${shortId(one.instanceID)}</code></span></th>
       <td class="now"><${WhyShort} instance=${one} /></td>
       <td class="nowrap"><${When} at=${one.createdAt} /></td>
       <td class="end"><${Elapsed} from=${one.createdAt} /></td>

@@ -47,7 +47,7 @@ export function RunForm({ workflow }) {
       <input id=${`${id}-${variable.name}`} required=${variable.required} value=${values[variable.name] ?? ""} autocomplete="off"
         inputmode=${variable.uses[0]?.readAs === "integer" ? "numeric" : undefined} aria-describedby=${`${id}-${variable.name}-help`}
         onInput=${(/** @type {any} */ event) => change(variable.name, event.target.value)} />
-      <p class="sub" id=${`${id}-${variable.name}-help`}>${usesText(variable)}</p>
+      <p class="sub" id=${`${id}-${variable.name}-help`} title=${variable.uses.map((/** @type {any} */ use) => use.path).join("\n")}>${usesText(variable)}</p>
     </div>`)}
     <${ReasonField} value=${reason} change=${setReason} />
     <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
@@ -60,5 +60,6 @@ function usesText({ uses }) {
   const [first] = uses;
   if (!first) return "";
   const kind = words.workflows.readAs[first.readAs] ?? first.readAs;
-  return `${kind} · ${words.workflows.usedIn} ${uses.map((/** @type {any} */ use) => use.path).join(", ")}`;
+  const stages = uses.map((/** @type {any} */ use) => Number(/^stages\[(\d+)\]/.exec(use.path)?.[1] ?? -1) + 1).filter(Boolean);
+  return `${kind} · ${words.workflows.usedIn([...new Set(stages)])}`;
 }

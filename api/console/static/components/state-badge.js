@@ -8,14 +8,10 @@ const SIGNS = {
   todo: "·", skipped: "·",
 };
 
-/** States that go without saying: their sign is enough for who sees it. */
-const QUIET = ["succeeded", "todo", "skipped"];
-
-/** @param {{state: string, small?: boolean}} props `small` where there are many */
+/** @param {{state: string, small?: boolean}} props `small` is the sign alone, where the word is said beside it */
 export function StateBadge({ state, small = false }) {
-  const quiet = small && QUIET.includes(state);
   return html`<span class=${`badge state-${state}${small ? " small" : ""}`} title=${words.stateHelp[state] ?? words.states[state]}>
     <span class="sign" aria-hidden="true">${SIGNS[state] ?? "·"}</span>
-    <span class=${quiet ? "hidden" : ""}>${words.states[state] ?? state}</span>
+    <span class=${small ? "hidden" : ""}>${words.states[state] ?? state}</span>
   </span>`;
 }

@@ -8,6 +8,9 @@ import { StepDetails } from "./step-details.js";
 /** The smallest share of the time that is still seen as a bar, in percent. */
 const MIN_WIDTH = 0.6;
 
+/** States that go without saying: their sign is enough for who sees it. */
+const QUIET = ["succeeded", "todo", "skipped"];
+
 /** A step that takes less than this share of what is shown can be zoomed in to. */
 const ZOOM_SHARE = 0.25;
 
@@ -19,8 +22,7 @@ export function TimelineRow({ step, span, whole, now, open, toggle, zoom, zoomed
   const id = useId();
   const length = step.start === null ? null : (step.end ?? now) - step.start;
   const zoomable = length !== null && length > 0 && (zoomed || length < (whole.to - whole.from) * ZOOM_SHARE);
-  const attempt = step.step?.attempt ?? 1;
-  const attempts = attempt > 1 ? words.instance.attempts(attempt) : "";
+  const attempts = attemptsMade(step);
   return html`<li class=${`step level-${step.level} state-${step.state}${open ? " open" : ""}`}>
     <div class="line">
       <button type="button" class="step-name" aria-expanded=${open} aria-controls=${id} onClick=${toggle}>
@@ -31,7 +33,9 @@ export function TimelineRow({ step, span, whole, now, open, toggle, zoom, zoomed
       </button>
       <div class="track" aria-hidden="true"><${Bar} step=${step} span=${span} now=${now} /></div>
       <span class="step-time nowrap">
-        ${attempts && html`<span class="attempts">${attempts}</span>`}
+        ${!QUIET.includes(step.state) && html`<span class=${`step-state state-${step.state}`} aria-hidden="true">
+          ${words.states[step.state]}</span>`}
+        ${attempts > 1 && html`<span class="attempts">${words.instance.attempts(attempts)}</span>`}
         ${length === null ? "" : step.end === null ? wholeSeconds(length) : duration(length)}
         ${zoomable && html`<button type="button" class="quiet zoom" aria-pressed=${zoomed} title=${words.instance.zoom}
           aria-label=${words.instance.zoomTo(step.title)} onClick=${zoom}>⤢</button>`}
@@ -39,6 +43,11 @@ export function TimelineRow({ step, span, whole, now, open, toggle, zoom, zoomed
     </div>
     <div id=${id} hidden=${!open}>${open && html`<${StepDetails} step=${step} />`}</div>
   </li>`;
+}
+
+/** How many attempts have begun: while the next one is waited for, its number is known already. @param {import("../domain/timeline.js").Step} step */
+function attemptsMade({ step, next }) {
+  return (step?.attempt ?? 1) - (next === null ? 0 : 1);
 }
 
 /** @param {{step: import("../domain/timeline.js").Step, span: {from: number, to: number}, now: number}} props */

@@ -22,19 +22,21 @@ export function Timeline({ steps, live }) {
   const whole = spanOf(steps, now);
   const zoomed = steps.find((step) => step.key === zoom);
   const span = zoomed ? spanOf([zoomed], now) : whole;
+  const ticks = ticksOf(span.to - span.from, TICKS);
+  const gap = ticks[0] ? (ticks[0] / (span.to - span.from)) * 100 : 100;
   const toggle = (/** @type {string} */ key) => {
     const next = new Set(open);
     if (!next.delete(key)) next.add(key);
     setOpen(next);
   };
-  return html`<div class="timeline">
+  return html`<div class="timeline" style=${{ "--gap": `${gap}%` }}>
     <div class="scale">
       ${zoomed
         ? html`<button type="button" class="quiet" onClick=${() => setZoom(null)}>↔ ${words.instance.whole}</button>`
         : html`<span class="sub">${words.instance.timelineHelp}</span>`}
       <div class="ticks" aria-hidden="true">
         <span class="tick first">0</span>
-        ${ticksOf(span.to - span.from, TICKS).map((at) => html`<span class="tick" key=${at}
+        ${ticks.map((at) => html`<span class="tick" key=${at}
           style=${{ left: `${(at / (span.to - span.from)) * 100}%` }}>${duration(at)}</span>`)}
       </div>
     </div>

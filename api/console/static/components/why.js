@@ -38,13 +38,25 @@ function Sentence({ instance, state }) {
     case "failed":
       return html`<p class="sentence">${words.why.failedAt(failedStage(instance))}</p>`;
     case "aborted":
-      return html`<p class="sentence">${words.why.aborted}${instance.terminatedAt && html`,
-        ${words.why.at} <${When} at=${instance.terminatedAt} />`}</p>`;
+      return html`<${Aborted} instance=${instance} />`;
     case "succeeded":
       return html`<p class="sentence">${words.why.succeeded}, ${words.why.at} <${When} at=${instance.terminatedAt} /></p>`;
     default:
       return html`<p class="sentence">${words.why.running}: ${currentStage(instance)}</p>`;
   }
+}
+
+/** Who has aborted it, when and why. @param {{instance: Json}} props */
+function Aborted({ instance }) {
+  const act = abortOf(instance);
+  return html`<p class="sentence">${words.why.aborted}${act?.by && html`${" "}${words.why.by} <em>${act.by}</em>`}
+    ${" "}<span class="since">${words.why.at} <${When} at=${instance.terminatedAt} /></span></p>
+    ${act?.reason && html`<p><q>${act.reason}</q></p>`}`;
+}
+
+/** @param {Json} instance @returns {Json | undefined} */
+function abortOf(instance) {
+  return (instance.acts ?? []).findLast((/** @type {Json} */ act) => act.action === "abort");
 }
 
 /** @param {{instance: Json, state: string, failure?: {text: string, type?: string}}} props */
@@ -93,6 +105,10 @@ export function WhyShort({ instance }) {
       return html`<${ShortText} text=${instance.error} />`;
     case "running":
       return currentStage(instance);
+    case "aborted": {
+      const { by, reason } = abortOf(instance) ?? {};
+      return html`${by && html`${words.why.by} <strong>${by}</strong>${" "}`}${reason && html`<${ShortText} text=${`“${reason}”`} />`}`;
+    }
     default:
       return "";
   }

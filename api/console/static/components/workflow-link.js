@@ -9,6 +9,11 @@ const names = new Map();
 
 /** @param {{id: string}} props */
 export function WorkflowLink({ id }) {
+  return html`<a href=${linkTo(["workflows", id])} title=${id}><${WorkflowName} id=${id} /></a>`;
+}
+
+/** @param {{id: string}} props */
+export function WorkflowName({ id }) {
   const [name, setName] = useState("");
   useEffect(() => {
     let here = true;
@@ -16,5 +21,5 @@ export function WorkflowLink({ id }) {
     void names.get(id)?.then((found) => here && setName(found));
     return () => void (here = false);
   }, [id]);
-  return html`<a href=${linkTo(["workflows", id])} title=${id}>${name || shortId(id)}</a>`;
+  return name || shortId(id);
 }

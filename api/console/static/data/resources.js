@@ -40,6 +40,10 @@ export const getHistory = async (id, signal) => (await call(`${instancePath(id)}
 export const getActivities = async (id, stage, signal) =>
   (await call(`${instancePath(id)}/stages/${stage}/history`, { signal })).data;
 
+/** @param {string} id @param {string} cursor @param {AbortSignal} [signal] @returns {Promise<Json>} */
+export const getLog = async (id, cursor, signal) =>
+  (await call(`${instancePath(id)}/log`, { query: { cursor }, signal })).data;
+
 /** @param {string} id @param {string} name @param {Act} act */
 export const sendEvent = (id, name, act) =>
   call(`${instancePath(id)}/events`, { method: "POST", body: JSON.stringify({ name }), ...act });

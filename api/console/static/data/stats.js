@@ -1,4 +1,4 @@
-/** Statistics of a period, kept fresh. */
+/** Statistics of a period and present counts, kept fresh. */
 import { PERIODS } from "../domain/filters.js";
 import { useLive } from "./live.js";
 import { getStats } from "./resources.js";
@@ -18,4 +18,17 @@ export function useStats(period, workflowID) {
     const from = new Date(Date.now() - PERIODS[period]).toISOString();
     return getStats({ workflowID, from, step: BY_DAY.includes(period) ? "day" : "hour" }, signal);
   }, [period, workflowID], { every: EVERY_MS });
+}
+
+/**
+ * How many instances are in which state now.
+ * @param {string} workflowID `""` for all workflows
+ * @param {boolean} wanted
+ * @returns {import("./live.js").Live<Record<string, number>>}
+ */
+export function useCounts(workflowID, wanted) {
+  return useLive(wanted ? async (signal) => {
+    const from = new Date(Date.now() - PERIODS["1h"]).toISOString();
+    return (await getStats({ workflowID, from, step: "hour" }, signal)).states;
+  } : null, [workflowID], { every: EVERY_MS });
 }

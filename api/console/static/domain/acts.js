@@ -16,6 +16,12 @@ export const ACTS = ["event", "resume", "retry", "abort"];
 /** What can be done to many at once. */
 export const BULK_ACTS = ["abort", "resume", "retry"];
 
+/** What is probably meant for instances in these states. @param {string[]} states @returns {string} */
+export function bulkActFor(states) {
+  if (states.includes("paused")) return "resume";
+  return states.some((state) => state === "failed" || state === "aborted") ? "retry" : "abort";
+}
+
 /**
  * Why something can't be done now.
  * @param {ActName} act

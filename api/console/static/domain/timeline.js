@@ -27,9 +27,11 @@ export function stepsOf({ instance, history, activities }) {
   const stages = instance.workflow?.config?.stages ?? [];
   const variables = instance.variables ?? {};
   const numbers = stageNumbers(instance, history);
+  const ofPasses = inTheirPasses(history, numbers, activities);
   const begun = history.flatMap((step, index) => [
-    stageStep(step.terminated ? step : { ...step, state: stateOf(instance) }, index, numbers[index], stages[numbers[index]], variables),
-    ...(activities[index] ?? []).map((activity, number) => activityStep(activity, index, numbers[index], number)),
+    stageStep(step.terminated ? step : { ...step, state: stateOf(instance) }, index, numbers[index], stages[numbers[index]], variables,
+      numbers.indexOf(numbers[index]) < index),
+    ...ofPasses[index].map((activity, number) => activityStep(activity, index, numbers[index], number)),
   ]);
   const reached = numbers.length ? Math.max(...numbers) + 1 : 0;
   const state = instance.terminated ? "skipped" : "todo";
@@ -50,15 +52,43 @@ export function stageNumbers(instance, history) {
   return history.map((step, index) => step.stage ?? status[index]?.stage ?? index);
 }
 
-/** @param {Json | null} step @param {number} index @param {number} stage @param {Json | undefined} written @param {Json} variables */
-function stageStep(step, index, stage, written, variables) {
+/**
+ * Activities by the entry of the history in which they were done. What a stage had done before a retry stays done: the API
+ * counts it to the pass that goes on with it.
+ * @param {Json[]} history
+ * @param {number[]} numbers
+ * @param {Json[][]} activities
+ * @returns {Json[][]}
+ */
+function inTheirPasses(history, numbers, activities) {
+  const passes = /** @type {Json[][]} */ (history.map(() => []));
+  history.forEach((_, index) => {
+    for (const activity of activities[index] ?? []) {
+      const begunBy = (/** @type {number} */ at) => numbers[at] === numbers[index] && exact(history[at].startedAt) <= exact(activity.startedAt);
+      let pass = index;
+      while (pass > 0 && !begunBy(pass)) pass -= 1;
+      passes[begunBy(pass) ? pass : index].push(activity);
+    }
+  });
+  return passes.map((some) => some.sort((a, b) => exact(a.startedAt) - exact(b.startedAt)));
+}
+
+/**
+ * @param {Json | null} step
+ * @param {number} index
+ * @param {number} stage
+ * @param {Json | undefined} written
+ * @param {Json} variables
+ * @param {boolean} [again] whether it has run before
+ */
+function stageStep(step, index, stage, written, variables, again = false) {
   const kind = kindOf(written ?? {});
   return /** @type {Step} */ ({
     key: `stage-${index}`,
     level: 0,
     state: step ? (step.state ?? stepState(step)) : "todo",
     title: written ? stageText(written, variables) : (step?.name ?? ""),
-    about: step?.retries === undefined ? "" : words.instance.earlierPass(step.retries + 1),
+    about: step?.retries === undefined ? (again ? words.instance.laterPass : "") : words.instance.earlierPass(step.retries + 1),
     technicalName: step?.name ?? kind,
     ...times(step),
     stage,

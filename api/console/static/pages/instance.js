@@ -44,7 +44,7 @@ export function InstancePage({ id }) {
     </section>
     <section class="card" aria-labelledby="about">
       <h2 id="about" class="hidden">${words.instance.about}</h2>
-      <dl class="facts">
+      <div class="sides"><div><dl class="facts">
         <div><dt>${words.instance.workflow}</dt>
           <dd><a href=${linkTo(["workflows", instance.workflowID])}>${name}</a></dd></div>
         <div><dt>${words.instance.started}</dt><dd><${When} at=${instance.createdAt} /></dd></div>
@@ -55,8 +55,8 @@ export function InstancePage({ id }) {
           : words.instance.byClient}</dd></div>
         ${instance.retries > 0 && html`<div><dt>${words.instance.retried}</dt><dd>${words.instance.times(instance.retries)}</dd></div>`}
       </dl>
-      <${VariableList} variables=${instance.variables} />
-      <${ActList} acts=${instance.acts} />
+      <${VariableList} variables=${instance.variables} /></div>
+      ${instance.acts?.length > 0 && html`<div><${ActList} acts=${instance.acts} /></div>`}</div>
     </section>
     <section class="card" aria-labelledby="timeline">
       <h2 id="timeline">${words.instance.timeline}</h2>

@@ -33,12 +33,11 @@ export function SearchPage({ query }) {
     if (id) go(linkTo(["instances", id]), { replace: true });
   }, [id]);
   return html`
-    <${PageTitle} text=${words.search.title} />
-    <${FilterBar} search=${search} show=${show}>
-      ${mayWrite() && html`<button type="button" class="small" disabled=${!found?.page?.data.length} onClick=${() => setActing(true)}>
-        ${words.bulk.act}</button>`}
-      <a href=${linkTo(["bulk"])}>${words.bulk.title}</a>
-    </${FilterBar}>
+    <div class="page-head"><${PageTitle} text=${words.search.title} />
+      <span class="end">${mayWrite() && html`<button type="button" class="small" disabled=${!found?.page?.data.length}
+        onClick=${() => setActing(true)}>${words.bulk.act}</button>`}
+        <a href=${linkTo(["bulk"])}>${words.bulk.title}</a></span></div>
+    <${FilterBar} search=${search} show=${show} />
     ${acting && html`<${BulkDialog} filter=${{ ...apiFilters(search, Date.now()), ...(found?.by ? { [found.by]: search.q } : {}) }}
       close=${() => setActing(false)} />`}
     <section aria-label=${words.search.results} aria-busy=${!found}>

@@ -59,8 +59,8 @@ export function TriggerPage({ id, query }) {
         ? html`<${Problem} error=${occurrences.error} />`
         : page.data.length
           ? html`<${OccurrenceTable} occurrences=${page.data}
-              use=${mayWrite() ? (/** @type {unknown} */ event) => {
-                setMessage(json(event));
+              use=${mayWrite() ? (/** @type {unknown} */ payload) => {
+                setMessage(json(payload));
                 document.getElementById("test")?.scrollIntoView({ block: "center" });
               } : null} />
             <${Pager} page=${page} turn=${(/** @type {string} */ to) => go(linkTo(["triggers", id], { cursor: to }))} />`

@@ -11,8 +11,12 @@ import { When } from "../components/when.js";
 import { useLive } from "../data/live.js";
 import { listWorkflows } from "../data/resources.js";
 import { mayWrite } from "../data/session.js";
+import { kindOf } from "../domain/definitions.js";
 
 const EVERY_MS = 5000;
+
+/** @param {import("../data/resources.js").Json} stage */
+const stageName = (stage) => words.stages[kindOf(stage)] ?? kindOf(stage);
 
 /** @param {{query: URLSearchParams}} props */
 export function WorkflowsPage({ query }) {
@@ -32,7 +36,7 @@ export function WorkflowsPage({ query }) {
           <tbody>${page.data.map((workflow) => html`<tr key=${workflow.id}>
             <th scope="row"><a class="row-link" href=${linkTo(["workflows", workflow.id])}>
               ${workflow.config.name || words.unnamed}</a></th>
-            <td>${words.workflows.stages(workflow.config.stages.length)}</td>
+            <td class="now">${workflow.config.stages.map(stageName).join(" → ")}</td>
             <td><${When} at=${workflow.createdAt} /></td>
             <td><code title=${workflow.id}>${shortId(workflow.id)}</code></td>
           </tr>`)}</tbody>

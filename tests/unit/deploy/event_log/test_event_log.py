@@ -11,7 +11,6 @@ import pytest
 from api.ids import new_id
 from deploy.errors import EventLogError
 from deploy.event_log import reading
-from deploy.event_log.entries import Entry
 from deploy.event_log.reading import EventLog, Query, Span
 from deploy.event_log.shown import as_json, as_line
 from schemas import events
@@ -19,6 +18,7 @@ from schemas.epochs import EpochFilter
 from schemas.fillers import filler, notice
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
+from schemas.log_entries import Entry
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import OperatorSettings
 from schemas.topics import partition_of

@@ -1,4 +1,7 @@
-"""Records of the log with what is known about them. Unlike other readers this one stops at nothing: it shows."""
+"""Records of the log with what is known about them, for `orchestration log` and the API. No IO.
+
+Unlike other readers of the log, these stop at nothing: they show.
+"""
 
 import base64
 from datetime import datetime
@@ -62,11 +65,12 @@ class Judge:
     Args:
         read_from: the offset of the first record. A claim before it may be there unseen, so the newest epoch that was
             seen counts as claimed.
+        epoch: the newest claim that was seen before that, by whoever goes on.
     """
 
-    def __init__(self, read_from: int):
+    def __init__(self, read_from: int, epoch: int = UNREAD):
         self._read_from = read_from
-        self.epoch = UNREAD
+        self.epoch = epoch
 
     def judge(self, record: Record) -> Verdict | None:
         """Why the record does not count; None if it does, or is a claim."""
