@@ -77,7 +77,7 @@ class Engine:
         clock = clock or SystemClock()
         self._lateness = lateness or Lateness(time.monotonic)
         slots = CallSlots(settings.max_activities_in_flight, service_of)
-        self._listeners = Listeners(
+        self.listeners = Listeners(
             kafka,
             settings,
             name=self._name,
@@ -92,7 +92,7 @@ class Engine:
         if evaluator is None:
             evaluator = LinkEvaluator(
                 self._connected(LinkFetcher(settings)),
-                self._listeners.workflow_deleted,
+                self.listeners.workflow_deleted,
                 failures,
                 metrics,
                 clock,
@@ -138,7 +138,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether the group is joined and every partition assigned here is restored."""
-        return self._feed.joined and self._supervisor.restored and self._listeners.settled
+        return self._feed.joined and self._supervisor.restored and self.listeners.settled
 
     @property
     def checks(self) -> dict[str, object]:
@@ -147,8 +147,8 @@ class Engine:
             "group": self._feed.joined,
             "partitions": self._supervisor.restored,
             "standing_still": self._supervisor.standing_still,
-            "triggers": self._listeners.settled,
-            "trigger_topics": self._listeners.states,
+            "triggers": self.listeners.settled,
+            "trigger_topics": self.listeners.states,
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -159,8 +159,8 @@ class Engine:
             self._feed.run(self._supervisor.assigned, self._supervisor.received, self._supervisor.failed),
             self._lateness.run(),
         ]
-        if self._listeners.topics:
-            work.append(self._listeners.run())
+        if self.listeners.topics:
+            work.append(self.listeners.run())
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
         connecting = asyncio.create_task(self._connect())
         stopped = asyncio.create_task(stop.wait())

@@ -41,13 +41,14 @@ class LinkFetcher:
 
     Args:
         settings: the stack, and the origins that are allowed beside it.
+        client: sends the requests; one of its own by default.
 
     Raises:
         SettingsError: the stack's URL or an allowed origin is not an HTTP URL, or one of two credentials is missing.
     """
 
-    def __init__(self, settings: StackSettings):
-        self._client = StackClient(settings)
+    def __init__(self, settings: StackSettings, client: StackClient | None = None):
+        self._client = client or StackClient(settings)
         self._own = _setting("stack_url", settings.stack_url)
         allowed = [text.strip() for text in settings.link_allowed_origins.split(",")]
         self._allowed = {_setting("link_allowed_origins", text) for text in allowed if text}

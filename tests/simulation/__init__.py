@@ -6,12 +6,14 @@
 | `processes` | a process of the installation, through all its lives |
 | `network` | what may happen to a request on its way to Kafka and back |
 | `topics` | the cluster, and all that was ever in its topics |
+| `secrecy` | encryption at rest: keys of processes, and that there is no plain text |
 | `trouble` | what strikes processes and the cluster |
 | `harm` | what happens to topics: compaction, retention, lost snapshots |
 | `bad` | an instance with an event that nobody can use |
 | `engines` | makes the engines |
 | `stack` | the sandbox's domain as the stack, with requests and answers that are lost, late or slow |
-| `links` | what messages are evaluated with that need links |
+| `links` | the evaluator of messages that need links, and what links lead to |
+| `sources` | topics of other services, with messages and the triggers that listen to them |
 | `sends` | `send` stages of all pairs, and deposits for those that are short of money |
 | `clients` | who runs, sends, repeats and confuses; other services, whose messages fire triggers |
 | `limits` | workloads that reach the limits, in some seeds |

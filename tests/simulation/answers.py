@@ -20,6 +20,20 @@ MARK = "mark"
 """The variable of a run, and the field of an event, that tells which request it came from."""
 
 
+@dataclass(frozen=True)
+class Pause:
+    """A pause of an activity."""
+
+    stage: int
+    index: int
+    since: datetime
+
+    @staticmethod
+    def shown(stage: int, pending: Mapping[str, Any]) -> "Pause":
+        """The one that a stage shows."""
+        return Pause(stage, int(pending["activityID"]), _at(pending["pausedAt"]))
+
+
 class Moment(NamedTuple):
     """An instance after an event."""
 
@@ -69,6 +83,14 @@ class KnownInstance:
     """The moment after all that a command has caused, by the offset of the command."""
     keys: dict[str, str] = field(default_factory=dict)
     """The mark of the event that came with a key."""
+    paused: set[Pause] = field(default_factory=set)
+    """What waits for a person; at most one."""
+    over: dict[Pause, int] = field(default_factory=dict)
+    """The moment after each pause that has ended."""
+    resumed: set[Pause] = field(default_factory=set)
+    """Those that were ended by a resume."""
+    resumed_by: dict[str, Pause] = field(default_factory=dict)
+    """Which pause a request with a key has ended."""
 
     @property
     def ended(self) -> bool:
@@ -97,6 +119,12 @@ class KnownInstance:
             last = last._replace(terminated_at=None, error=None, started=count, ended=count, retries=retries)
         elif isinstance(event, ev.InstanceEnded):
             last = last._replace(terminated_at=event.at, error=event.error)
+        elif isinstance(event, ev.ActivityPaused):
+            self.paused = {Pause(event.stage, event.index, event.at)}
+        elif isinstance(event, ev.ActivityEnded):
+            self._end_pauses()
+        elif isinstance(event, ev.ActivityResumed):
+            self._fold_resume(event)
         elif isinstance(event, ev.EventReceived) and MARK in event.payload:
             mark = event.payload[MARK]
             self.marks[mark] += 1
@@ -104,6 +132,20 @@ class KnownInstance:
             if event.request_key is not None:
                 self.keys[event.request_key] = mark
         self.moments.append(last)
+
+    def _fold_resume(self, event: ev.ActivityResumed) -> None:
+        (pause,) = self.paused
+        assert (pause.stage, pause.index) == (event.stage, event.index), f"{pause} was ended as another one"
+        assert pause not in self.resumed, f"{pause} was ended twice"
+        self._end_pauses()
+        self.resumed.add(pause)
+        if event.request_key is not None:
+            assert event.request_key not in self.resumed_by, f"{event.request_key} has ended two pauses"
+            self.resumed_by[event.request_key] = pause
+
+    def _end_pauses(self) -> None:
+        self.over.update(dict.fromkeys(self.paused, len(self.moments)))
+        self.paused = set()
 
 
 @dataclass
@@ -257,7 +299,22 @@ class Answers:
             assert _at(status["startedAt"]) == stage.started_at, f"{id}: a stage started at {status['startedAt']}"
             if "terminatedAt" in status:
                 assert (_at(status["terminatedAt"]), status.get("error")) == (stage.terminated_at, stage.error), id
+        self._check_pauses(id, stages, least, number)
         self.promise_instance(id, number)
+
+    def _check_pauses(self, id: str, stages: Sequence[Mapping[str, Any]] | None, least: int, number: int) -> None:
+        """What is shown to wait for a person does so."""
+        known = self.known.instances[id]
+        shown = {
+            Pause.shown(stage["stage"], pending)
+            for stage in stages or ()
+            for pending in stage.get("pendingActivities", ())
+        }
+        for pause in shown:
+            assert pause in known.paused or pause in known.over, f"{id}: {pause} never was"
+            assert known.over.get(pause, least + 1) > least, f"{id}: {pause} is shown after its end was answered"
+        if stages is not None and number == len(known.moments) - 1:
+            assert shown == known.paused, f"{id}: {shown} is shown to be paused, not {known.paused}"
 
     def instances(
         self, shown: Sequence[Mapping[str, Any]], promised: Promised, workflow_id: str, *, running: bool
@@ -294,7 +351,10 @@ class Answers:
         id = shown["id"]
         known = self.known.workflows.get(id)
         assert known is not None, f"workflow {id} is shown, but not in the log"
-        assert shown["config"] == {"name": known.created.name, "stages": known.created.stages}, f"workflow {id}"
+        limit = known.created.max_attempts
+        limits = {} if limit is None else {"activityMaxAttempts": limit}
+        config = {"name": known.created.name, "stages": known.created.stages, **limits}
+        assert shown["config"] == config, f"workflow {id} is shown as {shown['config']}"
         assert _at(shown["createdAt"]) == known.created.at, f"workflow {id}"
         if "deletedAt" in shown:
             assert _at(shown["deletedAt"]) == known.deleted_at, f"workflow {id}: deletedAt"

@@ -59,7 +59,7 @@ class Observer:
     """How much the engines remember."""
     command: Callable[[int, int], Record] | None = None
     """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
-    matches: Callable[[int], bool] = lambda offset: False
+    matches: Callable[[ev.EvaluationStarted], bool] = lambda message: False
     """See `Outcomes.matches`."""
     calls: Callable[[str, int], None] = lambda instance_id, retries: None
     """Is told of every call, by the instance and its pass."""

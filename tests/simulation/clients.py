@@ -34,11 +34,10 @@ from tests.definitions import definition
 from tests.retryable import retry_of
 from tests.simulation.checkers import Observer
 from tests.simulation.sends import Sends
-from tests.simulation.topics import OTHERS, OTHERS_PARTITIONS, Topics
+from tests.simulation.sources import Sources, payload
+from tests.simulation.topics import Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
-LISTENED = "L"
-"""The type of the messages of other services."""
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
@@ -57,6 +56,7 @@ class Clients:
         topics: where they append them.
         observer: the read model that they look at.
         sends: makes their `send` stages.
+        sources: topics of other services.
         append: appends a record to a partition.
         queued: instances whose call has not started yet, which are aborted more often than others.
     """
@@ -66,6 +66,7 @@ class Clients:
     topics: Topics
     observer: Observer
     sends: Sends
+    sources: Sources
     append: Append
     queued: Callable[[], Sequence[str]]
     runs: dict[str, RunWorkflow] = field(default_factory=dict)
@@ -77,9 +78,8 @@ class Clients:
     retries: list[tuple[str, RetryInstance]] = field(default_factory=list)
     """Likewise."""
     trigger: str | None = None
-    listening: list[str] = field(default_factory=list)
-    """Triggers that messages of other services fire."""
-    published: int = 0
+    workflows: list[str] = field(default_factory=list)
+    """What triggers start."""
     messages: int = 0
     marks: int = 0
 
@@ -242,7 +242,14 @@ class Clients:
         """Messages for a trigger; who listens may deliver them again, with what follows them."""
         if self.trigger is None or self.rng.random() < 0.2:
             self.trigger = self.new_id()
-            create = CreateTrigger(name="", event="X", workflow_id=self.new_id(), request_digest="digest")
+            create = CreateTrigger(
+                name="",
+                event="X",
+                workflow_id=self.rng.choice(self.workflows),
+                filter="link(event, 'a').ok",
+                vars={"owner": "link(event, 'b').name"},
+                request_digest="digest",
+            )
             self._send_keyed(self.trigger, create, True)
         first = self.messages + 1 if self.rng.random() < 0.5 else max(1, self.messages - 3)
         self.messages += self.rng.randint(1, 6)
@@ -252,31 +259,26 @@ class Clients:
             self.send(self.trigger, DeleteTrigger())
 
     def listen(self) -> None:
-        """Have messages of other services fire: a trigger that needs links, and one that does not."""
-        workflow = CreateWorkflow(name="", stages=[], request_digest="digest")
-        self._send_keyed(workflow_id := self.new_id(), workflow, True)
-        for filter in (None, "link(event, 'a').ok"):
-            trigger_id = self.new_id()
+        """Have messages of other services start workflows."""
+        noop: list[dict[str, Any]] = [{"noop": {}}]
+        for stages in ([], noop):
+            self.workflows.append(workflow_id := self.new_id())
+            self._send_keyed(workflow_id, CreateWorkflow(name="", stages=stages, request_digest="digest"), True)
+        for trigger in self.sources.triggers:
             create = CreateTrigger(
                 name="",
-                event=LISTENED,
-                workflow_id=workflow_id,
-                filter=filter,
-                vars={"n": "event.n"},
+                event=trigger.event,
+                workflow_id=self.workflows[trigger.workflow],
+                filter=trigger.filter,
+                vars=trigger.vars,
                 request_digest="d",
             )
-            self.listening.append(trigger_id)
-            self._send_keyed(trigger_id, create, True)
+            self._send_keyed(self.new_id(), create, True)
 
     def publish(self) -> None:
-        """Messages of other services; some come twice, and some are not messages."""
-        for _ in range(self.rng.randint(1, 5)):
-            if self.rng.random() < 0.7:
-                self.published += 1
-            payload = {"n": str(self.published), "links": [{"name": "a", "uri": "http://stack/a"}]}
-            message = {"type": LISTENED, "app": "others", "payload": payload, "idempotency_key": f"k{self.published}"}
-            value = msgspec.json.encode(message) if self.rng.random() < 0.9 else b"{not json"
-            self.append(Place(OTHERS, self.rng.randrange(OTHERS_PARTITIONS)), NewRecord(b"", value, [], 0))
+        """Messages of other services."""
+        for place, record in self.sources.messages():
+            self.append(place, record)
 
     def stage(self, mark: str = "m") -> dict[str, Any]:
         """Any stage. Its mark, if it has one, begins like this, and nothing else has it."""
@@ -306,7 +308,7 @@ def _message(trigger_id: str, offset: int) -> FireTrigger | EvaluateTrigger:
     rng = random.Random(f"{trigger_id}/{offset}")
     message = EvaluateTrigger(
         occurrence_id=str(uuid5(UUID(trigger_id), f"topic/0/{offset}")),
-        event=Raw(b"{}"),
+        event=Raw(msgspec.json.encode({"type": "X", "payload": payload(offset)})),
         source="topic/0",
         offset=offset,
         once_key=f"payment-{offset // 3}" if rng.random() < 0.6 else None,

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.stack import Line, MemoryStack
-from tests.simulation.topics import OTHERS
 
 COUNTED = ("orchestration_engine_snapshots_total", "orchestration_engine_restored_records_total")
 """Metrics that tell what engines have met."""
@@ -92,7 +91,14 @@ class Engines:
             settings_of(self.settings, process.name),
             process.kafka,
             caller=line,
-            evaluator=MemoryLinks(self.rng, self.link_faults, self.observer, epochs),
+            evaluator=MemoryLinks(
+                self.rng,
+                self.link_faults,
+                self.observer,
+                epochs,
+                lambda workflow_id: made[0].listeners.workflow_deleted(workflow_id),
+                process.clock,
+            ),
             clock=process.clock,
             registry=registry,
             lateness=InTime(VirtualClock().monotonic),
@@ -133,11 +139,13 @@ def settings_of(settings: EngineSettings, name: str) -> EngineSettings:
     return replace(settings, engine_id=name)
 
 
-def engine_settings(partitions: int, snapshot_seconds: float, calls_at_once: int) -> EngineSettings:
+def engine_settings(
+    partitions: int, snapshot_seconds: float, calls_at_once: int, listened: Iterable[str]
+) -> EngineSettings:
     """Settings of all engines of an installation."""
     return EngineSettings(
         partitions=partitions,
         snapshot_seconds=snapshot_seconds,
         max_activities_in_flight=calls_at_once,
-        trigger_topics=OTHERS,
+        trigger_topics=",".join(listened),
     )

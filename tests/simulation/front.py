@@ -26,6 +26,7 @@ from tests.simulation.projectors import simulated_projections
 from tests.simulation.publishing import PublicTopicChecker
 from tests.simulation.reading import LogReader
 from tests.simulation.rows import ReadModelChecker
+from tests.simulation.secrecy import Secrecy
 from tests.simulation.trace import Trace
 
 REPLICAS: Final = 2
@@ -81,6 +82,7 @@ class Front:
         settings: the prefix of the topics, and how many partitions there are.
         stage: makes a stage of a workflow.
         broken: takes what is wrong, as soon as it is found.
+        secrecy: opens what is encrypted.
         trace: is told what happens to processes.
     """
 
@@ -92,6 +94,7 @@ class Front:
         settings: ProjectionsSettings,
         stage: Callable[[], dict[str, Any]],
         broken: list[Exception],
+        secrecy: Secrecy,
         trace: Trace,
     ):
         self.rng, self._broken = rng, broken
@@ -99,7 +102,7 @@ class Front:
         """What has to be set to what while this runs."""
         self._published = [Place(topic_name(settings, EVENTS_PUBLISHED), p) for p in range(settings.partitions)]
         self._cluster = cluster
-        log = LogReader(cluster, topic_name(settings, EVENTS))
+        log = LogReader(cluster, topic_name(settings, EVENTS), secrecy)
         clock = VirtualClock()
         self.rows = ReadModelChecker(log, broken)
         self.public = PublicTopicChecker(cluster, log, public_topic(settings))

@@ -143,5 +143,5 @@ class Harm(Witness):
         marker = msgspec.json.decode(last) | {"schema": SCHEMA + 1}
         records = [NewRecord(key or b"", value, [], 0) for key, value in content.items()]
         records.append(NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0))
-        self._topics.cluster.append(place, records, "another build")
+        self._topics.put(place, records, "another build")
         log.end_transaction("another build", committed=True)

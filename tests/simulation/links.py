@@ -1,20 +1,38 @@
-"""Links in memory, behind the engine's port for messages that need them: slow, and failing for a while."""
+"""Messages that need links: the product's evaluator, on a stack in memory that is slow and fails for a while.
+
+Expressions of the simulation are short, so they are evaluated on the event loop, in virtual time; the thread that takes
+long ones, and the requests themselves, are covered by the tests of `schemas.expressions` and `schemas.stack`.
+"""
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry
 
 from engine.core.evaluation import Evaluated, Waiting
 from engine.core.trigger import Trigger
-from engine.ports import MayStart
+from engine.metrics import Metrics
+from engine.ports import Clock, MayStart
+from engine.triggers.evaluator import LinkEvaluator
+from engine.triggers.failures import FilterFailures
+from schemas.settings import EngineSettings
+from schemas.stack.answers import Answer
+from schemas.stack.client import StackClient
+from schemas.stack.errors import NoAnswer
+from schemas.stack.links import LINK_TIMEOUT_SECONDS, LinkFetcher
 from tests.simulation.checkers import Observer
 from tests.simulation.loop import VirtualClock
+from tests.simulation.sources import LINKS, OWNERS, link_matches, owner
 
-
-def link_matches(offset: int) -> bool:
-    """Whether the links of a message at this offset of its source say that it fires."""
-    return offset % 5 != 0
+SECONDS: Final = (0.0, 5.0)
+"""How long a link takes."""
+METRICS: Final = Metrics(CollectorRegistry())
+"""Nobody looks at them, and they take as long to make as all else of an evaluator."""
+SETTINGS: Final = EngineSettings()
 
 
 @dataclass
@@ -25,34 +43,89 @@ class LinkFaults:
     """A link can't be fetched at the moment."""
 
 
-@dataclass
+class LinkService(StackClient):
+    """The stack as far as links lead to it.
+
+    Args:
+        rng: decides latencies and faults.
+        faults: shared by all engines.
+    """
+
+    def __init__(self, rng: random.Random, faults: LinkFaults):
+        super().__init__(SETTINGS)
+        self._rng, self._faults = rng, faults
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """See `StackClient.send`."""
+        await asyncio.sleep(self._rng.uniform(*SECONDS))
+        if self._rng.random() < self._faults.passing:
+            return await self._fail()
+        base, _, number = url.rpartition("/")
+        if base == LINKS.rstrip("/"):
+            return _found({"ok": link_matches(int(number))})
+        assert base == OWNERS.rstrip("/"), f"no message has the link {url}"
+        name = owner(int(number))
+        return Answer(404, b"") if name is None else _found({"name": name})
+
+    async def _fail(self) -> Answer:
+        match self._rng.randrange(4):
+            case 0:
+                return Answer(503, b"")
+            case 1:
+                return Answer(429, b'{"errorMessage": "later"}')
+            case 2:
+                await asyncio.sleep(2 * LINK_TIMEOUT_SECONDS)
+        raise NoAnswer("the connection has ended")
+
+
+def _found(data: object) -> Answer:
+    return Answer(200, msgspec.json.encode({"data": data}))
+
+
+async def _never(workflow_id: str) -> bool:
+    return False
+
+
 class MemoryLinks:
-    """`engine.ports.MessageEvaluator` of one engine.
+    """`engine.ports.MessageEvaluator` of one engine, which tells of every attempt.
 
     Args:
         rng: decides latencies and faults.
         faults: shared by all engines.
         observer: told of every attempt as it starts.
         epochs: of the partitions that the engine owns, as far as it knows.
+        workflow_deleted: whether a workflow was deleted, as the engine knows it.
+        clock: of the engine.
     """
 
-    rng: random.Random
-    faults: LinkFaults
-    observer: Observer
-    epochs: Callable[[], Mapping[int, int]]
+    def __init__(
+        self,
+        rng: random.Random,
+        faults: LinkFaults,
+        observer: Observer,
+        epochs: Callable[[], Mapping[int, int]],
+        workflow_deleted: Callable[[str], Awaitable[bool]] = _never,
+        clock: Clock | None = None,
+    ):
+        self._observer, self._epochs = observer, epochs
+        self._evaluator = LinkEvaluator(
+            LinkFetcher(SETTINGS, LinkService(rng, faults)),
+            workflow_deleted,
+            FilterFailures(METRICS, VirtualClock().monotonic),
+            METRICS,
+            clock or VirtualClock(),
+            SETTINGS.link_retry_seconds,
+        )
 
     async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:
         """See `MessageEvaluator.evaluate`."""
-        if self.rng.random() < 0.1:  # all slots are taken
-            await asyncio.sleep(self.rng.uniform(0.0, 20.0))
-        if not await may_start():
-            return None
-        self.observer.evaluating(trigger.id, waiting, self.epochs(), VirtualClock().now())
-        await asyncio.sleep(self.rng.uniform(0.0, 10.0))
-        message, attempt = waiting.message, waiting.attempt
-        if self.rng.random() < self.faults.passing:
-            return Evaluated(message.occurrence_id, attempt, error="HTTP 503", may_pass=True)
-        if not link_matches(message.offset):
-            return Evaluated(message.occurrence_id, attempt)
-        error = "HTTP 404" if message.offset % 5 == 1 else None
-        return Evaluated(message.occurrence_id, attempt, matches=True, error=error)
+
+        async def starts() -> bool:
+            if not await may_start():
+                return False
+            self._observer.evaluating(trigger.id, waiting, self._epochs(), VirtualClock().now())
+            return True
+
+        return await self._evaluator.evaluate(trigger, waiting, starts)

@@ -72,8 +72,8 @@ class Outcomes:
     """The outcomes that commands of one partition must have."""
 
     bounds: Bounds
-    matches: Callable[[int], bool] = lambda offset: False
-    """Whether it is certain that the links of a message, at this offset of its source, say that it fires."""
+    matches: Callable[[ev.EvaluationStarted], bool] = lambda message: False
+    """Whether it is certain that the links of a message say that it fires."""
     runs: dict[str, Run] = field(default_factory=dict)
     started_at: dict[str, int] = field(default_factory=dict)
     """Offsets of the events with which instances started."""
@@ -257,7 +257,7 @@ class Outcomes:
                 assert not trigger.deleted, f"a message of trigger {id} was judged after its end"
                 waited = trigger.waiting.pop(event.occurrence_id)
                 fired = waited.once_key in trigger.fired_once
-                assert fired or not self.matches(waited.offset), f"occurrence {event.occurrence_id} was lost"
+                assert fired or not self.matches(waited), f"occurrence {event.occurrence_id} was lost"
 
     def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
         assert run.ended, "an instance was retried while it ran"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
+from schemas.kafka import Kafka
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network
 from tests.simulation.loop import Life, VirtualClock
 from tests.simulation.trace import Trace
@@ -46,7 +47,9 @@ class SimulatedProcess(Generic[P]):
         self.name = name
         self.clock = VirtualClock()
         """Its wall clock, which goes on through all lives."""
-        self.kafka = MemoryKafka(cluster, network, name)
+        self.connect: Callable[[str, Kafka], Kafka] = lambda name, kafka: kafka
+        """What it has of Kafka in the life that begins now, by its name and the way to the cluster."""
+        self.kafka: Kafka = MemoryKafka(cluster, network, name)
         """Its way to the cluster in the present life."""
         self.life = Life(name)
         self.failures: list[Exception] = []
@@ -78,7 +81,7 @@ class SimulatedProcess(Generic[P]):
         self._trace.add(self.name, "starts")
         self.life.kill()
         self.life = Life(self.name)
-        self.kafka = MemoryKafka(self._cluster, self._network, self.name)
+        self.kafka = self.connect(self.name, MemoryKafka(self._cluster, self._network, self.name))
         self._stop = asyncio.Event()
         self._program = self.life.context.copy().run(self._make, self)
         self._task = self.life.spawn(self._run(self._program, self._stop))

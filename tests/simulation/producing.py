@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from schemas.kafka import Place
-from schemas.records import NewRecord
+from schemas.kafka.ports import Outgoing
 from tests.simulation.processes import SimulatedProcess
 
 BYTES: Final = 8 * 1024 * 1024
@@ -28,12 +28,12 @@ class Producing:
         """See `Program.run`."""
         await stop.wait()
 
-    def append(self, place: Place, record: NewRecord) -> None:
+    def append(self, place: Place, record: Outgoing) -> None:
         """Append a record, later."""
         self.under_way += 1
         self._process.life.spawn(self._append(place, record))
 
-    async def _append(self, place: Place, record: NewRecord) -> None:
+    async def _append(self, place: Place, record: Outgoing) -> None:
         deadline = asyncio.get_running_loop().time() + FOREVER_SECONDS
         await self._producer.append(place.topic, place.partition, record, deadline)
         self.under_way -= 1

@@ -6,6 +6,7 @@ from schemas.epochs import EpochFilter, header
 from schemas.kafka import Place
 from schemas.kafka.memory import MemoryCluster
 from schemas.records import RecordCodec, Recorded, UndecodableRecord, read_number
+from tests.simulation.secrecy import Secrecy
 
 
 class Admitted(NamedTuple):
@@ -24,10 +25,11 @@ class LogReader:
     Args:
         cluster: where the log is.
         topic: its name.
+        secrecy: opens what is encrypted.
     """
 
-    def __init__(self, cluster: MemoryCluster, topic: str):
-        self._cluster, self._topic, self._codec = cluster, topic, RecordCodec()
+    def __init__(self, cluster: MemoryCluster, topic: str, secrecy: Secrecy):
+        self._cluster, self._topic, self._codec, self._secrecy = cluster, topic, RecordCodec(), secrecy
         count = len(cluster.topics[topic].partitions)
         self.admitted: list[list[Admitted]] = [[] for _ in range(count)]
         self.ends = [0] * count
@@ -46,12 +48,13 @@ class LogReader:
 
     def read_partition(self, partition: int) -> None:
         """Take in what has come in one partition."""
-        log = self._cluster.log(Place(self._topic, partition))
+        place = Place(self._topic, partition)
+        log = self._cluster.log(place)
         start = self.ends[partition]
         if log.limits().end <= start:
             return
         for batch in log.batches(start, committed_only=False):
-            for record in batch.records:
+            for record in self._secrecy.opened(place, batch.records):
                 if record.offset < start or not self._filters[partition].admits(record):
                     continue
                 try:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from engine.triggers.definitions import Definitions
 from schemas import rejections
 from schemas.current import decode_current
+from schemas.events import InstanceStarted
 from tests.simulation import money
-from tests.simulation.clients import LISTENED
 from tests.simulation.loop import simulate
 from tests.simulation.world import PARTITIONS, World
 
@@ -80,9 +80,15 @@ def check_money(world: World) -> Counter[str]:
 
 
 def check_triggers(world: World) -> None:
-    """Every occurrence has started its instance."""
+    """Every occurrence has started its instance, as it says."""
+    log = (recorded for admitted in world.observer.admitted for recorded in admitted)
+    started = {one.aggregate_id: one.event for one in log if isinstance(one.event, InstanceStarted)}
     for event in world.observer.fired.values():
-        assert event.instance_id in world.observer.instances, f"{event.occurrence_id} has started nothing"
+        start = started.get(event.instance_id)
+        assert start is not None, f"{event.occurrence_id} has started nothing"
+        assert (start.occurrence_id, start.workflow_id) == (event.occurrence_id, event.workflow_id)
+        assert start.variables == event.variables, f"{event.occurrence_id} has started with {start.variables}"
+        assert start.stages == event.stages, f"{event.occurrence_id} has started with other stages"
 
 
 def check_definitions(world: World) -> None:
@@ -93,7 +99,7 @@ def check_definitions(world: World) -> None:
     for workflow in world.observer.workflows.values():
         known_here = known.workflow(workflow.id) is not None
         assert known_here != workflow.deleted, f"who starts now takes workflow {workflow.id} for the opposite"
-    listening = {trigger.id for event in ("X", LISTENED) for trigger in known.triggers(event)}
+    listening = {trigger.id for event in ("X", *world.sources.types) for trigger in known.triggers(event)}
     there = {trigger.id for trigger in world.observer.triggers.values() if not trigger.deleted}
     assert listening == there, "who starts now listens for other triggers than there are"
 

@@ -62,6 +62,8 @@ not answered
 aborted by a client
 retried by a client
 a retry was refused
+resumed by a client
+a resume was refused
 retried
 waited for an end
 a key was used again
@@ -78,6 +80,14 @@ a turn was full
 an instance was flooded
 many keyed events
 a deep history
+encrypted
+encrypted, and nothing else is taken
+encryption has begun
+the key has changed
+encryption has begun at once
+the key has changed at once
+a source came later
+a source got more partitions
 """
 """What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
 to snapshots, what strikes processes, the cluster and the database, and what clients of the API are answered."""

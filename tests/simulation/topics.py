@@ -9,11 +9,9 @@ from schemas.kafka.memory import MemoryCluster, StoredRecord, Witness
 from schemas.records import NewRecord, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import COMMANDS, COMMANDS_DEAD, DEFINITIONS, EVENTS, SNAPSHOTS, topics
+from tests.simulation.secrecy import Secrecy
 from tests.simulation.trace import Trace
 
-OTHERS = "payments"
-"""The topic of other services, whose messages fire triggers."""
-OTHERS_PARTITIONS = 2
 MAX_SHOWN = 6
 """How many records of a batch a trace names."""
 
@@ -26,39 +24,47 @@ class Topics(Witness):
 
     Args:
         settings: of the installation.
+        sources: topics of other services, and how many partitions each has.
+        secrecy: opens what is encrypted, for those who look at it here.
         trace: is told of every append.
         observe: is told of what stands in `events` from now on.
         told: is told of the offsets that groups take.
     """
 
-    def __init__(self, settings: KafkaSettings, trace: Trace, observe: Observe, told: Told):
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        sources: Mapping[str, int],
+        secrecy: Secrecy,
+        trace: Trace,
+        observe: Observe,
+        told: Told,
+    ):
         self.cluster = MemoryCluster(self)
         self.partitions = settings.partitions
         self.events: list[list[StoredRecord]] = [[] for _ in range(settings.partitions)]
         self.commands: list[list[StoredRecord]] = [[] for _ in range(settings.partitions)]
-        self.messages: list[list[StoredRecord]] = [[] for _ in range(OTHERS_PARTITIONS)]
-        """Of the topic of other services."""
         self.listeners: list[Callable[[Place, Sequence[StoredRecord]], None]] = []
         """Are told of every append, before anybody reads it."""
         self.witnesses: list[Witness] = []
         """Are told which writers of transactions are opened, and how transactions end."""
-        self.trace, self._observe, self._told = trace, observe, told
+        self.trace, self._observe, self._told, self._secrecy = trace, observe, told, secrecy
         for topic in topics(settings):
             self.cluster.create(NewTopic(topic.name, topic.partitions, 1, {**topic.wishes, **topic.config}))
-        self.cluster.create(NewTopic(OTHERS, OTHERS_PARTITIONS, 1))
+        for name, partitions in sources.items():
+            self.cluster.create(NewTopic(name, partitions, 1))
 
     # What happens
 
     def appended(self, place: Place, records: Sequence[StoredRecord]) -> None:
         """See `Witness.appended`."""
+        records = self._secrecy.opened(place, records)
         self.trace.add(f"{place.topic}/{place.partition}", _in_words, records)
         if place.topic == EVENTS:
             self.events[place.partition] += records
             self._observe(place.partition, records)
         elif place.topic == COMMANDS:
             self.commands[place.partition] += records
-        elif place.topic == OTHERS:
-            self.messages[place.partition] += records
         for listener in self.listeners:
             listener(place, records)
 
@@ -71,8 +77,9 @@ class Topics(Witness):
     def ended(self, transaction: str, committed: bool, records: Mapping[Place, Sequence[StoredRecord]]) -> None:
         """See `Witness.ended`."""
         self.trace.add(transaction, "is committed" if committed else "is aborted")
+        opened = {place: self._secrecy.opened(place, some) for place, some in records.items()}
         for witness in self.witnesses:
-            witness.ended(transaction, committed, records)
+            witness.ended(transaction, committed, opened)
 
     def told(self, group: str, offsets: Mapping[Place, int]) -> None:
         """See `Witness.told`."""
@@ -92,17 +99,23 @@ class Topics(Witness):
 
     def definitions(self) -> dict[bytes | None, StoredRecord]:
         """Topic `definitions`, as compaction leaves it."""
-        return {record.key: record for record in self.cluster.records(DEFINITIONS)[0]}
+        records = self._secrecy.opened(Place(DEFINITIONS, 0), self.cluster.records(DEFINITIONS)[0])
+        return {record.key: record for record in records}
 
-    def snapshot(self, partition: int) -> list[StoredRecord]:
+    def snapshot(self, partition: int) -> Sequence[StoredRecord]:
         """What a restore reads of the snapshots of a partition."""
-        return list(self.cluster.log(Place(SNAPSHOTS, partition)).records(committed_only=True))
+        place = Place(SNAPSHOTS, partition)
+        return self._secrecy.opened(place, list(self.cluster.log(place).records(committed_only=True)))
 
     # What is done to them
 
     def put_event(self, partition: int, record: NewRecord) -> None:
         """Append to `events`, as nobody should."""
-        self.cluster.append(Place(EVENTS, partition), [record])
+        self.put(Place(EVENTS, partition), [record])
+
+    def put(self, place: Place, records: Sequence[NewRecord], transaction: str | None = None) -> None:
+        """Append what is not from our processes, or looks as if it were."""
+        self.cluster.append(place, self._secrecy.sealed(place, records), transaction)
 
     def expire(self, partition: int, before: int) -> None:
         """Keep no event before this offset any more."""

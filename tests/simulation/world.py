@@ -9,9 +9,12 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
+
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
+from schemas.events import EvaluationStarted
 from schemas.kafka import Place
 from schemas.kafka.memory import StoredRecord
 from schemas.records import NewRecord, RecordCodec
@@ -19,19 +22,20 @@ from schemas.settings import ProjectionsSettings
 from tests.definitions import definition
 from tests.simulation.bad import BadRecord
 from tests.simulation.checkers import Observer
-from tests.simulation.clients import LISTENED, Clients
+from tests.simulation.clients import Clients
 from tests.simulation.engines import Engines, engine_settings
 from tests.simulation.front import Front
 from tests.simulation.harm import Harm
 from tests.simulation.limits import Limits
-from tests.simulation.links import link_matches
 from tests.simulation.listening import Listening
 from tests.simulation.network import FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.producing import Producing
 from tests.simulation.restoring import Restored, check_restorable, check_snapshot
+from tests.simulation.secrecy import Secrecy
 from tests.simulation.sends import Sends
 from tests.simulation.snapshot_writers import SnapshotWriters
+from tests.simulation.sources import Sources, link_matches
 from tests.simulation.stack import LATE_PAYMENT, LEDGERS, PAYMENTS, MemoryStack, StackFaults, wallet_id
 from tests.simulation.topics import Topics
 from tests.simulation.trace import Trace
@@ -51,6 +55,7 @@ LIMITS: dict[str, tuple[Any, ...]] = {
     "engine.run_commands.MAX_BATCH": (1, 2, 100),
     "engine.runner.MAX_PORTION": (1, 50),
     "engine.slots.MIN_SWEPT": (0, 1000),
+    "engine.triggers.evaluator.MAX_OF_TRIGGER": (2, 8),
     "engine.timers.MIN_SWEPT": (0, 1000),
     "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
@@ -116,12 +121,15 @@ class World:
             self.clocks_are_wrong,
             self.bounds,
             lambda partition, offset: self.topics.commands[partition][offset],
-            link_matches,
+            _fires,
             self.limits["engine.partition.MAX_INBOX"],
         )
         self.harm_rng = random.Random(seed + 2)
-        settings = engine_settings(PARTITIONS, self.harm_rng.choice(SNAPSHOT_SECONDS), self.rng.choice(CALLS_AT_ONCE))
-        self.topics = Topics(settings, self.trace, self._observe, self._told)
+        self.secrecy = Secrecy(random.Random(f"secrecy {seed}"))
+        self.sources = Sources(random.Random(f"sources {seed}"))
+        snapshot_seconds, calls_at_once = self.harm_rng.choice(SNAPSHOT_SECONDS), self.rng.choice(CALLS_AT_ONCE)
+        settings = engine_settings(PARTITIONS, snapshot_seconds, calls_at_once, self.sources.listened)
+        self.topics = Topics(settings, self.sources.present, self.secrecy, self.trace, self._observe, self._told)
         self.cluster = self.topics.cluster
         self.harm = Harm(self.harm_rng, self.topics, self.bounds)
         self.topics.witnesses += [self.harm, SnapshotWriters(self._newest_claims)]
@@ -138,11 +146,11 @@ class World:
         wallets = {name: wallet_id(name) for name in ("alice", "bob", "carol-abroad", "dave-abroad")}
         sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
         self.clients = Clients(
-            self.rng, self.codec, self.topics, self.observer, sends, self._append, self.engines.queued
+            self.rng, self.codec, self.topics, self.observer, sends, self.sources, self._append, self.engines.queued
         )
         self.extremes = Limits(random.Random(f"limits {seed}"), self.clients)
         self.limits |= self.extremes.limits
-        self.listening = Listening(self.topics, LISTENED)
+        self.listening = Listening(self.topics, self.sources)
         self.bad: BadRecord | None = None
         if self.harm_rng.random() < 0.3:
             self.bad = BadRecord(self.harm_rng, self.codec, self.topics, self.observer, self.clients)
@@ -153,9 +161,12 @@ class World:
             ProjectionsSettings(partitions=PARTITIONS),
             lambda: self.clients.stage("${mark}.m"),
             self.observer.broken,
+            self.secrecy,
             self.trace,
         )
         self.observer.calls = self.front.calls
+        for process in self.processes:
+            process.connect = self.secrecy.connect
         self.helped: set[str] = set()
         admitted = self.observer.admitted
         self._live = [Restored(events, self.bounds) for events in admitted]
@@ -186,7 +197,8 @@ class World:
                 self.observer.done(place.partition, offset)
 
     def _append(self, place: Place, record: NewRecord) -> None:
-        self.producing.program.append(place, record)
+        (sealed,) = self.secrecy.sealed(place, [record])
+        self.producing.program.append(place, sealed)
 
     # The run
 
@@ -215,6 +227,8 @@ class World:
             group.create_task(self._trouble(trouble_seconds))
             group.create_task(self.front.use())
             group.create_task(self.extremes.run())
+            group.create_task(self.sources.run(self.cluster, self._append))
+            group.create_task(self._roll_out())
         self._quiet()
         claimed = self.observer.claimed.copy()
         if self.clocks_are_wrong:
@@ -231,6 +245,7 @@ class World:
             process.kill()
         self.extremes.ended(self.observer.histories.values())
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
+        self.met += self.sources.met + self.secrecy.met
 
     async def _trouble(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds
@@ -246,6 +261,18 @@ class World:
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()
+
+    async def _roll_out(self) -> None:
+        """Start all processes again, one by one, each time that there is something new about keys."""
+        rng = self.secrecy.rng
+        await asyncio.sleep(rng.uniform(1.0, 20.0))
+        while self.secrecy.advance():
+            for process in rng.sample(self.processes, len(self.processes)):
+                await asyncio.sleep(rng.uniform(0.0, 3.0))
+                if rng.random() < 0.3:
+                    await process.end()
+                process.kill()
+                process.start()
 
     async def _set_clock(self, process: SimulatedProcess[Any]) -> None:
         process.clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
@@ -268,7 +295,8 @@ class World:
             cut_off(self.network, cut.name)
         for _ in range(3):
             self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
-        self.clients.publish()
+        for _ in self.sources.listened:
+            self.clients.publish()
 
     async def _set_clocks(self) -> None:
         """All clocks are wrong for a moment. No restart comes to the aid of what has come to wait meanwhile."""
@@ -375,3 +403,8 @@ class World:
             + [i for i in self.clients.runs if i not in self.observer.instances]
             + self.front.unsettled()
         )
+
+
+def _fires(waiting: EvaluationStarted) -> bool:
+    """Whether it is certain that a message fires: with its link, if its trigger has a filter, else at once."""
+    return link_matches(int(msgspec.json.decode(waiting.event)["payload"]["n"]))

@@ -12,6 +12,7 @@ Some clients are dishonest, and use a key for something else.
 | `looks` | who reads |
 | `streams` | who follows instances and lists |
 | `flows`, `runs`, `acts`, `triggers` | who makes workflows, runs them, acts on instances, and makes triggers |
+| `retries`, `resumes` | who has instances run once more, and paused activities go on |
 | `bulks` | who acts on all instances of a workflow |
 | `customers` | all of them |
 

@@ -16,6 +16,7 @@ from tests.simulation.customers.kind import Kind, Made
 from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.making import Making
 from tests.simulation.customers.requests import Requests
+from tests.simulation.customers.resumes import Resumes
 from tests.simulation.customers.retries import Retries
 from tests.simulation.customers.runs import Runs
 from tests.simulation.customers.searches import Searches
@@ -55,6 +56,7 @@ class Customers:
             Runs(making),
             acts,
             Retries(making, looks, acts),
+            Resumes(making),
             Triggers(making, self._flows),
             Bulks(making),
             making,

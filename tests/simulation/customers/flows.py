@@ -1,7 +1,7 @@
 """Who creates and deletes workflows."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tests.simulation.answers import MARK
@@ -10,6 +10,8 @@ from tests.simulation.customers.kind import Action, Flow, Kind
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
 
+LIMITED: Final = 0.3
+"""How many workflows have a limit of attempts."""
 MAX_RUNS: Final = 4
 """On each replica, of a workflow that is being deleted."""
 
@@ -33,15 +35,20 @@ class Flows(Kind):
             Action(3, lambda: self.delete(self.any_flow()), lambda: len(self.made.flows) > 1),
         )
 
-    async def create(self, sent: Sent | None = None, stages: Sequence[Any] | None = None) -> None:
+    async def create(
+        self, sent: Sent | None = None, stages: Sequence[Any] | None = None, limits: Mapping[str, int] | None = None
+    ) -> None:
         """Create a workflow.
 
         Args:
             sent: the request; a new one if None.
             stages: some if None.
+            limits: how often activities are tried; mostly for ever if None.
         """
         sent = sent or self._making.new()
         stages = stages or [self._stage() for _ in range(self.rng.randint(1, 3))]
+        if limits is None:
+            limits = {"activityMaxAttempts": self.rng.choice((1, 1, 2))} if self.rng.random() < LIMITED else {}
 
         def check(mark: str, outcome: Outcome) -> None:
             known, id = self.answers.known, id_of("workflow", "", sent.key)
@@ -59,13 +66,13 @@ class Flows(Kind):
                 self.made.flows.append(Flow(shown["id"], stages))
 
         def body(mark: str) -> Any:
-            return {"name": mark, "stages": stages}
+            return {"name": mark, "stages": stages, **limits}
 
         def target() -> str:
             return self.rng.choice(("/workflows", "/v2/workflows", "/flows"))
 
         await self._making.make(sent, "POST", target, body, check)
-        self._making.repeatable(sent, lambda again: self.create(again, stages))
+        self._making.repeatable(sent, lambda again: self.create(again, stages, limits))
 
     async def delete(self, flow: Flow) -> None:
         """Delete a workflow, which may be run until that is answered, but not any more."""
