@@ -81,6 +81,9 @@ spent on nothing else."""
 PAUSES = {"engine.pauses.MAX_SLICE_SECONDS": (0.0, 1.0), "engine.pauses.PAUSE_SECONDS": (0.0, 0.0, 0.002)}
 """Long work pauses after each step or never, since it takes no virtual time; others run meanwhile, or for longer."""
 
+BEGINS = {"schemas.expressions.turns._steps_here": 0}
+"""What a process counts from its start on. Else a seed would be another one behind others."""
+
 CALLS_AT_ONCE = (2, 1024)
 """How many calls an engine makes at once to each service of the stack."""
 
@@ -205,7 +208,7 @@ class World:
     async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
         """Trouble for a while, then quiet; then every accepted command must be decided and every instance ended."""
         with ExitStack() as patched:
-            for name, limit in {**self.limits, **self.pauses, **self.rhythms, **self.front.limits}.items():
+            for name, limit in {**BEGINS, **self.limits, **self.pauses, **self.rhythms, **self.front.limits}.items():
                 patched.enter_context(patch(name, limit))
             patched.enter_context(patch("engine.supervisor.Partition", self.engines.own))
             await self._run(actions, trouble_seconds)
