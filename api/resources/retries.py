@@ -1,10 +1,12 @@
 """An instance that has failed or was aborted runs once more, from the stage that did not succeed."""
 
+from uuid import UUID
+
 from api.authors import Author
 from api.errors import Conflict, TooLarge
 from api.ports import InstanceRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import keyed_request, request_fields
+from api.resources.idempotency import KeyedRequest, keyed_request, request_fields
 from api.resources.instance_events import sent_before
 from api.resources.instances import get_instance
 from api.services import Services
@@ -31,8 +33,21 @@ async def retry_instance(services: Services, instance_id: str, key: str | None, 
     keyed = keyed_request(key, "retry", str(row.id), None)
     if keyed is not None and await sent_before(services, row.id, keyed):
         return await get_instance(services, instance_id)
-    partition = await services.command_log.partition(row.id, deadline)
-    found = await services.read_model.retryable(row.id, partition)
+    try:
+        await _send(services, row.id, deadline, keyed, author)
+    except Conflict:
+        # The same request may have come twice at once, and the first one has retried the instance.
+        if keyed is None or not await sent_before(services, row.id, keyed):
+            raise
+    return await get_instance(services, instance_id)
+
+
+async def _send(
+    services: Services, instance_id: UUID, deadline: float, keyed: KeyedRequest | None, author: Author
+) -> None:
+    """Send the command with what the read model knows now: the instance may have been retried a moment ago."""
+    partition = await services.command_log.partition(instance_id, deadline)
+    found = await services.read_model.retryable(instance_id, partition)
     if found is None:  # it was there a moment ago: the read model was replaced
         raise Conflict(REBUILD)
     try:
@@ -45,11 +60,6 @@ async def retry_instance(services: Services, instance_id: str, key: str | None, 
     except NotRetryable as refused:
         raise Conflict(str(refused)) from None
     try:
-        await accept(services, row.id, command, deadline, partition=partition)
+        await accept(services, instance_id, command, deadline, partition=partition)
     except TooLarge as error:
         raise TooLarge(f"the instance can't be retried: what it goes on with is too large. {error.message}") from None
-    except Conflict:
-        # The same request may have come twice at once, and the first one has retried the instance.
-        if keyed is None or not await sent_before(services, row.id, keyed):
-            raise
-    return await get_instance(services, instance_id)

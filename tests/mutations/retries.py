@@ -41,6 +41,13 @@ MUTATIONS: Final = (
         "Somebody is told that a running instance was retried.",
     ),
     Mutation(
+        "the same retry taken for another one",
+        API,
+        "        if keyed is None or not await sent_before(services, row.id, keyed):\n            raise\n",
+        "        raise\n",
+        "A client that repeats its retry is told that it was refused, though it was carried out.",
+    ),
+    Mutation(
         "retries not counted in tokens",
         EFFECTS,
         "activity.attempt, activity.resumes, state.retries)",

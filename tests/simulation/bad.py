@@ -47,13 +47,14 @@ class BadRecord:
         claim = self._observer.claims[self._partition].offset
         if self._is_planted or claim < 0 or self._rng.random() >= chance:
             return
-        self._is_planted = True
         epoch = ("epoch", b"%d" % claim)
         record = NewRecord(self.key.encode(), b"{not json", [("type", b"EventReceived"), epoch], 0)
         if self._rng.random() < 0.5:
             ended = StageEnded(at=self._observer.last_at(self._partition), workflow_id="w", number=7)
             record = self._codec.encode(self.key, ended, timestamp_ms=0, version=9, epoch=claim)
         self._topics.put_event(self._partition, record)
+        # It does not count behind a claim that was on its way to the replicas, and that nobody had seen.
+        self._is_planted = self.key in self._observer.aside
 
     def is_known(self) -> bool:
         """Whether whoever sends a command to the instance is told; sends one, so that it will be."""

@@ -39,6 +39,8 @@ from tests.simulation.topics import Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+PACES = (10.0, 10.0, 1.5)
+"""How many things they do a second: all at once at the beginning, or as long as there is trouble."""
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
@@ -88,8 +90,9 @@ class Clients:
 
     async def run(self, count: int) -> None:
         """Do so many things."""
+        pace = self.rng.choice(PACES)
         for _ in range(count):
-            await asyncio.sleep(self.rng.expovariate(10.0))
+            await asyncio.sleep(self.rng.expovariate(pace))
             if (queued := self.queued()) and self.rng.random() < 0.15:
                 self.send(self.rng.choice(queued), AbortInstance())  # whose call must not begin any more
             chance = self.rng.random()

@@ -114,7 +114,8 @@ class FaultyNetwork(Network):
         return most if self.rng.random() < 0.5 else self.rng.randint(1, most)
 
     def closing_seconds(self, client: str) -> float:
-        is_slow = self.slow_closing and self.rng.random() < self.slow_closing
+        is_away = self.away or client in self.cuts
+        is_slow = is_away or (self.slow_closing and self.rng.random() < self.slow_closing)
         return self.rng.uniform(0.0, CLOSING_SECONDS) if is_slow else 0.0
 
     def records_again(self) -> int:

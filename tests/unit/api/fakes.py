@@ -101,6 +101,8 @@ class Backend:
         """What the next commands are answered with."""
         self.overtaken = False
         """Whether a rejected command finds that another one had its effect before."""
+        self.on_retryable: Callable[[], None] = lambda: None
+        """What happens right before it is read what a retry goes on with."""
         self.kafka_away = self.postgres_away = self.stalled = self.broken = self.commands_cut = False
         self.ends_at_once = True
         self.waits_for_ends = False
@@ -392,6 +394,7 @@ class FakeReadModel(FakeConnection):
     async def retryable(self, instance_id: UUID, partition: int, /) -> RetryableRow | None:
         self.backend.check()
         assert partition == PARTITION
+        self.backend.on_retryable()
         return self.backend.retryable.get(instance_id)
 
     async def history(self, instance_id: UUID, /, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:

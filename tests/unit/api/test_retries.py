@@ -9,6 +9,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from api.ports import ActivityRow, Rejection, RetryableRow, StageHistoryRow
+from api.resources.idempotency import keyed_request
 from projections.queries.rows import EndedActivityRow, EndedStageRow, Retryable
 from schemas import rejections
 from schemas.commands import RetryInstance
@@ -168,6 +169,24 @@ async def test_of_two_repetitions_at_once_both_succeed(world: World, overtaken: 
     world.backend.reject, world.backend.overtaken = Rejection(rejections.NOT_RETRYABLE, "it is running"), overtaken
     answer = await world.retry(Idempotency_Key="a")
     assert answer.status == (201 if overtaken else 409)
+
+
+@pytest.mark.parametrize("overtaken", [True, False])
+async def test_a_repetition_succeeds_whose_first_request_is_carried_out_between_two_of_its_looks(
+    world: World, overtaken: bool
+) -> None:
+    keyed = keyed_request("a", "retry", str(world.id), None)
+    assert keyed is not None
+
+    def carried_out() -> None:
+        world.change(terminated_at=None, error=None, retryable=None)
+        if overtaken:
+            world.backend.event_requests[world.id, keyed.id] = keyed.digest
+
+    world.backend.on_retryable = carried_out
+    answer = await world.retry(Idempotency_Key="a")
+    assert answer.status == (201 if overtaken else 409)
+    assert world.backend.commands == []
 
 
 # How it is shown
