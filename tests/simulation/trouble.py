@@ -28,7 +28,7 @@ NETWORK_FAULTS: Final[dict[Request, Faults]] = {
 STOPPED_SECONDS: Final = (0.5, 20.0)
 """How long a process is stopped: from less than a heartbeat to more than its session."""
 LAPSE_SECONDS: Final = (15.0, 20.0)
-"""How long a coordinator is away that comes back about when engines let go of all partitions (`engine.command_feed`)."""
+"""How long a coordinator is away that comes back about when engines let go of everything (`engine.command_feed`)."""
 TAKEOVER_SECONDS: Final = (4.0, 14.0)
 """How long transactions can be neither opened nor ended. Whoever takes over waits for them for 5 s."""
 DOWN_SECONDS: Final = (0.0, 10.0)
