@@ -34,11 +34,10 @@ function Row({ record }) {
   return html`<tr class=${record.counts ? "" : "counts-not"}>
       <td class="end">${record.version ?? ""}</td>
       <td class="nowrap">${record.at && html`<${When} at=${record.at} /><span class="fraction">${fraction(record.at)}</span>`}</td>
-      <th scope="row"><code>${record.type ?? "?"}</code></th>
-      <td class="now">
-        <button type="button" class="quiet record" aria-expanded=${open} aria-controls=${id} onClick=${() => setOpen(!open)}
-          aria-label=${`${words.log.show} ${record.offset}`}><span class="chevron" aria-hidden="true">${open ? "▾" : "▸"}</span>
-          <code>${briefly(record.event)}</code></button>
+      <th scope="row"><button type="button" class="quiet record" aria-expanded=${open} aria-controls=${id} title=${words.log.show}
+        onClick=${() => setOpen(!open)}><span class="chevron" aria-hidden="true">${open ? "▾" : "▸"}</span>${" "}
+        <code>${record.type ?? "?"}</code></button></th>
+      <td class="now"><code>${briefly(record.event)}</code>
         ${record.reason && html`<span class="failure small">${words.log.countsNot}: ${words.log.reasons[record.reason] ?? record.reason}</span>`}
         ${record.error && html`<span class="failure small">${words.log.unreadable}: ${record.error}</span>`}</td>
       <td class="end">${record.cause ?? ""}</td>
