@@ -12,6 +12,9 @@ would come to, since each batch adds what its rows change:
 
 So an instance that is retried no longer counts among those that have ended, and counts again when it ends again. A
 stage counts once for each time that it ran.
+
+Batches add to table `counts`. When an hour is over, the projections move its counts to `past_counts`, where an hour and
+a day are one row each; so a quarter is read as fast as a day. What is asked for is the sum of both.
 """
 
 import math
@@ -37,7 +40,7 @@ has to add up very many rows."""
 HOURS_PER_DAY: Final = 24
 KEPT_DAYS: Final = 8
 """For how long hours are told apart. Of older days only sums are kept; otherwise a year would take as many rows as
-twenty-four."""
+twenty-four years."""
 
 _STEPS: Final = (1000, 1600, 2500, 4000, 6300)
 BOUNDS: Final[tuple[int, ...]] = tuple(step * 10**power for power in range(10) for step in _STEPS)

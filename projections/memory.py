@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from projections import memory_counts
 from projections.announcements import announcements
-from projections.counting import HOURS_PER_DAY, KEPT_DAYS, CountKey, by_day, hour_of
+from projections.counting import CountKey, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.queries.acts import joined
@@ -73,6 +73,7 @@ class Tables:
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.counts: dict[CountKey, int] = {}
+        self.past_counts: dict[memory_counts.PastKey, int] = {}
         self.instance_keys: dict[tuple[str, str], InstanceKey] = {}
         self.past_stages: dict[tuple[str, int, int], PastStage] = {}
         self.past_activities: dict[tuple[str, int, int, int], PastActivity] = {}
@@ -253,8 +254,8 @@ class MemoryStore:
         """See `ports.Store.merge_counts`."""
 
         def merge() -> bool:
-            today = by_day(hour_of(self._database.now()))
-            memory_counts.merge_days(self._database.tables.counts, today - KEPT_DAYS * HOURS_PER_DAY)
+            tables = self._database.tables
+            memory_counts.merge(tables.counts, tables.past_counts, hour_of(self._database.now()))
             return False
 
         return await self._ask(merge)

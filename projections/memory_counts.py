@@ -1,14 +1,35 @@
-"""Counts of the read model in memory: what `sql/project/counts.sql` and `merge_counts.sql` leave in table `counts`.
+"""Tables `counts` and `past_counts` in memory, as `sql/project/counts.sql` and `sql/merge_counts.sql` leave them.
 
 Here a count is the sum of all writers, and those that are 0 are left out.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from projections.counting import CountKey, Counts, add_instance, add_stage, by_day, counts_of
+from projections.counting import (
+    HOURS_PER_DAY,
+    KEPT_DAYS,
+    NOW,
+    CountKey,
+    Counts,
+    add_instance,
+    add_stage,
+    by_day,
+    counts_of,
+)
 from projections.fold import Batch
 from projections.rows import Instance, Stage
+
+K = TypeVar("K")
+
+
+class PastKey(NamedTuple):
+    """A bucket of a row of `past_counts`."""
+
+    step: int
+    """Hours in it: 1 or 24."""
+    key: CountKey
 
 
 class Changing(NamedTuple):
@@ -49,7 +70,7 @@ def added(
     return counts
 
 
-def add(counts: dict[CountKey, int], more: Mapping[CountKey, int]) -> None:
+def add(counts: dict[K, int], more: Mapping[K, int]) -> None:
     """Change the counts of the table."""
     for key, count in more.items():
         total = counts.get(key, 0) + count
@@ -59,7 +80,29 @@ def add(counts: dict[CountKey, int], more: Mapping[CountKey, int]) -> None:
             counts.pop(key, None)
 
 
-def merge_days(counts: dict[CountKey, int], before_hour: int) -> None:
-    """Make the hours before one into days."""
-    for key in [key for key in counts if 0 <= key.hour < before_hour and by_day(key.hour) != key.hour]:
-        add(counts, {key._replace(hour=by_day(key.hour)): counts.pop(key)})
+def merge(counts: dict[CountKey, int], past: dict[PastKey, int], now_hour: int) -> None:
+    """Move the counts of hours that are over, and delete hours that are long past.
+
+    Args:
+        counts: table `counts`.
+        past: table `past_counts`.
+        now_hour: the present hour.
+    """
+    kept_since = by_day(now_hour) - KEPT_DAYS * HOURS_PER_DAY
+    for key in [key for key in counts if 0 <= key.hour < now_hour - 1]:
+        count = counts.pop(key)
+        for step in (1, HOURS_PER_DAY):
+            add(past, {PastKey(step, key._replace(hour=key.hour // step * step)): count})
+    for old in [old for old in past if old.step == 1 and old.key.hour < kept_since]:
+        del past[old]
+
+
+def by_step(counts: Mapping[CountKey, int], past: Mapping[PastKey, int], step: int) -> Counts:
+    """All counts, in steps of 1 or 24 hours."""
+    added_up: Counts = Counter()
+    for key, count in counts.items():
+        add(added_up, {key if key.hour == NOW else key._replace(hour=key.hour // step * step): count})
+    for old, count in past.items():
+        if old.step == step:
+            add(added_up, {old.key: count})
+    return added_up

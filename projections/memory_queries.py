@@ -165,6 +165,7 @@ def _answers() -> dict[bytes, Answer]:
         "event_request": _event_request,
         "history": _history,
         "instances": _instances,
+        "keys_of_instances": _keys_of_instances,
         "positions": _positions,
         "rejections": _rejections,
         "running_bulks": _running_bulks,
@@ -199,6 +200,14 @@ def _page(
     rows = _cut(read(database, asked), max_bytes)
     # How a row was found comes behind whether one more follows.
     return [(*row[:-3], row[-1], *row[-3:-1]) for row in rows] if "searched" in given else rows
+
+
+def _keys_of_instances(
+    database: MemoryDatabase, params: tuple[Sequence[str], Sequence[UUID], Sequence[datetime]]
+) -> list[Row]:
+    keys, ids, _ = params
+    known = {(row.key, row.instance_id) for row in database.tables.instance_keys.values()}
+    return [(key, id) for key in keys for id in ids if (key, str(id)) in known]
 
 
 def _all_caught_up(database: MemoryDatabase, _: Any) -> list[Row]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from projections.counting import ALL_WORKFLOWS, NOW
+from projections.counting import ALL_WORKFLOWS, BOUNDS, NOW
 from projections.memory import MemoryDatabase
 from projections.ports import Row
 from projections.rows import Instance
@@ -25,13 +25,19 @@ def stats(filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[A
     start, end, step_hours, limit, *chosen = params
     workflow_id = str(chosen[0]) if filters else None
     states: Counter[tuple[str, str]] = Counter()
-    happened: Counter[tuple[int, int, str, int]] = Counter()
+    recent: Counter[tuple[int, int, str, int]] = Counter()
+    past: dict[tuple[int, int, str], list[int]] = {}
+    for old, count in database.tables.past_counts.items():
+        key = old.key
+        if old.step == step_hours and start <= key.hour < end and key.workflow_id == (workflow_id or ALL_WORKFLOWS):
+            place = key.stage, (key.hour - start) // step_hours, key.what
+            past.setdefault(place, [0] * (len(BOUNDS) + 1))[key.bucket] = count
     for key, count in database.tables.counts.items():
         if key.hour == NOW:
             if workflow_id in (None, key.workflow_id):
                 states[key.workflow_id, key.what] += count
         elif start <= key.hour < end and key.workflow_id == (workflow_id or ALL_WORKFLOWS):
-            happened[key.stage, (key.hour - start) // step_hours, key.what, key.bucket] += count
+            recent[key.stage, (key.hour - start) // step_hours, key.what, key.bucket] += count
     live: Counter[str] = Counter()
     for (workflow, what), count in states.items():
         live[workflow] += count if what in LIVE else 0
@@ -45,7 +51,8 @@ def stats(filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[A
             _json((id, _name(database, id)) for id in listed),
             _json(total.items()),
             _json((*key, count) for key, count in states.items() if key[0] in listed),
-            _json((*key, count) for key, count in happened.items()),
+            _json((*key, count) for key, count in recent.items()),
+            _json((*place, counts) for place, counts in past.items()),
             _json(_oldest(database, workflow_id)),
         )
     ]

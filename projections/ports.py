@@ -65,7 +65,7 @@ class Store(Protocol):
         """Delete some rejections that are older than this, by their events and in here; whether there may be more."""
 
     async def merge_counts(self) -> bool:
-        """Make some hours of counts that are long past into days; whether there may be more."""
+        """Make some counts of hours that are over into one row for each hour and day; whether there may be more."""
 
 
 class Cursor(Protocol):

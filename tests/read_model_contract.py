@@ -15,13 +15,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from projections.counting import bucket_of, hour_of
+from projections import memory_counts, store
+from projections.counting import HOURS_PER_DAY, bucket_of, by_day, hour_of
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
 from projections.queries import read_model, stats
 from projections.queries.bulks import running as running_bulks
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.followed import FollowedInstances
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import POLL_SECONDS, ReadPositions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
@@ -64,6 +66,7 @@ class Subject(Protocol):
     store: Store
     model: ReadModel
     positions: ReadPositions
+    followed: FollowedInstances
 
     def new_positions(self) -> ReadPositions:
         """Those of another process, not opened."""
@@ -505,6 +508,19 @@ class ReadModelContract:
         assert [row.state for row in one.oldest] == ["running"]
         later = await subject.model.stats(Window(first + 1, first + 2, 1))
         assert (later.steps, later.states) == ({0: Happened(2, {"succeeded": whole})}, found.states)
+        asked = [
+            (some, of) for some in (window, Window(by_day(first), by_day(first) + 48, 24)) for of in (None, WORKFLOW)
+        ]
+        before = [await subject.model.stats(*some) for some in asked]
+        for module in (store, memory_counts):
+            monkeypatch.setattr(module, "KEPT_DAYS", first // HOURS_PER_DAY)
+        await subject.store.merge_counts()
+        await subject.write((uuid.uuid4(), started(7)))
+        for some, row in zip(asked, before, strict=True):
+            row.steps[0].started += 1
+            row.states["running"] += 1
+            row.workflows[0].states["running"] += 1
+            assert await subject.model.stats(*some) == row
         nothing = await subject.model.stats(window, NOBODY)
         assert nothing == StatsRow({}, {}, {}, [], 0, [])
         monkeypatch.setattr(stats, "MAX_WORKFLOWS", 1)

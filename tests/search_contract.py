@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from projections.queries import instance_filters
+from projections.queries import instance_filters, passing
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.read_model import ReadModel
 from projections.queries.rows import InstanceRow, RowPosition
@@ -150,12 +150,17 @@ class SearchContract:
         known = await fill(subject, seed)
         chance = random.Random(seed)
         hits = 0
+        keys = {*(key for one in known for key in one.keys), "nothing", "not-a-key"}
+        followed = await subject.followed.read([one.id for one in known], keys)
+        assert await subject.followed.read([NOBODY], keys) == {}
         for number in range(150):
             # Mostly so few that pages end before they are full.
             monkeypatch.setattr(instance_filters, "MAX_LOOKED_AT", chance.choice((1, 4, 8, 1000)))
             filters = random_filters(chance, known)
             expected = [one.id for one in known if passes(one, filters)]
             hits += bool(expected)
+            streamed = [one.id for one in known if passing.passes(filters, *followed[one.id])]
+            assert streamed == expected, (number, filters)
             for backwards in (False, True):
                 found = await walk(subject.model, filters, chance.choice((1, 2, 3, COUNT)), backwards)
                 assert [row.id for row in found] == expected, (number, filters, backwards)

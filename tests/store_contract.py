@@ -19,6 +19,7 @@ from projections.counting import (
     HOURS_PER_DAY,
     INSTANCE,
     KEPT_DAYS,
+    NOW,
     STARTED,
     CountKey,
     Counts,
@@ -54,8 +55,12 @@ class Subject(Protocol):
     def rows(self) -> dict[str, set[tuple[Any, ...]]]:
         """The rows of all tables of things, by table, in the order of the fields of `projections.rows`."""
 
-    def counts(self) -> Counts:
-        """The counts, those that are 0 left out."""
+    def counts(self, step: int = 1) -> Counts:
+        """The counts, those that are 0 left out.
+
+        Args:
+            step: in hours (1) or days (24); 0: only those of table `counts`.
+        """
 
     def cut(self) -> None:
         """Cut the store's connection."""
@@ -333,23 +338,37 @@ class StoreContract:
             await subject.store.write(batch_of((id(n + 10), end), advance=Advance(0, 2 * n + 1, 2 * n + 2, 1, 1)))
         self.check_counts(subject)
 
-    async def test_hours_become_days_when_they_are_long_past(self, subject: Subject) -> None:
+    async def test_counts_of_hours_that_are_over_are_kept_by_hour_and_day(self, subject: Subject) -> None:
         await subject.store.positions([0])
-        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        ends = [today - timedelta(days=days, hours=hours) for days in (7, 8, 9, 10) for hours in (0, 1, 5, 5.5)]
+        this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        today = this_hour.replace(hour=0)
+        starts = [today - timedelta(days=days, hours=hours) for days in (7, 8, 9, 10) for hours in (0, 1, 5, 5.5)]
+        ids = [id(n) for n in range(10, 10 + len(starts) + 2)]
         happened: list[tuple[str, Any]] = []
-        for n, at in enumerate(ends, start=10):
-            happened += [(id(n), started(at)), (id(n), events.InstanceEnded(at=at, workflow_id=id(1)))]
+        for n, (one, at) in enumerate(zip(ids, [*starts, this_hour - timedelta(hours=2), this_hour], strict=True)):
+            end = events.InstanceEnded(at=at + n * timedelta(minutes=1), workflow_id=id(1))
+            happened += [(one, started(at)), (one, end)]
         await subject.store.write(batch_of(*happened, advance=Advance(0, 0, 5, 1, 1)))
-        before = subject.counts()
+        assert subject.counts(HOURS_PER_DAY) == in_days(subject.counts())
+        await self.check_merged(subject, hour_of(this_hour))
+        # What changes in hours that are over counts at once, and is moved as well.
+        later = events.InstanceEnded(at=this_hour - timedelta(hours=3), workflow_id=id(1), error="no")
+        changes = [(one, later) for one in (ids[0], ids[-3], ids[-2])]
+        await subject.store.write(batch_of(*changes, advance=Advance(0, 5, 6, 1, 2)))
+        rows = [Instance(*row) for row in subject.rows()["instances"]]
+        assert subject.counts(HOURS_PER_DAY) == in_days(counted_again(rows, []))
+        await self.check_merged(subject, hour_of(this_hour))
+
+    async def check_merged(self, subject: Subject, this_hour: int) -> None:
+        """Merge counts; those of days stay, and those of hours that are told apart."""
+        kept = by_day(this_hour) - KEPT_DAYS * HOURS_PER_DAY
+        days = subject.counts(HOURS_PER_DAY)
+        hours = {key: n for key, n in subject.counts().items() if not 0 <= key.hour < kept}
+        assert min(key.hour for key in subject.counts(0) if key.hour != NOW) < kept
         assert await subject.store.merge_counts() is False
-        after, kept = subject.counts(), hour_of(today) - KEPT_DAYS * HOURS_PER_DAY
-        assert {key: n for key, n in after.items() if key.hour >= kept} == {
-            key: n for key, n in before.items() if key.hour >= kept
-        }
-        assert all(key.hour == by_day(key.hour) for key in after if key.hour < kept)
-        assert in_days(after) == in_days(before)
-        assert after != before
+        assert all(key.hour == NOW or key.hour >= this_hour - 1 for key in subject.counts(0))
+        assert subject.counts(HOURS_PER_DAY) == days
+        assert subject.counts() == hours
 
     async def test_acts_are_added_and_the_first_and_the_last_stay(self, subject: Subject) -> None:
         await subject.store.positions([0])
@@ -470,7 +489,7 @@ def in_days(counts: Counts) -> Counts:
     days: Counts = Counts()
     for key, count in counts.items():
         days[key._replace(hour=by_day(key.hour))] += count
-    return days
+    return Counts({key: count for key, count in days.items() if count})
 
 
 TABLES: Final = (

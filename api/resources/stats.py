@@ -128,8 +128,7 @@ def _sum(some: Iterable[Happened]) -> Happened:
     for happened in some:
         total.started += happened.started
         for outcome, buckets in happened.ended.items():
-            for bucket, count in buckets.items():
-                total.add(outcome, bucket, count)
+            total.add(outcome, buckets)
     return total
 
 

@@ -130,6 +130,11 @@ class ListFollower(Follower):
         self._bytes = 0
         self._mark = seen
 
+    @property
+    def key(self) -> str | None:
+        """The key that its instances have to have."""
+        return self._filters.key
+
     def begin(self, mark: str) -> None:
         """Begin here, not where the client was: it is new, or nobody knows what has changed since.
 
@@ -142,9 +147,9 @@ class ListFollower(Follower):
 
     def show(self, state: State) -> None:
         """See `Follower.show`."""
-        if passes(self._filters, state.row):
+        if passes(self._filters, state.row, state.keys):
             self._add("instance", state.content)
-        elif may_have_passed(self._filters, state.row):
+        elif may_have_passed(self._filters, state.row, state.keys):
             self._add("left", id_data(state.row.id))
 
     def _add(self, event: Event, data: str) -> None:

@@ -18,12 +18,16 @@ from api.ports import ReadPositions
 from api.streams.followers import Follower, InstanceFollower, ListFollower
 from api.streams.messages import State
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.followed import FollowedInstance
 from projections.queries.rows import InstanceRow
 
 logger = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 200
 """Instances that are read at once; more would keep the event loop busy for longer."""
+MAX_LOOK_UPS: Final = 20_000
+"""Instances times keys of one read. If very many lists have a filter for a key, less instances are read at once:
+otherwise each read would keep Postgres busy for seconds."""
 PAUSE_SECONDS: Final = 0.05
 """Between two reads. Without it an instance with many activities would be read for each of its events."""
 RETRY_SECONDS: Final = 1.0
@@ -37,8 +41,12 @@ MAX_PENDING: Final = 10_000
 class Reader(Protocol):
     """`projections.queries.followed.FollowedInstances`."""
 
-    async def read(self, ids: Sequence[UUID], /) -> Mapping[UUID, InstanceRow]:
-        """The instances that exist, as they are now; raises `ReadModelUnavailable`."""
+    async def read(self, ids: Sequence[UUID], keys: Collection[str], /) -> Mapping[UUID, FollowedInstance]:
+        """The instances that exist, as they are now, with the keys of these that they have.
+
+        Raises:
+            ReadModelUnavailable: Postgres is away or too slow.
+        """
 
     async def close(self) -> None:
         """Disconnect."""
@@ -213,10 +221,11 @@ class Hub:
             self._make_up(now)
         if len(self._pending) > MAX_PENDING:
             self._drop_lists()
-        ids = list(self._pending)[:MAX_ROWS]
+        keys = {follower.key for follower in self._lists if follower.key is not None}
+        ids = list(self._pending)[: min(MAX_ROWS, max(1, MAX_LOOK_UPS // max(1, len(keys))))]
         mark = self._changes.mark if len(ids) == len(self._pending) else None
         if ids:
-            await self._show(ids)
+            await self._show(ids, keys)
         if mark is not None and not self._has_missed:
             for follower in self._lists:
                 follower.moved(mark)
@@ -233,19 +242,19 @@ class Hub:
         for follower in self._lists:
             follower.missed()
 
-    async def _show(self, ids: Sequence[UUID]) -> None:
+    async def _show(self, ids: Sequence[UUID], keys: Collection[str]) -> None:
         taken = {id: self._pending.pop(id) for id in ids}
         try:
-            rows = await self._reader.read(ids)
+            read = await self._reader.read(ids, keys)
         except BaseException:
             for id, wanted in taken.items():
                 self._want(id, wanted)
             raise
         for follower in self._followers():
             follower.back()
-        for id, row in rows.items():
+        for id, (row, keys_of_row) in read.items():
             try:
-                self._show_row(State(row, self._render), taken[id])
+                self._show_row(State(row, self._render, keys_of_row), taken[id])
             except Exception:  # the others must go on
                 logger.exception("instance %s could not be shown to streams", id)
 

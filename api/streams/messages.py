@@ -14,7 +14,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Final, Literal
 from uuid import UUID
@@ -40,10 +40,11 @@ class State:
     Args:
         row: as it was read.
         render: makes it what GET answers.
+        keys: those that it has of the keys that lists are filtered by.
     """
 
-    def __init__(self, row: InstanceRow, render: Callable[[InstanceRow], object]):
-        self.row = row
+    def __init__(self, row: InstanceRow, render: Callable[[InstanceRow], object], keys: Collection[str] = ()):
+        self.row, self.keys = row, keys
         self._render = render
 
     @cached_property

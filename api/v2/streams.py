@@ -4,7 +4,6 @@ from typing import Final
 
 from api.answers import NO_CONTENT, Answer
 from api.calls import Call
-from api.errors import Invalid
 from api.resources import instances
 from api.resources.instance_filters import filters_of_query
 from api.routing import Operation, Parameter
@@ -41,8 +40,6 @@ async def stream_instances(call: Call) -> Answer:
     """`GET /v2/instances/stream`."""
     call.services.streams.check_room()
     filters = filters_of_query(call.queries)
-    if filters.key is not None:
-        raise Invalid("key: a stream can't be filtered by a key; list the instances with GET /v2/instances?key=…")
     return _stream(call, ListFollower(filters, call.header(b"last-event-id") or ""))
 
 
@@ -63,7 +60,7 @@ OPERATIONS: Final = (
         status=200,
         answer=V2WorkflowInstance,
         streams=True,
-        parameters=(*(one for one in FILTERS if one.name != "key"), LAST_EVENT_ID),
+        parameters=(*FILTERS, LAST_EVENT_ID),
         errors=(400,),
     ),
     Operation(

@@ -1,19 +1,23 @@
-"""Whether an instance passes filters: what `sql/found_instances.sql` decides for lists, here for a row that was read.
+"""Whether an instance passes filters: what `sql/found_instances.sql` decides for lists, for a row that was read."""
 
-A row does not have its keys, so nobody can tell of a key here.
-"""
-
+from collections.abc import Collection
 from datetime import datetime
 
-from projections.queries.instance_filters import InstanceFilters, ascii_lower
+from projections.queries.instance_filters import InstanceFilters, ascii_lower, own_id
 from projections.queries.rows import InstanceRow
 from projections.states import state_of
 
 
-def passes(filters: InstanceFilters, row: InstanceRow) -> bool:
-    """Whether an instance passes all filters now, but that for a key."""
+def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = ()) -> bool:
+    """Whether an instance passes all filters now.
+
+    Args:
+        filters: what passes.
+        row: the instance.
+        keys: those that it has. Without the one of the filters, it counts as not having it.
+    """
     return (
-        may_have_passed(filters, row)
+        may_have_passed(filters, row, keys)
         and not (filters.running and row.terminated_at is not None)
         and (not filters.states or state_of(row) in filters.states)
         and (filters.error is None or _has(row.error, filters.error))
@@ -21,10 +25,18 @@ def passes(filters: InstanceFilters, row: InstanceRow) -> bool:
     )
 
 
-def may_have_passed(filters: InstanceFilters, row: InstanceRow) -> bool:
-    """Whether an instance passes those filters that tell of what never changes: it may have passed all of them once."""
-    return (not filters.workflow_ids or row.workflow_id in filters.workflow_ids) and _within(
-        row.created_at, filters.created_after, filters.created_before
+def may_have_passed(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = ()) -> bool:
+    """Whether an instance passes those filters that tell of what is never lost: it may have passed all of them once.
+
+    Args:
+        filters: what passes.
+        row: the instance.
+        keys: as in `passes`.
+    """
+    return (
+        (not filters.workflow_ids or row.workflow_id in filters.workflow_ids)
+        and _within(row.created_at, filters.created_after, filters.created_before)
+        and (filters.key is None or filters.key in keys or own_id(filters.key) == row.id)
     )
 
 

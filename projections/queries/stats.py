@@ -1,6 +1,6 @@
 """Statistics: counts of instances by state, and of what happened within some hours (see `projections.counting`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from projections.counting import INSTANCE
+from projections.counting import INSTANCE, STARTED
 from projections.ports import Row
 from projections.queries.columns import waiting_row
 from projections.queries.rows import WaitingRow
@@ -38,13 +38,14 @@ class Happened(Struct):
     ended: dict[str, Buckets] = {}
     """By how they ended: `succeeded`, `failed`, `aborted`."""
 
-    def add(self, what: str, bucket: int, count: int) -> None:
-        """Take in a count."""
-        if what == "started":
-            self.started += count
+    def add(self, what: str, buckets: Buckets) -> None:
+        """Take in counts."""
+        if what == STARTED:
+            self.started += sum(buckets.values())
+        elif what in self.ended:
+            _add(self.ended[what], buckets.items())
         else:
-            buckets = self.ended.setdefault(what, {})
-            buckets[bucket] = buckets.get(bucket, 0) + count
+            self.ended[what] = buckets.copy()
 
 
 class WorkflowStatsRow(Struct):
@@ -89,7 +90,8 @@ class _Columns(NamedTuple):
     listed: str | None
     states: str | None
     states_of_workflows: str | None
-    happened: str | None
+    recent: str | None
+    past: str | None
     oldest: str | None
 
 
@@ -130,9 +132,10 @@ def stats_row(rows: Sequence[Row]) -> StatsRow:
         workflows[id].states[what] = count
     steps: dict[int, Happened] = {}
     stages: dict[int, dict[int, Happened]] = {}
-    for stage, step, what, bucket, count in _list(columns.happened, tuple[int, int, str, int, int]):
-        by_step = steps if stage == INSTANCE else stages.setdefault(stage, {})
-        by_step.setdefault(step, Happened()).add(what, bucket, count)
+    for (stage, step, what), buckets in _happened(columns).items():
+        if buckets:
+            by_step = steps if stage == INSTANCE else stages.setdefault(stage, {})
+            by_step.setdefault(step, Happened()).add(what, buckets)
     return StatsRow(
         states=dict(_list(columns.states, tuple[str, int])),
         steps=steps,
@@ -141,6 +144,25 @@ def stats_row(rows: Sequence[Row]) -> StatsRow:
         workflows_in_all=columns.known,
         oldest=[one.row() for one in _list(columns.oldest, _Oldest)],
     )
+
+
+def _happened(columns: _Columns) -> dict[tuple[int, int, str], Buckets]:
+    """What has happened: by stage, step, and what."""
+    happened: dict[tuple[int, int, str], Buckets] = {}
+    for stage, step, what, counts in _list(columns.past, tuple[int, int, str, list[int]]):
+        happened[stage, step, what] = {bucket: count for bucket, count in enumerate(counts) if count}
+    for stage, step, what, bucket, count in _list(columns.recent, tuple[int, int, str, int, int]):
+        _add(happened.setdefault((stage, step, what), {}), [(bucket, count)])
+    return happened
+
+
+def _add(buckets: Buckets, more: Iterable[tuple[int, int]]) -> None:
+    """Add up counts; what is 0 then is left out."""
+    for bucket, count in more:
+        if total := buckets.get(bucket, 0) + count:
+            buckets[bucket] = total
+        else:
+            buckets.pop(bucket, None)
 
 
 T = TypeVar("T")

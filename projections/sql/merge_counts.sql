@@ -1,21 +1,43 @@
--- Makes some hours that are long past into days. How many rows they were.
-WITH past AS MATERIALIZED (
+-- Moves some counts of hours that are over to `past_counts`, and deletes hours that are long past there; their days stay.
+-- How many rows of one kind it were at most.
+WITH over AS MATERIALIZED (
     SELECT what, stage, hour, workflow_id, bucket, writer FROM counts
-    WHERE hour >= 0 AND hour % 24 <> 0 AND hour < (hour_of(now()) / 24 - $1::integer) * 24
+    WHERE hour >= 0 AND hour < hour_of(now()) - 1
     ORDER BY hour LIMIT $2::integer
     FOR UPDATE SKIP LOCKED -- a projector that is behind may be changing them, and is not to wait for this
 ),
 gone AS (
-    DELETE FROM counts c USING past p
+    DELETE FROM counts c USING over o
     WHERE (c.what, c.stage, c.hour, c.workflow_id, c.bucket, c.writer)
-        = (p.what, p.stage, p.hour, p.workflow_id, p.bucket, p.writer)
+        = (o.what, o.stage, o.hour, o.workflow_id, o.bucket, o.writer)
     RETURNING c.*
 ),
-days AS (
-    INSERT INTO counts (what, stage, hour, workflow_id, bucket, writer, count)
-    SELECT what, stage, hour / 24 * 24, workflow_id, bucket, writer, sum(count)
-    FROM gone GROUP BY what, stage, hour / 24, workflow_id, bucket, writer
-    ORDER BY what, stage, hour / 24, workflow_id, bucket, writer
-    ON CONFLICT (what, stage, hour, workflow_id, bucket, writer) DO UPDATE SET count = counts.count + excluded.count
+steps AS (
+    SELECT workflow_id, step, hour / step * step AS hour, stage, what, bucket, sum(count)::bigint AS count
+    FROM gone CROSS JOIN (VALUES (1), (24)) s (step)
+    WHERE step = 24 OR hour >= (hour_of(now()) / 24 - $1::integer) * 24
+    GROUP BY workflow_id, step, hour / step * step, stage, what, bucket
+),
+kept AS (
+    INSERT INTO past_counts AS p (workflow_id, step, hour, stage, what, counts)
+    SELECT workflow_id, step, hour, stage, what, array_agg(coalesce(count, 0) ORDER BY bucket)
+    FROM (SELECT workflow_id, step, hour, stage, what, max(bucket) AS last FROM steps GROUP BY 1, 2, 3, 4, 5) r
+    CROSS JOIN generate_series(0, last) bucket
+    LEFT JOIN steps USING (workflow_id, step, hour, stage, what, bucket)
+    GROUP BY workflow_id, step, hour, stage, what
+    ORDER BY workflow_id, step, hour, stage, what
+    ON CONFLICT (workflow_id, step, hour, stage, what) DO UPDATE SET counts = (
+        SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)
+        FROM unnest(p.counts, excluded.counts) WITH ORDINALITY u (a, b, n)
+    )
+),
+deleted AS (
+    DELETE FROM past_counts WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM past_counts
+        WHERE step = 1 AND hour < (hour_of(now()) / 24 - $1::integer) * 24
+        ORDER BY hour LIMIT $2::integer
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
 )
-SELECT count(*) FROM gone
+SELECT greatest((SELECT count(*) FROM gone), (SELECT count(*) FROM deleted))

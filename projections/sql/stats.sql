@@ -8,15 +8,22 @@ WITH states AS MATERIALIZED (
       AND workflow_id = $workflow_id -- only: workflow_id
     GROUP BY workflow_id, what HAVING sum(count) <> 0
 ),
-happened AS MATERIALIZED (
-    SELECT stage, what, (hour - $1::integer) / $3::integer AS step, bucket, sum(count)::bigint AS count
+recent AS MATERIALIZED ( -- what has not been moved to `past_counts`
+    SELECT stage, (hour - $1::integer) / $3::integer AS step, what, bucket, sum(count)::bigint AS count
     FROM counts
     WHERE true
       AND (workflow_id, hour) >= ('00000000-0000-0000-0000-000000000000'::uuid, $1::integer) -- unless: workflow_id
       AND (workflow_id, hour) < ('00000000-0000-0000-0000-000000000000'::uuid, $2::integer) -- unless: workflow_id
       AND (workflow_id, hour) >= ($workflow_id, $1::integer) -- only: workflow_id
       AND (workflow_id, hour) < ($workflow_id, $2::integer) -- only: workflow_id
-    GROUP BY stage, what, (hour - $1::integer) / $3::integer, bucket HAVING sum(count) <> 0
+    GROUP BY stage, (hour - $1::integer) / $3::integer, what, bucket
+),
+past AS MATERIALIZED (
+    SELECT stage, (hour - $1::integer) / $3::integer AS step, what, counts
+    FROM past_counts
+    WHERE step = $3::integer AND hour >= $1::integer AND hour < $2::integer
+      AND workflow_id = '00000000-0000-0000-0000-000000000000' -- unless: workflow_id
+      AND workflow_id = $workflow_id -- only: workflow_id
 ),
 known AS MATERIALIZED (
     SELECT workflow_id, coalesce(sum(count) FILTER (WHERE what NOT IN ('succeeded', 'failed', 'aborted')), 0) AS live
@@ -34,7 +41,8 @@ SELECT
         SELECT what, sum(count)::bigint AS count FROM states GROUP BY what) c)::text,
     (SELECT json_agg(json_build_array(workflow_id, what, count)) FROM states
      WHERE workflow_id = ANY(ARRAY(SELECT workflow_id FROM listed)))::text,
-    (SELECT json_agg(json_build_array(stage, step, what, bucket, count)) FROM happened)::text,
+    (SELECT json_agg(json_build_array(stage, step, what, bucket, count)) FROM recent)::text,
+    (SELECT json_agg(json_build_array(stage, step, what, counts)) FROM past)::text,
     (SELECT json_agg(json_build_array(s.state, o.id, o.workflow_id, o.created_at, o.waiting, o.activity))
      FROM unnest('{running,waiting,delayed,retrying,paused}'::text[]) AS s (state)
      CROSS JOIN LATERAL (

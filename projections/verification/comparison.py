@@ -202,7 +202,7 @@ class _Verification:
             for table in TABLES.values():
                 await self._fingerprint(snapshot, store, table, since, looked.rows, counts)
             if counts is not None:
-                self._counted = list(counts.differences(await snapshot.counts()))
+                self._counted = list(counts.differences(await snapshot.counts(), snapshot.at))
             looked.suspicious = {bucket for bucket in store.fingerprints.different() if bucket in store.buckets}
         return looked
 

@@ -1,14 +1,28 @@
 """Whether the counts of the read model are those of its rows. This says something if the rows are those of the log.
 
-Both are added up to days, since the projections do so in their own time. Stages are added up over all workflows: their
+Days are compared, and hours as far as the projections tell them apart. Stages are added up over all workflows: their
 rows don't say which one they belong to.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
-from projections.counting import ALL_WORKFLOWS, INSTANCE, CountKey, Counts, add_instance, add_stage, by_day, moment_of
+from projections.counting import (
+    ALL_WORKFLOWS,
+    HOURS_PER_DAY,
+    INSTANCE,
+    KEPT_DAYS,
+    NOW,
+    CountKey,
+    Counts,
+    add_instance,
+    add_stage,
+    by_day,
+    hour_of,
+    moment_of,
+)
 from projections.rows import Instance, PastStage, Stage
 from projections.verification.differences import Difference
 from projections.verification.tables import Values
@@ -32,30 +46,55 @@ class RowCounts:
         elif table == "past_stages":
             add_stage(self._counts, PastStage(*values), ALL_WORKFLOWS)
 
-    def differences(self, shown: Counts) -> Iterator[Difference]:
-        """What differs from the counts that the snapshot has."""
-        wanted = in_days(self._counts)
-        for key in sorted(wanted.keys() | shown.keys()):
-            if wanted[key] != shown[key]:
-                yield Difference("counts", _named(key), {"count": wanted[key]}, {"count": shown[key]})
+    def differences(self, shown: Mapping[int, Counts], at: datetime) -> Iterator[Difference]:
+        """What differs from the counts that the snapshot has. Hours are told where their days are right.
+
+        Args:
+            shown: those counts, by the hours of a step, as `in_steps` has them.
+            at: when they were.
+        """
+        days = list(self._different(shown, HOURS_PER_DAY))
+        wrong = {key._replace(hour=by_day(key.hour)) for key, *_ in days}
+        kept_since = by_day(hour_of(at)) - KEPT_DAYS * HOURS_PER_DAY
+        hours = [
+            different
+            for different in self._different(shown, 1)
+            if different[0].hour >= kept_since and different[0]._replace(hour=by_day(different[0].hour)) not in wrong
+        ]
+        for step, differences in ((HOURS_PER_DAY, days), (1, hours)):
+            for key, wanted, found in differences:
+                yield Difference("counts", _named(key, step), {"count": wanted}, {"count": found})
+
+    def _different(self, shown: Mapping[int, Counts], step: int) -> Iterator[tuple[CountKey, int, int]]:
+        wanted = in_steps(self._counts, step)
+        for key in sorted(wanted.keys() | shown[step].keys()):
+            if wanted[key] != shown[step][key]:
+                yield key, wanted[key], shown[step][key]
 
 
-def in_days(counts: Counts) -> Counts:
-    """Counts as they are compared, those that are 0 left out."""
-    days: Counts = Counter()
+def in_steps(counts: Counts, step: int) -> Counts:
+    """Counts as they are compared, those that are 0 left out.
+
+    Args:
+        counts: by hour.
+        step: hours that are added up: 1 or 24.
+    """
+    steps: Counts = Counter()
     for key, count in counts.items():
-        workflow_id = key.workflow_id if key.stage == INSTANCE else ALL_WORKFLOWS
-        days[key._replace(hour=by_day(key.hour), workflow_id=workflow_id)] += count
-    return Counter({key: count for key, count in days.items() if count})
+        hour = key.hour if key.hour == NOW else key.hour // step * step
+        steps[key._replace(hour=hour, workflow_id=key.workflow_id if key.stage == INSTANCE else ALL_WORKFLOWS)] += count
+    return Counter({key: count for key, count in steps.items() if count})
 
 
-def _named(key: CountKey) -> dict[str, object]:
+def _named(key: CountKey, step: int) -> dict[str, object]:
     """The key in words."""
     named: dict[str, object] = {"what": key.what}
     if key.stage != INSTANCE:
         named["stage"] = key.stage
     if key.hour >= 0:
-        named |= {"day": f"{moment_of(key.hour):%Y-%m-%d}", "bucket": key.bucket}
+        begins = moment_of(key.hour)
+        named |= {"hour": f"{begins:%Y-%m-%dT%HZ}"} if step == 1 else {"day": f"{begins:%Y-%m-%d}"}
+        named["bucket"] = key.bucket
     if key.workflow_id != ALL_WORKFLOWS:
         named["workflow"] = key.workflow_id
     return named

@@ -10,13 +10,14 @@ from uuid import UUID
 import psycopg
 from psycopg import IsolationLevel, sql
 
-from projections.counting import CountKey, Counts
+from projections.counting import HOURS_PER_DAY, CountKey, Counts
 from projections.database import FAULTS, PostgresConnection, connect
 from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, Tables
+from projections.memory_counts import by_step
 from projections.rows import ReadPosition
 from projections.sql import statement
-from projections.verification.counted import in_days
+from projections.verification.counted import in_steps
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.tables import TABLES, Values
 from schemas.settings import PostgresSettings
@@ -46,8 +47,11 @@ class Snapshot(Protocol):
             StoreAway: the database is away.
         """
 
-    async def counts(self) -> Counts:
-        """All counts, as `counted.in_days` has them; raises as `rows` does."""
+    async def counts(self) -> dict[int, Counts]:
+        """All counts, in hours (1) and in days (24), as `counted.in_steps` has them; raises as `rows` does.
+
+        Hours that are long past may be missing.
+        """
 
 
 class ReadModel(Protocol):
@@ -149,11 +153,14 @@ class PostgresSnapshot:
                 yield [tuple(str(v) if isinstance(v, UUID) else v for v in row) for row in rows]
         await self._check_relation()
 
-    async def counts(self) -> Counts:
+    async def counts(self) -> dict[int, Counts]:
         """See `Snapshot.counts`."""
-        found = await (await self._connection.execute(statement("counts_by_day"))).fetchall()
+        found = await (await self._connection.execute(statement("counts_by_step"))).fetchall()
         await self._check_relation()
-        return Counts({CountKey(*key): count for *key, count in found})
+        counts = {1: Counts(), HOURS_PER_DAY: Counts()}
+        for step, *key, count in found:
+            counts[step][CountKey(*key)] = count
+        return counts
 
     async def _check_relation(self) -> None:
         # A rebuild gives the name of the schema to tables that this snapshot sees nothing in.
@@ -207,6 +214,7 @@ class MemorySnapshot:
         """See `Snapshot.rows`."""
         yield list(map(TABLES[table].values, getattr(self._tables, table).values()))
 
-    async def counts(self) -> Counts:
+    async def counts(self) -> dict[int, Counts]:
         """See `Snapshot.counts`."""
-        return in_days(Counts(self._tables.counts))
+        counts, past = self._tables.counts, self._tables.past_counts
+        return {step: in_steps(by_step(counts, past, step), step) for step in (1, HOURS_PER_DAY)}

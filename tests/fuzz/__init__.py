@@ -3,6 +3,7 @@
 | module | throws |
 |---|---|
 | `bodies` | damaged bodies at every operation that takes one, as JSON and YAML |
+| `queries` | queries, ids and headers of every operation that reads, streams as well |
 | `heads` | requests in any segments and framing, and damaged ones, at a server on a real connection |
 | `records` | damaged records of each topic, at whatever reads that topic |
 | `expressions` | expressions of triggers, at payloads of all kinds |
@@ -17,8 +18,8 @@ one, list its module in `TARGETS`.
 `tests/unit/test_fuzz.py` runs a few cases of each with the other tests.
 """
 
-from tests.fuzz import bodies, expressions, heads, records
+from tests.fuzz import bodies, expressions, heads, queries, records
 from tests.fuzz.runner import Target
 
-TARGETS: tuple[Target, ...] = (bodies, heads, records, expressions)
+TARGETS: tuple[Target, ...] = (bodies, queries, heads, records, expressions)
 """All targets, in the order in which they run."""

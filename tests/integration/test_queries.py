@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from projections.database import Postgres
 from projections.migrate import migrate
 from projections.ports import Store
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.followed import FollowedInstances
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.store import PostgresStore
@@ -19,7 +21,7 @@ from tests.read_model_contract import DEADLINE_SECONDS, ReadModelContract, Subje
 from tests.search_contract import SearchContract
 
 
-class Postgres(Subject):
+class OnPostgres(Subject):
     """`read_model_contract.Subject` on Postgres."""
 
     def __init__(self, settings: ProjectionsSettings):
@@ -28,6 +30,7 @@ class Postgres(Subject):
         self._postgres_store = PostgresStore(settings)
         self.store: Store = self._postgres_store
         self.model, self.positions = ReadModel(settings), self.new_positions()
+        self.followed = FollowedInstances(Postgres(settings))
 
     def new_positions(self) -> ReadPositions:
         return ReadPositions(self._settings)
@@ -61,12 +64,13 @@ class TestPostgres(ReadModelContract, SearchContract):
 
     @pytest.fixture
     async def subject(self, settings: ProjectionsSettings) -> AsyncIterator[Subject]:
-        postgres = Postgres(settings)
+        postgres = OnPostgres(settings)
         await postgres.model.open()
         await postgres.positions.open()
         yield postgres
         await postgres.model.close()
         await postgres.positions.close()
+        await postgres.followed.close()
         await postgres.store.close()
 
 

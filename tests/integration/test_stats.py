@@ -20,12 +20,14 @@ FILL = """
         SELECT what, stage, hour, lpad(workflow::text, 32, '0')::uuid, 7, 0, 1
         FROM generate_series(1, 100) workflow, generate_series(-1, 1) stage, generate_series(490000, 490020) hour,
              unnest('{started,succeeded,failed}'::text[]) what;
+    INSERT INTO past_counts
+        SELECT workflow_id, step, hour, stage, what, '{0,1,2}' FROM counts, unnest('{1,24}'::int[]) step;
     INSERT INTO instances (id, workflow_id, created_at, updated_at, state)
         SELECT gen_random_uuid(), lpad((n % 20 + 1)::text, 32, '0')::uuid, now(), now(), 'waiting'
         FROM generate_series(1, 2000) n;
-    ANALYZE counts, instances;
+    ANALYZE counts, past_counts, instances;
 """
-STATISTICS = {"new tables": "", "empty tables": "ANALYZE counts, instances, workflows", "rows": FILL}
+STATISTICS = {"new tables": "", "empty tables": "ANALYZE counts, past_counts, instances, workflows", "rows": FILL}
 
 
 @pytest.fixture(params=STATISTICS, ids=str)
@@ -67,6 +69,9 @@ async def test_nothing_is_read_but_by_an_index(
             assert node["Index Cond"].count("ROW(workflow_id, hour)") == 2
         else:
             assert_reads(node, "counts_of_now", *(["counts_pkey"] if workflow_id else []))
+    (past,) = (node for node in scans if node["Relation Name"] == "past_counts")
+    assert_reads(past, "past_counts_pkey")
+    assert all(f"({part}" in past["Index Cond"] for part in ("workflow_id = ", "step = ", "hour >= ", "hour < "))
     (instances,) = (node for node in scans if node["Relation Name"] == "instances")
     assert_reads(instances, of_instances)
     for node in scans:

@@ -34,6 +34,18 @@ ROWS: dict[str, type[msgspec.Struct]] = {
     "past_activities": rows.PastActivity,
 }
 
+COUNTS = """
+    SELECT what, stage, CASE WHEN hour < 0 THEN hour ELSE hour / {hours} * {hours} END AS begins, workflow_id, bucket,
+        sum(count)::bigint
+    FROM (
+        SELECT what, stage, hour, workflow_id, bucket, count FROM counts
+        UNION ALL
+        SELECT what, stage, hour, workflow_id, number - 1, b.count
+        FROM past_counts, unnest(counts) WITH ORDINALITY b (count, number) WHERE step = {step}
+    ) c
+    GROUP BY what, stage, begins, workflow_id, bucket HAVING sum(count) <> 0
+"""
+
 
 class Postgres:
     """`store_contract.Subject` on Postgres."""
@@ -60,11 +72,8 @@ class Postgres:
         found = self._tables.rows(f"SELECT {columns} FROM {table}")  # noqa: S608
         return {tuple(str(value) if isinstance(value, UUID) else value for value in row) for row in found}
 
-    def counts(self) -> Counts:
-        found = self._tables.rows(
-            "SELECT what, stage, hour, workflow_id, bucket, sum(count)::bigint FROM counts"
-            " GROUP BY what, stage, hour, workflow_id, bucket HAVING sum(count) <> 0"
-        )
+    def counts(self, step: int = 1) -> Counts:
+        found = self._tables.rows(COUNTS.format(hours=max(step, 1), step=step))
         return Counts({CountKey(what, stage, hour, str(id), bucket): n for what, stage, hour, id, bucket, n in found})
 
     def cut(self) -> None:

@@ -1,9 +1,8 @@
 """`python -m tests.performance stats`: how long `GET /v2/stats` takes in Postgres, and what counting costs a batch.
 
 Fills a fresh Postgres with what the counts of `--instances` come to: fifty workflows of very different size, three
-stages each, over 90 days, durations over three powers of ten. The last 8 days are in hours, the others in days, as the
-projections leave them; `--writers` projectors have taken turns. Then reads statistics one after the other, as the API
-does.
+stages each, over 90 days, durations over three powers of ten; `--writers` projectors have taken turns. The projections'
+chore moves those of hours that are over. Then reads statistics one after the other, as the API does.
 
 Then writes batches of noop instances that start and end in them, with counts and without, and prints the time of each.
 """
@@ -92,6 +91,7 @@ def run(options: argparse.Namespace) -> None:
         try:
             migrate(ApiSettings(database_url=url))
             hour = _fill(ApiSettings(database_url=url), options)
+            asyncio.run(_merge(ProjectionsSettings(database_url=url)))
             if options.instances:
                 asyncio.run(_read(ApiSettings(database_url=url), hour))
             asyncio.run(_write(ProjectionsSettings(database_url=url)))
@@ -114,12 +114,30 @@ def _fill(settings: ApiSettings, options: argparse.Namespace) -> int:
         connection.execute(f"SET search_path = {settings.database_schema}; SET work_mem = '512MB'".encode())
         for text in (FILL, NOW):
             connection.execute(text.format(**values).encode())
-        connection.execute("VACUUM ANALYZE")
-        ((rows, size),) = connection.execute(
-            "SELECT count(*), pg_size_pretty(pg_total_relation_size('counts')) FROM counts"
-        ).fetchall()
-    print(f"{options.instances:,} instances are {rows:,} counts, {size} with indexes")
     return end
+
+
+async def _merge(settings: ProjectionsSettings) -> None:
+    _show(settings, "counts")
+    merging, times, more = PostgresStore(settings), [], True
+    while more:
+        started = time.perf_counter()
+        more = await merging.merge_counts()
+        times.append(1000 * (time.perf_counter() - started))
+    await merging.close()
+    _show(settings, "counts")
+    _show(settings, "past_counts")
+    print(f"moved in {len(times)} times, p50 {median(times):.0f} ms, all in {sum(times) / 1000:.0f} s")
+
+
+def _show(settings: ProjectionsSettings, table: str) -> None:
+    with psycopg.connect(conninfo(settings, "show"), autocommit=True) as connection:
+        connection.execute(f"SET search_path = {settings.database_schema}".encode())
+        connection.execute(f"VACUUM ANALYZE {table}".encode())
+        ((rows, size),) = connection.execute(
+            f"SELECT count(*), pg_size_pretty(pg_total_relation_size('{table}')) FROM {table}".encode()  # noqa: S608
+        ).fetchall()
+    print(f"{table}: {rows:,} rows, {size} with indexes")
 
 
 async def _read(settings: ApiSettings, end: int) -> None:

@@ -5,7 +5,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,6 +52,7 @@ from api.v2 import render_instance
 from projections.announcements import Start
 from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.followed import FollowedInstance
 from projections.queries.rows import StageRow
 from projections.states import state_of
 from schemas.commands import (
@@ -94,6 +95,7 @@ class Backend:
         self.rejections: dict[int, Rejection] = {}
         self.log: dict[UUID, list[Entry]] = {}
         """What the log holds of instances."""
+        self.keys: dict[UUID, set[str]] = {}
         self.stats_row = StatsRow({}, {}, {}, [], 0, [])
         self.asked_stats: list[tuple[Window, UUID | None]] = []
         self.page_rows = 2
@@ -622,10 +624,11 @@ class FakeReader:
     def __init__(self, backend: Backend):
         self._backend = backend
 
-    async def read(self, ids: Sequence[UUID], /) -> dict[UUID, InstanceRow]:
+    async def read(self, ids: Sequence[UUID], keys: Collection[str] = (), /) -> dict[UUID, FollowedInstance]:
         self._backend.check()
         self._backend.calls.append(f"read {len(ids)}")
-        return {id: self._backend.instance_rows[id] for id in ids if id in self._backend.instance_rows}
+        rows, known = self._backend.instance_rows, self._backend.keys
+        return {id: FollowedInstance(rows[id], known.get(id, set()) & set(keys)) for id in ids if id in rows}
 
     async def close(self) -> None:
         pass

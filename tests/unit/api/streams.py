@@ -70,7 +70,7 @@ class Reading:
             "path": "/api/orchestration/v2" + path,
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
         }
         self.task = asyncio.create_task(app(self._scope, self._receive, self._send))
 
@@ -92,6 +92,14 @@ class Reading:
     def events(self) -> list[Event]:
         """All that came, without heartbeats."""
         return [event for event in read_events(self.body) if event.event != "heartbeat"]
+
+    async def begin(self) -> int:
+        """Wait for the status of the answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.status:
+                self._news.clear()
+                await self._news.wait()
+        return self.status
 
     async def until(self, count: int) -> list[Event]:
         """Wait until so many messages have come."""

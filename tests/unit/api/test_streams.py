@@ -9,6 +9,7 @@ import pytest
 from api.errors import Unavailable
 from api.streams import followers, hub
 from api.streams.hub import PAUSE_SECONDS, RETRY_SECONDS
+from projections.queries.followed import FollowedInstance
 from tests.simulation.loop import in_world, simulate
 from tests.unit.api.streams import Event, World
 
@@ -170,6 +171,34 @@ async def test_filters(world: World) -> None:
     assert [(event.event, event.data["id"]) for event in (await every.until(2))[1:]] == [("instance", str(theirs))]
     await running.leave()
     await every.leave()
+
+
+@in_world(lambda: World().serving())
+async def test_a_list_of_a_key(world: World) -> None:
+    mine, other, later = world.add(7), world.add(8), world.add(9)
+    world.backend.keys = {mine: {"order-1"}, other: {"order-2"}}
+    waiting = world.read("/instances/stream?key=%20Order-1&running=true")
+    own = world.read(f"/instances/stream?key={str(other).upper()}")
+    every = world.read("/instances/stream")
+    for reading in (waiting, own, every):
+        await reading.until(1)
+    world.change(mine, other, later)
+    await every.until(4)
+    # With very many keys there are only few instances in a read.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "MAX_LOOK_UPS", 3)
+        world.backend.keys[later] = {"order-1"}
+        world.end(mine)
+        world.change(other, later)
+        await every.until(7)
+    assert [call for call in world.backend.calls if call.startswith("read")] == ["read 3", "read 1", "read 1", "read 1"]
+    told = [(event.event, event.data["id"]) for event in (await waiting.until(4))[1:]]
+    assert told == [("instance", str(mine)), ("left", str(mine)), ("instance", str(later))]
+    assert [event.data["id"] for event in (await own.until(3))[1:]] == 2 * [str(other)]
+    for reading in (waiting, own, every):
+        await reading.leave()
+    answer = await world.client.call("GET", f"/v2/instances/stream?key={200 * 'x'}")
+    assert answer.error == (400, "VALIDATION")
 
 
 @in_world(lambda: World().serving())
@@ -433,8 +462,9 @@ class Broken:
     def __init__(self, world: World):
         self._world = world
 
-    async def read(self, ids: Any) -> Any:
-        return {id: None if id == UUID(int=8) else self._world.backend.instance_rows[id] for id in ids}
+    async def read(self, ids: Any, keys: Any) -> Any:
+        rows = self._world.backend.instance_rows
+        return {id: FollowedInstance(None if id == UUID(int=8) else rows[id]) for id in ids}  # type: ignore[arg-type]
 
     async def close(self) -> None:
         pass

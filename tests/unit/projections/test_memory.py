@@ -6,6 +6,7 @@ import pytest
 
 from projections.counting import Counts
 from projections.memory import MemoryDatabase, MemoryStore
+from projections.memory_counts import by_step
 from projections.ports import Store
 from tests.store_contract import StoreContract, Subject, rows_of
 
@@ -25,8 +26,9 @@ class Memory:
     def rows(self) -> dict[str, set[tuple[Any, ...]]]:
         return rows_of(self.database)
 
-    def counts(self) -> Counts:
-        return Counts(self.database.tables.counts)
+    def counts(self, step: int = 1) -> Counts:
+        tables = self.database.tables
+        return by_step(tables.counts, tables.past_counts, step) if step else Counts(tables.counts)
 
     def cut(self) -> None:
         self.database.restart(self.database.backup())

@@ -7,6 +7,7 @@ import pytest
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
+from projections.queries.followed import FollowedInstances
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas.settings import ProjectionsSettings
@@ -33,6 +34,7 @@ class Memory(Subject):
         self.store: Store = MemoryStore(self.database)
         self.model = ReadModel(ProjectionsSettings(), self._queries)
         self.positions = self.new_positions()
+        self.followed = FollowedInstances(self._queries)
 
     def new_positions(self) -> ReadPositions:
         return ReadPositions(ProjectionsSettings(), self._queries)

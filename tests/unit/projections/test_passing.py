@@ -52,6 +52,15 @@ def test_a_row_passes_filters(row: InstanceRow, filters: InstanceFilters, wanted
     assert passes(filters, row) is wanted
 
 
+@pytest.mark.parametrize(
+    ("key", "keys", "wanted"),
+    [("a", {"b", "a"}, True), ("a", {"b"}, False), ("a", (), False), (str(UUID(int=2)), (), True)],
+)
+def test_a_row_passes_a_key_that_it_has(key: str, keys: set[str], wanted: bool) -> None:
+    assert passes(InstanceFilters(key=key), PAUSED, keys) is wanted
+    assert may_have_passed(InstanceFilters(key=key, running=True), FAILED, keys) is wanted
+
+
 def test_what_changes_may_have_been_otherwise() -> None:
     assert may_have_passed(InstanceFilters(running=True, states=("paused",), error="x"), FAILED)
     assert not may_have_passed(InstanceFilters(created_after=LATER), FAILED)
