@@ -20,6 +20,7 @@ from projections.queries.instance_filters import InstanceFilters, instances_quer
 from projections.queries.pages import NEWEST, page_query
 from projections.queries.read_model import ReadModel
 from projections.queries.rows import RowPosition
+from projections.sql import statement
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
@@ -282,6 +283,14 @@ async def test_a_search_reads_each_stream_by_the_index_of_its_filters(planner: P
         assert len(limits) >= 2, case
         innermost = min(limits, key=lambda node: len(below(node)))
         assert not [node for node in below(innermost) if node["Node Type"] in ("Sort", "Incremental Sort")], case
+
+
+async def test_keys_of_streams_are_looked_up_one_by_one(planner: PostgresConnection) -> None:
+    cursor = await planner.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + statement("keys_of_instances"))
+    (((explained,),),) = await cursor.fetchall()
+    (keys,) = (node for node in below(explained["Plan"]) if node.get("Relation Name") == "instance_keys")
+    assert keys["Index Name"] == "instance_keys_pkey"
+    assert keys["Index Cond"].count(" = ") == 3
 
 
 def test_a_list_begins_where_its_cursors_do() -> None:
