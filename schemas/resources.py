@@ -508,12 +508,12 @@ class BulkBody(
 ):
     """Body of a request that starts a bulk operation.
 
-    `filter` has the filters of the list of instances, each a text or a list of texts. Without any, `all` must be true.
-    With `dryRun` nothing is done: the answer says which instances there are.
+    `filter` has the filters of the list of instances, each a text or a list of texts, and not empty. Without any, `all`
+    must be true. With `dryRun` nothing is done: the answer says which instances there are.
     """
 
     action: Action
-    filter: dict[str, str | list[str] | bool | None] | None = None
+    filter: dict[str, str | list[str] | bool] | None = None
     everything: bool | None = None
     dry_run: bool | None = None
 

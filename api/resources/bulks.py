@@ -1,5 +1,6 @@
 """Bulk operations: an action on all instances that pass a filter (see `projections.bulk`)."""
 
+import asyncio
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -26,6 +27,9 @@ SAMPLE: Final = 10
 """Instances that a dry run shows: enough to see whether the filter means what was meant."""
 MAX_COUNTED: Final = 10_000
 """Most instances that are looked at to be counted. More would keep the request, and Postgres, for seconds."""
+COUNTING_SECONDS: Final = 3.0
+"""How long instances are looked for to be counted. With a filter that few pass it would take minutes to look at all:
+each page looks at some thousand rows (`MAX_LOOKED_AT`)."""
 COUNTED_AT_ONCE: Final = 1000
 """Rows that are read at once to be counted."""
 
@@ -87,12 +91,13 @@ def _flag(body: dict[str, Any], name: str) -> bool:
 async def preview(services: Services, wanted: Wanted) -> Preview:
     """What an operation would act on now: how many instances, as far as is looked, and the newest of them."""
     looked_at, count, sample, after = 0, 0, list[InstanceRow](), cast(RowPosition | None, None)
+    until = asyncio.get_running_loop().time() + COUNTING_SECONDS
     while True:
         found = await services.read_model.instances_page(wanted.filters, after=after, limit=COUNTED_AT_ONCE)
         fitting = [row for row in found.rows if fits(wanted.action, row)]
-        looked_at, count = looked_at + max(len(found.rows), 1), count + len(fitting)
+        looked_at, count = looked_at + len(found.rows), count + len(fitting)
         sample += fitting[: SAMPLE - len(sample)]
-        if not found.more or looked_at >= MAX_COUNTED:
+        if not found.more or looked_at >= MAX_COUNTED or asyncio.get_running_loop().time() >= until:
             return Preview(count, found.more, sample)
         after = found.reached or found.rows[-1].position
 

@@ -67,11 +67,14 @@ def filters_of_query(values: Values) -> InstanceFilters:
 def filters_of_body(body: Any) -> InstanceFilters:
     """The filters that a JSON object has, with the names of the query's parameters; each a text or a list of texts.
 
+    An empty value is refused, other than in a query: it is most likely a variable of a script that was not set, and
+    without this filter an operation would act on far more than was meant.
+
     Args:
         body: the decoded object.
 
     Raises:
-        Invalid: it is not an object, a name is unknown, or a value can't be used.
+        Invalid: it is not an object, a name is unknown, or a value is empty or can't be used.
     """
     if not isinstance(body, dict):
         raise Invalid("filter: must be an object")
@@ -89,9 +92,9 @@ def _texts(name: str, value: Any) -> Sequence[str]:
         raise Invalid(f"filter: there is no {name[:100]!r}; use {', '.join(NAMES)}")
     if isinstance(value, bool) and name == "running":
         return ("true",) if value else ()
-    if value is None:
-        return ()
     values = value if isinstance(value, list) else [value]
+    if not values or any(text is None or (isinstance(text, str) and not text.strip()) for text in values):
+        raise Invalid(f"filter: {name} has no value; leave it out if it is not to be a condition")
     if not all(isinstance(text, str) for text in values):
         raise Invalid(f"filter: {name} must be a string or a list of strings")
     return values

@@ -1,13 +1,16 @@
 """`orchestration instances bulk …`: an action on all instances that pass a filter."""
 
 import asyncio
+import contextlib
+import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Final
 
 import click
 
-from deploy.client.errors import FAILED_STATUS
+from deploy.client.errors import FAILED_STATUS, STOPPED_STATUS
 from deploy.client.groups import Aliased
 from deploy.client.instance_filters import filtered, query_of
 from deploy.client.session import Session, acting, connected
@@ -47,7 +50,7 @@ async def start(
     if dry_run:
         session.output.show(preview, lambda: shown_preview(preview))
         return
-    if not preview["matching"]:
+    if not (preview["matching"] or preview["more"]):
         session.output.show(preview, lambda: [f"there is no instance to {action}"])
         return
     if not yes:
@@ -110,17 +113,41 @@ def ask(action: str, preview: dict[str, Any]) -> None:
 
     Raises:
         UsageError: there is nobody to be asked.
-        Abort: the answer is no.
+        Exit: the answer is no, or Ctrl-C.
     """
     for line in shown_preview(preview):
         click.echo(line, err=True)
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here whether to do this: add --yes")
-    click.confirm(f"{action} {counted(preview)}?", abort=True, err=True)
+    status = FAILED_STATUS
+    try:
+        with _ending_by_ctrl_c():
+            if click.confirm(f"{action} {counted(preview)}?", err=True):
+                return
+    except click.Abort:
+        status = STOPPED_STATUS
+    # What click says then is "Aborted!", which somebody could take for the instances.
+    click.echo("nothing was done", err=True)
+    raise click.exceptions.Exit(status)
+
+
+@contextlib.contextmanager
+def _ending_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end a question at once. The event loop would only note it, and it does not run while one is asked."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def counted(preview: dict[str, Any]) -> str:
     """How many instances there are."""
+    if preview["more"] and not preview["matching"]:
+        return "all instances that are found"
     if preview["more"]:
         return f"more than {preview['matching']:,} instances"
     return "1 instance" if preview["matching"] == 1 else f"{preview['matching']:,} instances"
@@ -140,6 +167,9 @@ def shown_preview(preview: dict[str, Any]) -> Iterable[str]:
         )
         for one in preview["sample"]
     ]
+    if not rows and preview["more"]:
+        yield f"no instance to {preview['action']} among the newest; there may be some that were not looked at"
+        return
     yield f"{counted(preview)} to {preview['action']}, of which the newest are:"
     yield from table(("id", "workflow", "state", "started", "error"), rows, "none")
 
@@ -174,6 +204,13 @@ async def watch_until_ended(session: Session, operation: dict[str, Any]) -> None
         async for operation in _states(session, operation):  # noqa: B020 - the last one stays
             dealt_with = operation["done"] + operation["refused"]
             progress.show(dealt_with, max(operation.get("expected", 0), operation["sent"]))
+    except asyncio.CancelledError:
+        progress.clear()
+        id = operation["id"]
+        session.output.note(
+            f"the bulk operation goes on: orchestration instances bulk watch {id}; to stop it: … bulk stop {id}"
+        )
+        raise
     finally:
         progress.clear()
     session.output.show(operation, lambda: lines(operation))

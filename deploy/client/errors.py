@@ -3,7 +3,7 @@
 | status | means |
 |---|---|
 | 0 | done; the instance that was waited for has succeeded |
-| 1 | the instance has failed; a definition has errors |
+| 1 | the instance has failed; a definition has errors; a bulk operation was not wanted, or did not act on all |
 | 2 | the command line is wrong, or what it names is not unique |
 | 3 | the API refused: unknown, malformed, not allowed |
 | 4 | the API can't be reached, or can't answer now |
@@ -17,6 +17,8 @@ import click
 
 FAILED_STATUS: Final = 1
 ABORTED_STATUS: Final = 5
+STOPPED_STATUS: Final = 130
+"""As shells have it."""
 
 
 class NotUnique(click.ClickException):

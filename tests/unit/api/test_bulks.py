@@ -1,5 +1,6 @@
 """Bulk operations as the API starts, shows and stops them."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,12 +8,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from api.ports import Rejection
+from api.ports import InstanceRow, Rejection, RowPosition
 from api.resources import bulks
 from projections.bulk_rows import DONE
+from projections.queries.rows import Slice
 from schemas import rejections
 from schemas.commands import StartBulk, StopBulk
-from tests.unit.api.fakes import START, Backend, Client, make_client
+from tests.simulation.loop import simulate
+from tests.unit.api.fakes import START, Backend, Client, FakeReadModel, make_client
 
 
 class World:
@@ -64,6 +67,24 @@ async def test_a_dry_run_counts_up_to_a_limit(world: World, monkeypatch: pytest.
     monkeypatch.setattr(bulks, "SAMPLE", 1)
     answer = await world.post({"action": "abort", "all": True, "dryRun": True})
     assert (answer.data["matching"], answer.data["more"], len(answer.data["sample"])) == (2, True, 1)
+
+
+def test_a_dry_run_looks_for_some_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = 0
+
+    async def nothing_yet(*_: Any, **__: Any) -> Slice[InstanceRow]:
+        nonlocal pages
+        pages += 1
+        await asyncio.sleep(0.1)
+        return Slice([], True, RowPosition(START, UUID(int=1)))
+
+    async def run() -> None:
+        monkeypatch.setattr(FakeReadModel, "instances_page", nothing_yet)
+        answer = await World().post({"action": "abort", "filter": {"error": "rare"}, "dryRun": True})
+        assert (answer.data["matching"], answer.data["more"], answer.data["sample"]) == (0, True, [])
+
+    simulate(run())
+    assert pages == 10 * bulks.COUNTING_SECONDS
 
 
 async def test_it_is_started_with_all_that_runs_it(world: World) -> None:

@@ -94,7 +94,7 @@ def test_a_value_that_cannot_be_used_is_refused(query: dict[str, list[str]], mes
         ({}, EVERY_INSTANCE),
         ({"workflowID": str(WORKFLOW), "running": True}, InstanceFilters(workflow_ids=(WORKFLOW,), running=True)),
         ({"workflowID": [str(WORKFLOW)], "running": False}, InstanceFilters(workflow_ids=(WORKFLOW,))),
-        ({"workflowID": None, "running": "true"}, InstanceFilters(running=True)),
+        ({"running": "true"}, InstanceFilters(running=True)),
         (
             {
                 "state": ["failed"],
@@ -120,7 +120,12 @@ def test_filters_of_an_object(body: Any, filters: InstanceFilters) -> None:
         ([], "filter: must be an object"),
         ({"workflow": "x"}, "filter: there is no 'workflow'; use "),
         ({"workflowID": 1}, "filter: workflowID must be a string or a list of strings"),
-        ({"workflowID": ["a", None]}, "filter: workflowID must be a string or a list of strings"),
+        ({"workflowID": ["a", 1]}, "filter: workflowID must be a string or a list of strings"),
+        *(
+            ({"state": "failed", "workflowID": empty}, "filter: workflowID has no value; leave it out")
+            for empty in ("", None, [], [""], ["a", None], " ")
+        ),
+        ({"running": ""}, "filter: running has no value"),
     ],
 )
 def test_an_object_that_is_not_a_filter_is_refused(body: Any, message: str) -> None:

@@ -48,6 +48,8 @@ export function BulkDialog({ filter: given, close }) {
       go(linkTo(["bulk", started.id]));
     });
   };
+  // With a rare filter, what was looked at may have none.
+  const some = Boolean(preview && (preview.matching || preview.more));
   const many = preview && `${count(preview.matching)}${preview.more ? "+" : ""} ${words.bulk.instances(preview.matching)}`;
   return html`<${Dialog} title=${words.bulk.act} close=${close}>
     <form onSubmit=${submit}>
@@ -65,14 +67,14 @@ export function BulkDialog({ filter: given, close }) {
         onChange=${(/** @type {any} */ event) => setSure(event.target.checked)} />
         <span>${words.bulk.all} <strong>${words.bulk.allConfirm}</strong></span></label>`}
       <div role="status">${preview && html`
-        <p><strong>${preview.matching ? words.bulk.would(words.bulk.actions[action], many ?? "") : words.bulk.nothing}</strong>${" "}
+        <p><strong>${some ? words.bulk.would(words.bulk.actions[action], many ?? "") : words.bulk.nothing}</strong>${" "}
           <span class="sub">${words.bulk.dryRun}</span></p>
         ${preview.sample.length > 0 && html`<div class="scrolls sample" tabindex="0" role="group" aria-label=${words.bulk.sample}>
           <${InstanceTable} instances=${preview.sample} label=${words.bulk.sample} /></div>`}`}</div>
       <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
       <footer><button type="button" onClick=${close}>${words.cancel}</button>
         ${preview
-          ? html`<button type="submit" class=${action === "abort" ? "danger filled" : "primary"} disabled=${busy || !preview.matching}>
+          ? html`<button type="submit" class=${action === "abort" ? "danger filled" : "primary"} disabled=${busy || !some}>
               ${words.bulk.would(words.bulk.actions[action], many ?? "")}</button>`
           : html`<button type="submit" class="primary" disabled=${busy}>${busy ? words.bulk.previewing : words.bulk.preview}</button>`}
       </footer>
