@@ -12,6 +12,7 @@ What must go on without the process is scheduled in a context of its own: reques
 
 import asyncio
 import contextlib
+import functools
 import heapq
 import itertools
 from collections.abc import Callable, Coroutine
@@ -19,13 +20,15 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, Literal, ParamSpec, TypeVar, TypeVarTuple, Unpack
 from unittest.mock import patch
 
 import anyio._backends._asyncio  # noqa: F401 - loaded first by a stream, it would keep that simulation's `get_running_loop`
 
 T = TypeVar("T")
 W = TypeVar("W")
+C = TypeVar("C")
+P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
@@ -397,3 +400,23 @@ def in_world(
         return wrapped
 
     return simulated
+
+
+def in_virtual_time(tests: type[C]) -> type[C]:
+    """A decorator of a class of tests, its own and inherited ones: those that are coroutines run in virtual time.
+
+    Its fixtures must be plain functions, for the tests' loop is not there before them.
+    """
+    for name in dir(tests):
+        test = getattr(tests, name)
+        if name.startswith("test_") and asyncio.iscoroutinefunction(test):
+            setattr(tests, name, _simulated(test))
+    return tests
+
+
+def _simulated(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    @functools.wraps(test)  # so pytest finds the fixtures and marks of the test
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        simulate(test(*args, **kwargs))
+
+    return wrapped

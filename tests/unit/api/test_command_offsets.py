@@ -17,6 +17,7 @@ from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.log_faults import LogFaults
 from schemas.settings import ApiSettings
+from tests.simulation.loop import simulate
 from tests.unit.api.fakes import Backend, make_client
 from tests.unit.api.test_command_log import Seen, soon
 
@@ -154,17 +155,21 @@ async def test_it_goes_on_after_a_repair() -> None:
     assert await offsets.taken(3, soon()) == Taken(20, 21)
 
 
-async def test_before_the_read_model_was_seen_nothing_is_appended(subject: Subject) -> None:
-    subject.seen.loaded = False
-    with pytest.raises(CommandLogUnavailable, match="the read model can't be reached"):
-        await subject.log.append(KEY, AbortInstance(), soon(0.01))
-    waiting = asyncio.create_task(subject.append())
-    await asyncio.sleep(0)
-    assert not subject.cluster.records("commands")[0]
-    subject.seen.loaded, subject.seen.cause = True, 0
-    subject.seen.loads.set()
-    with pytest.raises(CommandsCut):
-        await waiting
+def test_before_the_read_model_was_seen_nothing_is_appended() -> None:
+    async def scenario() -> None:
+        subject = Subject()
+        subject.seen.loaded = False
+        with pytest.raises(CommandLogUnavailable, match="the read model can't be reached"):
+            await subject.log.append(KEY, AbortInstance(), soon(0.01))
+        waiting = asyncio.create_task(subject.append())
+        await asyncio.sleep(0)
+        assert not subject.cluster.records("commands")[0]
+        subject.seen.loaded, subject.seen.cause = True, 0
+        subject.seen.loads.set()
+        with pytest.raises(CommandsCut):
+            await waiting
+
+    simulate(scenario())
 
 
 async def test_the_client_is_told_to_try_again_later() -> None:

@@ -9,6 +9,7 @@ from schemas.kafka import Kafka, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
 from tests.kafka_contract import Away, KafkaContract, Subject
+from tests.simulation.loop import in_virtual_time
 
 SESSION_SECONDS: Final = 0.6
 
@@ -43,9 +44,10 @@ class Memory:
             self.cluster.append_transactional(name, epoch, place, some, 10.0)
 
 
+@in_virtual_time
 class TestMemory(KafkaContract):
     """See `tests.kafka_contract`."""
 
     @pytest.fixture
-    async def subject(self) -> Subject:
+    def subject(self) -> Subject:
         return Memory()

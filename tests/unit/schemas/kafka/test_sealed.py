@@ -13,6 +13,7 @@ from schemas.kafka.sealed import SealedKafka
 from schemas.records import NewRecord
 from schemas.topics import PUBLIC, SEALED_TOPICS
 from tests.kafka_contract import Away, KafkaContract, Subject
+from tests.simulation.loop import in_virtual_time
 from tests.unit.schemas.kafka.test_memory import Memory
 
 SECRET: Final = b"secret"
@@ -52,11 +53,12 @@ class Sealed(Memory):
         return sealed(MemoryKafka(self.cluster, Away()))
 
 
+@in_virtual_time
 class TestSealed(KafkaContract):
     """See `tests.kafka_contract`."""
 
     @pytest.fixture
-    async def subject(self) -> Subject:
+    def subject(self) -> Subject:
         return Sealed()
 
 
