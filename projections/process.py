@@ -151,8 +151,13 @@ class Projections:
             "group": self._admission.joined,
             "positions": self._admission.settled,
             "postgres": self._store.connected,
-            "standing_still": self._standstills.of(READER),
+            "standing_still": self.standing_still,
         }
+
+    @property
+    def standing_still(self) -> dict[str, str]:
+        """Why partitions of the read model stand still, by partition."""
+        return self._standstills.of(READER)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; an absent Kafka or Postgres is waited for.

@@ -56,7 +56,8 @@ MUTATIONS: Final = (
         PROCESS,
         "                await self._give_way(member, fitting)\n",
         "                pass\n",
-        "A partition that another projector has moved on is never written again by this one.",
+        "What another projector has written is taken for records that are missing: the partition stands still, and "
+        "operators are called.",
     ),
     Mutation(
         "position not taken over",
@@ -155,14 +156,15 @@ MUTATIONS: Final = (
         POSITIONS,
         "        while self._heap and self._heap[0].cause <= self.cause:\n",
         "        while self._heap:\n",
-        "A POST is answered with the outcome of another one.",
+        "A POST is answered when the outcome of another one shows: what it makes is said to be missing.",
     ),
     Mutation(
         "answered before the projection",
         ACCEPTING,
         "        await services.positions.wait_cause(position.partition, position.offset, deadline)\n",
-        "        pass\n",
-        "Who has sent an event, and looks at once, does not see it.",
+        '        if type(command).__name__ != "SendEvent":\n'
+        "            await services.positions.wait_cause(position.partition, position.offset, deadline)\n",
+        "An event is answered as taken before it is, or is refused.",
     ),
     Mutation(
         "rejection ignored",
@@ -176,6 +178,13 @@ MUTATIONS: Final = (
         COMMAND_LOG,
         "        if offset < 0:\n",
         "        if False:\n",
+        "When Kafka does not say where a command stands, all commands of its partition are refused for half a minute.",
+    ),
+    Mutation(
+        "answered at an unknown offset",
+        COMMAND_LOG,
+        '            raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")\n',
+        "            return CommandPosition(partition, offset)\n",
         "A POST is answered before it is carried out, when Kafka does not say where it stands.",
     ),
     Mutation(

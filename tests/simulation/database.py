@@ -5,6 +5,7 @@ then, or has given up waiting. After a crash the last transactions are lost, as 
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 LATENCY_SECONDS: Final = 0.002
 """How long each way takes at most."""
+LATE_SECONDS: Final = (0.05, 0.3)
+"""How late something is done after its connection was cut. Whoever has asked for it looks again after 0.1 s."""
 SILENCE_SECONDS: Final = 11.0
 """When a client gives a connection up on which nothing comes (`projections.store`)."""
 
@@ -33,10 +36,14 @@ class DatabaseFaults:
     """The connection is cut before anything is done."""
     unanswered: float = 0.0
     """It is done, and the connection is cut before the answer."""
+    late: float = 0.0
+    """The connection is cut, and it is done a moment later: Postgres notices only when it answers."""
     silent: float = 0.0
     """Nothing comes any more on a connection: the request is done or not, and nobody tells."""
     slow: float = 0.0
-    """A request takes seconds."""
+    """A request takes seconds until it arrives."""
+    slow_answer: float = 0.0
+    """It is done, and the answer takes seconds: what it says may have changed by then."""
     deaf: float = 0.0
     """What is announced does not reach a connection that listens."""
 
@@ -54,6 +61,8 @@ class SimulatedDatabase(MemoryDatabase):
         super().__init__(now)
         self.rng, self.checker, self.faults = rng, checker, DatabaseFaults()
         self.is_away = False
+        self.watch: Callable[[], None] = lambda: None
+        """Is called whenever something was written."""
         self.met: Counter[str] = Counter()
         """How often what has happened."""
         self._point = (self.backup(), checker.backup())
@@ -62,6 +71,9 @@ class SimulatedDatabase(MemoryDatabase):
     async def carry(self, client: str, do: Callable[[], T]) -> T:
         """See `MemoryDatabase.carry`."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self.rng.random() < self.faults.late:
+            self._later(self.rng.uniform(*LATE_SECONDS), self._do_late, do, self.starts)
+            raise ConnectionError("the connection was cut")
         is_slow = self.rng.random() < self.faults.slow
         self._later(
             self.rng.uniform(1.0, 8.0) if is_slow else self.rng.random() * LATENCY_SECONDS, self._arrive, do, answer
@@ -71,11 +83,20 @@ class SimulatedDatabase(MemoryDatabase):
     def _later(self, seconds: float, then: Callable[..., None], *arguments: Any) -> None:
         asyncio.get_running_loop().call_later(seconds, then, *arguments, context=self._context)
 
+    def _do_late(self, do: Callable[[], T], starts: int) -> None:
+        """Do what was asked for though nobody waits for it any more, unless a crash came first."""
+        if not self.is_away and self.starts == starts:
+            with contextlib.suppress(Exception):  # nobody is told
+                do()
+
     def _arrive(self, do: Callable[[], T], answer: "asyncio.Future[T]") -> None:
         """Do what was asked for, unless it gets lost."""
         chance, faults = self.rng.random(), self.faults
         is_silent = faults.lost <= chance < faults.lost + faults.silent
-        seconds = SILENCE_SECONDS if is_silent else self.rng.random() * LATENCY_SECONDS
+        is_slow = self.rng.random() < faults.slow_answer
+        seconds = self.rng.uniform(0.1, 2.5) if is_slow else self.rng.random() * LATENCY_SECONDS
+        if is_silent:
+            seconds = SILENCE_SECONDS
         fault: Exception | None = None
         if is_silent or chance < faults.lost + faults.silent + faults.unanswered:
             fault = ConnectionError("the connection was cut")
@@ -114,6 +135,7 @@ class SimulatedDatabase(MemoryDatabase):
     def written(self, batch: Batch) -> None:
         """See `MemoryDatabase.written`."""
         self.checker.written(self.tables, batch.advances)
+        self.watch()
         super().written(batch)
 
     # What happens to it

@@ -4,6 +4,7 @@ A world has one of it, beside its engines. It brings the faults of these process
 hold of them.
 """
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -68,6 +69,10 @@ AWAY_SECONDS: Final = (0.0, 0.0, 1.0, 10.0)
 """How long the database is away after a crash."""
 SLOW: Final = (0.02, 0.02, 0.3)
 """How often a request to it takes seconds."""
+SLOW_ANSWERS: Final = (0.02, 0.2)
+"""How often an answer of it does."""
+DEAF: Final = (0.0, 0.3, 1.0)
+"""How often an announcement is lost when all is quiet. Nobody is told of that."""
 
 
 class Front:
@@ -101,6 +106,7 @@ class Front:
         self.limits = {name: rng.choice(values) for name, values in (*LIMITS.items(), *RHYTHMS.items())}
         """What has to be set to what while this runs."""
         self._published = [Place(topic_name(settings, EVENTS_PUBLISHED), p) for p in range(settings.partitions)]
+        self._events = [Place(topic_name(settings, EVENTS), p) for p in range(settings.partitions)]
         self._cluster = cluster
         log = LogReader(cluster, topic_name(settings, EVENTS), secrecy)
         clock = VirtualClock()
@@ -124,6 +130,9 @@ class Front:
             SimulatedApi(f"api-{number}", rng, cluster, network, self.database, api_settings, trace)
             for number in range(REPLICAS)
         ]
+        self.database.watch = self._check_alarms
+        self._watching: set[asyncio.Task[None]] = set()
+        """Those who look at lists after a crash of the database."""
         self.customers = Customers(rng, self.apis, self.answers, api_settings, stage, broken)
 
     @property
@@ -151,8 +160,10 @@ class Front:
 
     def trouble(self) -> None:
         """From now on things go wrong."""
-        slow = self.rng.choice(SLOW)
-        self.database.faults = DatabaseFaults(lost=0.02, unanswered=0.02, silent=0.003, slow=slow, deaf=0.2)
+        slow, slow_answer = self.rng.choice(SLOW), self.rng.choice(SLOW_ANSWERS)
+        self.database.faults = DatabaseFaults(
+            lost=0.02, unanswered=0.02, late=0.03, silent=0.003, slow=slow, slow_answer=slow_answer, deaf=0.2
+        )
         for api in self.apis:
             api.faults = HttpFaults(lost=0.05, unanswered=0.05)
 
@@ -162,14 +173,32 @@ class Front:
         if chance < 0.3:
             self.database.flush()
         elif chance < 0.6:
-            self.database.crash(self.rng.choice(AWAY_SECONDS))
+            seconds = self.rng.choice(AWAY_SECONDS)
+            self.database.crash(seconds)
+            self._watching.add(asyncio.create_task(self._watch_lists(seconds)))
             if self.rng.random() < 0.4:
                 for process in self.projections:
                     process.kill()
 
+    async def _watch_lists(self, away_seconds: float) -> None:
+        """Look what lists show when the database is back."""
+        await asyncio.sleep(away_seconds)
+        await self.customers.watch_lists()
+
+    def _check_alarms(self) -> None:
+        """No projector takes the log for one that was cut, which it never is.
+
+        Where events have expired, one that was stopped for long finds that they are gone which it would read next.
+        """
+        whole = {str(p) for p, place in enumerate(self._events) if self._cluster.log(place).limits().oldest == 0}
+        for process in self.projections:
+            if process.is_alive and (standing := process.program.standing_still.keys() & whole):
+                error = f"{process.name}: partitions {sorted(standing)} stand still, though no event is missing"
+                self._broken.append(AssertionError(error))
+
     def quiet(self) -> None:
-        """Nothing goes wrong any more, but that announcements may be lost: nobody is told when one is."""
-        self.database.faults = DatabaseFaults(deaf=self.rng.choice((0.0, 0.3)))
+        """Nothing goes wrong any more, but that announcements may be lost."""
+        self.database.faults = DatabaseFaults(deaf=self.rng.choice(DEAF))
         for api in self.apis:
             api.faults = HttpFaults()
 
@@ -218,8 +247,10 @@ class Front:
         Raises:
             AssertionError: an answer is wrong, or does not come.
         """
+        await asyncio.gather(*self._watching)
         self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
+        await self.customers.meet_ends()
 
     async def look(self) -> None:
         """Everything is looked at on every replica.

@@ -6,7 +6,7 @@ done, also when the process is dead or stopped by then.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,8 +84,8 @@ class FaultyNetwork(Network):
     """What no client reaches at the moment."""
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
-    again: float = 0.0
-    """How often a member is handed records that it has been handed before."""
+    again: Mapping[str, float] = field(default_factory=dict)
+    """How often a member of a client is handed records that it has been handed before."""
     slow_closing: float = 0.0
     """How often a client can't be closed at once."""
     latency_seconds: float = 0.005
@@ -100,7 +100,7 @@ class FaultyNetwork(Network):
         """Let nothing go wrong any more."""
         self.faults.clear()
         self.cuts.clear()
-        self.away, self.unplaced, self.again, self.slow_closing = frozenset(), 0.0, 0.0, 0.0
+        self.away, self.unplaced, self.again, self.slow_closing = frozenset(), 0.0, {}, 0.0
 
     def mend(self, client: str) -> None:
         """Let a client reach the cluster again."""
@@ -118,8 +118,9 @@ class FaultyNetwork(Network):
         is_slow = is_away or (self.slow_closing and self.rng.random() < self.slow_closing)
         return self.rng.uniform(0.0, CLOSING_SECONDS) if is_slow else 0.0
 
-    def records_again(self) -> int:
-        return self.rng.randint(1, 5) if self.again and self.rng.random() < self.again else 0
+    def records_again(self, client: str) -> int:
+        often = self.again.get(client, 0.0)
+        return self.rng.randint(1, 5) if often and self.rng.random() < often else 0
 
     def carry(self, kind: Request, client: str, do: "Callable[[], R | asyncio.Future[R]]") -> "asyncio.Future[R]":
         loop, rng = asyncio.get_running_loop(), self.rng

@@ -97,6 +97,9 @@ BOUNDS = (
 SNAPSHOT_SECONDS = (0.05, 1.0, 1.0, 10.0)
 """How often engines write snapshots."""
 
+BEHIND = timedelta(days=-2)
+"""By how much all clocks may be wrong from the beginning on: then what is new is shown as older than what is kept."""
+
 MAX_QUIET_CLAIMS = 15
 """How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it. Engines that at
 once claim back what they have lost come to 50."""
@@ -215,11 +218,16 @@ class World:
 
     async def _run(self, actions: int, trouble_seconds: float) -> None:
         self.producing.start()
+        if self.clocks_are_wrong and self.rng.random() < 0.5:
+            for process in self.engines.processes:
+                process.clock.ahead = BEHIND  # until somebody sets it
         for process in self.processes:
             process.start()
         self.front.trouble()
         self.network.faults.update(NETWORK_FAULTS)
-        self.network.unplaced, self.network.again, self.network.slow_closing = 0.3, 0.05, 0.3
+        self.network.unplaced, self.network.slow_closing = 0.3, 0.3
+        # The others read from positions of their own. What comes from before these, they take for a log that was cut.
+        self.network.again = {engine.name: 0.05 for engine in self.engines.processes}
         self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
         self.engines.link_faults.passing = 0.5
         self.clients.listen()

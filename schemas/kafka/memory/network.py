@@ -102,8 +102,8 @@ class Network:
         """How long a client that a process closes takes for it."""
         return 0.0
 
-    def records_again(self) -> int:
-        """How many records that a member has been handed already come again with a fetch."""
+    def records_again(self, client: str) -> int:
+        """How many records that a member of this client has been handed already come again with a fetch."""
         return 0
 
 

@@ -154,7 +154,8 @@ class Positions:
         limits = log.limits()
         if not limits.oldest <= offset <= limits.end:
             raise OutOfRange(place)
-        first = max(offset - self._process.network.records_again(), limits.oldest) if self._repeats else offset
+        repeated = self._process.network.records_again(self._process.name) if self._repeats else 0
+        first = max(offset - repeated, limits.oldest)
         batches = log.batches(first, committed_only=self._committed_only)
         count = self._process.network.batches_fetched(len(batches)) if batches else 0
         records: list[StoredRecord] = []

@@ -31,9 +31,7 @@ class Acts(Kind):
         return (
             Action(15, lambda: self.send_event(self.any_instance()), self.has_instances),
             Action(5, lambda: self.abort(self.any_instance()), self.has_instances),
-            Action(
-                2, lambda: self._race(self.any_instance()), lambda: self.has_instances() and not self.requests.quiet
-            ),
+            Action(4, lambda: self.race(self.rng.choice(self._running())), self._can_race),
         )
 
     async def send_event(self, id: str, sent: Sent | None = None, name: str = "") -> None:
@@ -90,8 +88,15 @@ class Acts(Kind):
             assert outcome.status in (None, 503), f"an abort was answered {outcome.status}"
             await asyncio.sleep(self.rng.uniform(0.1, 2.0))
 
-    async def _race(self, id: str) -> None:
-        """Send events to an instance, and abort it, all at once."""
+    def _running(self) -> Sequence[str]:
+        known = self.answers.known.instances
+        return [id for id in dict.fromkeys(self.made.instances) if not known[id].ended]
+
+    def _can_race(self) -> bool:
+        return not self.requests.quiet and bool(self._running())
+
+    async def race(self, id: str) -> None:
+        """Send events to an instance that runs, and abort it, all at once: some of them find it aborted."""
         await asyncio.gather(*(self.send_event(id) for _ in range(2)), self.abort(id), self.send_event(id))
 
     def check(self) -> None:

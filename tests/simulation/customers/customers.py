@@ -47,13 +47,13 @@ class Customers:
     ):
         self._rng, self._answers, self._broken = rng, answers, broken
         self._requests, self._made = Requests(rng, apis, answers, settings), Made()
-        looks = Looks(self._requests, self._made)
+        self._looks = looks = Looks(self._requests, self._made)
         making = Making(self._requests, self._made, looks)
-        self._flows = Flows(making, stage)
-        acts = Acts(making, looks)
+        self._flows, self._runs = Flows(making, stage), Runs(making)
+        self._acts = acts = Acts(making, looks)
         self._kinds: Sequence[Kind] = (
             self._flows,
-            Runs(making),
+            self._runs,
             acts,
             Retries(making, looks, acts),
             Resumes(making),
@@ -93,7 +93,26 @@ class Customers:
         (chosen,) = self._rng.choices(possible, [action.weight for action in possible])
         await chosen.do()
 
+    async def watch_lists(self) -> None:
+        """Somebody looks at lists again and again for a few seconds, since something has happened."""
+        try:
+            await self._looks.watch_lists()
+        except AssertionError as error:
+            self._broken.append(error)
+
     # The end
+
+    async def meet_ends(self) -> None:
+        """Somebody waits for an end that takes a while to come, and others meet at one.
+
+        Raises:
+            AssertionError: an answer is wrong, or late.
+        """
+        await self._flows.create(stages=[{"delay": {"duration": "1s"}}])
+        await self._runs.run(self._made.flows[-1], wait=True)
+        await self._flows.create(stages=[{"wait_event": {"event": "what nobody sends"}}])
+        await self._runs.run(self._made.flows[-1], wait=False)
+        await self._acts.race(self._made.instances[-1])
 
     def quiet(self) -> None:
         """Nothing goes wrong any more: from now on every request is answered in time."""

@@ -19,6 +19,8 @@ PATIENCE_SECONDS: Final = (0.5, 3.0, 15.0, 60.0)
 """How long clients wait for an answer."""
 TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this ran before"
 """A keyed run is refused with this when engines remember little: the next try succeeds."""
+CUT: Final = "the log of commands was cut"
+"""Clients are told so, and operators are called."""
 GRACE_SECONDS: Final = 12.0
 """By how much an answer may come later than the deadlines of the API say, with what it reads before and after."""
 STATUSES: Final = frozenset({200, 201, 204, 400, 404, 409, 413, 503})
@@ -104,7 +106,9 @@ class Requests:
         if status is not None:
             self.met[f"answered {status}"] += 1
             assert status in STATUSES, f"{method} {target} was answered {status}: {shown}"
-            is_behind = shown is not None and shown.get("errorMessage") == TOO_FAR_BEHIND
+            text = shown.get("errorMessage", "") if status == 503 and shown else ""
+            assert CUT not in text, "a request was refused since the log of commands was cut, which it never is"
+            is_behind = text == TOO_FAR_BEHIND
             assert status != 503 or not self.quiet or is_behind, f"{method} {target} was answered 503: {shown}"
         return Outcome(status, shown, promised, seconds, stopping)
 
@@ -131,9 +135,11 @@ class Requests:
             return None if outcome is None else (outcome.body["data"], outcome.promised)
         return await self.read_pages(path, query, api)
 
-    async def read_pages(self, path: str, query: str, api: SimulatedApi) -> tuple[list[Any], Promised] | None:
+    async def read_pages(
+        self, path: str, query: str, api: SimulatedApi, size: int | None = None
+    ) -> tuple[list[Any], Promised] | None:
         """A whole list of v2, by pages; with what was promised at its beginning."""
-        size = self.rng.choice((1, 2, 15))
+        size = size or self.rng.choice((1, 2, 15))
         outcome = await self.read(f"/v2{path}?{query}&pageSize={size}", api)
         if outcome is None:
             return None
@@ -141,6 +147,9 @@ class Requests:
         while True:
             page = outcome.body["cursor"]
             items += page["data"]
+            assert len({item["id"] for item in items}) == len(items), (
+                f"{path}: a page shows again what was on one before"
+            )
             if not page["hasMore"]:
                 return items, promised
             outcome = await self.read(f"/v2{path}?cursor={page['next']}", self.any_api)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -18,10 +18,10 @@ from tests.simulation.answers import Promised
 from tests.simulation.apis import HttpRequest, SimulatedApi
 from tests.simulation.customers.kind import Action, Kind, Made
 from tests.simulation.customers.requests import Requests
-from tests.simulation.loop import START
 
 MAX_FOLLOWERS: Final = 4
 """That go on in the background; more would make the simulation slow."""
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 CUT: Final = 0.2
 """How often a connection ends when a message has come."""
 QUIET_SECONDS: Final = 60.0
@@ -53,7 +53,7 @@ class Streams(Kind):
 
     async def _follow(self, id: str, api: SimulatedApi | None = None) -> None:
         """Follow an instance until its end, on whichever replica there is."""
-        last_event_id, updated_at, has_ended = "", START, False
+        last_event_id, updated_at, has_ended = "", LONG_AGO, False
         while True:
             promised = self.answers.promised.copy()
             with contextlib.suppress(ConnectionError):
