@@ -60,7 +60,6 @@ class Turn:
 
     def __init__(self, shard: Shard, codec: RecordCodec, epoch: int, end: int, now: datetime):
         self._shard, self._codec, self._epoch, self._end, self._now = shard, codec, epoch, end, now
-        self._at = shard.stamp(now)
         self.timestamp_ms = int(self._at.timestamp() * 1000)
         self.records: list[NewRecord] = []
         self.size_bytes = 0
@@ -71,6 +70,11 @@ class Turn:
         triggers have to be in the order of the log."""
         self.definitions: list[Current] = []
         """What engines that listen for triggers have to know, before the events that make it so."""
+
+    @property
+    def _at(self) -> datetime:
+        """The time of what comes next. Events of this turn may be later than the clock says (see `decisions.TICK`)."""
+        return self._shard.stamp(self._now)
 
     def command(self, offset: int, key: str, command: Command) -> None:
         """Decide a command. It leaves at least one record with its offset as cause, whatever happens.

@@ -98,6 +98,13 @@ MUTATIONS: Final = (
         "A history shows that a stage ended before it started.",
     ),
     Mutation(
+        "outcomes at the time of the first one",
+        TURN,
+        "        return self._shard.stamp(self._now)\n",
+        '        return vars(self).setdefault("began_at", self._shard.stamp(self._now))\n',
+        "What is shown to have come later is older than what it follows.",
+    ),
+    Mutation(
         "an older state kept",
         INSTANCES,
         "            cold[id] = _marked(self._encoder.encode(instance), instance)\n",

@@ -22,6 +22,7 @@
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
+| `bulk_reach` | no operation passes over an instance |
 | `listening` | what has to become of the messages of other services |
 | `front` | what stands between the log and its users: all of the following |
 | `database` | the read model's Postgres, with crashes, lost announcements and connections that end |

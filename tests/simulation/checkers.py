@@ -32,6 +32,7 @@ from schemas import rejections
 from schemas.epochs import EpochFilter, is_claim
 from schemas.records import Record, RecordCodec, Recorded, UndecodableRecord
 from schemas.topics import partition_of
+from tests.simulation.bulk_reach import BulkReach
 from tests.simulation.history import ActivityRun, Attempt, History
 from tests.simulation.outcomes import Outcomes
 from tests.simulation.restoring import BAD
@@ -83,6 +84,7 @@ class Observer:
     """How often each partition was claimed."""
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
+    reach: BulkReach = field(default_factory=BulkReach)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     """Aggregates that may have an event that can't be used."""
@@ -139,8 +141,12 @@ class Observer:
                 decided.add(recorded.cause)
             if recorded.aggregate_id not in self.aside:
                 self.outcomes[partition].fold(recorded)
+                self.reach.fold(recorded.aggregate_id, recorded.event, self._alive())
             self._fold(partition, recorded)
         self._check_causes(partition, sorted(decided))
+
+    def _alive(self) -> Iterator[str]:
+        return (id for id, instance in self.instances.items() if not instance.ended and id not in self.aside)
 
     def last_at(self, partition: int) -> datetime:
         """The time of the last event of a partition."""

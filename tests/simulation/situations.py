@@ -61,6 +61,8 @@ answered 503
 not answered
 aborted by a client
 retried by a client
+a workflow was not run after its deletion
+an instance was reached by a bulk operation
 a retry was refused
 resumed by a client
 a resume was refused

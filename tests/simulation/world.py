@@ -255,6 +255,7 @@ class World:
             assert not process.failures, f"{process.name} ended by itself: {process.failures[0]!r}"
             process.kill()
         self.extremes.ended(self.observer.histories.values())
+        self.met["an instance was reached by a bulk operation"] = self.observer.reach.reached
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
         self.met += self.sources.met + self.secrecy.met
 

@@ -11,7 +11,7 @@ from engine import turn as turns
 from engine.core import decisions
 from engine.core import shard as shards
 from engine.core import trigger as triggers
-from engine.core.decisions import ActivityDone, Due
+from engine.core.decisions import TICK, ActivityDone, Due
 from engine.core.effects import StartInstance, Token
 from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
@@ -30,6 +30,7 @@ from schemas.commands import (
     RunWorkflow,
     SendEvent,
 )
+from schemas.events import CommandSkipped
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
 from tests.definitions import definition
 from tests.ports.log import StoredRecord
@@ -139,6 +140,18 @@ def test_every_command_leaves_a_record(first: Command, second: Command, outcome:
 
 def test_deleting_what_is_not_there_is_skipped() -> None:
     assert Desk().turn(("x", DeleteWorkflow())) == ["CommandSkipped x cause 100"]
+
+
+def test_an_outcome_is_never_older_than_an_event_of_its_turn() -> None:
+    desk = Desk()
+    turn = desk.new_turn()
+    turn.command(100, "w", CreateWorkflow(name="w", stages=definition([WAIT])))
+    desk.shard.replay("", (CommandSkipped(at=NOW + TICK),), 1)  # as events are that must not have the time of others
+    turn.command(101, "x", DeleteWorkflow())
+    turn.refuse(102, "k", "it is not JSON")
+    turn.skip(103)
+    stored = [StoredRecord(0, record.key, record.value, record.headers) for record in turn.records]
+    assert [CODEC.decode_event(record).event.at for record in stored] == [NOW, NOW + TICK, NOW + TICK, NOW + TICK]
 
 
 def test_a_command_that_can_not_be_decoded_is_rejected_by_its_key() -> None:

@@ -1,0 +1,54 @@
+"""A bulk operation passes over nobody: who was there before it, and is still there behind it, was in one of its pages.
+
+Told from the log in the order in which all partitions were written, which no process knows.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas import events as ev
+
+
+class BulkReach:
+    """Follows the operations that abort."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, ev.InstanceStarted] = {}
+        self._missing: dict[str, set[str]] = {}
+        """By operation, the instances that it has still to come to."""
+        self.reached = 0
+        """How many were in pages that had to be."""
+
+    def fold(self, id: str, event: object, instances: Iterable[str]) -> None:
+        """Take in an event that counts.
+
+        Args:
+            id: of its aggregate.
+            event: of any kind.
+            instances: those that have not ended.
+
+        Raises:
+            AssertionError: an operation has come to its end, and not to all instances.
+        """
+        match event:
+            case ev.InstanceStarted():
+                self._starts[id] = event
+            case ev.InstanceEnded():
+                for missing in self._missing.values():
+                    missing.discard(id)
+            case ev.BulkStarted() if event.action == "abort":
+                self._missing[id] = {instance for instance in instances if self._is_meant(instance, event)}
+            case ev.BulkAdvanced() if id in self._missing:
+                self.reached += len(self._missing[id].intersection(event.instances))
+                self._missing[id].difference_update(event.instances)
+            case ev.BulkStopped():
+                self._missing.pop(id, None)
+            case ev.BulkEnded():
+                missing = self._missing.pop(id, set())
+                assert not missing, f"bulk operation {id} has passed over {sorted(missing)}"
+
+    def _is_meant(self, instance_id: str, started: ev.BulkStarted) -> bool:
+        """Whether an operation is about an instance. One that was started by a clock that is ahead may be left out."""
+        start, workflows = self._starts[instance_id], msgspec.json.decode(started.filter).get("workflowID")
+        return start.at < started.at and (workflows is None or start.workflow_id in workflows)
