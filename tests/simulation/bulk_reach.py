@@ -14,6 +14,7 @@ class BulkReach:
     """Follows the operations that abort."""
 
     def __init__(self) -> None:
+        self._workflows: set[str] = set()
         self._starts: dict[str, ev.InstanceStarted] = {}
         self._missing: dict[str, set[str]] = {}
         """By operation, the instances that it has still to come to."""
@@ -32,6 +33,8 @@ class BulkReach:
             AssertionError: an operation has come to its end, and not to all instances.
         """
         match event:
+            case ev.WorkflowCreated():
+                self._workflows.add(id)
             case ev.InstanceStarted():
                 self._starts[id] = event
             case ev.InstanceEnded():
@@ -49,6 +52,11 @@ class BulkReach:
                 assert not missing, f"bulk operation {id} has passed over {sorted(missing)}"
 
     def _is_meant(self, instance_id: str, started: ev.BulkStarted) -> bool:
-        """Whether an operation is about an instance. One that was started by a clock that is ahead may be left out."""
+        """Whether an operation is about an instance.
+
+        One of a workflow that nobody has made is in no list, and one that was started by a clock that is ahead may be
+        left out.
+        """
         start, workflows = self._starts[instance_id], msgspec.json.decode(started.filter).get("workflowID")
-        return start.at < started.at and (workflows is None or start.workflow_id in workflows)
+        is_listed = start.workflow_id in self._workflows and start.at < started.at
+        return is_listed and (workflows is None or start.workflow_id in workflows)

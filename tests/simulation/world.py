@@ -128,7 +128,7 @@ class World:
             self.bounds,
             lambda partition, offset: self.topics.commands[partition][offset],
             _fires,
-            self.limits["engine.partition.MAX_INBOX"],
+            max_waiting=self.limits["engine.partition.MAX_INBOX"],
         )
         self.harm_rng = random.Random(seed + 2)
         self.secrecy = Secrecy(random.Random(f"secrecy {seed}"))
