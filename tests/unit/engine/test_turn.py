@@ -145,7 +145,7 @@ def test_deleting_what_is_not_there_is_skipped() -> None:
 def test_an_outcome_is_never_older_than_an_event_of_its_turn() -> None:
     desk = Desk()
     turn = desk.new_turn()
-    turn.command(100, "w", CreateWorkflow(name="w", stages=definition([WAIT])))
+    turn.command(100, "w", CreateWorkflow(name="w", stages=[WAIT]))
     desk.shard.replay("", (CommandSkipped(at=NOW + TICK),), 1)  # as events are that must not have the time of others
     turn.command(101, "x", DeleteWorkflow())
     turn.refuse(102, "k", "it is not JSON")
