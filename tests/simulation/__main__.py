@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import islice
 from typing import Final
 
-from tests.simulation.running import Outcome, run
+from tests.simulation.running import Outcome, prepare, run, run_apart
 
 TELL_SECONDS: Final = 10.0
 """How often progress is told."""
@@ -65,16 +65,16 @@ def _count(text: str) -> int:
 
 
 def _outcomes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    if jobs == 1:
-        yield from map(run, seeds)
+    if len(seeds) == 1:
+        yield run(seeds[0])
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), logging.disable) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), prepare) as pool:
         waiting = iter(seeds)
-        running = {pool.submit(run, seed) for seed in islice(waiting, 2 * jobs)}
+        running = {pool.submit(run_apart, seed) for seed in islice(waiting, 2 * jobs)}
         try:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(run, seed) for seed in islice(waiting, len(done))}
+                running |= {pool.submit(run_apart, seed) for seed in islice(waiting, len(done))}
                 yield from (future.result() for future in done)
         finally:
             for future in running:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import seeds
+from tests.simulation import running, seeds
 from tests.simulation.loop import simulate
-from tests.simulation.running import run
+from tests.simulation.running import Outcome, run, run_apart
 from tests.simulation.seeds import run_seed
 from tests.simulation.trace import KEPT
 from tests.simulation.world import World
@@ -19,6 +19,7 @@ from tests.simulation.world import World
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded, use of fork:DeprecationWarning")
 def test_a_seed_that_fails_tells_its_last_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(world: World) -> Counter[str]:
         raise AssertionError("a promise was broken")
@@ -31,9 +32,16 @@ def test_a_seed_that_fails_tells_its_last_steps(monkeypatch: pytest.MonkeyPatch)
     assert len(steps.splitlines()) == KEPT + 1
     assert " events/" in steps
     outcome = run(7)
+    assert run_apart(7) == outcome
     assert outcome.failure is not None
     assert outcome.failure.startswith("AssertionError: a promise was broken\n")
     assert outcome.failure.endswith(command)
+
+
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded, use of fork:DeprecationWarning")
+def test_a_process_that_ends_with_its_seed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "run_last_seed", lambda seed: os._exit(seed))
+    assert run_apart(7) == Outcome(7, "its process ended before it did")
 
 
 def test_a_seed_is_the_same_in_every_process() -> None:
