@@ -162,7 +162,7 @@ def state_of(shard: Shard, tables: Tables, public: Sequence[str]) -> dict[str, A
     rows = {
         name: {str(key): row for key, row in sorted(getattr(tables, name).items(), key=lambda item: str(item[0]))}
         for name in vars(tables)
-        if name != "counts"  # which are those of the rows
+        if name not in ("counts", "past_counts")  # which are those of the rows
         if name != "positions"
     }
     state = {

@@ -116,5 +116,5 @@ def state_of_nothing() -> dict[str, set[str]]:
     state_of(shard, Tables(), [])
     return {
         "sections": {section.name for section in shard.sections},
-        "tables": set(vars(Tables())) - {"positions", "counts"},
+        "tables": set(vars(Tables())) - {"positions", "counts", "past_counts"},
     }
