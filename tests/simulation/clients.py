@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,7 @@ from schemas.commands import (
     SendEvent,
 )
 from schemas.kafka import Place
+from schemas.kafka.memory import StoredRecord
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import COMMANDS, partition_of
 from tests.definitions import definition
@@ -39,6 +41,10 @@ from tests.simulation.topics import Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+REPEATED = 0.3
+"""How many commands of bulk operations come again."""
+REPEATED_SECONDS = 5.0
+"""How much later, at most."""
 PACES = (10.0, 10.0, 1.5)
 """How many things they do a second: all at once at the beginning, or as long as there is trouble."""
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
@@ -117,6 +123,15 @@ class Clients:
                 self._define()
             elif self.keyed:
                 self._repeat()
+
+    def repeat(self, place: Place, records: Sequence[StoredRecord]) -> None:
+        """Commands of bulk operations come again, as they do when whoever sends them is killed."""
+        for record in records:
+            if place.topic == COMMANDS and b'"bulk_id"' in (record.value or b"") and self.rng.random() < REPEATED:
+                headers = [(name, value or b"") for name, value in record.headers]
+                again = NewRecord(record.key or b"", record.value, headers, 0)
+                seconds = self.rng.uniform(0.0, REPEATED_SECONDS)
+                asyncio.get_running_loop().call_later(seconds, self.append, place, again, context=Context())
 
     def new_id(self) -> str:
         """An id that nobody has."""

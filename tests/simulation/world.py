@@ -154,6 +154,7 @@ class World:
         self.clients = Clients(
             self.rng, self.codec, self.topics, self.observer, sends, self.sources, self._append, self.engines.queued
         )
+        self.topics.listeners.append(self.clients.repeat)
         self.extremes = Limits(random.Random(f"limits {seed}"), self.clients)
         self.limits |= self.extremes.limits
         self.listening = Listening(self.topics, self.sources)

@@ -1,5 +1,6 @@
 """Who acts on all instances of a workflow at once: starts bulk operations, looks how far they are, stops them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class Bulks(Kind):
     def actions(self) -> Sequence[Action]:
         """See `Kind.actions`."""
         return (
-            Action(8, self.start, self.has_instances),
+            Action(24, self._start_some, self.has_instances),
             Action(1, self.preview, self.has_instances),
             Action(3, lambda: self.look(self._any(), self.requests.any_api), lambda: bool(self.operations)),
             Action(1, lambda: self.stop(self._any()), lambda: bool(self.operations)),
@@ -44,10 +45,14 @@ class Bulks(Kind):
 
     def _body(self) -> dict[str, Any]:
         (action,) = self.rng.choices(("abort", "resume", "retry"), (5, 1, 2))
-        if self.rng.random() < 0.2:
+        if self.rng.random() < 0.4:
             return {"action": action, "all": True}
         flow_id = self.answers.known.instances[self.any_instance()].start.workflow_id
         return {"action": action, "filter": {"workflowID": flow_id}}
+
+    async def _start_some(self) -> None:
+        """Start an operation, or two at once: what one of them has done to an instance, the other one can't do."""
+        await asyncio.gather(*(self.start() for _ in range(2 if self.rng.random() < 0.4 else 1)))
 
     async def start(self) -> None:
         """Start an operation on the instances of a workflow, or on all."""
