@@ -8,8 +8,10 @@ from tests.mutations import (
     claims,
     commands,
     effects,
+    encryption,
     front,
     kafka,
+    resumes,
     retries,
     searches,
     snapshots,
@@ -30,4 +32,6 @@ MUTATIONS: Final = (
     *searches.MUTATIONS,
     *retries.MUTATIONS,
     *streams.MUTATIONS,
+    *encryption.MUTATIONS,
+    *resumes.MUTATIONS,
 )

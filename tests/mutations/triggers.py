@@ -9,6 +9,10 @@ OCCURRENCES: Final = "engine/core/occurrences.py"
 RUN_COMMANDS: Final = "engine/run_commands.py"
 SHARD: Final = "engine/core/shard.py"
 TRIGGER: Final = "engine/core/trigger.py"
+EVALUATOR: Final = "engine/triggers/evaluator.py"
+JUDGING: Final = "engine/triggers/judging.py"
+LISTENERS: Final = "engine/triggers/listeners.py"
+POSITIONS: Final = "engine/triggers/positions.py"
 
 MUTATIONS: Final = (
     Mutation(
@@ -125,5 +129,47 @@ MUTATIONS: Final = (
         "            self.size_bytes -= earlier[id].size_bytes\n",
         "            pass\n",
         "After so many messages that needed links, every one more is refused.",
+    ),
+    Mutation(
+        "variables of another trigger",
+        EVALUATOR,
+        "        compiled = self._compiled.pop(trigger.id, None)\n",
+        "        compiled = self._compiled.pop(next(reversed(self._compiled), trigger.id), None)\n",
+        "A message starts a workflow with what another trigger's variables come to: money goes to another account.",
+    ),
+    Mutation(
+        "what can't pass is tried again",
+        EVALUATOR,
+        ", any(link.may_pass for link in links.values())",
+        ", True",
+        "Nobody is told that a link leads nowhere before a day is over.",
+    ),
+    Mutation(
+        "what may pass has failed",
+        EVALUATOR,
+        ", any(link.may_pass for link in links.values())",
+        ", False",
+        "A message that comes while a service restarts fires nothing.",
+    ),
+    Mutation(
+        "what a filter refuses fires",
+        JUDGING,
+        "        if not value:\n",
+        "        if False:\n",
+        "Every message of a type fires, whatever the filter says.",
+    ),
+    Mutation(
+        "the first topic alone",
+        LISTENERS,
+        "            for topic in self.topics\n",
+        "            for topic in self.topics[:1]\n",
+        "What comes in any other topic of the setting fires nothing.",
+    ),
+    Mutation(
+        "new partitions begin at their end",
+        POSITIONS,
+        "        return 0  # the topic was deleted",
+        "        return 2**62  # the topic was deleted",
+        "What comes in a partition that was just added to a topic fires nothing.",
     ),
 )

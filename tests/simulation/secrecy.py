@@ -95,6 +95,8 @@ class Secrecy:
         """Until when records may arrive that were encrypted with a key, or not at all, by processes of before."""
         self._ciphers: dict[bytes, AESGCM] = {}
         self._opened: dict[tuple[Place, int, bytes], StoredRecord] = {}
+        self._nonces: dict[tuple[bytes, bytes], bytes] = {}
+        """What each one was used for, by the mark of the key."""
         self._sealing: Sealing | None = None
         self.met = Counter({self._course: 1} if self._course else {})
         self._write("clients")
@@ -156,6 +158,8 @@ class Secrecy:
             return record
         cipher, value = self._cipher(mark[1] or b""), record.value or b""
         nonce, tag = value[:NONCE_BYTES], value[NONCE_BYTES : NONCE_BYTES + TAG_BYTES]
+        same = self._nonces.setdefault((mark[1] or b"", nonce), value)
+        assert same == value, f"{place.topic}/{place.partition}/{record.offset} has a nonce of another record"
         about: Any = (place.topic, place.partition, record.key, headers)
         opened = cipher.decrypt(nonce, value[NONCE_BYTES + TAG_BYTES :] + tag, msgspec.msgpack.encode(about))
         return replace(record, value=opened, headers=headers)

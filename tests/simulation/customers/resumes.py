@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
+from schemas.definition.instants import format_instant
 from tests.simulation.answers import Pause
 from tests.simulation.customers.kind import Action, Kind
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
+
+SECOND: Final = timedelta(seconds=1)
 
 
 class Resumes(Kind):
@@ -64,7 +70,16 @@ class Resumes(Kind):
                 await self._look(id)
                 break
             await asyncio.sleep(self.rng.uniform(0.1, 2.0))
-        self._making.repeatable(sent, lambda again: self.resume(id, pause, paused_at, again))
+        self._making.repeatable(sent, lambda again: self._resume_again(id, pause, paused_at, sent, again))
+
+    async def _resume_again(self, id: str, pause: Pause, paused_at: str, sent: Sent, again: Sent) -> None:
+        """The same once more; or, with the same key, another pause of the activity, which may be there or not."""
+        if again.mark != sent.mark:
+            known = self.answers.known.instances[id]
+            others = [one for one in known.paused if (one.stage, one.index) == (pause.stage, pause.index)]
+            other = next((one for one in others if one != pause), replace(pause, since=pause.since + SECOND))
+            pause, paused_at = other, format_instant(other.since)
+        await self.resume(id, pause, paused_at, again)
 
     def _check(self, id: str, pause: Pause, sent: Sent, outcome: Outcome) -> None:
         known = self.answers.known.instances[id]
