@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
@@ -161,7 +162,10 @@ class Secrecy:
         same = self._nonces.setdefault((mark[1] or b"", nonce), value)
         assert same == value, f"{place.topic}/{place.partition}/{record.offset} has a nonce of another record"
         about: Any = (place.topic, place.partition, record.key, headers)
-        opened = cipher.decrypt(nonce, value[NONCE_BYTES + TAG_BYTES :] + tag, msgspec.msgpack.encode(about))
+        try:
+            opened = cipher.decrypt(nonce, value[NONCE_BYTES + TAG_BYTES :] + tag, msgspec.msgpack.encode(about))
+        except InvalidTag:
+            raise AssertionError(f"{place.topic}/{place.partition}/{record.offset} does not open where it is") from None
         return replace(record, value=opened, headers=headers)
 
     def _cipher(self, mark: bytes) -> AESGCM:
@@ -175,8 +179,9 @@ class Secrecy:
     def _check(self, words: str, record: StoredRecord, opened: StoredRecord) -> None:
         """A record is encrypted with a key that somebody writes with, and shows nothing of its value."""
         key = None if opened is record else (record.headers[0][1] or b"").split(b":")[0].decode()
+        how = "is in plain text" if key is None else f"is encrypted with {key}, which nobody uses"
         is_late = asyncio.get_running_loop().time() <= self._until.get(key, -1.0)
-        assert is_late or key in self._writing.values(), f"{words} is encrypted with {key}, which nobody uses"
+        assert is_late or key in self._writing.values(), f"{words} {how}"
         if opened is record:
             return
         shown, value = record.value or b"", opened.value or b""
