@@ -71,6 +71,8 @@ SLOW: Final = (0.02, 0.02, 0.3)
 """How often a request to it takes seconds."""
 SLOW_ANSWERS: Final = (0.02, 0.2)
 """How often an answer of it does."""
+SLOW_WHILE_WATCHED: Final = 0.3
+"""How often while somebody runs what others watch, when all is quiet else: who shares a read shares a slow one."""
 DEAF: Final = (0.0, 0.3, 1.0)
 """How often an announcement is lost when all is quiet. Nobody is told of that."""
 
@@ -248,6 +250,9 @@ class Front:
             AssertionError: an answer is wrong, or does not come.
         """
         await asyncio.gather(*self._watching)
+        self.database.faults.slow_answer = SLOW_WHILE_WATCHED
+        await self.customers.run_and_watch()
+        self.database.faults.slow_answer = 0.0
         self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
         await self.customers.meet_ends()

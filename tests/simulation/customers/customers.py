@@ -102,6 +102,16 @@ class Customers:
 
     # The end
 
+    async def run_and_watch(self) -> None:
+        """Somebody runs a workflow, of which others watch the list.
+
+        Raises:
+            AssertionError: an answer is wrong.
+        """
+        await self._flows.create(stages=[{"noop": {}}])
+        if self._made.flows:  # answers are slow, so it may not have been answered
+            await self._runs.run_and_watch(self._made.flows[-1])
+
     async def meet_ends(self) -> None:
         """Somebody waits for an end that takes a while to come, and others meet at one.
 

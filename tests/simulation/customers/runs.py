@@ -31,7 +31,7 @@ class Runs(Kind):
         """See `Kind.actions`."""
         return (
             Action(30, lambda: self.run(self.any_flow()), self.has_flows),
-            Action(5, self._run_and_watch, self.has_flows),
+            Action(5, lambda: self.run_and_watch(self.any_flow()), self.has_flows),
         )
 
     async def run(self, flow: Flow, sent: Sent | None = None, *, wait: bool | None = None) -> None:
@@ -89,9 +89,9 @@ class Runs(Kind):
             assert late <= NOTICED_SECONDS, f"a wait went on for {late:.1f} s after the end"
         self.met["waited for an end"] += has_ended
 
-    async def _run_and_watch(self) -> None:
+    async def run_and_watch(self, flow: Flow) -> None:
         """Run a workflow, while others look at its list again and again; and look there as soon as it was run."""
-        flow, api = self.any_flow(), self.requests.any_api
+        api = self.requests.any_api
 
         async def look() -> None:
             outcome = await self.requests.read(f"/instances?workflowID={flow.id}", api)
