@@ -14,12 +14,14 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 TIMEOUT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
+NOWHERE: Final = "#/nothing"
+"""A page that there is not."""
 
 NAMES: Final = """
 const plain = (text) => (text ?? "").replace(/\\s+/g, " ").trim();
 const names = (element) => [
   plain(element.getAttribute("aria-label") ?? element.labels?.[0]?.innerText ?? element.innerText),
-  plain(element.querySelector?.(".step-title")?.innerText),
+  plain(element.querySelector?.(".step-title, .chevron + code")?.innerText),
   plain([...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data).join(" ")),
 ];
 const named = (selector, name) => [...document.querySelectorAll(selector)]
@@ -42,18 +44,39 @@ class Page:
         self.driver = driver
         self.address = address
 
-    def open(self, place: str = "", *, wait: str | None = None) -> None:
+    def load(self, place: str = "") -> None:
         """Load a page of the console from nothing."""
         self.driver.get("about:blank")
         self.driver.get(f"{self.address}{place}")
         self.until(lambda: self.all("h1"))
+
+    def open(self, place: str = "", *, wait: str | None = None) -> None:
+        """Open a page of the console, with nothing of those before: it is loaded only once."""
+        if self.driver.current_url.startswith(self.address):
+            self.leave()
+            self.visit(place)
+        else:
+            self.load(place)
         if wait is not None:
             self.sees(wait)
+
+    def leave(self) -> None:
+        """Go where nothing is read, and forget what was said."""
+        if not self.driver.current_url.endswith(NOWHERE):
+            self.visit(NOWHERE)
+        self.driver.execute_async_script(
+            "const done = arguments[0];"
+            "const entry = document.querySelector('script[type=module]').src;"
+            "import(new URL('data/notices.js', entry)).then((m) => { m.notices.set([]); done(); }, done)"
+        )
 
     def visit(self, place: str) -> None:
         """Go on to another page of the console, as by a link."""
         self.driver.execute_script(
-            "document.querySelector('h1').className = 'old'; location.hash = arguments[0]", place
+            "document.querySelector('h1').className = 'old';"
+            "history.pushState(null, '', location.pathname + arguments[0]);"
+            "dispatchEvent(new HashChangeEvent('hashchange'))",
+            place,
         )
         self.until(lambda: self.all("h1:not(.old)"), place)
 

@@ -52,12 +52,18 @@ def without_streams(app: ASGIApp) -> ASGIApp:
     return older
 
 
-def behind(prefix: str, app: ASGIApp) -> ASGIApp:
-    """A gateway that takes its own prefix away before it passes a request on."""
+def behind(prefix: str, app: ASGIApp, only: str = "") -> ASGIApp:
+    """A gateway that takes its own prefix away before it passes a request on.
+
+    Args:
+        prefix: its own; every request has it.
+        app: what is behind it.
+        only: what the rest of each path begins with.
+    """
 
     async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            assert scope["path"].startswith(prefix)
+            assert scope["path"].startswith(f"{prefix}{only}/")
             scope = {**scope, "path": scope["path"].removeprefix(prefix)}
         await app(scope, receive, send)
 

@@ -8,11 +8,15 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from projections.queries.bulks import BulkRow
 from projections.queries.rows import (
     ActivityRow,
+    EndedStageRow,
     InstanceRow,
     OccurrenceRow,
     Pause,
+    Retryable,
+    RetryableRow,
     StageHistoryRow,
     StageRow,
     TriggerRow,
@@ -34,6 +38,23 @@ SEND = {
 }
 STAGES = [{"send": SEND}, {"wait_event": {"event": "approved"}}, {"delay": {"duration": "1s"}}]
 VARIABLES = {"order": "A-1001", "wallet": "w-alice"}
+
+PLACES = [
+    "",
+    "#/search?q=nothing",
+    "#/instances/{waiting}",
+    "#/instances/{retrying}",
+    "#/instances/{retried}",
+    "#/workflows",
+    "#/workflows/{workflow}",
+    "#/workflows/new",
+    "#/triggers",
+    "#/triggers/{trigger}",
+    "#/overview",
+    "#/bulk",
+    "#/bulk/{bulk}",
+]
+"""Every page."""
 
 
 def raw(value: Any) -> Raw:
@@ -109,6 +130,55 @@ class Stories:
         self._change(id, terminated_at=self.ago(118), updated_at=self.ago(118))
         return id
 
+    def retried(self) -> UUID:
+        """An instance that was retried: it failed again at the same call."""
+        id = self.failed()
+        (sent,) = self.backend.histories[id]
+        done, failed = self.backend.activity_rows[id, 0]
+        again = {"started_at": self.ago(60), "terminated_at": self.ago(58)}
+        self.backend.histories[id] = [replace(sent, retries=0), replace(sent, **again)]
+        self.backend.activity_rows[id, 0] = [done, replace(failed, retries=0), replace(failed, **again)]
+        act = {"at": self.ago(61), "action": "retry", "by": "ada", "reason": "topped up"}
+        self._change(id, retries=1, acts=raw([act]))
+        return id
+
+    def somebody_else(self, id: UUID, act: str) -> None:
+        """What another person has done who was quicker."""
+        if act in ("Abort", "Send event"):
+            self.backend.end(id)
+        elif act == "Resume":
+            self._change(id, waiting=None)
+        else:
+            self._change(id, terminated_at=None, error=None, stages=[StageRow(0, self.ago(120))])
+
+    def bulk(self) -> UUID:
+        """A bulk operation that is on its way."""
+        id = uuid4()
+        self.backend.bulk_rows[id] = BulkRow(
+            id=id, partition=3, action="abort", filter=raw({"state": ["waiting"]}), expected=40,
+            created_at=self.ago(50), updated_at=self.ago(1), request=None, by="ada", reason=HOSTILE,
+        )  # fmt: skip
+        return id
+
+    def retryable(self, id: UUID) -> None:
+        """What a retry of an instance goes on with."""
+        row = self.backend.instance_rows[id]
+        self.backend.retryable[id] = RetryableRow(
+            workflow_id=row.workflow_id,
+            stages=row.workflow.stages,
+            variables=row.variables,
+            request=None,
+            max_attempts=None,
+            terminated_at=row.terminated_at,
+            error=row.error,
+            retries=row.retries,
+            retryable=Retryable(9),
+            stage=EndedStageRow(0, self.ago(120), row.error),
+            activities=[],
+            requests=[],
+            next_offset=99,
+        )
+
     def trigger(self, workflow: WorkflowRow, name: str = "payins") -> TriggerRow:
         """A trigger with two occurrences: one has started an instance, one has failed."""
         command = CreateTrigger(
@@ -171,7 +241,7 @@ class Stories:
         at = self.ago(118) if ended else None
         self.backend.histories[id] = [StageHistoryRow(0, "RunSend", raw(SEND), self.ago(120), at, error)]
         self.backend.activity_rows[id, 0] = [
-            self._activity("GetWallet"),
+            self._activity("GetWallet", started_at=self.ago(119.9)),
             self._activity("CreateTransaction", index=1, ended=ended, error=error),
         ]
 
@@ -187,7 +257,7 @@ class Stories:
             input=raw(inputs[name]),
             output=raw({"data": {"name": HOSTILE}}) if ended else None,
             attempt=fields.pop("attempt", 1),
-            started_at=self.ago(119.5),
+            started_at=fields.pop("started_at", self.ago(119.5)),
             terminated_at=self.ago(119) if ended else None,
             **fields,
         )

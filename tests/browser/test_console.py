@@ -9,10 +9,20 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from api.bodies.yaml_body import decode_yaml
-from schemas.commands import AbortInstance, CreateWorkflow, ResumeActivity, RunWorkflow, SendEvent, StartBulk
+from projections.queries.rows import Rejection
+from schemas import rejections
+from schemas.commands import (
+    AbortInstance,
+    CreateWorkflow,
+    ResumeActivity,
+    RetryInstance,
+    RunWorkflow,
+    SendEvent,
+    StartBulk,
+)
 from tests.browser.page import Page
 from tests.browser.site import behind, served
-from tests.browser.stories import HOSTILE, STAGES, Stories
+from tests.browser.stories import HOSTILE, PLACES, STAGES, Stories
 from tests.unit.api.fakes import Backend, make_client
 
 WHY_IT_WAITS = "Waiting for the event approved since"
@@ -104,18 +114,84 @@ def test_a_paused_activity_is_resumed(page: Page, backend: Backend, stories: Sto
     assert len(commands(backend, ResumeActivity)) == 1
 
 
-def test_a_button_that_has_become_wrong_says_why(page: Page, backend: Backend, stories: Stories) -> None:
-    id = stories.waiting()
-    page.open(f"#/instances/{id}", wait=WHY_IT_WAITS)
-    page.press("Abort")
-    page.sees("Abort this instance?")
-    backend.end(id)  # somebody else was quicker
-    page.sees("It has changed meanwhile, so nothing was sent. It has ended. Succeeded.")
-    assert not page.button("Abort it").is_enabled()
+def test_what_has_failed_is_retried_with_a_reason(page: Page, backend: Backend, stories: Stories) -> None:
+    id = stories.failed("wallet not found")
+    stories.retryable(id)
+    page.open(f"#/instances/{id}", wait="It has failed at: Send 12.50 EUR")
+    page.press("Retry")
+    page.write("Reason", "the wallet is there now")
+    page.press("Retry it")
+    page.sees("It runs again.")
+    page.misses("It has failed at")
+    [sent] = commands(backend, RetryInstance)
+    assert (sent.reason, sent.request_key is None) == ("the wallet is there now", False)
+
+
+def test_both_runs_of_a_retried_instance_are_shown(page: Page, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.retried()}", wait="Retried 1 time")
+    page.sees("Retried by ada: topped up")
+    sent = "Send 12.50 EUR from account orders:A-1001 to wallet w-alice"
+    shown = [" ".join(one.text.split("\u00a0")) for one in page.all(".step .step-text")]
+    assert [text.split("\n")[0] for text in shown[:5]] == [
+        sent, "Look up the wallet", "Book in the ledger", sent, "Book in the ledger",
+    ]  # fmt: skip
+    assert "1st run, before a retry" in shown[0]
+    assert "run again, after a retry" in shown[3]
+
+
+def test_the_records_of_the_log_are_shown(page: Page, backend: Backend, stories: Stories) -> None:
+    page.open(f"#/instances/{stories.waiting()}", wait=WHY_IT_WAITS)
+    backend.kafka_away = True
+    page.press("Event log")
+    page.sees("Kafka is away")
+    backend.kafka_away = False
+    page.press("Try again")
+    page.sees("3 records.")
+    page.sees("Does not count: the engine that wrote it had been replaced by another")
+    page.sees("Can’t be read: <img")
+    page.press("InstanceStarted")
+    page.sees('"amount": 9223372036854775808')
+    assert other(page.complaints(), 503) == []
+
+
+@pytest.mark.parametrize(
+    ("story", "act", "confirm", "told"),
+    [
+        ("waiting", "Abort", "Abort it", "It has ended. Succeeded."),
+        ("waiting", "Send event", "Send event", "It has ended. Succeeded."),
+        ("paused", "Resume", "Resume it", "Nothing of it is paused."),
+        ("failed", "Retry", "Retry it", "It is still running."),
+    ],
+)
+def test_a_button_that_has_become_wrong_says_why(
+    page: Page, backend: Backend, stories: Stories, story: str, act: str, confirm: str, told: str
+) -> None:
+    id = getattr(stories, story)()
+    page.open(f"#/instances/{id}", wait="12.50 EUR")
+    page.press(act)
+    page.button(confirm, "dialog")
+    stories.somebody_else(id, act)
+    page.sees(f"It has changed meanwhile, so nothing was sent. {told}")
+    assert not page.button(confirm, "dialog").is_enabled()
     page.keys(Keys.ESCAPE)
-    page.press("Abort")
-    page.sees("Abort: It has ended. Succeeded.")
-    assert commands(backend, AbortInstance) == []
+    page.press(act)
+    page.sees(f"{act}: {told}")
+    assert page.all("dialog") == []
+    assert backend.commands == []
+
+
+def test_somebody_who_was_quicker_at_the_same_moment_is_told_by_the_server(
+    page: Page, backend: Backend, stories: Stories
+) -> None:
+    id = stories.failed()
+    stories.retryable(id)
+    page.open(f"#/instances/{id}", wait="It has failed")
+    page.press("Retry")
+    backend.reject = Rejection(rejections.NOT_RETRYABLE, "the instance is running already")
+    page.press("Retry it")
+    page.sees("That did not work: the instance is running already")
+    assert "Trying again is safe" not in page.text
+    assert other(page.complaints(), 409) == []
 
 
 def test_while_kafka_is_away_an_act_says_so_and_can_be_repeated(page: Page, backend: Backend, stories: Stories) -> None:
@@ -131,19 +207,32 @@ def test_while_kafka_is_away_an_act_says_so_and_can_be_repeated(page: Page, back
     assert other(page.complaints(), 503) == []
 
 
-@pytest.mark.parametrize("place", ["", "#/instances/{id}"])
-def test_while_postgres_is_away_a_page_says_so_and_comes_back(
-    page: Page, backend: Backend, stories: Stories, place: str
+def test_while_postgres_is_away_each_page_says_so_and_comes_back(
+    page: Page, backend: Backend, stories: Stories, everything: dict[str, object]
 ) -> None:
+    for place in PLACES:
+        page.open(place.format(**everything))
+        page.until(lambda: not page.all(".loading"), place)
+        if "new" in place:
+            continue  # it reads nothing of Postgres
+        shown = page.one("main h1").text
+        backend.postgres_away = True
+        page.sees("the read model is unavailable. You see what was known at")
+        assert page.one("main h1").text == shown
+        assert not page.all(".loading")
+        backend.postgres_away = False
+        page.misses("You see what was known at")
+    backend.end(UUID(str(everything["waiting"])))
+    page.open("#/instances/{waiting}".format(**everything), wait="Succeeded")
+    assert other(page.complaints(), 503) == []
+
+
+def test_a_page_that_is_opened_while_postgres_is_away_comes(page: Page, backend: Backend, stories: Stories) -> None:
     id = stories.waiting()
-    page.open(place.format(id=id), wait="12.50 EUR")
     backend.postgres_away = True
-    page.sees("You see what was known at")
-    page.sees("12.50 EUR")
+    page.open(f"#/instances/{id}", wait="the read model is unavailable.")
     backend.postgres_away = False
-    page.misses("You see what was known at")
-    backend.end(id)
-    page.sees("Succeeded")
+    page.sees(WHY_IT_WAITS)
     assert other(page.complaints(), 503) == []
 
 
@@ -291,48 +380,116 @@ def test_all_instances_are_acted_on_only_when_that_is_said(page: Page, backend: 
     assert commands(backend, StartBulk) == []
 
 
-def test_it_works_behind_any_prefix(driver: webdriver.Chrome, backend: Backend, stories: Stories) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "base_path"), [("", "/api/orchestration"), ("/pay/gate", ""), ("/a/b", "/orchestration")]
+)
+def test_it_works_behind_any_prefix(
+    driver: webdriver.Chrome, backend: Backend, stories: Stories, prefix: str, base_path: str
+) -> None:
+    """The first one is that of the compose file, whose gateway passes on what begins with it and nothing else."""
     id = stories.waiting()
-    app = behind("/pay/gate", make_client(backend, base_path="").app)
+    app = behind(prefix, make_client(backend, base_path=base_path).app, only=base_path)
     with served(app) as address:
-        page = Page(driver, f"{address}/pay/gate/console")
-        page.open()
-        assert page.driver.current_url == f"{address}/pay/gate/console/"
+        page = Page(driver, f"{address}{prefix}{base_path}/console")
+        page.load()
+        assert page.driver.current_url == f"{address}{prefix}{base_path}/console/"
         page.sees("12.50 EUR")
-        page.open(f"/#/instances/{id}", wait=WHY_IT_WAITS)
+        page.visit(f"#/instances/{id}")
+        page.sees(WHY_IT_WAITS)
         driver.get("about:blank")
 
 
-PLACES = [
-    "",
-    "#/instances/{waiting}",
-    "#/instances/{retrying}",
-    "#/workflows/{workflow}",
-    "#/workflows/new",
-    "#/triggers/{trigger}",
-    "#/overview",
-]
+OPEN_ALL = "document.querySelectorAll('.step-name, summary').forEach((one) => one.click())"
+
+TABBABLE = """
+const reached = window.reached = new Set();
+addEventListener("focusin", (event) => reached.add(event.target));
+document.activeElement.blur();
+const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+window.wanted = () => [...document.querySelectorAll(kinds)]
+  .filter((one) => one.checkVisibility() && !one.disabled);
+return wanted().length;
+"""
+MISSED = """
+return wanted().filter((one) => !reached.has(one)).map((one) => one.outerHTML.slice(0, 200));
+"""
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_axe_finds_nothing_and_a_phone_shows_all(page: Page, stories: Stories, place: str) -> None:
-    workflow = stories.workflow()
-    ids = {
-        "waiting": stories.waiting(workflow),
-        "retrying": stories.retrying(workflow),
-        "workflow": workflow.id,
-        "trigger": stories.trigger(workflow).id,
-    }
-    stories.failed()
-    stories.paused()
-    stories.statistics(workflow, ids["waiting"])
-    page.open(place.format(**ids))
-    page.until(lambda: page.driver.execute_script("return !document.querySelector('.loading')"), place)
-    page.driver.execute_script("document.querySelectorAll('.step-name, summary').forEach((one) => one.click())")
+def test_axe_finds_nothing_the_keyboard_reaches_all_and_a_phone_shows_it(
+    page: Page, everything: dict[str, object], place: str
+) -> None:
+    page.open(place.format(**everything))
+    page.until(lambda: not page.all(".loading"), place)
+    page.driver.execute_script(OPEN_ALL)
+    page.until(lambda: "Reading the log" not in page.text)
     assert page.violations() == []
+    count = page.driver.execute_script(TABBABLE)
+    page.keys(Keys.TAB * (count + 2))
+    assert page.driver.execute_script(MISSED) == []
     page.shown_as(dark=True, width=360)
     assert page.violations("color-contrast") == []
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+def test_pages_are_worked_with_keys_alone(page: Page, backend: Backend, stories: Stories) -> None:
+    workflow = stories.workflow()
+    stories.waiting(workflow)
+    stories.failed()
+    trigger = stories.trigger(workflow)
+    backend.ends_at_once = False
+    page.open(wait="approved since")
+    page.tab_to("Failed")
+    page.keys(Keys.SPACE)
+    page.misses("approved since")
+    page.tab_to("payout 12.50 EUR")
+    page.keys(Keys.ENTER)
+    page.sees("It has failed at")
+    page.visit(f"#/workflows/{workflow.id}")
+    page.sees("Run it")
+    page.tab_to("order needed")
+    page.keys("B-7", Keys.TAB, "w-bob", Keys.ENTER)
+    page.sees("There is no instance with this id")  # this backend has no history of it
+    assert len(commands(backend, RunWorkflow)) == 1
+    page.visit("#/workflows/new")
+    page.sees("No errors.")
+    page.tab_to("Definition in YAML")
+    page.keys(Keys.CONTROL, "a")
+    page.keys("name: refund\nstages:\n- noop: {}\n", Keys.TAB, "for Ada", Keys.ENTER)
+    page.sees("Run it")
+    [created] = commands(backend, CreateWorkflow)
+    assert (created.name, created.reason) == ("refund", "for Ada")
+    page.visit(f"#/triggers/{trigger.id}")
+    page.sees("Test with a message")
+    page.tab_to("Message")
+    page.keys('{"status": "SUCCEEDED"}', Keys.TAB, Keys.ENTER)
+    page.sees("It would start the workflow.")
+    page.visit(f"#/search?state=waiting&workflow={workflow.id}")
+    page.sees("approved since")
+    page.tab_to("Act on all of them")
+    page.keys(Keys.ENTER)
+    page.sees("What to do")
+    page.tab_to("Show what it would do")
+    page.keys(Keys.ENTER)
+    page.sees("Nothing has happened yet.")
+    page.keys(Keys.ENTER)
+    page.sees("Bulk actions: Abort")
+    assert len(commands(backend, StartBulk)) == 1
+    assert other(page.complaints(), 404) == []
+
+
+def test_no_markup_and_no_foreign_place_gets_past_the_policy(page: Page) -> None:
+    page.open()
+    tried = page.driver.execute_async_script("""
+        const done = arguments[0], refused = [];
+        try { document.body.innerHTML = "<b>x</b>" } catch { refused.push("markup") }
+        const script = document.createElement("script");
+        try { script.textContent = "window.ran = 1"; document.body.append(script) } catch { refused.push("script") }
+        fetch("http://localhost:1/").catch(() => refused.push("foreign place"))
+          .finally(() => done([refused, window.ran ?? 0]));
+    """)
+    assert tried == [["markup", "script", "foreign place"], 0]
+    assert len(page.complaints()) >= 3
 
 
 MONEY = [

@@ -12,10 +12,14 @@ from tests.browser.conftest import BASE_PATH
 from tests.browser.issuer import CLIENT, BrowserIssuer
 from tests.browser.page import Page
 from tests.browser.site import served, without_streams
-from tests.browser.stories import Stories
+from tests.browser.stories import PLACES, Stories
+from tests.browser.test_console import other
 from tests.unit.api.fakes import Backend, client_of
 
 WHY_IT_WAITS = "Waiting for the event approved since"
+
+ACTS = {"Act on all of them", "New workflow", "Start", "Delete", "Test", "Stop it", "Create workflow"}
+OFFERED = "return [...document.querySelectorAll('main button, main a')].map((one) => one.innerText.trim())"
 
 
 @contextlib.contextmanager
@@ -52,9 +56,9 @@ def test_people_sign_in_at_the_issuer_and_come_back_to_their_place(
 
 
 def test_who_may_only_read_sees_everything_and_changes_nothing(
-    driver: webdriver.Chrome, backend: Backend, stories: Stories
+    driver: webdriver.Chrome, backend: Backend, everything: dict[str, object]
 ) -> None:
-    id = stories.waiting()
+    id = everything["waiting"]
     issuer = BrowserIssuer(granted="orchestration:read")
     with installation(driver, backend, issuer) as page:
         page.open(f"#/instances/{id}", wait="Signing in here is not set up")
@@ -65,9 +69,13 @@ def test_who_may_only_read_sees_everything_and_changes_nothing(
         page.press("Abort")
         page.sees("Abort: Your token allows reading only.")
         assert page.all("dialog") == []
-        page.open("#/workflows", wait="payout")
-        assert "New workflow" not in page.text
+        for place in PLACES:
+            page.open(place.format(**everything))
+            page.until(lambda: not page.all(".loading"), place)
+            assert page.all("main h1")
+            assert ACTS & set(page.driver.execute_script(OFFERED)) == set(), place
         assert backend.commands == []
+        assert other(page.complaints(), 404) == []
 
 
 @pytest.mark.parametrize(

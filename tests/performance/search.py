@@ -48,7 +48,7 @@ CREATE TEMP TABLE made AS
 SELECT n, id, created_at, workflow_id, state, error, CASE WHEN fate < 0.98 THEN created_at + took END AS terminated_at
 FROM (
     SELECT n, md5('i' || n)::uuid AS id, md5('w' || floor({workflows} * random() ^ 3)::int)::uuid AS workflow_id, fate,
-           timestamptz '2025-06-01Z' + n * ({seconds}::float / {count}) * interval '1 s' AS created_at,
+           timestamptz '{start}' + n * ({seconds}::float / {count}) * interval '1 s' AS created_at,
            -30 * ln(random() + 1e-9) * CASE WHEN random() < 0.02 THEN 10000 ELSE 1 END * interval '1 s' AS took
     FROM (SELECT n, random() AS fate FROM generate_series({first}, {last}) n) numbers
 ) instances
@@ -97,10 +97,10 @@ WHERE indrelid IN ('instances'::regclass, 'stages'::regclass, 'instance_keys'::r
 """
 
 
-def fill(settings: PostgresSettings, count: int) -> None:
-    """Fill the tables. Their indexes are made at the end, which is faster."""
+def fill(settings: PostgresSettings, count: int, start: datetime = START) -> None:
+    """Fill the tables, with a year from `start` on. Their indexes are made at the end, which is faster."""
     with psycopg.connect(conninfo(settings, "fill"), autocommit=True) as connection:
-        connection.execute(sql.SQL("SET search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
+        connection.execute(sql.SQL("SET search_path = {}, pg_temp").format(sql.Identifier(settings.database_schema)))
         connection.execute("SET synchronous_commit = off; SET maintenance_work_mem = '1GB'")
         indexes = connection.execute(INDEXES).fetchall()
         for index, _, table, constraint in indexes:
@@ -109,8 +109,8 @@ def fill(settings: PostgresSettings, count: int) -> None:
         connection.execute(WORKFLOW_ROWS)
         for first in range(0, count, CHUNK):
             last = min(first + CHUNK, count) - 1
-            given = {"workflows": WORKFLOWS, "seconds": DAYS * 86_400, "count": count, "first": first, "last": last}
-            for statement in (MADE.format(**given), *INSERTS):
+            given = {"workflows": WORKFLOWS, "seconds": DAYS * 86_400, "count": count, "start": start.isoformat()}
+            for statement in (MADE.format(**given, first=first, last=last), *INSERTS):
                 connection.execute(statement.encode())
             print(f"{last + 1:,} of {count:,} instances", flush=True)
         for _, definition, _, _ in indexes:

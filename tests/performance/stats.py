@@ -100,22 +100,27 @@ def run(options: argparse.Namespace) -> None:
             postgres.stop()
 
 
-def _fill(settings: ApiSettings, options: argparse.Namespace) -> int:
+def happened(instances: int, writers: int) -> dict[str, int]:
+    """What `FILL` and `NOW` are formatted with: the hours up to now."""
     end = hour_of(datetime.now(UTC)) + 1
-    values = {
-        "instances": options.instances,
-        "writers": options.writers,
+    return {
+        "instances": instances,
+        "writers": writers,
         "workflows": WORKFLOWS,
         "hours": DAYS * HOURS_PER_DAY,
         "first": end - DAYS * HOURS_PER_DAY,
         "end": end,
         "hourly": by_day(end) - KEPT_DAYS * HOURS_PER_DAY,
     }
+
+
+def _fill(settings: ApiSettings, options: argparse.Namespace) -> int:
+    values = happened(options.instances, options.writers)
     with psycopg.connect(conninfo(settings, "fill"), autocommit=True) as connection:
         connection.execute(f"SET search_path = {settings.database_schema}; SET work_mem = '512MB'".encode())
         for text in (FILL, NOW):
             connection.execute(text.format(**values).encode())
-    return end
+    return values["end"]
 
 
 async def _merge(settings: ProjectionsSettings) -> None:

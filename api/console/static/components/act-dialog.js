@@ -64,7 +64,7 @@ export function ActDialog({ act, instance, refresh, close }) {
       </div>
       <footer>
         <button type="button" onClick=${close}>${words.cancel}</button>
-        <button type="submit" class=${act === "abort" ? "danger filled" : "primary"} disabled=${Boolean(why) || sending}>
+        <button type="submit" class=${act === "abort" ? "danger filled" : "primary"} disabled=${Boolean(why)} aria-disabled=${sending}>
           ${sending ? words.acts.sending : problem ? words.acts.again : words.acts.confirm[act]}</button>
       </footer>
     </form>

@@ -41,6 +41,7 @@ export function BulkDialog({ filter: given, close }) {
   const body = { action, filter, ...(all ? { all: true } : {}) };
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (busy) return;
     void attempt(async () => {
       if (!preview) return setPreview(await previewBulk(body));
       const started = await startBulk(body, { reason: reason.trim(), key });
@@ -74,9 +75,9 @@ export function BulkDialog({ filter: given, close }) {
       <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
       <footer><button type="button" onClick=${close}>${words.cancel}</button>
         ${preview
-          ? html`<button type="submit" class=${action === "abort" ? "danger filled" : "primary"} disabled=${busy || !some}>
+          ? html`<button type="submit" class=${action === "abort" ? "danger filled" : "primary"} disabled=${!some} aria-disabled=${busy}>
               ${words.bulk.would(words.bulk.actions[action], many ?? "")}</button>`
-          : html`<button type="submit" class="primary" disabled=${busy}>${busy ? words.bulk.previewing : words.bulk.preview}</button>`}
+          : html`<button type="submit" class="primary" aria-disabled=${busy}>${busy ? words.bulk.previewing : words.bulk.preview}</button>`}
       </footer>
     </form>
   </${Dialog}>`;

@@ -15,6 +15,7 @@ export function DeleteWorkflowDialog({ id, close, refresh }) {
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (sending) return;
     setSending(true);
     try {
       await deleteWorkflow(id, { reason: reason.trim(), key });
@@ -31,7 +32,7 @@ export function DeleteWorkflowDialog({ id, close, refresh }) {
       <${ReasonField} value=${reason} change=${setReason} />
       <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
       <footer><button type="button" onClick=${close}>${words.cancel}</button>
-        <button type="submit" class="danger filled" disabled=${sending}>${words.workflows.removeConfirm}</button></footer>
+        <button type="submit" class="danger filled" aria-disabled=${sending}>${words.workflows.removeConfirm}</button></footer>
     </form>
   </${Dialog}>`;
 }

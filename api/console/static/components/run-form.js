@@ -27,6 +27,7 @@ export function RunForm({ workflow }) {
   };
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (sending) return;
     setSending(true);
     setProblem(null);
     // What was left empty was not given, and may have a default.
@@ -51,7 +52,7 @@ export function RunForm({ workflow }) {
     </div>`)}
     <${ReasonField} value=${reason} change=${setReason} />
     <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
-    <button type="submit" class="primary" disabled=${sending}>${sending ? words.workflows.starting : words.workflows.start}</button>
+    <button type="submit" class="primary" aria-disabled=${sending}>${sending ? words.workflows.starting : words.workflows.start}</button>
   </form>`;
 }
 

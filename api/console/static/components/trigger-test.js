@@ -12,6 +12,7 @@ export function TriggerTest({ id: trigger, message, change }) {
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (testing) return;
     setTested(null);
     setProblem(notUsable(message));
     if (notUsable(message)) return;
@@ -31,7 +32,7 @@ export function TriggerTest({ id: trigger, message, change }) {
         onInput=${(/** @type {any} */ event) => change(event.target.value)}></textarea>
       <p class="sub" id=${`${id}-help`}>${words.triggers.testHelp}</p>
     </div>
-    <button type="submit" class="primary" disabled=${testing}>${testing ? words.triggers.testing : words.triggers.testButton}</button>
+    <button type="submit" class="primary" aria-disabled=${testing}>${testing ? words.triggers.testing : words.triggers.testButton}</button>
     <div role="status">${problem && html`<${RequestProblem} error=${problem} />`}
       ${tested && html`<${Outcome} tested=${tested} />`}</div>
   </form>`;

@@ -1,7 +1,8 @@
 /** Short notices of what has happened, read out by screen readers and shown for a while. */
 import { Store } from "./store.js";
 
-const SHOWN_MS = 5000;
+/** Long enough to be read. Tests know this number, too. */
+const SHOWN_MS = 6000;
 
 /** @type {Store<{id: number, text: string}[]>} */
 export const notices = new Store([]);

@@ -11,6 +11,7 @@ import { RequestProblem } from "../components/request-problem.js";
 import { newKey } from "../data/http.js";
 import { useLive } from "../data/live.js";
 import { createWorkflow, getWorkflow } from "../data/resources.js";
+import { mayWrite } from "../data/session.js";
 import { useValidation } from "../data/validation.js";
 import { yaml } from "../domain/yaml.js";
 import { definitionOf } from "./workflow.js";
@@ -35,6 +36,7 @@ function Draft({ begin }) {
   const editor = useRef(/** @type {{jump: (line: number, column: number) => void} | null} */ (null));
   const create = async (/** @type {Event} */ event) => {
     event.preventDefault();
+    if (sending || !mayWrite()) return;
     if (key.current.text !== text) key.current = { text, key: newKey() };
     setSending(true);
     setProblem(null);
@@ -54,11 +56,12 @@ function Draft({ begin }) {
       <section class="card" aria-labelledby="checks">
         <h2 id="checks">${words.editor.checks}</h2>
         <${Findings} checked=${checked} jump=${(/** @type {number} */ line, /** @type {number} */ column) => editor.current?.jump(line, column)} />
+        ${!mayWrite() ? html`<p class="sub">${words.readOnlyWhy}</p>` : html`
         <${ReasonField} value=${reason} change=${setReason} />
         <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
-        <button type="submit" class="primary" disabled=${sending || checked.validation?.valid === false}>
+        <button type="submit" class="primary" disabled=${checked.validation?.valid === false} aria-disabled=${sending}>
           ${sending ? words.editor.creating : words.editor.create}</button>
-        ${checked.validation?.valid === false && html`<p class="sub">${words.editor.hasErrors}</p>`}
+        ${checked.validation?.valid === false && html`<p class="sub">${words.editor.hasErrors}</p>`}`}
       </section>
     </div>
   </form>`;
