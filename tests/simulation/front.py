@@ -190,11 +190,13 @@ class Front:
     def _check_alarms(self) -> None:
         """No projector takes the log for one that was cut, which it never is.
 
-        Where events have expired, one that was stopped for long finds that they are gone which it would read next.
+        Where events have expired, one that was stopped for long finds that they are gone which it would read next. And
+        one that lacks a key of encryption stands still until it is started again with it.
         """
         whole = {str(p) for p, place in enumerate(self._events) if self._cluster.log(place).limits().oldest == 0}
         for process in self.projections:
-            if process.is_alive and (standing := process.program.standing_still.keys() & whole):
+            reasons = process.program.standing_still if process.is_alive else {}
+            if standing := whole & {partition for partition, reason in reasons.items() if reason != "key"}:
                 error = f"{process.name}: partitions {sorted(standing)} stand still, though no event is missing"
                 self._broken.append(AssertionError(error))
 
