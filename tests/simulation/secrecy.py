@@ -74,7 +74,7 @@ COURSES: Final[Mapping[str, Sequence[Stage]]] = {
     "the key has changed at once": [OLD, NEW],
 }
 """What processes are started with, one after the other."""
-SHARE: Final = 0.2
+SHARE: Final = 0.15
 """How many seeds encrypt."""
 
 

@@ -17,7 +17,7 @@ from schemas.kafka.memory import MemoryCluster
 from schemas.records import NewRecord
 from schemas.settings import StackSettings
 
-SHARE: Final = 0.15
+SHARE: Final = 0.1
 """How many seeds have several topics. Each costs a listener in every engine."""
 LISTENED: Final = "L"
 """The type of most messages. Clients of the API have triggers for it too."""
