@@ -191,3 +191,8 @@ class Page:
         clip = {"x": 0, "y": 0, "width": width, "height": height if whole else shown, "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         path.write_bytes(base64.b64decode(shot["data"]))
+
+
+def other(complaints: list[str], status: int) -> list[str]:
+    """What the browser complains of, but for answers with this status, and that there are no streams."""
+    return [one for one in complaints if f"status of {status}" not in one and "/stream" not in one]

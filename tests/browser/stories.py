@@ -57,6 +57,14 @@ PLACES = [
 """Every page."""
 
 
+WHY_IT_WAITS = "Waiting for the event approved since"
+
+
+def commands(backend: Backend, kind: type) -> list[Any]:
+    """The commands of a kind that were sent."""
+    return [command for _, command in backend.commands if isinstance(command, kind)]
+
+
 def raw(value: Any) -> Raw:
     return Raw(msgspec.json.encode(value))
 

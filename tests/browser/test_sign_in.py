@@ -10,13 +10,10 @@ from selenium import webdriver
 from schemas.settings import ApiSettings
 from tests.browser.conftest import BASE_PATH
 from tests.browser.issuer import CLIENT, BrowserIssuer
-from tests.browser.page import Page
+from tests.browser.page import Page, other
 from tests.browser.site import served, without_streams
-from tests.browser.stories import PLACES, Stories
-from tests.browser.test_console import other
+from tests.browser.stories import PLACES, WHY_IT_WAITS, Stories
 from tests.unit.api.fakes import Backend, client_of
-
-WHY_IT_WAITS = "Waiting for the event approved since"
 
 ACTS = {"Act on all of them", "New workflow", "Start", "Delete", "Test", "Stop it", "Create workflow"}
 OFFERED = "return [...document.querySelectorAll('main button, main a')].map((one) => one.innerText.trim())"
