@@ -39,7 +39,7 @@ LOOKS: Final = {"light": (False, 1280), "dark": (True, 1280), "phone": (False, 3
 HEIGHT: Final = 800
 DOCS: Final = {"retrying": "instance.png", "search": "search.png"}
 """By place, the pictures of the README."""
-DOCS_WIDTH, DOCS_HEIGHT = 1000, 640
+DOCS_WIDTH, DOCS_HEIGHT = 1000, 760
 
 Publish = Callable[[Any], Awaitable[None]]
 """Appends a message of the payments service."""
@@ -253,6 +253,7 @@ def take_docs(driver: Chrome, console: str, ids: dict[str, str]) -> None:
         page.shown_as(width=DOCS_WIDTH, height=DOCS_HEIGHT)
         page.open(PLACES[place].format(**ids))
         page.until(lambda: driver.execute_script("return !document.querySelector('.loading')"), place)
+        driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": 0, "y": 0})
         page.picture(IMAGES / name, whole=False)
 
 
