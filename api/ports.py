@@ -23,6 +23,7 @@ from projections.queries.rows import (
     ActivityRow,
     HistoryPlace,
     InstanceRow,
+    KnownRequests,
     OccurrenceRow,
     Rejection,
     RetryableRow,
@@ -51,6 +52,7 @@ __all__ = [
     "HistoryPlace",
     "InstanceFilters",
     "InstanceRow",
+    "KnownRequests",
     "Links",
     "LogPlace",
     "LogSlice",
@@ -139,8 +141,8 @@ class ReadModel(Connection, Protocol):
     async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
         """A trigger, also a deleted one."""
 
-    async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
-        """Digest of the request that sent an event with this key to an instance; None if none did."""
+    async def event_request(self, instance_id: UUID, key: UUID, /) -> KnownRequests:
+        """What is known of a request with this key to an instance, and how many with any key there were."""
 
     async def bulk(self, bulk_id: UUID, /) -> BulkRow | None:
         """A bulk operation."""

@@ -232,8 +232,9 @@ def _ended(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]
 
 def _event_request(database: MemoryDatabase, params: tuple[UUID, UUID]) -> list[Row]:
     instance_id, key = map(str, params)
-    found = database.tables.event_requests.get((instance_id, key))
-    return [] if found is None else [(found.request,)]
+    requests = database.tables.event_requests
+    found = requests.get((instance_id, key))
+    return [(None if found is None else found.request, sum(id == instance_id for id, _ in requests))]
 
 
 def _workflows(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
@@ -321,7 +322,8 @@ def _retryable(database: MemoryDatabase, params: tuple[UUID, int, int]) -> list[
             *(workflow.max_attempts, instance.terminated_at, instance.error, instance.retries, instance.retryable),
             *stage,
             _json([_done(a) for a in sorted(done, key=lambda activity: activity.index)]),
-            _json(requests[:max_requests]),
+            _json(requests) if 0 < len(requests) <= max_requests else None,
+            len(requests),
             0 if position is None else position.next_offset,
         )
     ]

@@ -86,6 +86,9 @@ class SendEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A UUID made of the `Idempotency-Key`, if there was one."""
     request_digest: str | None = None
     """With `request_key`: digest of the request."""
+    seen_requests: Offset | None = None
+    """With `request_key`: how many requests with a key to this instance the read model knew when it did not know this
+    one. None if the sender does not say; then one that the engine has forgotten has its effect again."""
     by: str | None = None
     reason: str | None = None
 
@@ -102,6 +105,7 @@ class ResumeActivity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_key: str | None = None
     """As in `SendEvent`."""
     request_digest: str | None = None
+    seen_requests: Offset | None = None
     reason: str | None = None
     bulk_id: Id | None = None
     """As in `AbortInstance`."""
@@ -114,6 +118,7 @@ class AbortInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_key: str | None = None
     """As in `SendEvent`: a repetition must not end an instance that was retried since."""
     request_digest: str | None = None
+    seen_requests: Offset | None = None
     by: str | None = None
     reason: str | None = None
     bulk_id: Id | None = None
@@ -148,6 +153,8 @@ class RetryInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Numbers of the `wait_event` stages whose event has come, and that have not ended."""
     requests: list[tuple[str, str]] = []
     """Keys and digests of requests that were carried out, as in `SendEvent`."""
+    earlier_requests: Offset = 0
+    """How many others were, which are not told since they are too many."""
     retries: Offset = 0
     """How often it was retried before."""
     seen_offset: Offset = 0
@@ -156,6 +163,7 @@ class RetryInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_key: str | None = None
     """As in `SendEvent`."""
     request_digest: str | None = None
+    seen_requests: Offset | None = None
     by: str | None = None
     reason: str | None = None
     bulk_id: Id | None = None

@@ -235,6 +235,8 @@ class InstanceRetried(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in `InstanceEnded`."""
     requests: list[tuple[str, str]] = []
     """Keys and digests of requests that were carried out."""
+    earlier_requests: int = 0
+    """How many others were, which only the read model knows."""
     request_key: str | None = None
     request_digest: str | None = None
     by: str | None = None

@@ -27,6 +27,7 @@ from projections.queries.followed import FollowedInstances
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import POLL_SECONDS, ReadPositions
 from projections.queries.read_model import CHUNK_ROWS, ReadModel
+from projections.queries.retryable import MAX_REQUESTS
 from projections.queries.rows import (
     LIVE,
     ActivityRow,
@@ -337,7 +338,7 @@ class ReadModelContract:
         )
         assert (debit.index, debit.input, debit.error, debit.code) == (1, '{"id":"w"}', "no", "VALIDATION")
         assert (debit.last_failure, debit.key_number, debit.key_used) == ("HTTP 503", 2, True)
-        assert found.requests == [(str(key), "d")]
+        assert (found.requests, found.earlier_requests) == ([(str(key), "d")], 0)
         positions = await subject.store.positions([0])
         assert found.next_offset == positions[0].next_offset
         other = await subject.model.retryable(id, 7)
@@ -383,7 +384,19 @@ class ReadModelContract:
         instance = await subject.model.instance(id)
         assert instance is not None
         assert instance.waiting is None
-        assert await subject.model.event_request(id, key) == "d"
+        assert await subject.model.event_request(id, key) == ("d", 1)
+
+    async def test_of_too_many_requests_a_retry_tells_only_how_many_there_were(self, subject: Subject) -> None:
+        id, keys = uuid.uuid4(), [uuid.UUID(int=n) for n in range(MAX_REQUESTS + 1)]
+        await subject.write((WORKFLOW, CREATED), (id, started()))
+        for count, some in ((MAX_REQUESTS, keys[1:]), (MAX_REQUESTS + 1, keys[:1])):
+            sent = [events.EventReceived(at=at(1), name="go", request_key=str(key), request_digest="d") for key in some]
+            await subject.write(*((id, event) for event in sent))
+            assert await subject.model.event_request(id, uuid.uuid4()) == (None, count)
+            assert await subject.model.event_request(id, some[0]) == ("d", count)
+            found = await subject.model.retryable(id, 0)
+            assert found is not None
+            assert (len(found.requests), found.earlier_requests) in ((count, 0), (0, MAX_REQUESTS + 1))
 
     async def test_what_an_instance_waits_for_is_current(self, subject: Subject) -> None:
         id, trigger, occurrence = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()

@@ -34,11 +34,16 @@ class KeyedRequest(Struct, frozen=True):
             raise Invalid("the Idempotency-Key was used with another body")
 
 
-def request_fields(keyed: KeyedRequest | None) -> dict[str, Any]:
-    """The fields of a command by which engines know its request again."""
+def request_fields(keyed: KeyedRequest | None, seen_requests: int | None) -> dict[str, Any]:
+    """The fields of a command by which engines know its request again.
+
+    Args:
+        keyed: the request, if it had a key.
+        seen_requests: how many others the read model knew when it did not know this one.
+    """
     if keyed is None:
         return {}
-    return {"request_key": str(keyed.id), "request_digest": keyed.digest}
+    return {"request_key": str(keyed.id), "request_digest": keyed.digest, "seen_requests": seen_requests}
 
 
 class Made(Protocol):

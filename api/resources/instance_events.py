@@ -1,7 +1,7 @@
 """What can be sent to an instance: an event, an abort (contract: `http-api`, Surface v1; `workflows`)."""
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from api.authors import Author
@@ -37,14 +37,15 @@ async def send_event(
         raise Invalid("name: must be a non-empty string")
     row = await get_instance(services, instance_id, workflow_id)
     keyed = keyed_request(key, "event", str(row.id), body)
-    if keyed is not None and await sent_before(services, row.id, keyed):
+    looked = await look_for(services, row.id, keyed)
+    if looked.sent:
         return
     if row.terminated_at is not None:
         raise InstanceEnded
     command = SendEvent(
         name=name,
         payload={field: value for field, value in body.items() if field != "name"},
-        **request_fields(keyed),
+        **request_fields(keyed, looked.others),
         by=author.by,
         reason=author.reason,
     )
@@ -52,20 +53,31 @@ async def send_event(
         await accept(services, row.id, command, command_deadline(services))
     except InstanceEnded:
         # The same request may have come twice at once, and the first one ended the instance.
-        if keyed is None or not await sent_before(services, row.id, keyed):
+        if not (await look_for(services, row.id, keyed)).sent:
             raise
 
 
-async def sent_before(services: Services, instance_id: UUID, keyed: KeyedRequest) -> bool:
-    """Whether the same request was carried out before.
+class Looked(NamedTuple):
+    """What the read model knows of a request."""
+
+    sent: bool
+    """Whether the same one was carried out before."""
+    others: int = 0
+    """If not: how many others were that had a key."""
+
+
+async def look_for(services: Services, instance_id: UUID, keyed: KeyedRequest | None) -> Looked:
+    """Look for a request to an instance; without a key it is another one each time.
 
     Raises:
         Invalid: the key was used with another body.
     """
+    if keyed is None:
+        return Looked(sent=False)
     known = await services.read_model.event_request(instance_id, keyed.id)
-    if known is not None:
-        keyed.check(known)
-    return known is not None
+    if known.digest is not None:
+        keyed.check(known.digest)
+    return Looked(known.digest is not None, known.total)
 
 
 async def abort_instance(
@@ -87,10 +99,11 @@ async def abort_instance(
     if row.terminated_at is not None:
         return
     keyed = keyed_request(key, "abort", str(row.id), None)
-    if keyed is not None and await sent_before(services, row.id, keyed):
+    looked = await look_for(services, row.id, keyed)
+    if looked.sent:
         return
     command = AbortInstance(
-        **request_fields(keyed),
+        **request_fields(keyed, looked.others),
         by=author.by,
         reason=author.reason,
     )

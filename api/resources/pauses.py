@@ -11,7 +11,7 @@ from api.ports import HistoryPlace
 from api.resources.accepting import accept, command_deadline
 from api.resources.histories import parse_number
 from api.resources.idempotency import keyed_request, request_fields
-from api.resources.instance_events import sent_before
+from api.resources.instance_events import look_for
 from api.resources.instances import get_instance
 from api.services import Services
 from schemas.commands import ResumeActivity
@@ -78,7 +78,8 @@ async def resume_activity(
     if known is None or not known.rows or known.rows[0].index != index:
         raise missing
     keyed = keyed_request(key, "resume", f"{row.id}/{stage}/{index}", body)
-    if keyed is not None and await sent_before(services, row.id, keyed):
+    looked = await look_for(services, row.id, keyed)
+    if looked.sent:
         return
     if row.terminated_at is not None:
         raise Conflict("the instance has ended")
@@ -88,7 +89,7 @@ async def resume_activity(
         stage=stage,
         index=index,
         paused_at=resume.paused_at,
-        **request_fields(keyed),
+        **request_fields(keyed, looked.others),
         by=author.by,
         reason=author.reason,
     )
@@ -96,5 +97,5 @@ async def resume_activity(
         await accept(services, row.id, command, command_deadline(services))
     except InstanceEnded as ended:
         # The same request may have come twice at once, and its instance or stage has ended since.
-        if keyed is None or not await sent_before(services, row.id, keyed):
+        if not (await look_for(services, row.id, keyed)).sent:
             raise Conflict(ended.message) from None

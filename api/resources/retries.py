@@ -1,13 +1,14 @@
 """An instance that has failed or was aborted runs once more, from the stage that did not succeed."""
 
+from typing import Any
 from uuid import UUID
 
 from api.authors import Author
 from api.errors import Conflict, TooLarge
 from api.ports import InstanceRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import KeyedRequest, keyed_request, request_fields
-from api.resources.instance_events import sent_before
+from api.resources.idempotency import keyed_request, request_fields
+from api.resources.instance_events import look_for
 from api.resources.instances import get_instance
 from api.services import Services
 from projections.queries.retryable import REBUILD, NotRetryable, retry_command
@@ -31,19 +32,20 @@ async def retry_instance(services: Services, instance_id: str, key: str | None, 
     deadline = command_deadline(services)
     row = await get_instance(services, instance_id)
     keyed = keyed_request(key, "retry", str(row.id), None)
-    if keyed is not None and await sent_before(services, row.id, keyed):
+    looked = await look_for(services, row.id, keyed)
+    if looked.sent:
         return await get_instance(services, instance_id)
     try:
-        await _send(services, row.id, deadline, keyed, author)
+        await _send(services, row.id, deadline, request_fields(keyed, looked.others), author)
     except Conflict:
         # The same request may have come twice at once, and the first one has retried the instance.
-        if keyed is None or not await sent_before(services, row.id, keyed):
+        if not (await look_for(services, row.id, keyed)).sent:
             raise
     return await get_instance(services, instance_id)
 
 
 async def _send(
-    services: Services, instance_id: UUID, deadline: float, keyed: KeyedRequest | None, author: Author
+    services: Services, instance_id: UUID, deadline: float, request: dict[str, Any], author: Author
 ) -> None:
     """Send the command with what the read model knows now: the instance may have been retried a moment ago."""
     partition = await services.command_log.partition(instance_id, deadline)
@@ -53,7 +55,7 @@ async def _send(
     try:
         command = retry_command(
             found,
-            **request_fields(keyed),
+            **request,
             by=author.by,
             reason=author.reason,
         )

@@ -153,12 +153,18 @@ def came_before(state: Instance, command: SendEvent | ResumeActivity | AbortInst
     """Whether the same request, known by its Idempotency-Key, was carried out before.
 
     Raises:
-        Rejected: the key came with another body.
+        Rejected: the key came with another body, or nobody can tell: when the API looked for it, the read model did not
+            have all those that are forgotten here.
     """
-    if command.request_key is None or (known := dict(state.requests).get(command.request_key)) is None:
+    if command.request_key is None:
         return False
-    check_same_request(known, command.request_digest)
-    return True
+    known = dict(state.requests).get(command.request_key)
+    if known is not None:
+        check_same_request(known, command.request_digest)
+        return True
+    if command.seen_requests is not None and command.seen_requests < state.earlier_requests:
+        raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this was done before")
+    return False
 
 
 def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence[ev.InstanceEvent]:

@@ -119,6 +119,8 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     """How often it was retried."""
     again: Again | None = None
     """How the pass goes on in the stage that it began with. None once that is over, and in the first pass."""
+    earlier_requests: int = 0
+    """How many requests with a key were carried out before those of `requests`, and are forgotten here."""
 
     @property
     def paused(self) -> bool:
@@ -190,16 +192,18 @@ def _stage_ended(state: Instance, event: ev.StageEnded) -> Instance:
 def _event_received(state: Instance, event: ev.EventReceived) -> Instance:
     _check(not state.ended and event.stage not in state.arrived, state, event)
     arrived = state.arrived if event.stage is None else (*state.arrived, event.stage)
-    return replace(state, version=state.version + 1, arrived=arrived, requests=_requests(state, event))
+    return replace(_with_request(state, event), version=state.version + 1, arrived=arrived)
 
 
-def _requests(
-    state: Instance, event: ev.EventReceived | ev.ActivityResumed | ev.InstanceEnded
-) -> tuple[tuple[str, str], ...]:
-    """The requests that are known after an event that one may have caused."""
+def _with_request(
+    state: Instance, event: ev.EventReceived | ev.ActivityResumed | ev.InstanceEnded | ev.InstanceRetried
+) -> Instance:
+    """The state in which the request is known that has caused an event, if it had a key."""
     if event.request_key is None or event.request_digest is None:
-        return state.requests
-    return (*state.requests, (event.request_key, event.request_digest))[-MAX_REQUESTS:]
+        return state
+    requests = (*state.requests, (event.request_key, event.request_digest))
+    forgotten = max(0, len(requests) - MAX_REQUESTS)
+    return replace(state, requests=requests[forgotten:], earlier_requests=state.earlier_requests + forgotten)
 
 
 def _activity_started(state: Instance, event: ev.ActivityStarted) -> Instance:
@@ -226,7 +230,7 @@ def _activity_resumed(state: Instance, event: ev.ActivityResumed) -> Instance:
     activity = _current(state, event)
     _check(activity.paused, state, event)
     changed = replace(activity, paused=False, resumes=activity.resumes + 1, attempt=1)
-    return replace(_with_activity(state, changed), requests=_requests(state, event))
+    return _with_request(_with_activity(state, changed), event)
 
 
 def _activity_ended(state: Instance, event: ev.ActivityEnded) -> Instance:
@@ -263,7 +267,7 @@ def _late_result(state: Instance, event: ev.LateResultRecorded) -> Instance:
 
 def _instance_ended(state: Instance, event: ev.InstanceEnded) -> Instance:
     _check(not state.ended and not state.running, state, event)
-    return replace(state, version=state.version + 1, ended=True, arrived=(), requests=_requests(state, event))
+    return replace(_with_request(state, event), version=state.version + 1, ended=True, arrived=())
 
 
 def _instance_retried(state: Instance, event: ev.InstanceRetried) -> Instance:
@@ -276,10 +280,7 @@ def _retried(event: ev.InstanceRetried, instance_id: str) -> Instance:
     definition = Definition.of(event.stages)
     if event.stage > len(definition.stages):
         raise IllegalTransition(f"instance {instance_id} has no stage {event.stage} to be retried from")
-    requests = tuple(event.requests)
-    if event.request_key is not None and event.request_digest is not None:
-        requests = (*requests, (event.request_key, event.request_digest))
-    return Instance(
+    again = Instance(
         id=instance_id,
         version=event.version,
         workflow_id=event.workflow_id,
@@ -287,12 +288,14 @@ def _retried(event: ev.InstanceRetried, instance_id: str) -> Instance:
         variables=event.variables,
         request_digest=event.run_digest,
         stage=event.stage,
-        requests=requests[-MAX_REQUESTS:],
+        requests=tuple(event.requests),
+        earlier_requests=event.earlier_requests,
         arrived=tuple(event.arrived),
         max_attempts=event.max_attempts,
         retries=event.retries,
         again=Again(tuple(map(_kept, event.kept)), event.key_number, event.key_used),
     )
+    return _with_request(again, event)
 
 
 def _kept(activity: KeptActivity) -> Activity:

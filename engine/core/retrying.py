@@ -85,6 +85,7 @@ def retry(
         key_used=beginning.key_used,
         arrived=command.arrived,
         requests=command.requests,
+        earlier_requests=command.earlier_requests,
         request_key=command.request_key,
         request_digest=command.request_digest,
         by=command.by,

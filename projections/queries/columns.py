@@ -205,6 +205,7 @@ class RetryableColumns(NamedTuple):
     stage_error: str | None
     activities: str | None
     requests: str | None
+    count_requests: int
     next_offset: int
 
     def row(self) -> RetryableRow:
@@ -224,6 +225,7 @@ class RetryableColumns(NamedTuple):
             else EndedStageRow(self.stage_number, self.stage_terminated_at, self.stage_error),
             [] if self.activities is None else _decode_activities(self.activities),
             [] if self.requests is None else _decode_requests(self.requests),
+            self.count_requests if self.requests is None else 0,
             self.next_offset,
         )
 

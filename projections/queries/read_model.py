@@ -41,6 +41,7 @@ from projections.queries.rows import (
     ActivityRow,
     HistoryPlace,
     InstanceRow,
+    KnownRequests,
     OccurrenceRow,
     RetryableRow,
     RowPosition,
@@ -152,12 +153,10 @@ class ReadModel:
         """
         return await self._page(partial(sliced, BulkColumns), page_query("bulks_page", after, before, limit))
 
-    async def event_request(self, instance_id: UUID, key: UUID) -> str | None:
-        """Digest of the request that sent an event with this key to an instance; None if none did."""
+    async def event_request(self, instance_id: UUID, key: UUID) -> KnownRequests:
+        """What is known of a request with this key to an instance, and how many with any key there were."""
         rows = await self._lists.execute(statement("event_request"), (instance_id, key))
-        for (digest,) in rows:
-            return str(digest)
-        return None
+        return KnownRequests(*rows[0])
 
     async def history(self, id: UUID, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
         """The started stages of an instance in all its passes, in order; None for an unknown instance.

@@ -14,7 +14,8 @@ from schemas.commands import RetryInstance
 from schemas.ended_activities import EndedActivity
 
 MAX_REQUESTS: Final = 100
-"""Keys of requests that a retry takes along: as many as an engine keeps of an instance that runs."""
+"""Keys of requests that a retry takes along, if there are no more: as many as an engine keeps of an instance that runs.
+With more, only the read model tells whether a request was carried out."""
 
 REBUILD: Final = (
     "the read model does not know enough of this instance, which ended before an upgrade: "
@@ -70,6 +71,7 @@ def retry_command(found: RetryableRow, **more: Any) -> RetryInstance:
         activities=activities,
         arrived=found.retryable.arrived,
         requests=found.requests,
+        earlier_requests=found.earlier_requests,
         retries=found.retries,
         seen_offset=found.next_offset,
         **more,

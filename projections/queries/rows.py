@@ -263,6 +263,15 @@ class EndedStageRow(Struct, frozen=True):
     error: str | None
 
 
+class KnownRequests(NamedTuple):
+    """What is known of an instance's requests with a key."""
+
+    digest: str | None
+    """Of the one with the key that was asked for; None if there was none."""
+    total: int
+    """How many there were altogether."""
+
+
 class RetryableRow(Struct, frozen=True):
     """What a retry of an instance goes on with, all of one moment."""
 
@@ -284,6 +293,8 @@ class RetryableRow(Struct, frozen=True):
     """Those of this stage, in order."""
     requests: list[tuple[str, str]]
     """Keys and digests of requests that were carried out."""
+    earlier_requests: int
+    """How many others were."""
     next_offset: int
     """The events of its partition below this are in all of this."""
 

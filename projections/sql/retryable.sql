@@ -7,8 +7,10 @@ SELECT i.workflow_id, w.definition, i.variables, i.request, w.max_attempts, i.te
                    'code', a.last_failure_type, 'key_number', coalesce(a.key_number, 0),
                    'key_used', coalesce(a.key_used, false)) ORDER BY a.index)::text
         FROM activities a WHERE a.instance_id = i.id AND a.stage = s.number),
-       (SELECT json_agg(json_build_array(q.key, q.request) ORDER BY q.key)::text
-        FROM (SELECT key, request FROM event_requests WHERE instance_id = i.id ORDER BY key LIMIT $3::int) q),
+       -- Nobody knows which of them were the last, so of very many none are told.
+       (SELECT CASE WHEN count(*) <= $3::int THEN json_agg(json_build_array(q.key, q.request) ORDER BY q.key) END::text
+        FROM event_requests q WHERE q.instance_id = i.id),
+       (SELECT count(*) FROM event_requests q WHERE q.instance_id = i.id)::integer,
        coalesce((SELECT p.next_offset FROM positions p WHERE p.partition = $2::int), 0)
 FROM instances i
 JOIN workflows w ON w.id = i.workflow_id

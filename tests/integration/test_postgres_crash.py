@@ -164,7 +164,7 @@ async def test_what_was_shown_before_a_crash_is_not_denied_after_it(
             await log.append(3, instance, rejected, cause=7)
             await until(lambda: caught_up(log, tables))
             assert (await old.client.call("GET", f"/instances/{instance}")).status == 200
-            assert await old.model.event_request(instance, uuid.UUID(int=5)) == "digest"
+            assert await old.model.event_request(instance, uuid.UUID(int=5)) == ("digest", 1)
         before = tables.positions()
         crash(postgres, how, writers, tables)
         # It did lose what was shown, positions and rows together.
@@ -184,5 +184,5 @@ async def test_what_was_shown_before_a_crash_is_not_denied_after_it(
                 found = await eventually(lambda reader=reader: statuses(reader, reads[0]), {503}.__ne__)  # type: ignore[misc]
                 assert found == {200}
                 assert await statuses(reader, *reads) == {200}
-                assert await reader.model.event_request(instance, uuid.UUID(int=5)) == "digest"
+                assert await reader.model.event_request(instance, uuid.UUID(int=5)) == ("digest", 1)
                 assert await reader.positions.rejection(3, 7)

@@ -191,7 +191,7 @@ MUTATIONS: Final = (
     Mutation(
         "a keyed resume not known again",
         INSTANCE,
-        "    return replace(_with_activity(state, changed), requests=_requests(state, event))\n",
+        "    return _with_request(_with_activity(state, changed), event)\n",
         "    return _with_activity(state, changed)\n",
         "A resume that comes again after its stage has ended is refused.",
     ),

@@ -173,9 +173,10 @@ class Clients:
 
     def _send_event(self) -> None:
         event, is_keyed = SendEvent(name=self.rng.choice(["approved", "paid", "else", "ann"])), self.rng.random() < 0.4
-        if is_keyed:
-            event = replace(event, request_key=self.new_id(), request_digest="digest")
+        key = self.new_id() if is_keyed else None
         instance_id = self.rng.choice(list(self.runs))
+        if key is not None:
+            event = replace(event, **self._request(instance_id, key))
         self._send_keyed(instance_id, event, is_keyed)
         if self.rng.random() < 0.2:
             self.send(instance_id, SendEvent(name=event.name))
@@ -195,7 +196,7 @@ class Clients:
         resume = ResumeActivity(stage=instance.stage, index=index, paused_at=paused_at, by="anna")
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
-            resume = replace(resume, request_key=self.new_id(), request_digest="digest")
+            resume = replace(resume, **self._request(instance_id, self.new_id()))
         self._send_keyed(instance_id, resume, is_keyed)
         self.resumes.append((instance_id, resume))
         if self.rng.random() < 0.3:
@@ -224,15 +225,26 @@ class Clients:
         instance_id = self.rng.choice(failed[-20:])
         partition = self.partition(instance_id)
         log = [(one.aggregate_id, one.event) for one in self.observer.admitted[partition]]
-        requests = [(key, digest) for key, digest in outcomes[instance_id].keys.items() if digest is not None]
-        retry = replace(retry_of(log, instance_id), requests=requests, seen_offset=len(self.topics.events[partition]))
+        run = outcomes[instance_id]
+        requests = [(key, digest) for key, digest in run.keys.items() if digest is not None and not run.earlier]
+        retry = replace(
+            retry_of(log, instance_id),
+            requests=requests,
+            earlier_requests=run.count - len(requests),
+            seen_offset=len(self.topics.events[partition]),
+        )
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
-            retry = replace(retry, request_key=self.new_id(), request_digest="digest")
+            retry = replace(retry, **self._request(instance_id, self.new_id()))
         self._send_keyed(instance_id, retry, is_keyed)
         self.retries.append((instance_id, retry))
         if self.rng.random() < 0.3:
             self.send(instance_id, replace(retry, request_key=None, request_digest=None))
+
+    def _request(self, instance_id: str, key: str) -> dict[str, Any]:
+        """What tells a request to an instance that has not come before, and is not in the read model."""
+        run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
+        return {"request_key": key, "request_digest": "digest", "seen_requests": 0 if run is None else run.count}
 
     def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
         self.send(aggregate_id, command)

@@ -87,7 +87,7 @@ class Limits:
     async def _keyed(self) -> None:
         instance_id = self._start([{"wait_event": {"event": "approved"}}] * KEYED)
         events = [
-            SendEvent(name="approved", request_key=self._clients.new_id(), request_digest="digest")
+            SendEvent(name="approved", request_key=self._clients.new_id(), request_digest="digest", seen_requests=0)
             for _ in range(KEYED)
         ]
         for event in self._rng.sample(events * 3, 3 * KEYED):

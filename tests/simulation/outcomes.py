@@ -18,6 +18,7 @@ from schemas.records import Recorded
 from tests.simulation.bulk_outcomes import BulkOutcomes
 
 DECIDED, SKIPPED = "decided", "skipped"
+Keyed = cm.SendEvent | cm.AbortInstance | cm.ResumeActivity | cm.RetryInstance
 
 
 @dataclass
@@ -35,8 +36,9 @@ class Run:
     digest: str | None
     ended: bool = False
     keys: dict[str, str | None] = field(default_factory=dict)
-    """Digests of the events, resumes and retries that came with a key: the last ones, as many as engines know. One that
-    came before is known to the read model alone, which may be behind."""
+    """Digests of the events, resumes and retries that came with a key: the last ones, as many as engines know."""
+    earlier: int = 0
+    """How many came before them, which the read model alone knows."""
     stage: int = -1
     """The one that was started last."""
     running: bool = False
@@ -48,11 +50,26 @@ class Run:
     kept: int = 0
     """How many activities of the next stage are not done again."""
 
+    @property
+    def count(self) -> int:
+        """How many requests with a key have had their effect."""
+        return self.earlier + len(self.keys)
+
     def note(self, key: str, digest: str | None) -> None:
         """A request with a key has had its effect."""
         self.keys[key] = digest
         if len(self.keys) > MAX_REQUESTS:
             del self.keys[next(iter(self.keys))]
+            self.earlier += 1
+
+    def wanted(self, command: Keyed) -> Set[str] | None:
+        """What has to become of a command by its key; None if it is a new one."""
+        if command.request_key is None:
+            return None
+        if command.request_key in self.keys:
+            return _repeated(self.keys[command.request_key], command.request_digest)
+        is_in_doubt = command.seen_requests is not None and command.seen_requests < self.earlier
+        return {rejections.RETRY} if is_in_doubt else None
 
 
 @dataclass
@@ -124,9 +141,7 @@ class Outcomes:
                 run = self.runs.get(id)
                 if run is None or run.ended:
                     return {rejections.ENDED}
-                if isinstance(command, cm.SendEvent) and command.request_key in run.keys:
-                    return _repeated(run.keys[command.request_key], command.request_digest)
-                return {DECIDED}
+                return run.wanted(command) or {DECIDED}
             case cm.ResumeActivity():
                 return self._wanted_resume(self.runs.get(id), command)
             case cm.RetryInstance():
@@ -164,8 +179,8 @@ class Outcomes:
     def _wanted_resume(self, run: Run | None, command: cm.ResumeActivity) -> Set[str]:
         if run is None or run.ended:
             return {rejections.ENDED}
-        if command.request_key in run.keys:
-            return _repeated(run.keys[command.request_key], command.request_digest)
+        if (wanted := run.wanted(command)) is not None:
+            return wanted
         if command.stage < run.stage or (command.stage == run.stage and not run.running):
             return {rejections.ENDED}
         if command.stage > run.stage or command.index >= len(run.activities):
@@ -177,8 +192,8 @@ class Outcomes:
 
     def _wanted_retry(self, run: Run, command: cm.RetryInstance) -> Set[str]:
         """Of several that have seen the same end, one counts."""
-        if not run.ended and command.request_key in run.keys:
-            return _repeated(run.keys[command.request_key], command.request_digest)
+        if not run.ended and (repeated := run.wanted(command)) is not None:
+            return repeated
         wanted = {DECIDED} if run.ended and run.retries == command.retries else {rejections.NOT_RETRYABLE}
         unseen = [offset for offset in self.retried if offset >= command.seen_offset]
         return wanted | {rejections.RETRY} if run.ended and len(unseen) > self.bounds.max_retried else wanted
@@ -237,6 +252,9 @@ class Outcomes:
                     self.runs[id].note(event.request_key, event.request_digest)
             case ev.InstanceEnded():
                 self.runs[id].ended, self.runs[id].failed = True, event.error is not None
+                if event.request_key is not None:
+                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} aborted twice"
+                    self.runs[id].note(event.request_key, event.request_digest)
                 if self.runs[id].digest is not None:
                     self.ended_keyed.append(recorded.offset)
             case ev.InstanceRetried():
@@ -265,6 +283,9 @@ class Outcomes:
         run.ended, run.failed = False, False
         run.retries, run.stage = event.retries, event.stage - 1
         run.kept = len(event.kept)
+        assert len(event.requests) + event.earlier_requests == run.count, "a retry does not know all requests"
+        if event.earlier_requests:
+            run.keys, run.earlier = {}, run.count
         if event.request_key is not None:
             assert event.request_key not in run.keys, f"{event.request_key} retried twice"
             run.note(event.request_key, event.request_digest)

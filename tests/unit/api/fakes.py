@@ -30,6 +30,7 @@ from api.ports import (
     HistoryPlace,
     InstanceFilters,
     InstanceRow,
+    KnownRequests,
     LogPlace,
     LogSlice,
     OccurrenceRow,
@@ -389,9 +390,10 @@ class FakeReadModel(FakeConnection):
         self.backend.calls.append("instance")
         return self.backend.instance_rows.get(instance_id)
 
-    async def event_request(self, instance_id: UUID, key: UUID, /) -> str | None:
+    async def event_request(self, instance_id: UUID, key: UUID, /) -> KnownRequests:
         self.backend.check()
-        return self.backend.event_requests.get((instance_id, key))
+        requests = self.backend.event_requests
+        return KnownRequests(requests.get((instance_id, key)), sum(id == instance_id for id, _ in requests))
 
     async def retryable(self, instance_id: UUID, partition: int, /) -> RetryableRow | None:
         self.backend.check()

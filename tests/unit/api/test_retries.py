@@ -42,6 +42,7 @@ class World:
             stage=EndedStageRow(1, ENDED, "no"),
             activities=[WALLETS, DEBIT],
             requests=[("k", "e")],
+            earlier_requests=7,
             next_offset=99,
         )
         self.change()

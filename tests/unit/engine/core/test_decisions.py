@@ -1,5 +1,6 @@
 """The decisions of an instance, as tables: state and input on the left, events and effect that follow on the right."""
 
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -225,6 +226,48 @@ def test_requests_that_are_remembered_are_bounded() -> None:
     )
     assert state is not None
     assert len(state.requests) == MAX_REQUESTS
+    assert state.earlier_requests == 2 * MAX_REQUESTS
+
+
+def test_a_request_that_may_be_forgotten_is_refused() -> None:
+    sent = [SendEvent(name="x", request_key=str(n), request_digest="a") for n in range(MAX_REQUESTS + 5)]
+    _, state = play(run(WAIT), *sent)
+
+    def outcome(seen: int | None, key: str = "new") -> str | list[str]:
+        event = SendEvent(name="x", request_key=key, request_digest="a", seen_requests=seen)
+        try:
+            return shape(decide(state, event, NOW, "i").events)
+        except Rejected as rejected:
+            return rejected.code
+
+    assert outcome(4) == outcome(0, "0") == rejections.RETRY, "it may be one of the five that are forgotten"
+    assert outcome(5) == outcome(None) == ["EventReceived"]
+    assert outcome(0, "5") == [], "it is one of those that are known"
+
+
+def test_no_request_has_its_effect_twice_however_late_it_comes_again() -> None:
+    """Clients look for a request before they send it; what they find out may be old when it arrives."""
+    chance = random.Random(3)
+    _, state = play(run(WAIT))
+    done: list[str] = []
+    looked: list[SendEvent] = []
+    refused = 0
+    for number in range(6 * MAX_REQUESTS):
+        key = str(number) if chance.random() < 0.7 or not looked else chance.choice(looked).request_key
+        if key not in done[: (seen := chance.randint(max(0, len(done) - 2 * MAX_REQUESTS), len(done)))]:
+            looked.append(SendEvent(name="x", request_key=key, request_digest="a", seen_requests=seen))
+        command = chance.choice(looked[-300:])
+        try:
+            events = decide(state, command, NOW, "i").events
+        except Rejected:
+            refused += 1
+            continue
+        for event in events:
+            state = evolve(state, event, "i")
+            done.append(command.request_key or "")
+        assert command.request_key in done
+    assert len(done) == len(set(done)) > 2 * MAX_REQUESTS
+    assert refused
 
 
 @pytest.mark.parametrize(

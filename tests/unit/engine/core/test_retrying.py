@@ -277,6 +277,16 @@ def test_a_request_of_an_earlier_pass_is_known() -> None:
     assert live.refused(retry_of(live.log, "i", request_key="r", request_digest="x")) == rejections.CONFLICT
 
 
+def test_too_many_requests_to_be_told_are_known_by_the_read_model_alone() -> None:
+    live = Live(WAIT, WAIT)
+    live.put(AbortInstance())
+    live.retry(earlier_requests=150, request_key="r", request_digest="f")
+    assert live.put(retry_of(live.log, "i", request_key="r", request_digest="f", seen_requests=0)) == []
+    event = SendEvent(name="x", request_key="k", request_digest="e", seen_requests=149)
+    assert live.refused(event) == rejections.RETRY
+    assert names(live.put(replace(event, seen_requests=150))) == ["EventReceived"]
+
+
 def test_pauses_of_two_passes_never_have_one_time() -> None:
     live = Live(UPDATE, max_attempts=1)
     (first,) = live.fail(AWAY)

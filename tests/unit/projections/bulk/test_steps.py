@@ -99,7 +99,7 @@ def retryable(error: str | None, **more: Any) -> RetryableRow:
     fields: dict[str, Any] = {
         **{"workflow_id": UUID(int=5), "stages": Raw(b'[{"noop":{}}]'), "variables": Raw(b"{}"), "request": None},
         **{"max_attempts": None, "terminated_at": NOW, "error": error, "retries": 0, "retryable": Retryable(3, [])},
-        **{"stage": None, "activities": [], "requests": [], "next_offset": 4, **more},
+        **{"stage": None, "activities": [], "requests": [], "earlier_requests": 0, "next_offset": 4, **more},
     }
     return RetryableRow(**fields)
 
