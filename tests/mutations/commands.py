@@ -110,9 +110,16 @@ MUTATIONS: Final = (
     Mutation(
         "keyed events not deduplicated",
         DECISIONS,
-        "    if command.request_key is None or (",
-        "    if command.request_key != '' or (",
+        "    if command.request_key is None:\n",
+        "    if command.request_key != '':\n",
         "A repeated event lets an instance pass two of its stages.",
+    ),
+    Mutation(
+        "forgotten requests not in doubt",
+        DECISIONS,
+        "command.seen_requests < state.earlier_requests:\n",
+        "command.seen_requests < 0:\n",
+        "A repetition that comes after a hundred other requests, while the read model is behind, has its effect again.",
     ),
     Mutation(
         "keys of events forgotten",

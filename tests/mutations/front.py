@@ -204,9 +204,7 @@ MUTATIONS: Final = (
     Mutation(
         "key of an event not looked up",
         INSTANCE_EVENTS,
-        "    if keyed is not None and await sent_before(services, row.id, keyed):\n"
-        "        return\n"
-        "    if row.terminated_at",
+        "    if looked.sent:\n        return\n    if row.terminated_at",
         "    if False:\n        return\n    if row.terminated_at",
         "An event that is sent again is refused, when it has ended its instance.",
     ),

@@ -43,7 +43,7 @@ MUTATIONS: Final = (
     Mutation(
         "the same retry taken for another one",
         API,
-        "        if keyed is None or not await sent_before(services, row.id, keyed):\n            raise\n",
+        "        if not (await look_for(services, row.id, keyed)).sent:\n            raise\n",
         "        raise\n",
         "A client that repeats its retry is told that it was refused, though it was carried out.",
     ),

@@ -89,6 +89,7 @@ async def test_it_is_sent_with_all_that_the_read_model_knows(world: World) -> No
         ],
         arrived=[4],
         requests=[("k", "e")],
+        earlier_requests=7,
         retries=2,
         seen_offset=99,
     )

@@ -266,7 +266,7 @@ def test_no_request_has_its_effect_twice_however_late_it_comes_again() -> None:
             state = evolve(state, event, "i")
             done.append(command.request_key or "")
         assert command.request_key in done
-    assert len(done) == len(set(done)) > 2 * MAX_REQUESTS
+    assert len(done) == len(set(done)) > 1.5 * MAX_REQUESTS
     assert refused
 
 

@@ -306,7 +306,7 @@ def test_a_snapshot_with_another_number_of_entries_is_unreadable() -> None:
     ("key", "value"),
     [
         ("instance/a", b"[]"),
-        ("instance/a", b'["b",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null,0,null]'),
+        ("instance/a", b'["b",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null,0,null,0]'),
         ("instance/a", b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,true]'),
         ("trigger/t", b"\xff"),
         ("definition/DIGEST", b"[]"),
@@ -321,7 +321,7 @@ def test_a_snapshot_with_another_number_of_entries_is_unreadable() -> None:
 def test_a_snapshot_with_a_wrong_entry_is_unreadable(key: str, value: bytes) -> None:
     entries, summary = snapshot()
     (digest,) = (key.removeprefix("definition/") for key in entries if key.startswith("definition/"))
-    right = b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null,0,null]'
+    right = b'["a",2,"w","DIGEST",{},null,0,true,null,null,[],[],[],null,false,null,0,null,0]'
     assert entries["instance/a"] == right.replace(b"DIGEST", digest.encode())
     entries[key.replace("DIGEST", digest)] = value.replace(b"DIGEST", digest.encode())
     with pytest.raises(SnapshotUnreadable):
