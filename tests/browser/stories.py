@@ -184,6 +184,7 @@ class Stories:
             stage=EndedStageRow(0, self.ago(120), row.error),
             activities=[],
             requests=[],
+            earlier_requests=0,
             next_offset=99,
         )
 
