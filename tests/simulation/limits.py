@@ -27,6 +27,11 @@ FLOOD: Final = 120
 """Events that come to an instance at once, more than the inbox of most seeds takes."""
 KEYED: Final = 15
 """Events with a key, each of which comes three times."""
+LIMITS: Final = {
+    "large runs": {"engine.partition.MAX_TURN_INPUTS": 100},
+    "many keyed events": {"engine.core.instance.MAX_REQUESTS": 5, "projections.queries.retryable.MAX_REQUESTS": 5},
+}
+"""By workload: turns of two commands are never full; an instance forgets some of its requests."""
 
 
 class Limits:
@@ -48,8 +53,8 @@ class Limits:
         }
         self._kind = rng.choice(list(kinds)) if rng.random() < SHARE else ""
         self._do = kinds.get(self._kind)
-        self.limits = {"engine.partition.MAX_TURN_INPUTS": 100} if self._kind == "large runs" else {}
-        """What limits have to be set to: turns of two commands are never full."""
+        self.limits = LIMITS.get(self._kind, {})
+        """What limits have to be set to."""
         self.met: Counter[str] = Counter()
 
     def appended(self, records: Sequence[Record]) -> None:

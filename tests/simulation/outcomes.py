@@ -8,9 +8,8 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from engine.core import shard
+from engine.core import instance, shard
 from engine.core.duplicates import Bounds
-from engine.core.instance import MAX_REQUESTS
 from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
@@ -58,7 +57,7 @@ class Run:
     def note(self, key: str, digest: str | None) -> None:
         """A request with a key has had its effect."""
         self.keys[key] = digest
-        if len(self.keys) > MAX_REQUESTS:
+        if len(self.keys) > instance.MAX_REQUESTS:
             del self.keys[next(iter(self.keys))]
             self.earlier += 1
 
