@@ -4,7 +4,7 @@
 |---|---|
 | `app` | `create_app`: routes, start and stop |
 | `command_log` | appends commands to Kafka |
-| `event_log` | reads an instance's records in the log |
+| `log_reader` | reads an instance's records in the log |
 | `ports`, `services` | what the operations work with |
 | `routing` | which operation a request is for, and what is answered when it fails |
 | `requests`, `calls` | what came: a request, and a request with the services that answer it |

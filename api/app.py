@@ -122,5 +122,5 @@ def _connections(services: Services) -> tuple[Connection, ...]:
         services.command_log,
         services.links,
         services.streams,
-        services.event_log,
+        services.log_reader,
     )

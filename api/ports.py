@@ -47,7 +47,6 @@ __all__ = [
     "BulkRow",
     "CommandLog",
     "CommandPosition",
-    "EventLog",
     "Happened",
     "HistoryPlace",
     "InstanceFilters",
@@ -55,6 +54,7 @@ __all__ = [
     "KnownRequests",
     "Links",
     "LogPlace",
+    "LogReader",
     "LogSlice",
     "OccurrenceRow",
     "OldestRow",
@@ -248,8 +248,8 @@ class LogSlice(Struct, frozen=True):
     """The offset up to which there may be something of the instance."""
 
 
-class EventLog(Connection, Protocol):
-    """The log of events, to be shown."""
+class LogReader(Connection, Protocol):
+    """Reads the log of events, to show it."""
 
     async def records(
         self, instance_id: UUID, /, *, since: datetime, until: datetime, after: LogPlace | None

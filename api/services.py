@@ -7,10 +7,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from api.command_log import KafkaCommandLog
-from api.event_log import KafkaEventLog
 from api.ids import new_id
+from api.log_reader import KafkaLogReader
 from api.metrics import Metrics
-from api.ports import CommandLog, EventLog, InstanceRow, Links, ReadModel, ReadPositions
+from api.ports import CommandLog, InstanceRow, Links, LogReader, ReadModel, ReadPositions
 from api.streams.hub import Hub
 from projections.database import Postgres
 from projections.ports import Database
@@ -31,7 +31,7 @@ class Services(Struct, frozen=True):
     command_log: CommandLog
     links: Links
     streams: Hub
-    event_log: EventLog
+    log_reader: LogReader
     new_id: Callable[[], UUID] = new_id
     """An id that nothing has yet."""
 
@@ -76,5 +76,5 @@ def services_of(
     )
     followed = FollowedInstances(outside.database)
     streams = Hub(followed, positions, render, metrics.streams, settings.max_streams)
-    event_log = KafkaEventLog(outside.kafka, settings)
-    return Services(settings, read_model, positions, command_log, outside.links, streams, event_log, outside.new_id)
+    log_reader = KafkaLogReader(outside.kafka, settings)
+    return Services(settings, read_model, positions, command_log, outside.links, streams, log_reader, outside.new_id)

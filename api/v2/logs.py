@@ -39,7 +39,7 @@ async def get_instance_log(call: Call) -> Answer:
     cursors = Cursors(services.settings, f"log of {row.id}", Cursor[LogPlace])
     text = call.query("cursor")
     after = cursors.decode(text).filters if text else None
-    found = await services.event_log.records(row.id, since=row.created_at, until=row.updated_at, after=after)
+    found = await services.log_reader.records(row.id, since=row.created_at, until=row.updated_at, after=after)
     is_more = found.place.offset < found.end
     log = InstanceLog(
         records=[render(entry) for entry in found.entries],

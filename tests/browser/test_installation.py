@@ -23,6 +23,9 @@ async def test_what_somebody_else_does_is_seen_at_once(installation: Installatio
     await eventually(lambda: is_followed(client))
     await client.post(f"/v2/instances/{instance}/events", {"name": "approved"})
     await asyncio.to_thread(page.sees, "All stages are done")
+    await asyncio.to_thread(page.press, "Event log")
+    for text in ("InstanceStarted", "EventReceived", "InstanceEnded", "records."):
+        await asyncio.to_thread(page.sees, text)
     await asyncio.to_thread(driver.get, "about:blank")
 
 

@@ -289,7 +289,7 @@ class FakeCommandLog(FakeConnection):
         return not self.backend.kafka_away
 
 
-class FakeEventLog:
+class FakeLogReader:
     """Shows two records at a time."""
 
     def __init__(self, backend: Backend):
@@ -656,5 +656,5 @@ def fake_services(
         command_log or FakeCommandLog(backend),
         FakeLinks(backend),
         streams,
-        FakeEventLog(backend),
+        FakeLogReader(backend),
     )

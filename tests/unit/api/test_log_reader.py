@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api import event_log
+from api import log_reader
 from api.app import create_app
-from api.event_log import KafkaEventLog
+from api.log_reader import KafkaLogReader
 from schemas import events
 from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
@@ -52,8 +52,8 @@ class Log:
         self.backend.add_instance(ID, self.backend.add_workflow(UUID(int=7), "w", []).id)
         self.lasts(0)
         services = fake_services(self.backend, SETTINGS)
-        log = KafkaEventLog(MemoryKafka(self.cluster), SETTINGS)
-        services = msgspec.structs.replace(services, event_log=log)
+        log = KafkaLogReader(MemoryKafka(self.cluster), SETTINGS)
+        services = msgspec.structs.replace(services, log_reader=log)
         self.client = Client(create_app(SETTINGS, services), SETTINGS.base_path)
 
     def lasts(self, seconds: float) -> None:
@@ -114,8 +114,8 @@ async def test_a_long_log_is_read_in_parts(log: Log, monkeypatch: pytest.MonkeyP
     for version in range(1, 4):
         log.put(received("mine", 0, version=version), received("other", 0, id=OTHER, version=version))
     log.put(claim("second"), received("late", 0, version=4), received("mine", 7, version=4))
-    monkeypatch.setattr(event_log, name, 1)
-    monkeypatch.setattr(event_log, "MAX_TAKEN", 2)
+    monkeypatch.setattr(log_reader, name, 1)
+    monkeypatch.setattr(log_reader, "MAX_TAKEN", 2)
     assert "next" in await log.page()
     assert [(one["version"], one["counts"]) for one in await log.all()] == [
         (1, True), (2, True), (3, True), (4, False), (4, True),
@@ -159,10 +159,10 @@ async def test_nobody_waits_for_ever(log: Log, monkeypatch: pytest.MonkeyPatch) 
         await asyncio.Event().wait()
         return 0
 
-    monkeypatch.setattr(event_log, "DEADLINE_SECONDS", 0.01)
+    monkeypatch.setattr(log_reader, "DEADLINE_SECONDS", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr("schemas.kafka.memory.reader.MemoryReader.partitions", hangs)
         assert (await log.client.call("GET", PATH)).status == 503
     log.put(claim("first"), received("a", 0))
-    monkeypatch.setattr(event_log, "DEADLINE_SECONDS", 10.0)
+    monkeypatch.setattr(log_reader, "DEADLINE_SECONDS", 10.0)
     assert len(await log.all()) == 1

@@ -40,8 +40,8 @@ AFTER_MS: Final = 60_000
 end."""
 
 
-class KafkaEventLog:
-    """See `api.ports.EventLog`.
+class KafkaLogReader:
+    """See `api.ports.LogReader`.
 
     Args:
         kafka: where the log is.
@@ -63,7 +63,7 @@ class KafkaEventLog:
     async def records(
         self, instance_id: UUID, /, *, since: datetime, until: datetime, after: LogPlace | None
     ) -> LogSlice:
-        """The next records of an instance; see `api.ports.EventLog.records`."""
+        """The next records of an instance; see `api.ports.LogReader.records`."""
         key = str(instance_id).encode()
         async with self._reading() as reader:
             partitions = await reader.partitions(self._topic)
