@@ -28,7 +28,7 @@ OPTIONS = (
 
 QUICK = """
 const after = window.setTimeout;
-window.setTimeout = (run, pause, ...given) => after(run, pause > 300 && pause !== 6000 ? pause / 8 : pause, ...given);
+window.setTimeout = (run, pause, ...given) => after(run, pause > 300 && pause !== 6000 ? pause / 16 : pause, ...given);
 """
 """Pages look again sooner than they do for people, so that no test waits for them. Notices are shown as long as they
 are for people: a test may be slow."""

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import time
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -16,6 +17,12 @@ CLIENT = "console"
 CODE = "one-code"
 
 
+@cache
+def _key() -> jwk.RSAKey:
+    """One for all issuers: to make it takes half a second."""
+    return jwk.RSAKey.generate_key(2048, {"kid": "one"})
+
+
 class BrowserIssuer:
     """Signs everybody in who comes with a challenge, and gives a token for its verifier.
 
@@ -26,7 +33,7 @@ class BrowserIssuer:
     def __init__(self, granted: str = "orchestration:read orchestration:write"):
         self.url = ""
         self.granted = granted
-        self.key = jwk.RSAKey.generate_key(2048, {"kid": "one"})
+        self.key = _key()
         self.asked: dict[str, str] = {}
         self.app = Starlette(
             routes=[

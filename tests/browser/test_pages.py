@@ -111,9 +111,7 @@ def test_what_strangers_write_is_shown_as_text(page: Page, backend: Backend, sto
     assert other(page.complaints(), 404) == []
 
 
-@pytest.mark.parametrize(
-    ("prefix", "base_path"), [("", "/api/orchestration"), ("/pay/gate", ""), ("/a/b", "/orchestration")]
-)
+@pytest.mark.parametrize(("prefix", "base_path"), [("", "/api/orchestration"), ("/pay/gate", "/orchestration")])
 def test_it_works_behind_any_prefix(
     driver: webdriver.Chrome, backend: Backend, stories: Stories, prefix: str, base_path: str
 ) -> None:
