@@ -54,7 +54,10 @@ PLACES = [
     "#/bulk",
     "#/bulk/{bulk}",
 ]
-"""Every page."""
+"""Every page, some in several states."""
+AGAIN = ("#/search?q=nothing", "#/instances/{retrying}", "#/instances/{retried}")
+KINDS = [place for place in PLACES if place not in AGAIN]
+"""Every page once."""
 
 
 WHY_IT_WAITS = "Waiting for the event approved since"

@@ -14,14 +14,14 @@ from schemas.commands import (
 )
 from tests.browser.page import Page, other
 from tests.browser.site import Switch, behind, served
-from tests.browser.stories import HOSTILE, PLACES, WHY_IT_WAITS, Stories, commands
+from tests.browser.stories import HOSTILE, KINDS, PLACES, WHY_IT_WAITS, Stories, commands
 from tests.unit.api.fakes import Backend, make_client
 
 
 def test_while_postgres_is_away_each_page_says_so_and_comes_back(
     page: Page, backend: Backend, stories: Stories, everything: dict[str, object]
 ) -> None:
-    for place in PLACES:
+    for place in KINDS:
         page.open(place.format(**everything))
         page.until(lambda: not page.all(".loading"), place)
         if "new" in place:
@@ -78,8 +78,7 @@ def test_everything_can_be_reached_with_the_keyboard(page: Page, backend: Backen
             "return document.activeElement.closest('dialog') !== null || document.activeElement === document.body"
         )
     page.keys(Keys.ESCAPE)
-    page.until(lambda: not page.all("dialog"))
-    assert page.is_focused("Send event")
+    page.until(lambda: page.is_focused("Send event") and not page.all("dialog"), "the button that was pressed")
     page.tab_to("Wait for the event approved")
     page.keys(Keys.SPACE)
     page.sees("As written in the workflow")

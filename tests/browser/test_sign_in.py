@@ -11,7 +11,7 @@ from tests.browser.conftest import BASE_PATH
 from tests.browser.issuer import CLIENT, BrowserIssuer
 from tests.browser.page import Page, other
 from tests.browser.site import served, without_streams
-from tests.browser.stories import PLACES, WHY_IT_WAITS, Stories
+from tests.browser.stories import KINDS, WHY_IT_WAITS, Stories
 from tests.unit.api.fakes import Backend, client_of
 
 TOKENS = {"not a token": "That is not a token", "a.b.c": "The token is not valid (any more)."}
@@ -66,7 +66,7 @@ def test_who_may_only_read_sees_everything_and_changes_nothing(
         page.press("Abort")
         page.sees("Abort: Your token allows reading only.")
         assert page.all("dialog") == []
-        for place in PLACES:
+        for place in KINDS:
             page.open(place.format(**everything))
             page.until(lambda: not page.all(".loading"), place)
             assert page.all("main h1")
