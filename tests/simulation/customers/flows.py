@@ -10,7 +10,7 @@ from tests.simulation.customers.kind import Action, Flow, Kind
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
 
-LIMITED: Final = 0.3
+LIMITED: Final = 0.5
 """How many workflows have a limit of attempts."""
 MAX_RUNS: Final = 4
 """On each replica, of a workflow that is being deleted."""

@@ -12,6 +12,8 @@ from tests.simulation.customers.kind import Action, Kind
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
 
+LATE: Final = 0.3
+"""How many pauses somebody else resumes who was too late."""
 SECOND: Final = timedelta(seconds=1)
 
 
@@ -28,12 +30,16 @@ class Resumes(Kind):
 
     def actions(self) -> Sequence[Action]:
         """See `Kind.actions`."""
-        return (Action(12, self._resume_any, lambda: bool(self._paused())),)
+        return (Action(100, self._resume_any, lambda: bool(self._paused())),)
 
     def _paused(self) -> list[str]:
-        """Instances that are paused as far as the log was read, whoever runs them."""
+        """Instances of workflows that were made over HTTP, for others are not shown, paused as far as the log was read."""
         known = self.answers.known
-        return [id for id, one in known.instances.items() if one.paused and id not in known.aside]
+        return [
+            id
+            for id, one in known.instances.items()
+            if one.paused and one.start.workflow_id in known.workflows and id not in known.aside
+        ]
 
     async def _resume_any(self) -> None:
         id = self.rng.choice(self._paused())
@@ -68,6 +74,8 @@ class Resumes(Kind):
                 self._check(id, pause, sent, outcome)
             if answered:
                 await self._look(id)
+                if self.rng.random() < LATE:
+                    await self.resume(id, pause, paused_at)
                 break
             await asyncio.sleep(self.rng.uniform(0.1, 2.0))
         self._making.repeatable(sent, lambda again: self._resume_again(id, pause, paused_at, sent, again))
