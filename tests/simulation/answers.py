@@ -329,8 +329,9 @@ class Answers:
         for id in promised.instances.keys() - listed:
             known = self.known.instances[id]
             if known.start.workflow_id == workflow_id:
-                had_ended = any(moment.terminated_at for moment in known.moments[promised.instances[id] :])
-                assert running and had_ended, f"{id} is missing in a list"
+                assert running, f"{id} is missing in a list"
+                since = known.moments[promised.instances[id] :]
+                assert any(moment.terminated_at for moment in since), f"{id} is missing in a list of those that run"
 
     def history(self, id: str, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
         """The stages of an instance."""

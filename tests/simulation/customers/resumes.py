@@ -33,7 +33,7 @@ class Resumes(Kind):
         return (Action(100, self._resume_any, lambda: bool(self._paused())),)
 
     def _paused(self) -> list[str]:
-        """Instances of workflows that were made over HTTP, for others are not shown, paused as far as the log was read."""
+        """Instances that are paused as far as the log was read, and shown: their workflow was made over HTTP."""
         known = self.answers.known
         return [
             id
