@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from deploy.installation import Installation, Options
-from tests.performance import bulk, console, encryption, restart, search, stats
+from tests.performance import bulk, console, encryption, reads, restart, search, stats
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
@@ -81,11 +81,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
-    commands = parser.add_subparsers(dest="command", metavar="{restart,encryption,bulk,search,stats,console}")
+    commands = parser.add_subparsers(dest="command", metavar="{restart,encryption,reads,bulk,search,stats,console}")
     restart.add_options(commands.add_parser("restart", description=restart.__doc__, help="what a restart costs"))
     encryption.add_options(
         commands.add_parser("encryption", description=encryption.__doc__, help="what encryption at rest costs")
     )
+    reads.add_options(commands.add_parser("reads", description=reads.__doc__, help="how fast the read model is read"))
     bulk.add_options(commands.add_parser("bulk", description=bulk.__doc__, help="what a bulk operation takes"))
     search.add_options(commands.add_parser("search", description=search.__doc__, help="how long a search takes"))
     stats.add_options(commands.add_parser("stats", description=stats.__doc__, help="what statistics cost"))
@@ -96,6 +97,7 @@ def main() -> None:
     modules = {
         "restart": restart,
         "encryption": encryption,
+        "reads": reads,
         "bulk": bulk,
         "search": search,
         "stats": stats,

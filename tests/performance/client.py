@@ -1,7 +1,9 @@
 """A load client whose own cost is small beside what it measures: keep-alive connections, no HTTP library."""
 
 import asyncio
+import itertools
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -98,10 +100,17 @@ class LoadClient:
 
     async def measure(self, name: str, seconds: float, method: str, path: str, body: bytes = b"") -> Figures:
         """Send one request over and over from every client."""
-        request, latencies = self._bytes(method, path, body), list[float]()
+        return await self.measure_each(name, seconds, method, [path], body)
+
+    async def measure_each(
+        self, name: str, seconds: float, method: str, paths: Sequence[str], body: bytes = b""
+    ) -> Figures:
+        """Send a request of its own over and over from every client, as far as there are enough."""
+        latencies = list[float]()
         end = time.perf_counter() + seconds
 
-        async def client(connection: _Connection) -> None:
+        async def client(connection: _Connection, path: str) -> None:
+            request = self._bytes(method, path, body)
             while (start := time.perf_counter()) < end:
                 status, answer = await connection.request(request)
                 assert status in (200, 201, 204), (status, answer)
@@ -109,7 +118,7 @@ class LoadClient:
 
         start = time.perf_counter()
         async with asyncio.timeout(seconds + TIMEOUT_SECONDS):
-            await asyncio.gather(*map(client, self._connections))
+            await asyncio.gather(*map(client, self._connections, itertools.cycle(paths)))
         return Figures(name, latencies, time.perf_counter() - start)
 
     async def post(self, path: str, body: bytes = b"") -> Any:
