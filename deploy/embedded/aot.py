@@ -29,6 +29,8 @@ MAX_CACHES: Final = 4
 """How many caches are kept. Each belongs to one installed Java and takes 75 MB; the oldest is deleted for a new one."""
 WITHOUT_CACHE: Final = ("-XX:TieredStopAtLevel=1",)
 """Without a cache, the optimizing compiler pays off only after minutes of full load."""
+WITH_OPTIMIZER: Final = "-XX:TieredStopAtLevel=4"
+"""For the training, also where somebody has turned the optimizing compiler off (`JAVA_TOOL_OPTIONS`)."""
 
 Broker = Callable[[Path, Sequence[str]], AbstractContextManager[str]]
 """Runs a Kafka in a folder with JVM options and gives its bootstrap servers; at the end it is stopped in order."""
@@ -76,7 +78,7 @@ def _make(cache: Path, broker: Broker) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="orchestration-") as folder,
-            broker(Path(folder), [f"-XX:AOTCacheOutput={new}"]) as bootstrap_servers,
+            broker(Path(folder), [WITH_OPTIMIZER, f"-XX:AOTCacheOutput={new}"]) as bootstrap_servers,
         ):
             subprocess.run(  # noqa: S603 - the command is our own
                 [sys.executable, "-P", "-m", "deploy.embedded.training", bootstrap_servers],

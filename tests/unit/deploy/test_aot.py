@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded import aot
-from deploy.embedded.aot import MAX_CACHES, WITHOUT_CACHE, aot_options
+from deploy.embedded.aot import MAX_CACHES, WITH_OPTIMIZER, WITHOUT_CACHE, aot_options
 from deploy.embedded.errors import StartFailed
 
 
@@ -25,7 +25,8 @@ class Brokers:
         assert folder.is_dir()
         self.started += 1
         yield "bootstrap:1"
-        (option,) = options
+        optimizing, option = options
+        assert optimizing == WITH_OPTIMIZER
         name, _, path = option.partition("=")
         assert name == "-XX:AOTCacheOutput"
         if self.written is not None:
