@@ -37,8 +37,8 @@ CHECKS = (
     ("lint-imports",),
 )
 
-WORKERS = min(4, (os.cpu_count() or 1) + 2)
-"""Each has a Kafka and a Postgres of its own. Two more than there are cores: much of the time tests wait."""
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
+"""Each has a Kafka and a Postgres of its own. One more than there are cores: much of the time tests wait."""
 PYTEST = ("pytest", "-q", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 """Files come in the order in which they were collected: those that take long begin before the unit tests, which fill
 what is left. By the number of their tests they would come last, and one worker would wait for the other."""

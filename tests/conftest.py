@@ -16,9 +16,14 @@ from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
 from tests.servers import database_schema, database_url, kafka_bootstrap_servers, topic_prefix
 
-# The same cases in every run. How long one takes, or takes to be made, says nothing on a busy machine.
+# The same cases in every run, so there is no gain in very many of them. How long one takes, or takes to be made, says
+# nothing on a busy machine.
 hypothesis.settings.register_profile(
-    "suite", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "suite",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("suite")
 
@@ -56,7 +61,9 @@ def logging_as_before() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+        logger = logging.getLogger(name)
+        if logger.level != level:  # to set one goes through all loggers there are
+            logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ MAX_EXAMPLES = 25
 """Requests per operation beside those that cover its schema: so few keep the suite quick."""
 COVERAGE_SHARE = 20
 """One of so many of the bodies that cover a schema is sent: a definition's schema alone has thousands."""
-SLOW_SHARES = {"v2GetInstanceLog": 6}
+SLOW_SHARES = {"v2GetInstanceLog": 12}
 """One of so many of the requests is sent where each takes its time: at its end the log waits half a second for more."""
 REQUEST_TIMEOUT_SECONDS = 30.0
 UNDECIDABLE: dict[str, list[CheckFunction]] = {
