@@ -20,9 +20,9 @@ a day are one row each; so a quarter is read as fast as a day. What is asked for
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from projections.fold import Batch
 from projections.rows import Instance, PastStage, Stage
@@ -65,6 +65,7 @@ class CountKey(NamedTuple):
 
 
 Counts = Counter[CountKey]
+K = TypeVar("K")
 
 
 class BatchCounts(NamedTuple):
@@ -153,9 +154,33 @@ def stage_key(stage: Stage | PastStage, workflow_id: str = "") -> CountKey | Non
     return CountKey(ended_state(stage.error), stage.number, hour_of(ended), workflow_id, bucket_of(started, ended))
 
 
+def by_step(hour: int, step: int) -> int:
+    """The hour in which the step begins that an hour is in; `NOW` stays.
+
+    Args:
+        hour: which.
+        step: how many hours it has: 1 or 24.
+    """
+    return hour if hour == NOW else hour // step * step
+
+
 def by_day(hour: int) -> int:
     """The hour in which the day begins that an hour is in; `NOW` stays."""
-    return hour if hour == NOW else hour // HOURS_PER_DAY * HOURS_PER_DAY
+    return by_step(hour, HOURS_PER_DAY)
+
+
+def kept_since(now_hour: int) -> int:
+    """The first hour that is still told apart; of days before, only sums are kept."""
+    return by_day(now_hour) - KEPT_DAYS * HOURS_PER_DAY
+
+
+def add_up(counts: MutableMapping[K, int], more: Iterable[tuple[K, int]]) -> None:
+    """Add to counts; what is 0 then is left out."""
+    for key, count in more:
+        if total := counts.get(key, 0) + count:
+            counts[key] = total
+        else:
+            counts.pop(key, None)
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float | None:

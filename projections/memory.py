@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from projections import memory_counts
 from projections.announcements import announcements
-from projections.counting import CountKey, hour_of
+from projections.counting import CountKey, add_up, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.queries.acts import joined
@@ -292,7 +292,7 @@ class MemoryStore:
             )
         before = memory_counts.changing(batch, tables.instances, tables.stages)
         write(tables, batch)
-        memory_counts.add(tables.counts, memory_counts.added(batch, before, tables.instances, tables.stages))
+        add_up(tables.counts, memory_counts.added(batch, before, tables.instances, tables.stages).items())
         now = self._database.now()
         self._database.rejected_at.update(dict.fromkeys(batch.rejections, now))
         self._database.written(batch)

@@ -5,23 +5,21 @@ Here a count is the sum of all writers, and those that are 0 are left out.
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from projections.counting import (
     HOURS_PER_DAY,
-    KEPT_DAYS,
-    NOW,
     CountKey,
     Counts,
     add_instance,
     add_stage,
-    by_day,
+    add_up,
+    by_step,
     counts_of,
+    kept_since,
 )
 from projections.fold import Batch
 from projections.rows import Instance, Stage
-
-K = TypeVar("K")
 
 
 class PastKey(NamedTuple):
@@ -70,16 +68,6 @@ def added(
     return counts
 
 
-def add(counts: dict[K, int], more: Mapping[K, int]) -> None:
-    """Change the counts of the table."""
-    for key, count in more.items():
-        total = counts.get(key, 0) + count
-        if total:
-            counts[key] = total
-        else:
-            counts.pop(key, None)
-
-
 def merge(counts: dict[CountKey, int], past: dict[PastKey, int], now_hour: int) -> None:
     """Move the counts of hours that are over, and delete hours that are long past.
 
@@ -88,21 +76,18 @@ def merge(counts: dict[CountKey, int], past: dict[PastKey, int], now_hour: int) 
         past: table `past_counts`.
         now_hour: the present hour.
     """
-    kept_since = by_day(now_hour) - KEPT_DAYS * HOURS_PER_DAY
     for key in [key for key in counts if 0 <= key.hour < now_hour - 1]:
         count = counts.pop(key)
-        for step in (1, HOURS_PER_DAY):
-            add(past, {PastKey(step, key._replace(hour=key.hour // step * step)): count})
-    for old in [old for old in past if old.step == 1 and old.key.hour < kept_since]:
+        places = (PastKey(step, key._replace(hour=by_step(key.hour, step))) for step in (1, HOURS_PER_DAY))
+        add_up(past, ((place, count) for place in places))
+    first = kept_since(now_hour)
+    for old in [old for old in past if old.step == 1 and old.key.hour < first]:
         del past[old]
 
 
-def by_step(counts: Mapping[CountKey, int], past: Mapping[PastKey, int], step: int) -> Counts:
+def in_steps(counts: Mapping[CountKey, int], past: Mapping[PastKey, int], step: int) -> Counts:
     """All counts, in steps of 1 or 24 hours."""
     added_up: Counts = Counter()
-    for key, count in counts.items():
-        add(added_up, {key if key.hour == NOW else key._replace(hour=key.hour // step * step): count})
-    for old, count in past.items():
-        if old.step == step:
-            add(added_up, {old.key: count})
+    add_up(added_up, ((key._replace(hour=by_step(key.hour, step)), count) for key, count in counts.items()))
+    add_up(added_up, ((old.key, count) for old, count in past.items() if old.step == step))
     return added_up

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from projections import memory_counts, store
+from projections import counting, store
 from projections.counting import HOURS_PER_DAY, bucket_of, by_day, hour_of
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
@@ -525,7 +525,7 @@ class ReadModelContract:
             (some, of) for some in (window, Window(by_day(first), by_day(first) + 48, 24)) for of in (None, WORKFLOW)
         ]
         before = [await subject.model.stats(*some) for some in asked]
-        for module in (store, memory_counts):
+        for module in (store, counting):
             monkeypatch.setattr(module, "KEPT_DAYS", first // HOURS_PER_DAY)
         await subject.store.merge_counts()
         await subject.write((uuid.uuid4(), started(7)))

@@ -1,6 +1,6 @@
 """Statistics: counts of instances by state, and of what happened within some hours (see `projections.counting`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from projections.counting import INSTANCE, STARTED
+from projections.counting import INSTANCE, STARTED, add_up
 from projections.ports import Row
 from projections.queries.columns import waiting_row
 from projections.queries.rows import WaitingRow
@@ -43,7 +43,7 @@ class Happened(Struct):
         if what == STARTED:
             self.started += sum(buckets.values())
         elif what in self.ended:
-            _add(self.ended[what], buckets.items())
+            add_up(self.ended[what], buckets.items())
         else:
             self.ended[what] = buckets.copy()
 
@@ -152,17 +152,8 @@ def _happened(columns: _Columns) -> dict[tuple[int, int, str], Buckets]:
     for stage, step, what, counts in _list(columns.past, tuple[int, int, str, list[int]]):
         happened[stage, step, what] = {bucket: count for bucket, count in enumerate(counts) if count}
     for stage, step, what, bucket, count in _list(columns.recent, tuple[int, int, str, int, int]):
-        _add(happened.setdefault((stage, step, what), {}), [(bucket, count)])
+        add_up(happened.setdefault((stage, step, what), {}), [(bucket, count)])
     return happened
-
-
-def _add(buckets: Buckets, more: Iterable[tuple[int, int]]) -> None:
-    """Add up counts; what is 0 then is left out."""
-    for bucket, count in more:
-        if total := buckets.get(bucket, 0) + count:
-            buckets[bucket] = total
-        else:
-            buckets.pop(bucket, None)
 
 
 T = TypeVar("T")

@@ -13,14 +13,15 @@ from projections.counting import (
     ALL_WORKFLOWS,
     HOURS_PER_DAY,
     INSTANCE,
-    KEPT_DAYS,
-    NOW,
     CountKey,
     Counts,
     add_instance,
     add_stage,
+    add_up,
     by_day,
+    by_step,
     hour_of,
+    kept_since,
     moment_of,
 )
 from projections.rows import Instance, PastStage, Stage
@@ -55,11 +56,11 @@ class RowCounts:
         """
         days = list(self._different(shown, HOURS_PER_DAY))
         wrong = {key._replace(hour=by_day(key.hour)) for key, *_ in days}
-        kept_since = by_day(hour_of(at)) - KEPT_DAYS * HOURS_PER_DAY
+        first = kept_since(hour_of(at))
         hours = [
             different
             for different in self._different(shown, 1)
-            if different[0].hour >= kept_since and different[0]._replace(hour=by_day(different[0].hour)) not in wrong
+            if different[0].hour >= first and different[0]._replace(hour=by_day(different[0].hour)) not in wrong
         ]
         for step, differences in ((HOURS_PER_DAY, days), (1, hours)):
             for key, wanted, found in differences:
@@ -81,9 +82,9 @@ def in_steps(counts: Counts, step: int) -> Counts:
     """
     steps: Counts = Counter()
     for key, count in counts.items():
-        hour = key.hour if key.hour == NOW else key.hour // step * step
-        steps[key._replace(hour=hour, workflow_id=key.workflow_id if key.stage == INSTANCE else ALL_WORKFLOWS)] += count
-    return Counter({key: count for key, count in steps.items() if count})
+        workflow_id = key.workflow_id if key.stage == INSTANCE else ALL_WORKFLOWS
+        add_up(steps, [(key._replace(hour=by_step(key.hour, step), workflow_id=workflow_id), count)])
+    return steps
 
 
 def _named(key: CountKey, step: int) -> dict[str, object]:

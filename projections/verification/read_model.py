@@ -10,11 +10,11 @@ from uuid import UUID
 import psycopg
 from psycopg import IsolationLevel, sql
 
+from projections import memory_counts
 from projections.counting import HOURS_PER_DAY, CountKey, Counts
 from projections.database import FAULTS, PostgresConnection, connect
 from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, Tables
-from projections.memory_counts import by_step
 from projections.rows import ReadPosition
 from projections.sql import statement
 from projections.verification.counted import in_steps
@@ -217,4 +217,4 @@ class MemorySnapshot:
     async def counts(self) -> dict[int, Counts]:
         """See `Snapshot.counts`."""
         counts, past = self._tables.counts, self._tables.past_counts
-        return {step: in_steps(by_step(counts, past, step), step) for step in (1, HOURS_PER_DAY)}
+        return {step: in_steps(memory_counts.in_steps(counts, past, step), step) for step in (1, HOURS_PER_DAY)}

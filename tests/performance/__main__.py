@@ -14,24 +14,20 @@ an instance. The clients share the machine.
 
 import argparse
 import os
-import tempfile
-from pathlib import Path
-from typing import Any
 
 import uvloop
 
-from deploy.installation import Installation, Options
+from deploy.installation import Installation
 from tests.performance import bulk, console, encryption, reads, restart, search, stats
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
 from tests.performance.floor import Floor
+from tests.performance.fresh import NOOP, fresh_installation
 from tests.performance.sends import SEND, measure_calls_in_flight
 
 WARM_UP_SECONDS = 45.0
 """The JVM compiles what is hot, also with its ahead-of-time cache, and caches fill; the speed after that is asked."""
-
-NOOP: dict[str, Any] = {"stages": [{"noop": {}}]}
 
 
 async def _run_and_wait(
@@ -107,10 +103,7 @@ def main() -> None:
         if options.command == command:
             module.run(options)
             return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Installation(Options(0, Path(folder), sandbox=True, quiet=True)) as installation,
-    ):
+    with fresh_installation() as installation:
         uvloop.run(_measure(installation, options))
 
 

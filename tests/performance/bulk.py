@@ -6,20 +6,18 @@ and then how fast the operation is by itself.
 
 import argparse
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import uvloop
 
-from deploy.installation import Installation, Options
+from deploy.installation import Installation
 from tests.performance.client import LoadClient
 from tests.performance.figures import Figures, print_table
+from tests.performance.fresh import NOOP, fresh_installation
 
 WAIT: Final[dict[str, Any]] = {"stages": [{"wait_event": {"event": "never"}}]}
-NOOP: Final[dict[str, Any]] = {"stages": [{"noop": {}}]}
 STARTERS: Final = 64
 """Clients that start the instances."""
 OTHERS: Final = 8
@@ -37,10 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Installation(Options(0, Path(folder), sandbox=True, quiet=True)) as installation,
-    ):
+    with fresh_installation() as installation:
         uvloop.run(_measure(installation, options.instances, options.beside))
 
 

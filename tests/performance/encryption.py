@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 
@@ -25,11 +25,11 @@ from schemas.settings import variable
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_ratios, print_table
+from tests.performance.fresh import NOOP
 from tests.performance.sends import SEND
 
 CLIENTS: Final = 64
 OFF, ON = "plain", "encrypted"
-NOOP: Final[dict[str, Any]] = {"stages": [{"noop": {}}]}
 SIZES: Final = (50, 500, 5000)
 REPEATS: Final = 7
 CALLS: Final = 5000

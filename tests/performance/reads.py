@@ -7,18 +7,16 @@ clients who all read the same page.
 
 import argparse
 import os
-import tempfile
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 
-from deploy.installation import Installation, Options
+from deploy.installation import Installation
 from tests.performance.client import LoadClient
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import Figures, print_table
+from tests.performance.fresh import NOOP, fresh_installation
 
-NOOP: Final[dict[str, Any]] = {"stages": [{"noop": {}}]}
 WORKFLOWS: Final = 16
 PAGE: Final = 15
 INSTANCES: Final = PAGE + 1
@@ -35,10 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Installation(Options(0, Path(folder), sandbox=True, quiet=True)) as installation,
-    ):
+    with fresh_installation() as installation:
         uvloop.run(_measure(installation, options.seconds, options.rounds))
 
 

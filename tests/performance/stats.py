@@ -21,7 +21,7 @@ import psycopg
 
 from deploy.embedded.postgres import EmbeddedPostgres
 from projections import store
-from projections.counting import HOURS_PER_DAY, KEPT_DAYS, by_day, hour_of
+from projections.counting import HOURS_PER_DAY, by_day, hour_of, kept_since
 from projections.database import conninfo
 from projections.fold import Batch
 from projections.migrate import migrate
@@ -110,7 +110,7 @@ def happened(instances: int, writers: int) -> dict[str, int]:
         "hours": DAYS * HOURS_PER_DAY,
         "first": end - DAYS * HOURS_PER_DAY,
         "end": end,
-        "hourly": by_day(end) - KEPT_DAYS * HOURS_PER_DAY,
+        "hourly": kept_since(end),
     }
 
 

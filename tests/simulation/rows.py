@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from projections.counting import HOURS_PER_DAY
 from projections.memory import Tables
-from projections.memory_counts import by_step
+from projections.memory_counts import in_steps
 from projections.rows import (
     Activity,
     Advance,
@@ -157,8 +157,8 @@ class ReadModelChecker:
         wanted = counted_again(
             self._tables.instances.values(), [*self._tables.stages.values(), *self._tables.past_stages.values()]
         )
-        days = by_step(wanted, {}, HOURS_PER_DAY)
-        counts = by_step(tables.counts, tables.past_counts, HOURS_PER_DAY)
+        days = in_steps(wanted, {}, HOURS_PER_DAY)
+        counts = in_steps(tables.counts, tables.past_counts, HOURS_PER_DAY)
         for key in days.keys() | counts.keys():
             assert counts[key] == days[key], f"{key}: the read model counts {counts[key]}, there are {days[key]} rows"
 

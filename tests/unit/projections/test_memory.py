@@ -6,7 +6,7 @@ import pytest
 
 from projections.counting import Counts
 from projections.memory import MemoryDatabase, MemoryStore
-from projections.memory_counts import by_step
+from projections.memory_counts import in_steps
 from projections.ports import Store
 from tests.store_contract import StoreContract, Subject, rows_of
 
@@ -28,7 +28,7 @@ class Memory:
 
     def counts(self, step: int = 1) -> Counts:
         tables = self.database.tables
-        return by_step(tables.counts, tables.past_counts, step) if step else Counts(tables.counts)
+        return in_steps(tables.counts, tables.past_counts, step) if step else Counts(tables.counts)
 
     def cut(self) -> None:
         self.database.restart(self.database.backup())
