@@ -1,18 +1,16 @@
 """`orchestration instances bulk …`: an action on all instances that pass a filter."""
 
 import asyncio
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 import click
 
-from deploy.client.errors import FAILED_STATUS, STOPPED_STATUS
+from deploy.client.errors import FAILED_STATUS
 from deploy.client.groups import Aliased
 from deploy.client.instance_filters import filtered, query_of
+from deploy.client.questions import confirmed
 from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
 
@@ -54,7 +52,7 @@ async def start(
         session.output.show(preview, lambda: [f"there is no instance to {action}"])
         return
     if not yes:
-        ask(action, preview)
+        await ask(action, preview)
     started = await session.api.post("instances", "bulk", body=body)
     if no_wait:
         session.output.show(started, lambda: [f"bulk operation {started['id']} has started"])
@@ -108,40 +106,26 @@ async def stop(session: Session, operation: str) -> None:
     session.output.show(found, lambda: [f"bulk operation {operation} is {found['state']}"])
 
 
-def ask(action: str, preview: dict[str, Any]) -> None:
+async def ask(action: str, preview: dict[str, Any]) -> None:
     """Show what would be done, and ask whether to do it.
 
     Raises:
         UsageError: there is nobody to be asked.
-        Exit: the answer is no, or Ctrl-C.
+        Exit: the answer is no.
+        CancelledError: Ctrl-C.
     """
     for line in shown_preview(preview):
         click.echo(line, err=True)
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here whether to do this: add --yes")
-    status = FAILED_STATUS
     try:
-        with _ending_by_ctrl_c():
-            if click.confirm(f"{action} {counted(preview)}?", err=True):
-                return
-    except click.Abort:
-        status = STOPPED_STATUS
-    # What click says then is "Aborted!", which somebody could take for the instances.
+        if await confirmed(f"{action} {counted(preview)}?"):
+            return
+    except asyncio.CancelledError:
+        click.echo("\nnothing was done", err=True)
+        raise
     click.echo("nothing was done", err=True)
-    raise click.exceptions.Exit(status)
-
-
-@contextlib.contextmanager
-def _ending_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end a question at once. The event loop would only note it, and it does not run while one is asked."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    raise click.exceptions.Exit(FAILED_STATUS)
 
 
 def counted(preview: dict[str, Any]) -> str:

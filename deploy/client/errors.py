@@ -17,8 +17,6 @@ import click
 
 FAILED_STATUS: Final = 1
 ABORTED_STATUS: Final = 5
-STOPPED_STATUS: Final = 130
-"""As shells have it."""
 
 
 class NotUnique(click.ClickException):

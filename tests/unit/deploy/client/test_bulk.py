@@ -1,7 +1,6 @@
 """`orchestration instances bulk`: what is asked before, what is shown meanwhile, and how it ends."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -56,25 +55,22 @@ class FakeApi:
         return self.states.pop(0)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], str], *, terminal: bool = True) -> None:
+def answering(monkeypatch: pytest.MonkeyPatch, *, agreed: bool = True, terminal: bool = True) -> None:
+    async def confirmed(question: str) -> bool:
+        assert question.startswith("abort ")
+        return agreed
+
     monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: answer())
+    monkeypatch.setattr(bulk, "confirmed", confirmed)
 
 
-def interrupt() -> str:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"), [(lambda: "", 1), (lambda: "n", 1), (interrupt, 130)], ids=["nothing", "no", "Ctrl-C"]
-)
-def test_who_does_not_agree_is_told_that_nothing_was_done(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: Callable[[], str], status: int
+async def test_who_does_not_agree_is_told_that_nothing_was_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answering(monkeypatch, answer)
+    answering(monkeypatch, agreed=False)
     with pytest.raises(click.exceptions.Exit) as ended:
-        bulk.ask("abort", PREVIEW)
-    assert ended.value.exit_code == status
+        await bulk.ask("abort", PREVIEW)
+    assert ended.value.exit_code == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert "1,200 instances to abort" in told.err
@@ -82,26 +78,39 @@ def test_who_does_not_agree_is_told_that_nothing_was_done(
     assert told.err.endswith("nothing was done\n")
 
 
-def test_who_agrees_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, lambda: "y")
-    bulk.ask("abort", PREVIEW)
+async def test_who_stops_it_is_told_that_nothing_was_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stopped(_: str) -> bool:
+        raise asyncio.CancelledError
+
+    answering(monkeypatch)
+    monkeypatch.setattr(bulk, "confirmed", stopped)
+    with pytest.raises(asyncio.CancelledError):
+        await bulk.ask("abort", PREVIEW)
+    assert capsys.readouterr().err.endswith("\nnothing was done\n")
 
 
-def test_a_preview_that_has_not_looked_at_all_says_so(
+async def test_who_agrees_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch)
+    await bulk.ask("abort", PREVIEW)
+
+
+async def test_a_preview_that_has_not_looked_at_all_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bulk.counted(PREVIEW | {"more": True}) == "more than 1,200 instances"
-    answering(monkeypatch, lambda: "y")
-    bulk.ask("abort", PREVIEW | {"matching": 0, "more": True, "sample": []})
+    answering(monkeypatch)
+    await bulk.ask("abort", PREVIEW | {"matching": 0, "more": True, "sample": []})
     assert capsys.readouterr().err == (
         "no instance to abort among the newest; there may be some that were not looked at\n"
     )
 
 
-def test_where_nobody_can_be_asked_yes_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, lambda: "y", terminal=False)
+async def test_where_nobody_can_be_asked_yes_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, terminal=False)
     with pytest.raises(click.UsageError, match="add --yes"):
-        bulk.ask("abort", PREVIEW)
+        await bulk.ask("abort", PREVIEW)
 
 
 @pytest.mark.parametrize(
