@@ -9,13 +9,17 @@ Makes `.venv` beside `pyproject.toml` and installs what `requirements.lock` name
 while neither file changed. Standard library only, and the outer pip installs: `ensurepip` need not be there.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 import venv
 from typing import Any, NoReturn
 
@@ -30,12 +34,13 @@ USAGE = (
     "bootstrap.py <orchestration command> [options]"
 )
 
-CHECKS = (
-    ("ruff", "check"),
-    ("ruff", "format", "--check"),
-    ("mypy",),
-    ("lint-imports",),
-)
+CHECKS = (("ruff", "check"), ("ruff", "format", "--check"))
+"""They take no time, and come first."""
+CHECKS_BESIDE = (("mypy",), ("lint-imports",))
+"""They run while pytest does, and end it when they fail."""
+POLL_SECONDS = 0.2
+TIDYING_SECONDS = 60.0
+"""How long pytest may take to end what it has started."""
 
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 """Each has a Kafka and a Postgres of its own. One more than there are cores: much of the time tests wait."""
@@ -118,13 +123,62 @@ def _name(requirement: str) -> str:
 
 
 def _test(arguments: list[str]) -> int:
-    for check in (*CHECKS, (*PYTEST, *arguments)):
+    for check in CHECKS:
         print("$ " + " ".join(check), flush=True)
-        status = subprocess.call([str(BIN / check[0]), *check[1:]], cwd=ROOT)  # noqa: S603 - our own commands
-        if status != 0:
-            print(f"bootstrap: {check[0]} failed", file=sys.stderr)
-            return status
-    return 0
+        if subprocess.call(_program(check), cwd=ROOT) != 0:  # noqa: S603 - our own commands
+            return _failed(check)
+    with contextlib.ExitStack() as stack:
+        beside = [_Beside(check, stack) for check in CHECKS_BESIDE]
+        tests = (*PYTEST, *arguments)
+        print("$ " + " & ".join(" ".join(command) for command in (*CHECKS_BESIDE, tests)), flush=True)
+        pytest = subprocess.Popen(_program(tests), cwd=ROOT)  # noqa: S603
+        while pytest.poll() is None or any(check.status is None for check in beside):
+            time.sleep(POLL_SECONDS)
+            for check in beside:
+                if check.status:
+                    _interrupt(pytest)
+                    print(check.output)
+                    return _failed(check.command)
+    return _failed(tests) if pytest.returncode else 0
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """End it, and let it tidy up."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(TIDYING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+class _Beside:
+    """A check that runs beside something else; its output is kept."""
+
+    def __init__(self, command: tuple[str, ...], stack: contextlib.ExitStack):
+        self.command = command
+        self._output = output = stack.enter_context(contextlib.closing(tempfile.TemporaryFile("w+")))  # noqa: SIM115
+        self._process = subprocess.Popen(_program(command), cwd=ROOT, stdout=output, stderr=output)  # noqa: S603
+        stack.callback(self._process.kill)
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def output(self) -> str:
+        """What it has written."""
+        self._output.seek(0)
+        return self._output.read()
+
+
+def _program(command: tuple[str, ...]) -> list[str]:
+    return [str(BIN / command[0]), *command[1:]]
+
+
+def _failed(command: tuple[str, ...]) -> int:
+    print(f"bootstrap: {command[0]} failed", file=sys.stderr)
+    return 1
 
 
 def _runs(python: pathlib.Path) -> bool:

@@ -30,8 +30,8 @@ hypothesis.settings.load_profile("suite")
 # Kafka lives for minutes at most here. For so little its optimizing compiler costs more than it saves: a fifth of all.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
-LONGEST = ("tests/simulation/test_even_seeds.py", "tests/simulation/test_odd_seeds.py")
-"""Files that only compute, for minutes. They come first: meanwhile other workers wait for Kafka."""
+LONGEST = "tests/simulation/test_seeds.py"
+"""It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 
@@ -77,7 +77,7 @@ def no_complaints() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the files that take longest to the first workers."""
+    """Give the file that takes longest to the first worker."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 

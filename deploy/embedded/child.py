@@ -22,6 +22,8 @@ right after a kill would meet the old program's ports and locks."""
 
 CLOCK_SLACK_SECONDS: Final = 1.0
 """Process start times are rounded; without slack a leftover could look younger than the file that names it."""
+KILLED_SECONDS: Final = 2.0
+"""How long is waited for what was killed. On a busy machine it takes a moment."""
 
 
 class Child:
@@ -152,7 +154,10 @@ def _running(pid_file: Path) -> psutil.Process | None:
 
 
 def _kill_tree(process: psutil.Process) -> None:
+    """Kill a program and all that it has started, and wait until they are gone: until then they use its data."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        for one in (*process.children(recursive=True), process):
+        tree = [*process.children(recursive=True), process]
+        for one in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+        psutil.wait_procs(tree, KILLED_SECONDS)

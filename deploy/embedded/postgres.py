@@ -37,6 +37,8 @@ POLL_SECONDS: Final = 0.02
 MAX_SOCKET_PATH_BYTES: Final = 103
 """Longest path of a Unix socket on macOS (Linux: 107). A longer one can't be bound."""
 SOCKET_NAME: Final = ".s.PGSQL.5432"
+SURVIVORS: Final = "Terminate any old server processes"
+"""In what Postgres writes when processes of a killed server are still there. They end by themselves, a little later."""
 UNPRIVILEGED: Final = "nobody"
 COPY_PREFIX: Final = "orchestration-postgres-"
 
@@ -94,17 +96,10 @@ class EmbeddedPostgres:
         self._sockets = self._socket_folder()
         inside = self._sockets == self._pgdata
         options = {**SETTINGS, "unix_socket_directories": self._seen if inside else str(self._sockets)}
-        self.process = self._run(
-            [
-                "postgres",
-                "-D",
-                self._seen,
-                *(part for item in options.items() for part in ("-c", "=".join(item))),
-            ]
-        )
+        settings = (part for item in options.items() for part in ("-c", "=".join(item)))
         url = f"postgresql://postgres@/postgres?host={quote(str(self._sockets), safe='')}"
         try:
-            self._wait_ready(url)
+            self._serve(["postgres", "-D", self._seen, *settings], url)
         except BaseException:
             self.kill()
             raise
@@ -233,20 +228,28 @@ class EmbeddedPostgres:
             descriptors=() if self._folder is None else (self._folder,),
         )
 
-    def _wait_ready(self, url: str) -> None:
-        assert self.process is not None  # noqa: S101 - for the type checker
+    def _serve(self, command: list[str], url: str) -> None:
+        """Run the server, and wait until it is ready."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        self._run_server(command)
         while True:
             try:
                 psycopg.connect(url, connect_timeout=2).close()
                 return
             except psycopg.OperationalError as error:
                 last = str(error).splitlines()[0]
-            if self.process.returncode is not None:
-                raise StartFailed(f"Postgres ended while starting: {_last_line(self._log)}")
             if time.monotonic() > deadline:
                 raise StartFailed(f"Postgres is not ready after {START_TIMEOUT_SECONDS:.0f} s: {last}")
+            if self.process.returncode is not None:
+                if SURVIVORS not in self._log.read_text(errors="replace"):
+                    raise StartFailed(f"Postgres ended while starting: {_last_line(self._log)}")
+                self._run_server(command)
             time.sleep(POLL_SECONDS)
+
+    def _run_server(self, command: list[str]) -> None:
+        if self.process:
+            self.process.kill()  # it has ended, and its pipe is still open
+        self.process = self._run(command)
 
 
 def _programs() -> Path:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import DownloadFailed, JavaMissing, PortInUse, StartFailed
 from deploy.embedded.jars import kafka_jars
 from deploy.embedded.kafka import EmbeddedKafka, java_executable
-from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.postgres import SURVIVORS, EmbeddedPostgres
 from deploy.topics import create_topics
 from schemas.settings import KafkaSettings
 
@@ -257,6 +258,26 @@ def test_postgres_keeps_rows_over_a_kill(tmp_path: Path) -> None:
     finally:
         postgres.stop()
     assert processes_of(tmp_path) == []
+
+
+def test_postgres_waits_for_processes_that_survive_a_kill(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path)
+    log = tmp_path / "postgres.log"
+    with psycopg.connect(postgres.start()) as connection, ThreadPoolExecutor(1) as threads:
+        survivor = connection.info.backend_pid
+        os.kill(survivor, signal.SIGSTOP)
+        try:
+            os.kill(psutil.Process(survivor).ppid(), signal.SIGKILL)
+            until(lambda: postgres.returncode is not None)
+            starting = threads.submit(postgres.start)
+            until(lambda: SURVIVORS in log.read_text(errors="replace"))
+            assert not starting.done()
+        finally:
+            os.kill(survivor, signal.SIGKILL)
+        try:
+            psycopg.connect(starting.result(), connect_timeout=5).close()
+        finally:
+            postgres.stop()
 
 
 def test_postgres_takes_a_folder_too_deep_for_a_socket(tmp_path: Path) -> None:

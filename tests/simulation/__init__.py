@@ -37,7 +37,7 @@
 | `world` | all of that; faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |
 | `trace` | the last steps, in words |
-| `seed_tests`, `situations` | the tests of seeds, which two modules share, and what they have to meet |
+| `test_seeds`, `situations` | the tests of seeds, and what they have to meet |
 
 `python -m tests.simulation --seeds N` runs many seeds. A seed that fails is printed with its last steps and the command
 that runs it alone. `pytest tests/simulation --seeds N` and `--seed N` do the same for the suite.

@@ -7,10 +7,12 @@ import os
 import signal
 import textwrap
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from tests.complaints import ComplaintsHandler
 from tests.simulation.seeds import run_last_seed, run_seed
 
 SEED_SECONDS: Final = 60
@@ -20,6 +22,11 @@ MAX_SHOWN: Final = 500
 """Characters of an error: some show a whole state."""
 SHOWN_FRAMES: Final = 3
 """Of the stack of what failed."""
+QUIET: Final = logging.CRITICAL + 1
+"""A level that nothing reaches."""
+
+_COMPLAINTS: Final = ComplaintsHandler()
+"""What asyncio complains about, in a process that was prepared."""
 
 
 class Outcome(NamedTuple):
@@ -28,6 +35,8 @@ class Outcome(NamedTuple):
     seed: int
     failure: str | None
     """The error, with the last steps; None if all that must hold holds."""
+    met: Counter[str]
+    """How often each situation was met."""
 
 
 def run(seed: int) -> Outcome:
@@ -40,7 +49,11 @@ def prepare() -> None:
 
     The product is quiet from then on: it complains about each fault, as it should.
     """
-    logging.disable()
+    logging.getLogger().setLevel(QUIET)
+    asyncio_logger = logging.getLogger("asyncio")
+    asyncio_logger.setLevel(logging.ERROR)
+    asyncio_logger.propagate = False
+    asyncio_logger.addHandler(_COMPLAINTS)
     _outcome(0, run_seed)
     gc.collect()
     gc.freeze()  # or each copy would write to all the memory that it shares with us
@@ -63,19 +76,19 @@ def run_apart(seed: int) -> Outcome:
     try:
         outcome: Outcome = reader.recv()
     except EOFError:
-        outcome = Outcome(seed, "its process ended before it did")
+        outcome = Outcome(seed, "its process ended before it did", Counter())
     reader.close()
     os.waitpid(pid, 0)
     return outcome
 
 
-def _outcome(seed: int, run: Callable[[int], object]) -> Outcome:
+def _outcome(seed: int, run: Callable[[int], Counter[str]]) -> Outcome:
     try:
         with bounded(SEED_SECONDS):
-            run(seed)
+            met = run(seed)
     except Exception as error:
-        return Outcome(seed, _in_words(error))
-    return Outcome(seed, None)
+        return Outcome(seed, _in_words(error), Counter())
+    return Outcome(seed, "\n".join(_COMPLAINTS.heard) or None, met)
 
 
 @contextmanager

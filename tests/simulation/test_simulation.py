@@ -1,4 +1,4 @@
-"""A seed tells what it was when it fails, and is the same everywhere. What seeds find: `seed_tests`."""
+"""A seed tells what it was when it fails, and is the same everywhere. What seeds find: `test_seeds`."""
 
 import hashlib
 import os
@@ -41,7 +41,7 @@ def test_a_seed_that_fails_tells_its_last_steps(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.filterwarnings("ignore:.*is multi-threaded, use of fork:DeprecationWarning")
 def test_a_process_that_ends_with_its_seed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "run_last_seed", lambda seed: os._exit(seed))
-    assert run_apart(7) == Outcome(7, "its process ended before it did")
+    assert run_apart(7) == Outcome(7, "its process ended before it did", Counter())
 
 
 def test_a_seed_is_the_same_in_every_process() -> None:
