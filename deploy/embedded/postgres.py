@@ -240,7 +240,7 @@ class EmbeddedPostgres:
                 last = str(error).splitlines()[0]
             if time.monotonic() > deadline:
                 raise StartFailed(f"Postgres is not ready after {START_TIMEOUT_SECONDS:.0f} s: {last}")
-            if self.process.returncode is not None:
+            if self.returncode is not None:
                 if SURVIVORS not in self._log.read_text(errors="replace"):
                     raise StartFailed(f"Postgres ended while starting: {_last_line(self._log)}")
                 self._run_server(command)
