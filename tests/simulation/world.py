@@ -23,7 +23,7 @@ from tests.definitions import definition
 from tests.simulation.bad import BadRecord
 from tests.simulation.checkers import Observer
 from tests.simulation.clients import Clients
-from tests.simulation.engines import Engines, engine_settings
+from tests.simulation.engines import EngineProcess, Engines, engine_settings
 from tests.simulation.front import Front
 from tests.simulation.harm import Harm
 from tests.simulation.limits import Limits
@@ -100,9 +100,12 @@ SNAPSHOT_SECONDS = (0.05, 1.0, 1.0, 10.0)
 BEHIND = timedelta(days=-2)
 """By how much all clocks may be wrong from the beginning on: then what is new is shown as older than what is kept."""
 
-MAX_QUIET_CLAIMS = 15
-"""How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it. Engines that at
-once claim back what they have lost come to 50."""
+KNOCKS, KNOCK_SECONDS = 50, 0.3
+"""How many commands come, and how often, while one engine does not know what it has lost."""
+
+MAX_QUIET_CLAIMS = 7
+"""How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it: mostly twice.
+Engines that at once claim back what they have lost come to 15."""
 
 
 class World:
@@ -241,11 +244,14 @@ class World:
             group.create_task(self.extremes.run())
             group.create_task(self.sources.run(self.cluster, self._append))
             group.create_task(self._roll_out())
-        self._quiet()
         claimed = self.observer.claimed.copy()
-        if self.clocks_are_wrong:
-            await self._set_clocks()
-        await self._converge()
+        cut = self._quiet()
+        async with asyncio.TaskGroup() as group:
+            if cut is not None:
+                group.create_task(self._knock(self.rng.randrange(PARTITIONS)))
+            if self.clocks_are_wrong:
+                await self._set_clocks()
+            await self._converge()
         await self.front.act()
         await self._converge()
         await self.front.look()
@@ -288,12 +294,19 @@ class World:
                 process.start()
 
     async def _set_clock(self, process: SimulatedProcess[Any]) -> None:
+        """Let a clock be wrong for a moment. What ends meanwhile is retried at once: at the same time, or before it."""
         process.clock.ahead = timedelta(days=self.rng.choice((-1, 1, 1, 400)))
+        runs = list(self.clients.runs)
+        ended = self.rng.sample(runs, min(len(runs), PARTITIONS))
+        for instance_id in ended:
+            self.clients.send(instance_id, AbortInstance())
         await asyncio.sleep(self.rng.uniform(0.1, 2.0))
         process.clock.ahead = timedelta(0)
+        for instance_id in ended:
+            self.clients.retry_again_and_again(instance_id)
 
-    def _quiet(self) -> None:
-        """Nothing goes wrong any more, except that one engine may not reach the coordinator of its groups."""
+    def _quiet(self) -> EngineProcess | None:
+        """Nothing goes wrong any more, except that one engine may not reach the coordinator of its groups: which."""
         self.trace.add("", "the faults stop")
         self.trouble.quiet(self.processes)
         self.front.quiet()
@@ -310,6 +323,15 @@ class World:
             self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
         for _ in self.sources.listened:
             self.clients.publish()
+        return cut
+
+    async def _knock(self, partition: int) -> None:
+        """Commands for a partition that two engines may take for theirs. Who claims it back does so each time."""
+        while self.clients.partition(instance_id := self.clients.new_id()) != partition:
+            pass
+        for _ in range(KNOCKS):
+            await asyncio.sleep(KNOCK_SECONDS)
+            self.clients.send(instance_id, AbortInstance())
 
     async def _set_clocks(self) -> None:
         """All clocks are wrong for a moment. No restart comes to the aid of what has come to wait meanwhile."""
