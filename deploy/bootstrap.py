@@ -42,9 +42,9 @@ POLL_SECONDS = 0.2
 TIDYING_SECONDS = 60.0
 """How long pytest may take to end what it has started."""
 
-WORKERS = min(4, (os.cpu_count() or 1) + 2)
-"""Two more than there are cores: much of the time tests wait, and one worker waits for the seeds of the simulation,
-which run in processes of their own. The others have a Kafka and a Postgres each."""
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
+"""One more than there are cores: it waits for the seeds of the simulation, which run in processes of their own. The
+others have a Kafka and a Postgres each. With still one more, the suite takes as long, and tests run out of time."""
 PYTEST = ("pytest", "-q", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 """Files come in the order in which they were collected: those that take long begin before the unit tests, which fill
 what is left. By the number of their tests they would come last, and one worker would wait for the other."""

@@ -4,6 +4,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from itertools import groupby
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from schemas.topics import (
     topic_name,
 )
 from tests.integration.event_log_reader import records
+from tests.integration.waiting import eventually
 from tests.kafka_contract import Away
 from tests.ports.log import Log, MemoryEventLog, StoredRecord
 
@@ -108,7 +110,7 @@ class InMemory(Subject):
     """The same code as on a real Kafka, on a cluster in memory."""
 
     def __init__(self) -> None:
-        self._settings = EngineSettings(partitions=PARTITIONS, append_timeout_seconds=0.2)
+        self._settings = EngineSettings(partitions=PARTITIONS)
         self._cluster = MemoryCluster()
 
     async def make_topics(self) -> None:
@@ -130,7 +132,8 @@ class InMemory(Subject):
         return [*self._cluster.records(COMMANDS_DEAD)[0]]
 
     def unreachable(self) -> EventLog:
-        return KafkaEventLog(MemoryKafka(self._cluster, Away()), self._settings, CODEC)
+        settings = EngineSettings(partitions=PARTITIONS, append_timeout_seconds=0.2)
+        return KafkaEventLog(MemoryKafka(self._cluster, Away()), settings, CODEC)
 
 
 class Ports(Subject):
@@ -172,8 +175,18 @@ async def subject(request: pytest.FixtureRequest, topic_prefix: str) -> AsyncIte
     settings = EngineSettings(kafka_bootstrap_servers=servers, topic_prefix=topic_prefix, partitions=PARTITIONS)
     await create_topics(settings)
     kafka = Kafka(settings)
+    await eventually(partial(_is_there, kafka.writer()))
     yield kafka
     await asyncio.gather(*(writer.close() for writer in kafka.writers))
+
+
+async def _is_there(log: EventLog) -> bool:
+    """Whether the broker shows the topics that its controller has made."""
+    try:
+        await log.look(0)
+    except ReadFailed:
+        return False
+    return True
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ SNAPSHOT = {
     "activities": "SELECT * FROM activities ORDER BY instance_id, stage, index",
     "triggers": "SELECT * FROM triggers ORDER BY id",
     "occurrences": "SELECT * FROM occurrences ORDER BY id",
-    "rejections": "SELECT * FROM rejections ORDER BY partition, cause",
+    # All but the time at which they came into the read model.
+    "rejections": "SELECT partition, cause, code, message, at FROM rejections ORDER BY partition, cause",
     "positions": "SELECT * FROM positions ORDER BY partition",
 }
 
