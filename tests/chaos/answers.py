@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Plan = Literal["noop", "event", "twice", "never", "delay", "money", "abort", "abort money", "probe"]
+Plan = Literal[
+    "noop", "event", "twice", "never", "delay", "money", "abort", "abort money", "retry", "retry money", "probe"
+]
 """What a client does with an instance."""
 
 
@@ -46,18 +48,22 @@ class Run:
     events_acknowledged: int = 0
     abort_sent: bool = False
     abort_acknowledged: bool = False
+    retry_sent: bool = False
+    """After its abort was acknowledged."""
+    retry_acknowledged: bool = False
 
     @property
     def must_end(self) -> bool | None:
         """Whether it has to end; None if either is right."""
-        if self.abort_acknowledged:
-            return True
-        needed = {"event": 1, "twice": 2, "never": 1}.get(self.plan, 0)
+        if self.abort_acknowledged and not self.retry_acknowledged:
+            return None if self.retry_sent else True
+        needed = {"event": 1, "twice": 2, "never": 1, "retry": 1}.get(self.plan, 0)
         if self.plan == "abort":
             return None if self.abort_sent else False
         if self.events_acknowledged >= needed:
             return True
-        return None if self.events_sent >= needed or self.abort_sent else False
+        may_be_aborted = self.abort_sent and not self.retry_acknowledged
+        return None if self.events_sent >= needed or may_be_aborted else False
 
 
 @dataclass

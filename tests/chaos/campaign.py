@@ -222,7 +222,7 @@ class Campaign:
         await self._sandbox.faults()
         await self.system.heal()
         waiting = [run for run in self.clients.answers.runs if run.acknowledged and run.must_end is False]
-        ended = [run for run in waiting if run.plan in ("never", "twice", "event")]
+        ended = [run for run in waiting if run.plan in ("never", "twice", "event") or run.retry_acknowledged]
         aborted = [run for run in ended if run.plan == "never" and self._rng.random() < 0.5]
         await self.clients.each(self.clients.abort, [*aborted, *(run for run in waiting if run not in ended)])
         await self.clients.each(self._send_all, [run for run in ended if run not in aborted])

@@ -17,8 +17,8 @@ MAX_HANG_SECONDS: Final = 45.0
 has so much more."""
 REFUSALS: Final = (503,)
 """Statuses by which clients may be told to come again."""
-MONEY_PLANS: Final = ("money", "abort money")
-ABORTED_PLANS: Final = ("abort", "abort money", "never", "twice")
+MONEY_PLANS: Final = ("money", "abort money", "retry money")
+ABORTED_PLANS: Final = ("abort", "abort money", "never", "twice", "retry")
 
 
 def runs_exist(evidence: Evidence) -> Iterator[str]:
@@ -44,7 +44,8 @@ def runs_end(evidence: Evidence) -> Iterator[str]:
 def _ended(run: Run, instance: Instance, is_final: bool) -> Iterator[str]:
     name = f"{run.mark} ({run.plan}) {instance.id}"
     # Calls of the stack that fail are repeated after up to 100 s, so their time comes at the end of all rounds.
-    may_last = run.plan in MONEY_PLANS and not run.abort_acknowledged and not is_final
+    is_aborted = run.abort_acknowledged and not run.retry_sent
+    may_last = run.plan in MONEY_PLANS and not is_aborted and not is_final
     if run.must_end and not instance.ended and not may_last:
         yield f"{name} has not ended; its last event is {instance.last}, its stage {instance.stage}"
     if run.must_end is False and instance.ended:
@@ -52,12 +53,14 @@ def _ended(run: Run, instance: Instance, is_final: bool) -> Iterator[str]:
     if run.shown_as_ended and not instance.ended:
         yield f"{name} was shown as ended, and runs"
     if not instance.ended or run.plan in MONEY_PLANS:
-        if instance.error == CANCELED and not run.abort_sent:
+        if instance.error == CANCELED and (run.retry_acknowledged or not run.abort_sent):
             yield f"{name} was aborted by nobody"
         return
     allowed: set[str | None] = {None}
     if run.abort_sent and run.plan in ABORTED_PLANS:
-        allowed = {CANCELED} if run.abort_acknowledged and not run.events_sent else {CANCELED, None}
+        allowed = {CANCELED} if is_aborted and not run.events_sent else {CANCELED, None}
+    if run.retry_acknowledged:
+        allowed = {None}
     if instance.error not in allowed:
         yield f"{name} has ended with {instance.error!r}"
 
@@ -72,7 +75,7 @@ def commands_have_outcomes(evidence: Evidence) -> Iterator[str]:
             count = evidence.fold.received[marker]
             if count > 1 or (count == 0 and number <= run.events_acknowledged):
                 yield f"event {marker} was taken in {count} times"
-        if run.abort_acknowledged:
+        if run.abort_acknowledged and not run.retry_sent:
             instance = evidence.fold.instances.get(run.id or "")
             if instance is not None and not instance.ended:
                 yield f"{run.mark} {run.id}: its abort was acknowledged, and it runs"

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from api.ids import id_for_key
+from schemas.events import CANCELED
 from schemas.kafka import KafkaClients, KafkaFault, Producer
 from schemas.records import NewRecord
 from schemas.topics import partition_of
@@ -34,6 +35,8 @@ WEIGHTS: Final[dict[Plan, int]] = {
     "money": 9,
     "abort": 2,
     "abort money": 3,
+    "retry": 3,
+    "retry money": 3,
 }
 STAGES: Final[dict[str, list[Json]]] = {
     "noop": [{"noop": {}}],
@@ -42,9 +45,12 @@ STAGES: Final[dict[str, list[Json]]] = {
     "never": [{"wait_event": {"event": "go"}}],
     "delay": [{"delay": {"duration": "1s"}}, {"noop": {}}],
     "abort": [{"wait_event": {"event": "go"}}],
+    "retry": [{"noop": {}}, {"wait_event": {"event": "go"}}, {"noop": {}}],
     "probe": [{"noop": {}}],
 }
 """By plan, those without money."""
+FAILING: Final = ("money", "abort", "abort money", "retry", "retry money")
+"""Plans whose instances may fail."""
 GIVE_UP_SECONDS: Final = 100.0
 """How long a client insists. Longer than the longest fault and what comes behind it."""
 REQUEST_SECONDS: Final = 100.0
@@ -177,7 +183,7 @@ class Clients:
         for number in range(money):
             stages = [self._money(f"{name}/{number}/{n}/${{run}}") for n in range(self._rng.choice((1, 1, 2)))]
             paying.append(await self.workflow(f"{name} money {number}", stages))
-        self.workflows["money"] = self.workflows["abort money"] = paying
+        self.workflows["money"] = self.workflows["abort money"] = self.workflows["retry money"] = paying
 
     async def workflow(self, name: str, stages: list[Json]) -> str:
         """Make a workflow; returns its id."""
@@ -217,17 +223,18 @@ class Clients:
             self.answers.wrong.append(f"{run.mark}: a run was answered with id {shown['id']}, not {run.id}")
         run.id, run.acknowledged = shown["id"], True
         run.shown_as_ended = bool(shown["terminated"])
-        if shown.get("error") and run.plan not in ("money", "abort", "abort money"):
+        if shown.get("error") and run.plan not in FAILING:
             self.answers.wrong.append(f"{run.mark}: it is shown to have failed: {shown['error']}")
 
     async def look(self, run: Run, *, api: int | None = None) -> None:
         """What was acknowledged is shown, by every API and on every surface."""
         ended = run.shown_as_ended or (run.abort_acknowledged and run.plan == "abort")
+        was_retried = run.retry_sent
         surface = self._rng.choice(SURFACES)
         reply = await self.call("get", "GET", _run(surface, run), surface=surface, api=api)
         if reply.outcome == 404:
             self.answers.wrong.append(f"{run.mark} {run.id}: not found behind its acknowledgement")
-        elif reply.outcome == 200:
+        elif reply.outcome == 200 and run.retry_sent == was_retried:
             shown = reply.data["data"]
             if ended and not shown["terminated"]:
                 self.answers.wrong.append(f"{run.mark} {run.id}: it is shown to run after it was shown to have ended")
@@ -244,14 +251,32 @@ class Clients:
         elif reply.is_final:
             self.answers.wrong.append(f"{marker}: an event was answered {reply}")
 
-    async def abort(self, run: Run) -> None:
-        """Abort the instance."""
+    async def abort(self, run: Run) -> bool:
+        """Abort the instance; whether no abort may come later, of a request that was not answered."""
         run.abort_sent = True
-        reply = await self.insist("abort", "PUT", lambda surface: _run(surface, run) + "/abort")
+        surface = self._rng.choice(SURFACES)
+        first = reply = await self.call("abort", "PUT", _run(surface, run) + "/abort", surface=surface)
+        if not first.is_final:
+            reply = await self.insist("abort", "PUT", lambda surface: _run(surface, run) + "/abort")
         if reply.outcome == 204:
             run.abort_acknowledged = True
         elif reply.is_final:
             self.answers.wrong.append(f"{run.mark}: an abort was answered {reply}")
+        return first.outcome == 204
+
+    async def retry(self, run: Run) -> None:
+        """Retry the instance that was aborted. One with money may have come to its end before, and is left alone."""
+        reply = await self.insist("get", "GET", lambda surface: _run(surface, run))
+        if reply.outcome != 200 or reply.data["data"].get("error") != CANCELED:
+            if reply.outcome == 200 and run.plan == "retry":
+                self.answers.wrong.append(f"{run.mark}: behind its abort it is shown as {reply.data['data']}")
+            return
+        run.retry_sent, run.shown_as_ended = True, False
+        reply = await self.insist("retry", "POST", lambda _: f"/v2/instances/{run.id}/retry", key=f"{run.mark}/retry")
+        if reply.outcome == 201:
+            run.retry_acknowledged = True
+        elif reply.is_final:
+            self.answers.wrong.append(f"{run.mark}: a retry was answered {reply}")
 
     async def _flow(self) -> None:
         (plan,) = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
@@ -267,6 +292,12 @@ class Clients:
             await asyncio.sleep(self._rng.uniform(0.0, 0.6))
             await self.abort(run)
             await self.look(run)
+        elif plan in ("retry", "retry money"):
+            await asyncio.sleep(self._rng.uniform(0.0, 0.6))
+            if await self.abort(run):
+                await self.retry(run)
+            if run.retry_acknowledged and plan == "retry":
+                await self.send(run)
 
     def _waits(self, plan: Plan) -> bool:
         share = {"noop": 0.4, "delay": 0.4, "money": self._money_waits}.get(plan, 0.0)
@@ -374,7 +405,7 @@ class Clients:
         kafka = KafkaClients(self._system.settings)
         return kafka.producer(MESSAGES, max_batch_bytes=2**20, max_request_bytes=2**20, waits=False)
 
-    async def each(self, work: Callable[[Run], Awaitable[None]], runs: list[Run]) -> None:
+    async def each(self, work: Callable[[Run], Awaitable[object]], runs: list[Run]) -> None:
         """Do something with some instances, a few at a time."""
         limit = asyncio.Semaphore(10)
 

@@ -60,7 +60,11 @@ def _run(evidence: Evidence, *plans: Plan) -> Run:
     return next(
         run
         for run in evidence.answers.runs
-        if run.acknowledged and (not plans or run.plan in plans) and run.id in instances and instances[run.id].ended
+        if run.acknowledged
+        and (not plans or run.plan in plans)
+        and run.id in instances
+        and instances[run.id].ended
+        and run.retry_acknowledged == ("retry" in plans)
     )
 
 
@@ -105,6 +109,10 @@ def _failed(evidence: Evidence) -> Evidence:
 
 def _abort_without_effect(evidence: Evidence) -> Evidence:
     return _with_instance(evidence, _run(evidence, "abort"), lambda i: replace(i, ended=False))
+
+
+def _retry_without_effect(evidence: Evidence) -> Evidence:
+    return _with_instance(evidence, _run(evidence, "retry"), lambda i: replace(i, error="canceled"))
 
 
 def _aborted_by_nobody(evidence: Evidence) -> Evidence:
@@ -241,6 +249,7 @@ FALSIFICATIONS: Final = (
     Falsification("a run has failed", runs_end, _failed),
     Falsification("money was aborted by nobody", runs_end, _aborted_by_nobody),
     Falsification("an abort had no effect", commands_have_outcomes, _abort_without_effect),
+    Falsification("a retry had no effect", runs_end, _retry_without_effect),
     Falsification("an event was taken in twice", commands_have_outcomes, _event_twice),
     Falsification("an event was lost", commands_have_outcomes, _event_lost),
     Falsification("a command has no outcome", commands_have_outcomes, _undecided),

@@ -55,6 +55,8 @@ class Instance:
     stages: int
     stage: int | None = None
     done: int = 0
+    failed_stage: int | None = None
+    """The last one, if it has failed."""
     ended: bool = False
     error: str | None = None
     last: str = "InstanceStarted"
@@ -177,7 +179,7 @@ class Fold:
         elif known is None:
             self._note(f"{where}: {id} was never started")
         else:
-            if known.ended and kind != "LateResultRecorded":
+            if known.ended and kind not in ("LateResultRecorded", "InstanceRetried"):
                 self._note(f"{where}: behind the end of {id}")
             known.last = kind
             self._evolve(known, kind, value, where)
@@ -191,6 +193,7 @@ class Fold:
             if value["number"] != instance.stage:
                 self._note(f"{where}: stage {value['number']} of {instance.id}, but {instance.stage} runs")
             instance.stage, instance.done = None, instance.done + 1
+            instance.failed_stage = value["number"] if value.get("error") is not None else None
         elif kind == "EventReceived":
             self.received[value.get("payload", {}).get("marker", "")] += 1
         elif kind == "ActivityEnded":
@@ -198,10 +201,23 @@ class Fold:
             if place in instance.activities:
                 self._note(f"{where}: activity {place} of {instance.id} ends twice")
             instance.activities.add(place)
+        elif kind == "InstanceRetried":
+            self._retried(instance, value, where)
         elif kind == "InstanceEnded":
             instance.ended, instance.error = True, value.get("error")
             if instance.error is None and instance.done != instance.stages:
                 self._note(f"{where}: {instance.id} succeeds with {instance.done} of {instance.stages} stages")
+
+    def _retried(self, instance: Instance, value: dict[str, Any], where: str) -> None:
+        """It goes on with the stage that has failed, and with what was done there."""
+        if not instance.ended or instance.error is None:
+            self._note(f"{where}: {instance.id} is retried, and has not failed")
+        if value["stage"] != instance.done - (instance.failed_stage is not None):
+            self._note(f"{where}: {instance.id} goes on with stage {value['stage']} behind {instance.done}")
+        instance.ended, instance.error, instance.stage, instance.failed_stage = False, None, None, None
+        instance.done = value["stage"]
+        kept = {(instance.done, index) for index in range(len(value["kept"]))}
+        instance.activities = {place for place in instance.activities if place[0] < instance.done} | kept
 
     def _note(self, text: str) -> None:
         if len(self.broken) < MAX_NOTES:

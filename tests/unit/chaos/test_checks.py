@@ -87,6 +87,14 @@ def evidence() -> Evidence:
     aborted = Run("m.3", "abort", WORKFLOW, True, "abort-1", abort_sent=True, abort_acknowledged=True)
     world.start(aborted, 1)
     world.end(aborted, error="canceled")
+    retried = Run("m.4", "retry", WORKFLOW, True, "retry-1", abort_sent=True, abort_acknowledged=True)
+    world.start(retried, 1)
+    world.end(retried, error="canceled")
+    world.decide("retry-1", ("InstanceRetried", {"stage": 0, "kept": []}), ("StageStarted", {"number": 0}))
+    world.decide("retry-1", ("EventReceived", {"payload": {"marker": "m.4/1"}}))
+    world.end(retried)
+    retried.retry_sent = retried.retry_acknowledged = True
+    retried.events_sent = retried.events_acknowledged = 1
     paying = Run(MARK, "money", BANK, True, "money-1")
     world.start(paying, 1)
     world.decide("money-1", ("ActivityStarted", {}), ("ActivityEnded", {"stage": 0, "index": 0}), cause=False)
@@ -253,6 +261,10 @@ def test_a_gap_that_others_explain_is_not_told() -> None:
     assert [recovery.healthy_gap for recovery in recoveries([mark, other], [])] == [None, None]
 
 
+def again(**more: Any) -> Run:
+    return Run("", "retry", "", True, abort_sent=True, abort_acknowledged=True, retry_sent=True, **more)
+
+
 @pytest.mark.parametrize(
     ("run", "must_end"),
     [
@@ -266,6 +278,10 @@ def test_a_gap_that_others_explain_is_not_told() -> None:
         (Run("", "abort", "", True), False),
         (Run("", "abort", "", True, abort_sent=True), None),
         (Run("", "abort", "", True, abort_sent=True, abort_acknowledged=True), True),
+        (again(), None),
+        (again(retry_acknowledged=True), False),
+        (again(retry_acknowledged=True, events_sent=1), None),
+        (again(retry_acknowledged=True, events_sent=1, events_acknowledged=1), True),
     ],
 )
 def test_what_must_end(run: Run, must_end: bool | None) -> None:
