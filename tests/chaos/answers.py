@@ -53,6 +53,11 @@ class Run:
     retry_acknowledged: bool = False
 
     @property
+    def is_aborted(self) -> bool:
+        """Whether an acknowledged abort is the last that was asked of it."""
+        return self.abort_acknowledged and not self.retry_sent
+
+    @property
     def must_end(self) -> bool | None:
         """Whether it has to end; None if either is right."""
         if self.abort_acknowledged and not self.retry_acknowledged:

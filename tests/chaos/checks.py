@@ -44,8 +44,7 @@ def runs_end(evidence: Evidence) -> Iterator[str]:
 def _ended(run: Run, instance: Instance, is_final: bool) -> Iterator[str]:
     name = f"{run.mark} ({run.plan}) {instance.id}"
     # Calls of the stack that fail are repeated after up to 100 s, so their time comes at the end of all rounds.
-    is_aborted = run.abort_acknowledged and not run.retry_sent
-    may_last = run.plan in MONEY_PLANS and not is_aborted and not is_final
+    may_last = run.plan in MONEY_PLANS and not run.is_aborted and not is_final
     if run.must_end and not instance.ended and not may_last:
         yield f"{name} has not ended; its last event is {instance.last}, its stage {instance.stage}"
     if run.must_end is False and instance.ended:
@@ -58,7 +57,7 @@ def _ended(run: Run, instance: Instance, is_final: bool) -> Iterator[str]:
         return
     allowed: set[str | None] = {None}
     if run.abort_sent and run.plan in ABORTED_PLANS:
-        allowed = {CANCELED} if is_aborted and not run.events_sent else {CANCELED, None}
+        allowed = {CANCELED} if run.is_aborted and not run.events_sent else {CANCELED, None}
     if run.retry_acknowledged:
         allowed = {None}
     if instance.error not in allowed:
@@ -75,7 +74,7 @@ def commands_have_outcomes(evidence: Evidence) -> Iterator[str]:
             count = evidence.fold.received[marker]
             if count > 1 or (count == 0 and number <= run.events_acknowledged):
                 yield f"event {marker} was taken in {count} times"
-        if run.abort_acknowledged and not run.retry_sent:
+        if run.is_aborted:
             instance = evidence.fold.instances.get(run.id or "")
             if instance is not None and not instance.ended:
                 yield f"{run.mark} {run.id}: its abort was acknowledged, and it runs"

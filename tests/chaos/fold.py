@@ -210,14 +210,15 @@ class Fold:
 
     def _retried(self, instance: Instance, value: dict[str, Any], where: str) -> None:
         """It goes on with the stage that has failed, and with what was done there."""
+        begins, kept = value.get("stage", 0), value.get("kept", ())
         if not instance.ended or instance.error is None:
             self._note(f"{where}: {instance.id} is retried, and has not failed")
-        if value["stage"] != instance.done - (instance.failed_stage is not None):
-            self._note(f"{where}: {instance.id} goes on with stage {value['stage']} behind {instance.done}")
+        if begins != instance.done - (instance.failed_stage is not None):
+            self._note(f"{where}: {instance.id} goes on with stage {begins} behind {instance.done}")
         instance.ended, instance.error, instance.stage, instance.failed_stage = False, None, None, None
-        instance.done = value["stage"]
-        kept = {(instance.done, index) for index in range(len(value["kept"]))}
-        instance.activities = {place for place in instance.activities if place[0] < instance.done} | kept
+        instance.done = begins
+        earlier = {place for place in instance.activities if place[0] < begins}
+        instance.activities = earlier | {(begins, index) for index in range(len(kept))}
 
     def _note(self, text: str) -> None:
         if len(self.broken) < MAX_NOTES:

@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+import psycopg
+from aiokafka.errors import KafkaError
+
 from tests.chaos.answers import Run
 from tests.chaos.bank import Bank
 from tests.chaos.checks import MONEY_PLANS
@@ -87,7 +90,7 @@ class Inspector:
             try:
                 await self._reader.read()
                 report = await self._under_way(is_final)
-            except Exception as error:
+            except (KafkaError, psycopg.Error, OSError, TimeoutError) as error:
                 report = f"the log or Postgres can't be read: {error!r}"
             if not report:
                 return None
@@ -115,7 +118,7 @@ class Inspector:
         return f"{text} (such as {some})" if text and some else text
 
     def _must_still_end(self, run: Run, is_final: bool) -> bool:
-        if not run.must_end or (run.plan in MONEY_PLANS and not is_final and not run.abort_acknowledged):
+        if not run.must_end or (run.plan in MONEY_PLANS and not is_final and not run.is_aborted):
             return False
         fold = self._reader.fold
         return any(not fold.instances[id].ended for id in fold.by_mark.get(run.mark, []))
