@@ -97,6 +97,11 @@ class KnownInstance:
         """Whether it has ended."""
         return self.moments[-1].terminated_at is not None
 
+    def end_since(self, moment: int) -> str | None:
+        """The state that it has had from a moment on, if that is an end."""
+        ends = {_end(one) for one in self.moments[moment:]}
+        return ends.pop() if len(ends) == 1 else None
+
     def fold(self, event: Any, cause: int) -> None:
         """Take in an event, which a command has caused (-1 for none)."""
         self.caused[cause] = len(self.moments)
@@ -146,6 +151,15 @@ class KnownInstance:
     def _end_pauses(self) -> None:
         self.over.update(dict.fromkeys(self.paused, len(self.moments)))
         self.paused = set()
+
+
+def _end(moment: Moment) -> str | None:
+    """The state of an instance that has ended."""
+    if moment.terminated_at is None:
+        return None
+    if moment.error is None:
+        return "succeeded"
+    return "aborted" if moment.error == ev.CANCELED else "failed"
 
 
 @dataclass

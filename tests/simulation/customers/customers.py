@@ -51,11 +51,12 @@ class Customers:
         making = Making(self._requests, self._made, looks)
         self._flows, self._runs = Flows(making, stage), Runs(making)
         self._acts = acts = Acts(making, looks)
+        self._retries = Retries(making, looks, acts)
         self._kinds: Sequence[Kind] = (
             self._flows,
             self._runs,
             acts,
-            Retries(making, looks, acts),
+            self._retries,
             Resumes(making),
             Triggers(making, self._flows),
             Bulks(making),
@@ -113,7 +114,7 @@ class Customers:
             await self._runs.run_and_watch(self._made.flows[-1])
 
     async def meet_ends(self) -> None:
-        """Somebody waits for an end that takes a while to come, and others meet at one.
+        """Somebody waits for an end that takes a while to come, others meet at one, and somebody retries it twice.
 
         Raises:
             AssertionError: an answer is wrong, or late.
@@ -122,7 +123,10 @@ class Customers:
         await self._runs.run(self._made.flows[-1], wait=True)
         await self._flows.create(stages=[{"wait_event": {"event": "what nobody sends"}}])
         await self._runs.run(self._made.flows[-1], wait=False)
-        await self._acts.race(self._made.instances[-1])
+        ended = self._made.instances[-1]
+        await self._acts.race(ended)
+        await self._retries.retry_twice(ended)
+        await self._acts.abort(ended)
 
     def quiet(self) -> None:
         """Nothing goes wrong any more: from now on every request is answered in time."""

@@ -9,6 +9,9 @@ from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.making import Making, Sent, id_of
 from tests.simulation.customers.requests import TRIES, Outcome
 
+BESIDE_SECONDS = 0.15
+"""By how much a second try comes later, at most: by then the first one is mostly carried out."""
+
 
 class Retries(Kind):
     """Retries instances.
@@ -41,10 +44,9 @@ class Retries(Kind):
     async def retry(self, id: str, sent: Sent | None = None) -> None:
         """Retry an instance until it is answered, now and then twice at once."""
         sent = sent or self._making.new()
-        path = f"/v2/instances/{id}/retry"
         for _ in range(TRIES):
-            twice = 2 if self.rng.random() < 0.2 else 1
-            outcomes = await asyncio.gather(*(self.requests.send("POST", path, key=sent.key) for _ in range(twice)))
+            later = [0.0] if self.rng.random() < 0.2 else []
+            outcomes = await asyncio.gather(*(self._try(id, sent, after) for after in (0.0, *later)))
             answered = [outcome for outcome in outcomes if outcome.status not in (None, 503)]
             for outcome in answered:
                 self._check(id, sent, outcome)
@@ -53,6 +55,17 @@ class Retries(Kind):
                 break
             await asyncio.sleep(self.rng.uniform(0.1, 4.0))
         self._making.repeatable(sent, lambda again: self.retry(id, again))
+
+    async def retry_twice(self, id: str) -> None:
+        """Send one retry twice: the second one comes while the first is carried out."""
+        sent = self._making.new(keyed=True)
+        later = self.rng.uniform(0.0, BESIDE_SECONDS)
+        for outcome in await asyncio.gather(self._try(id, sent, 0.0), self._try(id, sent, later)):
+            self._check(id, sent, outcome)
+
+    async def _try(self, id: str, sent: Sent, after: float) -> Outcome:
+        await asyncio.sleep(after)
+        return await self.requests.send("POST", f"/v2/instances/{id}/retry", key=sent.key)
 
     def _check(self, id: str, sent: Sent, outcome: Outcome) -> None:
         known = self.answers.known.instances[id]
