@@ -133,6 +133,7 @@ def _test(arguments: list[str]) -> int:
         tests = (*PYTEST, *arguments)
         print("$ " + " & ".join(" ".join(command) for command in (*CHECKS_BESIDE, tests)), flush=True)
         pytest = subprocess.Popen(_program(tests), cwd=ROOT)  # noqa: S603
+        stack.callback(pytest.wait)  # Ctrl-C reaches it too, and it tidies up
         while pytest.poll() is None or any(check.status is None for check in beside):
             time.sleep(POLL_SECONDS)
             for check in beside:
