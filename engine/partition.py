@@ -392,7 +392,7 @@ class Partition:
             await self._tell_cut()
             check_end(self.number, self.end, base)
         if base > self.end:
-            await self._check_superseded(self.end, base)
+            await self._check_superseded()
             raise Displaced(f"records of an older claim came before offset {base} of partition {self.number}")
         self.end = base + len(records)
         self._held_at, self._proof_wanted = begin, False
@@ -411,8 +411,10 @@ class Partition:
             raise AppendFailed("the batch was acknowledged without its offset")
         return base
 
-    async def _check_superseded(self, start: int, stop: int) -> None:
-        async for foreign in self._log.read(self.number, start, stop):
+    async def _check_superseded(self) -> None:
+        """Look for a newer claim, also behind the batch: its owner would claim back what is claimed again here."""
+        _, end = (await self._log.look(self.number)).events
+        async for foreign in self._log.read(self.number, self.end, end):
             for record in foreign:
                 if is_claim(record):
                     raise Superseded(f"partition {self.number} was claimed at offset {record.offset}")

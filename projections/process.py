@@ -363,12 +363,13 @@ class Projections:
 
     async def _leave(self, member: Member, *, for_good: bool) -> None:
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
+        commit, self._commit = self._commit, None  # it belongs to this member, and may be canceled here
         try:
             await self._admission.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._share):
-                    if self._commit is not None:
-                        await self._commit
+                    if commit is not None:
+                        await commit
                     await member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS)
         finally:
             await member.close(leave=for_good)

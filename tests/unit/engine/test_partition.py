@@ -17,7 +17,7 @@ from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
 from engine.core.stages import MAX_STAGES_PER_DECISION
-from engine.errors import AppendFailed, Superseded
+from engine.errors import AppendFailed, Displaced, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import ActivityCaller, MayStart, Snapshots
@@ -292,6 +292,24 @@ def test_an_owner_that_stood_still_and_was_superseded_starts_no_retry() -> None:
         await asyncio.wait([owner.task])
         assert isinstance(owner.task.exception(), Superseded)
         assert len(owner.caller.started) == 3
+
+    simulate(scenario())
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_who_was_displaced_learns_also_of_a_claim_that_came_later(claimed: bool) -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        stale = CODEC.encode("", ClaimConfirmed(at=START), timestamp_ms=0, epoch=-1)
+        owner.log.append_events(0, [stale])
+        owner.event_log.acknowledges.clear()
+        await owner.command(RUN)
+        if claimed:
+            owner.claim_elsewhere()
+        owner.event_log.acknowledges.set()
+        await asyncio.wait([owner.task])
+        assert isinstance(owner.task.exception(), Superseded if claimed else Displaced)
 
     simulate(scenario())
 

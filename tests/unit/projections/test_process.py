@@ -316,6 +316,39 @@ def test_an_order_to_stop_does_not_wait_for_a_group_that_lets_nobody_in() -> Non
     simulate(main())
 
 
+class SilentCommits(Network):
+    """Offsets are never committed."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def request(self, kind: Request, client: str) -> None:
+        await asyncio.sleep(0)
+        if kind == "commit":
+            self.asked += 1
+            await asyncio.Event().wait()
+
+
+def test_a_commit_that_was_given_up_is_not_waited_for_by_the_next_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_: Member) -> None:
+        raise KafkaFault("away")
+
+    async def main() -> None:
+        world, network = World(), SilentCommits()
+        async with Process(world, "a") as process:
+            await until(lambda: process.projections.ready)
+            process.kafka._process.network = network
+            await until(lambda: network.asked > 0)
+            with monkeypatch.context() as patch:
+                patch.setattr(process.projections, "_step", away)
+                await asyncio.sleep(60.0)
+            assert not process.task.done(), "it has ended by itself"
+            world.run_instance()
+            await until(lambda: world.caught_up)
+
+    simulate(main())
+
+
 class Silent(World):
     """Its services can stop to answer."""
 
