@@ -1,6 +1,7 @@
 """What people do with the console, in a real browser."""
 
 import json
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -20,6 +21,8 @@ from schemas.commands import (
 from tests.browser.page import Page, other
 from tests.browser.stories import HOSTILE, STAGES, WHY_IT_WAITS, Stories, commands
 from tests.unit.api.fakes import Backend
+
+MORE_THAN_A_PAGE = 27
 
 
 def test_who_has_an_id_sees_in_three_actions_why_it_hangs(page: Page, stories: Stories) -> None:
@@ -285,6 +288,92 @@ def test_all_instances_are_acted_on_only_when_that_is_said(page: Page, backend: 
     page.press("Show what it would do")
     page.sees("Abort 1 instance Nothing has happened yet.")
     assert commands(backend, StartBulk) == []
+
+
+def test_a_bulk_action_acts_on_what_is_shown_also_on_the_second_page_of_a_text(
+    page: Page, backend: Backend, stories: Stories
+) -> None:
+    workflow = stories.workflow()
+    for _ in range(MORE_THAN_A_PAGE):
+        backend.keys[stories.waiting(workflow)] = {"many"}
+    stories.waiting(workflow)
+    page.open("#/search?q=many&state=waiting", wait="approved since")
+    page.press("Older →")
+    page.until(lambda: "cursor=" in page.driver.current_url)
+    page.until(lambda: page.button("Act on all of them").is_enabled())
+    page.press("Act on all of them")
+    page.sees("Filters: State Waiting With many")
+    page.press("Show what it would do")
+    page.sees("Nothing has happened yet.")
+    page.driver.back()
+    page.misses("What to do")  # it would act on what is not shown any more
+    page.driver.forward()
+    page.until(lambda: page.button("Act on all of them").is_enabled())
+    page.press("Act on all of them")
+    page.press("Show what it would do")
+    page.sees("Nothing has happened yet.")
+    page.press("Abort 28 instances")  # this backend knows no keys here
+    page.sees("Bulk actions: Abort")
+    [started] = commands(backend, StartBulk)
+    assert json.loads(bytes(started.filter)) == {"key": "many", "state": ["waiting"], "running": True}
+
+
+def test_enter_twice_only_shows_what_a_bulk_action_would_do(page: Page, backend: Backend, stories: Stories) -> None:
+    stories.waiting()
+    page.open("#/search?state=waiting", wait="approved since")
+    page.press("Act on all of them")
+    page.write("Reason", "why not")
+    page.keys(Keys.ENTER, Keys.ENTER)
+    page.sees("Abort 1 instance Nothing has happened yet.")
+    page.keys(Keys.ENTER, Keys.ENTER)
+    page.field("Reason").send_keys(Keys.ENTER)
+    page.sees("Abort 1 instance Nothing has happened yet.")
+    assert commands(backend, StartBulk) == []
+
+
+def test_an_instance_has_an_amount_only_when_all_its_sends_have_the_same(page: Page, stories: Stories) -> None:
+    def heading(*amounts: Any) -> str:
+        stages = [{"send": {"source": {}, "destination": {}, **({} if a is None else {"amount": a})}} for a in amounts]
+        found = page.call("domain/definitions.js", "amountOfInstance", {"workflow": {"config": {"stages": stages}}})
+        return "" if found is None else f"{found['amount']} {found['asset']}"
+
+    page.open()
+    euros, cents = {"amount": "+1250", "asset": "EUR/2"}, {"amount": "100", "asset": "EUR/2"}
+    assert heading(euros) == heading(euros, euros) == "1250 EUR/2"
+    assert (
+        heading(None, cents) == heading(euros, cents) == heading(euros, {**euros, "asset": "USD/2"}) == heading() == ""
+    )
+
+
+def test_no_name_turns_the_text_around_it(page: Page, stories: Stories) -> None:
+    stories.waiting(stories.workflow("pay\u202eabc"))
+    page.open("#/search?state=waiting", wait="pay\ufffdabc")
+    assert "\u202e" not in page.text
+
+
+FAILURES = [
+    (
+        "account @orders:1 has insufficient funds",
+        "INSUFFICIENT_FUND",
+        "The account orders:1 does not have enough money.",
+    ),
+    ("connection refused", "", "The service can’t be reached."),
+    ("no connection after 5 s", "", "The service can’t be reached."),
+    ("timeout after 30 s", "", "The service did not answer in time."),
+    ("wallet is closed by its owner", "VALIDATION", "The service refuses the request as wrong."),
+    ("payment refused by the bank", "", None),
+    ("beneficiary bank not connected to SEPA instant", "", None),
+    ("limit reset tomorrow", "", None),
+    ("Transfer not enough approvals", "", None),
+    ("currency pair conflict of interest", "", None),
+]
+
+
+def test_failures_in_plain_words(page: Page) -> None:
+    page.open()
+    for text, code, what in FAILURES:
+        found = page.call("domain/failures.js", "explain", text, code)
+        assert (found and found["what"]) == what, text
 
 
 MONEY = [

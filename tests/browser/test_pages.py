@@ -200,6 +200,9 @@ def test_pages_are_worked_with_keys_alone(page: Page, backend: Backend, stories:
     page.tab_to("Show what it would do")
     page.keys(Keys.ENTER)
     page.sees("Nothing has happened yet.")
+    page.keys(Keys.ENTER)  # as when somebody holds it down
+    assert commands(backend, StartBulk) == []
+    page.tab_to("Abort 2 instances")
     page.keys(Keys.ENTER)
     page.sees("Bulk actions: Abort")
     assert len(commands(backend, StartBulk)) == 1

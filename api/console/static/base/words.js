@@ -265,6 +265,10 @@ export const words = {
     },
     /** @param {string} why */
     changed: (why) => `It has changed meanwhile, so nothing was sent. ${why}`,
+    /** @param {string} why */
+    changedSince: (why) => `It has changed since you sent this, perhaps by it. ${why}`,
+    /** @param {string} name @param {string} id @param {string} done */
+    doneTo: (name, id, done) => `${name} …${id.slice(-8)}: ${done}`,
     failed: "That did not work:",
     again: "Try again",
     mayRepeat: "Trying again is safe: it has its effect once.",
@@ -288,9 +292,12 @@ export const words = {
     /** @param {string} status */
     serviceBroken: (status) => ({
       what: `The service has a fault of its own (HTTP ${status}).`,
-      help: "Ask whoever runs it. Attempts go on by themselves.",
+      help: "Ask whoever runs it. While it is tried again, it may go on by itself; once it is paused, after a resume.",
     }),
-    serviceBusy: { what: "The service is busy and asks for patience.", help: "Attempts go on by themselves." },
+    serviceBusy: {
+      what: "The service is busy and asks for patience.",
+      help: "While it is tried again, it may go on by itself; once it is paused, after a resume.",
+    },
     /** @param {string} status */
     notAllowed: (status) => ({
       what: `The service does not let this installation in (HTTP ${status}).`,

@@ -9,6 +9,7 @@ import { say } from "../data/notices.js";
 import * as resources from "../data/resources.js";
 import { obstacle } from "../domain/acts.js";
 import { eventsOf } from "../domain/definitions.js";
+import { instanceText } from "../domain/descriptions.js";
 import { pauseOf } from "../domain/states.js";
 import { Dialog } from "./dialog.js";
 import { ReasonField } from "./reason-field.js";
@@ -40,7 +41,7 @@ export function ActDialog({ act, instance, refresh, close }) {
       else if (act === "abort") await resources.abortInstance(instance.id, given);
       else if (act === "retry") await resources.retryInstance(instance.id, given);
       else if (pause) await resources.resumeActivity(instance.id, pause, given);
-      say(words.acts.done[act]);
+      say(words.acts.doneTo(instanceText(instance), instance.id, words.acts.done[act]));
       close();
     } catch (error) {
       setProblem(/** @type {Error} */ (error));
@@ -59,8 +60,8 @@ export function ActDialog({ act, instance, refresh, close }) {
       </div>`}
       <${ReasonField} value=${reason} change=${setReason} />
       <div role="alert">
-        ${why && !sending && html`<p class="failure">${words.acts.changed(why)}</p>`}
-        ${problem && html`<${RequestProblem} error=${problem} />`}
+        ${why && !sending && html`<p class="failure">${(problem ? words.acts.changedSince : words.acts.changed)(why)}</p>`}
+        ${problem && !why && html`<${RequestProblem} error=${problem} />`}
       </div>
       <footer>
         <button type="button" onClick=${close}>${words.cancel}</button>

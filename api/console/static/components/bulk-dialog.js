@@ -4,11 +4,12 @@
  */
 import { go, linkTo } from "../base/addresses.js";
 import { count } from "../base/formats.js";
-import { html, useId, useRef, useState } from "../base/ui.js";
+import { html, useEffect, useId, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { previewBulk, startBulk } from "../data/resources.js";
 import { BULK_ACTS, bulkActFor } from "../domain/acts.js";
+import { BulkFilter } from "./bulk-filter.js";
 import { Dialog } from "./dialog.js";
 import { InstanceTable } from "./instance-table.js";
 import { ReasonField } from "./reason-field.js";
@@ -39,12 +40,26 @@ export function BulkDialog({ filter: given, close }) {
     setBusy(false);
   };
   const body = { action, filter, ...(all ? { all: true } : {}) };
-  const submit = (/** @type {Event} */ event) => {
+  const chosen = useRef(action);
+  chosen.current = action;
+  const open = useRef(true);
+  useEffect(() => () => { open.current = false; }, []);
+  const shown = useRef(/** @type {HTMLElement | null} */ (null));
+  // Whoever holds Enter down must not start what they have not seen: the focus leaves the button, and the form only shows.
+  useEffect(() => { if (preview) shown.current?.focus(); }, [preview]);
+  const show = (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (busy) return;
+    if (busy || preview) return;
     void attempt(async () => {
-      if (!preview) return setPreview(await previewBulk(body));
+      const found = await previewBulk(body);
+      if (chosen.current === action) setPreview(found);
+    });
+  };
+  const start = (/** @type {any} */ event) => {
+    if (busy || event.detail > 1 || !event.currentTarget.form.reportValidity()) return;
+    void attempt(async () => {
       const started = await startBulk(body, { reason: reason.trim(), key });
+      if (!open.current) return;
       close();
       go(linkTo(["bulk", started.id]));
     });
@@ -53,8 +68,9 @@ export function BulkDialog({ filter: given, close }) {
   const some = Boolean(preview && (preview.matching || preview.more));
   const many = preview && `${count(preview.matching)}${preview.more ? "+" : ""} ${words.bulk.instances(preview.matching)}`;
   return html`<${Dialog} title=${words.bulk.act} close=${close}>
-    <form onSubmit=${submit}>
+    <form onSubmit=${show}>
       <p>${words.bulk.dialogAbout}</p>
+      <p>${words.bulk.filter}: <${BulkFilter} filter=${given} /></p>
       <fieldset><legend>${words.bulk.choose}</legend>
         ${BULK_ACTS.map((name) => html`<label class="choice" key=${name}>
           <input type="radio" name=${id} value=${name} checked=${name === action} onChange=${() => {
@@ -67,7 +83,7 @@ export function BulkDialog({ filter: given, close }) {
       ${all && html`<label class="choice failure"><input type="checkbox" required checked=${sure}
         onChange=${(/** @type {any} */ event) => setSure(event.target.checked)} />
         <span>${words.bulk.all} <strong>${words.bulk.allConfirm}</strong></span></label>`}
-      <div role="status">${preview && html`
+      <div role="status" tabindex="-1" ref=${shown}>${preview && html`
         <p><strong>${some ? words.bulk.would(words.bulk.actions[action], many ?? "") : words.bulk.nothing}</strong>${" "}
           <span class="sub">${words.bulk.dryRun}</span></p>
         ${preview.sample.length > 0 && html`<div class="scrolls sample" tabindex="0" role="group" aria-label=${words.bulk.sample}>
@@ -75,9 +91,10 @@ export function BulkDialog({ filter: given, close }) {
       <div role="alert">${problem && html`<${RequestProblem} error=${problem} />`}</div>
       <footer><button type="button" onClick=${close}>${words.cancel}</button>
         ${preview
-          ? html`<button type="submit" class=${action === "abort" ? "danger filled" : "primary"} disabled=${!some} aria-disabled=${busy}>
+          ? html`<button key="start" type="button" class=${action === "abort" ? "danger filled" : "primary"} disabled=${!some}
+              aria-disabled=${busy} onClick=${start}>
               ${words.bulk.would(words.bulk.actions[action], many ?? "")}</button>`
-          : html`<button type="submit" class="primary" aria-disabled=${busy}>${busy ? words.bulk.previewing : words.bulk.preview}</button>`}
+          : html`<button key="show" type="submit" class="primary" aria-disabled=${busy}>${busy ? words.bulk.previewing : words.bulk.preview}</button>`}
       </footer>
     </form>
   </${Dialog}>`;

@@ -4,7 +4,7 @@ import { words } from "../base/words.js";
 
 /** @param {{filter: import("../data/resources.js").Json}} props */
 export function BulkFilter({ filter }) {
-  const entries = Object.entries(filter);
+  const entries = Object.entries(filter).filter(([, value]) => value !== undefined && value.length !== 0);
   if (!entries.length) return words.bulk.everything;
   return entries.map(([name, value]) => html`<span class="key" key=${name}>${words.bulk.filterNames[name] ?? name}${" "}
     <strong>${[value].flat().map((one) => words.states[one] ?? String(one)).join(", ")}</strong></span> `);

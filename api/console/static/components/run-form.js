@@ -15,7 +15,7 @@ export function RunForm({ workflow }) {
   const id = useId();
   const { stages, name } = workflow.config;
   const { data, error } = useLive((signal) => validate(json({ name, stages }), "application/json", signal), [workflow.id]);
-  const [values, setValues] = useState(/** @type {Record<string, string>} */ ({}));
+  const [values, setValues] = useState(/** @type {Record<string, string>} */ (Object.create(null)));
   const [reason, setReason] = useState("");
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
@@ -23,7 +23,7 @@ export function RunForm({ workflow }) {
   if (!data) return html`<${Problem} error=${error} />`;
   const change = (/** @type {string} */ variable, /** @type {string} */ value) => {
     key.current = newKey(); // other variables are another request
-    setValues({ ...values, [variable]: value });
+    setValues(Object.assign(Object.create(null), values, { [variable]: value }));
   };
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();

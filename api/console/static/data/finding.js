@@ -22,13 +22,25 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * @returns {Promise<Found>}
  */
 export async function find(search, cursor, signal) {
-  if (cursor) return { page: await pageOf({ cursor }, signal) };
   const filters = apiFilters(search, Date.now());
+  if (cursor) {
+    const [page, by] = await Promise.all([pageOf({ cursor }, signal), search.q ? foundBy(search.q, filters, signal) : undefined]);
+    return { page, by };
+  }
   if (!search.q) return { page: await pageOf(filters, signal) };
   if (ID.test(search.q) && (await exists(search.q, signal))) return { instanceID: search.q.toLowerCase() };
   const page = await pageOf({ ...filters, key: search.q }, signal);
   if (page.data.length) return { page, by: "key" };
   return { page: await pageOf({ ...filters, error: search.q }, signal), by: "error" };
+}
+
+/**
+ * By what the first page of a search was found.
+ * @param {string} q @param {Record<string, any>} filters @param {AbortSignal} signal
+ * @returns {Promise<"key" | "error">}
+ */
+async function foundBy(q, filters, signal) {
+  return (await listInstances({ ...filters, key: q, pageSize: 1 }, signal)).data.length ? "key" : "error";
 }
 
 /**

@@ -109,7 +109,7 @@ export function useLive(read, inputs, { every = 0, stream = null } = {}) {
         const passes = error instanceof ApiError && error.passes;
         setState((before) => ({ ...before, error: /** @type {Error} */ (error) }));
         if (passes) {
-          since ||= Date.now();
+          since ||= lastAt || Date.now();
           const pause = Math.min(FIRST_PAUSE_MS * 2 ** failures++, MAX_PAUSE_MS);
           later(pause);
           report(id, { error: /** @type {Error} */ (error), since, retryAt: Date.now() + pause, retry: refresh });

@@ -35,23 +35,21 @@ export function amountOf(stage, variables) {
   if (kindOf(stage) !== "send" || !given) return null;
   const amount = String(resolved(given.amount ?? "", variables));
   const asset = String(resolved(given.asset ?? "", variables));
-  return /^\d+$/.test(amount) && asset && !asset.includes("${") ? { amount, asset } : null;
+  return /^\+?\d+$/.test(amount) && asset && !asset.includes("${") ? { amount: amount.replace("+", ""), asset } : null;
 }
 
 /**
- * The money that an instance moves in all: its sends of one asset, when each of them is known.
+ * The money that an instance moves: what each of its sends moves. Of several amounts none would be the instance's.
  * @param {Json} instance
- * @returns {{amount: string, asset: string} | null} the largest of its sends
+ * @returns {{amount: string, asset: string} | null} null where they differ, or one is not known
  */
 export function amountOfInstance(instance) {
   const variables = instance.variables ?? {};
-  const amounts = (instance.workflow?.config?.stages ?? [])
-    .map((/** @type {Json} */ stage) => amountOf(stage, variables))
-    .filter(Boolean);
-  if (!amounts.length || amounts.some((/** @type {Json} */ one) => one.asset !== amounts[0].asset)) {
-    return amounts[0] ?? null;
-  }
-  return amounts.reduce((/** @type {Json} */ a, /** @type {Json} */ b) => (BigInt(b.amount) > BigInt(a.amount) ? b : a));
+  const [first, ...others] = (instance.workflow?.config?.stages ?? [])
+    .filter((/** @type {Json} */ stage) => kindOf(stage) === "send")
+    .map((/** @type {Json} */ stage) => amountOf(stage, variables));
+  const isSame = (/** @type {Json | null} */ one) => one?.amount === first.amount && one?.asset === first.asset;
+  return first && others.every(isSame) ? first : null;
 }
 
 /**

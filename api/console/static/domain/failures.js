@@ -11,7 +11,7 @@ import { words } from "../base/words.js";
 const KNOWN = [
   [/^canceled$/, () => words.failures.aborted],
   [/account @?(\S+) (?:has|had) insufficient funds|insufficient.?fund/i, ([, account]) => words.failures.noMoney(account)],
-  [/balance.*(?:insufficient|too low)|not enough/i, () => words.failures.noMoney("")],
+  [/balance.*(?:insufficient|too low)|not enough (?:money|funds|balance)/i, () => words.failures.noMoney("")],
   [/^variable "(.+)" is not given/, ([, name]) => words.failures.noVariable(name)],
   [/wallet not found/i, () => words.failures.noWallet],
   [/multiple wallets/i, () => words.failures.manyWallets],
@@ -20,9 +20,9 @@ const KNOWN = [
   [/^HTTP 429/, () => words.failures.serviceBusy],
   [/^HTTP (401|403)/, ([, status]) => words.failures.notAllowed(status)],
   [/^HTTP 404/, () => words.failures.notFound],
-  [/time[d ]?.?out|did not answer within/i, () => words.failures.timeout],
-  [/connect|refused|unreachable|reset|closed/i, () => words.failures.unreachable],
-  [/duplicate|already exists|conflict/i, () => words.failures.conflict],
+  [/^timeout after /, () => words.failures.timeout],
+  [/^no connection after|connection (?:refused|reset|failed|closed|broken|aborted|timed out)/i, () => words.failures.unreachable],
+  [/network is unreachable|no route to host|host name is not known/i, () => words.failures.unreachable],
 ];
 
 /** By the errorCode that the stack told. @type {Record<string, () => Explanation>} */

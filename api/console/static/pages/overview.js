@@ -13,7 +13,6 @@ import { WorkflowTable } from "../components/workflow-table.js";
 import { useLive } from "../data/live.js";
 import { listInstances } from "../data/resources.js";
 import { useStats } from "../data/stats.js";
-import { PERIODS } from "../domain/filters.js";
 import { NEEDS_PERSON } from "../domain/states.js";
 
 const EVERY_MS = 3000;
@@ -30,7 +29,7 @@ export function OverviewPage({ query }) {
     <div class="page-head"><${PageTitle} text=${words.overview.title} />
       <${PeriodChoice} value=${period} change=${(/** @type {string} */ next) => go(linkTo(["overview"], { period: next }))} /></div>
     ${!stats ? html`<${Problem} error=${error} />` : html`<${StateCounts} states=${stats.states} />`}
-    <${NeedsPerson} period=${period} />
+    <${NeedsPerson} />
     ${stats && html`
       <section class="part" aria-labelledby="over-time"><h2 id="over-time">${words.overview.overTime}</h2>
         <div class="card"><${BarChart} steps=${stats.steps} label=${words.overview.overTime} /></div></section>
@@ -40,16 +39,14 @@ export function OverviewPage({ query }) {
         <${WorkflowTable} workflows=${stats.workflows} /></section>`}`;
 }
 
-/** @param {{period: string}} props */
-function NeedsPerson({ period }) {
+function NeedsPerson() {
   const { data: found, error } = useLive(async (signal) => {
-    const since = new Date(Date.now() - PERIODS[period]).toISOString();
     const [paused, failed] = await Promise.all([
       listInstances({ state: "paused", pageSize: ROWS }, signal),
-      listInstances({ state: "failed", terminatedAfter: since, pageSize: ROWS }, signal),
+      listInstances({ state: "failed", pageSize: ROWS }, signal),
     ]);
     return [...paused.data, ...failed.data].slice(0, ROWS);
-  }, [period], { every: EVERY_MS });
+  }, [], { every: EVERY_MS });
   return html`<section class="part" aria-labelledby="needs"><div class="part-head"><h2 id="needs">${words.overview.needsPerson}</h2>
       <a href=${linkTo(["search"], { state: NEEDS_PERSON })}>${words.showAll}</a></div>
     ${!found ? html`<${Problem} error=${error} />`

@@ -24,17 +24,18 @@ export function SearchPage({ query }) {
   const show = (/** @type {import("../domain/filters.js").Search} */ next, at = "") =>
     go(linkTo(["search"], { ...queryOf(next), cursor: at }));
   const { data: found, error } = useLive((signal) => find(search, cursor, signal), [query.toString()], {
-    every: cursor ? 0 : EVERY_MS,
-    stream: search.q ? null : { path: "v2/instances/stream", query: apiFilters(search, Date.now()) },
+    every: EVERY_MS,
+    stream: search.q || cursor ? null : { path: "v2/instances/stream", query: apiFilters(search, Date.now()) },
   });
   const [acting, setActing] = useState(false);
+  useEffect(() => setActing(false), [query.toString()]); // it would act on what is not shown any more
   const id = found?.instanceID;
   useEffect(() => {
     if (id) go(linkTo(["instances", id]), { replace: true });
   }, [id]);
   return html`
     <div class="page-head"><${PageTitle} text=${words.search.title} />
-      <span class="end">${mayWrite() && html`<button type="button" class="small" disabled=${!found?.page?.data.length}
+      <span class="end">${mayWrite() && html`<button type="button" class="small" disabled=${!found?.page?.data.length || Boolean(search.q && !found.by)}
         onClick=${() => setActing(true)}>${words.bulk.act}</button>`}
         <a href=${linkTo(["bulk"])}>${words.bulk.title}</a></span></div>
     <${FilterBar} search=${search} show=${show} />

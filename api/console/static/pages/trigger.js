@@ -20,8 +20,8 @@ const EVERY_MS = 3000;
 /** @param {{id: string, query: URLSearchParams}} props */
 export function TriggerPage({ id, query }) {
   const cursor = query.get("cursor") ?? "";
-  const { data: trigger, error } = useLive((signal) => getTrigger(id, signal), [id]);
-  const occurrences = useLive((signal) => listOccurrences(id, { cursor }, signal), [id, cursor], { every: cursor ? 0 : EVERY_MS });
+  const { data: trigger, error } = useLive((signal) => getTrigger(id, signal), [id], { every: EVERY_MS });
+  const occurrences = useLive((signal) => listOccurrences(id, { cursor }, signal), [id, cursor], { every: EVERY_MS });
   const [message, setMessage] = useState("");
   if (!trigger) {
     return html`<${PageTitle} text=${words.triggers.title} />

@@ -23,7 +23,7 @@ const INSTANCES = 10;
 
 /** @param {{id: string}} props */
 export function WorkflowPage({ id }) {
-  const { data: workflow, error, refresh } = useLive((signal) => getWorkflow(id, signal), [id]);
+  const { data: workflow, error, refresh } = useLive((signal) => getWorkflow(id, signal), [id], { every: EVERY_MS });
   const [deleting, setDeleting] = useState(false);
   const text = useMemo(() => (workflow ? yaml(definitionOf(workflow)) : ""), [workflow]);
   if (!workflow) {
