@@ -331,18 +331,21 @@ def test_enter_twice_only_shows_what_a_bulk_action_would_do(page: Page, backend:
     assert commands(backend, StartBulk) == []
 
 
-def test_an_instance_has_an_amount_only_when_all_its_sends_have_the_same(page: Page, stories: Stories) -> None:
-    def heading(*amounts: Any) -> str:
-        stages = [{"send": {"source": {}, "destination": {}, **({} if a is None else {"amount": a})}} for a in amounts]
-        found = page.call("domain/definitions.js", "amountOfInstance", {"workflow": {"config": {"stages": stages}}})
-        return "" if found is None else f"{found['amount']} {found['asset']}"
+def test_an_instance_has_all_its_amounts_or_none(page: Page) -> None:
+    def heading(*sends: Any) -> list[str]:
+        given = {"workflow": {"config": {"stages": [{"send": send} for send in sends]}}}
+        found = page.call("domain/definitions.js", "amountsOfInstance", given)
+        return [one if isinstance(one, str) else f"{one['amount']} {one['asset']}" for one in found]
 
     page.open()
-    euros, cents = {"amount": "+1250", "asset": "EUR/2"}, {"amount": "100", "asset": "EUR/2"}
-    assert heading(euros) == heading(euros, euros) == "1250 EUR/2"
-    assert (
-        heading(None, cents) == heading(euros, cents) == heading(euros, {**euros, "asset": "USD/2"}) == heading() == ""
-    )
+    euros, cents = {"amount": {"amount": "+1250", "asset": "EUR/2"}}, {"amount": {"amount": "100", "asset": "EUR/2"}}
+    dollars, payment = {"amount": {"amount": "1250", "asset": "USD/2"}}, {"source": {"payment": {"id": "pay-1"}}}
+    assert heading(euros) == heading(euros, euros) == ["1250 EUR/2"]
+    assert heading(euros, cents) == ["1250 EUR/2", "100 EUR/2"]
+    assert heading(euros, dollars) == ["1250 EUR/2", "1250 USD/2"]
+    assert heading(payment, euros) == ["payment", "1250 EUR/2"]
+    unknown = {"amount": {"amount": "${amount}", "asset": "EUR/2"}}
+    assert heading() == heading(unknown, cents) == heading(euros, cents, dollars) == []
 
 
 def test_no_name_turns_the_text_around_it(page: Page, stories: Stories) -> None:

@@ -103,9 +103,10 @@ BEHIND = timedelta(days=-2)
 KNOCKS, KNOCK_SECONDS = 50, 0.3
 """How many commands come, and how often, while one engine does not know what it has lost."""
 
-MAX_QUIET_CLAIMS = 7
-"""How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it: mostly twice.
-Engines that at once claim back what they have lost come to 15."""
+MAX_QUIET_CLAIMS = 12
+"""How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it: mostly twice,
+and up to 9 times while records of older claims are late. Engines that at once claim back what they have lost come to
+15."""
 
 
 class World:

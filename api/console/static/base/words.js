@@ -153,6 +153,7 @@ export const words = {
     notFound: "There is no instance with this id",
     notFoundHelp: "Check the id, or search for the order, wallet or account.",
     workflow: "Workflow",
+    wholePayment: "whole payment",
     started: "Started",
     took: "Took",
     running: "Runs for",

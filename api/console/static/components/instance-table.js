@@ -3,11 +3,10 @@ import { linkTo } from "../base/addresses.js";
 import { shortId, withShortIds } from "../base/formats.js";
 import { html } from "../base/ui.js";
 import { words } from "../base/words.js";
-import { amountOfInstance } from "../domain/definitions.js";
 import { instanceText } from "../domain/descriptions.js";
 import { stateOf } from "../domain/states.js";
 import { Elapsed } from "./elapsed.js";
-import { Money } from "./money.js";
+import { Amounts } from "./amounts.js";
 import { StateBadge } from "./state-badge.js";
 import { When } from "./when.js";
 import { WhyShort } from "./why.js";
@@ -31,12 +30,11 @@ export function InstanceTable({ instances, label }) {
 
 /** @param {{instance: Json}} props */
 function Row({ instance }) {
-  const amount = amountOfInstance(instance);
   return html`<tr>
     <th scope="row">
       <a class="row-link" href=${linkTo(["instances", instance.id])}>
         <span class="name">${instanceText(instance)}</span>
-        ${amount && html`${" "}<${Money} amount=${amount} />`}
+        <${Amounts} instance=${instance} />
       </a>
       <span class="sub"><code title=${instance.id}>${shortId(instance.id)}</code>${keysOf(instance)}</span>
     </th>

@@ -38,18 +38,27 @@ export function amountOf(stage, variables) {
   return /^\+?\d+$/.test(amount) && asset && !asset.includes("${") ? { amount: amount.replace("+", ""), asset } : null;
 }
 
+/** How many amounts are shown of one instance; more would not tell what it is about. */
+const MAX_AMOUNTS = 2;
+
 /**
- * The money that an instance moves: what each of its sends moves. Of several amounts none would be the instance's.
+ * The money that an instance moves: all that its sends move, each amount once.
  * @param {Json} instance
- * @returns {{amount: string, asset: string} | null} null where they differ, or one is not known
+ * @returns {({amount: string, asset: string} | "payment")[]} `"payment"` for all of a payment; none if one of them is not
+ *   known, or if there are too many: a part would be taken for the whole
  */
-export function amountOfInstance(instance) {
+export function amountsOfInstance(instance) {
   const variables = instance.variables ?? {};
-  const [first, ...others] = (instance.workflow?.config?.stages ?? [])
-    .filter((/** @type {Json} */ stage) => kindOf(stage) === "send")
-    .map((/** @type {Json} */ stage) => amountOf(stage, variables));
-  const isSame = (/** @type {Json | null} */ one) => one?.amount === first.amount && one?.asset === first.asset;
-  return first && others.every(isSame) ? first : null;
+  /** @type {Map<string, any>} */
+  const amounts = new Map();
+  for (const stage of instance.workflow?.config?.stages ?? []) {
+    if (kindOf(stage) !== "send") continue;
+    const { amount, source } = fieldsOf(stage);
+    const one = !amount && source?.payment ? "payment" : amountOf(stage, variables);
+    if (!one) return [];
+    amounts.set(one === "payment" ? one : `${one.asset} ${one.amount}`, one);
+  }
+  return amounts.size > MAX_AMOUNTS ? [] : [...amounts.values()];
 }
 
 /**

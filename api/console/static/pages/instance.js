@@ -6,7 +6,7 @@ import { ActButtons } from "../components/act-buttons.js";
 import { ActList } from "../components/act-list.js";
 import { CopyButton } from "../components/copy-button.js";
 import { Elapsed } from "../components/elapsed.js";
-import { Money } from "../components/money.js";
+import { Amounts } from "../components/amounts.js";
 import { PageTitle } from "../components/page-title.js";
 import { Problem } from "../components/problem.js";
 import { RawData } from "../components/raw-data.js";
@@ -16,7 +16,6 @@ import { VariableList } from "../components/variable-list.js";
 import { When } from "../components/when.js";
 import { Why } from "../components/why.js";
 import { useInstance } from "../data/instance.js";
-import { amountOfInstance } from "../domain/definitions.js";
 import { instanceText } from "../domain/descriptions.js";
 import { stateOf } from "../domain/states.js";
 import { failureOf, stepsOf } from "../domain/timeline.js";
@@ -29,11 +28,10 @@ export function InstancePage({ id }) {
       <${Problem} error=${error} notFound=${words.instance.notFound} notFoundHelp=${words.instance.notFoundHelp} />`;
   }
   const { instance } = view;
-  const amount = amountOfInstance(instance);
   const name = instanceText(instance);
   return html`
     <div class="page-head">
-      <${PageTitle} text=${name}>${name}${amount && html`${" "}<${Money} amount=${amount} />`}</${PageTitle}>
+      <${PageTitle} text=${name}>${name}<${Amounts} instance=${instance} /></${PageTitle}>
       <${StateBadge} state=${stateOf(instance)} />
       <span class="sub id"><code>${id}</code> <${CopyButton} text=${id} what=${words.instance.id} />
         <${CopyButton} text=${new URL(linkTo(["instances", id]), consoleAddress).href} label=${words.instance.share} /></span>
