@@ -133,6 +133,12 @@ class Stories:
         )
         return id
 
+    def paused_again(self, id: UUID) -> None:
+        """Somebody has resumed it, and it is paused for another time."""
+        waiting = self.backend.instance_rows[id].waiting
+        assert waiting is not None
+        self._change(id, waiting=replace(waiting, since=self.ago(1)))
+
     def failed(self, error: str = "wallet not found", workflow: WorkflowRow | None = None) -> UUID:
         """An instance that has ended with an error."""
         id = self._instance(workflow, VARIABLES)

@@ -168,6 +168,17 @@ def test_a_button_that_has_become_wrong_says_why(
     assert backend.commands == []
 
 
+def test_a_pause_that_nobody_has_seen_is_not_resumed(page: Page, backend: Backend, stories: Stories) -> None:
+    id = stories.paused()
+    page.open(f"#/instances/{id}", wait="12.50 EUR")
+    page.press("Resume")
+    page.button("Resume it", "dialog")
+    stories.paused_again(id)
+    page.sees("It was resumed, and is paused again.")
+    assert not page.button("Resume it", "dialog").is_enabled()
+    assert backend.commands == []
+
+
 def test_somebody_who_was_quicker_at_the_same_moment_is_told_by_the_server(
     page: Page, backend: Backend, stories: Stories
 ) -> None:

@@ -262,6 +262,7 @@ export const words = {
       runs: "It is still running.",
       succeeded: "It has succeeded, so there is nothing to retry.",
       notPaused: "Nothing of it is paused.",
+      otherPause: "It was resumed, and is paused again. Close this, and look at why.",
       readOnly: "Your token allows reading only.",
     },
     /** @param {string} why */

@@ -2,7 +2,7 @@
  * The dialog before something is done to an instance. It looks at the instance all the time: if that has changed so that
  * nothing can be done any more, it says so and sends nothing.
  */
-import { html, useId, useRef, useState } from "../base/ui.js";
+import { html, useEffect, useId, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { say } from "../data/notices.js";
@@ -26,16 +26,19 @@ export function ActDialog({ act, instance, refresh, close }) {
   const [reason, setReason] = useState("");
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
-  // One key for all tries of this dialog, so that it has its effect once; and the pause that the person saw.
-  const key = useRef(newKey()).current;
+  // One key for all tries of one request, so that it has its effect once; and the pause that the person saw.
+  const key = useRef(newKey());
   const pause = useRef(pauseOf(instance)).current;
-  const why = obstacle(act, instance);
+  const open = useRef(true);
+  useEffect(() => () => { open.current = false; }, []);
+  const isOther = act === "resume" && pause?.pausedAt !== pauseOf(instance)?.pausedAt;
+  const why = obstacle(act, instance) || (isOther ? words.acts.not.otherPause : null);
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (why || sending) return;
     setSending(true);
     setProblem(null);
-    const given = { reason: reason.trim(), key };
+    const given = { reason: reason.trim(), key: key.current };
     try {
       if (act === "event") await resources.sendEvent(instance.id, name.trim(), given);
       else if (act === "abort") await resources.abortInstance(instance.id, given);
@@ -44,6 +47,9 @@ export function ActDialog({ act, instance, refresh, close }) {
       say(words.acts.doneTo(instanceText(instance), instance.id, words.acts.done[act]));
       close();
     } catch (error) {
+      const { message } = /** @type {Error} */ (error);
+      // Whoever has left hears of it all the same.
+      if (!open.current) say(words.acts.doneTo(instanceText(instance), instance.id, `${words.acts.failed} ${message}`));
       setProblem(/** @type {Error} */ (error));
       setSending(false);
     }
@@ -55,7 +61,10 @@ export function ActDialog({ act, instance, refresh, close }) {
       ${act === "event" && html`<div class="field">
         <label for=${`${id}-name`}>${words.acts.eventName}</label>
         <input id=${`${id}-name`} required value=${name} list=${`${id}-events`} autocomplete="off"
-          onInput=${(/** @type {any} */ event) => setName(event.target.value)} />
+          onInput=${(/** @type {any} */ event) => {
+            setName(event.target.value);
+            key.current = newKey(); // another event is another request
+          }} />
         <datalist id=${`${id}-events`}>${events.map((one) => html`<option key=${one} value=${one} />`)}</datalist>
       </div>`}
       <${ReasonField} value=${reason} change=${setReason} />

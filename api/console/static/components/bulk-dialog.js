@@ -22,7 +22,7 @@ export function BulkDialog({ filter: given, close }) {
   const id = useId();
   const filter = useRef(given).current;
   const all = Object.values(filter).every((value) => value === undefined || value.length === 0);
-  const key = useRef(newKey()).current;
+  const key = useRef(newKey());
   const [action, setAction] = useState(() => bulkActFor(given.state ?? []));
   const [reason, setReason] = useState("");
   const [sure, setSure] = useState(false);
@@ -58,7 +58,7 @@ export function BulkDialog({ filter: given, close }) {
   const start = (/** @type {any} */ event) => {
     if (busy || event.detail > 1 || !event.currentTarget.form.reportValidity()) return;
     void attempt(async () => {
-      const started = await startBulk(body, { reason: reason.trim(), key });
+      const started = await startBulk(body, { reason: reason.trim(), key: key.current });
       if (!open.current) return;
       close();
       go(linkTo(["bulk", started.id]));
@@ -75,6 +75,7 @@ export function BulkDialog({ filter: given, close }) {
         ${BULK_ACTS.map((name) => html`<label class="choice" key=${name}>
           <input type="radio" name=${id} value=${name} checked=${name === action} onChange=${() => {
             setAction(name);
+            key.current = newKey(); // another action is another request
             setPreview(null);
           }} />
           <span><strong>${words.bulk.actions[name]}</strong>${" "}<span class="sub">${words.bulk.about[name]}</span></span></label>`)}
