@@ -126,8 +126,8 @@ def _name(requirement: str) -> str:
 def _test(arguments: list[str]) -> int:
     for check in CHECKS:
         print("$ " + " ".join(check), flush=True)
-        if subprocess.call(_program(check), cwd=ROOT) != 0:  # noqa: S603 - our own commands
-            return _failed(check)
+        if (status := subprocess.call(_program(check), cwd=ROOT)) != 0:  # noqa: S603 - our own commands
+            return _failed(check, status)
     with contextlib.ExitStack() as stack:
         beside = [_Beside(check, stack) for check in CHECKS_BESIDE]
         tests = (*PYTEST, *arguments)
@@ -140,8 +140,8 @@ def _test(arguments: list[str]) -> int:
                 if check.status:
                     _interrupt(pytest)
                     print(check.output)
-                    return _failed(check.command)
-    return _failed(tests) if pytest.returncode else 0
+                    return _failed(check.command, check.status)
+    return _failed(tests, pytest.returncode) if pytest.returncode else 0
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:
@@ -178,9 +178,9 @@ def _program(command: tuple[str, ...]) -> list[str]:
     return [str(BIN / command[0]), *command[1:]]
 
 
-def _failed(command: tuple[str, ...]) -> int:
+def _failed(command: tuple[str, ...], status: int) -> int:
     print(f"bootstrap: {command[0]} failed", file=sys.stderr)
-    return 1
+    return status
 
 
 def _runs(python: pathlib.Path) -> bool:

@@ -15,6 +15,9 @@ function ordinal(n) {
 }
 const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
 
+/** What helps when a service does not work for a while. */
+const GOES_ON = "While it is tried again, it may go on by itself; once it is paused, after a resume.";
+
 export const words = {
   product: "Orchestration",
   skip: "Skip to the content",
@@ -269,8 +272,8 @@ export const words = {
     changed: (why) => `It has changed meanwhile, so nothing was sent. ${why}`,
     /** @param {string} why */
     changedSince: (why) => `It has changed since you sent this, perhaps by it. ${why}`,
-    /** @param {string} name @param {string} id @param {string} done */
-    doneTo: (name, id, done) => `${name} …${id.slice(-8)}: ${done}`,
+    /** @param {string} name @param {string} id @param {string} what has happened to it */
+    of: (name, id, what) => `${name} ${id}: ${what}`,
     failed: "That did not work:",
     again: "Try again",
     mayRepeat: "Trying again is safe: it has its effect once.",
@@ -294,12 +297,9 @@ export const words = {
     /** @param {string} status */
     serviceBroken: (status) => ({
       what: `The service has a fault of its own (HTTP ${status}).`,
-      help: "Ask whoever runs it. While it is tried again, it may go on by itself; once it is paused, after a resume.",
+      help: `Ask whoever runs it. ${GOES_ON}`,
     }),
-    serviceBusy: {
-      what: "The service is busy and asks for patience.",
-      help: "While it is tried again, it may go on by itself; once it is paused, after a resume.",
-    },
+    serviceBusy: { what: "The service is busy and asks for patience.", help: GOES_ON },
     /** @param {string} status */
     notAllowed: (status) => ({
       what: `The service does not let this installation in (HTTP ${status}).`,

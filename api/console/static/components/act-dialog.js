@@ -2,7 +2,8 @@
  * The dialog before something is done to an instance. It looks at the instance all the time: if that has changed so that
  * nothing can be done any more, it says so and sends nothing.
  */
-import { html, useEffect, useId, useRef, useState } from "../base/ui.js";
+import { shortId } from "../base/formats.js";
+import { html, useId, useIsShown, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { say } from "../data/notices.js";
@@ -29,10 +30,10 @@ export function ActDialog({ act, instance, refresh, close }) {
   // One key for all tries of one request, so that it has its effect once; and the pause that the person saw.
   const key = useRef(newKey());
   const pause = useRef(pauseOf(instance)).current;
-  const open = useRef(true);
-  useEffect(() => () => { open.current = false; }, []);
+  const isShown = useIsShown();
   const isOther = act === "resume" && pause?.pausedAt !== pauseOf(instance)?.pausedAt;
   const why = obstacle(act, instance) || (isOther ? words.acts.not.otherPause : null);
+  const tell = (/** @type {string} */ what) => say(words.acts.of(instanceText(instance), shortId(instance.id), what));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (why || sending) return;
@@ -44,13 +45,12 @@ export function ActDialog({ act, instance, refresh, close }) {
       else if (act === "abort") await resources.abortInstance(instance.id, given);
       else if (act === "retry") await resources.retryInstance(instance.id, given);
       else if (pause) await resources.resumeActivity(instance.id, pause, given);
-      say(words.acts.doneTo(instanceText(instance), instance.id, words.acts.done[act]));
+      tell(words.acts.done[act]);
       close();
     } catch (error) {
-      const { message } = /** @type {Error} */ (error);
-      // Whoever has left hears of it all the same.
-      if (!open.current) say(words.acts.doneTo(instanceText(instance), instance.id, `${words.acts.failed} ${message}`));
-      setProblem(/** @type {Error} */ (error));
+      const failure = /** @type {Error} */ (error);
+      if (!isShown.current) tell(`${words.acts.failed} ${failure.message}`); // whoever has left hears of it all the same
+      setProblem(failure);
       setSending(false);
     }
     refresh();

@@ -4,11 +4,12 @@
  */
 import { go, linkTo } from "../base/addresses.js";
 import { count } from "../base/formats.js";
-import { html, useEffect, useId, useRef, useState } from "../base/ui.js";
+import { html, useEffect, useId, useIsShown, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { previewBulk, startBulk } from "../data/resources.js";
 import { BULK_ACTS, bulkActFor } from "../domain/acts.js";
+import { givenOf } from "../domain/filters.js";
 import { BulkFilter } from "./bulk-filter.js";
 import { Dialog } from "./dialog.js";
 import { InstanceTable } from "./instance-table.js";
@@ -21,7 +22,7 @@ import { RequestProblem } from "./request-problem.js";
 export function BulkDialog({ filter: given, close }) {
   const id = useId();
   const filter = useRef(given).current;
-  const all = Object.values(filter).every((value) => value === undefined || value.length === 0);
+  const all = givenOf(filter).length === 0;
   const key = useRef(newKey());
   const [action, setAction] = useState(() => bulkActFor(given.state ?? []));
   const [reason, setReason] = useState("");
@@ -42,8 +43,7 @@ export function BulkDialog({ filter: given, close }) {
   const body = { action, filter, ...(all ? { all: true } : {}) };
   const chosen = useRef(action);
   chosen.current = action;
-  const open = useRef(true);
-  useEffect(() => () => { open.current = false; }, []);
+  const isShown = useIsShown();
   const shown = useRef(/** @type {HTMLElement | null} */ (null));
   // Whoever holds Enter down must not start what they have not seen: the focus leaves the button, and the form only shows.
   useEffect(() => { if (preview) shown.current?.focus(); }, [preview]);
@@ -59,7 +59,7 @@ export function BulkDialog({ filter: given, close }) {
     if (busy || event.detail > 1 || !event.currentTarget.form.reportValidity()) return;
     void attempt(async () => {
       const started = await startBulk(body, { reason: reason.trim(), key: key.current });
-      if (!open.current) return;
+      if (!isShown.current) return;
       close();
       go(linkTo(["bulk", started.id]));
     });
@@ -70,7 +70,7 @@ export function BulkDialog({ filter: given, close }) {
   return html`<${Dialog} title=${words.bulk.act} close=${close}>
     <form onSubmit=${show}>
       <p>${words.bulk.dialogAbout}</p>
-      <p>${words.bulk.filter}: <${BulkFilter} filter=${given} /></p>
+      <p>${words.bulk.filter}: <${BulkFilter} filter=${filter} /></p>
       <fieldset><legend>${words.bulk.choose}</legend>
         ${BULK_ACTS.map((name) => html`<label class="choice" key=${name}>
           <input type="radio" name=${id} value=${name} checked=${name === action} onChange=${() => {

@@ -1,6 +1,6 @@
 /** A form that starts an instance, made of the variables that the definition uses. */
 import { go, linkTo } from "../base/addresses.js";
-import { html, useEffect, useId, useRef, useState } from "../base/ui.js";
+import { html, useId, useIsShown, useRef, useState } from "../base/ui.js";
 import { words } from "../base/words.js";
 import { newKey } from "../data/http.js";
 import { useLive } from "../data/live.js";
@@ -20,8 +20,7 @@ export function RunForm({ workflow }) {
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
   const key = useRef(newKey());
-  const open = useRef(true);
-  useEffect(() => () => { open.current = false; }, []);
+  const isShown = useIsShown();
   if (!data) return html`<${Problem} error=${error} />`;
   const change = (/** @type {string} */ variable, /** @type {string} */ value) => {
     key.current = newKey(); // other variables are another request
@@ -36,7 +35,7 @@ export function RunForm({ workflow }) {
     const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
     try {
       const { id: started } = await runWorkflow(workflow.id, given, { reason: reason.trim(), key: key.current });
-      if (open.current) go(linkTo(["instances", started])); // nobody is pulled away from another page
+      if (isShown.current) go(linkTo(["instances", started])); // nobody is pulled away from another page
     } catch (error) {
       setProblem(/** @type {Error} */ (error));
       setSending(false);

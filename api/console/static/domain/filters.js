@@ -33,6 +33,15 @@ export function isFiltered({ q, states, workflow, since }) {
 }
 
 /**
+ * Those filters of the API that say something, with their names.
+ * @param {Record<string, any>} filter
+ * @returns {[string, any][]}
+ */
+export function givenOf(filter) {
+  return Object.entries(filter).filter(([, value]) => value !== undefined && value.length !== 0);
+}
+
+/**
  * The filters of the API, without the text.
  * @param {Search} search
  * @param {number} now milliseconds since 1970
