@@ -136,7 +136,7 @@ class Pages:
             await asyncio.gather(*(self.get(f"workflows/{one['workflowID']}") for one in oldest))
 
         paused = self.get("instances", state="paused", pageSize=8)
-        failed = self.get("instances", state="failed", terminatedAfter=since(hours)["from"], pageSize=8)
+        failed = self.get("instances", state="failed", pageSize=8)
         await asyncio.gather(counts(), paused, failed)
 
     async def trigger(self) -> None:
