@@ -231,12 +231,11 @@ async def test_a_projector_without_partitions_ends_in_order(settings: Projection
 
 
 async def test_a_cut_connection_loses_nothing(settings: ProjectionsSettings, log: Log, tables: Tables) -> None:
-    async with running(settings) as process:
+    async with running(settings):
         for n in range(30):
             await log.append(n % PARTITIONS, uuid.uuid4(), *run(), cause=n)
             if n % 10 == 5:
-                await until(lambda: process.projections.ready)
-                assert tables.cut_connections("projections")
+                await until(lambda: tables.cut_connections("projections"))  # after an earlier cut it comes back
         await until(lambda: caught_up(log, tables))
     assert len(tables.rows("SELECT 1 FROM instances WHERE terminated_at IS NOT NULL")) == 30
 
