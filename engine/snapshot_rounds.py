@@ -30,6 +30,7 @@ from typing import Final, NamedTuple
 from engine.core.shard import Shard
 from engine.core.snapshots import Cut
 from engine.errors import EngineError, SnapshotFailed, SnapshotFenced, SnapshotsLost
+from engine.known_snapshots import KnownSnapshots
 from engine.metrics import Metrics
 from engine.ports import Clock, Snapshots, SnapshotWriter
 from engine.snapshot_records import (
@@ -125,8 +126,7 @@ class SnapshotRounds:
         self._end = 0
         self._taken_at = clock.monotonic()
         """When the newest snapshot was taken; without one, since when there should be one."""
-        self._known_end = 0
-        """The topic of snapshots does not end before this offset."""
+        self._known = KnownSnapshots(number, snapshots)
         self._due: asyncio.Future[_Point] | None = None
         """The round that waits for its cut."""
         self._cut: Cut | None = None
@@ -166,7 +166,8 @@ class SnapshotRounds:
         if marker is None:
             shard.rebase()
         else:
-            self._next_offset, self._known_end = marker.next_offset, snapshot_end
+            self._next_offset = marker.next_offset
+            self._known.start(marker, snapshot_end)
             self._taken_at -= max((self._clock.now() - marker.at).total_seconds(), 0.0)
             self._metrics.snapshot_size.labels(self._number).set(marker.summary.entries)
         self._metrics.snapshot_age.labels(self._number).set_function(self._age)
@@ -246,9 +247,13 @@ class SnapshotRounds:
         self._due = None
         if self._cut is not None:
             self._cut.close(written=False)
+        self._known.failed()
         shard = self._shard
-        if shard is not None and shard.changes > 2 * shard.entries + MAX_GONE:
-            shard.rebase()
+        if shard is not None:
+            lost = isinstance(error, SnapshotsLost)
+            if lost or shard.changes > 2 * shard.entries + MAX_GONE:
+                shard.rebase()
+                self._known.forget()
         self._metrics.snapshot_rounds.labels(outcome).inc()
         logger.warning("a snapshot of partition %d was not written, and is tried again: %r", self._number, error)
         if outcome == "fenced":
@@ -269,6 +274,7 @@ class SnapshotRounds:
         if self._writer is None:
             self._writer = await self._snapshots.open(self._number)
             self._opened_at = self._clock.monotonic()
+        await self._known.check()
         self._due = asyncio.get_running_loop().create_future()
         self._wake()
         point = await self._due
@@ -277,10 +283,6 @@ class SnapshotRounds:
             marker = self._marker(point)
             entries, size = await self._write(self._writer, point.cut, marker)
             written = True
-        except SnapshotsLost:
-            if self._shard is not None:
-                self._shard.rebase()
-            raise
         finally:
             point.cut.close(written=written)
         self._next_offset, self._taken_at = point.next_offset, self._clock.monotonic()
@@ -308,18 +310,15 @@ class SnapshotRounds:
             size += await self._append(writer, records)
         last = marker_record(marker)
         await self._append(writer, [last])
+        self._known.commits(marker)
         await writer.commit()
+        self._known.committed()
         return count + 1, size + size_of(last)
 
     async def _append(self, writer: SnapshotWriter, records: list[NewRecord]) -> int:
         """Append records, no faster than `BYTES_PER_SECOND`; their bytes."""
         begin, size = self._clock.monotonic(), sum(map(size_of, records))
-        base = await writer.append(records)
-        if 0 <= base < self._known_end:
-            known, self._known_end = self._known_end, base
-            raise SnapshotsLost(f"its snapshots had records up to offset {known}, and now end at {base}")
-        # Where they are Kafka may not know any more, but not before what was there.
-        self._known_end = max(base, self._known_end) + len(records)
+        self._known.appended(await writer.append(records), len(records))
         took = self._clock.monotonic() - begin
         await asyncio.sleep(max(size / BYTES_PER_SECOND - took, 0.0))
         return size
@@ -329,6 +328,7 @@ class SnapshotRounds:
         stale: set[bytes] = set()
         async for records in self._snapshots.read(self._number):
             for record in records:
+                self._known.read(record)
                 key = record.key or b""
                 if record.value is None:
                     stale.discard(key)

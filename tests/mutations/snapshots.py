@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 DEFINITION: Final = "engine/core/definition.py"
+KNOWN: Final = "engine/known_snapshots.py"
 PARTITION: Final = "engine/partition.py"
 RECORDS: Final = "engine/snapshot_records.py"
 RESTORE: Final = "engine/restore.py"
@@ -19,11 +20,13 @@ WRITE: Final = """\
             size += await self._append(writer, records)
         last = marker_record(marker)
         await self._append(writer, [last])
+        self._known.commits(marker)
         await writer.commit()
 """
 MARKER_FIRST: Final = """\
         last = marker_record(marker)
         await self._append(writer, [last])
+        self._known.commits(marker)
         await writer.commit()
         for records in slices(chain(tombstones(stale, marker.at), entry_records(cut.entries(), marker.at))):
             count += len(records)
@@ -136,10 +139,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "lost records of snapshots not noticed",
-        ROUNDS,
-        "        if 0 <= base < self._known_end:\n",
+        KNOWN,
+        "        if base < known:\n",
         "        if False:\n",
         "Old states that a broker came back with pass for new ones.",
+    ),
+    Mutation(
+        "lost records of snapshots not noticed behind a round that has failed",
+        KNOWN,
+        "        if record is None or found is None or found not in (self._last, self._tried):\n",
+        "        if record is None or found is None:\n",
+        "What is added to old states passes for the state, if nobody knows where the first of it is.",
     ),
     Mutation(
         "what is set aside forgotten",

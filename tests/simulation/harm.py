@@ -77,8 +77,8 @@ class Harm(Witness):
 
     def do(
         self, admitted: Sequence[Sequence[Recorded]], restored: Sequence[Restored], needed: Callable[[int], int]
-    ) -> None:
-        """Expire events that a snapshot stands for, or harm a snapshot.
+    ) -> bool:
+        """Expire events that a snapshot stands for, or harm a snapshot; whether the latter was done.
 
         Args:
             admitted: the events of each partition that count.
@@ -96,6 +96,8 @@ class Harm(Witness):
             snapshot = self._topics.snapshot(partition)
             usable = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds, is_harmed=True)
             self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
+            return True
+        return False
 
     def _harm(self, partition: int) -> bool:
         """Lose records from the end or the start, or have another build write them; False if there is no snapshot."""

@@ -82,6 +82,8 @@ class FaultyNetwork(Network):
     """By client."""
     away: frozenset[Request] = frozenset()
     """What no client reaches at the moment."""
+    unheard: frozenset[Request] = frozenset()
+    """What is done at the moment, but no client learns of it."""
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
     again: Mapping[str, float] = field(default_factory=dict)
@@ -100,7 +102,8 @@ class FaultyNetwork(Network):
         """Let nothing go wrong any more."""
         self.faults.clear()
         self.cuts.clear()
-        self.away, self.unplaced, self.again, self.slow_closing = frozenset(), 0.0, {}, 0.0
+        self.away = self.unheard = frozenset()
+        self.unplaced, self.again, self.slow_closing = 0.0, {}, 0.0
 
     def mend(self, client: str) -> None:
         """Let a client reach the cluster again."""
@@ -226,7 +229,7 @@ class FaultyNetwork(Network):
         cut, faults, rng = self.cuts.get(client), self.faults.get(kind), self.rng
         if answer.done():
             return
-        if cut is not None and cut.answers and _is_of(kind, cut.kinds):
+        if (cut is not None and cut.answers and _is_of(kind, cut.kinds)) or kind in self.unheard:
             self._lose(kind, client, answer, "is done, and the answer is lost: cut off")
             return
         seconds = rng.random() * self.latency_seconds if seconds is None else seconds

@@ -16,6 +16,7 @@ from tests.simulation.topics import Topics
 NETWORK_FAULTS: Final[dict[Request, Faults]] = {
     "append": Faults(lost=0.03, unanswered=0.05, refused=0.02, late=0.04, twice=0.03, slow=0.03, slow_answer=0.1),
     "fetch": Faults(lost=0.02, refused=0.003, slow_answer=0.03),
+    "append to transaction": Faults(lost=0.03, unanswered=0.05, refused=0.02, late=0.04, twice=0.03, slow=0.03),
     "offsets": Faults(lost=0.02, refused=0.01),
     "topics": Faults(lost=0.01, refused=0.005),
     "connect": Faults(lost=0.02, refused=0.01),
@@ -31,6 +32,8 @@ LAPSE_SECONDS: Final = (15.0, 20.0)
 """How long a coordinator is away that comes back about when engines let go of everything (`engine.command_feed`)."""
 TAKEOVER_SECONDS: Final = (4.0, 14.0)
 """How long transactions can be neither opened nor ended. Whoever takes over waits for them for 5 s."""
+UNHEARD_SECONDS: Final = (10.0, 20.0)
+"""For how long nobody learns of what is appended in a transaction: longer than a snapshot is waited for that is due."""
 DOWN_SECONDS: Final = (0.0, 10.0)
 """How long a process is down that does not come back at once."""
 
@@ -164,6 +167,17 @@ class Trouble:
         self._later(seconds, process.go_on)
         self._go_away(TRANSACTIONS, seconds)
         return "without transactions"
+
+    def lose_places(self) -> None:
+        """Let nobody learn for a while what was appended in a transaction, and where."""
+        kinds: frozenset[Request] = frozenset({"append to transaction"})
+
+        def come_back() -> None:
+            self._network.unheard -= kinds
+
+        self._network.trace.add("network", "nobody learns what is appended in a transaction")
+        self._network.unheard |= kinds
+        self._later(self._rng.uniform(*UNHEARD_SECONDS), come_back)
 
     def _go_away(self, kinds: frozenset[Request], seconds: float) -> None:
         """Let nobody reach a coordinator for so long."""

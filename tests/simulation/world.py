@@ -277,7 +277,8 @@ class World:
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
-            self.harm.do(self.observer.admitted, self._whole, self.front.needed)
+            if self.harm.do(self.observer.admitted, self._whole, self.front.needed) and self.harm_rng.random() < 0.5:
+                self.trouble.lose_places()
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()

@@ -34,6 +34,7 @@ Request = Literal[
     "commit",
     "committed",
     "open transaction",
+    "append to transaction",
     "end transaction",
 ]
 R = TypeVar("R")

@@ -67,10 +67,11 @@ class MemoryTransactions:
         return {place: await self._append_batch(epoch, place, some) for place, some in records.items()}
 
     async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> int:
-        cluster, self._sequence = self._process.cluster, self._sequence + 1
+        process, cluster, self._sequence = self._process, self._process.cluster, self._sequence + 1
         sent = Sent(self._number, self._sequence)
         append = partial(cluster.receive_transactional, self._name, epoch, place, records, self._open_seconds, sent)
-        return (await self._process.ask("append", append)).base
+        received = await process.ask("append to transaction", append)
+        return -1 if received.is_repeated and process.network.forgets_offset(process.name) else received.base
 
     async def close(self) -> None:
         """See `ports.Transactions.close`."""

@@ -59,6 +59,8 @@ class HeldWriter:
         if self._rules.refuses:
             raise SnapshotFailed("refused")
         base = await self._inner.append(records)
+        if self._rules.loses_places:
+            raise SnapshotFailed("lost")
         return -1 if self._rules.places_unknown else base
 
     async def commit(self) -> None:
@@ -84,6 +86,8 @@ class HeldSnapshots(MemorySnapshots):
         self.refuses = False
         self.places_unknown = False
         """Whether nobody learns where records are that were appended."""
+        self.loses_places = False
+        """Whether what is appended is there, but the answer is lost."""
         self.loses: str | None = None
         """Of a commit: itself, or its answer."""
         self.appended: list[list[str]] = []
@@ -478,6 +482,53 @@ async def test_what_the_topic_loses_is_noticed_also_behind_records_whose_place_w
     assert world.instances == {id_of(name) for name in "abcde"}
     await world.check(owner)
     await world.end()
+
+
+@simulated
+@pytest.mark.parametrize("foreign", [0, 2, 4])
+async def test_what_another_build_has_written_is_noticed_behind_a_round_that_has_failed(foreign: int) -> None:
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    for name in "abcd":
+        await owner.command(WAITING, name)
+    await asyncio.sleep(SECONDS)
+    topic = world.topic[0]
+    known, kept = topic.end, topic.records[:foreign]
+    topic.tear(0)
+    marker = NewRecord(MARKER_KEY, b'{"schema": 99}', [], 0)
+    topic.commit([*(NewRecord(record.key or b"", b"{}", [], 0) for record in kept), marker])
+    snapshots.loses_places = True
+    await owner.command(WAITING, "e")
+    await owner.command(WAITING, "f")
+    while topic.end <= known:  # noqa: ASYNC110 - what was appended in vain hides that the topic had ended before
+        await asyncio.sleep(0.1)
+    snapshots.loses_places = False
+    await asyncio.sleep(2 * SECONDS)
+    assert world.instances == {id_of(name) for name in "abcdef"}
+    await world.check(owner)
+    await world.end()
+
+
+@simulated
+async def test_a_round_whose_commit_was_not_answered_needs_no_whole_snapshot_behind_it() -> None:
+    for loses in ("commit", "answer"):
+        world = World()
+        snapshots = HeldSnapshots(world.topic)
+        owner = await world.owner(snapshots)
+        for name in "abcd":
+            await owner.command(WAITING, name)
+        await asyncio.sleep(SECONDS)
+        snapshots.loses = loses
+        await owner.command(WAITING, "e")
+        await asyncio.sleep(SECONDS)
+        snapshots.loses = None
+        first = len(snapshots.appended)
+        await asyncio.sleep(SECONDS)
+        written = {key for some in snapshots.appended[first:] for key in some if key.startswith("instance/")}
+        assert written == {f"instance/{id_of('e')}"}
+        await world.check(owner)
+        await world.end()
 
 
 @simulated
