@@ -229,14 +229,21 @@ class _End(asyncio.Protocol):
     def __init__(self, connection: _Connection):
         self._connection = connection
         self._is_paused = False
+        self._reads = False
+        """Whether its transport has begun to read. Before that, some versions of Python forget a pause."""
         self.gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        if self._is_paused:
-            transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._begin)
         self._connection.accepted(self)
+
+    def _begin(self) -> None:
+        """The transport reads from here on; nothing has come yet."""
+        self._reads = True
+        if self._is_paused and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         self.outgoing.forward(data)
@@ -254,13 +261,13 @@ class _End(asyncio.Protocol):
     def pause(self) -> None:
         """Read nothing."""
         self._is_paused = True
-        if self._has_transport and not self.transport.is_closing():
+        if self._reads and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
         self._is_paused = False
-        if self._has_transport and not self.transport.is_closing():
+        if self._reads and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:

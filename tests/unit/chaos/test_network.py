@@ -187,5 +187,8 @@ async def test_a_unix_socket_knows_who_connects(network: Network, echo: Echo, tm
     assert await silent(reader)
     network.mend()
     assert await read(reader, 1) == b"2"
-    writer.transport.abort()
     server.close()
+    for open_here in (writer, *echo.writers):
+        open_here.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await open_here.wait_closed()
