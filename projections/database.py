@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor, sql
+from psycopg import AsyncRawCursor, sql
 from psycopg.conninfo import make_conninfo
 
 from projections.ports import Connection, Database, Listener, Row
+from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings, SettingsError, variable
-
-PostgresConnection = AsyncConnection[Row]
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 """Without it a connection attempt to a host that drops packets would wait for minutes."""
@@ -90,7 +89,7 @@ async def connect(
     Raises:
         psycopg.OperationalError: Postgres is away.
     """
-    connection = await AsyncConnection.connect(conninfo(settings, name), autocommit=True)
+    connection = await PostgresConnection.connect(conninfo(settings, name), autocommit=True)
     try:
         timeout = {"statement_timeout": f"{statement_timeout_seconds * 1000:.0f}ms"}
         await configure(connection, settings.database_schema, {**timeout, **(parameters or {})})

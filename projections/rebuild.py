@@ -25,11 +25,12 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql
 
 from projections.announcements import announcements
-from projections.database import PostgresConnection, connect
+from projections.database import connect
 from projections.errors import RebuildInProgress, RowsWouldBeLost, StoreAway
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.migrate import migrate
+from projections.postgres_connection import PostgresConnection
 from projections.projector import Projector
 from projections.rows import Advance
 from projections.store import PostgresStore

@@ -9,9 +9,10 @@ from msgspec import Struct
 from psycopg import sql
 
 from deploy.doctor.findings import Finding, ok, warning, wrong
-from projections.database import PostgresConnection, connect
+from projections.database import connect
 from projections.migrate import Migrations
 from projections.ports import Row
+from projections.postgres_connection import PostgresConnection
 from projections.rows import ReadPosition
 from projections.sql import statement
 from schemas.settings import PostgresSettings, variable

@@ -12,9 +12,10 @@ from psycopg import IsolationLevel, sql
 
 from projections import memory_counts
 from projections.counting import HOURS_PER_DAY, CountKey, Counts
-from projections.database import FAULTS, PostgresConnection, connect
+from projections.database import FAULTS, connect
 from projections.errors import StoreAway
 from projections.memory import MemoryDatabase, Tables
+from projections.postgres_connection import PostgresConnection
 from projections.rows import ReadPosition
 from projections.sql import statement
 from projections.verification.counted import in_steps

@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 
 from api.app import create_app
 from api.cursors import START
-from projections.database import PARSED_ONCE, PostgresConnection, connect
+from projections.database import PARSED_ONCE, connect
 from projections.migrate import migrate
+from projections.postgres_connection import PostgresConnection
 from projections.queries import pages
 from projections.queries.connections import IN_ORDER, Connections
 from projections.queries.instance_filters import InstanceFilters, instances_query

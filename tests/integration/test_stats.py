@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from projections.database import PARSED_ONCE, PostgresConnection, connect
+from projections.database import PARSED_ONCE, connect
 from projections.migrate import migrate
+from projections.postgres_connection import PostgresConnection
 from projections.queries.connections import IN_ORDER
 from projections.queries.stats import Window, stats_query
 from schemas.settings import ApiSettings, ProjectionsSettings
