@@ -103,7 +103,7 @@ async def test_notifications_are_heard_between_statements(
     connection: PostgresConnection, other: PostgresConnection
 ) -> None:
     await connection.execute(b"LISTEN somebody")
-    heard = asyncio.create_task(anext(aiter(connection.notifies())))
+    heard = asyncio.ensure_future(anext(aiter(connection.notifies())))
     await other.execute(b"NOTIFY somebody, 'b'")
     assert (await heard).payload == "b"
 
