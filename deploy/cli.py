@@ -15,6 +15,7 @@ from uuid import UUID
 
 import click
 
+from deploy.client.bench import bench
 from deploy.client.bulk import bulk
 from deploy.client.groups import Aliased
 from deploy.client.instances import instances
@@ -382,6 +383,7 @@ main.add_command(instances, aliases=("ins", "i"))
 instances.add_command(bulk, aliases=("b",))
 main.add_command(triggers, aliases=("trig", "t"))
 main.add_command(stats)
+main.add_command(bench)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PANELS: "Final[list[CommandGroupDict]]" = [
     {"name": "Use an installation", "commands": ["workflows", "instances", "triggers", "stats", "test", "completion"]},
     {"name": "Try it on this machine", "commands": ["demo", "dev", "sandbox"]},
     {"name": "Run it", "commands": ["api", "engine", "projections", "topics", "migrate"]},
-    {"name": "Look into it", "commands": ["doctor", "log", "verify", "rebuild"]},
+    {"name": "Look into it", "commands": ["doctor", "log", "verify", "rebuild", "bench"]},
 ]
 """Where `orchestration --help` shows which command. One that is missing here has a panel of its own."""
 

@@ -153,6 +153,17 @@ class Api:
             async for message in read_events(answer.pieces):
                 yield message
 
+    async def credentials(self) -> dict[str, str]:
+        """The headers that say who calls, as of now.
+
+        Raises:
+            Unavailable: no token can be had.
+        """
+        try:
+            return await self._credentials()
+        except CallFailed as error:
+            raise Unavailable(f"{self.url}: {error}") from None
+
     async def _call(
         self,
         method: str,

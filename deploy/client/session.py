@@ -11,7 +11,7 @@ async def delete(session: Session, workflow: str) -> None: …
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import click
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from deploy.client.output import Output
 
 P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_PROFILE = click.option("--profile", "-p", metavar="NAME", help="Profile to use: address and credentials from a file.")
+_URL = click.option("--url", metavar="URL", help="The API, with its base path. Credentials come from the environment.")
 
 
 class Session(NamedTuple):
@@ -40,9 +45,15 @@ def acting(function: Callable[Concatenate[Session, P], Awaitable[None]]) -> Call
     return reason(_command(function))
 
 
+def addressed(function: F) -> F:
+    """Give a command the options that say which API it calls."""
+    for option in (_URL, _PROFILE):
+        function = option(function)
+    return function
+
+
 def _command(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    @click.option("--profile", "-p", metavar="NAME", help="Profile to use: address and credentials from a file.")
-    @click.option("--url", metavar="URL", help="The API, with its base path. Credentials come from the environment.")
+    @addressed
     @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else, to standard output.")
     @click.option("--output", "-o", type=click.Choice(("plain", "json")), hidden=True)
     @functools.wraps(function)

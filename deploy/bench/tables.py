@@ -1,0 +1,76 @@
+"""What people see of figures in a terminal."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from deploy.bench.comparison import Pair
+from deploy.bench.report import BUSY, Measured, Report
+from deploy.client.output import Cell, Styled, table
+
+HEADS: Final = ("scenario", "clients", "per s", "p50 ms", "p90 ms", "p99 ms", "max ms", "errors", "client cpu")
+SERVER_HEAD: Final = "api cpu ms"
+
+
+def figures_table(report: Report) -> Iterator[str]:
+    """A line for each scenario with a number of clients, and what to know about it."""
+    told = any(one.server_cpu_ms is not None for one in report.scenarios)
+    heads = (*HEADS, SERVER_HEAD) if told else HEADS
+    yield from table(heads, (cells(one, told=told) for one in report.scenarios), "nothing was measured")
+    for name, reason in report.left_out.items():
+        yield f"{name} was left out: {reason}"
+
+
+def cells(one: Measured, *, told: bool) -> Sequence[Cell]:
+    """The cells of a line; with the server's CPU, if it was told of any."""
+    latency = one.latency_ms
+    server = () if not told else ("" if one.server_cpu_ms is None else f"{one.server_cpu_ms:.3f}",)
+    return (
+        one.scenario,
+        str(one.clients),
+        f"{one.per_second:,.0f}",
+        *(milliseconds(value) for value in (latency.p50, latency.p90, latency.p99, latency.max)),
+        Styled(errors_text(one.errors) or "0", "red" if one.errors else ""),
+        Styled(f"{one.client_cpu:.0%}", "yellow" if one.client_cpu > BUSY else ""),
+        *server,
+    )
+
+
+def busy_lines(scenarios: Iterable[Measured]) -> list[str]:
+    """A line for each scenario in which the load generator was the bottleneck."""
+    return [
+        f"{one.case.title}: the load generator took {one.client_cpu:.0%} of a core, so it may be the bottleneck"
+        for one in scenarios
+        if one.client_cpu > BUSY
+    ]
+
+
+def comparison_table(pairs: Iterable[Pair]) -> Iterable[str]:
+    """A line for each scenario that is in both files."""
+    heads = ("scenario", "clients", "per s before", "per s now", "ratio", "p50 ratio", "p99 ratio")
+    rows = (
+        (
+            pair.case.scenario,
+            str(pair.case.clients),
+            f"{pair.before.per_second:,.0f}",
+            f"{pair.now.per_second:,.0f}",
+            f"{pair.ratio:.2f}",
+            _shown(pair.p50_ratio),
+            _shown(pair.p99_ratio),
+        )
+        for pair in pairs
+    )
+    return table(heads, rows, "the two files have no scenario in common")
+
+
+def milliseconds(value: float) -> str:
+    """A latency with three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def errors_text(errors: dict[str, int]) -> str:
+    """How many requests did not succeed, by what happened."""
+    return ", ".join(f"{count:,} {problem}" for problem, count in errors.items())
+
+
+def _shown(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
