@@ -10,6 +10,7 @@
 | `installation`, `supervisor` | the processes of `dev` and `demo`: started, watched, started again, stopped |
 | `embedded` | the Kafka and the Postgres that they run on |
 | `scenarios` | `orchestration test`: scenarios of workflows, on a virtual clock |
+| `bench` | `orchestration bench`: the load generator, and what it finds |
 | `sandbox` | a stand-in for the stack: the services that activities call |
 | `bootstrap` | installs it all with nothing but Python and pip |
 | `container`, `compose`, `prometheus`, `grafana` | image, containers, alerts, dashboard |

@@ -19,6 +19,8 @@ STEPS: Final = (1, 2, 5)
 MIN_TICK_GAP: Final = 44
 """Between two labels of the latency axis, in pixels."""
 LABEL_ROW: Final = 13
+LABEL_TURN: Final = 0.75
+"""Share of the width behind which the name of a quantile is on the left of its line."""
 
 
 class Scale(NamedTuple):
@@ -42,22 +44,21 @@ def latency_chart(one: Measured, before: Measured | None = None) -> str:
         one: what was measured.
         before: the same of an earlier run, drawn as an outline.
     """
-    drawn = [buckets for buckets in (one.histogram_ms, before.histogram_ms if before else []) if buckets]
+    shown = [buckets for buckets in (one.histogram_ms, before.histogram_ms if before else []) if buckets]
     if not one.histogram_ms:
         return _svg(f"Latency of {one.case.title}", "No request has succeeded.", [])
-    low = min(buckets[0].lower for buckets in drawn)
-    high = max(buckets[-1].upper for buckets in drawn)
+    low = min(buckets[0].lower for buckets in shown)
+    high = max(buckets[-1].upper for buckets in shown)
     x = Scale(math.log10(low), math.log10(high), LEFT, PLOT_RIGHT)
-    y = _upwards(max(share for buckets in drawn for share in shares(buckets)))
+    y = _upwards(max(share for buckets in shown for share in shares(buckets)))
     parts = [*_frame(y, "% of requests"), *_latency_axis(x, low, high)]
-    parts += [
-        _bar(x, y, bucket, share) for bucket, share in zip(one.histogram_ms, shares(one.histogram_ms), strict=True)
-    ]
+    parts += [_bar(x, y, *drawn) for drawn in zip(one.histogram_ms, shares(one.histogram_ms), strict=True)]
     if before and before.histogram_ms:
         parts.append(_outline(x, y, before.histogram_ms))
     latency = one.latency_ms
     marks = (("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99))
-    parts += [part for row, (name, value) in enumerate(marks) for part in _mark(x, row, name, value)]
+    lines, names = zip(*(_mark(x, row, *mark) for row, mark in enumerate(marks)), strict=True)
+    parts += [*lines, *names]
     told = ", ".join(f"{name} {milliseconds(value)} ms" for name, value in (*marks, ("max", latency.max)))
     return _svg(f"Latency of {one.case.title}", told, parts)
 
@@ -83,8 +84,8 @@ def throughput_chart(one: Measured) -> str:
 
 def shares(buckets: Sequence[Bucket]) -> list[float]:
     """The share of each bucket, in percent."""
-    total = sum(bucket.count for bucket in buckets)
-    return [100 * bucket.count / total for bucket in buckets]
+    total = sum(bucket.requests for bucket in buckets)
+    return [100 * bucket.requests / total for bucket in buckets]
 
 
 def round_values(high: float, count: int = TICKS) -> list[float]:
@@ -137,7 +138,7 @@ def _seconds_axis(x: Scale, seconds: int) -> list[str]:
 
 def _bar(x: Scale, y: Scale, bucket: Bucket, share: float) -> str:
     left, right, top = x(math.log10(bucket.lower)), x(math.log10(bucket.upper)), y(share)
-    told = f"{bucket.lower:g} to {bucket.upper:g} ms: {bucket.count:,} requests, {share:.2g} %"
+    told = f"{bucket.lower:g} to {bucket.upper:g} ms: {bucket.requests:,} requests, {share:.2g} %"
     return (
         f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" width="{max(right - left - 0.8, 0.8):.1f}" '
         f'height="{PLOT_BOTTOM - top:.1f}"><title>{escape(told)}</title></rect>'
@@ -152,12 +153,12 @@ def _outline(x: Scale, y: Scale, buckets: Sequence[Bucket]) -> str:
     return f'<polyline class="before" points="{_points(points)}"><title>the earlier run</title></polyline>'
 
 
-def _mark(x: Scale, row: int, name: str, value: float) -> Iterable[str]:
-    """A line at a quantile, each with its name on a row of its own, so that names never lie on each other."""
+def _mark(x: Scale, row: int, name: str, value: float) -> tuple[str, str]:
+    """A line at a quantile, and its name on a row of its own, so that names never lie on each other."""
     at, top = x(math.log10(value)), 14 + row * LABEL_ROW
-    yield f'<line class="quantile" x1="{at:.1f}" x2="{at:.1f}" y1="{top + 3}" y2="{PLOT_BOTTOM}"/>'
-    side, shift = ("end", -5) if at > WIDTH * 0.62 else ("", 5)
-    yield _text(at + shift, top + 4, f"{name} {milliseconds(value)} ms", f"mark {side}")
+    line = f'<line class="quantile" x1="{at:.1f}" x2="{at:.1f}" y1="{top + 3}" y2="{PLOT_BOTTOM}"/>'
+    side, shift = ("end", -5) if at > WIDTH * LABEL_TURN else ("", 5)
+    return line, _text(at + shift, top + 4, f"{name} {milliseconds(value)} ms", f"mark {side}")
 
 
 def _line(points: Sequence[tuple[float, float]], told: str) -> str:

@@ -1,7 +1,7 @@
 """What one round has measured."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -67,7 +67,7 @@ def histogram(ordered: list[float]) -> list[Bucket]:
         return []
     first, last = (math.floor(_place(latency)) for latency in (ordered[0], ordered[-1]))
     bounds = [round(10 ** (place / BUCKETS_PER_POWER_OF_TEN), 4) for place in range(first, last + 2)]
-    below = [bisect_right(ordered, bound / 1000) for bound in bounds[1:-1]]
+    below = [bisect_left(ordered, bound / 1000) for bound in bounds[1:-1]]
     edges = [0, *below, len(ordered)]
     return [Bucket(bounds[n], bounds[n + 1], edges[n + 1] - edges[n]) for n in range(len(bounds) - 1)]
 

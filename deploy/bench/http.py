@@ -55,7 +55,7 @@ class Connection:
         self._address = address
         self._wire: _Wire | None = None
 
-    async def open(self) -> None:
+    async def open(self) -> "_Wire":
         """Connect.
 
         Raises:
@@ -64,6 +64,7 @@ class Connection:
         loop, address = asyncio.get_running_loop(), self._address
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             _, self._wire = await loop.create_connection(_Wire, address.host, address.port, ssl=address.ssl)
+        return self._wire
 
     async def request(self, request: bytes) -> tuple[int, bytes]:
         """Send a request and wait for its answer: status and body.
@@ -71,10 +72,10 @@ class Connection:
         Raises:
             OSError: there is no connection, it ended before the answer did, or the answer is not HTTP.
         """
-        if self._wire is None or self._wire.closed:
-            await self.open()
-            assert self._wire is not None
-        return await self._wire.send(request)
+        wire = self._wire
+        if wire is None or wire.closed:
+            wire = await self.open()
+        return await wire.send(request)
 
     def close(self) -> None:
         """Close the connection."""
@@ -87,22 +88,20 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.closed = False
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport  # from `connection_made` on
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
 
     def send(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
         """Send a request; its answer."""
-        assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return self._answer
 
     def close(self) -> None:
         self.closed = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it

@@ -38,12 +38,22 @@ class LoadClient:
         clients: how many.
         headers: of every request.
         tolerant: count requests that do not succeed. Otherwise the first one ends the round.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, base: str, clients: int, *, headers: dict[str, str] | None = None, tolerant: bool = False):
+    def __init__(
+        self,
+        base: str,
+        clients: int,
+        *,
+        headers: dict[str, str] | None = None,
+        tolerant: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
         self._address = Address(base, headers)
         self._connections = [Connection(self._address) for _ in range(clients)]
         self._tolerant = tolerant
+        self._clock = clock
 
     async def __aenter__(self) -> Self:
         """Connect them.
@@ -116,7 +126,7 @@ class LoadClient:
             RequestFailed: one did not succeed, and the clients are not tolerant.
         """
         figures = Figures(name, [], 0.0)
-        cpu, start = time.process_time(), time.perf_counter()
+        cpu, start = time.process_time(), self._clock()
         end = start + seconds
         tasks = [
             asyncio.create_task(self._client(figures, connection, method, path, body, judge, start, end))
@@ -132,7 +142,7 @@ class LoadClient:
                 self._count(figures, NO_ANSWER, f"{method} {paths[0]}", len(late))
         finally:
             await _end(tasks)
-        figures.seconds = time.perf_counter() - start
+        figures.seconds = self._clock() - start
         figures.client_cpu = (time.process_time() - cpu) / figures.seconds
         return figures
 
@@ -147,7 +157,7 @@ class LoadClient:
         start: float,
         end: float,
     ) -> None:
-        request, clock = self._address.request(method, path, body), time.perf_counter
+        request, clock = self._address.request(method, path, body), self._clock
         ended, took = figures.ends.append, figures.latencies.append
         while (began := clock()) < end:
             problem, answer = "", b""

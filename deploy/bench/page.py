@@ -33,7 +33,9 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .care { color: var(--mark); } p { margin: .5rem 0 0; } .soft { color: var(--soft); font-size: .87rem; }
 figure { margin: 0; } svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
-svg .unit { font-size: 11.5px; } svg .mark { fill: var(--text); } svg .end { text-anchor: end; }
+svg .unit { font-size: 11.5px; }
+svg .mark { fill: var(--text); stroke: var(--card); stroke-width: 4px; paint-order: stroke; }
+svg .end { text-anchor: end; }
 svg .middle { text-anchor: middle; } svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .bar { fill: var(--accent); opacity: .8; } svg .bar:hover { opacity: 1; }
 svg .before { fill: none; stroke: var(--other); stroke-width: 1.5; }
@@ -56,25 +58,27 @@ def page(report: Report, before: Report | None = None) -> str:
     """
     pairs = [] if before is None else pairs_of(before, report)
     earlier = {pair.case: pair.before for pair in pairs}
-    parts = [
+    sections = [
         _section("What was measured", _facts(report)),
         _section("Figures", _table(HEADS, map(_row, report.scenarios)), *_notes(report)),
     ]
     if before is not None:
         notes = (f'<p class="care">{escape(line)}</p>' for line in differences(before, report))
-        parts.append(_section(f"Beside the run of {before.started_at:%Y-%m-%d %H:%M} UTC", _compared(pairs), *notes))
-    parts += [_section(one.case.title, _charts(one, earlier.get(one.case))) for one in report.scenarios]
+        sections.append(_section(f"Beside the run of {before.started_at:%Y-%m-%d %H:%M} UTC", _compared(pairs), *notes))
+    sections += [_section(one.case.title, _charts(one, earlier.get(one.case))) for one in report.scenarios]
+    content = "\n".join(sections)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>orchestration bench, {report.started_at:%Y-%m-%d %H:%M} UTC</title><style>{STYLE}</style></head>"
-        f"<body><main><h1>orchestration bench</h1>\n{'\n'.join(parts)}\n</main></body></html>\n"
+        f"<body><main><h1>orchestration bench</h1>\n{content}\n</main></body></html>\n"
     )
 
 
 def _facts(report: Report) -> str:
     machine, program, settings = report.machine, report.program, report.settings
+    cpu, memory = machine.cpu or machine.architecture, machine.memory_bytes / 2**30
     changed = " with changes that are not committed" if program.changed else ""
     facts = [
         ("server", report.server.url),
@@ -82,9 +86,12 @@ def _facts(report: Report) -> str:
         ("started", f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("rounds", f"{settings.rounds} of {settings.seconds:g} s, after {settings.warm_up_seconds:g} s of warm-up"),
         ("load generator", f"orchestration {program.version}, Python {program.python}"),
-        ("its commit", f"{program.commit}{changed}" if program.commit else "unknown"),
-        ("on", f"{machine.cores} cores, {machine.cpu or machine.architecture}, {machine.memory_bytes / 2**30:.1f} GiB"),
-        ("under", f"{machine.system} {machine.kernel}"),
+        ("commit", f"{program.commit}{changed}" if program.commit else "unknown"),
+        (
+            "machine",
+            f"{machine.cores} cores, {cpu}, {memory:.1f} GiB",
+        ),
+        ("system", f"{machine.system} {machine.kernel}"),
     ]
     return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in facts)}</dl>"
 
@@ -143,5 +150,5 @@ def _section(title: str, *parts: str) -> str:
 
 def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for escape(cell) in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

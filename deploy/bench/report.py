@@ -116,11 +116,11 @@ def measured(case: Case, rounds: Sequence[tuple[Figures, float | None]]) -> Meas
     return Measured(
         scenario=case.scenario,
         clients=case.clients,
-        per_second=median(one.per_second for one in kept),
+        per_second=round(median(one.per_second for one in kept), 3),
         latency_ms=_latency(ordered),
         errors=errors,
         client_cpu=max(one.client_cpu for one in kept),
-        server_cpu_ms=median(told) if told else None,
+        server_cpu_ms=round(median(told), 4) if told else None,
         histogram_ms=histogram(ordered),
         rounds=kept,
     )

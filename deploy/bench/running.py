@@ -12,7 +12,7 @@ from deploy.bench.figures import Figures
 from deploy.bench.load import LoadClient
 from deploy.bench.machine import this_machine, this_program
 from deploy.bench.preparing import prepared
-from deploy.bench.report import Measured, Report, Server, Settings, measured
+from deploy.bench.report import Report, Server, Settings, measured
 from deploy.bench.scenarios import Case, Requests
 from deploy.bench.server_cpu import ServerCpu, between
 from deploy.client.connection import Api

@@ -3,7 +3,7 @@
 | module | holds |
 |---|---|
 | `workflows`, `instances`, `triggers` | the commands, a group each |
-| `stats` | a command of its own |
+| `stats`, `bench` | commands of their own |
 | `groups` | groups whose commands have aliases |
 | `session` | what a command has at hand, and the options that all of them have |
 | `profiles`, `connection` | where the API is and who calls it; the API over HTTP |

@@ -17,11 +17,12 @@ import os
 
 import uvloop
 
+from deploy.bench.figures import Figures
 from deploy.installation import Installation
 from tests.performance import bulk, console, encryption, reads, restart, search, stats
-from tests.performance.client import LoadClient
+from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
-from tests.performance.figures import Figures, print_ratios, print_table
+from tests.performance.figures import print_ratios, print_table
 from tests.performance.floor import Floor
 from tests.performance.fresh import NOOP, fresh_installation
 from tests.performance.sends import SEND, measure_calls_in_flight
@@ -34,21 +35,21 @@ async def _run_and_wait(
     installation: Installation, clients: int, seconds: float, workflow: str, name: str = "run and wait"
 ) -> Figures:
     meter = CpuMeter(os.getpid())
-    async with LoadClient(installation.url, clients) as load:
+    async with Client(installation.url, clients) as load:
         before = meter.read()
         path = f"/workflows/{workflow}/instances?wait=true"
-        figures = await load.measure(f"{name}, {clients} clients", seconds, "POST", path)
+        figures = await load.measure(f"{name}, {clients} clients", seconds, "POST", [path])
         figures.cpu = meter.since(before, figures.count)
     return figures
 
 
 async def _get(installation: Installation, clients: int, seconds: float, instance: str) -> Figures:
-    async with LoadClient(installation.url, clients) as load:
-        return await load.measure(f"GET instance, {clients} clients", seconds, "GET", f"/instances/{instance}")
+    async with Client(installation.url, clients) as load:
+        return await load.measure(f"GET instance, {clients} clients", seconds, "GET", [f"/instances/{instance}"])
 
 
 async def _measure(installation: Installation, options: argparse.Namespace) -> None:
-    async with LoadClient(installation.url, 1) as load:
+    async with Client(installation.url, 1) as load:
         workflow = await load.create_workflow(NOOP)
         instance = await load.run_instance(workflow)
         send = await load.create_workflow(SEND)

@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
+from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance.client import LoadClient
-from tests.performance.figures import Figures, print_table
+from tests.performance.client import Client
+from tests.performance.figures import print_table
 from tests.performance.fresh import NOOP, fresh_installation
 
 WAIT: Final[dict[str, Any]] = {"stages": [{"wait_event": {"event": "never"}}]}
@@ -40,16 +41,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _measure(installation: Installation, count: int, beside: float) -> None:
-    async with LoadClient(installation.url, 1) as load:
+    async with Client(installation.url, 1) as load:
         waiting, noop = await load.create_workflow(WAIT), await load.create_workflow(NOOP)
-    async with LoadClient(installation.url, STARTERS) as load:
+    async with Client(installation.url, STARTERS) as load:
         began = time.perf_counter()
         started = 0
         while started < count:
-            started += (await load.measure("start", STEP_SECONDS, "POST", f"/workflows/{waiting}/instances")).count
+            started += (await load.measure("start", STEP_SECONDS, "POST", [f"/workflows/{waiting}/instances"])).count
         print(f"{started:,} instances were started in {time.perf_counter() - began:.1f} s", flush=True)
     rows = [await _run_and_wait(installation, noop, beside, "run and wait alone")]
-    async with LoadClient(installation.url, 1) as load:
+    async with Client(installation.url, 1) as load:
         body = msgspec.json.encode({"action": "abort", "filter": {"workflowID": waiting}})
         began = time.perf_counter()
         operation = await load.post("/v2/instances/bulk", body)
@@ -67,10 +68,10 @@ async def _measure(installation: Installation, count: int, beside: float) -> Non
     print_table(rows)
 
 
-async def _state(load: LoadClient, id: str) -> Any:
+async def _state(load: Client, id: str) -> Any:
     return await load.get(f"/v2/bulk/{id}")
 
 
 async def _run_and_wait(installation: Installation, workflow: str, seconds: float, name: str) -> Figures:
-    async with LoadClient(installation.url, OTHERS) as load:
-        return await load.measure(name, seconds, "POST", f"/workflows/{workflow}/instances?wait=true")
+    async with Client(installation.url, OTHERS) as load:
+        return await load.measure(name, seconds, "POST", [f"/workflows/{workflow}/instances?wait=true"])

@@ -22,13 +22,14 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from deploy.bench.figures import Figures
 from deploy.embedded.postgres import SETTINGS
 from deploy.installation import Installation, Options
 from projections.database import conninfo
 from projections.states import STATES
 from schemas.settings import ApiSettings
 from tests.performance import search, stats
-from tests.performance.figures import Figures, print_table
+from tests.performance.figures import print_table
 
 OCCURRENCES: Final = 100_000
 TRIGGER: Final = """

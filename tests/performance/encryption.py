@@ -16,15 +16,16 @@ from typing import Final
 
 import uvloop
 
+from deploy.bench.figures import Figures
 from deploy.installation import Installation, Options
 from schemas.encryption.keys import Keys
 from schemas.encryption.vault import OpenedRecord, Vault
 from schemas.events import EventReceived
 from schemas.records import RecordCodec
 from schemas.settings import variable
-from tests.performance.client import LoadClient
+from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
-from tests.performance.figures import Figures, print_ratios, print_table
+from tests.performance.figures import print_ratios, print_table
 from tests.performance.fresh import NOOP
 from tests.performance.sends import SEND
 
@@ -102,7 +103,7 @@ async def _measure(installations: dict[str, Installation], options: argparse.Nam
     for title, definition in (("run and wait", NOOP), ("send", SEND)):
         workflows: dict[str, str] = {}
         for kind, installation in installations.items():
-            async with LoadClient(installation.url, 1) as load:
+            async with Client(installation.url, 1) as load:
                 workflows[kind] = await load.create_workflow(definition)
             await _round(installation, title, workflows[kind], options.warm_up)
         for _ in range(options.rounds):
@@ -115,8 +116,8 @@ async def _measure(installations: dict[str, Installation], options: argparse.Nam
 
 async def _round(installation: Installation, name: str, workflow: str, seconds: float) -> Figures:
     meter = CpuMeter(os.getpid())
-    async with LoadClient(installation.url, CLIENTS) as load:
+    async with Client(installation.url, CLIENTS) as load:
         before = meter.read()
-        figures = await load.measure(name, seconds, "POST", f"/workflows/{workflow}/instances?wait=true")
+        figures = await load.measure(name, seconds, "POST", [f"/workflows/{workflow}/instances?wait=true"])
         figures.cpu = meter.since(before, figures.count)
     return figures

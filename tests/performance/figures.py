@@ -1,32 +1,8 @@
-"""Figures of a round, and the table of all rounds."""
+"""The table of all rounds."""
 
-from dataclasses import dataclass, field
 from statistics import median
 
-
-@dataclass
-class Figures:
-    """What one round measured. Latencies and duration in seconds; CPU in seconds per request, by process."""
-
-    name: str
-    latencies: list[float]
-    seconds: float
-    cpu: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """How many requests were answered."""
-        return len(self.latencies)
-
-    @property
-    def per_second(self) -> float:
-        """Throughput."""
-        return self.count / self.seconds
-
-    def quantile(self, q: float) -> float:
-        """A latency quantile in milliseconds."""
-        ordered = sorted(self.latencies)
-        return 1000 * ordered[min(int(q * len(ordered)), len(ordered) - 1)]
+from deploy.bench.figures import Figures
 
 
 def print_table(rows: list[Figures]) -> None:

@@ -15,7 +15,7 @@ import psycopg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.performance.figures import Figures
+from deploy.bench.figures import Figures
 
 UPSERT = """
 with rows as (

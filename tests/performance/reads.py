@@ -7,20 +7,20 @@ clients who all read the same page.
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import uvloop
 
+from deploy.bench.figures import Figures
+from deploy.bench.scenarios import INSTANCES, PAGE, READS, reading
 from deploy.installation import Installation
-from tests.performance.client import LoadClient
+from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
-from tests.performance.figures import Figures, print_table
+from tests.performance.figures import print_table
 from tests.performance.fresh import NOOP, fresh_installation
 
 WORKFLOWS: Final = 16
-PAGE: Final = 15
-INSTANCES: Final = PAGE + 1
-"""Of each workflow: v2 has a next page, and v1, which has no pages, about as many rows."""
 CLIENTS: Final = (1, 16)
 WARM_UP_SECONDS: Final = 2.0
 
@@ -38,17 +38,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _measure(installation: Installation, seconds: float, rounds: int) -> None:
-    async with LoadClient(installation.url, 1) as load:
+    async with Client(installation.url, 1) as load:
         workflows = [await load.create_workflow(NOOP) for _ in range(WORKFLOWS)]
         instances = [await load.run_instance(id) for id in workflows for _ in range(INSTANCES)][::INSTANCES]
-    kinds = {
-        "instance": [f"/instances/{id}" for id in instances],
-        "history": [f"/instances/{id}/history" for id in instances],
-        "stage history": [f"/instances/{id}/stages/0/history" for id in instances],
-        "list of v1, of a workflow": [f"/instances?workflowID={id}" for id in workflows],
-        "list of v2": [f"/v2/instances?workflowID={id}&pageSize={PAGE}" for id in workflows],
-        "list of v2, the same": [f"/v2/instances?pageSize={PAGE}"],
-    }
+    kinds = {name: reading(name, workflows, instances).paths for name in READS}
+    kinds["list-v2, the same"] = [f"/v2/instances?pageSize={PAGE}"]
     rows: list[Figures] = []
     for number in range(rounds + 1):
         for name, paths in kinds.items():
@@ -59,10 +53,10 @@ async def _measure(installation: Installation, seconds: float, rounds: int) -> N
     print_table(rows)
 
 
-async def _read(installation: Installation, name: str, paths: list[str], clients: int, seconds: float) -> Figures:
+async def _read(installation: Installation, name: str, paths: Sequence[str], clients: int, seconds: float) -> Figures:
     meter = CpuMeter(os.getpid())
-    async with LoadClient(installation.url, clients) as load:
+    async with Client(installation.url, clients) as load:
         before = meter.read()
-        figures = await load.measure_each(name, seconds, "GET", paths)
+        figures = await load.measure(name, seconds, "GET", paths)
         figures.cpu = meter.since(before, figures.count)
     return figures

@@ -24,6 +24,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from deploy.bench.figures import Figures
 from deploy.embedded.postgres import SETTINGS, EmbeddedPostgres
 from projections.database import PARSED_ONCE, Postgres, conninfo
 from projections.migrate import migrate
@@ -32,7 +33,7 @@ from projections.queries.instance_filters import InstanceFilters, instances_quer
 from projections.queries.rows import RowPosition
 from projections.states import STATES
 from schemas.settings import PostgresSettings
-from tests.performance.figures import Figures, print_table
+from tests.performance.figures import print_table
 
 SCHEMA: Final = "search"
 CHUNK: Final = 250_000

@@ -7,9 +7,9 @@ from typing import Any
 
 import aiohttp
 
+from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance.client import LoadClient
-from tests.performance.figures import Figures
+from tests.performance.client import Client
 
 SEND: dict[str, Any] = {
     "stages": [
@@ -97,8 +97,8 @@ async def measure_calls_in_flight(installation: Installation, noop: str, seconds
     path = f"/workflows/{noop}/instances?wait=true"
     turns = TurnSeconds(f"{installation.engine_url}/metrics")
     await turns.start()
-    async with LoadClient(installation.url, 1) as load:
-        rows = [await load.measure("noop, 1 client, no calls in flight", seconds, "POST", path)]
+    async with Client(installation.url, 1) as load:
+        rows = [await load.measure("noop, 1 client, no calls in flight", seconds, "POST", [path])]
     print(f"99 of 100 turns without calls in flight took less than {await turns.p99():g} ms")
     rows += await _beside_calls(installation, path, turns, seconds, LONG_DELAY_SECONDS, lasting_seconds=1.0)
     rows += await _beside_calls(
@@ -118,19 +118,19 @@ async def _beside_calls(
     """A noop's latency while a thousand clients each have a call of this length in flight."""
     await slow_sandbox(installation, delay_seconds)
     watch = InFlight(f"{installation.engine_url}/metrics")
-    async with LoadClient(installation.url, CALLS) as senders:
+    async with Client(installation.url, CALLS) as senders:
         send = await senders.create_workflow(SEND)
         watching = asyncio.create_task(watch.watch())
         target = f"/workflows/{send}/instances?wait=true"
         sends = asyncio.create_task(
-            senders.measure(f"send, 1000 clients, {delay_seconds:g} s", lasting_seconds, "POST", target)
+            senders.measure(f"send, 1000 clients, {delay_seconds:g} s", lasting_seconds, "POST", [target])
         )
         with contextlib.suppress(TimeoutError):  # it is too slow to have so many in flight at once: the row says so
             async with asyncio.timeout(REACH_SECONDS):
                 await watch.reached.wait()
         await turns.start()
-        async with LoadClient(installation.url, 1) as load:  # not earlier: the API closes connections that are idle
-            during = await load.measure(f"noop beside 1000 calls of {delay_seconds:g} s", seconds, "POST", path)
+        async with Client(installation.url, 1) as load:  # not earlier: the API closes connections that are idle
+            during = await load.measure(f"noop beside 1000 calls of {delay_seconds:g} s", seconds, "POST", [path])
         p99 = await turns.p99()
         sent = await sends
         watching.cancel()
