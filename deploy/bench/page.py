@@ -87,10 +87,7 @@ def _facts(report: Report) -> str:
         ("rounds", f"{settings.rounds} of {settings.seconds:g} s, after {settings.warm_up_seconds:g} s of warm-up"),
         ("load generator", f"orchestration {program.version}, Python {program.python}"),
         ("commit", f"{program.commit}{changed}" if program.commit else "unknown"),
-        (
-            "machine",
-            f"{machine.cores} cores, {cpu}, {memory:.1f} GiB",
-        ),
+        ("machine", f"{machine.cores} cores, {cpu}, {memory:.1f} GiB"),
         ("system", f"{machine.system} {machine.kernel}"),
     ]
     return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in facts)}</dl>"
@@ -150,5 +147,5 @@ def _section(title: str, *parts: str) -> str:
 
 def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for escape(cell) in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

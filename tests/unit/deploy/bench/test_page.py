@@ -14,7 +14,7 @@ from deploy.bench.report import Server
 from tests.unit.deploy.bench.reports import NOOP, READ, figures, report
 
 MANY = figures(*(1 + number / 10 for number in range(200)), seconds=4.0)
-FULL = report((NOOP, [(MANY, 0.1), (MANY, 0.1)]), (READ, [(figures(0.4), None)]), left_out={"send": "<b>no</b>"})
+FULL = report((NOOP, [(MANY, 0.1), (MANY, 0.1)]), (READ, [(figures(0.4), None)]))
 
 
 class Tags(HTMLParser):
@@ -41,8 +41,8 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
 
 
 def test_texts_are_not_taken_for_markup() -> None:
-    evil = msgspec.structs.replace(FULL, server=Server('http://x/"><script>alert(1)</script>', "<i>"))
-    text = page(evil)
+    odd = report((NOOP, [(figures(1, errors={"<i>": 1}), None)]), left_out={"send": "<b>no</b>"})
+    text = page(msgspec.structs.replace(odd, server=Server('http://x/"><script>alert(1)</script>', "<i>")))
     assert "script" not in Tags(text).tags
     assert "<i>" not in text
     assert "&lt;b&gt;no&lt;/b&gt;" in text
