@@ -57,6 +57,12 @@ REQUEST_SECONDS: Final = 100.0
 """How long one request may hang; far above what is allowed, so that hangs show their length."""
 MAX_FLOWS: Final = 250
 """Clients at once. While nothing is answered, no more come, so that a fault ends in a bounded crowd."""
+GROUPS: Final = 0.25
+"""Share of the clients that act on a group of instances at once."""
+GROUP_SIZES: Final = (2, 8)
+"""How many instances a group has."""
+BULK_SECONDS: Final = 0.5
+"""How often a client looks whether an operation has come to its end."""
 PROBE_SECONDS: Final = 0.8
 MESSAGE_SECONDS: Final = 0.7
 MESSAGE_DEADLINE_SECONDS: Final = 10.0
@@ -195,12 +201,15 @@ class Clients:
         assert reply.outcome == 201, f"{name}: {reply}"
         return str(reply.data["data"]["id"])
 
-    async def run(self, plan: Plan, *, keyed: bool, wait: bool = False, mark: str = "", workflow: str = "") -> Run:
-        """Start an instance."""
+    async def run(
+        self, plan: Plan, *, keyed: bool, wait: bool = False, mark: str = "", workflow: str = "", group: str = ""
+    ) -> Run:
+        """Start an instance, of a group if one is given."""
         mark = mark or f"{self._round}.{next(self._numbers)}"
         run = Run(mark, plan, workflow or self._rng.choice(self.workflows[plan]), keyed)
         self.answers.runs.append(run)
         query = "?wait=true" if wait else ""
+        variables = {"run": mark, "group": group} if group else {"run": mark}
 
         def path(surface: str) -> str:
             return _runs(surface, run.workflow) + query
@@ -208,10 +217,10 @@ class Clients:
         operation = "run and wait" if wait else "run"
         if keyed:
             run.id = str(id_for_key("instance", run.workflow, mark))
-            reply = await self.insist(operation, "POST", path, {"run": mark}, key=mark, waited=wait)
+            reply = await self.insist(operation, "POST", path, variables, key=mark, waited=wait)
         else:
             surface = self._rng.choice(SURFACES)
-            reply = await self.call(operation, "POST", path(surface), {"run": mark}, surface=surface, waited=wait)
+            reply = await self.call(operation, "POST", path(surface), variables, surface=surface, waited=wait)
         if reply.outcome == 201:
             self._started(run, reply.data["data"])
         elif reply.is_final:
@@ -278,7 +287,59 @@ class Clients:
         elif reply.is_final:
             self.answers.wrong.append(f"{run.mark}: a retry was answered {reply}")
 
+    async def _group(self) -> None:
+        """Abort several instances by one operation and retry them by another, each of them once."""
+        group = f"group {next(self._numbers)} of {self._round}"
+        runs = [await self.run("retry", keyed=True, group=group) for _ in range(self._rng.randint(*GROUP_SIZES))]
+        if not all(run.acknowledged for run in runs):
+            return  # nobody knows how many there are
+        for run in runs:
+            run.abort_sent = True
+        aborted = await self._bulk("abort", {"key": group}, len(runs))
+        for run in runs:
+            run.abort_sent, run.abort_acknowledged = aborted is not False, aborted is True
+        if not aborted:
+            return
+        await self.look(self._rng.choice(runs))
+        for run in runs:
+            run.retry_sent, run.shown_as_ended = True, False
+        retried = await self._bulk("retry", {"key": group, "state": ["aborted"]}, len(runs))
+        for run in runs:
+            run.retry_sent, run.retry_acknowledged = retried is not False, retried is True
+            if retried:
+                await self.send(run)
+
+    async def _bulk(self, action: str, filters: Json, count: int) -> bool | None:
+        """Act on all instances that pass the filters, of which there are so many.
+
+        Returns:
+            Whether it is done; False if there were too many operations already, None if nobody knows.
+        """
+        key, body = f"{filters['key']} {action}", {"action": action, "filter": filters}
+        reply = await self.insist("bulk", "POST", lambda _: "/v2/instances/bulk", body, key=key)
+        if reply.outcome == 409:
+            return False
+        if reply.outcome != 201:
+            if reply.is_final:
+                self.answers.wrong.append(f"{key}: an operation was answered {reply}")
+            return None
+        path, until = f"/v2/bulk/{reply.data['data']['id']}", time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < until:
+            reply = await self.insist("bulk progress", "GET", lambda _: path)
+            if reply.outcome == 404:
+                self.answers.wrong.append(f"{key}: not found behind its acknowledgement")
+                return None
+            if reply.outcome == 200 and (shown := reply.data["data"])["state"] != "running":
+                if (shown["state"], shown["done"], shown["refused"]) != ("completed", count, 0) or "lost" in shown:
+                    self.answers.wrong.append(f"{key}: it has ended with {shown}, and there are {count} instances")
+                return True
+            await asyncio.sleep(BULK_SECONDS)
+        return None
+
     async def _flow(self) -> None:
+        if self._rng.random() < GROUPS:
+            await self._group()
+            return
         (plan,) = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
         run = await self.run(plan, keyed=self._rng.random() < 0.7, wait=self._waits(plan))
         if not run.acknowledged:

@@ -71,7 +71,18 @@ def _run(evidence: Evidence, *plans: Plan) -> Run:
 def _fold(evidence: Evidence) -> Fold:
     """A copy that can be spoilt: what is in it must be replaced, not changed."""
     fold = copy.copy(evidence.fold)
-    for name in ("instances", "by_mark", "received", "expected", "public", "commands_end", "events_end", "broken"):
+    names = (
+        "instances",
+        "by_mark",
+        "received",
+        "expected",
+        "public",
+        "commands_end",
+        "events_end",
+        "broken",
+        "reached",
+    )
+    for name in names:
         setattr(fold, name, copy.copy(getattr(fold, name)))
     return fold
 
@@ -157,6 +168,14 @@ def _version_missing(evidence: Evidence) -> Evidence:
     headers = {"type": "LateResultRecorded", "version": "999", "epoch": str(fold._epoch[partition])}
     fold.event(partition, LogRecord(fold.events_end[partition], run.id or "", {}, headers))
     fold.events_end[partition] -= 1
+    return replace(evidence, fold=fold)
+
+
+def _reached_twice(evidence: Evidence) -> Evidence:
+    """The fold meets another command of an operation for an instance that had one."""
+    fold = _fold(evidence)
+    operation, id = next(iter(fold.reached))
+    fold._reached(operation, id, "here")
     return replace(evidence, fold=fold)
 
 
@@ -256,6 +275,7 @@ FALSIFICATIONS: Final = (
     Falsification("a message fired nothing", messages_fire, _message_lost),
     Falsification("a message fired twice", messages_fire, _message_twice),
     Falsification("an event of an instance is missing", log_is_sound, _version_missing),
+    Falsification("an operation has acted on an instance twice", log_is_sound, _reached_twice),
     Falsification("a rule of the contract is broken", log_is_sound, _rule_broken),
     Falsification("a transaction was made twice", money_moves_once, _money_twice),
     Falsification("a transaction is missing", money_moves_once, _money_lost),

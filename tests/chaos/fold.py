@@ -81,6 +81,10 @@ class Fold:
     by_mark: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     received: Counter[str] = field(default_factory=Counter)
     """How often each event, known by its marker, was taken in."""
+    reached: set[tuple[str, str]] = field(default_factory=set)
+    """Bulk operations with the instances for which a command of theirs was decided, whatever came of it."""
+    paged: set[tuple[str, str]] = field(default_factory=set)
+    """Bulk operations with the instances of their pages."""
     rejected: Counter[str] = field(default_factory=Counter)
     stale: int = 0
     """Records of owners that had been superseded."""
@@ -140,6 +144,8 @@ class Fold:
         where = f"events/{partition}/{record.offset} {kind}"
         if "cause" in headers:
             self._decided(partition, int(headers["cause"]), epoch, where)
+        if (operation := value.get("bulk_id")) is not None:
+            self._reached(operation, record.key, where)
         if kind in BESIDE:
             if kind == "CommandRejected":
                 self._rejection(value["code"], value, where)
@@ -151,7 +157,9 @@ class Fold:
         if kind in PUBLISHED:
             type_ = PUBLISHED[kind][value.get("error") is not None]
             self.expected[partition].append(Published(f"orchestration-{partition}-{record.offset}", type_, record.key))
-        if not kind.startswith(("Workflow", "Trigger", "Evaluation", "InstanceRequested")):
+        if kind == "BulkAdvanced":
+            self._paged(record.key, value["instances"], where)
+        if not kind.startswith(("Bulk", "Workflow", "Trigger", "Evaluation", "InstanceRequested")):
             self._instance(partition, record.key, kind, value, where)
 
     def _decided(self, partition: int, cause: int, epoch: int, where: str) -> None:
@@ -162,6 +170,19 @@ class Fold:
         elif cause not in (last, last + 1):
             self._note(f"{where}: command {cause} is decided behind {last}")
         self.cause[partition], self._cause_epoch[partition] = max(cause, last), epoch
+
+    def _reached(self, operation: str, id: str, where: str) -> None:
+        """A bulk operation acts on each instance at most once."""
+        if (operation, id) in self.reached:
+            self._note(f"{where}: operation {operation} acts on {id} for the second time")
+        self.reached.add((operation, id))
+
+    def _paged(self, operation: str, ids: list[str], where: str) -> None:
+        """Each instance is in one page of an operation at most."""
+        for id in ids:
+            if (operation, id) in self.paged:
+                self._note(f"{where}: {id} is in two pages of operation {operation}")
+            self.paged.add((operation, id))
 
     def _rejection(self, code: str, value: dict[str, Any], where: str) -> None:
         self.rejected[code] += 1

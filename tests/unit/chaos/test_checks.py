@@ -90,7 +90,11 @@ def evidence() -> Evidence:
     retried = Run("m.4", "retry", WORKFLOW, True, "retry-1", abort_sent=True, abort_acknowledged=True)
     world.start(retried, 1)
     world.end(retried, error="canceled")
-    world.decide("retry-1", ("InstanceRetried", {"stage": 0, "kept": []}), ("StageStarted", {"number": 0}))
+    world.decide("bulk-1", ("BulkStarted", {}))
+    world.decide("bulk-1", ("BulkAdvanced", {"instances": ["retry-1"]}))
+    again = {"stage": 0, "kept": [], "bulk_id": "bulk-1"}
+    world.decide("retry-1", ("InstanceRetried", again), ("StageStarted", {"number": 0}))
+    world.decide("bulk-1", ("BulkEnded", {}))
     world.decide("retry-1", ("EventReceived", {"payload": {"marker": "m.4/1"}}))
     world.end(retried)
     retried.retry_sent = retried.retry_acknowledged = True
@@ -213,6 +217,7 @@ def test_what_is_published_of_an_event(fold: Fold) -> None:
         ("InstanceStarted", {"workflow_id": "w", "stages": [], "variables": {}}, {"version": 2}, "started twice"),
         ("StageStarted", {"number": 0}, {"version": 2, "cause": 2}, "command 2 is decided behind 0"),
         ("CommandRejected", {"code": "FAULT"}, {"cause": 1}, "rejected as"),
+        ("BulkAdvanced", {"instances": ["a", "b", "a"]}, {"version": 2}, "a is in two pages"),
     ],
 )
 def test_a_broken_rule_of_the_log_is_noted(
