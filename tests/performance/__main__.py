@@ -19,7 +19,7 @@ import uvloop
 
 from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance import bulk, console, encryption, reads, restart, search, stats
+from tests.performance import bulk, compare, console, encryption, reads, restart, search, stats
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import print_ratios, print_table
@@ -78,7 +78,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
-    commands = parser.add_subparsers(dest="command", metavar="{restart,encryption,reads,bulk,search,stats,console}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="{compare,restart,encryption,reads,bulk,search,stats,console}"
+    )
+    compare.add_options(
+        commands.add_parser(
+            "compare",
+            description=compare.__doc__,
+            help="whether a commit is slower than another",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     restart.add_options(commands.add_parser("restart", description=restart.__doc__, help="what a restart costs"))
     encryption.add_options(
         commands.add_parser("encryption", description=encryption.__doc__, help="what encryption at rest costs")
@@ -92,6 +102,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     modules = {
+        "compare": compare,
         "restart": restart,
         "encryption": encryption,
         "reads": reads,
