@@ -78,9 +78,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind, alternating with the floor")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256], help="numbers of clients")
-    commands = parser.add_subparsers(
-        dest="command", metavar="{compare,restart,encryption,reads,bulk,search,stats,console}"
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     compare.add_options(
         commands.add_parser(
             "compare",

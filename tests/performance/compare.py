@@ -9,9 +9,11 @@ Exit status: 0 if no figure is slower, 1 if one is, 2 if it can't be measured, 3
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import click
@@ -25,8 +27,8 @@ from deploy.bench.scenarios import NAMES, Case, Requests, cases_of
 from deploy.client.connection import Api
 from deploy.client.profiles import Profile
 from tests.performance.commits import ROOT, Commit, CommitError, Running, checked_out, running
-from tests.performance.cpu import CpuMeter
-from tests.performance.significance import Comparison, Verdict, compare
+from tests.performance.cpu import CpuMeter, OtherPrograms
+from tests.performance.significance import MIN_PAIRS, Comparison, Verdict, compare
 
 PROCESSES: Final = {"ours": ("api", "engine", "projections"), "Kafka, Postgres": ("kafka", "postgres")}
 """Whose CPU is told apart. It is less noisy than throughput."""
@@ -37,7 +39,11 @@ TIMEOUT_SECONDS: Final = 60.0
 MS: Final = "CPU ms"
 """How the names of figures begin that are costs."""
 
-Round = Mapping[str, float]
+OTHERS: Final = "others"
+"""The share of the machine that other programs took during a run."""
+MANY_OTHERS: Final = 0.05
+
+Round = dict[str, float]
 """The figures of one run, by name."""
 
 
@@ -57,6 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compare, and exit with the status that says what came of it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it tidies up then, too
     try:
         with checked_out(options.base, options.head) as commits:
             _begin(commits)
@@ -67,16 +74,19 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(FAULT_STATUS)
     except KeyboardInterrupt:
         sys.exit(130)
+    others = [[one.pop(OTHERS) for one in of_side] for of_side in rounds]
     found = comparisons(rounds)
     if options.json is not None:
-        kept = {"base": commits[0].id, "head": commits[1].id, "machine": this_machine(), "rounds": rounds}
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
+        kept = {"base": commits[0].id, "head": commits[1].id, "machine": this_machine()}
+        options.json.write_bytes(msgspec.json.encode({**kept, "rounds": rounds, "others": others}) + b"\n")
     print("\n".join(lines(found)))
+    if (share := median([one for of_side in others for one in of_side])) > MANY_OTHERS:
+        print(f"other programs took {share:.0%} of the machine during the runs")
     sys.exit(status(found))
 
 
 def turns(rounds: int) -> Iterator[tuple[int, int]]:
-    """Which of the two runs next, by round: 0 1, 1 0, 0 1, … So neither always has the warmer or the emptier machine."""
+    """Which of the two runs next, with its round: 0 1, 1 0, 0 1, … What drifts in one direction favours neither."""
     for number in range(rounds):
         yield from ((number, side) for side in ((0, 1) if number % 2 == 0 else (1, 0)))
 
@@ -104,24 +114,28 @@ def status(found: Mapping[str, Comparison]) -> int:
 
 def lines(found: Mapping[str, Comparison]) -> Iterator[str]:
     """The comparison for people."""
-    yield f"\n{'figure':34} {'base':>9} {'head':>9} {'speed':>7}   95 % interval"
+    yield f"\n{'figure':36} {'base':>8} {'head':>8} {'speed':>7}   {'95 % interval':16}"
     for name, one in found.items():
+        interval = f"{one.low:.3f} to {one.high:.3f}"
         yield (
-            f"{name:34} {_number(one.base):>9} {_number(one.head):>9} {one.ratio:7.3f}   {one.low:.3f} to {one.high:.3f}"
-            f"   {one.verdict.value}{_advice(one)}"
+            f"{name:36} {_number(one.base):>8} {_number(one.head):>8} {one.ratio:7.3f}   {interval:16}"
+            f" {one.verdict.value}{_advice(one)}"
         )
     yield {
-        0: "\nno figure is more than 5 % slower",
+        0: "\nno figure of the head is more than 5 % slower",
         SLOWER_STATUS: "\nthe head is more than 5 % slower",
         NOISE_STATUS: "\nthe noise is too large to tell whether the head is more than 5 % slower",
     }[status(found)]
 
 
 def _advice(one: Comparison) -> str:
+    """What would help where nothing can be said."""
     if one.verdict is not Verdict.UNKNOWN:
         return ""
+    if one.pairs < MIN_PAIRS:
+        return f": it takes {MIN_PAIRS} rounds at least"
     needed = one.pairs_needed
-    return f"; about {needed} rounds could" if needed else "; it needs a machine that does nothing else"
+    return f": too noisy; about {needed} rounds could" if needed else ": too noisy; other programs have to rest"
 
 
 def _number(value: float) -> str:
@@ -151,12 +165,13 @@ def _rounds(commits: Sequence[Commit], options: argparse.Namespace) -> tuple[lis
 
 async def _measure(installation: Running, cases: Sequence[Case], seconds: float, warm_up: float) -> Round:
     """The figures of one run."""
-    meter, found = CpuMeter(installation.pid), dict[str, float]()
+    meter, found, others = CpuMeter(installation.pid), dict[str, float](), OtherPrograms(installation.pid)
     async with Api(Profile(url=installation.url), TIMEOUT_SECONDS) as api, prepared(api, cases) as ready:
         for name, reason in ready.left_out.items():
             raise CommitError(f"{name}: {reason}")
         for case in cases:
             await _load(installation, case, ready[case.scenario], warm_up / len(cases))
+        others.begin()
         for case in cases:
             before = meter.read()
             count, found[f"{case.title}, per s"] = await _load(installation, case, ready[case.scenario], seconds)
@@ -166,7 +181,7 @@ async def _measure(installation: Running, cases: Sequence[Case], seconds: float,
                 for whose, names in PROCESSES.items():
                     taken = max(sum(cpu.get(name, 0.0) for name in names), CPU_TICK_SECONDS)
                     found[f"{MS} of {whose}, {case.scenario}"] = 1000 * taken / count
-    return found
+        return {**found, OTHERS: others.share()}
 
 
 async def _load(installation: Running, case: Case, requests: Requests, seconds: float) -> tuple[int, float]:

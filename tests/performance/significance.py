@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 LEAST_RATIO: Final = 0.95
 """A commit is slower if it has less than this of the other's speed."""
 CONFIDENCE: Final = 0.95
-RESAMPLES: Final = 5000
+RESAMPLES: Final = 2000
 MIN_PAIRS: Final = 6
 """With five pairs, not even the least and the greatest ratio enclose the true one in 95 of 100 cases."""
 MAX_PAIRS: Final = 100
@@ -28,7 +28,7 @@ class Verdict(Enum):
 
     NOT_SLOWER = "not slower"
     SLOWER = "SLOWER"
-    UNKNOWN = "too noisy to tell"
+    UNKNOWN = "can't tell"
 
 
 class Comparison(NamedTuple):
