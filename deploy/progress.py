@@ -35,13 +35,14 @@ class Progress:
         """How long it has taken so far."""
         return self._clock() - self._began_at
 
-    def show(self, done: int, total: int, what: str = "") -> None:
+    def show(self, done: int, total: int, what: str = "", note: str = "") -> None:
         """Show how far it is, unless that was done a moment ago.
 
         Args:
             done: how much of it is done.
             total: how much there is. When it changes, or what is counted does, the time that is left is estimated anew.
             what: is counted, where that changes on the way.
+            note: what is done just now.
         """
         now = self._clock()
         if not self._visible or now - self._shown_at < SHOW_SECONDS:
@@ -53,9 +54,8 @@ class Progress:
         bar = "━" * round(share * BAR_CHARACTERS)
         rate = (done - self._before) / (now - self._since) if now > self._since else 0.0
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
-        self._stream.write(
-            f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {done:,} of {total:,} {what or self._unit}{left}"
-        )
+        told = f"{done:,} of {total:,} {what or self._unit}{left}{'  ' if note else ''}{note}"
+        self._stream.write(f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {told}")
         self._stream.flush()
 
     def clear(self) -> None:

@@ -98,7 +98,7 @@ class Bench:
         async def show() -> None:
             while True:
                 done = self._done + min(clock() - began, seconds)
-                self._progress.show(round(done), round(self._total), f"s: {title}")
+                self._progress.show(round(done), round(self._total), note=title)
                 await asyncio.sleep(SHOW_SECONDS)
 
         showing = asyncio.create_task(show())

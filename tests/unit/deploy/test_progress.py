@@ -24,7 +24,7 @@ def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes() -> None:
     clock.now = 0.1
     progress.show(1, 1200)  # too early to be seen
     clock.now = 2.0
-    progress.show(300, 1200)
+    progress.show(300, 1200, note="partition 3")
     clock.now = 4.0
     progress.show(5, 10, "rows")
     clock.now = 5.0
@@ -32,7 +32,7 @@ def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes() -> None:
     progress.end("done")
     assert terminal.getvalue().split(CLEAR)[1:] == [
         "························   0%  0 of 1,200 records",
-        "━━━━━━··················  25%  300 of 1,200 records, 6 s left",
+        "━━━━━━··················  25%  300 of 1,200 records, 6 s left  partition 3",
         "━━━━━━━━━━━━············  50%  5 of 10 rows",
         "━━━━━━━━━━━━━━━━━━━━━━━━ 100%  10 of 10 rows",
         "done\n",
