@@ -1,6 +1,9 @@
 """`orchestration bench`: how fast an installation runs workflows, and how fast it is read."""
 
+import asyncio
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,12 +12,15 @@ import click
 from deploy.bench.scenarios import NAMES, cases_of
 from deploy.client.errors import FAILED_STATUS
 from deploy.client.session import addressed, open_api
+from deploy.errors import Stopped
 
 if TYPE_CHECKING:
     from deploy.bench.report import Report, Settings
     from deploy.bench.scenarios import Case
 
 MAX_CLIENTS: Final = 4096
+ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""They end it as Ctrl-C does. Without that, its workflows would be left behind."""
 FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 EARLIER: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -66,7 +72,10 @@ def bench(
         _check_folder(file)
     before = None if earlier_file is None else read(earlier_file)
     settings = Settings(seconds=seconds, rounds=rounds, warm_up_seconds=warm_up)
-    report = uvloop.run(_measure(profile, url, cases_of(scenarios, clients), settings))
+    try:
+        report = uvloop.run(_measure(profile, url, cases_of(scenarios, clients), settings))
+    except asyncio.CancelledError:
+        raise Stopped from None
     if json_file is not None:
         json_file.write_bytes(encode(report))
     if html_file is not None:
@@ -79,6 +88,15 @@ async def _measure(profile: str | None, url: str | None, cases: "list[Case]", se
     from deploy.bench.running import Bench
     from deploy.progress import Progress
 
+    measuring = asyncio.current_task()
+
+    def stop() -> None:
+        if measuring is not None:
+            measuring.cancel()
+
+    if threading.current_thread() is threading.main_thread():  # elsewhere nobody can be told of signals
+        for number in ENDING_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, stop)
     progress = Progress("s")
     try:
         async with open_api(profile, url) as api:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from deploy.bench.report import read
@@ -61,12 +62,13 @@ async def test_all_scenarios(installation: Installation, tmp_path: Path) -> None
     assert re.search(r"^noop, 2 clients: \d\.\d\d is below 1000$", compared.stderr, re.MULTILINE)
 
 
-async def test_ctrl_c_leaves_no_workflow(installation: Installation) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_who_stops_it_finds_no_workflow_left(installation: Installation, number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "deploy.cli", "bench", "--seconds", "60", "--scenario", "list-v1"),
         env=environment(installation),
     )
     await eventually(lambda: names(installation), lambda found: len(found) == max(CLIENTS["list-v1"]))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert await process.wait() == 130
     assert await names(installation) == []
