@@ -4,12 +4,9 @@ import os
 import re
 import time
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-
-NAMESPACE: Final = UUID("b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4")
-"""Namespace of the ids that are made of an Idempotency-Key. If it changed, every key would count as new."""
 
 _VERSION_AND_VARIANT: Final = (7 << 76) | (2 << 62)
 _LOW_62: Final = (1 << 62) - 1
@@ -24,17 +21,6 @@ def new_id() -> UUID:
     value = (time.time_ns() // 1_000_000) << 80
     value |= ((random >> 62) & 0xFFF) << 64 | random & _LOW_62
     return UUID(int=value | _VERSION_AND_VARIANT)
-
-
-def id_for_key(operation: str, path: str, key: str) -> UUID:
-    """The id that a POST with an Idempotency-Key makes: the same for the same operation, path and key.
-
-    Args:
-        operation: what is made, the same on every surface.
-        path: what it is made under, such as the workflow's id; `""` for nothing.
-        key: the header's value.
-    """
-    return uuid5(NAMESPACE, f"{operation}\n{path}\n{key}")
 
 
 def parse_id(text: str) -> UUID | None:

@@ -91,6 +91,11 @@ class KafkaEventLog:
             by_partition.setdefault(partition_of(key.encode(), partitions), []).append(record)
         await _acknowledged(self._producer.append_all(self._commands, by_partition, deadline))
 
+    async def partition_of(self, key: str) -> int:
+        """See `EventLog.partition_of`."""
+        partitions = await _acknowledged(self._producer.partitions(self._commands, self._deadline()))
+        return partition_of(key.encode(), partitions)
+
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""
         letter = dead_letter(self._commands, partition, command, reason)

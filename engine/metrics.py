@@ -45,6 +45,15 @@ class Metrics:
         self.dead_commands = Counter(
             f"{prefix}_dead_commands", "Commands that could not be decoded.", registry=registry
         )
+        self.submissions = Counter(
+            f"{prefix}_submissions",
+            "Commands of other services that were decided: ok, or the code of the rejection.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.held_submissions = Gauge(
+            f"{prefix}_held_submissions", "Commands of other services that wait for definitions.", registry=registry
+        )
         self.trigger_messages = Counter(
             f"{prefix}_trigger_messages", "Messages looked at for triggers.", registry=registry
         )
@@ -141,3 +150,7 @@ class Metrics:
         self.calls_waiting = Gauge(
             f"{prefix}_calls_waiting", "Calls to the stack that wait until others have ended.", registry=registry
         )
+
+    def count_submission(self, code: str | None) -> None:
+        """A submission was decided; `code` is that of its rejection."""
+        self.submissions.labels(code or "ok").inc()

@@ -34,13 +34,15 @@ from engine.errors import AppendFailed, Displaced, Superseded
 from engine.log_checks import READER, Inspected, inspect, known_by
 from engine.metrics import Metrics
 from engine.pauses import Breather
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots, Workflows
 from engine.restore import Restore
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
 from engine.slots import CallSlots
 from engine.snapshot_rounds import LogIds, SnapshotRounds
 from engine.turn import Turn
+from engine.workflow_finder import WorkflowFinder
+from schemas.commands import Submission
 from schemas.encryption.marks import KeyMissing
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
@@ -90,6 +92,7 @@ class Partition:
         caller: calls the stack.
         slots: for calls, shared by the partitions of an engine.
         evaluator: evaluates messages that need links.
+        workflows: the current ones, for submissions.
         clock: the time.
         owner: name of this engine, written into the claim.
         codec: makes and reads records.
@@ -110,6 +113,7 @@ class Partition:
         caller: ActivityCaller,
         slots: CallSlots,
         evaluator: MessageEvaluator,
+        workflows: Workflows,
         clock: Clock,
         owner: str,
         codec: RecordCodec,
@@ -127,7 +131,7 @@ class Partition:
         self._log, self._snapshots, self._feed, self._clock = log, snapshots, feed, clock
         self._owner, self._codec, self._metrics = owner, codec, metrics
         self._bounds, self._max_attempts = bounds, max_attempts
-        self._caller, self._slots, self._evaluator = caller, slots, evaluator
+        self._caller, self._slots, self._evaluator, self._workflows = caller, slots, evaluator, workflows
         self._shard = Shard(bounds, max_attempts)
         self._wakeup = asyncio.Event()
         self._decided = 0
@@ -238,6 +242,7 @@ class Partition:
             slots=self._slots,
             evaluator=self._evaluator,
             run_commands=RunCommands(self.number, self._log, self._clock, self._give),
+            finder=WorkflowFinder(self.number, self._workflows, self._give),
             clock=self._clock,
             in_turn=lambda: self.in_turn,
             claim_held=self._claim_held,
@@ -337,6 +342,8 @@ class Partition:
         self._runner.start(turn.changed)
         self._shard.settle()
         self._metrics.events.inc(len(turn.records))
+        for code in turn.submissions:
+            self._metrics.count_submission(code)
         if turn.next_command is not None:
             self._decided = turn.next_command
             self._feed.done(self.number, turn.next_command)
@@ -369,6 +376,8 @@ class Partition:
                 continue
             try:
                 key, command = self._codec.decode_command(record)
+                if isinstance(command, Submission):
+                    await self._check_place(key)
                 turn.command(record.offset, key, command)
             except UndecodableRecord as error:
                 await self._bury(turn, record, str(error))
@@ -376,6 +385,21 @@ class Partition:
                 # Nothing behind it may be decided, and what was decided before it counts.
                 self._unreadable = key_missing(COMMANDS, self.number, error)
                 return
+
+    async def _check_place(self, key: str) -> None:
+        """Check that a submission is where all others to its instance are.
+
+        Two with one id in two partitions would both start an instance.
+
+        Raises:
+            UndecodableRecord: it is in another partition. Clients of Kafka have more than one partitioner.
+        """
+        partition = await self._log.partition_of(key)
+        if partition != self.number:
+            raise UndecodableRecord(
+                f"it is in partition {self.number}, and its key belongs to {partition}: the producer has to choose"
+                " partitions by murmur2, as Java's clients do"
+            )
 
     async def _bury(self, turn: Turn, record: Record, reason: str) -> None:
         await self._log.bury(self.number, record, reason)

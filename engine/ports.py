@@ -11,7 +11,7 @@ from engine.core.effects import CallActivity
 from engine.core.evaluation import Evaluated, Waiting
 from engine.core.trigger import Trigger
 from schemas.commands import Command
-from schemas.current import Current
+from schemas.current import Current, CurrentWorkflow
 from schemas.kafka import Limits
 from schemas.records import NewRecord, Record
 
@@ -65,6 +65,13 @@ class EventLog(Protocol):
 
         Raises:
             AppendFailed: nobody knows which of them were or will be appended.
+        """
+
+    async def partition_of(self, key: str) -> int:
+        """The partition of `commands` that an aggregate belongs to.
+
+        Raises:
+            AppendFailed: Kafka is away.
         """
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
@@ -176,6 +183,20 @@ class MessageEvaluator(Protocol):
         Returns:
             Its result; None when it was not started.
         """
+
+
+class Workflows(Protocol):
+    """The current workflows, as topic `definitions` tells them."""
+
+    async def catch_up(self) -> None:
+        """Wait until everything that the topic holds now is known.
+
+        Raises:
+            KafkaFault: Kafka is away.
+        """
+
+    def workflow(self, workflow_id: str) -> CurrentWorkflow | None:
+        """What a run of a workflow starts with; None when it is unknown or was deleted."""
 
 
 class Clock(Protocol):

@@ -24,6 +24,7 @@ from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, MessageEvaluator
 from engine.slots import CallSlots
 from engine.supervisor import Supervisor
+from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.evaluator import LinkEvaluator
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
@@ -77,11 +78,13 @@ class Engine:
         clock = clock or SystemClock()
         self._lateness = lateness or Lateness(time.monotonic)
         slots = CallSlots(settings.max_activities_in_flight, service_of)
+        self._definitions = DefinitionsReader(kafka, settings)
         self.listeners = Listeners(
             kafka,
             settings,
             name=self._name,
             log=self._log,
+            reader=self._definitions,
             positions=Positions(kafka, settings, self._log.note),
             failures=failures,
             metrics=metrics,
@@ -106,6 +109,7 @@ class Engine:
             caller=caller,
             slots=slots,
             evaluator=evaluator,
+            workflows=self._definitions,
             clock=clock,
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             codec=codec,
@@ -119,6 +123,7 @@ class Engine:
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
         metrics.paused_activities.set_function(self._sum(lambda partition: partition.shard.paused))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
+        metrics.held_submissions.set_function(self._sum(lambda partition: partition.shard.held))
         metrics.timers.set_function(self._sum(lambda partition: partition.timers))
         metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)
         metrics.calls_waiting.set_function(lambda: slots.waiting)
@@ -158,6 +163,7 @@ class Engine:
         work = [
             self._feed.run(self._supervisor.assigned, self._supervisor.received, self._supervisor.failed),
             self._lateness.run(),
+            self._definitions.run(),
         ]
         if self.listeners.topics:
             work.append(self.listeners.run())

@@ -1,4 +1,4 @@
-"""Carries out the effects of one partition: timers, calls of the stack, evaluations, run commands.
+"""Carries out the effects of one partition: timers, calls, evaluations, run commands, definitions to look up.
 
 It knows which effect each subject wants (its token), and nothing else of the state. An effect starts once; a result is
 handed back as an input. What a subject does without any more is not started, or is canceled where nobody would miss
@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final
 
 from engine.core.decisions import ActivityDone, Due
-from engine.core.effects import CallActivity, Effect, EvaluateMessage, GoOn, StartInstance, Token, Wake
+from engine.core.effects import CallActivity, Effect, EvaluateMessage, FindWorkflow, GoOn, StartInstance, Token, Wake
 from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
 from engine.core.shard import Input, Shard
@@ -29,6 +29,7 @@ from engine.slots import CallQueue, CallSlots, ServiceSlots
 from engine.timers import Timers
 from engine.turn import INTERNAL_FAULT
 from engine.wanted import Wanted
+from engine.workflow_finder import WorkflowFinder
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class EffectRunner:
         slots: for calls, shared with the other partitions of the engine.
         evaluator: evaluates messages that need links.
         run_commands: sends run commands.
+        finder: looks up definitions.
         clock: the time.
         in_turn: whether the state may hold what is not proven to be in the log.
         claim_held: waits until the claim is known to have held a moment ago.
@@ -73,6 +75,7 @@ class EffectRunner:
         slots: CallSlots,
         evaluator: MessageEvaluator,
         run_commands: RunCommands,
+        finder: WorkflowFinder,
         clock: Clock,
         in_turn: Callable[[], bool],
         claim_held: Callable[[], Awaitable[None]],
@@ -80,7 +83,7 @@ class EffectRunner:
     ):
         self._partition = partition
         self._shard, self._caller, self._evaluator, self._run_commands = shard, caller, evaluator, run_commands
-        self._slots, self._clock, self._in_turn = slots, clock, in_turn
+        self._finder, self._slots, self._clock, self._in_turn = finder, slots, clock, in_turn
         self._claim_held, self._give = claim_held, give
         self._wanted: dict[str, Wanted] = {}
         """By subject, the effect that it wants."""
@@ -151,8 +154,7 @@ class EffectRunner:
             queue.close()
         self._queues.clear()
         tasks = [*self._calls, *self._evaluations.values()]
-        if self._run_commands.task is not None:
-            tasks.append(self._run_commands.task)
+        tasks += [task for task in (self._run_commands.task, self._finder.task) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -217,6 +219,8 @@ class EffectRunner:
                 self._evaluations[wanted.subject] = asyncio.create_task(self._evaluate(wanted, effect))
             case StartInstance():
                 self._run_commands.add(effect)
+            case FindWorkflow():
+                self._finder.add(effect)
             case GoOn() | Wake():
                 self._give(wanted.subject, Due(wanted.token))
 

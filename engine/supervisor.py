@@ -10,7 +10,7 @@ from engine.errors import AppendFailed, Displaced, ReadFailed, SnapshotUnusable,
 from engine.log_checks import READER
 from engine.metrics import Metrics
 from engine.partition import Partition
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots
+from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots, Workflows
 from engine.slots import CallSlots
 from schemas.log_integrity import LogFault, Reason
 from schemas.records import Record, RecordCodec
@@ -56,6 +56,7 @@ class Supervisor:
         caller: calls the stack.
         slots: for calls, shared by the partitions.
         evaluator: evaluates messages that need links.
+        workflows: the current ones.
         clock: the time.
         owner: name of this engine.
         codec: makes and reads records.
@@ -74,6 +75,7 @@ class Supervisor:
         caller: ActivityCaller,
         slots: CallSlots,
         evaluator: MessageEvaluator,
+        workflows: Workflows,
         clock: Clock,
         owner: str,
         codec: RecordCodec,
@@ -82,7 +84,7 @@ class Supervisor:
         max_attempts: int | None = None,
     ):
         self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
-        self._slots = slots
+        self._slots, self._workflows = slots, workflows
         self._owner, self._codec, self._metrics = owner, codec, metrics
         self._bounds, self._max_attempts = bounds, max_attempts
         self._snapshots, self._snapshot_seconds, self._writing_snapshot = snapshots, snapshot_seconds, asyncio.Lock()
@@ -220,6 +222,7 @@ class Supervisor:
             caller=self._caller,
             slots=self._slots,
             evaluator=self._evaluator,
+            workflows=self._workflows,
             clock=self._clock,
             owner=self._owner,
             codec=self._codec,

@@ -5,6 +5,7 @@ effect of it starts; if it can't be proven, the state is thrown away with its ow
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,9 +16,10 @@ from msgspec.structs import replace
 from engine.core.bulk import PAGE_COMMANDS
 from engine.core.errors import Rejected
 from engine.core.shard import Decision, Input, Shard
+from engine.core.submissions import Resolved
 from engine.errors import DecisionTooLarge
 from schemas import rejections
-from schemas.commands import Command
+from schemas.commands import Command, Submission
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.error_texts import cut_error
 from schemas.events import (
@@ -25,6 +27,8 @@ from schemas.events import (
     CommandRejected,
     CommandSkipped,
     Event,
+    SubmissionHeld,
+    SubmissionReleased,
     TriggerCreated,
     TriggerDeleted,
     WorkflowCreated,
@@ -42,6 +46,8 @@ INTERNAL_FAULT: Final = "internal fault"
 
 RECORD_OVERHEAD_BYTES: Final = 200
 """Room for key, headers and framing of a record, counted beside its value."""
+
+Unversioned = CommandRejected | CommandSkipped | ClaimConfirmed | SubmissionHeld | SubmissionReleased
 
 DEFINING: Final = (WorkflowCreated, WorkflowDeleted, TriggerCreated, TriggerDeleted)
 """Events that change what topic `definitions` says."""
@@ -68,6 +74,8 @@ class Turn:
         self.changed: dict[str, None] = {}
         """Subjects whose effect may be another one after this turn, in the order of their last events: run commands of
         triggers have to be in the order of the log."""
+        self.submissions: list[str | None] = []
+        """Of each submission that was decided, the code of its rejection; None if it was not rejected."""
         self.definitions: list[Current] = []
         """What engines that listen for triggers have to know, before the events that make it so."""
 
@@ -84,8 +92,14 @@ class Turn:
         """
         self.next_command = offset + 1
         try:
-            if not self._take(key, self._shard.decide(key, command, self._now), offset):
+            decision = self._shard.decide(key, command, self._now)
+            if decision.events and isinstance(decision.events[0], SubmissionHeld):
+                self._outcome(key, decision.events[0], offset)
+                return
+            if not self._take(key, decision, offset):
                 self._outcome(key, CommandSkipped(at=self._at), offset)
+            if isinstance(command, Submission):
+                self.submissions.append(None)
         except Rejected as rejected:
             self._reject(offset, key, rejected.code, rejected.message, command)
         except UndecodableRecord:
@@ -109,6 +123,9 @@ class Turn:
 
     def input(self, key: str, given: Input) -> None:
         """Decide about what an effect has ended with: what is due, an answer, a run command that was sent."""
+        if isinstance(given, Resolved):
+            self._release(key, given)
+            return
         try:
             self._take(key, self._shard.decide(key, given, self._now), None)
         except DecisionTooLarge as error:
@@ -116,6 +133,33 @@ class Turn:
         except Exception:
             logger.exception("deciding an input failed", extra={"aggregate": key, "input": type(given).__name__})
             self._fail_input(key, given, INTERNAL_FAULT)
+
+    def _release(self, key: str, given: Resolved) -> None:
+        """Decide a submission that was held, unless that was done before."""
+        held = self._shard.first_held(key)
+        if held is None or held.offset != given.offset:
+            return
+        submission, code = held.submission, None
+        try:
+            decision = self._shard.decide(key, given, self._now)
+        except Rejected as rejected:
+            code, message = rejected.code, rejected.message
+        except Exception:
+            logger.exception("deciding a submission failed", extra={"aggregate": key})
+            code, message = rejections.FAULT, INTERNAL_FAULT
+        self._outcome(key, SubmissionReleased(at=self._at), None)
+        if code is None:
+            try:
+                self._take(key, decision, None)
+            except DecisionTooLarge as error:
+                code, message = rejections.TOO_LARGE, str(error)
+            except Exception:
+                logger.exception("deciding a submission failed", extra={"aggregate": key})
+                code, message = rejections.FAULT, INTERNAL_FAULT
+        if code is None:
+            self.submissions.append(None)
+        else:
+            self._reject(None, key, code, message, submission)
 
     def confirm(self) -> None:
         """Have the batch prove the claim, also when nothing was decided."""
@@ -164,25 +208,32 @@ class Turn:
             raise DecisionTooLarge(f"the events of one decision take {size} bytes; at most {MAX_DECISION_BYTES} fit")
         definitions = [current(key, event, version + 1) for event in events if isinstance(event, DEFINING)]
         changed = self._shard.replay(key, events, self._end + len(self.records))
-        for subject in changed:
-            self.changed.pop(subject, None)
-            self.changed[subject] = None
+        self._note_changed(changed)
         self.definitions += definitions
         self.records += records
         self.size_bytes += size
         return True
 
-    def _reject(self, offset: int, key: str, code: str, message: str, command: Command | None = None) -> None:
+    def _reject(self, offset: int | None, key: str, code: str, message: str, command: Command | None = None) -> None:
         rejected = CommandRejected(at=self._at, code=code, message=message)
         if isinstance(command, PAGE_COMMANDS) and command.bulk_id is not None:
             rejected = replace(rejected, bulk_id=command.bulk_id, bulk_page=command.bulk_page)
+        if isinstance(command, Submission):
+            self.submissions.append(code)
+            logger.warning("a submission is rejected: %s", message, extra={"aggregate": key, "code": code})
         self._outcome(key, rejected, offset)
 
-    def _outcome(self, key: str, outcome: CommandRejected | CommandSkipped | ClaimConfirmed, cause: int | None) -> None:
+    def _outcome(self, key: str, outcome: Unversioned, cause: int | None) -> None:
+        """Add an event that is none of its aggregate's versions."""
         record = self._codec.encode(key, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)
-        self._shard.replay(key, (outcome,), self._end + len(self.records))
+        self._note_changed(self._shard.replay(key, (outcome,), self._end + len(self.records)))
         self.records.append(record)
-        self.size_bytes += RECORD_OVERHEAD_BYTES
+        self.size_bytes += len(record.value or b"") + RECORD_OVERHEAD_BYTES
+
+    def _note_changed(self, changed: Sequence[str]) -> None:
+        for subject in changed:
+            self.changed.pop(subject, None)
+            self.changed[subject] = None
 
 
 def current(key: str, event: Event, version: int) -> Current:

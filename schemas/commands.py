@@ -1,4 +1,6 @@
-"""Commands: what the API asks of the engine. One record on topic `commands` each, keyed by the aggregate's id.
+"""Commands: what is asked of the engine. One record on topic `commands` each, keyed by the aggregate's id.
+
+The API appends them, engines do for triggers, and projections for bulk operations. Other services append submissions.
 
 A command is accepted when Kafka has acknowledged it. Every accepted command leaves at least one record with its offset
 as `cause` on topic `events`: an event, a rejection or a mark that it was skipped.
@@ -293,6 +295,58 @@ class EndBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in `AdvanceBulk`."""
 
 
+By = Annotated[str, Meta(min_length=1, max_length=200, description="Who wants it; nobody checks that.")]
+Reason = Annotated[str, Meta(max_length=500, description="Why.")]
+IdempotencyKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        description=(
+            "Names this request among those to the instance. Another record with the same key and content has no"
+            " second effect; one with other content is rejected. The header `Idempotency-Key` of the API is the same."
+        ),
+    ),
+]
+
+
+class SubmitRun(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Start the instance whose id is the key, for another service. The id is a UUID of version 7.
+
+    The engine looks up the definition, see `engine.core.submissions`.
+    """
+
+    workflow_id: Annotated[Id, Meta(description="The workflow, which exists and is not deleted.")]
+    variables: Annotated[dict[str, str], Meta(description="What `${name}` in the definition stands for.")] = {}
+    by: By | None = None
+    reason: Reason | None = None
+
+
+class SubmitEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Send an event to the instance whose id is the key, for another service."""
+
+    name: Annotated[str, Meta(min_length=1, description="The event that a stage `wait_event` waits for.")]
+    payload: Annotated[dict[str, Any], Meta(description="Kept in the log, without effect.")] = {}
+    idempotency_key: IdempotencyKey
+    by: By | None = None
+    reason: Reason | None = None
+
+
+class SubmitAbort(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """End the instance whose id is the key with error `canceled`, for another service."""
+
+    idempotency_key: IdempotencyKey
+    by: By | None = None
+    reason: Reason | None = None
+
+
+Submission = SubmitRun | SubmitEvent | SubmitAbort
+"""What other services append themselves. Their layout is a contract: see `docs/intake.md`. A field that nobody knows is
+refused, since a name with a typing error would be a variable that is missing."""
+
+MAX_SUBMISSION_BYTES: Final = 1024 * 1024
+"""Largest value of one. It is written into the log while the definition is looked up, together with others."""
+
 PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
 """What a bulk operation sends to the instances of a page."""
 
@@ -313,4 +367,7 @@ Command = (
     | AdvanceBulk
     | StopBulk
     | EndBulk
+    | SubmitRun
+    | SubmitEvent
+    | SubmitAbort
 )

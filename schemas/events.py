@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from schemas.commands import SubmitAbort, SubmitEvent, SubmitRun
 from schemas.ended_activities import KeptActivity
 
 CANCELED = "canceled"
@@ -409,6 +410,22 @@ class CommandSkipped(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
 
 
+class SubmissionHeld(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A submission waits until the definition is known that it needs, or behind another one to the same instance."""
+
+    at: datetime
+    run: SubmitRun | None = None
+    """It is the one of these that is not None."""
+    event: SubmitEvent | None = None
+    abort: SubmitAbort | None = None
+
+
+class SubmissionReleased(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first submission to an instance that was held is decided now. What follows from it comes next."""
+
+    at: datetime
+
+
 class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An engine owns the partition from here on. The offset of this record is the epoch of everything it writes."""
 
@@ -457,5 +474,6 @@ TriggerEvent = (
     | InstanceRequested
 )
 BulkEvent = BulkStarted | BulkAdvanced | BulkStopped | BulkEnded
+SubmissionEvent = SubmissionHeld | SubmissionReleased
 Outcome = CommandRejected | CommandSkipped
-Event = WorkflowEvent | InstanceEvent | TriggerEvent | BulkEvent | Outcome | ClaimConfirmed
+Event = WorkflowEvent | InstanceEvent | TriggerEvent | BulkEvent | SubmissionEvent | Outcome | ClaimConfirmed

@@ -17,3 +17,8 @@ _PATTERN: Final = re.compile(PATTERN)
 def is_id(text: str) -> bool:
     """Whether a text is an id."""
     return _PATTERN.match(text) is not None
+
+
+def made_at_ms(id: str) -> int | None:
+    """When an id was made, in milliseconds since 1970; None if it does not say (it is not of version 7, RFC 9562)."""
+    return int(id[:8] + id[9:13], 16) if id[14:15] == "7" else None

@@ -227,6 +227,8 @@ class RecordCodec:
             raise UndecodableRecord(f"it is nested more than {MAX_DEPTH} levels deep")
         if isinstance(message.state, commands.FireTrigger | commands.EvaluateTrigger):
             _check_wrapped(message.state.event)
+        if isinstance(message.state, commands.Submission) and len(record.value or b"") > commands.MAX_SUBMISSION_BYTES:
+            raise UndecodableRecord(f"the value has more than {commands.MAX_SUBMISSION_BYTES} bytes")
         return message.originator_id, message.state
 
     def decode_event(self, record: Record) -> Recorded:

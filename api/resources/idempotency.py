@@ -4,18 +4,14 @@ The key makes the new id, so a repeated request finds what the first one made. W
 body, which tells whether the bodies are the same. (Contract: `http-api`, Rules for every operation.)
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from api.errors import Invalid
-from api.ids import id_for_key
-
-_encoder = msgspec.json.Encoder(order="sorted")
+from schemas.idempotency import digest_of, id_for_key
 
 
 class KeyedRequest(Struct, frozen=True):
@@ -84,4 +80,4 @@ def keyed_request(key: str | None, operation: str, path: str, body: Any) -> Keye
     """
     if not key:
         return None
-    return KeyedRequest(id_for_key(operation, path, key), hashlib.sha256(_encoder.encode(body)).hexdigest())
+    return KeyedRequest(id_for_key(operation, path, key), digest_of(body))

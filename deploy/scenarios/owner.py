@@ -20,7 +20,9 @@ from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
 from engine.slots import CallSlots
 from engine.turn import Turn
+from engine.workflow_finder import WorkflowFinder
 from schemas.commands import Command
+from schemas.current import CurrentWorkflow
 from schemas.records import Headers, RecordCodec
 from schemas.settings import EngineSettings
 
@@ -62,6 +64,7 @@ class Owner:
             slots=CallSlots(EngineSettings().max_activities_in_flight, service_of),
             evaluator=_NoMessages(),
             run_commands=_NoTriggers(),
+            finder=WorkflowFinder(PARTITION, _NoWorkflows(), self._give),
             clock=clock,
             in_turn=lambda: self._is_in_turn,
             claim_held=_held,
@@ -132,4 +135,14 @@ class _NoTriggers(RunCommands):
         self.task = None
 
     def add(self, effect: StartInstance) -> None:
+        raise NotImplementedError
+
+
+class _NoWorkflows:
+    """`engine.ports.Workflows` where nobody submits runs."""
+
+    async def catch_up(self) -> None:
+        raise NotImplementedError
+
+    def workflow(self, workflow_id: str) -> CurrentWorkflow | None:
         raise NotImplementedError

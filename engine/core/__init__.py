@@ -6,6 +6,7 @@
 | `decisions`, `stages`, `send` | what follows from an input for an instance: its stages, and the activities of a send |
 | `instance`, `trigger`, `workflow` | the aggregates: their states, and `evolve`, which folds an event into one |
 | `evaluation` | messages that wait for links |
+| `submissions` | commands of other services, and those of them that wait for a definition |
 | `instances`, `occurrences` | all instances, and all occurrences of triggers that something is still to be done for |
 | `duplicates`, `judgements` | what tells commands, messages and results that come again |
 | `definition` | definitions, shared by their instances |

@@ -4,6 +4,7 @@
 |---|---|---|
 | a run command that an engine sent for a trigger | `source` and `sequence` | for ever, one number a source |
 | a keyed run of an instance that has ended | the digest of its request | the last `Bounds.max_ended` |
+| a submitted run of an instance that has ended | its id, and the digest of the run | the same |
 | an unkeyed run of an instance that has ended | its id | the last 1,000 |
 | a retry of an instance that was retried since, and has ended | the number of the retry | `Bounds.max_retried` |
 | a message about what fires a trigger once, ever | the once key | until the trigger is deleted |
@@ -23,6 +24,7 @@ from msgspec import Struct
 from engine.core.instance import Attempt, Instance
 from engine.core.judgements import Fired, Judged
 from engine.core.sections import Queue, Section
+from schemas.ids import made_at_ms
 
 MAX_ENDED: Final = 100_000
 """Ended keyed instances that a partition remembers. A duplicate that comes after more than these have ended, while the
@@ -94,6 +96,23 @@ class Ended(NamedTuple):
 
     request_digest: str
     offset: int
+    made_ms: int = 0
+    """When its id was made, in milliseconds since 1970; 0 if the id does not say."""
+
+
+class Remembered(NamedTuple):
+    """What a snapshot has of it beside entries."""
+
+    sequences: dict[str, int]
+    """The last number of each source."""
+    ended_unkeyed: Sequence[str]
+    """Ids of the unkeyed instances that ended last, in order."""
+    forgotten_before: int
+    """The offset behind which every keyed instance that ended is known."""
+    retries_forgotten_before: int
+    """The one behind which every retry is known."""
+    forgotten_until_ms: int
+    """When the youngest id of those was made that are forgotten."""
 
 
 class Duplicates:
@@ -109,6 +128,8 @@ class Duplicates:
         self._ended: Queue[Ended] = Queue("ended", Ended, order=_offset)
         self._ended_unkeyed: OrderedDict[str, None] = OrderedDict()
         self._forgotten_before = 0
+        self.forgotten_until_ms = 0
+        """Every keyed instance that has ended, and whose id was made later, is still remembered."""
         self._retried: Queue[Retried] = Queue("retried", Retried, order=_offset)
         self._retries_forgotten_before = 0
         self._late: Queue[Late] = Queue("late", Late, order=_offset)
@@ -161,9 +182,11 @@ class Duplicates:
             if len(self._ended_unkeyed) > MAX_UNKEYED:
                 self._ended_unkeyed.popitem(last=False)
             return
-        forgotten = self._ended.append(instance.id, Ended(instance.request_digest, offset), self._bounds.max_ended)
+        ended = Ended(instance.request_digest, offset, made_at_ms(instance.id) or 0)
+        forgotten = self._ended.append(instance.id, ended, self._bounds.max_ended)
         if forgotten is not None:
             self._forgotten_before = max(self._forgotten_before, forgotten.offset + 1)
+            self.forgotten_until_ms = max(self.forgotten_until_ms, forgotten.made_ms)
 
     def note_late_result(self, instance_id: str, retries: int) -> None:
         """The result has come of the attempt that was on its way when a pass of an instance ended."""
@@ -219,18 +242,14 @@ class Duplicates:
 
     # Snapshots
 
-    def summary(self) -> tuple[dict[str, int], list[str], int, int]:
-        """What a snapshot has of it beside entries.
-
-        Returns:
-            The last number of each source, the ids of the unkeyed instances that ended last in order, the offset
-            behind which every keyed one that ended is known, and the one behind which every retry is.
-        """
-        return (
+    def summary(self) -> Remembered:
+        """What a snapshot has of it beside entries."""
+        return Remembered(
             self._sequences.copy(),
             list(self._ended_unkeyed),
             self._forgotten_before,
             self._retries_forgotten_before,
+            self.forgotten_until_ms,
         )
 
     def settle(self) -> None:
@@ -238,29 +257,20 @@ class Duplicates:
         self._fired.settle()
         self._judged.settle()
 
-    def restore_summary(
-        self,
-        sequences: dict[str, int],
-        unkeyed: Sequence[str],
-        forgotten_before: int,
-        retries_forgotten_before: int,
-        triggers: Container[str],
-    ) -> None:
+    def restore_summary(self, known: Remembered, triggers: Container[str]) -> None:
         """Take over a `summary`.
 
         Args:
-            sequences: see `summary`, as the three that follow.
-            unkeyed: likewise.
-            forgotten_before: likewise.
-            retries_forgotten_before: likewise.
+            known: the summary.
             triggers: those that are not deleted.
         """
         self._fired.remove_all_but(triggers)
         self._judged.remove_all_but(triggers)
-        self._sequences = dict(sequences)
-        self._ended_unkeyed = OrderedDict.fromkeys(unkeyed)
-        self._forgotten_before = forgotten_before
-        self._retries_forgotten_before = retries_forgotten_before
+        self._sequences = dict(known.sequences)
+        self._ended_unkeyed = OrderedDict.fromkeys(known.ended_unkeyed)
+        self._forgotten_before = known.forgotten_before
+        self._retries_forgotten_before = known.retries_forgotten_before
+        self.forgotten_until_ms = known.forgotten_until_ms
 
     def contents(self) -> object:
         """All of it, to be compared."""

@@ -13,6 +13,7 @@ makes the same tokens a second time.
 | CallActivity | an instance in an activity | ActivityDone |
 | EvaluateMessage | a message that waits for links | Evaluated |
 | StartInstance | an occurrence whose instance is to be started | Requested |
+| FindWorkflow | a submission that is held | Resolved |
 """
 
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from msgspec.structs import replace
 from engine.core.evaluation import Waiting
 from engine.core.instance import Activity, Instance
 from engine.core.retries import backoff
+from engine.core.submissions import Held
 from engine.core.trigger import Pending, Trigger
 from schemas.definition import Delay, StageUnresolvable, resolve_stage
 
@@ -35,12 +37,12 @@ class Token(Struct, frozen=True):
         kind: which effect. Without it a delay behind a turn that broke off would look like the turn itself.
         stage: number of the stage; -1 if it is an occurrence's.
         index: of the activity; -1 if it is not a call.
-        attempt: of the activity or the evaluation, from 1; 0 of others.
+        attempt: of the activity or the evaluation, from 1; where the log tells that a submission is held; 0 of others.
         resumes: how often the activity was resumed before; then its attempts count from 1 again.
         retries: how often the instance was retried before; then its stages come again.
     """
 
-    kind: Literal["go_on", "wake", "call", "evaluate", "start"]
+    kind: Literal["go_on", "wake", "call", "evaluate", "start", "find"]
     stage: int = -1
     index: int = -1
     attempt: int = 0
@@ -88,7 +90,16 @@ class StartInstance(Struct, frozen=True):
     pending: Pending
 
 
-Effect = GoOn | Wake | CallActivity | EvaluateMessage | StartInstance
+class FindWorkflow(Struct, frozen=True):
+    """Look up what a held submission to an instance needs: the current definition of a workflow; None for nothing."""
+
+    token: Token
+    key: str
+    offset: int
+    workflow_id: str | None
+
+
+Effect = FindWorkflow | GoOn | Wake | CallActivity | EvaluateMessage | StartInstance
 
 
 def bounded(pending: Effect | None, state: Instance | None, clock: datetime) -> Effect | None:
@@ -160,3 +171,9 @@ def evaluation(trigger: Trigger, waiting: Waiting) -> EvaluateMessage:
 def start(trigger_id: str, pending: Pending) -> StartInstance:
     """The effect of an occurrence whose instance is to be started."""
     return StartInstance(Token("start"), trigger_id, pending)
+
+
+def find_workflow(held: Held) -> FindWorkflow:
+    """The effect of a submission that is held."""
+    workflow_id = None if held.event.run is None else held.event.run.workflow_id
+    return FindWorkflow(Token("find", attempt=held.offset), held.key, held.offset, workflow_id)

@@ -8,7 +8,7 @@
 So live state and restored state are made by one function, and there is nothing to be kept equal.
 
 A *key* is the id of an aggregate: a workflow, a trigger or an instance. A *subject* is what an effect belongs to: an
-instance, or an occurrence of a trigger.
+instance, an occurrence of a trigger, or what is held for an instance.
 
 What it holds is in sections (`engine.core.sections`), which note what changes.
 """
@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
-from engine.core import decisions, effects, retrying
+from engine.core import decisions, effects, retrying, submissions
 from engine.core import instance as instances
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.bulk import PAGE_COMMANDS, PAGE_EVENTS, Bulks
 from engine.core.decisions import ActivityDone, Due
 from engine.core.definition import Definitions
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates, Remembered
 from engine.core.effects import Effect
 from engine.core.errors import Rejected, TooManySetAside
 from engine.core.evaluation import Evaluated, failing, size_bytes
@@ -34,6 +34,7 @@ from engine.core.occurrences import PendingInstances, Triggers, WaitingMessages,
 from engine.core.retries import Failure
 from engine.core.sections import Section, Table
 from engine.core.snapshots import Cut, Summary, has_entry
+from engine.core.submissions import Held, HeldSubmissions, Resolved
 from engine.core.trigger import Requested, Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
@@ -55,6 +56,10 @@ from schemas.commands import (
     SendEvent,
     StartBulk,
     StopBulk,
+    Submission,
+    SubmitAbort,
+    SubmitEvent,
+    SubmitRun,
 )
 from schemas.error_texts import cut_error
 
@@ -70,7 +75,7 @@ one that reads the log of a newer one would set aside all that lives."""
 S = TypeVar("S")
 E = TypeVar("E")
 
-Input = Command | Due | ActivityDone | Requested | Evaluated
+Input = Command | Due | ActivityDone | Requested | Evaluated | Resolved
 
 
 class Decision(NamedTuple):
@@ -96,6 +101,7 @@ class Shard:
         self._triggers = Triggers()
         self._waiting = WaitingMessages(self._triggers)
         self._pending = PendingInstances(self._definitions)
+        self._held = HeldSubmissions()
         self._instances = Instances(self._definitions)
         self._aside: Table[str] = Table("aside", str)
         self._is_aside = self._aside.states
@@ -110,6 +116,7 @@ class Shard:
             self._triggers,
             self._waiting,
             self._pending,
+            self._held,
             self._instances,
             self._aside,
             *self._bulks.sections,
@@ -135,6 +142,11 @@ class Shard:
         return len(self._waiting)
 
     @property
+    def held(self) -> int:
+        """How many submissions are held."""
+        return len(self._held)
+
+    @property
     def aside(self) -> Mapping[str, str]:
         """The aggregates that were set aside, each with the reason."""
         return self._aside.states
@@ -146,6 +158,10 @@ class Shard:
     def trigger(self, trigger_id: str) -> Trigger | None:
         """A trigger; None when it is unknown."""
         return self._triggers.get(trigger_id)
+
+    def first_held(self, key: str) -> Held | None:
+        """The first submission to an instance that is held."""
+        return self._held.first(key)
 
     def stamp(self, now: datetime) -> datetime:
         """The time that events carry now: never earlier than an event before them, even if the clock was set back."""
@@ -161,6 +177,7 @@ class Shard:
             "waiting": self._waiting.states.copy(),
             "waiting_bytes": self._waiting.size_bytes,
             "pending": list(self._pending.states.items()),
+            "held": list(self._held.states.items()),
             "instances": {id: self.instance(id) for id in self._instances.all_ids()},
             "bulks": self._bulks.contents(),
             "duplicates": self.duplicates.contents(),
@@ -189,14 +206,15 @@ class Shard:
         if self._cut is not None and self._cut.is_open:
             raise RuntimeError("the last cut is still open")
         self.settle()
-        sequences, ended_unkeyed, forgotten_before, retries_forgotten_before = self.duplicates.summary()
+        known = self.duplicates.summary()
         summary = Summary(
             entries=self.entries,
             last_at=self._last_at,
-            sequences=sequences,
-            ended_unkeyed=ended_unkeyed,
-            forgotten_before=forgotten_before,
-            retries_forgotten_before=retries_forgotten_before,
+            sequences=known.sequences,
+            ended_unkeyed=known.ended_unkeyed,
+            forgotten_before=known.forgotten_before,
+            retries_forgotten_before=known.retries_forgotten_before,
+            forgotten_until_ms=known.forgotten_until_ms,
         )
         self._cut = Cut(self.sections, summary)
         return self._cut
@@ -225,13 +243,14 @@ class Shard:
         for section in self.sections:
             section.rebase(known=True)
         alive = {id for id, trigger in self._triggers.states.items() if not trigger.deleted}
-        self.duplicates.restore_summary(
+        known = Remembered(
             summary.sequences,
             summary.ended_unkeyed,
             summary.forgotten_before,
             summary.retries_forgotten_before,
-            alive,
+            summary.forgotten_until_ms,
         )
+        self.duplicates.restore_summary(known, alive)
 
     # Set aside
 
@@ -258,6 +277,7 @@ class Shard:
         self._waiting.follow(key, trigger, None)
         for subject in [subject for subject, of in self._pending.states.items() if of.trigger_id == key]:
             self._pending.remove(subject)
+        self._held.remove_all(key)
         self.duplicates.note_deleted(key)
         self.duplicates.forget_late(key)
         self._aside.put(key, cut_error(error))
@@ -329,6 +349,10 @@ class Shard:
                 return Decision(0, decisions.decide(None, given, at, key, now))
             case RetryInstance():
                 return self._retry(key, given, at, now)
+            case SubmitRun() | SubmitEvent() | SubmitAbort():
+                return self._submit(key, given, at, now)
+            case Resolved():
+                return self._release(key, given, at, now)
             case StartBulk() | AdvanceBulk() | StopBulk() | EndBulk():
                 return Decision(*self._bulks.decide(key, given, at))
             case PassOverInstance():  # it belongs to a page
@@ -369,6 +393,61 @@ class Shard:
                 if failed is not None:
                     return self._decide_trigger(key, failed, at, now)
         return Decision(0, ())
+
+    def _submit(
+        self, key: str, given: Submission, at: datetime, now: datetime, resolved: Resolved | None = None
+    ) -> Decision:
+        """What follows from a submission. One that has to wait is held.
+
+        Args:
+            key: id of the instance.
+            given: the submission.
+            at: the time of the turn.
+            now: what the clock says.
+            resolved: what was looked up for it, if it was held.
+
+        Raises:
+            Rejected: it changes nothing, and its sender has to know why.
+        """
+        state = self._find(key)
+        if resolved is None and self._held.first(key) is not None:
+            return self._hold(given, at)
+        if isinstance(given, SubmitRun):
+            if self._was_submitted(key, state, given, now):
+                return Decision(0, ())
+            if resolved is None:
+                return self._hold(given, at)
+            run = submissions.as_run(given, resolved.workflow)
+            return Decision(0, decisions.decide(None, run, at, key, now, self._max_attempts))
+        state = submissions.check_alive(state)
+        request = submissions.as_request(key, given)
+        submissions.check_known(state, request)
+        return Decision(state.version, decisions.decide(state, request, at, key, now, self._max_attempts))
+
+    def _hold(self, given: Submission, at: datetime) -> Decision:
+        self._held.check_room(given, at)
+        return Decision(0, (submissions.hold(given, at),))
+
+    def _release(self, key: str, given: Resolved, at: datetime, now: datetime) -> Decision:
+        """What follows from a submission that was held; nothing if it is not the first any more."""
+        held = self._held.first(key)
+        if held is None or held.offset != given.offset:
+            return Decision(0, ())
+        return self._submit(key, held.submission, at, now, given)
+
+    def _was_submitted(self, key: str, state: Instance | None, command: SubmitRun, now: datetime) -> bool:
+        """Whether a submitted run repeats one.
+
+        Raises:
+            Rejected: the id was used for another run, or nobody can tell.
+        """
+        known = self.duplicates.ended_request(key) if state is None else state.request_digest
+        if state is None and known is None and not self.duplicates.has_ended_lately(key):
+            submissions.check_new_id(key, self.duplicates.forgotten_until_ms, now)
+            return False
+        if known != submissions.digest_of_run(command):
+            raise Rejected(rejections.CONFLICT, "this id was used for another run")
+        return True
 
     def _ran_before(self, key: str, command: RunWorkflow) -> bool:
         """Whether a run command repeats one whose instance has ended.
@@ -483,6 +562,14 @@ class Shard:
         self._workflows.put(key, after)
         return ()
 
+    def _replay_submission(self, key: str, events: Sequence[ev.SubmissionEvent], offset: int) -> Sequence[str]:
+        for place, event in enumerate(events, offset):
+            if isinstance(event, ev.SubmissionHeld):
+                self._held.add(Held(key, place, event))
+            else:
+                self._held.release(key)
+        return (submissions.subject_of(key),)
+
     def _replay_bulk(self, key: str, events: Sequence[ev.BulkEvent], offset: int) -> Sequence[str]:
         self._bulks.replay(key, events, offset)
         return ()
@@ -573,6 +660,8 @@ class Shard:
             found = effects.start(*pending)
         elif (message := self._waiting.states.get(subject)) is not None:
             found = effects.evaluation(self._triggers.states[message.trigger_id], message.waiting)
+        elif (held := self._held.first_of(subject)) is not None:
+            found = effects.find_workflow(held)
         if clock is None or self._last_at is None or self._last_at <= clock:
             return found  # no event is ahead of the clock, so no wait began ahead of it
         return effects.bounded(found, state, clock)
@@ -581,6 +670,7 @@ class Shard:
         """All that have an effect, and maybe others. Instances to be started come in the order of the log."""
         yield from list(self._pending.ids())
         yield from list(self._waiting.ids())
+        yield from self._held.subjects()
         yield from self._instances.restless_ids()
 
 
@@ -591,6 +681,7 @@ _REPLAYS: Final[dict[type, Callable[[Shard, str, Sequence[Any], int], Sequence[s
     **dict.fromkeys(get_args(ev.TriggerEvent), Shard._replay_trigger),  # noqa: SLF001
     **dict.fromkeys(get_args(ev.WorkflowEvent), Shard._replay_workflow),  # noqa: SLF001
     **dict.fromkeys(get_args(ev.BulkEvent), Shard._replay_bulk),  # noqa: SLF001
+    **dict.fromkeys(get_args(ev.SubmissionEvent), Shard._replay_submission),  # noqa: SLF001
     ev.CommandRejected: Shard._replay_rejected,  # noqa: SLF001
 }
 

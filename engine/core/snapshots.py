@@ -21,14 +21,15 @@ from msgspec import Struct
 from engine.core.errors import SnapshotUnreadable
 from engine.core.sections import Entry, Section
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Version of all that snapshots hold: sections, keys, and the encodings of states. Whoever changes any of it raises it,
 and keeps reading the version before: a log that does not begin at offset 0 any more can't be restored from anything
 else. Without it, a build would take states of another build for its own."""
 
 READABLE: Final = range(1, SCHEMA + 1)
 """The versions that this build reads. States of the older ones lack the last fields: in schema 1 nothing was ever
-paused, in schema 2 nothing was ever retried, and there were no bulk operations."""
+paused, in schema 2 nothing was ever retried, and there were no bulk operations. In schema 3 there were no
+submissions."""
 
 STEP: Final = 50
 """How many entries `Loader.finish` takes over in one step. With many more, a step would hold up the event loop."""
@@ -49,6 +50,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Every keyed instance that ended at or behind this offset is among the entries."""
     retries_forgotten_before: int = 0
     """Likewise every instance that was retried. 0 in older snapshots."""
+    forgotten_until_ms: int = 0
+    """Every keyed instance whose id was made later is among the entries, if it has ended. 0 in older snapshots."""
 
 
 class Cut:

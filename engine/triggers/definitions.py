@@ -74,7 +74,7 @@ def compile_trigger(trigger_id: str, definition: CurrentTrigger) -> CompiledTrig
 
 
 class DefinitionsReader:
-    """Follows topic `definitions` for as long as it runs.
+    """Follows topic `definitions` for as long as it runs (implements `engine.ports.Workflows`).
 
     Args:
         kafka: where the topic is.
@@ -96,6 +96,10 @@ class DefinitionsReader:
             KafkaFault: Kafka is away.
         """
         await self._table.catch_up()
+
+    def workflow(self, workflow_id: str) -> CurrentWorkflow | None:
+        """See `Definitions.workflow`."""
+        return self.definitions.workflow(workflow_id)
 
     def _apply(self, record: Record) -> None:
         self.definitions.apply(decode_current(record))

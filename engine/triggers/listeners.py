@@ -21,6 +21,7 @@ class Listeners:
         settings: which topics.
         name: of the engine in the topics' groups.
         log: appends the commands.
+        reader: the current triggers and workflows; it runs as long as the listeners do.
         positions: where listening goes on.
         failures: is told of filters that could not be evaluated.
         metrics: what the engine counts.
@@ -34,12 +35,13 @@ class Listeners:
         *,
         name: ProcessName,
         log: EventLog,
+        reader: DefinitionsReader,
         positions: Positions,
         failures: FilterFailures,
         metrics: Metrics,
         clock: Clock,
     ):
-        self._reader = DefinitionsReader(kafka, settings)
+        self._reader = reader
         self._positions = positions
         self._finder = kafka.topic_finder()
         self.topics = list(dict.fromkeys(name.strip() for name in settings.trigger_topics.split(",") if name.strip()))
@@ -79,13 +81,11 @@ class Listeners:
         }
 
     async def workflow_deleted(self, workflow_id: str) -> bool:
-        """Whether a workflow was deleted, as of now; False where no topic is listened to, since nobody knows.
+        """Whether a workflow was deleted, as of now.
 
         Raises:
             KafkaFault: Kafka is away.
         """
-        if not self.topics:
-            return False
         await self._reader.catch_up()
         return self._reader.definitions.workflow(workflow_id) is None
 
@@ -93,7 +93,6 @@ class Listeners:
         """Listen until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._reader.run(), name="definitions")
                 group.create_task(self._positions.run(self._finder), name="trigger-positions")
                 for listener in self._listeners:
                     group.create_task(listener.run(), name=f"listen-{listener.topic}")

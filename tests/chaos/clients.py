@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from api.ids import id_for_key
 from schemas.events import CANCELED
+from schemas.idempotency import id_for_key
 from schemas.kafka import KafkaClients, KafkaFault, Producer
 from schemas.records import NewRecord
 from schemas.topics import partition_of

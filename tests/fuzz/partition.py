@@ -27,6 +27,7 @@ from schemas.topics import MAX_RECORD_BATCH_BYTES
 from tests.definitions import definition
 from tests.ports.log import Log, MemoryEventLog, MemoryFeed, StoredRecord
 from tests.ports.snapshots import MemorySnapshots
+from tests.ports.workflows import MemoryWorkflows
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import VirtualClock, simulate
@@ -83,6 +84,7 @@ async def _own(log: Log) -> int:
         caller=_Caller(),
         slots=CallSlots(100, service_of),
         evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
+        workflows=MemoryWorkflows(),
         clock=VirtualClock(),
         owner="engine",
         codec=CODEC,

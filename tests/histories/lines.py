@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from engine.core.decisions import ActivityDone, Due
 from engine.core.evaluation import Evaluated
+from engine.core.submissions import Resolved
 from engine.core.trigger import Requested
 from schemas.records import NewRecord
 
@@ -18,7 +19,7 @@ DATA: Final = Path(__file__).parent / "data"
 
 NOTHING: Final = Raw(b"null")
 
-INPUTS: Final[dict[str, Any]] = {cls.__name__: cls for cls in (Due, ActivityDone, Requested, Evaluated)}
+INPUTS: Final[dict[str, Any]] = {cls.__name__: cls for cls in (Due, ActivityDone, Requested, Evaluated, Resolved)}
 
 
 class RecordLine(Struct, frozen=True, omit_defaults=True, tag_field="line", tag="record"):

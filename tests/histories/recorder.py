@@ -8,15 +8,16 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.core.decisions import ActivityDone, Due
-from engine.core.effects import CallActivity, EvaluateMessage, GoOn, StartInstance, Wake
+from engine.core.effects import CallActivity, EvaluateMessage, FindWorkflow, GoOn, StartInstance, Wake
 from engine.core.evaluation import Evaluated
 from engine.core.retries import Failure
 from engine.core.shard import Input, Shard
+from engine.core.submissions import Resolved, subject_of
 from engine.core.trigger import Requested
 from engine.snapshot_records import Marker, entry_records, marker_record, tombstones
 from engine.turn import Turn
 from schemas.commands import Command, RetryInstance
-from schemas.current import records_of
+from schemas.current import CurrentWorkflow, records_of
 from schemas.epochs import EpochFilter
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
@@ -191,6 +192,12 @@ class Recorder:
         assert isinstance(effect, StartInstance), effect
         self.give((effect.trigger_id, Requested(effect.pending.occurrence_id)))
         return effect.pending.instance_id, effect.pending.command(f"events/{PARTITION}", effect.trigger_id)
+
+    def resolve(self, instance_id: str, workflow: CurrentWorkflow | None = None) -> None:
+        """Let the definition be found that the first held submission to an instance needs."""
+        effect = self.shard.effect(subject_of(instance_id))
+        assert isinstance(effect, FindWorkflow), effect
+        self.give((instance_id, Resolved(effect.offset, workflow)))
 
     # The log
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
@@ -29,11 +30,15 @@ from schemas.commands import (
     SendEvent,
     StartBulk,
     StopBulk,
+    SubmitAbort,
+    SubmitEvent,
+    SubmitRun,
 )
+from schemas.current import CurrentWorkflow
 from schemas.fillers import filler, notice
 from schemas.records import NewRecord, RecordCodec
 from tests.definitions import definition
-from tests.histories.recorder import Recorder, called
+from tests.histories.recorder import START, Recorder, called
 
 Json = dict[str, Any]
 
@@ -50,6 +55,12 @@ TOO_LARGE: Final = 10**30
 def id_of(number: int) -> str:
     """An id that a client might have made."""
     return str(UUID(int=0x1000_0000_0000_4000_8000_0000_0000_0000 + number))
+
+
+def made_id(milliseconds: int) -> str:
+    """An id of version 7 that another service might have made, so long after the histories begin."""
+    made_ms = int(START.timestamp() * 1000) + milliseconds
+    return str(UUID(int=made_ms << 80 | 7 << 76 | 2 << 62))
 
 
 def run(stages: Sequence[Json], variables: dict[str, str] | None = None, **more: Any) -> RunWorkflow:
@@ -392,6 +403,34 @@ def takeovers(r: Recorder) -> None:
     r.give((id_of(44), SendEvent(name="approved")))
 
 
+def submissions(r: Recorder) -> None:
+    """Other services run instances, send events and abort."""
+    workflow, other = id_of(1), CurrentWorkflow(stages=definition([WAIT, NOOP, WAIT]), max_attempts=3)
+    run = SubmitRun(workflow_id=workflow, variables={"order": "A-1"}, by="shop", reason="an order")
+    event = SubmitEvent(name="approved", payload={"by": "ann"}, idempotency_key="k-1", by="shop")
+    first, second, third = made_id(1), made_id(2), made_id(3)
+    r.give((first, run), (first, event))
+    r.give((second, run))
+    r.snapshot()
+    r.resolve(first, other)
+    r.resolve(first)
+    r.resolve(second, None)
+    r.give((first, event), (first, run), (first, replace(run, variables={})))
+    r.give((first, replace(event, name="paid")), (second, event), (id_of(50), run))
+    r.give((first, SubmitEvent(name="approved", idempotency_key="k-2")))
+    r.give((first, run))
+    r.give((third, replace(run, variables={"order": "x" * 100})), (third, run), (third, event))
+    r.claim()
+    r.resolve(third, other)
+    r.resolve(third)
+    r.resolve(third)
+    abort = SubmitAbort(idempotency_key="k-3", by="shop", reason="too late")
+    r.give((third, abort))
+    r.give((third, abort), (made_id(-(10**12)), run), (made_id(10**12), run))
+    r.give((made_id(4), run))
+
+
 STORIES: Final[dict[str, Callable[[Recorder], None]]] = {
-    story.__name__: story for story in (workflows, instances, pauses, retries, bulks, acts, sends, triggers, takeovers)
+    story.__name__: story
+    for story in (workflows, instances, pauses, retries, bulks, acts, sends, triggers, takeovers, submissions)
 }

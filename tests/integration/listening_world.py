@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from engine.clock import SystemClock
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
+from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
@@ -77,7 +78,7 @@ class World:
     ) -> AsyncIterator["Engine"]:
         """An engine that listens to topics, from when it is ready until the end of the block."""
         engine = Engine(self, topics, engine_id)
-        task = asyncio.create_task(engine.listeners.run())
+        task = asyncio.create_task(engine.run())
         try:
             await until(lambda: engine.listeners.settled)
             yield engine
@@ -100,16 +101,22 @@ class Engine:
         kafka = KafkaClients(settings)
         self.metrics = Metrics(CollectorRegistry())
         self.commands: list[FireTrigger] = []
+        self._reader = DefinitionsReader(kafka, settings)
         self.listeners = Listeners(
             kafka,
             settings,
             name=ProcessName("engine", engine_id or uuid.uuid4().hex, settings),
             log=self,  # type: ignore[arg-type]
+            reader=self._reader,
             positions=Positions(kafka, settings, world.log.note),
             failures=FilterFailures(self.metrics),
             metrics=self.metrics,
             clock=SystemClock(),
         )
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await asyncio.gather(self._reader.run(), self.listeners.run())
 
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         """In place of the log of commands."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -86,6 +87,12 @@ class Observer:
     admitted: list[list[Recorded]] = field(init=False)
     reach: BulkReach = field(default_factory=BulkReach)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
+    refused: dict[str, set[str]] = field(default_factory=dict)
+    """Likewise, by the aggregate."""
+    defined: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """The stages of all workflows that were created."""
+    submitted: dict[str, str] = field(default_factory=dict)
+    """The workflow of each instance whose run was submitted and held."""
     bad: set[str] = field(default_factory=set)
     """Aggregates that may have an event that can't be used."""
     aside: set[str] = field(default_factory=set)
@@ -195,7 +202,11 @@ class Observer:
 
     def _fold(self, partition: int, recorded: Recorded) -> None:
         event, aggregate_id = recorded.event, recorded.aggregate_id
-        if isinstance(event, ev.Outcome):
+        if isinstance(event, ev.Outcome | ev.SubmissionEvent):
+            if isinstance(event, ev.SubmissionHeld) and event.run is not None:
+                self.submitted[aggregate_id] = event.run.workflow_id
+            if isinstance(event, ev.CommandRejected):
+                self.refused.setdefault(aggregate_id, set()).add(event.code)
             if isinstance(event, ev.CommandRejected) and recorded.cause is not None:
                 self.rejected[partition, recorded.cause] = event.code
                 assert event.code != rejections.SET_ASIDE or aggregate_id in self.aside, "the wrong one is set aside"
@@ -208,6 +219,8 @@ class Observer:
             workflow = workflows.evolve(self.workflows.get(aggregate_id), event, aggregate_id)
             assert workflow.version == recorded.version, f"{aggregate_id}: an event is missing or twice"
             self.workflows[aggregate_id] = workflow
+            if isinstance(event, ev.WorkflowCreated):
+                self.defined[aggregate_id] = event.stages
             return
         if isinstance(event, ev.TriggerEvent):
             self._fold_trigger(recorded)
@@ -220,6 +233,8 @@ class Observer:
         if isinstance(event, ev.InstanceStarted):
             self.started[aggregate_id] = self.started.get(aggregate_id, 0) + 1
             assert self.started[aggregate_id] == 1, f"{aggregate_id} was started twice"
+            if event.workflow_id in self.defined and aggregate_id in self.submitted:
+                assert msgspec.json.decode(event.stages) == self.defined[event.workflow_id], "another definition"
             self.histories[aggregate_id] = History(
                 msgspec.json.decode(event.stages), event.variables, self.clocks_are_wrong, event.max_attempts
             )

@@ -27,6 +27,9 @@ from schemas.commands import (
     RetryInstance,
     RunWorkflow,
     SendEvent,
+    SubmitAbort,
+    SubmitEvent,
+    SubmitRun,
 )
 from schemas.kafka import Place
 from schemas.kafka.memory import StoredRecord
@@ -88,6 +91,10 @@ class Clients:
     trigger: str | None = None
     workflows: list[str] = field(default_factory=list)
     """What triggers start."""
+    submitted: dict[str, SubmitRun] = field(default_factory=dict)
+    sure: list[str] = field(default_factory=list)
+    """Those of them whose workflow existed: they must start."""
+    submissions: int = 0
     messages: int = 0
     marks: int = 0
 
@@ -121,6 +128,8 @@ class Clients:
                 self.publish()
             elif chance < 0.925:
                 self._define()
+            elif chance < 0.955:
+                self.submit()
             elif self.keyed:
                 self._repeat()
 
@@ -300,7 +309,7 @@ class Clients:
     def listen(self) -> None:
         """Have messages of other services start workflows."""
         noop: list[dict[str, Any]] = [{"noop": {}}]
-        for stages in ([], noop):
+        for stages in ([], noop, [*noop, {"wait_event": {"event": "approved"}}]):
             self.workflows.append(workflow_id := self.new_id())
             self._send_keyed(workflow_id, CreateWorkflow(name="", stages=stages, request_digest="digest"), True)
         for trigger in self.sources.triggers:
@@ -313,6 +322,29 @@ class Clients:
                 request_digest="d",
             )
             self._send_keyed(self.new_id(), create, True)
+
+    def submit(self) -> None:
+        """Another service runs an instance, sends it an event or aborts it; it repeats itself, honestly or not."""
+        if not self.submitted or self.rng.random() < 0.4:
+            self.submissions += 1
+            made_ms = int(SOME_TIME.timestamp() * 1000) + self.submissions
+            instance_id = str(UUID(int=made_ms << 80 | 7 << 76 | 2 << 62 | self.rng.getrandbits(62)))
+            workflow_id = self.rng.choice(self.workflows) if self.rng.random() < 0.9 else self.new_id()
+            run = self.submitted[instance_id] = SubmitRun(workflow_id=workflow_id, by="shop")
+            if workflow_id in self.observer.defined:
+                self.sure.append(instance_id)
+            self.send(instance_id, run)
+        instance_id = self.rng.choice(list(self.submitted)[-10:])
+        for _ in range(self.rng.randint(0, 2)):
+            kind, key = self.rng.random(), str(self.rng.randint(1, 3))
+            if kind < 0.5:
+                self.send(instance_id, SubmitEvent(name=self.rng.choice(["approved", "else"]), idempotency_key=key))
+            elif kind < 0.6:
+                self.send(instance_id, SubmitAbort(idempotency_key=key))
+            elif kind < 0.9:
+                self.send(instance_id, self.submitted[instance_id])
+            else:
+                self.send(instance_id, replace(self.submitted[instance_id], variables={"who": "bob"}))
 
     def publish(self) -> None:
         """Messages of other services."""

@@ -13,10 +13,11 @@ from engine.core.duplicates import Bounds
 from schemas import commands as cm
 from schemas import events as ev
 from schemas import rejections
+from schemas.idempotency import digest_of, id_for_key
 from schemas.records import Recorded
 from tests.simulation.bulk_outcomes import BulkOutcomes
 
-DECIDED, SKIPPED = "decided", "skipped"
+DECIDED, SKIPPED, HELD = "decided", "skipped", "held"
 Keyed = cm.SendEvent | cm.AbortInstance | cm.ResumeActivity | cm.RetryInstance
 
 
@@ -101,6 +102,8 @@ class Outcomes:
     """Where keyed instances ended."""
     retried: list[int] = field(default_factory=list)
     """Where instances were retried."""
+    held: dict[str, list[ev.SubmissionHeld]] = field(default_factory=dict)
+    """Submissions to each instance that wait, in order."""
     bulks: BulkOutcomes = field(default_factory=BulkOutcomes)
 
     def judge(self, aggregate_id: str, command: cm.Command | None, first: Recorded) -> None:
@@ -162,6 +165,23 @@ class Outcomes:
                 return self.bulks.wanted(id, command)
             case cm.PassOverInstance():
                 return {SKIPPED}
+            case cm.SubmitRun() | cm.SubmitEvent() | cm.SubmitAbort():
+                return {HELD} if self.held.get(id) else self._wanted_submission(id, command)
+
+    def _wanted_submission(self, id: str, command: cm.Submission) -> Set[str]:
+        run, forgets = self.runs.get(id), len(self.ended_keyed) > self.bounds.max_ended
+        if isinstance(command, cm.SubmitRun):
+            digest = digest_of({"workflow_id": command.workflow_id, "variables": command.variables})
+            wanted = {HELD} if run is None else _repeated(run.digest, digest)
+            return wanted | {rejections.TOO_OLD} if forgets and (run is None or run.ended) else wanted
+        if run is None or run.ended:
+            return {rejections.ENDED}
+        event = isinstance(command, cm.SubmitEvent)
+        key = str(id_for_key("event" if event else "abort", id, command.idempotency_key))
+        if key in run.keys:
+            content = {**command.payload, "name": command.name} if isinstance(command, cm.SubmitEvent) else None
+            return _repeated(run.keys[key], digest_of(content))
+        return {rejections.TOO_OLD} if run.earlier else {DECIDED}
 
     def _wanted_run(self, id: str, command: cm.RunWorkflow) -> Set[str]:
         if command.source is not None:
@@ -269,6 +289,10 @@ class Outcomes:
                 self.triggers[id] = Listening(self.triggers[id].digest, deleted=True)
             case ev.EvaluationStarted() | ev.TriggerFired() | ev.TriggerFailed():
                 self._fold_message(self.triggers[id], event)
+            case ev.SubmissionHeld():
+                self.held.setdefault(id, []).append(event)
+            case ev.SubmissionReleased():
+                del self.held[id][0]
             case ev.EvaluationEnded():
                 trigger = self.triggers[id]
                 assert not trigger.deleted, f"a message of trigger {id} was judged after its end"
@@ -315,6 +339,8 @@ def _outcome(event: object) -> str:
             return SKIPPED
         case ev.CommandRejected():
             return event.code
+        case ev.SubmissionHeld():
+            return HELD
         case _:
             return DECIDED
 

@@ -12,6 +12,7 @@ from unittest.mock import patch
 import msgspec
 
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
+from schemas import rejections
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
 from schemas.events import EvaluationStarted
@@ -323,6 +324,7 @@ class World:
             cut_off(self.network, cut.name)
         for _ in range(3):
             self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
+            self.clients.submit()
         for _ in self.sources.listened:
             self.clients.publish()
         return cut
@@ -418,6 +420,11 @@ class World:
         is_bad_known = self.bad is None or self.bad.is_known()  # first: its instance waits until it is set aside
         return is_bad_known and not self.unsettled()
 
+    def _was_answered(self, instance_id: str) -> bool:
+        """Whether a submitted run of a workflow that exists has started, or is too old to tell whether it had."""
+        refused = self.observer.refused.get(instance_id, ())
+        return instance_id in self.observer.instances or rejections.TOO_OLD in refused
+
     def unsettled(self) -> list[str]:
         """What is still to come, in words."""
         open_commands = [
@@ -438,6 +445,8 @@ class World:
             + waiting
             + self.waiting()
             + [i for i in self.clients.runs if i not in self.observer.instances]
+            + [f"submissions to {i}" for some in self.observer.outcomes for i, held in some.held.items() if held]
+            + [f"the submitted run {i}" for i in self.clients.sure if not self._was_answered(i)]
             + self.front.unsettled()
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.ids import id_for_key
+from schemas.idempotency import id_for_key
 from tests.simulation.customers.kind import Action, Kind, Made
 from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.requests import TRIES, Outcome, Requests

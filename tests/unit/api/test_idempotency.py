@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from api.ids import NAMESPACE, id_for_key
 from api.ports import Rejection
 from schemas.commands import CreateWorkflow, RunWorkflow
+from schemas.idempotency import NAMESPACE, id_for_key
 from tests.unit.api.fakes import PARTITION, Backend, make_client
 
 KEY = {"Idempotency-Key": "k-1"}

@@ -23,6 +23,7 @@ from schemas.events import PartitionClaimed
 from schemas.records import Record, RecordCodec
 from tests.ports.log import Log, MemoryEventLog
 from tests.ports.snapshots import MemorySnapshots
+from tests.ports.workflows import MemoryWorkflows
 from tests.simulation.loop import START, VirtualClock, simulate
 from tests.unit.engine.test_partition import Caller, Feed
 
@@ -90,6 +91,7 @@ class Owner:
             caller=Caller(),
             slots=CallSlots(100, service_of),
             evaluator=links,
+            workflows=MemoryWorkflows(),
             clock=self.clock,
             owner="engine-1",
             codec=CODEC,

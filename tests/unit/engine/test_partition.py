@@ -38,6 +38,7 @@ from schemas.records import NewRecord, Record, RecordCodec
 from tests.definitions import definition
 from tests.ports.log import Log, MemoryEventLog
 from tests.ports.snapshots import MemorySnapshots
+from tests.ports.workflows import MemoryWorkflows
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -136,6 +137,7 @@ class Owner:
             caller=caller or self.caller,
             slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
+            workflows=MemoryWorkflows(),
             clock=self.clock,
             owner="engine-1",
             codec=CODEC,

@@ -19,9 +19,11 @@ from engine.ports import MayStart
 from engine.run_commands import RunCommands
 from engine.runner import MAX_PORTION, EffectRunner
 from engine.slots import CallSlots
+from engine.workflow_finder import WorkflowFinder
 from schemas.commands import AbortInstance, RunWorkflow
 from tests.definitions import definition
 from tests.ports.log import Log, MemoryEventLog
+from tests.ports.workflows import MemoryWorkflows
 from tests.simulation.loop import VirtualClock, simulate
 
 LEDGER = {"update": {"account": {"id": "users:7", "metadata": {"k": "v"}}}}
@@ -97,6 +99,7 @@ class Side:
             slots=slots or CallSlots(2, service_of),
             evaluator=NoLinks(),
             run_commands=RunCommands(0, MemoryEventLog(Log(1)), self.clock, lambda *given: None),
+            finder=WorkflowFinder(0, MemoryWorkflows(), lambda *given: None),
             clock=self.clock,
             in_turn=lambda: self.in_turn,
             claim_held=self._claim_held,

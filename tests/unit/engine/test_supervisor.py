@@ -30,6 +30,7 @@ from schemas.records import NewRecord, RecordCodec
 from tests.definitions import definition
 from tests.ports.log import HEARTBEAT_SECONDS, Log, MemoryEventLog, MemoryFeed, StoredRecord
 from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
+from tests.ports.workflows import MemoryWorkflows
 from tests.simulation.checkers import Observer
 from tests.simulation.links import LinkFaults, MemoryLinks
 from tests.simulation.loop import START, VirtualClock, simulate
@@ -71,6 +72,7 @@ class Engine:
             caller=Caller(),
             slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
+            workflows=MemoryWorkflows(),
             clock=VirtualClock(),
             owner="engine-1",
             codec=CODEC,

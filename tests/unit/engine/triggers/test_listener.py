@@ -313,6 +313,7 @@ def test_topics_are_listed_once() -> None:
         settings,
         name=ProcessName("engine", "engine-1", settings),
         log=FakeLog(),  # type: ignore[arg-type]
+        reader=FakeReader(KafkaClients(settings), settings),
         positions=FakePositions(settings),
         failures=FilterFailures(Metrics(CollectorRegistry())),
         metrics=Metrics(CollectorRegistry()),

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from deploy.topics import create_topics
 from engine.kafka_log import KafkaEventLog
 from engine.metrics import Metrics
+from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
@@ -106,17 +107,22 @@ class Engine:
         self.network, metrics = Lossy(), Metrics(CollectorRegistry())
         self._kafka = MemoryKafka(world.cluster, self.network)
         log = KafkaEventLog(self._kafka, settings, RecordCodec())
+        self._reader = DefinitionsReader(self._kafka, settings)
         self.listeners = Listeners(
             self._kafka,
             settings,
             name=self.name,
             log=log,
+            reader=self._reader,
             positions=Positions(self._kafka, settings, log.note),
             failures=FilterFailures(metrics),
             metrics=metrics,
             clock=VirtualClock(),
         )
-        self._task = asyncio.create_task(self.listeners.run())
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        await asyncio.gather(self._reader.run(), self.listeners.run())
 
     async def stop(self) -> None:
         """As it is asked to."""
