@@ -19,7 +19,7 @@ from engine.core.shard import Decision, Input, Shard
 from engine.core.submissions import Resolved
 from engine.errors import DecisionTooLarge
 from schemas import rejections
-from schemas.commands import Command, Submission
+from schemas.commands import Command, Submission, SubmitRun
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.error_texts import cut_error
 from schemas.events import (
@@ -27,7 +27,9 @@ from schemas.events import (
     CommandRejected,
     CommandSkipped,
     Event,
+    SubmissionEvent,
     SubmissionHeld,
+    SubmissionRejected,
     SubmissionReleased,
     TriggerCreated,
     TriggerDeleted,
@@ -47,7 +49,7 @@ INTERNAL_FAULT: Final = "internal fault"
 RECORD_OVERHEAD_BYTES: Final = 200
 """Room for key, headers and framing of a record, counted beside its value."""
 
-Unversioned = CommandRejected | CommandSkipped | ClaimConfirmed | SubmissionHeld | SubmissionReleased
+Unversioned = CommandRejected | CommandSkipped | ClaimConfirmed | SubmissionEvent
 
 DEFINING: Final = (WorkflowCreated, WorkflowDeleted, TriggerCreated, TriggerDeleted)
 """Events that change what topic `definitions` says."""
@@ -215,12 +217,24 @@ class Turn:
         return True
 
     def _reject(self, offset: int | None, key: str, code: str, message: str, command: Command | None = None) -> None:
+        if isinstance(command, Submission):
+            self._reject_submission(offset, key, code, message, command)
+            return
         rejected = CommandRejected(at=self._at, code=code, message=message)
         if isinstance(command, PAGE_COMMANDS) and command.bulk_id is not None:
             rejected = replace(rejected, bulk_id=command.bulk_id, bulk_page=command.bulk_page)
-        if isinstance(command, Submission):
-            self.submissions.append(code)
-            logger.warning("a submission is rejected: %s", message, extra={"aggregate": key, "code": code})
+        self._outcome(key, rejected, offset)
+
+    def _reject_submission(self, offset: int | None, key: str, code: str, error: str, command: Submission) -> None:
+        self.submissions.append(code)
+        logger.warning("a submission is rejected: %s", error, extra={"aggregate": key, "code": code})
+        rejected = SubmissionRejected(
+            at=self._at,
+            code=code,
+            error=error,
+            type=type(command).__name__,
+            idempotency_key=None if isinstance(command, SubmitRun) else command.idempotency_key,
+        )
         self._outcome(key, rejected, offset)
 
     def _outcome(self, key: str, outcome: Unversioned, cause: int | None) -> None:

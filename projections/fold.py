@@ -122,7 +122,9 @@ class Batch:
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
-            case _:  # LateResultRecorded, InstanceRequested, CommandSkipped and ClaimConfirmed change nothing
+            case (
+                _
+            ):  # LateResultRecorded, InstanceRequested, submissions, CommandSkipped, ClaimConfirmed: nothing changes
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:

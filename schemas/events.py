@@ -426,6 +426,19 @@ class SubmissionReleased(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
 
 
+class SubmissionRejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A submission changed nothing. It is published: its sender waits for no answer of ours."""
+
+    at: datetime
+    code: str
+    """One of `schemas.rejections`."""
+    error: str
+    type: str
+    """Of the submission, such as `SubmitRun`."""
+    idempotency_key: str | None = None
+    """Of the submission, if it has one."""
+
+
 class PartitionClaimed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An engine owns the partition from here on. The offset of this record is the epoch of everything it writes."""
 
@@ -474,6 +487,6 @@ TriggerEvent = (
     | InstanceRequested
 )
 BulkEvent = BulkStarted | BulkAdvanced | BulkStopped | BulkEnded
-SubmissionEvent = SubmissionHeld | SubmissionReleased
+SubmissionEvent = SubmissionHeld | SubmissionReleased | SubmissionRejected
 Outcome = CommandRejected | CommandSkipped
 Event = WorkflowEvent | InstanceEvent | TriggerEvent | BulkEvent | SubmissionEvent | Outcome | ClaimConfirmed

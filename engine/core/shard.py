@@ -564,10 +564,11 @@ class Shard:
 
     def _replay_submission(self, key: str, events: Sequence[ev.SubmissionEvent], offset: int) -> Sequence[str]:
         for place, event in enumerate(events, offset):
-            if isinstance(event, ev.SubmissionHeld):
-                self._held.add(Held(key, place, event))
-            else:
-                self._held.release(key)
+            match event:
+                case ev.SubmissionHeld():
+                    self._held.add(Held(key, place, event))
+                case ev.SubmissionReleased():
+                    self._held.release(key)
         return (submissions.subject_of(key),)
 
     def _replay_bulk(self, key: str, events: Sequence[ev.BulkEvent], offset: int) -> Sequence[str]:

@@ -1,4 +1,7 @@
-"""Which events are published, and as what (contract: `triggers-and-events`, "The envelope", "Published events")."""
+"""Which events are published, and as what (contract: `triggers-and-events`, "The envelope", "Published events").
+
+Beside those of the contract, the rejection of a submission is published (see `docs/intake.md`).
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -62,6 +65,11 @@ def _fired(trigger_id: str, event: events.TriggerFired) -> dict[str, Any]:
     return {**_occurrence(trigger_id, event), "workflowInstanceID": event.instance_id}
 
 
+def _submission(instance_id: str, event: events.SubmissionRejected) -> dict[str, Any]:
+    payload = {"instanceID": instance_id, "submission": event.type, "code": event.code}
+    return payload if event.idempotency_key is None else {**payload, "idempotencyKey": event.idempotency_key}
+
+
 PUBLICATIONS: Final[dict[type[Struct], Publication]] = {
     events.InstanceStarted: Publication("STARTED_WORKFLOW", _workflow),
     events.InstanceEnded: Publication("SUCCEEDED_WORKFLOW", _workflow, "FAILED_WORKFLOW"),
@@ -69,6 +77,7 @@ PUBLICATIONS: Final[dict[type[Struct], Publication]] = {
     events.StageEnded: Publication("SUCCEEDED_WORKFLOW_STAGE", _stage, "FAILED_WORKFLOW_STAGE"),
     events.TriggerFired: Publication("SUCCEEDED_TRIGGER", _fired),
     events.TriggerFailed: Publication("FAILED_TRIGGER", _occurrence),
+    events.SubmissionRejected: Publication("REJECTED_SUBMISSION", _submission),
 }
 """Events of other classes are not published."""
 

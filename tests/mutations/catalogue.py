@@ -16,6 +16,7 @@ from tests.mutations import (
     searches,
     snapshots,
     streams,
+    submissions,
     triggers,
 )
 
@@ -34,4 +35,5 @@ MUTATIONS: Final = (
     *streams.MUTATIONS,
     *encryption.MUTATIONS,
     *resumes.MUTATIONS,
+    *submissions.MUTATIONS,
 )

@@ -88,7 +88,7 @@ class Observer:
     reach: BulkReach = field(default_factory=BulkReach)
     rejected: dict[tuple[int, int], str] = field(default_factory=dict)
     refused: dict[str, set[str]] = field(default_factory=dict)
-    """Likewise, by the aggregate."""
+    """By instance, why submissions to it were rejected."""
     defined: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """The stages of all workflows that were created."""
     submitted: dict[str, str] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class Observer:
         if isinstance(event, ev.Outcome | ev.SubmissionEvent):
             if isinstance(event, ev.SubmissionHeld) and event.run is not None:
                 self.submitted[aggregate_id] = event.run.workflow_id
-            if isinstance(event, ev.CommandRejected):
+            if isinstance(event, ev.SubmissionRejected):
                 self.refused.setdefault(aggregate_id, set()).add(event.code)
             if isinstance(event, ev.CommandRejected) and recorded.cause is not None:
                 self.rejected[partition, recorded.cause] = event.code

@@ -337,7 +337,7 @@ def _outcome(event: object) -> str:
     match event:
         case ev.CommandSkipped():
             return SKIPPED
-        case ev.CommandRejected():
+        case ev.CommandRejected() | ev.SubmissionRejected():
             return event.code
         case ev.SubmissionHeld():
             return HELD

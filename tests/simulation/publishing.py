@@ -18,6 +18,7 @@ NAMES: dict[type[Any], tuple[str, str]] = {
     ev.StageEnded: ("SUCCEEDED_WORKFLOW_STAGE", "FAILED_WORKFLOW_STAGE"),
     ev.TriggerFired: ("SUCCEEDED_TRIGGER", ""),
     ev.TriggerFailed: ("", "FAILED_TRIGGER"),
+    ev.SubmissionRejected: ("", "REJECTED_SUBMISSION"),
 }
 """What an event is called in public, without an error and with one."""
 

@@ -36,6 +36,16 @@ PUBLISHED = [
         "FAILED_TRIGGER",
         {"id": OCCURRENCE, "triggerID": TRIGGER, "error": "no link"},
     ),
+    (
+        events.SubmissionRejected(at=AT, code="NO_WORKFLOW", error="it was deleted", type="SubmitRun"),
+        "REJECTED_SUBMISSION",
+        {"instanceID": INSTANCE, "submission": "SubmitRun", "code": "NO_WORKFLOW", "error": "it was deleted"},
+    ),
+    (
+        events.SubmissionRejected(at=AT, code="ENDED", error="", type="SubmitEvent", idempotency_key="k"),
+        "REJECTED_SUBMISSION",
+        {"instanceID": INSTANCE, "submission": "SubmitEvent", "code": "ENDED", "idempotencyKey": "k", "error": ""},
+    ),
 ]
 
 
