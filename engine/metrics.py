@@ -4,11 +4,26 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas import rejections
 from schemas.log_faults import LogFaults
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 LONG_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0)
+
+OK: Final = "ok"
+SUBMISSION_CODES: Final = (
+    rejections.NO_WORKFLOW,
+    rejections.WRONG_ID,
+    rejections.TOO_OLD,
+    rejections.CONFLICT,
+    rejections.ENDED,
+    rejections.RETRY,
+    rejections.TOO_LARGE,
+    rejections.SET_ASIDE,
+    rejections.FAULT,
+)
+"""Why submissions are rejected."""
 
 
 class Metrics:
@@ -51,6 +66,8 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in (OK, *SUBMISSION_CODES):  # so that Prometheus sees the first one of each
+            self.submissions.labels(outcome)
         self.held_submissions = Gauge(
             f"{prefix}_held_submissions", "Commands of other services that wait for definitions.", registry=registry
         )
@@ -153,4 +170,4 @@ class Metrics:
 
     def count_submission(self, code: str | None) -> None:
         """A submission was decided; `code` is that of its rejection."""
-        self.submissions.labels(code or "ok").inc()
+        self.submissions.labels(code or OK).inc()

@@ -17,6 +17,7 @@ from api.v2 import (
     retries,
     stats,
     streams,
+    submissions,
     triggers,
     workflows,
 )
@@ -31,6 +32,7 @@ DIFFERENCES: Final = {**instances.DIFFERENCES, **histories.DIFFERENCES, **workfl
 OPERATIONS: tuple[Operation, ...] = (
     *in_v2(v1.OPERATIONS, DIFFERENCES),
     *definitions.OPERATIONS,
+    *submissions.OPERATIONS,
     *triggers.OPERATIONS,
     *pauses.OPERATIONS,
     *streams.OPERATIONS,

@@ -327,7 +327,7 @@ async def test_the_description_tells_of_tokens(issuer: TokenServer) -> None:
     for path, item in described["paths"].items():
         for operation in item.values():
             # An editor fetches the schema by itself, without a token.
-            public = path.endswith(("/_info", "/v2/workflows/schema.json"))
+            public = path.endswith(("/_info", "/schema.json"))
             assert operation.get("security") == (None if public else [{"bearer": []}])
             assert ("401" in operation["responses"], "403" in operation["responses"]) == (not public, not public)
     async with api(auth_enabled=False) as client:

@@ -47,7 +47,7 @@ MUTATIONS: Final = (
     Mutation(
         "a submitted event is another one each time",
         SUBMISSIONS,
-        '            request_key=str(id_for_key("event", key, command.idempotency_key)),\n',
+        '        request_key=str(id_for_key("event", key, command.idempotency_key)),\n',
         "",
         "An event that a producer writes twice ends two stages.",
     ),

@@ -53,6 +53,9 @@ PACES = (10.0, 10.0, 1.5)
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
+MADE_SECONDS, MADE_LOOKS = 0.001, 1000
+"""How often it is looked whether a workflow was made, and how many times."""
+
 Append = Callable[[Place, NewRecord], None]
 Keyed = RunWorkflow | SendEvent | ResumeActivity | RetryInstance | CreateWorkflow | CreateTrigger
 
@@ -128,8 +131,10 @@ class Clients:
                 self.publish()
             elif chance < 0.925:
                 self._define()
-            elif chance < 0.955:
+            elif chance < 0.95:
                 self.submit()
+            elif chance < 0.96:
+                await self._submit_new()
             elif self.keyed:
                 self._repeat()
 
@@ -326,14 +331,7 @@ class Clients:
     def submit(self) -> None:
         """Another service runs an instance, sends it an event or aborts it; it repeats itself, honestly or not."""
         if not self.submitted or self.rng.random() < 0.4:
-            self.submissions += 1
-            made_ms = int(SOME_TIME.timestamp() * 1000) + self.submissions
-            instance_id = str(UUID(int=made_ms << 80 | 7 << 76 | 2 << 62 | self.rng.getrandbits(62)))
-            workflow_id = self.rng.choice(self.workflows) if self.rng.random() < 0.9 else self.new_id()
-            run = self.submitted[instance_id] = SubmitRun(workflow_id=workflow_id, by="shop")
-            if workflow_id in self.observer.defined:
-                self.sure.append(instance_id)
-            self.send(instance_id, run)
+            self._submit_run(self.rng.choice(self.workflows) if self.rng.random() < 0.9 else self.new_id())
         instance_id = self.rng.choice(list(self.submitted)[-10:])
         for _ in range(self.rng.randint(0, 2)):
             kind, key = self.rng.random(), str(self.rng.randint(1, 3))
@@ -345,6 +343,25 @@ class Clients:
                 self.send(instance_id, self.submitted[instance_id])
             else:
                 self.send(instance_id, replace(self.submitted[instance_id], variables={"who": "bob"}))
+
+    async def _submit_new(self) -> None:
+        """A workflow is made, and run by another service as soon as whoever has made it is answered."""
+        workflow_id = self.new_id()
+        self.send(workflow_id, CreateWorkflow(name="", stages=[{"noop": {}}]))
+        for _ in range(MADE_LOOKS):
+            if workflow_id in self.observer.defined:
+                break
+            await asyncio.sleep(MADE_SECONDS)
+        self._submit_run(workflow_id)
+
+    def _submit_run(self, workflow_id: str) -> None:
+        self.submissions += 1
+        made_ms = int(SOME_TIME.timestamp() * 1000) + self.submissions
+        instance_id = str(UUID(int=made_ms << 80 | 7 << 76 | 2 << 62 | self.rng.getrandbits(62)))
+        run = self.submitted[instance_id] = SubmitRun(workflow_id=workflow_id, by="shop")
+        if workflow_id in self.observer.defined:
+            self.sure.append(instance_id)
+        self.send(instance_id, run)
 
     def publish(self) -> None:
         """Messages of other services."""

@@ -34,6 +34,7 @@ V2 = {(method, f"/v2{path}") for method, path in V1} | {
     ("post", "/v2/triggers/{triggerID}/test"),
     ("post", "/v2/workflows/validate"),
     ("get", "/v2/workflows/schema.json"),
+    ("get", "/v2/submissions/schema.json"),
     ("get", "/v2/stats"),
     ("post", "/v2/instances/{instanceID}/stages/{number}/activities/{activityID}/resume"),
     ("post", "/v2/instances/{instanceID}/retry"),
