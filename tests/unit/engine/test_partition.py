@@ -125,7 +125,7 @@ class Owner:
         snapshots: Snapshots | None = None,
     ) -> None:
         self.log, self.caller, self.clock, self.feed = log or Log(1), Caller(), VirtualClock(), feed or Feed()
-        self.event_log = HeldLog(self.log)
+        self.event_log, self.workflows = HeldLog(self.log), MemoryWorkflows()
         self.commands = len(self.log.commands[0])
         self.partition = Partition(
             0,
@@ -137,7 +137,7 @@ class Owner:
             caller=caller or self.caller,
             slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
-            workflows=MemoryWorkflows(),
+            workflows=self.workflows,
             clock=self.clock,
             owner="engine-1",
             codec=CODEC,
