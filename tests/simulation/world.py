@@ -72,6 +72,7 @@ LIMITS: dict[str, tuple[Any, ...]] = {
 RHYTHMS: dict[str, tuple[Any, ...]] = {
     "schemas.kafka.ports.HEARTBEAT_SECONDS": (0.5, 1.5, 1.5, 1.5, 1.5, 1.5),
     "schemas.kafka.table.TAKE_SECONDS": (10.0,),
+    "schemas.kafka.table.RECONNECT_SECONDS": (1.0, 1.0, 8.0),
     "engine.command_feed.POLL_SECONDS": (1.0, 5.0, 5.0),
     "engine.command_feed.WATCH_SECONDS": (0.5, 3.0, 3.0),
     "engine.triggers.listener.TAKE_SECONDS": (1.0, 5.0, 5.0),
