@@ -57,7 +57,7 @@ REQUEST_SECONDS: Final = 100.0
 """How long one request may hang; far above what is allowed, so that hangs show their length."""
 MAX_FLOWS: Final = 250
 """Clients at once. While nothing is answered, no more come, so that a fault ends in a bounded crowd."""
-GROUPS: Final = 0.25
+GROUPS: Final = 0.05
 """Share of the clients that act on a group of instances at once."""
 GROUP_SIZES: Final = (2, 8)
 """How many instances a group has."""

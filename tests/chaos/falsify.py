@@ -71,18 +71,8 @@ def _run(evidence: Evidence, *plans: Plan) -> Run:
 def _fold(evidence: Evidence) -> Fold:
     """A copy that can be spoilt: what is in it must be replaced, not changed."""
     fold = copy.copy(evidence.fold)
-    names = (
-        "instances",
-        "by_mark",
-        "received",
-        "expected",
-        "public",
-        "commands_end",
-        "events_end",
-        "broken",
-        "reached",
-    )
-    for name in names:
+    logs = ("commands_end", "events_end", "expected", "public", "broken")
+    for name in ("instances", "by_mark", "received", "reached", *logs):
         setattr(fold, name, copy.copy(getattr(fold, name)))
     return fold
 
@@ -174,8 +164,8 @@ def _version_missing(evidence: Evidence) -> Evidence:
 def _reached_twice(evidence: Evidence) -> Evidence:
     """The fold meets another command of an operation for an instance that had one."""
     fold = _fold(evidence)
-    operation, id = next(iter(fold.reached))
-    fold._reached(operation, id, "here")
+    for _ in range(2):
+        fold._reached("an operation", "an instance", "here")
     return replace(evidence, fold=fold)
 
 
