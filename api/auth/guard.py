@@ -10,9 +10,6 @@ import msgspec
 
 from api.answers import Answer, error_answer
 from api.auth.errors import Refused, ScopeMissing, TokenMissing
-from api.auth.issuer import Issuer
-from api.auth.keys import IssuerKeys
-from api.auth.tokens import TokenVerifier
 from api.calls import Call
 from api.routing import Handler, Operation
 from schemas.settings import ApiSettings, SettingsError, variable
@@ -31,6 +28,11 @@ class Guard:
     """
 
     def __init__(self, settings: ApiSettings):
+        # Cryptography takes a tenth of the process's memory, and without authorization nobody needs it.
+        from api.auth.issuer import Issuer
+        from api.auth.keys import IssuerKeys
+        from api.auth.tokens import TokenVerifier
+
         self._issuer = Issuer(settings.auth_issuer or "")
         self._keys = IssuerKeys(self._issuer.keys, settings.auth_keys_ttl_seconds)
         self._tokens = TokenVerifier(settings, self._keys)
