@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 BULK: Final = "engine/core/bulk.py"
 RUNNER: Final = "projections/bulk/runner.py"
-SHARD: Final = "engine/core/shard.py"
+STATE: Final = "engine/core/state.py"
 STEPS: Final = "projections/bulk/steps.py"
 BULK_ROWS: Final = "projections/bulk_rows.py"
 
@@ -20,7 +20,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a refused command of a page is forgotten",
-        SHARD,
+        STATE,
         "                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)\n        return ()\n",
         "                pass\n        return ()\n",
         "A refusal that comes again is counted again, and may be carried out after a retry.",

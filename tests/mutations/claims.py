@@ -7,7 +7,7 @@ from tests.mutations.mutation import Mutation
 PARTITION: Final = "engine/partition.py"
 RESTORE: Final = "engine/restore.py"
 INSTANCES: Final = "engine/core/instances.py"
-SHARD: Final = "engine/core/shard.py"
+STATE: Final = "engine/core/state.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
 EPOCHS: Final = "schemas/epochs.py"
@@ -57,7 +57,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "an end at the offset of its decision",
-        SHARD,
+        STATE,
         "            self.duplicates.note_ended(after, offset + len(events) - 1)\n",
         "            self.duplicates.note_ended(after, offset)\n",
         "Two owners tell differently what the read model may have missed: one of them runs an instance again.",
@@ -92,7 +92,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the clock may go back",
-        SHARD,
+        STATE,
         "        return now if self._last_at is None else max(now, self._last_at)\n",
         "        return now\n",
         "A history shows that a stage ended before it started.",

@@ -11,7 +11,7 @@ RECORDS: Final = "engine/snapshot_records.py"
 RESTORE: Final = "engine/restore.py"
 ROUNDS: Final = "engine/snapshot_rounds.py"
 SECTIONS: Final = "engine/core/sections.py"
-SHARD: Final = "engine/core/shard.py"
+STATE: Final = "engine/core/state.py"
 SNAPSHOTS: Final = "engine/core/snapshots.py"
 
 WRITE: Final = """\
@@ -153,7 +153,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "what is set aside forgotten",
-        SHARD,
+        STATE,
         "            self._aside,\n",
         "",
         "After the next restore, an instance whose events can't be used goes on from somewhere.",

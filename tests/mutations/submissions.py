@@ -6,6 +6,7 @@ from tests.mutations.mutation import Mutation
 
 FINDER: Final = "engine/workflow_finder.py"
 SHARD: Final = "engine/core/shard.py"
+STATE: Final = "engine/core/state.py"
 SUBMISSIONS: Final = "engine/core/submissions.py"
 
 MUTATIONS: Final = (
@@ -39,7 +40,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a held submission is decided again",
-        SHARD,
+        STATE,
         "                    self._held.release(key)\n",
         "                    pass\n",
         "A submission that was held is decided for ever, and holds up all others to its instance.",

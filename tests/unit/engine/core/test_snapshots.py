@@ -13,8 +13,9 @@ from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.errors import Rejected, SnapshotUnreadable, TooManySetAside
 from engine.core.judgements import MAX_FORGOTTEN
 from engine.core.sections import Entry
-from engine.core.shard import MAX_SET_ASIDE, Shard
+from engine.core.shard import Shard
 from engine.core.snapshots import READABLE, SCHEMA, Cut, Loader, Summary
+from engine.core.state import MAX_SET_ASIDE
 from schemas import rejections
 from schemas.commands import AbortInstance, CreateTrigger, DeleteTrigger
 from tests.unit.engine.core.histories import CALL, DELAY, NOW, TIGHT, UPDATE, WAIT, Live, replay, restored, run
