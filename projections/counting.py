@@ -133,6 +133,14 @@ def add_instance(counts: Counts, instance: Instance, times: int = 1) -> None:
         counts[CountKey(state, INSTANCE, hour, ALL_WORKFLOWS, bucket)] += times
 
 
+def take_start_out(counts: Counts, instance: Instance) -> None:
+    """Don't count the start of an instance that was counted. Of one that was restored, the row begins later."""
+    if instance.workflow_id is not None and instance.created_at is not None:
+        hour = hour_of(instance.created_at)
+        counts[CountKey(STARTED, INSTANCE, hour, instance.workflow_id)] -= 1
+        counts[CountKey(STARTED, INSTANCE, hour, ALL_WORKFLOWS)] -= 1
+
+
 def add_stage(counts: Counts, stage: Stage | PastStage, workflow_id: str, times: int = 1) -> None:
     """Count a stage if it has ended, or take one out.
 

@@ -64,6 +64,8 @@ class Batch:
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.keys: dict[tuple[str, str], FoundKey] = {}
         self.retries: dict[str, Retry] = {}
+        self.retried: dict[str, Instance] = {}
+        """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`)."""
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -168,9 +170,17 @@ class Batch:
         if id in self.instances:
             raise BatchFull
         instance = self._touch(id, event.at)
-        instance.retries, instance.state = event.retries, live_state(None)
+        instance.retries, instance.state, instance.workflow_id = event.retries, live_state(None), event.workflow_id
         _act(instance, "retry", event)
         self.retries[id] = Retry(id, event.retries - 1, event.stage, len(event.kept))
+        self.retried[id] = Instance(
+            id,
+            event.at,
+            event.workflow_id,
+            event.at,
+            request=event.run_digest,
+            variables=_json(event.variables),
+        )
         self._requested(id, event)
 
     def _instance_ended(self, recorded: Recorded, event: events.InstanceEnded) -> None:

@@ -16,10 +16,13 @@ from msgspec.structs import replace
 
 from projections import memory_counts
 from projections.announcements import announcements
-from projections.counting import CountKey, add_up, hour_of
+from projections.counting import INSTANCE, NOW, CountKey, add_up, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
+from projections.ports import MIN_AGE_SECONDS, Deletion
 from projections.queries.acts import joined
+from projections.queries.rows import RowPosition
+from projections.retries import restored_rows
 from projections.rows import (
     Activity,
     Bulk,
@@ -38,6 +41,7 @@ from projections.rows import (
     Trigger,
     Workflow,
 )
+from schemas.resources import InstanceState
 
 T = TypeVar("T")
 
@@ -55,6 +59,8 @@ BULK_CHANGES: Final = (
 
 MAX_ACTIVITIES: Final = 16
 """More than any stage has."""
+OF_INSTANCES: Final = (*("stages", "activities", "past_stages", "past_activities", "event_requests", "instance_keys"),)
+"""Tables whose keys begin with the id of an instance."""
 
 
 class Tables:
@@ -77,6 +83,12 @@ class Tables:
         self.instance_keys: dict[tuple[str, str], InstanceKey] = {}
         self.past_stages: dict[tuple[str, int, int], PastStage] = {}
         self.past_activities: dict[tuple[str, int, int, int], PastActivity] = {}
+        self.deleted_instances: dict[str, str] = {}
+        """Digests of the requests that started instances which are deleted."""
+        self.retention: dict[InstanceState, datetime] = {}
+        """Up to when instances of an outcome may have been deleted."""
+        self.restored: dict[str, None] = {}
+        """Instances that were deleted while a retry was on its way."""
 
     def copy(self) -> "Tables":
         """The same rows in other tables. A row is never changed, but replaced."""
@@ -260,6 +272,21 @@ class MemoryStore:
 
         return await self._ask(merge)
 
+    async def all_caught_up(self) -> bool:
+        """See `ports.Store.all_caught_up`."""
+        return await self._ask(lambda: len(self._database.caught_up) == self._database.partitions)
+
+    async def delete_ended(
+        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+    ) -> Deletion | None:
+        """See `ports.Store.delete_ended`."""
+
+        def delete() -> Deletion:
+            oldest = min(before, self._database.now() - timedelta(seconds=MIN_AGE_SECONDS))
+            return delete_ended(self._database.tables, outcome, oldest, behind, limit)
+
+        return await self._ask(delete)
+
     async def _ask(self, do: Callable[[], T]) -> T:
         """Have the database do something at one moment."""
 
@@ -291,15 +318,22 @@ class MemoryStore:
                 advance.next_offset, advance.epoch, advance.cause, tables.positions[advance.partition].topic_id
             )
         before = memory_counts.changing(batch, tables.instances, tables.stages)
-        write(tables, batch)
-        add_up(tables.counts, memory_counts.added(batch, before, tables.instances, tables.stages).items())
+        restored = write(tables, batch)
+        counts = memory_counts.added(batch, before, tables.instances, tables.stages)
+        memory_counts.add_restored(counts, restored)
+        add_up(tables.counts, counts.items())
         now = self._database.now()
         self._database.rejected_at.update(dict.fromkeys(batch.rejections, now))
         self._database.written(batch)
 
 
-def write(tables: Tables, batch: Batch) -> None:
-    """Add the rows of a batch: those that are new unless they are there already, and what changes in those that are."""
+def write(tables: Tables, batch: Batch) -> list[Instance]:
+    """Add the rows of a batch: those that are new unless they are there already, and what changes in those that are.
+
+    Returns:
+        Instances that were deleted before they are retried here.
+    """
+    restored = [row for row in restored_rows(batch) if row.id not in tables.instances]
     for workflow in batch.workflows.values():
         _put(
             tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"), added=("acts",)
@@ -317,6 +351,9 @@ def write(tables: Tables, batch: Batch) -> None:
         if was is not None and instance.created_at is None and instance.keys is not None:
             keys = (was.keys or 0) + instance.keys
             tables.instances[instance.id] = replace(tables.instances[instance.id], keys=keys)
+    for instance in restored:
+        tables.instances[instance.id] = instance
+        tables.restored[instance.id] = None
     for key, stage in batch.stages.items():
         _put(tables.stages, key, stage, stage.started_at, ("terminated_at", "error"))
     for place, activity in batch.activities.items():
@@ -337,6 +374,34 @@ def write(tables: Tables, batch: Batch) -> None:
         before = tables.bulk_outcomes.get(counted)
         total = outcome.instances + (0 if before is None else before.instances)
         tables.bulk_outcomes[counted] = replace(outcome, instances=total)
+    return restored
+
+
+def delete_ended(
+    tables: Tables, outcome: InstanceState, ended_before: datetime, behind: RowPosition, limit: int
+) -> Deletion:
+    """Do what `sql/delete_ended` does."""
+    tables.retention[outcome] = max(ended_before, tables.retention.get(outcome, ended_before))
+    places = sorted(
+        place
+        for row in tables.instances.values()
+        if row.state == outcome and row.created_at is not None and row.created_at < ended_before
+        if (place := RowPosition(row.created_at, UUID(row.id))) > behind
+    )[:limit]
+    seen = [tables.instances[str(place.id)] for place in places]
+    gone = [row for row in seen if row.terminated_at is not None and row.terminated_at < ended_before]
+    for row in gone:
+        del tables.instances[row.id]
+        tables.restored.pop(row.id, None)
+        if row.request is not None:
+            tables.deleted_instances.setdefault(row.id, row.request)
+        add_up(tables.counts, [(CountKey(outcome, INSTANCE, NOW, row.workflow_id or ""), -1)])
+    ids = {row.id for row in gone}
+    for name in OF_INSTANCES:
+        table = getattr(tables, name)
+        for key in [key for key in table if key[0] in ids]:
+            del table[key]
+    return Deletion(len(gone), places[-1] if len(places) == limit else None)
 
 
 def _put_key(tables: Tables, found: FoundKey) -> None:

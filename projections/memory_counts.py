@@ -4,7 +4,7 @@ Here a count is the sum of all writers, and those that are 0 are left out.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from projections.counting import (
@@ -17,6 +17,7 @@ from projections.counting import (
     by_step,
     counts_of,
     kept_since,
+    take_start_out,
 )
 from projections.fold import Batch
 from projections.rows import Instance, Stage
@@ -66,6 +67,13 @@ def added(
         if instance is not None and instance.workflow_id is not None:
             add_stage(counts, stage, instance.workflow_id, times)
     return counts
+
+
+def add_restored(counts: Counts, restored: Iterable[Instance]) -> None:
+    """Count instances that were deleted before they were retried. They had started before."""
+    for row in restored:
+        add_instance(counts, row)
+        take_start_out(counts, row)
 
 
 def merge(counts: dict[CountKey, int], past: dict[PastKey, int], now_hour: int) -> None:

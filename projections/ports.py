@@ -10,13 +10,29 @@ connection that is lost, or a notification, they do with both.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
 
 from projections.fold import Batch
+from projections.queries.rows import RowPosition
 from projections.rows import ReadPosition
+from schemas.resources import InstanceState
+
+MIN_AGE_SECONDS: Final = 24 * 3600
+"""How long an instance is kept after its end at least, by the clock of the database. A repeated request, a retry or a
+bulk operation may be on its way, and a process whose clock is ahead must not delete what has just ended."""
 
 Row = tuple[Any, ...]
 """The columns of a row, in the order of the statement."""
+
+
+class Deletion(NamedTuple):
+    """What `Store.delete_ended` did."""
+
+    deleted: int
+    """Instances that are gone."""
+    reached: RowPosition | None
+    """Behind which place it goes on; None if there are no others."""
 
 
 class Store(Protocol):
@@ -66,6 +82,26 @@ class Store(Protocol):
 
     async def merge_counts(self) -> bool:
         """Make some counts of hours that are over into one row for each hour and day; whether there may be more."""
+
+    async def all_caught_up(self) -> bool:
+        """Whether all partitions have caught up since the database was started."""
+
+    async def delete_ended(
+        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+    ) -> Deletion | None:
+        """Delete some instances that ended before a time, with all that belongs to them, in one transaction.
+
+        Counts of what has happened stay. Of an instance that was started with an Idempotency-Key, this is kept.
+
+        Args:
+            outcome: of the instances.
+            before: when they ended. They must be a day old by the clock of the database, too: `MIN_AGE_SECONDS`.
+            behind: the place behind which it looks, in the order in which instances were created.
+            limit: how many instances it looks at.
+
+        Returns:
+            None if another process is doing this.
+        """
 
 
 class Cursor(Protocol):

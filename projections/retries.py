@@ -3,12 +3,18 @@
 What the pass before left in its last stage goes to `past_stages` and `past_activities`. No row may be changed by two
 parts of a statement, in whatever order Postgres runs them. So a row that the batch starts again is replaced, and only
 the others are deleted; all parts read the rows as they were before.
+
+A retry may have been on its way while the instance was deleted (see `retention`). Then the instance has a row again,
+made of what the retry says: it runs, so somebody has to see it. What it did before is gone.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from projections.fold import Batch
-from projections.rows import Activity, Retry, Stage
+from projections.rows import Activity, Instance, Retry, Stage
 
 MOVING: Final = ("past_stages", "past_activities", "gone_stages", "gone_activities")
 """Parts that take the retries themselves."""
@@ -24,9 +30,31 @@ def add_retries(rows: dict[str, list[Any]], batch: Batch) -> None:
     retries = batch.retries
     for part in MOVING:
         rows[part] = list(retries.values())
+    if restored := list(restored_rows(batch)):
+        rows["again_restored"] = restored
     _split(rows, "changed_instances", "again_instances", lambda row: row.id in retries)
     _split(rows, "new_stages", "again_stages", lambda row: _starts(retries.get(row.instance_id), row))
     _split(rows, "new_activities", "again_activities", lambda row: _does(retries.get(row.instance_id), row))
+
+
+def restored_rows(batch: Batch) -> Iterator[Instance]:
+    """The rows that retried instances have behind a batch if they were deleted before it, as if they began with it."""
+    for id, retried in batch.retried.items():
+        row = batch.instances[id]
+        if row.created_at is None:
+            yield replace(
+                retried,
+                updated_at=row.updated_at,
+                terminated_at=row.terminated_at,
+                error=row.error,
+                activity=row.activity,
+                waiting=row.waiting or None,
+                state=row.state,
+                keys=row.keys,
+                acts=row.acts,
+                retries=row.retries,
+                retryable=row.retryable,
+            )
 
 
 def _split(rows: dict[str, list[Any]], part: str, other: str, is_other: Any) -> None:

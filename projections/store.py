@@ -5,6 +5,7 @@ arrays and COPY take psycopg a conversion per value. COPY also needs a table in 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -15,10 +16,12 @@ from projections.counting import KEPT_DAYS, counts_of, stage_key
 from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
-from projections.ports import Row
+from projections.ports import MIN_AGE_SECONDS, Deletion, Row
+from projections.queries.rows import RowPosition
 from projections.retries import add_retries
 from projections.rows import Count, ReadPosition
 from projections.sql import COUNTED, project, statement
+from schemas.resources import InstanceState
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
@@ -40,13 +43,14 @@ class PostgresStore:
 
     Args:
         settings: where it is.
+        name: what its connection is for.
     """
 
-    def __init__(self, settings: PostgresSettings):
+    def __init__(self, settings: PostgresSettings, name: str = "projections"):
         self._schema = settings.database_schema
         self._session = Session(
             Postgres(settings),
-            "projections",
+            name,
             statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
             # After a crash of Postgres rows and positions are lost together, and read again from the log.
             parameters={"synchronous_commit": "off"},
@@ -105,6 +109,20 @@ class PostgresStore:
         """See `ports.Store.merge_counts`."""
         ((merged,),) = await self._execute(statement("merge_counts"), (KEPT_DAYS, MAX_MERGED))
         return bool(merged == MAX_MERGED)
+
+    async def all_caught_up(self) -> bool:
+        """See `ports.Store.all_caught_up`."""
+        return await self._execute(statement("all_caught_up"), ()) == [(True,)]
+
+    async def delete_ended(
+        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+    ) -> Deletion | None:
+        """See `ports.Store.delete_ended`."""
+        rows = await self._execute(statement("delete_ended"), (outcome, before, *behind, limit, MIN_AGE_SECONDS))
+        if not rows:
+            return None
+        ((deleted, seen, created_at, id),) = rows
+        return Deletion(deleted, RowPosition(created_at, id) if seen == limit else None)
 
     async def _execute(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
         try:

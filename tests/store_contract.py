@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -62,11 +62,25 @@ class Subject(Protocol):
             step: in hours (1) or days (24); 0: only those of table `counts`.
         """
 
+    def retention(self) -> "Retained":
+        """What is known of instances that were deleted."""
+
     def cut(self) -> None:
         """Cut the store's connection."""
 
     def restart(self) -> None:
         """Start the database again."""
+
+
+class Retained(NamedTuple):
+    """What is known of instances that were deleted."""
+
+    requests: dict[str, str]
+    """Digests of the requests that started them, by id."""
+    ended_before: dict[str, datetime]
+    """Up to when they may have been deleted, by outcome."""
+    restored: set[str]
+    """Those that were retried all the same."""
 
 
 def id(number: int) -> str:

@@ -17,6 +17,7 @@ COUNTED: Final = {
     "changed_instances": ("counted_instances", "counted_instances"),
     "changed_stages": ("counted_stages", "counted_stages"),
     "again_instances": ("counted_retries", "counted_instances"),
+    "again_restored": ("counted_restored", "counted_instances"),
 }
 """Parts that write a batch, with what tells what their changes add to part `counts`: its name, and its file."""
 

@@ -108,6 +108,7 @@ class FoldedStore(MemoryStore):
         batch.stages = {key: row for key, row in batch.stages.items() if wanted(key[0])}
         batch.activities = {key: row for key, row in batch.activities.items() if wanted(key[0])}
         batch.retries = {id: retry for id, retry in batch.retries.items() if wanted(id)}
+        batch.retried = {}  # whatever is not here has gone from here, and is looked at again
         batch.triggers = {id: row for id, row in batch.triggers.items() if wanted(id)}
         batch.occurrences = [row for row in batch.occurrences if wanted(row.id)]
         batch.keys = {key: row for key, row in batch.keys.items() if wanted(key[0])}

@@ -16,7 +16,8 @@ from projections.ports import Store
 from projections.store import PostgresStore
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import Tables
-from tests.store_contract import TABLES, StoreContract, Subject
+from tests.retention_contract import RetentionContract
+from tests.store_contract import TABLES, Retained, StoreContract, Subject
 
 ROWS: dict[str, type[msgspec.Struct]] = {
     "workflows": rows.Workflow,
@@ -76,6 +77,12 @@ class Postgres:
         found = self._tables.rows(COUNTS.format(hours=max(step, 1), step=step))
         return Counts({CountKey(what, stage, hour, str(id), bucket): n for what, stage, hour, id, bucket, n in found})
 
+    def retention(self) -> Retained:
+        requests = self._tables.rows("SELECT id::text, request FROM deleted_instances")
+        ended_before = self._tables.rows("SELECT outcome, ended_before FROM retention")
+        restored = self._tables.rows("SELECT id::text FROM instances WHERE restored")
+        return Retained(dict(requests), dict(ended_before), {id for (id,) in restored})
+
     def cut(self) -> None:
         # By its own number: other tests' projections may be connected to the same server.
         connection = self._postgres_store._session._connection
@@ -92,14 +99,19 @@ class Postgres:
         self._tables.drop()
 
 
+@pytest.fixture
+async def subject(database_url: str, database_schema: str) -> AsyncIterator[Subject]:
+    settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
+    migrate(settings)
+    postgres = Postgres(settings)
+    yield postgres
+    await postgres.store.close()
+    postgres.close()
+
+
 class TestPostgres(StoreContract):
     """See `tests.store_contract`."""
 
-    @pytest.fixture
-    async def subject(self, database_url: str, database_schema: str) -> AsyncIterator[Subject]:
-        settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
-        migrate(settings)
-        postgres = Postgres(settings)
-        yield postgres
-        await postgres.store.close()
-        postgres.close()
+
+class TestRetention(RetentionContract):
+    """See `tests.retention_contract`."""

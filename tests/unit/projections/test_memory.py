@@ -8,7 +8,8 @@ from projections.counting import Counts
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_counts import in_steps
 from projections.ports import Store
-from tests.store_contract import StoreContract, Subject, rows_of
+from tests.retention_contract import RetentionContract
+from tests.store_contract import Retained, StoreContract, Subject, rows_of
 
 
 class Memory:
@@ -30,15 +31,24 @@ class Memory:
         tables = self.database.tables
         return in_steps(tables.counts, tables.past_counts, step) if step else Counts(tables.counts)
 
+    def retention(self) -> Retained:
+        tables = self.database.tables
+        return Retained(tables.deleted_instances, dict(tables.retention), set(tables.restored))
+
     def cut(self) -> None:
         self.database.restart(self.database.backup())
 
     restart = cut
 
 
+@pytest.fixture
+async def subject() -> Subject:
+    return Memory()
+
+
 class TestMemory(StoreContract):
     """See `tests.store_contract`."""
 
-    @pytest.fixture
-    async def subject(self) -> Subject:
-        return Memory()
+
+class TestRetention(RetentionContract):
+    """See `tests.retention_contract`."""

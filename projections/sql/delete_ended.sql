@@ -1,0 +1,51 @@
+-- Deletes some instances of an outcome that ended before a time, with all that belongs to them. One process at a time does
+-- so; others get no row. Parameters: the outcome ($1); the time ($2); the place behind which it looks ($3, $4), in the order in
+-- which instances were created; how many it looks at ($5); how old they must be by this clock, too, in seconds ($6).
+-- An instance that somebody changes in this moment is left for the next time. What became of it is looked at again once
+-- its row is locked.
+WITH alone AS MATERIALIZED (
+    SELECT least($2::timestamptz, now() - $6::bigint * interval '1 second') AS ended_before
+    WHERE pg_try_advisory_xact_lock('instances'::regclass::oid::integer, 0)
+),
+seen AS MATERIALIZED (
+    SELECT s.*, a.ended_before
+    FROM alone a CROSS JOIN LATERAL (
+        SELECT id, created_at, terminated_at FROM instances
+        WHERE state = $1::text AND state BETWEEN $1::text AND $1::text
+          AND (created_at, id) > ($3::timestamptz, $4::uuid) AND created_at < a.ended_before
+        ORDER BY created_at, id LIMIT $5::integer
+    ) s
+),
+noted AS (
+    INSERT INTO retention AS r (outcome, ended_before) SELECT $1::text, ended_before FROM alone
+    ON CONFLICT (outcome) DO UPDATE SET ended_before = excluded.ended_before
+    WHERE r.ended_before < excluded.ended_before
+),
+doomed AS MATERIALIZED (
+    SELECT i.id FROM seen s JOIN instances i ON i.id = s.id
+    WHERE s.terminated_at < s.ended_before AND i.state = $1::text AND i.terminated_at < s.ended_before
+    FOR UPDATE OF i SKIP LOCKED
+),
+gone AS (
+    DELETE FROM instances i USING doomed d WHERE i.id = d.id RETURNING i.id, i.workflow_id, i.request
+),
+gone_stages AS (DELETE FROM stages s USING doomed d WHERE s.instance_id = d.id),
+gone_activities AS (DELETE FROM activities a USING doomed d WHERE a.instance_id = d.id),
+gone_past_stages AS (DELETE FROM past_stages s USING doomed d WHERE s.instance_id = d.id),
+gone_past_activities AS (DELETE FROM past_activities a USING doomed d WHERE a.instance_id = d.id),
+gone_requests AS (DELETE FROM event_requests e USING doomed d WHERE e.instance_id = d.id),
+gone_keys AS (DELETE FROM instance_keys k USING doomed d WHERE k.instance_id = d.id),
+kept AS (
+    INSERT INTO deleted_instances (id, request) SELECT id, request FROM gone WHERE request IS NOT NULL
+    ON CONFLICT DO NOTHING
+),
+counted AS ( -- what holds now; what has happened stays counted
+    INSERT INTO counts (what, stage, hour, workflow_id, bucket, writer, count)
+    SELECT $1::text, -1, -1, workflow_id, 0,
+$$project/count_writer
+    -count(*)
+    FROM gone GROUP BY workflow_id
+    ON CONFLICT (what, stage, hour, workflow_id, bucket, writer) DO UPDATE SET count = counts.count + excluded.count
+)
+SELECT (SELECT count(*) FROM gone)::integer, (SELECT count(*) FROM seen)::integer, s.created_at, s.id
+FROM alone LEFT JOIN LATERAL (SELECT created_at, id FROM seen ORDER BY created_at DESC, id DESC LIMIT 1) s ON true
