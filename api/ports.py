@@ -138,6 +138,12 @@ class ReadModel(Connection, Protocol):
     async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
         """An instance."""
 
+    async def deleted_instance(self, instance_id: UUID, /) -> str | None:
+        """The digest of the request that started an instance which is deleted; None if there was no such request.
+
+        Whoever asks for the instance first, and then for this, finds one of both.
+        """
+
     async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
         """A trigger, also a deleted one."""
 

@@ -15,6 +15,7 @@
 | `standstills` | tells of partitions that stand still |
 | `giving_way` | what a projector does when another writes the same partitions |
 | `rebuild` | rebuilds the read model beside the live one, then swaps the two |
+| `retention` | deletes instances that ended long ago |
 | `repairs` | what an operator's repair needs of the read model |
 | `migrate`, `migrations/` | the schema, forward only |
 | `queries/` | what the API reads: rows, pages, positions |

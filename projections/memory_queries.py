@@ -162,6 +162,7 @@ def _answers() -> dict[bytes, Answer]:
         "bulks": _bulks,
         "all_caught_up": _all_caught_up,
         "ended": _ended,
+        "deleted_instance": _deleted_instance,
         "event_request": _event_request,
         "history": _history,
         "instances": _instances,
@@ -235,6 +236,11 @@ def _event_request(database: MemoryDatabase, params: tuple[UUID, UUID]) -> list[
     requests = database.tables.event_requests
     found = requests.get((instance_id, key))
     return [(None if found is None else found.request, sum(id == instance_id for id, _ in requests))]
+
+
+def _deleted_instance(database: MemoryDatabase, params: tuple[UUID]) -> list[Row]:
+    request = database.tables.deleted_instances.get(str(params[0]))
+    return [] if request is None else [(request,)]
 
 
 def _workflows(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:

@@ -25,6 +25,12 @@ class Metrics:
             f"{PREFIX}position_conflicts", "Batches dropped because another projector was faster", registry=registry
         )
         self.faults = Counter(f"{PREFIX}faults", "Failures of Kafka or Postgres", ["service"], registry=registry)
+        self.deleted_instances = Counter(
+            f"{PREFIX}deleted_instances",
+            "Instances deleted from the read model since they ended long ago",
+            ["outcome"],
+            registry=registry,
+        )
         self.batch_records = Histogram(
             f"{PREFIX}batch_records",
             "Records in one transaction",

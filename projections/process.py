@@ -30,6 +30,7 @@ from projections.metrics import Metrics
 from projections.ports import Database, Store
 from projections.projector import Projector
 from projections.publisher import Publisher
+from projections.retention import Retention, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
@@ -81,7 +82,7 @@ class Projections:
         database: the read model, to be queried; as the settings say when neither it nor the store is given. Without it
             no bulk operations are run.
         name: of the process in its groups; as the settings say when not given.
-        clock: seconds since 1970, for the public events.
+        clock: seconds since 1970, for the public events, and for what is deleted since it ended long ago.
     """
 
     def __init__(
@@ -130,6 +131,12 @@ class Projections:
                 lambda: self._projector.positions.keys(),
                 clock,
             )
+        self._retention_store: Store | None = None
+        self._retention: Retention | None = None
+        if days := retention_days(settings):
+            # A connection of its own: no batch of the projector waits for it.
+            self._retention_store = store or PostgresStore(settings, "retention")
+            self._retention = Retention(self._retention_store, days, self._metrics, clock)
         self._admission = self._new_admission()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
@@ -167,7 +174,7 @@ class Projections:
         """
         self._publisher.start()
         projecting, stopping = asyncio.create_task(self._project_until(stop)), asyncio.create_task(stop.wait())
-        running = None if self._bulk is None else asyncio.create_task(self._bulk.run())
+        beside = [asyncio.create_task(one.run()) for one in (self._bulk, self._retention) if one is not None]
         try:
             await asyncio.wait({projecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             # Side by side: each may wait for a service that does not answer.
@@ -176,18 +183,22 @@ class Projections:
             stopping.cancel()
             projecting.cancel()
             self._watch.close()
-            await self._end_bulk(running)
+            await self._let_go(beside)
+            if self._retention_store is not None:
+                await self._retention_store.close()
             await self._store.close()
         projecting.add_done_callback(retrieve)
         if projecting.done() and not projecting.cancelled():
             projecting.result()
 
-    async def _end_bulk(self, running: asyncio.Task[None] | None) -> None:
-        """Let go of bulk operations. Whoever has their partitions next goes on with them."""
-        if running is not None:
-            running.cancel()
-            await asyncio.wait({running}, timeout=self._share)
-            running.add_done_callback(retrieve)
+    async def _let_go(self, running: Collection[asyncio.Task[None]]) -> None:
+        """Let go of bulk operations and of what is to be deleted. Others go on with it, or this process later."""
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=self._share)
+        for task in running:
+            task.add_done_callback(retrieve)
 
     def _written(self, batch: Batch) -> None:
         """A batch is in the read model. Bulk operations wait for what becomes of their commands."""

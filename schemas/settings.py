@@ -28,6 +28,7 @@ MAX_MEMORY_SECONDS: Final = 366 * 24 * 3600
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Positive = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Attempts = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number from 1 to 2147483647")]
+Days = Annotated[int, Meta(ge=1, le=36_500, description="a whole number of days from 1 to 36500")]
 Seconds = Annotated[
     float, Meta(gt=0, le=MAX_SECONDS, description=f"a number of seconds above 0, at most {MAX_SECONDS}")
 ]
@@ -294,6 +295,12 @@ class ProjectionsSettings(PostgresSettings, frozen=True, kw_only=True):
     needs a row for each. After a change run `orchestration rebuild`."""
     rejections_retention_seconds: Positive = 24 * 3600
     """How long the outcome of a rejected command is kept for the client that waits for it."""
+    retention_succeeded_days: Days | None = None
+    """How long an instance that has succeeded is kept in the read model after its end; for ever when not given."""
+    retention_failed_days: Days | None = None
+    """Likewise, one that has failed. What is deleted can't be retried any more."""
+    retention_aborted_days: Days | None = None
+    """Likewise, one that was aborted."""
 
 
 class OperatorSettings(PostgresSettings, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ class RetentionContract:
         other = MemoryStore(model)
         for store in (other, subject.store):
             await store.positions([0])
-        restored = set()
+        restored: set[str] = set()
         for number, batch in enumerate(retrying_batches(seed, 60)):
             await other.write(batch)
             await subject.store.write(batch)

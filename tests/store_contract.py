@@ -32,7 +32,7 @@ from projections.keys import MAX_KEYS
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
 from projections.rows import Advance, Instance, PastStage, ReadPosition, Stage
-from projections.states import STATES
+from projections.states import STATES, State
 from schemas import events, rejections
 from schemas.ended_activities import KeptActivity
 from schemas.records import Recorded
@@ -77,7 +77,7 @@ class Retained(NamedTuple):
 
     requests: dict[str, str]
     """Digests of the requests that started them, by id."""
-    ended_before: dict[str, datetime]
+    ended_before: dict[State, datetime]
     """Up to when they may have been deleted, by outcome."""
     restored: set[str]
     """Those that were retried all the same."""

@@ -42,7 +42,7 @@ async def run_workflow(
         author: who wants it, and why.
 
     Raises:
-        Invalid: a variable is not a string, or the key was used with another body.
+        Invalid: a variable is not a string, the key was used with another body, or what it has started is deleted.
         NotFound: the workflow does not exist or is deleted.
     """
     variables = read_variables(body)
@@ -116,10 +116,23 @@ async def _start_once(
     made = await made_before(keyed, services.read_model.instance)
     if made is not None:
         return made
-    definition = _startable(await services.read_model.leased_workflow(workflow), str(workflow))
-    command = _command(definition, variables, author, keyed.digest, seen_offset)
+    # Behind the instance: it goes to those that are deleted, and never back.
+    found, _ = await asyncio.gather(services.read_model.leased_workflow(workflow), _check_not_deleted(services, keyed))
+    command = _command(_startable(found, str(workflow)), variables, author, keyed.digest, seen_offset)
     await accept(services, keyed.id, command, deadline, partition=partition)
     return await _started(services, keyed.id)
+
+
+async def _check_not_deleted(services: Services, keyed: KeyedRequest) -> None:
+    """Check that the instance of a key was not started before and deleted since. To start it again would pay twice.
+
+    Raises:
+        Invalid: it was.
+    """
+    digest = await services.read_model.deleted_instance(keyed.id)
+    if digest is not None:
+        keyed.check(digest)
+        raise Invalid(f"the Idempotency-Key has started instance {keyed.id}, which has ended and is deleted by now")
 
 
 def _command(

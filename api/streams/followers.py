@@ -36,6 +36,9 @@ class Follower(ABC):
     def show(self, state: State) -> None:
         """Take in the state of an instance that has changed."""
 
+    def lost(self) -> None:  # noqa: B027 - a list tells of changes alone
+        """The instance that is followed is deleted."""
+
     @abstractmethod
     def take(self) -> list[bytes]:
         """What the client has to be sent now."""
@@ -91,6 +94,12 @@ class InstanceFollower(Follower):
         self.instance_id = instance_id
         self._seen = seen
         self._state: State | None = None
+        self._is_deleted = False
+
+    def lost(self) -> None:
+        """See `Follower.lost`."""
+        self._is_deleted = True
+        self.wake()
 
     def show(self, state: State) -> None:
         """See `Follower.show`."""
@@ -100,6 +109,9 @@ class InstanceFollower(Follower):
     def take(self) -> list[bytes]:
         """See `Follower.take`."""
         state, self._state = self._state, None
+        if state is None and self._is_deleted:
+            self.has_ended = True
+            return [message("end", id_data(self.instance_id))]
         if state is None:
             return self._outage()
         messages = []

@@ -252,6 +252,10 @@ class Hub:
             raise
         for follower in self._followers():
             follower.back()
+        for id in ids:
+            if id not in read:
+                for lost in self._watched.get(id, ()):
+                    lost.lost()
         for id, (row, keys_of_row) in read.items():
             try:
                 self._show_row(State(row, self._render, keys_of_row), taken[id])

@@ -158,6 +158,14 @@ class ReadModel:
         rows = await self._lists.execute(statement("event_request"), (instance_id, key))
         return KnownRequests(*rows[0])
 
+    async def deleted_instance(self, id: UUID) -> str | None:
+        """The digest of the request that started an instance which is deleted; None if there was no such request.
+
+        Whoever asks for the instance first, and then for this, finds one of both: the rows change in one transaction.
+        """
+        rows = await self._lists.execute(statement("deleted_instance"), (id,))
+        return next((str(request) for (request,) in rows), None)
+
     async def history(self, id: UUID, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
         """The started stages of an instance in all its passes, in order; None for an unknown instance.
 

@@ -91,6 +91,7 @@ class Backend:
         self.occurrence_rows: list[OccurrenceRow] = []
         self.bulk_rows: dict[UUID, BulkRow] = {}
         self.event_requests: dict[tuple[UUID, UUID], str] = {}
+        self.deleted_instances: dict[UUID, str] = {}
         self.retryable: dict[UUID, RetryableRow] = {}
         self.link_answers: dict[str, LinkAnswer] = {}
         self.rejections: dict[int, Rejection] = {}
@@ -389,6 +390,10 @@ class FakeReadModel(FakeConnection):
         self.backend.check()
         self.backend.calls.append("instance")
         return self.backend.instance_rows.get(instance_id)
+
+    async def deleted_instance(self, instance_id: UUID, /) -> str | None:
+        self.backend.check()
+        return self.backend.deleted_instances.get(instance_id)
 
     async def event_request(self, instance_id: UUID, key: UUID, /) -> KnownRequests:
         self.backend.check()

@@ -55,6 +55,26 @@ async def test_a_repeated_run_has_the_same_answer(first: bytes, second: bytes) -
     assert len(backend.commands) == 1
 
 
+async def test_a_run_whose_instance_was_deleted_is_not_run_again() -> None:
+    """Engines may have forgotten it, so they would start it once more."""
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4())
+    client = make_client(backend)
+    target = f"/workflows/{workflow.id}/instances"
+    await client.call("POST", target, {"a": "1"}, KEY)
+    (row,) = backend.instance_rows.values()
+    del backend.instance_rows[row.id]
+    assert row.request is not None
+    backend.deleted_instances[row.id] = row.request
+    answer = await client.call("POST", target, {"a": "1"}, KEY)
+    assert answer.error == (400, "VALIDATION")
+    assert f"instance {row.id}, which has ended and is deleted" in answer.json()["errorMessage"]
+    answer = await client.call("POST", target, {"a": "2"}, KEY)
+    assert "another body" in answer.json()["errorMessage"]
+    assert len(backend.commands) == 1
+    assert (await client.call("GET", f"/instances/{row.id}")).status == 404
+
+
 async def test_the_offset_is_taken_before_the_look_up_and_goes_with_the_command() -> None:
     backend = Backend()
     workflow = backend.add_workflow(uuid4())

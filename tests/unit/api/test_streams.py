@@ -122,6 +122,17 @@ async def test_a_silent_stream_has_heartbeats_and_an_end_that_nobody_announced_i
 
 
 @in_world(lambda: World().serving())
+async def test_a_stream_of_an_instance_that_is_deleted_ends(world: World) -> None:
+    id = world.add(7)
+    reading = world.read(f"/instances/{id}/stream")
+    await reading.until(1)
+    del world.backend.instance_rows[id]
+    assert (await reading.end())[-1] == Event("end", {"id": str(id)})
+    answer = await world.client.call("GET", f"/v2/instances/{id}/stream", headers={"Last-Event-ID": "x.end"})
+    assert answer.error == (404, "NOT_FOUND")
+
+
+@in_world(lambda: World().serving())
 async def test_what_does_not_exist_and_other_methods(world: World) -> None:
     for id in (UUID(int=9), "stream", "x"):
         answer = await world.client.call("GET", f"/v2/instances/{id}/stream")

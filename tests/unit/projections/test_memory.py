@@ -33,7 +33,7 @@ class Memory:
 
     def retention(self) -> Retained:
         tables = self.database.tables
-        return Retained(tables.deleted_instances, dict(tables.retention), set(tables.restored))
+        return Retained(tables.deleted_instances, tables.retention, set(tables.restored))
 
     def cut(self) -> None:
         self.database.restart(self.database.backup())
