@@ -5,6 +5,7 @@
 
 import itertools
 import random
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,11 +17,14 @@ import pytest
 from projections.counting import NOW
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import MIN_AGE_SECONDS, Store
+from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.queries.rows import RowPosition
 from projections.rows import Advance, Instance
 from projections.states import ENDED, State
 from schemas import events
+from tests import happened
 from tests.counted import counted_again
+from tests.read_model_contract import Subject as Reads
 from tests.store_contract import (
     START,
     Subject,
@@ -238,3 +242,57 @@ class RetentionContract:
         (row,) = (Instance(*values) for values in subject.rows()["instances"])
         assert (row.created_at, row.variables, row.state) == (START, '{"order":"A-1"}', "running")
         assert subject.retention().restored == set()
+
+
+class ReadsContract:
+    """What readers see of instances that are deleted, whichever `projections.ports.Database` it is on.
+
+    `tests/integration/test_queries.py` runs it on Postgres, `tests/unit/projections/test_memory_queries.py` on the one
+    in memory.
+    """
+
+    async def test_what_is_deleted_is_like_what_never_was(self, subject: Reads) -> None:
+        gone, left, trigger = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+        await subject.write((happened.WORKFLOW, happened.CREATED), (trigger, happened.fired(uuid.uuid4(), 1, gone)))
+        for instance, digest in ((gone, "digest"), (left, None)):
+            first = msgspec.structs.replace(happened.started(order="A-1"), request_digest=digest)
+            failed = events.InstanceEnded(workflow_id="w", at=happened.at(1 if digest else 99), error="no")
+            await subject.write(*((instance, event) for event in (first, *happened.run()[1:3], failed)))
+        model = subject.model
+        assert await model.deleted_instance(gone) is None
+        assert await delete_all(subject.store, "failed", happened.at(2)) == 1
+        assert await model.instance(gone) is None
+        assert await model.history(gone) is None
+        assert await model.activities(gone, 0) is None
+        assert await model.retryable(gone, 0) is None
+        assert (await subject.followed.read([gone, left])).keys() == {left}
+        for filters in (EVERY_INSTANCE, InstanceFilters(key="a-1"), InstanceFilters(states=("failed",), error="n")):
+            assert [row.id for row in (await model.instances_page(filters, limit=9)).rows] == [left]
+        assert (await model.instances_page(InstanceFilters(key=str(gone)), limit=9)).rows == []
+        (occurrence,) = (await model.occurrences_page(trigger, limit=9)).rows
+        assert (occurrence.workflow_instance_id, occurrence.instance) == (gone, None)
+        assert [await model.deleted_instance(id) for id in (gone, left)] == ["digest", None]
+
+    @pytest.mark.parametrize(
+        "filters",
+        [EVERY_INSTANCE, InstanceFilters(states=ENDED), InstanceFilters(key="a-1"), InstanceFilters(error="no")],
+        ids=["all", "states", "key", "error"],
+    )
+    async def test_a_cursor_goes_on_behind_a_row_that_is_gone(self, subject: Reads, filters: InstanceFilters) -> None:
+        await subject.write((happened.WORKFLOW, happened.CREATED))
+        ids = [uuid.uuid4() for _ in range(12)]
+        for n, one in enumerate(ids):
+            # Every third one ends later, so it stays.
+            failed = events.InstanceEnded(workflow_id="w", at=happened.at(99 if n % 3 == 0 else n), error="no")
+            await subject.write((one, happened.started(n, order="A-1")), (one, failed))
+        page = await subject.model.instances_page(filters, limit=4)
+        assert [row.id for row in page.rows] == ids[:7:-1]
+        here = page.rows[-1].position
+        assert await delete_all(subject.store, "failed", happened.at(50), limit=3) == 8
+        assert await subject.model.instance(here.id) is None
+        behind = await subject.model.instances_page(filters, after=here, limit=2)
+        assert ([row.id for row in behind.rows], behind.more) == ([ids[6], ids[3]], True)
+        front = await subject.model.instances_page(filters, before=here, limit=2)
+        assert ([row.id for row in front.rows], front.more) == ([ids[9]], False)
+        last = await subject.model.instances_page(filters, after=behind.rows[-1].position, limit=2)
+        assert ([row.id for row in last.rows], last.more) == ([ids[0]], False)

@@ -19,6 +19,7 @@ rows of what lives. If these are too many, fewer buckets are looked at, and the 
 | `counted` | whether the counts are those of the rows |
 | `replay` | reads the log up to some positions |
 | `read_model` | the read model as it is in Postgres, and a twin in memory |
+| `skipped` | what is not compared, since the projections may have deleted it |
 | `differences` | what differs, in words |
 | `comparison` | the way through all this |
 """

@@ -14,6 +14,7 @@ from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.folded import FoldedStore
 from projections.verification.read_model import PostgresReadModel, ReadModel, Snapshot
 from projections.verification.replay import Replay, replaying
+from projections.verification.skipped import Skipped
 from projections.verification.tables import TABLES, Table, Values
 from schemas.kafka import Kafka, KafkaClients
 from schemas.log_integrity import check_identity
@@ -80,6 +81,7 @@ class _Looked(Struct):
     skipped: bool
     behind: int
     """Records of the log that the read model does not have yet."""
+    left_out: Skipped
 
 
 class _Verification:
@@ -123,6 +125,7 @@ class _Verification:
             differences=differences[:limit],
             more=len(differences) > limit or any(bucket in todo for bucket in suspicious),
             skipped=looked.skipped,
+            ended_before=looked.left_out.ended_before,
         )
 
     async def _pass(self, buckets: Buckets, *, whole: bool) -> _Looked:
@@ -136,9 +139,11 @@ class _Verification:
         raise AssertionError("unreachable")
 
     async def _look(self, buckets: Buckets, *, whole: bool) -> _Looked:
-        now, positions = await self._read_model.now()
+        now, positions, retained = await self._read_model.now()
+        skipped = Skipped(retained)
         partitions = await self._partitions(positions)
-        store = FoldedStore(buckets, self._max_bytes, whole=whole, rejected_since=now - self._kept)
+        since = now - self._kept
+        store = FoldedStore(buckets, self._max_bytes, whole=whole, rejected_since=since, skipped=skipped)
         done = 0
 
         def read(count: int) -> None:
@@ -153,12 +158,14 @@ class _Verification:
                 targets = _targets(positions, partitions)
                 total = sum(targets.values())
                 await replay.until(targets)
-                _, positions = await self._read_model.now()
+                positions = (await self._read_model.now()).positions
                 if sum(_targets(positions, partitions).values()) - done <= NEAR:
                     break
             async with self._read_model.snapshot() as snapshot:
                 await self._partitions(snapshot.positions)
-                return await self._compare(snapshot, replay, store, partitions, whole=whole)
+                if not skipped.covers(await snapshot.retained()):
+                    raise ReadModelMoved("instances were deleted since it was looked at; try again")
+                return await self._compare(snapshot, replay, store, partitions, skipped, whole=whole)
 
     async def _partitions(self, positions: Mapping[int, ReadPosition]) -> int:
         """How many partitions the log has, if it is the one that the positions are of."""
@@ -182,25 +189,25 @@ class _Verification:
         return found.partitions
 
     async def _compare(
-        self, snapshot: Snapshot, replay: Replay, store: FoldedStore, partitions: int, *, whole: bool
+        self, snapshot: Snapshot, replay: Replay, store: FoldedStore, partitions: int, skipped: Skipped, *, whole: bool
     ) -> _Looked:
         targets = _targets(snapshot.positions, partitions)
         if any(replay.positions[partition].next_offset > target for partition, target in targets.items()):
             raise ReadModelMoved("the read model went back to older data while it was looked at; try again")
         await replay.until(targets)
-        looked = _Looked(snapshot.at, targets, store, {}, set(), [], replay.skipped, await replay.behind())
+        looked = _Looked(snapshot.at, targets, store, {}, set(), [], replay.skipped, await replay.behind(), skipped)
         for partition in range(partitions):
             log, postgres = replay.positions[partition], snapshot.positions.get(partition, ReadPosition())
             looked.differences += compared_position(partition, log, postgres)
         since = snapshot.at - self._kept
         if whole:
             for table in TABLES.values():
-                looked.differences += await self._differences(snapshot, store, table, since, looked.rows)
+                looked.differences += await self._differences(snapshot, store, table, since, looked)
         else:
             store.seal(since)
-            counts = RowCounts() if self._counted is None else None
+            counts = RowCounts(skipped) if self._counted is None else None
             for table in TABLES.values():
-                await self._fingerprint(snapshot, store, table, since, looked.rows, counts)
+                await self._fingerprint(snapshot, store, table, since, looked, counts)
             if counts is not None:
                 self._counted = list(counts.differences(await snapshot.counts(), snapshot.at))
             looked.suspicious = {bucket for bucket in store.fingerprints.different() if bucket in store.buckets}
@@ -212,28 +219,30 @@ class _Verification:
         store: FoldedStore,
         table: Table,
         since: datetime,
-        seen: dict[str, int],
+        looked: _Looked,
         counts: RowCounts | None,
     ) -> None:
-        seen[table.name] = 0
-        async for rows in snapshot.rows(table.name):
+        looked.rows[table.name] = 0
+        async for rows in snapshot.rows(table.name, looked.left_out):
             for values in rows:
                 if not _is_old(table, values, since):
                     store.note(table, values)
                 if counts is not None:
                     counts.note(table.name, values)
-            self._count(table, len(rows), seen)
+            self._count(table, len(rows), looked.rows)
 
     async def _differences(
-        self, snapshot: Snapshot, store: FoldedStore, table: Table, since: datetime, counts: dict[str, int]
+        self, snapshot: Snapshot, store: FoldedStore, table: Table, since: datetime, looked: _Looked
     ) -> list[Difference]:
         postgres: dict[Values, Values] = {}
-        counts[table.name] = 0
-        async for rows in snapshot.rows(table.name):
+        looked.rows[table.name] = 0
+        async for rows in snapshot.rows(table.name, looked.left_out):
             for values in rows:
-                if bucket_of(table.owner(values)) in store.buckets and not _is_old(table, values, since):
+                if bucket_of(table.owner(values)) not in store.buckets or _is_old(table, values, since):
+                    continue
+                if not looked.left_out.leaves_out(table.name, values):
                     postgres[table.key_of(values)] = values
-            self._count(table, len(rows), counts)
+            self._count(table, len(rows), looked.rows)
         log = {table.key_of(values): values for values in store.rows(table.name) if not _is_old(table, values, since)}
         return list(compared(table, log, postgres))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from projections.rows import ReadPosition
+from projections.states import State
 from projections.verification.tables import Table, Values
 from schemas.redaction import on_one_line
 
@@ -60,6 +61,9 @@ class Report(Struct, frozen=True, kw_only=True):
     skipped: bool
     """Whether records of the log were left out, since this build can't decode them, or Postgres could not hold them."""
 
+    ended_before: Mapping[State, datetime] = {}
+    """Instances that ended before that are not compared, by outcome: the retention may have deleted them."""
+
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
@@ -73,6 +77,8 @@ class Report(Struct, frozen=True, kw_only=True):
             yield "there may be more differences; --limit shows more of them"
         if self.skipped:
             yield "records of the log that can't be decoded or stored are left out, as the projections do"
+        for outcome, before in self.ended_before.items():
+            yield f"instances whose outcome is {outcome} are compared if they ended after {before:%Y-%m-%d %H:%M} UTC"
         rows = ", ".join(f"{count:,} {table}" for table, count in self.rows.items())
         places = " ".join(f"{partition}:{offset}" for partition, offset in sorted(self.positions.items()))
         verdict = "equal" if self.equal else "DIFFERENT"

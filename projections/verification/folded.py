@@ -9,6 +9,7 @@ from msgspec import Struct
 from projections.fold import Batch
 from projections.memory import MemoryDatabase, MemoryStore, Place, past_places
 from projections.verification.buckets import Buckets, Fingerprints, bucket_of
+from projections.verification.skipped import NOTHING, Skipped
 from projections.verification.tables import TABLES, Table, Values, row_hash
 
 ROW_BYTES: Final = 1000
@@ -42,9 +43,18 @@ class FoldedStore(MemoryStore):
         max_bytes: about how much memory rows may take.
         whole: keep all rows, instead of letting those go that change no more.
         rejected_since: older rejections are left out, since the projections delete them.
+        skipped: instances that are left out.
     """
 
-    def __init__(self, buckets: Buckets, max_bytes: int, *, whole: bool, rejected_since: datetime):
+    def __init__(
+        self,
+        buckets: Buckets,
+        max_bytes: int,
+        *,
+        whole: bool,
+        rejected_since: datetime,
+        skipped: Skipped = NOTHING,
+    ):
         self._folded = MemoryDatabase()
         super().__init__(self._folded)
         self.buckets = buckets
@@ -52,6 +62,7 @@ class FoldedStore(MemoryStore):
         self.doubtful = Buckets()
         """Buckets whose fingerprints may be wrong, since a row was changed after it had gone."""
         self._max_bytes, self._whole, self._rejected_since = max_bytes, whole, rejected_since
+        self._skipped = skipped
         self._places: dict[str, dict[Place, None]] = {}
         """Where the rows of each owner are."""
         self._bytes: dict[str, int] = {}
@@ -92,13 +103,20 @@ class FoldedStore(MemoryStore):
     def note(self, table: Table, values: Values) -> None:
         """Add a row of the other read model to the fingerprints, if it is one of the buckets that are looked at."""
         bucket = bucket_of(table.owner(values))
-        if bucket in self.buckets:
+        if bucket in self.buckets and not self._skipped.leaves_out(table.name, values):
             self.fingerprints.note(bucket, row_hash(table.name, values))
 
     def rows(self, table: str) -> Iterator[Values]:
-        """The rows of a table that are here."""
+        """The rows of a table that are here, and are compared."""
         found: dict[Key, Struct] = getattr(self._folded.tables, table)
-        return map(TABLES[table].values, found.values())
+        owner = TABLES[table].owner
+        return (values for values in map(TABLES[table].values, found.values()) if not self._leaves_out(owner(values)))
+
+    def _leaves_out(self, owner: str) -> bool:
+        instance = self._folded.tables.instances.get(owner)
+        if instance is None:
+            return False
+        return self._skipped.is_old(instance.state, instance.terminated_at) or owner in self._skipped.restored
 
     def _narrow(self, batch: Batch) -> None:
         """Leave out what is not wanted."""
@@ -150,8 +168,10 @@ class FoldedStore(MemoryStore):
             self._seal(occurrence.id)
 
     def _seal(self, owner: str) -> None:
-        bucket = bucket_of(owner)
+        bucket, left_out = bucket_of(owner), self._leaves_out(owner)
         for table, row in self._drop(owner):
+            if left_out:
+                continue
             self.fingerprints.note(bucket, row_hash(table, TABLES[table].values(row)))
 
     def _drop(self, owner: str) -> Iterator[tuple[str, Struct]]:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -20,13 +20,25 @@ from projections.rows import ReadPosition
 from projections.sql import statement
 from projections.verification.counted import in_steps
 from projections.verification.errors import CannotVerify, ReadModelMoved
-from projections.verification.tables import TABLES, Values
+from projections.verification.skipped import NOTHING, Retained, Skipped
+from projections.verification.tables import OF_INSTANCES, TABLES, Values
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 60.0
 """Deadline of one statement, on the server: of the rows of one round trip."""
 FETCHED: Final = 200
 """Rows in one round trip. A row may have a megabyte, and all of them are in memory at once."""
+
+
+class Look(NamedTuple):
+    """The read model of one moment, without its rows."""
+
+    at: datetime
+    """When that was, by the clock of the database."""
+    positions: dict[int, ReadPosition]
+    """How far each partition was."""
+    retained: Retained
+    """What is known of instances that were deleted."""
 
 
 class Snapshot(Protocol):
@@ -40,8 +52,15 @@ class Snapshot(Protocol):
     def positions(self) -> dict[int, ReadPosition]:
         """How far each partition was."""
 
-    def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+    async def retained(self) -> Retained:
+        """What is known of instances that were deleted; raises as `rows` does."""
+
+    def rows(self, table: str, skipped: Skipped = NOTHING) -> AsyncIterator[Sequence[Values]]:
         """All rows of a table, in no order, some at a time.
+
+        Args:
+            table: its name.
+            skipped: what belongs to these instances is left out, if they have ended long ago. The instances are not.
 
         Raises:
             ReadModelMoved: a rebuild has replaced it.
@@ -58,8 +77,8 @@ class Snapshot(Protocol):
 class ReadModel(Protocol):
     """A read model that others go on writing."""
 
-    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
-        """The time of the database, and how far each partition is.
+    async def now(self) -> Look:
+        """What it is like now.
 
         Raises:
             CannotVerify: there is no read model.
@@ -85,10 +104,10 @@ class PostgresReadModel:
     def __init__(self, settings: PostgresSettings):
         self._settings = settings
 
-    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+    async def now(self) -> Look:
         """See `ReadModel.now`."""
         async with self.snapshot() as snapshot:
-            return snapshot.at, snapshot.positions
+            return Look(snapshot.at, snapshot.positions, await snapshot.retained())
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["PostgresSnapshot"]:
@@ -143,10 +162,25 @@ class PostgresSnapshot:
         """See `Snapshot.positions`."""
         return self._positions
 
-    async def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+    async def retained(self) -> Retained:
+        """See `Snapshot.retained`."""
+        before = await (await self._connection.execute("SELECT outcome, ended_before FROM retention")).fetchall()
+        restored = await (await self._connection.execute("SELECT id::text FROM instances WHERE restored")).fetchall()
+        await self._check_relation()
+        return Retained(dict(before), frozenset(id for (id,) in restored))
+
+    async def rows(self, table: str, skipped: Skipped = NOTHING) -> AsyncIterator[Sequence[Values]]:
         """See `Snapshot.rows`."""
         columns = sql.SQL(", ").join(map(sql.Identifier, TABLES[table].columns))
-        query = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(table))
+        query = sql.SQL("SELECT {} FROM {} t").format(columns, sql.Identifier(table))
+        if skipped.ended_before and table in OF_INSTANCES:
+            old = [
+                sql.SQL("state = {} AND terminated_at < {}").format(outcome, before)
+                for outcome, before in skipped.ended_before.items()
+            ]
+            query += sql.SQL(" WHERE NOT EXISTS (SELECT FROM instances i WHERE i.id = t.instance_id AND ({}))").format(
+                sql.SQL(" OR ").join(old)
+            )
         # On the server, so that they are not all in memory at once.
         async with self._connection.cursor(name=f"verify_{table}", binary=True) as cursor:
             await cursor.execute(query)
@@ -180,9 +214,11 @@ class MemoryReadModel:
     def __init__(self, database: MemoryDatabase):
         self._database = database
 
-    async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+    async def now(self) -> Look:
         """See `ReadModel.now`."""
-        return self._database.now(), dict(self._database.tables.positions)
+        tables = self._database.tables
+        retained = Retained(dict(tables.retention), frozenset(tables.restored))
+        return Look(self._database.now(), dict(tables.positions), retained)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["MemorySnapshot"]:
@@ -211,9 +247,17 @@ class MemorySnapshot:
         """See `Snapshot.positions`."""
         return self._tables.positions
 
-    async def rows(self, table: str) -> AsyncIterator[Sequence[Values]]:
+    async def retained(self) -> Retained:
+        """See `Snapshot.retained`."""
+        return Retained(self._tables.retention, frozenset(self._tables.restored))
+
+    async def rows(self, table: str, skipped: Skipped = NOTHING) -> AsyncIterator[Sequence[Values]]:
         """See `Snapshot.rows`."""
-        yield list(map(TABLES[table].values, getattr(self._tables, table).values()))
+        rows = getattr(self._tables, table).values()
+        if table in OF_INSTANCES:
+            old = {id for id, row in self._tables.instances.items() if skipped.is_old(row.state, row.terminated_at)}
+            rows = [row for row in rows if row.instance_id not in old]
+        yield list(map(TABLES[table].values, rows))
 
     async def counts(self) -> dict[int, Counts]:
         """See `Snapshot.counts`."""

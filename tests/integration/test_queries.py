@@ -18,6 +18,7 @@ from schemas.settings import ProjectionsSettings
 from tests.happened import WORKFLOW
 from tests.integration.projection_world import Tables
 from tests.read_model_contract import DEADLINE_SECONDS, ReadModelContract, Subject, soon
+from tests.retention_contract import ReadsContract
 from tests.search_contract import SearchContract
 
 
@@ -59,7 +60,7 @@ async def settings(database_url: str, database_schema: str) -> AsyncIterator[Pro
     Tables(settings).drop()
 
 
-class TestPostgres(ReadModelContract, SearchContract):
+class TestPostgres(ReadModelContract, SearchContract, ReadsContract):
     """See `tests.read_model_contract`."""
 
     @pytest.fixture

@@ -12,6 +12,7 @@ from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from schemas.settings import ProjectionsSettings
 from tests.read_model_contract import ReadModelContract, Subject
+from tests.retention_contract import ReadsContract
 from tests.search_contract import SearchContract
 
 
@@ -54,7 +55,7 @@ class Memory(Subject):
         self.database.caught_up, self.database.partitions = {0}, 1
 
 
-class TestMemory(ReadModelContract, SearchContract):
+class TestMemory(ReadModelContract, SearchContract, ReadsContract):
     """See `tests.read_model_contract`."""
 
     @pytest.fixture

@@ -21,7 +21,7 @@ from projections.verification import Report, replay, verify
 from projections.verification.buckets import COUNT, Buckets, Fingerprints, bucket_of
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.folded import FoldedStore
-from projections.verification.read_model import MemoryReadModel, MemorySnapshot
+from projections.verification.read_model import Look, MemoryReadModel, MemorySnapshot
 from schemas import events
 from schemas.fillers import filler
 from schemas.kafka import KafkaFault, NewTopic, Place
@@ -374,7 +374,7 @@ async def test_both_go_on_while_it_looks(world: World) -> None:
                 world.append(0, id(number - 1), *instance()[5:])
             await world.project(at_most=7)
 
-        async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+        async def now(self) -> Look:
             before = await super().now()
             await self._move()
             return before
@@ -543,7 +543,7 @@ async def test_a_read_model_that_goes_back_is_looked_at_again(world: World, time
 
 async def test_a_service_that_is_away_is_told(world: World) -> None:
     class Away(MemoryReadModel):
-        async def now(self) -> tuple[datetime, dict[int, ReadPosition]]:
+        async def now(self) -> Look:
             raise StoreAway
 
     with pytest.raises(StoreAway):
