@@ -2,7 +2,8 @@
 
 1. A second schema is made and migrated; what an interrupted rebuild left behind is dropped first.
 2. The log is read into it from its start, until it has caught up with the live one.
-3. In one transaction: the live positions are locked, which holds its projectors up for a moment; what they wrote last
+3. What ended long ago is deleted again, if settings say so. Not before: the log may have a retry of it further on.
+4. In one transaction: the live positions are locked, which holds its projectors up for a moment; what they wrote last
    is read as well; the schemas are renamed. Only then the old one is dropped.
 
 Projectors and API stay connected all the time. Postgres plans their prepared statements again after the renaming, and
@@ -15,6 +16,7 @@ whose place there was something else.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -30,9 +32,12 @@ from projections.errors import RebuildInProgress, RowsWouldBeLost, StoreAway
 from projections.fold import Batch
 from projections.metrics import Metrics
 from projections.migrate import migrate
+from projections.ports import Store
 from projections.postgres_connection import PostgresConnection
 from projections.projector import Projector
+from projections.retention import Retention, retention_days
 from projections.rows import Advance
+from projections.states import State
 from projections.store import PostgresStore
 from schemas.fillers import is_filler
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Place, Reader
@@ -60,7 +65,11 @@ MAX_SWAPS: Final = 20
 
 
 async def rebuild(
-    settings: ProjectionsSettings, progress: OnProgress | None = None, *, kafka: Kafka | None = None
+    settings: ProjectionsSettings,
+    progress: OnProgress | None = None,
+    *,
+    kafka: Kafka | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> None:
     """Rebuild the read model of these settings. Until the swap, the live one is only read.
 
@@ -68,6 +77,7 @@ async def rebuild(
         settings: of the live projections.
         progress: called now and then.
         kafka: where the log is; as the settings say when not given.
+        clock: seconds since 1970.
 
     Raises:
         RowsWouldBeLost: the log does not hold everything that the live read model shows.
@@ -86,6 +96,9 @@ async def rebuild(
         await _drop(connection, f"{live}_replaced")
         await asyncio.to_thread(migrate, shadow)
         async with _replay(kafka, shadow, topic_id, progress) as replay:
+            if days := retention_days(settings):
+                await replay.catch_up(await _live_positions(connection, live))
+                await replay.delete_ended(days, clock)
             for _ in range(MAX_SWAPS):
                 await replay.catch_up(await _live_positions(connection, live))
                 if await _swap(connection, live, replay):
@@ -143,12 +156,29 @@ def _refusal(place: Place, text: str) -> str:
 class _Replay:
     """Reads the log into the schema that is being built."""
 
-    def __init__(self, reader: Reader, topic: str, topic_id: str, projector: Projector, progress: OnProgress | None):
+    def __init__(
+        self,
+        reader: Reader,
+        topic: str,
+        topic_id: str,
+        store: Store,
+        projector: Projector,
+        progress: OnProgress | None,
+    ):
         self._reader = reader
         self._topic = topic
         self._topic_id = topic_id
+        self._store = store
         self._projector = projector
         self._progress = progress
+
+    async def delete_ended(self, days: Mapping[State, int], clock: Callable[[], float]) -> None:
+        """Delete what ended long ago, see `projections.retention`.
+
+        Raises:
+            StoreAway: Postgres is away.
+        """
+        await Retention(self._store, days, Metrics(CollectorRegistry()), clock).delete_all()
 
     async def catch_up(self, targets: Mapping[int, _Position]) -> None:
         """Read until every partition has reached its target, or the end of the log if that comes first.
@@ -226,7 +256,7 @@ async def _replay(
             projector = Projector(
                 store, Metrics(CollectorRegistry()), shadow.max_batch_events, finds_keys=shadow.search_keys
             )
-            yield _Replay(reader, topic_name(shadow, EVENTS), topic_id, projector, progress)
+            yield _Replay(reader, topic_name(shadow, EVENTS), topic_id, store, projector, progress)
     finally:
         await store.close()
 

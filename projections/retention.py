@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 600.0
 """Between two sweeps. Each looks at all instances of an outcome that are older than the retention, also at those that
 ended later and have to stay. Settings are in days, so nobody waits for it."""
-FAULT_SECONDS: Final = 30.0
-"""How long it waits when Postgres is away. The projector itself tries again sooner, and says so."""
+WAIT_SECONDS: Final = 30.0
+"""How long it waits when Postgres is away, or has not caught up. The projector itself tries again sooner."""
 FIRST_LIMIT: Final = 50
 """Instances in the first batch. How long they take is not known yet."""
 MAX_LIMIT: Final = 1000
@@ -92,32 +92,33 @@ class Retention:
     async def run(self) -> None:
         """Sweep now and then, until canceled."""
         while True:
+            done = False
             try:
-                await self.sweep()
+                done = await self.sweep()
             except StoreAway as fault:
                 logger.warning("what ended long ago can't be deleted now, Postgres: %s", fault)
             except Exception:  # the projections go on
                 logger.exception("what ended long ago can't be deleted")
-            else:
-                await self._sleep(SWEEP_SECONDS)
-                continue
-            self._limit = FIRST_LIMIT  # the last batch may have taken too long
-            await self._sleep(FAULT_SECONDS)
+            if not done:
+                self._limit = FIRST_LIMIT  # the last batch may have taken too long
+            await self._sleep(SWEEP_SECONDS if done else WAIT_SECONDS)
 
-    async def sweep(self) -> int:
+    async def sweep(self) -> bool:
         """Delete all that ended long ago. Nothing, unless the read model has all that it has ever shown.
 
         An instance whose retry is in the part of the log that is not read yet would be lost to sight.
 
         Returns:
-            How many instances it has deleted.
+            Whether the read model has all of it.
 
         Raises:
             StoreAway: Postgres is away. What was deleted stays deleted.
         """
         if not await self._store.all_caught_up():
-            return 0
-        return sum([await self._sweep(outcome, days) for outcome, days in self._days.items()])
+            return False
+        for outcome, days in self._days.items():
+            await self._sweep(outcome, days)
+        return True
 
     async def delete_all(self) -> None:
         """Do a sweep without pauses, whether or not the read model has caught up: nobody reads it yet.
@@ -128,7 +129,7 @@ class Retention:
         for outcome, days in self._days.items():
             await self._sweep(outcome, days, pauses=0)
 
-    async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> int:
+    async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> None:
         before = datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=days)
         total, behind = 0, FIRST
         while True:
@@ -146,10 +147,8 @@ class Retention:
             if pauses:
                 await self._sleep(took * pauses)
         if total:
-            logger.info(
-                "%d instances that had %s before %s are deleted", total, _VERBS[outcome], f"{before:%Y-%m-%d %H:%M} UTC"
-            )
-        return total
+            then = f"{before:%Y-%m-%d %H:%M} UTC"
+            logger.info("%d instances that had %s before %s are deleted", total, _VERBS[outcome], then)
 
 
 _VERBS: Final[Mapping[State, str]] = {"succeeded": "succeeded", "failed": "failed", "aborted": "been aborted"}

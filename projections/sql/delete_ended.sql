@@ -26,15 +26,18 @@ doomed AS MATERIALIZED (
     WHERE s.terminated_at < s.ended_before AND i.state = $1::text AND i.terminated_at < s.ended_before
     FOR UPDATE OF i SKIP LOCKED
 ),
-gone AS (
-    DELETE FROM instances i USING doomed d WHERE i.id = d.id RETURNING i.id, i.workflow_id, i.request
+ids AS MATERIALIZED ( -- an array, so that each table is read by its index, whatever the planner believes
+    SELECT ARRAY(SELECT id FROM doomed ORDER BY id) AS list
 ),
-gone_stages AS (DELETE FROM stages s USING doomed d WHERE s.instance_id = d.id),
-gone_activities AS (DELETE FROM activities a USING doomed d WHERE a.instance_id = d.id),
-gone_past_stages AS (DELETE FROM past_stages s USING doomed d WHERE s.instance_id = d.id),
-gone_past_activities AS (DELETE FROM past_activities a USING doomed d WHERE a.instance_id = d.id),
-gone_requests AS (DELETE FROM event_requests e USING doomed d WHERE e.instance_id = d.id),
-gone_keys AS (DELETE FROM instance_keys k USING doomed d WHERE k.instance_id = d.id),
+gone AS (
+    DELETE FROM instances WHERE id = ANY((SELECT list FROM ids)::uuid[]) RETURNING id, workflow_id, request
+),
+gone_stages AS (DELETE FROM stages WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_activities AS (DELETE FROM activities WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_past_stages AS (DELETE FROM past_stages WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_past_activities AS (DELETE FROM past_activities WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_requests AS (DELETE FROM event_requests WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_keys AS (DELETE FROM instance_keys WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
 kept AS (
     INSERT INTO deleted_instances (id, request) SELECT id, request FROM gone WHERE request IS NOT NULL
     ON CONFLICT DO NOTHING

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -58,19 +59,19 @@ async def log(settings: ProjectionsSettings) -> AsyncIterator[Log]:
 class Process:
     """Projections that run."""
 
-    def __init__(self, settings: ProjectionsSettings):
+    def __init__(self, settings: ProjectionsSettings, clock: Callable[[], float] = time.time):
         self.registry = CollectorRegistry()
-        self.projections = Projections(settings, Metrics(self.registry))
+        self.projections = Projections(settings, Metrics(self.registry), clock=clock)
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(self.projections.run(self.stop))
 
-    def count(self, name: str) -> float:
-        return self.registry.get_sample_value(f"orchestration_projections_{name}") or 0.0
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"orchestration_projections_{name}", labels) or 0.0
 
 
 @asynccontextmanager
-async def running(settings: ProjectionsSettings) -> AsyncIterator[Process]:
-    process = Process(settings)
+async def running(settings: ProjectionsSettings, clock: Callable[[], float] = time.time) -> AsyncIterator[Process]:
+    process = Process(settings, clock)
     try:
         yield process
     finally:

@@ -49,7 +49,6 @@ async def delete(world: World, hours: float) -> None:
 @pytest.fixture
 async def swept(world: World) -> World:
     """One whose instances are deleted, but for those that run and one that ended late."""
-    world.append(0, LATE, *failing(1000))
     start = events.InstanceStarted(at=at(900), workflow_id=WORKFLOW, stages=[], variables={})  # type: ignore[arg-type]
     world.append(0, LATE, start)
     world.append(0, LATE, *failing(1000))
