@@ -21,13 +21,15 @@ noted AS (
     ON CONFLICT (outcome) DO UPDATE SET ended_before = excluded.ended_before
     WHERE r.ended_before < excluded.ended_before
 ),
+-- Arrays, so that each table is read by its index, whatever the planner believes.
 doomed AS MATERIALIZED (
-    SELECT i.id FROM seen s JOIN instances i ON i.id = s.id
-    WHERE s.terminated_at < s.ended_before AND i.state = $1::text AND i.terminated_at < s.ended_before
-    FOR UPDATE OF i SKIP LOCKED
+    SELECT id FROM instances
+    WHERE id = ANY(ARRAY(SELECT id FROM seen WHERE terminated_at < ended_before))
+      AND state = $1::text AND terminated_at < (SELECT ended_before FROM alone)
+    FOR UPDATE SKIP LOCKED
 ),
-ids AS MATERIALIZED ( -- an array, so that each table is read by its index, whatever the planner believes
-    SELECT ARRAY(SELECT id FROM doomed ORDER BY id) AS list
+ids AS MATERIALIZED (
+    SELECT ARRAY(SELECT id FROM doomed) AS list
 ),
 gone AS (
     DELETE FROM instances WHERE id = ANY((SELECT list FROM ids)::uuid[]) RETURNING id, workflow_id, request

@@ -292,6 +292,7 @@ async def test_the_next_ones_and_all_that_is_theirs_are_found_by_indexes(planner
     cursor = await planner.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + statement("delete_ended"))
     (((explained,),),) = await cursor.fetchall()
     nodes = list(below(explained["Plan"]))
+    assert all("Index Cond" in node for node in nodes if "Scan" in node["Node Type"] and "Relation Name" in node)
     scans = {node["Relation Name"]: node for node in nodes if "Scan" in node["Node Type"] and "Relation Name" in node}
     (looks,) = (node for node in nodes if node.get("Index Name") == "instances_in_state")
     assert "ROW(created_at, id)" in looks["Index Cond"]
