@@ -19,7 +19,7 @@ import uvloop
 
 from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance import bulk, compare, console, encryption, reads, restart, search, stats
+from tests.performance import bulk, compare, console, encryption, reads, restart, retention, search, stats
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import print_ratios, print_table
@@ -98,6 +98,11 @@ def main() -> None:
     console.add_options(
         commands.add_parser("console", description=console.__doc__, help="how long the console's pages take")
     )
+    retention.add_options(
+        commands.add_parser(
+            "retention", description=retention.__doc__, help="what it costs to delete what ended long ago"
+        )
+    )
     options = parser.parse_args()
     modules = {
         "compare": compare,
@@ -108,6 +113,7 @@ def main() -> None:
         "search": search,
         "stats": stats,
         "console": console,
+        "retention": retention,
     }
     for command, module in modules.items():
         if options.command == command:
