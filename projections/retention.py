@@ -25,7 +25,7 @@ things refer to an instance that is gone:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -131,24 +131,30 @@ class Retention:
 
     async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> None:
         before = datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=days)
-        total, behind = 0, FIRST
-        while True:
+        total = 0
+        try:
+            async for deleted in self._batches(outcome, before, pauses):
+                total += deleted
+                self._metrics.deleted_instances.labels(outcome).inc(deleted)
+        finally:
+            if total:
+                then = f"{before:%Y-%m-%d %H:%M} UTC"
+                logger.info("%d instances that had %s before %s are deleted", total, _VERBS[outcome], then)
+
+    async def _batches(self, outcome: State, before: datetime, pauses: int) -> AsyncIterator[int]:
+        """Delete batch by batch; how many instances each has deleted."""
+        behind: RowPosition | None = FIRST
+        while behind is not None:
             began = _now()
             done = await self._store.delete_ended(outcome, before, behind, self._limit)
             took = _now() - began
             if done is None:  # another process does it
-                break
-            total += done.deleted
-            self._metrics.deleted_instances.labels(outcome).inc(done.deleted)
-            if done.reached is None:
-                break
+                return
+            yield done.deleted
             behind = done.reached
-            self._limit = next_limit(self._limit, took)
-            if pauses:
+            if behind is not None:
+                self._limit = next_limit(self._limit, took)
                 await self._sleep(took * pauses)
-        if total:
-            then = f"{before:%Y-%m-%d %H:%M} UTC"
-            logger.info("%d instances that had %s before %s are deleted", total, _VERBS[outcome], then)
 
 
 _VERBS: Final[Mapping[State, str]] = {"succeeded": "succeeded", "failed": "failed", "aborted": "been aborted"}

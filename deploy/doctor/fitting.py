@@ -13,6 +13,9 @@ from schemas.topics import topics
 SHORT_RETENTION_SECONDS: Final = 24 * 3600
 """A shorter retention of events can be over before somebody has noticed that engines are down."""
 
+SHORT_RETENTION_DAYS: Final = 7
+"""What failed or was aborted on a Friday, and is deleted sooner, may be gone before somebody has looked at it."""
+
 
 class AllSettings(Struct, frozen=True):
     """The settings of all processes, as this environment has them."""
@@ -29,7 +32,7 @@ def settings(given: AllSettings, brokers: Sequence[BrokerFacts]) -> Iterator[Fin
         given: of all processes.
         brokers: of Kafka; none if it can't be asked.
     """
-    findings = [*_sessions(given, brokers), *_access(given), *_topics(given, brokers)]
+    findings = [*_sessions(given, brokers), *_access(given), *_topics(given, brokers), *_retention(given)]
     yield from or_ok(findings, "settings", "fit each other")
 
 
@@ -85,6 +88,24 @@ def _topics(given: AllSettings, brokers: Sequence[BrokerFacts]) -> Iterator[Find
     if both := sorted(own & set(trigger_topics(engine))):
         text = f"{variable('trigger_topics')} names {', '.join(both)}, which this installation writes itself"
         yield warning("settings", text, "take it off, unless instances are meant to start each other")
+
+
+def _retention(given: AllSettings) -> Iterator[Finding]:
+    projections = given.projections
+    succeeded = projections.retention_succeeded_days
+    for name in ("retention_failed_days", "retention_aborted_days"):
+        days: int | None = getattr(projections, name)
+        if days is None:
+            continue
+        if days < SHORT_RETENTION_DAYS:
+            text = f"{variable(name)} is {days}: such an instance may be gone before somebody has looked at it"
+            yield warning("settings", text, "make it longer than a holiday")
+        if succeeded is None or days < succeeded:
+            text = (
+                f"{variable(name)} is {days}, {variable('retention_succeeded_days')} is {succeeded or 'not set'}:"
+                " what may have to be retried is deleted before what has succeeded"
+            )
+            yield warning("settings", text, "make the first one longer")
 
 
 def trigger_topics(engine: EngineSettings) -> list[str]:

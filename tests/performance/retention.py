@@ -2,7 +2,7 @@
 
 Fills a fresh Postgres with a year of instances, their stages and keys, as `search` does, and reads pages of lists as
 the API does, one after the other. Then it deletes the older half as the projections do, with their pauses, and reads
-the same pages meanwhile. Prints instances deleted per second, how long the batches and the pages took, and the size of the
+the same pages meanwhile. Prints instances deleted per second, how long batches and pages took, and the size of the
 tables before and behind it, also after a VACUUM.
 
 In the end it makes a copy of table `instances` that is partitioned by the time of creation, and looks up ids and reads

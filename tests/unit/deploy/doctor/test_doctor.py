@@ -287,6 +287,17 @@ def changed(**changes: Any) -> AllSettings:
         ({"stack_client_id": "me"}, "wrong", "need each other"),
         ({"replication_factor": 4}, "wrong", "ORCHESTRATION_REPLICATION_FACTOR is 4, but there are 3 brokers"),
         ({"events_retention_seconds": 3600}, "warning", "what no engine has read by then is lost"),
+        (
+            {"retention_failed_days": 90},
+            "warning",
+            "RETENTION_SUCCEEDED_DAYS is not set: what may have to be retried is",
+        ),
+        (
+            {"retention_aborted_days": 8, "retention_succeeded_days": 9},
+            "warning",
+            "RETENTION_ABORTED_DAYS is 8, ORCHESTRATION_RETENTION_SUCCEEDED_DAYS is 9",
+        ),
+        ({"retention_failed_days": 6, "retention_succeeded_days": 6}, "warning", "before somebody has looked at it"),
         ({"trigger_topics": "ledger, orchestration"}, "warning", "names orchestration, which this installation writes"),
     ],
 )
