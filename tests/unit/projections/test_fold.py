@@ -146,7 +146,7 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 (INSTANCE, events.ActivityStarted(at=T[4], stage=1, index=2, name="GetWallet", input={}, key_number=1)),
             ],
             {
-                "instances": [Instance(INSTANCE, T[4], activity="GetWallet", state="running", retries=2)],
+                "instances": [Instance(INSTANCE, T[4], "w", activity="GetWallet", state="running", retries=2)],
                 "stages": [Stage(INSTANCE, 1, "RunSend", "{}", T[4])],
                 "activities": [
                     Activity(INSTANCE, 1, 2, 1, "GetWallet", "{}", None, T[4], next_execution=T[4], key_number=1)
@@ -161,7 +161,14 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
             {
                 "instances": [
                     Instance(
-                        INSTANCE, T[4], terminated_at=T[4], error="x", state="failed", retries=2, retryable="[2,[3]]"
+                        INSTANCE,
+                        T[4],
+                        "w",
+                        terminated_at=T[4],
+                        error="x",
+                        state="failed",
+                        retries=2,
+                        retryable="[2,[3]]",
                     )
                 ],
                 "event_requests": [EventRequest(INSTANCE, "key", "digest")],
