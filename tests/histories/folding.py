@@ -36,6 +36,8 @@ from tests.histories.lines import Line, RecordLine
 from tests.simulation.loop import VirtualClock
 
 SETTINGS: Final = EngineSettings(partitions=1)
+NOT_OF_EVENTS: Final = frozenset({"positions", "counts", "past_counts", "deleted_instances", "retention", "restored"})
+"""Tables that are no part of a state: counts are those of the rows, and nothing is deleted here."""
 
 
 class Stored(NamedTuple):
@@ -162,8 +164,7 @@ def state_of(shard: Shard, tables: Tables, public: Sequence[str]) -> dict[str, A
     rows = {
         name: {str(key): row for key, row in sorted(getattr(tables, name).items(), key=lambda item: str(item[0]))}
         for name in vars(tables)
-        if name not in ("counts", "past_counts")  # which are those of the rows
-        if name != "positions"
+        if name not in NOT_OF_EVENTS
     }
     state = {
         "snapshot_schema": SCHEMA,

@@ -10,7 +10,7 @@ from schemas.records import MESSAGES
 from schemas.topics import SNAPSHOTS
 from schemas.upcasters import newest
 from tests.histories import deciding, states
-from tests.histories.folding import World, state_of
+from tests.histories.folding import NOT_OF_EVENTS, World, state_of
 from tests.histories.lines import DATA, Line, RecordLine, generations, read, recorded
 from tests.histories.recorder import Recorder
 from tests.histories.stories import STORIES
@@ -116,5 +116,5 @@ def state_of_nothing() -> dict[str, set[str]]:
     state_of(shard, Tables(), [])
     return {
         "sections": {section.name for section in shard.sections},
-        "tables": set(vars(Tables())) - {"positions", "counts", "past_counts"},
+        "tables": set(vars(Tables())) - NOT_OF_EVENTS,
     }
