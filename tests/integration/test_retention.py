@@ -146,15 +146,23 @@ class World:
         return await self.store.delete_ended("failed", LATER, FIRST, limit)
 
     @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        """Another connection, in a transaction."""
+        connection = await Postgres(self.settings).connect("test", statement_timeout_seconds=20.0)
+        try:
+            await connection.execute(b"BEGIN")
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
     async def deleting(self) -> AsyncIterator[Connection]:
         """While a deletion of all old instances is not committed."""
-        connection = await Postgres(self.settings).connect("test", statement_timeout_seconds=20.0)
-        await connection.execute(b"BEGIN")
-        parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS)
-        ((deleted, *_),) = await (await connection.execute(statement("delete_ended"), parameters)).fetchall()
-        assert deleted == len(self.old)
-        yield connection
-        await connection.close()
+        async with self.connected() as connection:
+            parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS)
+            ((deleted, *_),) = await (await connection.execute(statement("delete_ended"), parameters)).fetchall()
+            assert deleted == len(self.old)
+            yield connection
 
 
 @pytest.fixture
@@ -213,16 +221,14 @@ async def test_a_retry_waits_for_a_deletion_under_way_and_shows_the_instance(wor
 
 
 async def test_an_instance_that_is_retried_in_this_moment_is_left_alone(world: World) -> None:
-    connection = await Postgres(world.settings).connect("test", statement_timeout_seconds=20.0)
-    await connection.execute(b"BEGIN")
-    await connection.execute(
-        b"UPDATE instances SET state = 'running', terminated_at = NULL WHERE id = $1", (world.old[2],)
-    )
-    async with asyncio.timeout(5):
-        done = await world.delete()
-    assert done.deleted == 5
-    await connection.execute(b"COMMIT")
-    await connection.close()
+    async with world.connected() as connection:
+        await connection.execute(
+            b"UPDATE instances SET state = 'running', terminated_at = NULL WHERE id = $1", (world.old[2],)
+        )
+        async with asyncio.timeout(5):
+            done = await world.delete()
+        assert done.deleted == 5
+        await connection.execute(b"COMMIT")
     assert of(world.tables, "instances") == {world.old[2], world.young}
     assert of(world.tables, "stages") == {world.old[2], world.young}
     assert of(world.tables, "instance_keys") == {world.old[2]}
