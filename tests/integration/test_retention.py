@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections import retention
-from projections.database import PARSED_ONCE, Postgres, PostgresConnection, connect
+from projections.database import PARSED_ONCE, Postgres, connect
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.ports import MIN_AGE_SECONDS, Connection
+from projections.postgres_connection import PostgresConnection
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import rebuild

@@ -25,6 +25,7 @@ import psycopg
 from prometheus_client import CollectorRegistry
 from psycopg import sql
 
+from deploy.bench.figures import Figures
 from deploy.embedded.postgres import SETTINGS, EmbeddedPostgres
 from projections.database import PARSED_ONCE, Postgres, conninfo
 from projections.metrics import Metrics
@@ -37,7 +38,7 @@ from projections.retention import Retention
 from projections.states import ENDED
 from projections.store import PostgresStore
 from schemas.settings import PostgresSettings
-from tests.performance.figures import Figures, print_table
+from tests.performance.figures import print_table
 from tests.performance.search import DAYS, MEMORY, fill
 
 SCHEMA: Final = "retention"
