@@ -20,6 +20,7 @@ from projections.metrics import Metrics as ProjectionsMetrics
 from projections.publisher.public_events import public_event
 from projections.rows import ReadPosition
 from schemas.commands import RunWorkflow
+from schemas.current import CurrentWorkflow
 from schemas.epochs import EpochFilter, header
 from schemas.events import InstanceEnded
 from schemas.records import NewRecord, RecordCodec, read_number
@@ -72,6 +73,12 @@ async def _decide(record: StoredRecord) -> str:
     return left[1][0]
 
 
+def _workflows() -> MemoryWorkflows:
+    known = MemoryWorkflows()
+    known.known[WORKFLOW] = CurrentWorkflow(stages=GOOD.stages)
+    return known
+
+
 async def _own(log: Log) -> int:
     """Own the partition for a while; returns the next command that it would read."""
     partition = Partition(
@@ -84,7 +91,7 @@ async def _own(log: Log) -> int:
         caller=_Caller(),
         slots=CallSlots(100, service_of),
         evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
-        workflows=MemoryWorkflows(),
+        workflows=_workflows(),
         clock=VirtualClock(),
         owner="engine",
         codec=CODEC,

@@ -29,19 +29,24 @@ from schemas.commands import (
     FireTrigger,
     RunWorkflow,
     SendEvent,
+    SubmitAbort,
+    SubmitEvent,
+    SubmitRun,
 )
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow, decode_current, encode_current
 from schemas.epochs import EpochFilter
 from schemas.events import CommandRejected, InstanceStarted, PartitionClaimed
 from schemas.records import NewRecord, RecordCodec, UndecodableRecord
 from tests.definitions import definition
-from tests.fuzz.partition import FIRST, decide
+from tests.fuzz.partition import FIRST, WORKFLOW, decide
 from tests.fuzz.runner import Check
 from tests.ports.log import StoredRecord
 
 NAME: Final = "records"
 CODEC: Final = RecordCodec()
 ID: Final = "7d0f8e5c-2f3a-4c60-9b1e-0c5a4f1f6f11"
+MADE: Final = "019ca8d7-2d00-7000-8000-000000000000"
+"""An id of version 7."""
 AT: Final = datetime(2026, 3, 1, tzinfo=UTC)
 SEND: Final = {
     "source": {"wallet": {"id": ID}},
@@ -105,6 +110,13 @@ def _seeds() -> dict[str, list[NewRecord]]:
             CODEC.encode(ID, DeleteWorkflow(), timestamp_ms=0),
             CODEC.encode(FIRST, AbortInstance(), timestamp_ms=0),
             CODEC.encode(ID, SendEvent(name="approved", payload={"a": [1, 2.5, None]}), timestamp_ms=0),
+            CODEC.encode(
+                MADE, SubmitRun(workflow_id=WORKFLOW, variables={"who": "ann"}, by="shop", reason="r"), timestamp_ms=0
+            ),
+            CODEC.encode(
+                FIRST, SubmitEvent(name="approved", payload={"a": [1, 2.5, None]}, idempotency_key="k"), timestamp_ms=0
+            ),
+            CODEC.encode(FIRST, SubmitAbort(idempotency_key="k"), timestamp_ms=0),
             CODEC.encode(ID, CreateTrigger(name="t", event="X", workflow_id=ID, vars={"a": "event.b"}), timestamp_ms=0),
             CODEC.encode(ID, fire, timestamp_ms=0),
             CODEC.encode(
