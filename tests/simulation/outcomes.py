@@ -116,6 +116,9 @@ class Outcomes:
         """
         outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command, first.event.at)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
+        if isinstance(command, cm.SubmitEvent) and outcome == DECIDED:
+            key = str(id_for_key("event", aggregate_id, command.idempotency_key))
+            assert first.event.request_key == key, f"{aggregate_id}: a submitted event would not be known again"
         if isinstance(command, cm.EvaluateTrigger) and outcome == DECIDED:
             waiting = [message for trigger in self.triggers.values() for message in trigger.waiting.values()]
             size = sum(map(_size, waiting)) + _size(command)
