@@ -131,9 +131,9 @@ class Clients:
                 self.publish()
             elif chance < 0.925:
                 self._define()
-            elif chance < 0.95:
+            elif chance < 0.945:
                 self.submit()
-            elif chance < 0.96:
+            elif chance < 0.975:
                 await self._submit_new()
             elif self.keyed:
                 self._repeat()
