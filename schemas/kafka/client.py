@@ -273,8 +273,10 @@ def abort(connection: AIOKafkaConnection) -> None:
     writer = connection._writer  # noqa: SLF001
     if writer is not None:
         # Else the system would go on to send it for minutes: until the network is back, for instance.
+        end = writer.get_extra_info("socket")  # None once the broker has reset it
         with contextlib.suppress(OSError):
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if end is not None:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     connection.close(reason=CloseReason.SHUTDOWN)
 

@@ -1,11 +1,14 @@
 """Our Kafka clients with brokers that are silent: nothing waits for them for long, and nothing of a client is left."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import uvloop
 from aiokafka import TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
@@ -15,6 +18,7 @@ from engine.errors import AppendFailed
 from engine.kafka_log import KafkaEventLog
 from projections.publisher import Publisher
 from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place
+from schemas.kafka.client import abort
 from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
@@ -412,3 +416,24 @@ async def test_a_group_that_does_not_answer_is_not_waited_for(
     with pytest.raises(KafkaFault):
         await member.committed(Place(TOPIC, 0))
     member._reader._closed = True  # nothing to stop
+
+
+def test_a_connection_that_is_gone_already_can_be_aborted() -> None:
+    """Uvloop's transports have no socket any more then."""
+
+    async def scenario() -> None:
+        async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
+
+        server = await asyncio.start_server(reset, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        assert writer.get_extra_info("socket") is None
+        connection = Mock(_writer=writer)
+        abort(connection)
+        connection.close.assert_called_once()
+        server.close()
+
+    uvloop.run(scenario())
