@@ -427,6 +427,7 @@ def test_a_connection_that_is_gone_already_can_be_aborted() -> None:
 
         server = await asyncio.start_server(reset, "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        server.close()
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -434,6 +435,5 @@ def test_a_connection_that_is_gone_already_can_be_aborted() -> None:
         connection = Mock(_writer=writer)
         abort(connection)
         connection.close.assert_called_once()
-        server.close()
 
     uvloop.run(scenario())
