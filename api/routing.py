@@ -18,7 +18,7 @@ from msgspec import Struct
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from api.answers import Answer, error_answer
+from api.answers import Answer, error_answer, json_answer
 from api.calls import Call
 from api.errors import ApiError, ClientGone, Fault, NotAllowed, NotFound, Unavailable
 from api.metrics import Metrics
@@ -80,6 +80,34 @@ class Operation(Struct, frozen=True, kw_only=True):
     streams: bool = False
     """Whether its success is a stream of server-sent events: then `answer` is what their data may be, its time ends
     with its beginning, and it takes no place of other requests."""
+
+
+def constant(id: str, path: str, summary: str, value: object, kind: Any) -> Operation:
+    """A GET of what never changes, for everybody.
+
+    Args:
+        id: name of the operation.
+        path: below the base path.
+        summary: of the operation.
+        value: what is answered.
+        kind: its type, or its JSON Schema.
+    """
+    answer = json_answer(200, value)
+
+    async def get(call: Call) -> Answer:
+        return answer
+
+    return Operation(
+        id=id,
+        method="GET",
+        path=path,
+        handler=get,
+        summary=summary,
+        status=200,
+        answer=kind,
+        unlimited=True,
+        public=True,
+    )
 
 
 class PathRoute(BaseRoute):

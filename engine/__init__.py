@@ -7,7 +7,7 @@
 | `partition` | the owner of a partition: claim, restore, turns, proof |
 | `restore` | its state from the newest snapshot and the events behind it |
 | `snapshot_rounds`, `snapshot_records` | writing snapshots behind the owner's back, and their layout |
-| `runner`, `wanted`, `timers`, `slots`, `run_commands` | carrying out effects |
+| `runner`, `wanted`, `timers`, `slots`, `effect_queue`, `run_commands` | carrying out effects |
 | `activities` | calls of the stack |
 | `triggers` | listening to other services' messages |
 | `supervisor`, `process` | which partitions this engine owns, and how it is put together |

@@ -141,27 +141,21 @@ class Turn:
         held = self._shard.first_held(key)
         if held is None or held.offset != given.offset:
             return
-        submission, code = held.submission, None
+        refusal: tuple[str, str] | None = None
         try:
             decision = self._shard.decide(key, given, self._now)
-        except Rejected as rejected:
-            code, message = rejected.code, rejected.message
-        except Exception:
-            logger.exception("deciding a submission failed", extra={"aggregate": key})
-            code, message = rejections.FAULT, INTERNAL_FAULT
+        except Exception as error:
+            refusal = _refusal(key, error)
         self._outcome(key, SubmissionReleased(at=self._at), None)
-        if code is None:
+        if refusal is None:
             try:
                 self._take(key, decision, None)
-            except DecisionTooLarge as error:
-                code, message = rejections.TOO_LARGE, str(error)
-            except Exception:
-                logger.exception("deciding a submission failed", extra={"aggregate": key})
-                code, message = rejections.FAULT, INTERNAL_FAULT
-        if code is None:
+            except Exception as error:
+                refusal = _refusal(key, error)
+        if refusal is None:
             self.submissions.append(None)
         else:
-            self._reject(None, key, code, message, submission)
+            self._reject(None, key, *refusal, held.submission)
 
     def confirm(self) -> None:
         """Have the batch prove the claim, also when nothing was decided."""
@@ -248,6 +242,18 @@ class Turn:
         for subject in changed:
             self.changed.pop(subject, None)
             self.changed[subject] = None
+
+
+def _refusal(key: str, error: Exception) -> tuple[str, str]:
+    """Why a submission is rejected that led to an error: the code, and the text."""
+    match error:
+        case Rejected():
+            return error.code, error.message
+        case DecisionTooLarge():
+            return rejections.TOO_LARGE, str(error)
+        case _:
+            logger.error("deciding a submission failed", exc_info=error, extra={"aggregate": key})
+            return rejections.FAULT, INTERNAL_FAULT
 
 
 def current(key: str, event: Event, version: int) -> Current:

@@ -124,9 +124,8 @@ class Batch:
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
-            case (
-                _
-            ):  # LateResultRecorded, InstanceRequested, submissions, CommandSkipped, ClaimConfirmed: nothing changes
+            case _:
+                # LateResultRecorded, InstanceRequested, submissions, CommandSkipped and ClaimConfirmed change nothing.
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:

@@ -59,7 +59,7 @@ BULK_CHANGES: Final = (
 
 MAX_ACTIVITIES: Final = 16
 """More than any stage has."""
-OF_INSTANCES: Final = (*("stages", "activities", "past_stages", "past_activities", "event_requests", "instance_keys"),)
+OF_INSTANCES: Final = ("stages", "activities", "past_stages", "past_activities", "event_requests", "instance_keys")
 """Tables whose keys begin with the id of an instance."""
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from api.answers import Answer, json_answer
 from api.calls import Call
-from api.routing import Operation
+from api.routing import Operation, constant
 from api.v1.workflows import YAML_TYPES, definition_text
 from api.validation import validate
 from schemas.definition import definition_schema
@@ -26,14 +26,6 @@ async def validate_definition(call: Call) -> Answer:
     return json_answer(200, Data(validation))
 
 
-_SCHEMA: Final = json_answer(200, definition_schema())
-
-
-async def get_schema(call: Call) -> Answer:
-    """`GET /v2/workflows/schema.json`."""
-    return _SCHEMA
-
-
 OPERATIONS: Final = (
     Operation(
         id="v2ValidateWorkflow",
@@ -50,15 +42,11 @@ OPERATIONS: Final = (
         slash=True,
         reads=True,
     ),
-    Operation(
-        id="v2GetWorkflowSchema",
-        method="GET",
-        path="/v2/workflows/schema.json",
-        handler=get_schema,
-        summary="Get the JSON Schema of a workflow's definition, for editors",
-        status=200,
-        answer={"type": "object"},
-        unlimited=True,
-        public=True,
+    constant(
+        "v2GetWorkflowSchema",
+        "/v2/workflows/schema.json",
+        "Get the JSON Schema of a workflow's definition, for editors",
+        definition_schema(),
+        kind={"type": "object"},
     ),
 )

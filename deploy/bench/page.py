@@ -7,7 +7,7 @@ from typing import Final
 from deploy.bench.charts import latency_chart, throughput_chart
 from deploy.bench.comparison import Pair, differences, pairs_of
 from deploy.bench.report import BUSY, Measured, Report
-from deploy.bench.tables import busy_lines, errors_text, milliseconds
+from deploy.bench.tables import busy_lines, errors_text, pair_cells, speed_cells
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ground: #f5f6f8; --card: #ffffff; --line: #dce0e7; --text: #1a1f29; --soft: #545d6c;
@@ -94,12 +94,8 @@ def _facts(report: Report) -> str:
 
 
 def _row(one: Measured) -> Sequence[str]:
-    latency = one.latency_ms
     return (
-        one.scenario,
-        str(one.clients),
-        f"{one.per_second:,.0f}",
-        *(milliseconds(value) for value in (latency.p50, latency.p90, latency.p99, latency.max)),
+        *speed_cells(one),
         errors_text(one.errors) or "0",
         f"{one.client_cpu:.2f}",
         "–" if one.server_cpu_ms is None else f"{one.server_cpu_ms:.3f}",
@@ -119,18 +115,7 @@ def _notes(report: Report) -> Iterator[str]:
 
 def _compared(pairs: Sequence[Pair]) -> str:
     heads = ("scenario", "clients", "per second before", "now", "ratio", "p50 ratio", "p99 ratio")
-    rows = (
-        (
-            pair.case.scenario,
-            str(pair.case.clients),
-            f"{pair.before.per_second:,.0f}",
-            f"{pair.now.per_second:,.0f}",
-            f"{pair.ratio:.2f}",
-            *("–" if ratio is None else f"{ratio:.2f}" for ratio in (pair.p50_ratio, pair.p99_ratio)),
-        )
-        for pair in pairs
-    )
-    return _table(heads, rows)
+    return _table(heads, (pair_cells(pair, unknown="–") for pair in pairs))
 
 
 def _charts(one: Measured, before: Measured | None) -> str:

@@ -1,5 +1,6 @@
 """What a run has found, as it is kept in a file: JSON."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -108,10 +109,9 @@ def measured(case: Case, rounds: Sequence[tuple[Figures, float | None]]) -> Meas
     """
     ordered = sorted(latency for figures, _ in rounds for latency in figures.latencies)
     kept = [_round(figures, cpu) for figures, cpu in rounds]
-    errors: dict[str, int] = {}
+    errors = Counter[str]()
     for one in kept:
-        for problem, count in one.errors.items():
-            errors[problem] = errors.get(problem, 0) + count
+        errors.update(one.errors)
     told = [one.server_cpu_ms for one in kept if one.server_cpu_ms is not None]
     return Measured(
         scenario=case.scenario,
@@ -146,7 +146,7 @@ def read(path: Path) -> Report:
 
 
 def _round(figures: Figures, cpu_seconds: float | None) -> Round:
-    known = cpu_seconds is not None and figures.count > 0
+    cpu_ms = None if cpu_seconds is None or not figures.count else 1000 * cpu_seconds / figures.count
     return Round(
         seconds=round(figures.seconds, 3),
         requests=figures.count,
@@ -155,7 +155,7 @@ def _round(figures: Figures, cpu_seconds: float | None) -> Round:
         errors=figures.errors,
         throughput=figures.throughput(),
         client_cpu=round(figures.client_cpu, 4),
-        server_cpu_ms=round(1000 * cpu_seconds / figures.count, 4) if known and cpu_seconds is not None else None,
+        server_cpu_ms=None if cpu_ms is None else round(cpu_ms, 4),
     )
 
 

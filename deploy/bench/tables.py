@@ -22,16 +22,23 @@ def figures_table(report: Report) -> Iterator[str]:
 
 def cells(one: Measured, *, told: bool) -> Sequence[Cell]:
     """The cells of a line; with the server's CPU, if it was told of any."""
-    latency = one.latency_ms
     server = () if not told else ("" if one.server_cpu_ms is None else f"{one.server_cpu_ms:.3f}",)
+    return (
+        *speed_cells(one),
+        Styled(errors_text(one.errors) or "0", "red" if one.errors else ""),
+        Styled(f"{one.client_cpu:.0%}", "yellow" if one.client_cpu > BUSY else ""),
+        *server,
+    )
+
+
+def speed_cells(one: Measured) -> Sequence[str]:
+    """What was measured, how many there were a second, and the latencies."""
+    latency = one.latency_ms
     return (
         one.scenario,
         str(one.clients),
         f"{one.per_second:,.0f}",
         *(milliseconds(value) for value in (latency.p50, latency.p90, latency.p99, latency.max)),
-        Styled(errors_text(one.errors) or "0", "red" if one.errors else ""),
-        Styled(f"{one.client_cpu:.0%}", "yellow" if one.client_cpu > BUSY else ""),
-        *server,
     )
 
 
@@ -47,19 +54,19 @@ def busy_lines(scenarios: Iterable[Measured]) -> list[str]:
 def comparison_table(pairs: Iterable[Pair]) -> Iterable[str]:
     """A line for each scenario that is in both files."""
     heads = ("scenario", "clients", "per s before", "per s now", "ratio", "p50 ratio", "p99 ratio")
-    rows = (
-        (
-            pair.case.scenario,
-            str(pair.case.clients),
-            f"{pair.before.per_second:,.0f}",
-            f"{pair.now.per_second:,.0f}",
-            f"{pair.ratio:.2f}",
-            _shown(pair.p50_ratio),
-            _shown(pair.p99_ratio),
-        )
-        for pair in pairs
+    return table(heads, (pair_cells(pair, unknown="") for pair in pairs), "the two files have no scenario in common")
+
+
+def pair_cells(pair: Pair, unknown: str) -> Sequence[str]:
+    """The cells of such a line; with a text for a ratio that is not known."""
+    return (
+        pair.case.scenario,
+        str(pair.case.clients),
+        f"{pair.before.per_second:,.0f}",
+        f"{pair.now.per_second:,.0f}",
+        f"{pair.ratio:.2f}",
+        *(unknown if ratio is None else f"{ratio:.2f}" for ratio in (pair.p50_ratio, pair.p99_ratio)),
     )
-    return table(heads, rows, "the two files have no scenario in common")
 
 
 def milliseconds(value: float) -> str:
@@ -70,7 +77,3 @@ def milliseconds(value: float) -> str:
 def errors_text(errors: dict[str, int]) -> str:
     """How many requests did not succeed, by what happened."""
     return ", ".join(f"{count:,} {problem}" for problem, count in errors.items())
-
-
-def _shown(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"

@@ -24,6 +24,7 @@ from msgspec import Struct
 from engine.core.instance import Attempt, Instance
 from engine.core.judgements import Fired, Judged
 from engine.core.sections import Queue, Section
+from engine.core.snapshots import Summary
 from schemas.ids import made_at_ms
 
 MAX_ENDED: Final = 100_000
@@ -101,7 +102,7 @@ class Ended(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What a snapshot has of it beside entries."""
+    """What a snapshot has of it beside entries: fields of a `Summary`."""
 
     sequences: dict[str, int]
     """The last number of each source."""
@@ -257,11 +258,11 @@ class Duplicates:
         self._fired.settle()
         self._judged.settle()
 
-    def restore_summary(self, known: Remembered, triggers: Container[str]) -> None:
-        """Take over a `summary`.
+    def restore_summary(self, known: Summary, triggers: Container[str]) -> None:
+        """Take over what `summary` has told.
 
         Args:
-            known: the summary.
+            known: all that a snapshot has beside entries.
             triggers: those that are not deleted.
         """
         self._fired.remove_all_but(triggers)

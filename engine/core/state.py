@@ -18,7 +18,7 @@ from engine.core import trigger as triggers
 from engine.core import workflow as workflows
 from engine.core.bulk import PAGE_EVENTS, Bulks
 from engine.core.definition import Definitions
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates, Remembered
+from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
 from engine.core.errors import TooManySetAside
 from engine.core.instance import Instance
 from engine.core.instances import Instances
@@ -158,15 +158,7 @@ class State:
             raise RuntimeError("the last cut is still open")
         self.settle()
         known = self.duplicates.summary()
-        summary = Summary(
-            entries=self.entries,
-            last_at=self._last_at,
-            sequences=known.sequences,
-            ended_unkeyed=known.ended_unkeyed,
-            forgotten_before=known.forgotten_before,
-            retries_forgotten_before=known.retries_forgotten_before,
-            forgotten_until_ms=known.forgotten_until_ms,
-        )
+        summary = Summary(entries=self.entries, last_at=self._last_at, **known._asdict())
         self._cut = Cut(self.sections, summary)
         return self._cut
 
@@ -194,14 +186,7 @@ class State:
         for section in self.sections:
             section.rebase(known=True)
         alive = {id for id, trigger in self._triggers.states.items() if not trigger.deleted}
-        known = Remembered(
-            summary.sequences,
-            summary.ended_unkeyed,
-            summary.forgotten_before,
-            summary.retries_forgotten_before,
-            summary.forgotten_until_ms,
-        )
-        self.duplicates.restore_summary(known, alive)
+        self.duplicates.restore_summary(summary, alive)
 
     # Set aside
 

@@ -100,7 +100,8 @@ class HeldSubmissions(Table[Held]):
 
     def __init__(self) -> None:
         super().__init__("held", Held, order=lambda held: held.offset)
-        self._by_key: dict[str, dict[int, None]] = {}
+        self._by_key: dict[str, dict[int, int]] = {}
+        """Of each instance: the offsets at which submissions are held, in order, with their sizes."""
         self.size_bytes = 0
         """What they take together."""
 
@@ -137,8 +138,7 @@ class HeldSubmissions(Table[Held]):
         if first is None:
             raise IllegalTransition(f"SubmissionReleased of instance {key}, to which nothing is held")
         self.pop(_id(key, first.offset))
-        self.size_bytes -= _size(first.event)
-        del self._by_key[key][first.offset]
+        self.size_bytes -= self._by_key[key].pop(first.offset)
         if not self._by_key[key]:
             del self._by_key[key]
 
@@ -165,8 +165,8 @@ class HeldSubmissions(Table[Held]):
             )
 
     def _note(self, held: Held) -> None:
-        self._by_key.setdefault(held.key, {})[held.offset] = None
-        self.size_bytes += _size(held.event)
+        self._by_key.setdefault(held.key, {})[held.offset] = size = _size(held.event)
+        self.size_bytes += size
 
 
 def _id(key: str, offset: int) -> str:

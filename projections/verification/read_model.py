@@ -14,14 +14,14 @@ from projections import memory_counts
 from projections.counting import HOURS_PER_DAY, CountKey, Counts
 from projections.database import FAULTS, connect
 from projections.errors import StoreAway
-from projections.memory import MemoryDatabase, Tables
+from projections.memory import OF_INSTANCES, MemoryDatabase, Tables
 from projections.postgres_connection import PostgresConnection
 from projections.rows import ReadPosition
 from projections.sql import statement
 from projections.verification.counted import in_steps
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.skipped import NOTHING, Retained, Skipped
-from projections.verification.tables import OF_INSTANCES, TABLES, Values
+from projections.verification.tables import TABLES, Values
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 60.0

@@ -68,9 +68,6 @@ TABLES: Final = {
     )
 }
 
-OF_INSTANCES: Final = tuple(table.name for table in TABLES.values() if table.key[0] == "instance_id")
-"""Tables whose rows belong to instances."""
-
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,12 +11,14 @@ from aiokafka import AIOKafkaProducer
 from psycopg import sql
 
 from deploy.topics import create_topics
+from projections.database import connect
 from projections.migrate import migrate
+from projections.postgres_connection import PostgresConnection
 from projections.rows import ReadPosition
 from projections.store import PostgresStore
 from schemas import events
 from schemas.records import NewRecord, RecordCodec
-from schemas.settings import ProjectionsSettings
+from schemas.settings import PostgresSettings, ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import START, next_batch
 
@@ -84,6 +86,17 @@ class Tables:
     def drop(self) -> None:
         for suffix in ("", "_rebuild", "_replaced"):
             self.rows(f'DROP SCHEMA IF EXISTS "{self._settings.database_schema}{suffix}" CASCADE')
+
+
+@asynccontextmanager
+async def planning(
+    settings: PostgresSettings, statistics: str, parameters: Mapping[str, str]
+) -> AsyncIterator[PostgresConnection]:
+    """A connection that plans with these parameters, on tables with these statistics."""
+    connection = await connect(settings, "test", statement_timeout_seconds=20.0, parameters=parameters)
+    await connection.execute(statistics.encode())
+    yield connection
+    await connection.close()
 
 
 class Writer:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from api.app import create_app
 from api.cursors import START
-from projections.database import PARSED_ONCE, connect
+from projections.database import PARSED_ONCE
 from projections.migrate import migrate
 from projections.postgres_connection import PostgresConnection
 from projections.queries import pages
@@ -25,7 +25,7 @@ from projections.sql import statement
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
-from tests.integration.projection_world import Tables, Writer
+from tests.integration.projection_world import Tables, Writer, planning
 from tests.unit.api.fakes import Backend, Client, fake_services
 
 OTHER = uuid.UUID(int=2)
@@ -207,10 +207,8 @@ STATISTICS = {
 @pytest.fixture(params=STATISTICS, ids=str)
 async def planner(request: pytest.FixtureRequest, settings: ApiSettings) -> AsyncIterator[PostgresConnection]:
     """A connection that plans as those for lists do."""
-    connection = await connect(settings, "test", statement_timeout_seconds=20.0, parameters={**PARSED_ONCE, **IN_ORDER})
-    await connection.execute(STATISTICS[request.param].encode())
-    yield connection
-    await connection.close()
+    async with planning(settings, STATISTICS[request.param], {**PARSED_ONCE, **IN_ORDER}) as connection:
+        yield connection
 
 
 PLANS: list[tuple[str, dict[str, Any], str]] = [

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from projections import retention
-from projections.database import PARSED_ONCE, Postgres, connect
+from projections.database import PARSED_ONCE, Postgres
 from projections.metrics import Metrics
 from projections.migrate import migrate
 from projections.ports import MIN_AGE_SECONDS, Connection
@@ -28,16 +28,16 @@ from projections.verification import verify
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.happened import CREATED, START, WORKFLOW, at, run, started
-from tests.integration.projection_world import Log, Tables, Writer, prepared, until
+from tests.integration.projection_world import Log, Tables, Writer, planning, prepared, until
 from tests.integration.test_pages import below
 from tests.integration.test_projections import caught_up, running
+from tests.retention_contract import OF_INSTANCES
 from tests.store_contract import retry
 
 PARTITIONS = 2
 DAYS = 30
 LATER = START + timedelta(days=DAYS, hours=1)
 """When what ended with the beginning has to go."""
-OF_INSTANCES = ("stages", "activities", "past_stages", "past_activities", "event_requests", "instance_keys")
 
 
 @pytest.fixture
@@ -288,10 +288,8 @@ async def planner(
     """A connection that plans as those of the projections do."""
     settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
     migrate(settings)
-    connection = await connect(settings, "test", statement_timeout_seconds=20.0, parameters=PARSED_ONCE)
-    await connection.execute(STATISTICS[request.param].encode())
-    yield connection
-    await connection.close()
+    async with planning(settings, STATISTICS[request.param], PARSED_ONCE) as connection:
+        yield connection
     Tables(settings).drop()
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from projections.database import PARSED_ONCE, connect
+from projections.database import PARSED_ONCE
 from projections.migrate import migrate
 from projections.postgres_connection import PostgresConnection
 from projections.queries.connections import IN_ORDER
 from projections.queries.stats import Window, stats_query
 from schemas.settings import ApiSettings, ProjectionsSettings
-from tests.integration.projection_world import Tables
+from tests.integration.projection_world import Tables, planning
 from tests.integration.test_pages import below
 
 WORKFLOW = uuid.UUID(int=1)
@@ -38,10 +38,8 @@ async def planner(
     """A connection that plans as those for lists do."""
     settings = ApiSettings(database_url=database_url, database_schema=database_schema)
     migrate(settings)
-    connection = await connect(settings, "test", statement_timeout_seconds=20.0, parameters={**PARSED_ONCE, **IN_ORDER})
-    await connection.execute(STATISTICS[request.param].encode())
-    yield connection
-    await connection.close()
+    async with planning(settings, STATISTICS[request.param], {**PARSED_ONCE, **IN_ORDER}) as connection:
+        yield connection
     Tables(ProjectionsSettings(database_url=database_url, database_schema=database_schema)).drop()
 
 

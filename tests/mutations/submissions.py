@@ -27,8 +27,8 @@ MUTATIONS: Final = (
     Mutation(
         "definitions as they were",
         FINDER,
-        "                    await self._workflows.catch_up()\n",
-        "                    await asyncio.sleep(0)\n",
+        "            await self._workflows.catch_up()\n",
+        "            pass\n",
         "A run of a workflow that exists is rejected, because the engine has not read of it yet.",
     ),
     Mutation(

@@ -5,8 +5,8 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 DUPLICATES: Final = "engine/core/duplicates.py"
+EFFECT_QUEUE: Final = "engine/effect_queue.py"
 OCCURRENCES: Final = "engine/core/occurrences.py"
-RUN_COMMANDS: Final = "engine/run_commands.py"
 SHARD: Final = "engine/core/shard.py"
 TRIGGER: Final = "engine/core/trigger.py"
 EVALUATOR: Final = "engine/triggers/evaluator.py"
@@ -68,31 +68,30 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the wrong trigger request popped",
-        RUN_COMMANDS,
+        EFFECT_QUEUE,
         "                self._queue.popleft()\n",
         "                self._queue.pop()\n",
         "The instance of an occurrence is never started.",
     ),
     Mutation(
         "resend reversed",
-        RUN_COMMANDS,
-        "            batch = list(islice(self._queue, MAX_BATCH))\n",
-        "            batch = list(islice(self._queue, MAX_BATCH))[::-1]\n",
+        EFFECT_QUEUE,
+        "            batch = list(islice(self._queue, self._max_batch()))\n",
+        "            batch = list(islice(self._queue, self._max_batch()))[::-1]\n",
         "A run command that comes before an older one makes that one look repeated: its instance is never started.",
     ),
     Mutation(
         "resend dropped",
-        RUN_COMMANDS,
+        EFFECT_QUEUE,
         "                continue\n",
         "",
         "The instance of an occurrence whose run command met a fault is never started.",
     ),
     Mutation(
         "requested before it is sent",
-        RUN_COMMANDS,
+        EFFECT_QUEUE,
         "        self._queue.append(effect)\n",
-        "        self._queue.append(effect)\n"
-        "        self._done(effect.trigger_id, Requested(effect.pending.occurrence_id))\n",
+        "        self._queue.append(effect)\n        self._finish(effect)\n",
         "The instance of an occurrence whose engine stops in between is never started.",
     ),
     Mutation(

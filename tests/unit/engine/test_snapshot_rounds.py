@@ -161,17 +161,23 @@ class World:
         await asyncio.wait([owner.task for owner in self.owners])
 
 
+async def with_snapshot_of(names: str) -> tuple[World, HeldSnapshots, Owner]:
+    """An owner with instances of these names that wait, all of them in the topic of snapshots."""
+    world = World()
+    snapshots = HeldSnapshots(world.topic)
+    owner = await world.owner(snapshots)
+    for name in names:
+        await owner.command(WAITING, name)
+    await asyncio.sleep(SECONDS)
+    return world, snapshots, owner
+
+
 # What a snapshot holds, and when it is written
 
 
 @simulated
 async def test_a_round_writes_what_changed_since_the_last_one() -> None:
-    world = World()
-    snapshots = HeldSnapshots(world.topic)
-    owner = await world.owner(snapshots)
-    for name in "abc":
-        await owner.command(WAITING, name)
-    await asyncio.sleep(SECONDS)
+    world, snapshots, owner = await with_snapshot_of("abc")
     assert world.instances == {id_of(name) for name in "abc"}
     assert snapshots.appended[-1] == ["marker"]
     first = len(snapshots.appended)
@@ -266,12 +272,7 @@ async def test_no_round_begins_before_what_a_turn_has_decided_is_in_the_log() ->
 @pytest.mark.parametrize("fault", ["append", "commit", "answer"])
 def test_what_a_failed_round_should_have_written_is_written_by_the_next_one(fault: str) -> None:
     async def scenario() -> None:
-        world = World()
-        snapshots = HeldSnapshots(world.topic)
-        owner = await world.owner(snapshots)
-        for name in "ab":
-            await owner.command(WAITING, name)
-        await asyncio.sleep(SECONDS)
+        world, snapshots, owner = await with_snapshot_of("ab")
         await owner.command(WAITING, "c")
         await owner.command(GO, "a")
         snapshots.refuses, snapshots.loses = fault == "append", fault
@@ -305,11 +306,7 @@ async def test_tries_get_rarer_while_rounds_fail() -> None:
 
 def test_rounds_that_fail_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        world = World()
-        snapshots = HeldSnapshots(world.topic)
-        owner = await world.owner(snapshots)
-        await owner.command(WAITING, "a")
-        await asyncio.sleep(SECONDS)
+        world, snapshots, owner = await with_snapshot_of("a")
         snapshots.refuses = True
         most = 0
         for number in range(50):
@@ -344,11 +341,7 @@ async def test_a_round_that_hangs_is_given_up() -> None:
 
 @simulated
 async def test_an_owner_that_dies_in_a_round_leaves_the_last_snapshot() -> None:
-    world = World()
-    snapshots = HeldSnapshots(world.topic)
-    owner = await world.owner(snapshots)
-    await owner.command(WAITING, "a")
-    await asyncio.sleep(SECONDS)
+    world, snapshots, owner = await with_snapshot_of("a")
     await owner.command(WAITING, "b")
     snapshots.commits.clear()
     await asyncio.sleep(SECONDS)
@@ -466,12 +459,7 @@ async def test_an_owner_that_could_not_shut_others_out_writes_everything_anew() 
 
 @simulated
 async def test_what_the_topic_loses_is_noticed_also_behind_records_whose_place_was_unknown() -> None:
-    world = World()
-    snapshots = HeldSnapshots(world.topic)
-    owner = await world.owner(snapshots)
-    for name in "abc":
-        await owner.command(WAITING, name)
-    await asyncio.sleep(SECONDS)
+    world, snapshots, owner = await with_snapshot_of("abc")
     snapshots.places_unknown = True
     await owner.command(WAITING, "d")
     await asyncio.sleep(SECONDS)
@@ -487,12 +475,7 @@ async def test_what_the_topic_loses_is_noticed_also_behind_records_whose_place_w
 @simulated
 @pytest.mark.parametrize("foreign", [0, 2, 4])
 async def test_what_another_build_has_written_is_noticed_behind_a_round_that_has_failed(foreign: int) -> None:
-    world = World()
-    snapshots = HeldSnapshots(world.topic)
-    owner = await world.owner(snapshots)
-    for name in "abcd":
-        await owner.command(WAITING, name)
-    await asyncio.sleep(SECONDS)
+    world, snapshots, owner = await with_snapshot_of("abcd")
     topic = world.topic[0]
     known, kept = topic.end, topic.records[:foreign]
     topic.tear(0)
@@ -513,12 +496,7 @@ async def test_what_another_build_has_written_is_noticed_behind_a_round_that_has
 @simulated
 async def test_a_round_whose_commit_was_not_answered_needs_no_whole_snapshot_behind_it() -> None:
     for loses in ("commit", "answer"):
-        world = World()
-        snapshots = HeldSnapshots(world.topic)
-        owner = await world.owner(snapshots)
-        for name in "abcd":
-            await owner.command(WAITING, name)
-        await asyncio.sleep(SECONDS)
+        world, snapshots, owner = await with_snapshot_of("abcd")
         snapshots.loses = loses
         await owner.command(WAITING, "e")
         await asyncio.sleep(SECONDS)
