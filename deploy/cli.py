@@ -106,11 +106,26 @@ def main() -> None:
 
 
 @main.command(short_help="Run the HTTP API.")
-def api() -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that share the port. One uses one core. More than 1 need Linux.",
+)
+@click.option("--worker", type=(int, int, int, int, click.Path(path_type=Path)), hidden=True)
+def api(workers: int, worker: tuple[int, int, int, int, Path] | None) -> None:
     """Run the HTTP API: checks requests, appends commands to Kafka, answers from Postgres."""
     from deploy.process import run_api
+    from deploy.workers.place import Place
+    from deploy.workers.supervisor import run_workers
 
-    run_api(load(ApiSettings))
+    if worker is not None:
+        run_api(load(ApiSettings), Place(*worker))
+    elif workers == 1:
+        run_api(load(ApiSettings))
+    else:
+        run_workers(load(ApiSettings), workers)
 
 
 @main.command(short_help="Run an engine.")

@@ -11,7 +11,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -49,8 +49,13 @@ MAX_TEXT_BYTES: Final = 16 * 1024
 _PLAIN_VALUE: Final = re.compile(r'[^\s="]+')
 
 
-def configure(settings: ProcessSettings) -> None:
-    """Send all log records of this process to standard error, in the settings' format and from its level on."""
+def configure(settings: ProcessSettings, **context: object) -> None:
+    """Send all log records of this process to standard error, in the settings' format and from its level on.
+
+    Args:
+        settings: of the process.
+        context: of every record, such as `worker=3`.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -60,6 +65,7 @@ def configure(settings: ProcessSettings) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # A filter of a logger does not see the records of those below it; the handler sees all.
     handler.addFilter(OfLogger(CLIENT_LOGGER, OncePerMinute()))
+    handler.addFilter(WithContext(context))
     logging.captureWarnings(True)
     if ignored := ignored_variables():
         logger.warning(
@@ -67,6 +73,19 @@ def configure(settings: ProcessSettings) -> None:
             " (`enableServiceLinks: false` in the pod's spec turns them off)",
             ", ".join(ignored),
         )
+
+
+class WithContext(logging.Filter):
+    """Gives every record a context, and lets all pass."""
+
+    def __init__(self, context: Mapping[str, object]) -> None:
+        super().__init__()
+        self._context = context
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        record.__dict__.update(self._context)
+        return True
 
 
 class OfLogger(logging.Filter):

@@ -11,18 +11,21 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import uvloop
 from starlette.applications import Starlette
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy import logs
 from deploy.errors import DeployError, NotStopped
-from deploy.http.server import ManagedServer, bind, connections_within, server_config
+from deploy.http.server import ManagedServer, bind, bind_shared, connections_within, server_config
 from deploy.probes import probe_server
+from deploy.workers.metrics import AllMetrics
+from deploy.workers.place import Place, bind_own, parent_of
 from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, ProjectionsSettings
 
 logger = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ def run_engine(settings: EngineSettings) -> None:
     from engine.process import Engine
 
     host, port = settings.engine_metrics_host, settings.engine_metrics_port
-    _run(settings, _serve_worker("engine", lambda: Engine(settings), settings, host, port))
+    run(settings, _serve_worker("engine", lambda: Engine(settings), settings, host, port))
 
 
 def run_projections(settings: ProjectionsSettings) -> None:
@@ -66,18 +69,30 @@ def run_projections(settings: ProjectionsSettings) -> None:
     from projections.process import Projections
 
     host, port = settings.projections_metrics_host, settings.projections_metrics_port
-    _run(settings, _serve_worker("projections", lambda: Projections(settings), settings, host, port))
+    run(settings, _serve_worker("projections", lambda: Projections(settings), settings, host, port))
 
 
-def run_api(settings: ApiSettings) -> None:
-    """Run an API server until it is told to stop."""
+def run_api(settings: ApiSettings, place: Place | None = None) -> None:
+    """Run an API server until it is told to stop.
+
+    Args:
+        settings: of the API.
+        place: among the workers of one port; None if there are none.
+    """
     from api.app import create_app
 
-    _run(settings, _serve_api(lambda stop: create_app(settings, stop=stop), settings))
+    def make(stop: asyncio.Event) -> Starlette:
+        return create_app(settings, stop=stop)
+
+    if place is None:
+        run(settings, _serve_api(make, settings))
+    else:
+        run(settings, _serve_api_worker(make, settings, place), worker=place.number)
 
 
-def _run(settings: ProcessSettings, main: Coroutine[Any, Any, None]) -> None:
-    logs.configure(settings)
+def run(settings: ProcessSettings, main: Coroutine[Any, Any, None], **context: object) -> None:
+    """Run a process's coroutine on its event loop. The context is that of all log records."""
+    logs.configure(settings, **context)
     # Everything loaded so far lives as long as the process. Each full collection scanned it all,
     # which took a tenth of the CPU.
     gc.collect()
@@ -89,45 +104,67 @@ def _run(settings: ProcessSettings, main: Coroutine[Any, Any, None]) -> None:
 async def _serve_worker(name: str, make: Callable[[], Worker], settings: ProcessSettings, host: str, port: int) -> None:
     with bind(host, port) as listener:
         worker = make()
-        async with _stop_event() as stop, _probes(worker, stop, listener):
+        async with stop_event() as stop, _probes(worker, stop, listener):
             logger.info("%s started, probes on http://%s:%d", name, *listener.getsockname()[:2])
-            await _until_stopped(name, worker.run(stop), stop, settings)
+            await until_stopped(name, worker.run(stop), stop, settings)
     logger.info("%s stopped", name)
 
 
 async def _serve_api(make: Callable[[asyncio.Event], Starlette], settings: ApiSettings) -> None:
     with bind(settings.host, settings.port) as listener:
-        async with _stop_event() as stop:
-            app = _RecordedStart(make(stop))
-            server = ManagedServer(
-                server_config(
-                    app,
-                    max_connections=connections_within(settings.max_connections),
-                    # Whole seconds, and less than all of them: the lifespan ends behind the requests.
-                    stop_seconds=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
-                    lifespan="on",
-                )
-            )
+        async with stop_event() as stop:
+            await _serve_until(stop, _RecordedStart(make(stop)), [listener], settings)
 
-            async def serve() -> None:
-                await server.serve(sockets=[listener])
-                if app.failure:
-                    raise app.failure
 
-            stopping = asyncio.create_task(_exit_when(stop, server))
-            logger.info("api started on http://%s:%d%s", *listener.getsockname()[:2], settings.base_path)
-            try:
-                await _until_stopped("api", serve(), stop, settings)
-            finally:
-                stopping.cancel()
+async def _serve_api_worker(make: Callable[[asyncio.Event], Starlette], settings: ApiSettings, place: Place) -> None:
+    with bind_shared(settings.host, place.port, first=False) as listener, bind_own(place) as own:
+        async with stop_event() as stop, parent_of(place, stop) as parent:
+            app = _RecordedStart(AllMetrics(make(stop), place), parent.may_listen)
+            await _serve_until(stop, app, [listener, own], settings)
+
+
+async def _serve_until(
+    stop: asyncio.Event, app: "_RecordedStart", listeners: list[socket.socket], settings: ApiSettings
+) -> None:
+    server = ManagedServer(
+        server_config(
+            app,
+            max_connections=connections_within(settings.max_connections),
+            # Whole seconds, and less than all of them: the lifespan ends behind the requests.
+            stop_seconds=max(1, math.floor(settings.shutdown_timeout_seconds * 0.7)),
+            lifespan="on",
+        )
+    )
+
+    async def serve() -> None:
+        await server.serve(sockets=listeners)
+        if app.failure:
+            raise app.failure
+
+    stopping = asyncio.create_task(_exit_when(stop, server))
+    logger.info("api started on http://%s:%d%s", *listeners[0].getsockname()[:2], settings.base_path)
+    try:
+        await until_stopped("api", serve(), stop, settings)
+    finally:
+        stopping.cancel()
     logger.info("api stopped")
 
 
-class _RecordedStart:
-    """Wraps an application and keeps the error of its start, which uvicorn would only log."""
+async def _at_once() -> None:
+    """Waits for nothing."""
 
-    def __init__(self, app: Starlette) -> None:
+
+class _RecordedStart:
+    """Wraps an application and keeps the error of its start, which uvicorn would only log.
+
+    Args:
+        app: the application.
+        may_listen: awaited once it has started, before uvicorn listens.
+    """
+
+    def __init__(self, app: ASGIApp, may_listen: Callable[[], Awaitable[None]] = _at_once) -> None:
         self._app = app
+        self._may_listen = may_listen
         self.failure: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +173,8 @@ class _RecordedStart:
             return
 
         async def without_traceback(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._may_listen()
             await send({**message, "message": ""} if "message" in message else message)
 
         try:
@@ -150,8 +189,14 @@ async def _exit_when(stop: asyncio.Event, server: ManagedServer) -> None:
     server.should_exit = True
 
 
-async def _until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event, settings: ProcessSettings) -> None:
+async def until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event, settings: ProcessSettings) -> None:
     """Wait for the work, by the deadline once the stop event is set.
+
+    Args:
+        name: of the process, for errors.
+        work: ends when the stop event is set.
+        stop: see `stop_event`.
+        settings: have the deadline.
 
     Raises:
         NotStopped: the deadline passed.
@@ -174,12 +219,18 @@ async def _until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event, 
 
 
 @contextlib.asynccontextmanager
-async def _stop_event() -> AsyncIterator[asyncio.Event]:
+async def stop_event(at_once: Callable[[], None] = lambda: None) -> AsyncIterator[asyncio.Event]:
+    """Set by SIGINT and SIGTERM. A second signal ends the process.
+
+    Args:
+        at_once: called before a second signal ends it.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
         if stop.is_set():
+            at_once()
             sys.stderr.write("killed by a second signal\n")
             os._exit(128 + number)
         stop.set()

@@ -19,12 +19,8 @@ from typing import Final
 from deploy.embedded.child import Child
 from deploy.embedded.ports import HOST
 from deploy.errors import DevError
+from deploy.pauses import Pauses
 
-FIRST_PAUSE_SECONDS: Final = 0.5
-MAX_PAUSE_SECONDS: Final = 10.0
-"""Pauses before a process is started again double up to this. Without them, a process that can't run is a busy loop."""
-STEADY_SECONDS: Final = 60.0
-"""A process that ran this long starts with the first pause again."""
 PROBE_TIMEOUT_SECONDS: Final = 2.0
 KEPT_LINES: Final = 200
 MAX_LOG_BYTES: Final = 8 * 1024 * 1024
@@ -70,7 +66,7 @@ class Service:
         self._log = folder / "logs" / f"{name}.log"
         self._quiet = quiet
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pauses = Pauses()
         self._due: float | None = None
         self._child: Child | None = None
         self._output: threading.Thread | None = None
@@ -122,11 +118,9 @@ class Service:
         if child is None or child.returncode is None:
             return
         if self._due is None:
-            if now - child.started >= STEADY_SECONDS:
-                self._pause = FIRST_PAUSE_SECONDS
-            say(f"{self.name} ended (status {child.returncode}), starts again in {self._pause:g} s: {self.last_words}")
-            self._due = now + self._pause
-            self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
+            pause = self._pauses.after(now - child.started)
+            say(f"{self.name} ended (status {child.returncode}), starts again in {pause:g} s: {self.last_words}")
+            self._due = now + pause
         elif now >= self._due:
             self.start()
 

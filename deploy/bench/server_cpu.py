@@ -1,4 +1,4 @@
-"""CPU time of the API's process, from its metrics, where they can be reached."""
+"""CPU time of the API's process, or of all its workers, from its metrics, where they can be reached."""
 
 import re
 from types import TracebackType
@@ -7,15 +7,18 @@ from urllib.parse import urlsplit
 
 from deploy.bench.load import LoadClient
 
-_SAMPLE: Final = re.compile(rb"^process_(cpu_seconds_total|start_time_seconds) (\S+)$", re.MULTILINE)
+_SAMPLE: Final = re.compile(
+    rb'^process_(cpu_seconds_total|start_time_seconds)(?:\{worker="\d+"\})? (\S+)$', re.MULTILINE
+)
 
 
 class Reading(NamedTuple):
-    """What a process says of itself."""
+    """What a process says of itself, and its workers."""
 
-    started: float
+    started: frozenset[float]
     """Tells processes apart."""
     cpu_seconds: float
+    """Of all together."""
 
 
 class ServerCpu:
@@ -46,10 +49,12 @@ class ServerCpu:
             status, body = await self._load.request("GET", "/metrics")
         except OSError:
             return None
-        found = {name: float(value) for name, value in _SAMPLE.findall(body)} if status == 200 else {}
+        found: dict[bytes, list[float]] = {}
+        for name, value in _SAMPLE.findall(body) if status == 200 else ():
+            found.setdefault(name, []).append(float(value))
         if len(found) < 2:
             return None
-        return Reading(found[b"start_time_seconds"], found[b"cpu_seconds_total"])
+        return Reading(frozenset(found[b"start_time_seconds"]), sum(found[b"cpu_seconds_total"]))
 
 
 def between(before: Reading | None, after: Reading | None) -> float | None:

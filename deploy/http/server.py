@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a burst of clients beyond Python's 128 would be refused."""
+FIRST_REQUEST_SECONDS: Final = 0.1
+"""How long a stop waits for the first requests of connections that were just made. They are on their way: without this,
+they would be answered by a reset."""
 CHECK_SECONDS: Final = 1.0
 """Time between two checks of the connections' deadlines, so how late a deadline may be noticed."""
 MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
@@ -43,6 +46,28 @@ class Server(uvicorn.Server):
             await super().serve(sockets)
         finally:
             checking.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and end once what has come was answered.
+
+        When a listener is closed, the kernel resets the connections that nobody has accepted, so they are accepted
+        first.
+        """
+        loop = asyncio.get_running_loop()
+        accepted = [connection for listener in sockets or () for connection in accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(FIRST_REQUEST_SECONDS)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     async def _check_connections(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,6 +114,13 @@ def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BY
             aborted,
             max_bytes,
         )
+
+
+def accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that wait at a listener that does not block."""
+    with contextlib.suppress(OSError):  # BlockingIOError: no more wait
+        while True:
+            yield listener.accept()[0]
 
 
 class ManagedServer(Server):
@@ -140,9 +172,43 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         DeployError: the port is in use or the host is not ours.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with _told(host, port):
+        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+
+
+def bind_shared(host: str, port: int, *, first: bool) -> socket.socket:
+    """A socket on a port that processes share. It does not listen yet; each that does gets a share of the connections.
+
+    Args:
+        host: address.
+        port: 0 takes a free one.
+        first: nobody else may be there yet. Those that follow, of the same user, share the port with this one.
+
+    Raises:
+        DeployError: the port is in use or the host is not ours.
+    """
+    made = socket.socket(_family(host))
+    with contextlib.ExitStack() as failed, _told(host, port):
+        failed.callback(made.close)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not first)
+        made.bind((host, port))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        failed.pop_all()
+    return made
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+@contextlib.contextmanager
+def _told(host: str, port: int) -> Iterator[None]:
+    """Errors of a socket with the address."""
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        yield
     except OSError as error:
         # Python's own text repeats the address.
         reason = (error.strerror or str(error)).partition(" (while attempting")[0]
