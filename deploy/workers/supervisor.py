@@ -8,6 +8,7 @@ when all have started, so the port answers when all are there.
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def run_workers(settings: ApiSettings, workers: int) -> None:
 async def _supervise(settings: ApiSettings, count: int) -> None:
     with (
         bind_shared(settings.host, settings.port, first=True) as held,
-        tempfile.TemporaryDirectory(prefix="orchestration-api-") as folder,
+        tempfile.TemporaryDirectory(prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder,
     ):
         host, port = held.getsockname()[:2]
         workers: list[_Worker] = []

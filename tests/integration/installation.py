@@ -52,7 +52,7 @@ class Process:
 
     Args:
         name: of its files and in reports.
-        command: of the command line, such as `engine`.
+        command: of the command line, such as `engine` or `api --workers 2`.
         settings: all of them; become its environment.
         port: where its probes are.
         folder: takes its output, one file per start.
@@ -74,7 +74,7 @@ class Process:
         self.settings = settings
         self.port = port
         self.url = f"http://{HOST}:{port}"
-        self._command = [sys.executable, "-P", "-m", "deploy.cli", command]
+        self._command = [sys.executable, "-P", "-m", "deploy.cli", *command.split()]
         self._folder = folder
         self._ready_path = ready_path
         self._environment = dict(environment or {})
@@ -265,11 +265,11 @@ class Installation:
         assert isinstance(process.settings, ApiSettings)
         return Client(session, process.url, process.settings.base_path)
 
-    def add_api(self) -> Process:
+    def add_api(self, command: str = "api") -> Process:
         """One more API process, not started."""
         (port,) = free_ports(1)
         settings = ApiSettings(**self._kafka, **self._postgres, host=HOST, port=port)
-        return self._add("api", "api", settings, port, environment={variable("stack_url"): self._stack_url})
+        return self._add("api", command, settings, port, environment={variable("stack_url"): self._stack_url})
 
     def add_engine(self, **engine: Any) -> Process:
         """One more engine, not started."""

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics as ApiMetrics
 from api.waiting import Admission
+from deploy.workers.metrics import WORKER_UP
 from engine.metrics import Metrics as EngineMetrics
 from projections.bulk.metrics import Metrics as BulkMetrics
 from projections.metrics import Metrics as ProjectionsMetrics
@@ -41,7 +42,8 @@ FOREIGN = {
     "process_cpu_seconds_total": set(),
     "process_resident_memory_bytes": set(),
 }
-OF_THE_SCRAPE = {"job", "instance"}
+OF_THE_SCRAPE = {"job", "instance", "worker"}
+"""The last one is put in when several workers of the API answer as one."""
 WORDS = {"and", "or", "unless", "offset", "bool", "on", "ignoring", "by", "without"}
 
 
@@ -52,7 +54,7 @@ def shown() -> dict[str, set[str]]:
     ProjectionsMetrics(projections)
     PublisherMetrics(projections)
     BulkMetrics(projections)
-    series: dict[str, set[str]] = dict(FOREIGN)
+    series: dict[str, set[str]] = {**FOREIGN, WORKER_UP: set()}
     for registry in (engine, projections, ApiMetrics(Admission(1), Admission(1)).registry):
         for collector in list(registry._collector_to_names):
             for family in collector.collect():
