@@ -4,10 +4,12 @@
 |---|---|
 | `cli` | the command line |
 | `process` | one process: its signals, deadlines, `logs` and `probes` |
+| `workers` | several processes of the API behind one port |
 | `http` | the HTTP server of every process |
 | `topics` | makes the topics |
 | `dev`, `demo` | everything on one machine, and a scenario on it |
 | `installation`, `supervisor` | the processes of `dev` and `demo`: started, watched, started again, stopped |
+| `pauses` | how long a process is not started again |
 | `embedded` | the Kafka and the Postgres that they run on |
 | `scenarios` | `orchestration test`: scenarios of workflows, on a virtual clock |
 | `bench` | `orchestration bench`: the load generator, and what it finds |

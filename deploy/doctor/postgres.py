@@ -138,7 +138,11 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
         yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
     if facts.free_connections < SPARE_CONNECTIONS:
         text = f"{facts.free_connections} connections are free"
-        yield warning("Postgres", text, "raise max_connections, or find out who holds so many")
+        yield warning(
+            "Postgres",
+            text,
+            "raise max_connections (an API takes up to 10 for each worker), or find out who holds so many",
+        )
     yield _clock(facts.clock_offset_seconds)
 
 
