@@ -62,7 +62,9 @@ def run_workers(settings: ApiSettings, workers: int) -> None:
 async def _supervise(settings: ApiSettings, count: int) -> None:
     with (
         bind_shared(settings.host, settings.port, first=True) as held,
-        tempfile.TemporaryDirectory(prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder,
+        tempfile.TemporaryDirectory(
+            prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR") or None
+        ) as folder,
     ):
         host, port = held.getsockname()[:2]
         workers: list[_Worker] = []
@@ -161,6 +163,7 @@ class _Worker:
         """Start it again whenever it ends, until it is to stop. Returns its exit status."""
         while True:
             status = await self._end()
+            self.leave()
             if self._stop.is_set():
                 return status
             pause = self._pauses.after(asyncio.get_running_loop().time() - self._started)
@@ -173,7 +176,7 @@ class _Worker:
                 self.listen()
 
     def leave(self) -> None:
-        """Tell it to stop."""
+        """Close the channel, which tells it to stop."""
         if self._writer is not None:
             self._writer.close()
 

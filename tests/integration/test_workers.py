@@ -109,6 +109,7 @@ async def test_a_stop_ends_all_in_order(installation: Installation, api: Process
     processes = workers(api).values()
     assert await api.terminate() == 0
     assert not any(process.is_running() for process in processes)
+    assert all(f"api stopped worker={worker}" in api.log() for worker in (0, 1))
     for instance in await asyncio.gather(*runs):
         assert instance["terminated"] is False
         await installation.client().abort(instance["id"])
