@@ -38,7 +38,7 @@ PROBES_STOP_SECONDS: Final = 1.0
 """How long the probes' server may take to end. A scraper that keeps its connection open would hold it for longer."""
 
 
-class Worker(Protocol):
+class Role(Protocol):
     """What a process runs: the engine or the projections."""
 
     @property
@@ -61,7 +61,7 @@ def run_engine(settings: EngineSettings) -> None:
     from engine.process import Engine
 
     host, port = settings.engine_metrics_host, settings.engine_metrics_port
-    run(settings, _serve_worker("engine", lambda: Engine(settings), settings, host, port))
+    run(settings, _serve_role("engine", lambda: Engine(settings), settings, host, port))
 
 
 def run_projections(settings: ProjectionsSettings) -> None:
@@ -69,7 +69,7 @@ def run_projections(settings: ProjectionsSettings) -> None:
     from projections.process import Projections
 
     host, port = settings.projections_metrics_host, settings.projections_metrics_port
-    run(settings, _serve_worker("projections", lambda: Projections(settings), settings, host, port))
+    run(settings, _serve_role("projections", lambda: Projections(settings), settings, host, port))
 
 
 def run_api(settings: ApiSettings, place: Place | None = None) -> None:
@@ -101,12 +101,12 @@ def run(settings: ProcessSettings, main: Coroutine[Any, Any, None], **context: o
     uvloop.run(main)
 
 
-async def _serve_worker(name: str, make: Callable[[], Worker], settings: ProcessSettings, host: str, port: int) -> None:
+async def _serve_role(name: str, make: Callable[[], Role], settings: ProcessSettings, host: str, port: int) -> None:
     with bind(host, port) as listener:
-        worker = make()
-        async with stop_event() as stop, _probes(worker, stop, listener):
+        role = make()
+        async with stop_event() as stop, _probes(role, stop, listener):
             logger.info("%s started, probes on http://%s:%d", name, *listener.getsockname()[:2])
-            await until_stopped(name, worker.run(stop), stop, settings)
+            await until_stopped(name, role.run(stop), stop, settings)
     logger.info("%s stopped", name)
 
 
@@ -245,8 +245,8 @@ async def stop_event(at_once: Callable[[], None] = lambda: None) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def _probes(worker: Worker, stop: asyncio.Event, listener: Any) -> AsyncIterator[None]:
-    server = probe_server(lambda: worker.ready and not stop.is_set(), lambda: worker.checks)
+async def _probes(role: Role, stop: asyncio.Event, listener: Any) -> AsyncIterator[None]:
+    server = probe_server(lambda: role.ready and not stop.is_set(), lambda: role.checks)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield

@@ -27,10 +27,11 @@ logger = logging.getLogger(__name__)
 
 SILENT_SECONDS: Final = 15.0
 MAX_MISSED: Final = 2
-"""A worker that does not show for so long, so often that its event loop runs is killed. Nobody else would notice: it
-goes on to get its share of the connections, while others answer the probes. Once may be because this process stood
-still: then what the worker has sent meanwhile is read next."""
+"""A worker that shows nothing for `SILENT_SECONDS` twice in a row is killed. Nobody else would notice that it hangs: it
+gets connections, while the others answer the probes. Once is not enough, since it may be this process that stood still.
+Then what the worker has sent meanwhile is read next."""
 MAX_READ: Final = 64
+"""Bytes that are read at once; each only shows that a worker runs."""
 
 
 class WorkerFailed(Exception):
@@ -120,6 +121,7 @@ class _Worker:
         self._started = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._reader = asyncio.StreamReader()
+        self._reader.feed_eof()  # nothing is heard of it before its first start
         self._writer: asyncio.StreamWriter | None = None
 
     async def start(self) -> None:
@@ -129,6 +131,8 @@ class _Worker:
             WorkerFailed: it ended instead, and said why.
             DeployError: it was killed meanwhile.
         """
+        if self._stop.is_set():
+            return
         ours, theirs = socket.socketpair()
         with theirs:
             place = Place(self._workers, self._number, self._port, theirs.fileno(), self._folder)
@@ -155,8 +159,8 @@ class _Worker:
         return DeployError(f"worker {self._number} ended {'by itself' if not status else f'by signal {-status}'}")
 
     def listen(self) -> None:
-        """Let it listen."""
-        if self._writer is not None:
+        """Let it listen, unless it is to stop."""
+        if self._writer is not None and not self._writer.is_closing():
             self._writer.write(b".")
 
     async def keep(self) -> int:

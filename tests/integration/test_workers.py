@@ -115,6 +115,19 @@ async def test_a_stop_ends_all_in_order(installation: Installation, api: Process
         await installation.client().abort(instance["id"])
 
 
+async def test_a_stop_during_the_start_ends_all_in_order(installation: Installation) -> None:
+    api = installation.add_api("api --workers 2")
+    await api.start(wait=False)
+
+    async def started() -> dict[int, psutil.Process]:
+        return workers(api) if api.pid_file.exists() and "2 workers start" in api.log() else {}
+
+    (process,) = (await eventually(started)).values()
+    assert await api.terminate() == 0
+    assert not process.is_running()
+    assert "Traceback" not in api.log()
+
+
 async def test_signals_for_the_whole_group_are_no_second_ones(api: Process) -> None:
     """As systemd sends them."""
     for process in workers(api).values():

@@ -22,4 +22,5 @@ async def test_a_worker_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.01)
     hangs = supervisor._Worker(2, 1, 8080, Path(), asyncio.Event())
     hangs._process = await asyncio.create_subprocess_exec("sleep", "600")
+    hangs._reader = asyncio.StreamReader()
     assert await hangs._end() == -signal.SIGKILL
