@@ -1,7 +1,6 @@
 """One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
 
-from collections.abc import Iterator
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
@@ -17,12 +16,13 @@ class HttpRequest:
         params: what the path holds, by name.
     """
 
-    __slots__ = ("_receive", "_scope", "params")
+    __slots__ = ("_queries", "_receive", "_scope", "params")
 
     def __init__(self, scope: Scope, receive: Receive, params: dict[str, str]):
         self.params = params
         self._scope = scope
         self._receive = receive
+        self._queries: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first header of a name (lower case)."""
@@ -47,18 +47,19 @@ class HttpRequest:
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
-        return next(self._values(name), None)
+        values = self._parameters().get(name)
+        return values[0] if values else None
 
     def queries(self, name: str) -> list[str]:
         """All values of a query parameter, in their order."""
-        return list(self._values(name))
+        return [*self._parameters().get(name, ())]
 
-    def _values(self, name: str) -> Iterator[str]:
-        query = self._scope["query_string"]
-        if query:
-            for key, value in parse_qsl(str(query, "latin-1"), keep_blank_values=True):
-                if key == name:
-                    yield value
+    def _parameters(self) -> dict[str, list[str]]:
+        """The values of each query parameter. They are parsed once: a list asks for a dozen of them."""
+        if self._queries is None:
+            query = self._scope["query_string"]
+            self._queries = parse_qs(str(query, "latin-1"), keep_blank_values=True) if query else {}
+        return self._queries
 
     async def read(self, max_bytes: int) -> bytes:
         """The whole body; `b""` without one.

@@ -146,16 +146,18 @@ class PathRoute(BaseRoute):
         """Whether requests for a path come here."""
         return self._match(path) is not None
 
+    def params(self, path: str) -> dict[str, str] | None:
+        """What a path holds, by name; None if it is not this one."""
+        match = self._match(path)
+        return None if match is None else match.groupdict()
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path is this one, whatever the method."""
-        if scope["type"] == "http":
-            match = self._match(scope["path"])
-            if match is not None:
-                return Match.FULL, {"path_params": match.groupdict()}
-        return Match.NONE, {}
+        params = self.params(scope["path"]) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if params is None else (Match.FULL, {"path_params": params})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for this path."""
+        """Answer a request for this path, whose parameters are in the scope."""
         started = time.perf_counter()
         method = scope["method"]
         operation = self._operations.get(method)
@@ -232,6 +234,35 @@ CLIENT_GONE: Final = 499
 """Status in the metrics of a request whose client closed the connection before its answer."""
 
 
+class Paths:
+    """Finds the route of a path: those without parameters by their text, others by how many parts they have.
+
+    Args:
+        routes: in the order in which they are tried.
+    """
+
+    def __init__(self, routes: Sequence[PathRoute]):
+        self._plain: dict[str, tuple[PathRoute, dict[str, str]]] = {}
+        self._by_slashes: dict[int, list[PathRoute]] = {}
+        for route in routes:
+            for path in (route.path, route.path + "/"):
+                if "{" in path:
+                    self._by_slashes.setdefault(path.count("/"), []).append(route)
+                elif route.takes(path):
+                    self._plain.setdefault(path, (route, {}))
+
+    def find(self, path: str) -> tuple[PathRoute, dict[str, str]] | None:
+        """The route, with the parameters that the path holds; None if there is no such path."""
+        found = self._plain.get(path)
+        if found is not None:
+            return found
+        for route in self._by_slashes.get(path.count("/"), ()):
+            params = route.params(path)
+            if params is not None:
+                return route, params
+        return None
+
+
 def path_routes(
     base_path: str,
     operations: Sequence[Operation],
@@ -239,7 +270,7 @@ def path_routes(
     reads: Admission,
     commands: Admission,
     metrics: Metrics,
-) -> list[BaseRoute]:
+) -> list[PathRoute]:
     """One route per path, in the order of the operations: the router tries them in turn, so put frequent ones first.
 
     A path that an earlier one would take, whose parameter matches any text, comes before that.
@@ -252,7 +283,7 @@ def path_routes(
         route = PathRoute(base_path, group, services, reads, commands, metrics)
         taken_by = (number for number, earlier in enumerate(routes) if earlier.takes(route.path))
         routes.insert(next(taken_by, len(routes)), route)
-    return list(routes)
+    return routes
 
 
 _OVERLOADED: Final = error_answer(Unavailable("too many requests are waiting"))

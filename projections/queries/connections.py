@@ -5,6 +5,7 @@ call. Here a statement that meets a connection that was cut is run once more, ov
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -55,17 +56,22 @@ class Connections:
         Raises:
             ReadModelUnavailable: Postgres is away, or no connection was free within the deadline.
         """
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                session = await self._free.get()
-        except TimeoutError:
-            raise ReadModelUnavailable("the read model can't be read: no connection is free") from None
+        session = await self._free_session()
         try:
             return await _execute(session, query, parameters)
         except FAULTS as fault:
             raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
         finally:
             self._free.put_nowait(session)
+
+    async def _free_session(self) -> Session:
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._free.get_nowait()  # starts no timer
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await self._free.get()
+        except TimeoutError:
+            raise ReadModelUnavailable("the read model can't be read: no connection is free") from None
 
     async def close(self) -> None:
         """Close all connections for good."""

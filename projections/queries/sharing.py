@@ -22,7 +22,7 @@ class SharedReads:
 
         Args:
             key: the same for the same read.
-            read: runs on for the others when this caller has gone.
+            read: runs on for those who share it when this caller has gone.
 
         Raises:
             Exception: what the read raises.
@@ -30,15 +30,13 @@ class SharedReads:
         reads = self._reads.get(key)
         if reads is None:
             reads = self._reads[key] = _Reads()
-        if reads.running is None:
-            answer = asyncio.get_running_loop().create_future()
-            self._start(key, reads, read, answer)
-        elif reads.next is None:
-            answer = asyncio.get_running_loop().create_future()
-            reads.next = answer, read
-        else:
-            answer = reads.next[0]
-        value: V = await asyncio.shield(answer)
+            try:
+                return await read()  # for nobody else
+            finally:
+                self._go_on(key, reads)
+        if reads.next is None:
+            reads.next = asyncio.get_running_loop().create_future(), read
+        value: V = await asyncio.shield(reads.next[0])
         return value
 
     def _start(
@@ -58,10 +56,9 @@ class SharedReads:
             finally:
                 self._go_on(key, reads)
 
-        reads.running = asyncio.create_task(run())
+        reads.task = asyncio.create_task(run())
 
     def _go_on(self, key: Hashable, reads: "_Reads") -> None:
-        reads.running = None
         if reads.next is None:
             del self._reads[key]
             return
@@ -70,8 +67,9 @@ class SharedReads:
 
 
 class _Reads:
-    """The reads of one key."""
+    """The reads of one key, of which one is in flight."""
 
     def __init__(self) -> None:
-        self.running: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Of the last one that callers share; an event loop alone would not keep it."""
         self.next: tuple[asyncio.Future[Any], Callable[[], Awaitable[Any]]] | None = None

@@ -65,12 +65,26 @@ async def test_other_reads_do_not_wait() -> None:
 async def test_a_caller_that_gives_up_disturbs_nobody() -> None:
     source = Source()
     first, second, third = await source.callers("a", "a", "a")
-    first.cancel()
     second.cancel()
     await settle()
     await source.answer(0)
+    assert await first == 0
+    (fourth,) = await source.callers("a")
+    third.cancel()
     await source.answer(1)
-    assert await third == 1
+    await source.answer(2)
+    assert await fourth == 2
+
+
+async def test_a_read_that_nobody_shares_ends_with_its_caller_and_the_next_one_begins() -> None:
+    source = Source()
+    first, second = await source.callers("a", "a")
+    first.cancel()
+    await settle()
+    assert source.reads[0][1].cancelled()
+    await source.answer(1)
+    assert await second == 1
+    assert source.shared._reads == {}
 
 
 async def test_a_fault_reaches_those_who_share_the_read_and_nobody_else() -> None:
