@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncRawCursor, sql
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from projections.deadlines import Deadline
 from projections.ports import Connection, Database, Listener, Row
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings, SettingsError, variable
@@ -113,12 +114,9 @@ class Postgres:
         self, name: str, *, statement_timeout_seconds: float, parameters: Mapping[str, str] | None = None
     ) -> Connection:
         """See `ports.Database.connect`."""
-        connection = await connect(
+        return await connect(
             self._settings, name, statement_timeout_seconds=statement_timeout_seconds, parameters=parameters
         )
-        # Others search a long statement for `%s` each time; a raw cursor takes it as it is.
-        connection.cursor_factory = AsyncRawCursor
-        return connection
 
     async def listen(self, name: str) -> Listener:
         """See `ports.Database.listen`."""
@@ -154,8 +152,11 @@ class Session:
         self._database = database
         self._name = name
         self._timeout_seconds = statement_timeout_seconds
+        self._deadline = Deadline(statement_timeout_seconds + 1)
+        """The server's own one comes first, unless the server or the network is gone."""
         self._parameters = {**PARSED_ONCE, **(parameters or {})}
         self._admit = admit
+        self._turns = asyncio.Lock()
         self._connection: Connection | None = None
         self._closed = False
 
@@ -170,17 +171,16 @@ class Session:
         Raises:
             one of `FAULTS`: the outcome is unknown.
         """
-        connection = self._connection
-        if connection is None:
-            connection = await self.connect()
-        try:
-            # The server's own deadline comes first, unless it or the network is gone.
-            async with asyncio.timeout(self._timeout_seconds + 1):
-                cursor = await connection.execute(query, parameters, prepare=True, binary=True)
-                return await cursor.fetchall()
-        except (*FAULTS, asyncio.CancelledError):
-            await self._drop()
-            raise
+        async with self._turns:
+            connection = self._connection
+            if connection is None:
+                connection = await self.connect()
+            try:
+                with self._deadline:
+                    return await connection.fetch(query, parameters)
+            except (*FAULTS, asyncio.CancelledError):
+                await self._drop()
+                raise
 
     async def connect(self) -> Connection:
         """Connect now, unless connected."""
@@ -194,6 +194,7 @@ class Session:
     async def close(self) -> None:
         """Close for good."""
         self._closed = True
+        self._deadline.close()
         await self._drop()
 
     async def _new_connection(self) -> Connection:

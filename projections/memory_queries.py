@@ -6,6 +6,7 @@ can't be run. One suite of tests (`tests/read_model_contract.py`) holds for this
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -79,16 +80,14 @@ class MemoryConnection:
         """Whether it can be used."""
         return not self.closed and self._start == self._database.starts
 
-    async def execute(
-        self, query: bytes, params: Any = None, /, *, prepare: bool | None = None, binary: bool = False
-    ) -> "MemoryCursor":
-        """See `ports.Connection.execute`."""
+    async def fetch(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
+        """See `ports.Connection.fetch`."""
         answer = _answers().get(query) or _page_answer(query)
 
-        def ask() -> MemoryCursor:
+        def ask() -> list[Row]:
             if not self.lives:
                 raise ConnectionError("the connection was cut")
-            return MemoryCursor(answer(self._database, params))
+            return answer(self._database, parameters)
 
         try:
             return await self._database.carry(self._client, ask)
@@ -99,16 +98,6 @@ class MemoryConnection:
     async def close(self) -> None:
         """See `ports.Connection.close`."""
         self.closed = True
-
-
-class MemoryCursor(NamedTuple):
-    """`ports.Cursor` in memory."""
-
-    rows: list[Row]
-
-    async def fetchall(self) -> list[Row]:
-        """See `ports.Cursor.fetchall`."""
-        return self.rows
 
 
 class MemoryNotification(NamedTuple):
@@ -185,6 +174,8 @@ def _page_answer(query: bytes) -> Answer:
     if made is None:
         raise KeyError(f"this statement is not answered here: {query.decode()}")
     name, backwards, filters = made
+    if name == "small_instances_page":
+        return partial(_small_instances_page, backwards, filters)
     return partial(_page, PAGES[name], backwards, filters)
 
 
@@ -195,12 +186,34 @@ def _page(
     database: MemoryDatabase,
     params: Sequence[Any],
 ) -> list[Row]:
-    created_at, id, limit, max_bytes, *values = params
-    given = dict.fromkeys(filters, True) | dict(zip(filters, values, strict=False))
-    asked = Asked((created_at, id), limit, backwards, given)
+    asked, max_bytes = _asked(backwards, filters, params)
     rows = _cut(read(database, asked), max_bytes)
     # How a row was found comes behind whether one more follows.
-    return [(*row[:-3], row[-1], *row[-3:-1]) for row in rows] if "searched" in given else rows
+    return [(*row[:-3], row[-1], *row[-3:-1]) for row in rows] if "searched" in asked.filters else rows
+
+
+def _asked(backwards: bool, filters: tuple[str, ...], params: Sequence[Any]) -> tuple[Asked, int]:
+    """A page, and how many bytes it is bounded by."""
+    created_at, id, limit, max_bytes, *values = params
+    given = dict.fromkeys(filters, True) | dict(zip(filters, values, strict=False))
+    return Asked((created_at, id), limit, backwards, given), max_bytes
+
+
+def _small_instances_page(
+    backwards: bool, filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[Any]
+) -> list[Row]:
+    asked, max_bytes = _asked(backwards, filters, params)
+    found = (_small_instance(database, row, max_bytes) for row in _instances_of_filter(database, asked))
+    return list(itertools.islice(itertools.chain.from_iterable(found), asked.filters["max_rows"]))
+
+
+def _small_instance(database: MemoryDatabase, row: Instance, max_bytes: int) -> list[Row]:
+    """One for each stage. Of the others only the id counts, and of the first if the instance is not small."""
+    shown = _instance(database, row)
+    stages: list[Row] = [(s.number, s.started_at, s.terminated_at, s.error) for s in _stages(database, row.id)]
+    others: Row = (UUID(row.id), *(None,) * 20)
+    first = others if shown is None or _size_of(database, row) >= max_bytes else shown[:-4]
+    return [(*(others if number else first), *stage) for number, stage in enumerate(stages or [(None,) * 4])]
 
 
 def _keys_of_instances(
@@ -372,14 +385,18 @@ def _triggers_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
 def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     if "searched" in asked.filters:
         return _searched(database, asked)
+    found = (_sized_instance(database, row) for row in _instances_of_filter(database, asked))
+    return [sized for sized in found if sized is not None]
+
+
+def _instances_of_filter(database: MemoryDatabase, asked: Asked) -> list[Instance]:
     workflow_id, running = asked.filters.get("workflow_id"), asked.filters.get("running", False)
     there = (
         i
         for i in database.tables.instances.values()
         if (workflow_id is None or i.workflow_id == str(workflow_id)) and not (running and i.terminated_at is not None)
     )
-    found = (_sized_instance(database, row) for row in placed(there, lambda row: row.created_at, asked))
-    return [sized for sized in found if sized is not None]
+    return placed(there, lambda row: row.created_at, asked)
 
 
 def _sized_instance(database: MemoryDatabase, row: Instance) -> Sized | None:
@@ -387,9 +404,14 @@ def _sized_instance(database: MemoryDatabase, row: Instance) -> Sized | None:
     shown = _instance(database, row)
     if shown is None:
         return None
+    stages = _stages(database, row.id)
+    return 500 + _size_of(database, row) + sum(300 + _size(stage.error) for stage in stages), shown
+
+
+def _size_of(database: MemoryDatabase, row: Instance) -> int:
+    """The bytes of an instance's texts, and of its workflow's."""
     definition = database.tables.workflows[row.workflow_id or ""].definition
-    size = 500 + _size(definition, row.error, row.variables, row.waiting, row.acts)
-    return size + sum(300 + _size(stage.error) for stage in _stages(database, row.id)), shown
+    return _size(definition, row.error, row.variables, row.waiting, row.acts)
 
 
 def _searched(database: MemoryDatabase, asked: Asked) -> list[Sized]:

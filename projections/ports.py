@@ -9,7 +9,7 @@
 connection that is lost, or a notification, they do with both.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -104,30 +104,19 @@ class Store(Protocol):
         """
 
 
-class Cursor(Protocol):
-    """What a statement has found."""
-
-    async def fetchall(self) -> list[Row]:
-        """All rows."""
-
-
 class Connection(Protocol):
-    """A connection, as psycopg's. What goes wrong with it is one of `projections.database.FAULTS`."""
+    """A connection. What goes wrong with it is one of `projections.database.FAULTS`."""
 
     @property
     def closed(self) -> bool:
         """Whether it was closed here, or found to be cut."""
 
-    async def execute(
-        self, query: bytes, params: Any = None, /, *, prepare: bool | None = None, binary: bool = False
-    ) -> Cursor:
-        """Run one of the statements in `projections.sql`.
+    async def fetch(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
+        """Run one of the statements in `projections.sql`, which the server then keeps, and fetch its rows.
 
         Args:
-            query: its text.
-            params: by their order, or by their names, as the statement wants them.
-            prepare: whether the server keeps the statement's plan.
-            binary: whether the rows come in binary format.
+            query: its text, with `$1`, ….
+            parameters: in their order.
         """
 
     async def close(self) -> None:

@@ -7,13 +7,15 @@ is silent: if it is not, it is not watched any more.
 
 import asyncio
 import contextlib
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, pq, waiting
 from psycopg.abc import PQGen
 
 from projections.ports import Row
+from projections.prepared import PreparedStatements
 
 T = TypeVar("T")
 
@@ -29,6 +31,7 @@ class PostgresConnection(AsyncConnection[Row]):
     _socket = -1
     _readable: asyncio.Future[None] | None = None
     """Whoever waits for an answer."""
+    _statements: PreparedStatements | None = None
 
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Run what psycopg does on the connection up to its end. See `AsyncConnection.wait`."""
@@ -51,6 +54,12 @@ class PostgresConnection(AsyncConnection[Row]):
             if not isinstance(error, Exception):  # the caller is canceled
                 await self._give_up()
             raise
+
+    async def fetch(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
+        """See `ports.Connection.fetch`. One at a time."""
+        if self._statements is None:
+            self._statements = PreparedStatements(self)
+        return await self.wait(self._statements.fetch(query, parameters))
 
     async def close(self) -> None:
         """Close it."""

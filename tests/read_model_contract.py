@@ -5,10 +5,12 @@ model in memory.
 """
 
 import asyncio
+import itertools
 import random
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,19 +22,22 @@ from projections.counting import HOURS_PER_DAY, bucket_of, by_day, hour_of
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.memory_queries import MemoryQueries
 from projections.ports import Store
-from projections.queries import read_model, stats
+from projections.queries import instance_filters, pages, read_model, small_instances, stats
 from projections.queries.bulks import running as running_bulks
+from projections.queries.connections import Connections
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.followed import FollowedInstances
 from projections.queries.instance_filters import InstanceFilters
+from projections.queries.pages import page_query
 from projections.queries.positions import POLL_SECONDS, ReadPositions
-from projections.queries.read_model import CHUNK_ROWS, ReadModel
+from projections.queries.read_model import CHUNK_ROWS, FIRST_ROWS, ReadModel
 from projections.queries.retryable import MAX_REQUESTS
 from projections.queries.rows import (
     LIVE,
     ActivityRow,
     EndedStageRow,
     HistoryPlace,
+    InstanceRow,
     OccurrenceRow,
     Pause,
     Rejection,
@@ -44,9 +49,10 @@ from projections.queries.rows import (
     TriggerRow,
     WaitingRow,
 )
+from projections.queries.small_instances import STAGE_BYTES
 from projections.queries.stats import Happened, OldestRow, StatsRow, Window
 from projections.rows import ReadPosition
-from projections.sql import statement
+from projections.sql import page_of, statement
 from schemas import events, rejections
 from schemas.ended_activities import KeptActivity
 from schemas.settings import ProjectionsSettings
@@ -554,8 +560,54 @@ class ReadModelContract:
 
     async def test_lists_are_streamed_in_chunks(self, subject: Subject) -> None:
         await subject.write((WORKFLOW, CREATED))
-        await subject.write(*((uuid.uuid4(), started(n)) for n in range(CHUNK_ROWS + 1)))
-        assert [len(part.rows) async for part in subject.model.instances()] == [CHUNK_ROWS, 1]
+        await subject.write(*((uuid.uuid4(), started(n)) for n in range(FIRST_ROWS + CHUNK_ROWS + 1)))
+        assert [len(part.rows) async for part in subject.model.instances()] == [FIRST_ROWS, CHUNK_ROWS, 1]
+
+    @pytest.mark.parametrize(
+        ("max_page_bytes", "are_small"), [(2**21, True), (2 * STAGE_BYTES * 9, False), (2 * STAGE_BYTES * 100, False)]
+    )
+    async def test_small_instances_are_shown_as_others_are(
+        self, subject: Subject, monkeypatch: pytest.MonkeyPatch, max_page_bytes: int, are_small: bool
+    ) -> None:
+        """The second bound has too little room for all their stages, the third one for the variables of one of them."""
+        other = uuid.UUID(int=2)
+        await subject.write((WORKFLOW, CREATED), (other, events.WorkflowCreated(at=at(1), name="o", stages=[])))
+        for n in range(6):
+            id = uuid.UUID(int=100 + n)
+            await subject.write(
+                (id, started(n // 2, other if n == 4 else WORKFLOW, text="x" * 20_000 if n == 2 else "")),
+                *((id, events.StageStarted(workflow_id="w", at=at(k), number=k, name="A", input={})) for k in range(n)),
+                *((id, events.StageEnded(workflow_id="w", at=at(k), number=k, error="no")) for k in range(n - 1)),
+                *([(id, events.InstanceEnded(workflow_id="w", at=at(9), error="no"))] if n % 2 else []),
+            )
+        filters = [InstanceFilters(), InstanceFilters(workflow_ids=(WORKFLOW,)), InstanceFilters(running=True)]
+
+        async def shown() -> list[Slice[InstanceRow]]:
+            middle = RowPosition(at(1), uuid.UUID(int=103))
+            places: list[dict[str, Any]] = [{}, {"after": middle}, {"before": middle}]
+            chosen = itertools.product(filters, places, (1, 5, 6))
+            return [await subject.model.instances_page(some, **place, limit=n) for some, place, n in chosen]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(small_instances, "MAX_INSTANCES", 0)
+            expected = await shown()
+        read: list[str] = []
+        execute = Connections.execute
+
+        async def noted(self: Connections, query: bytes, parameters: Any) -> list[Any]:
+            read.append((page_of(query) or ("",))[0])
+            return await execute(self, query, parameters)
+
+        monkeypatch.setattr(Connections, "execute", noted)
+        monkeypatch.setattr(pages, "MAX_PAGE_BYTES", max_page_bytes)
+        if not are_small:
+            # What is read instead has the bound of before.
+            query = partial(page_query, max_bytes=2**21)
+            monkeypatch.setattr(instance_filters, "page_query", query)
+        assert await shown() == expected
+        assert len(expected[2].rows[0].stages) == 5
+        assert ("instances_page" in read) is not are_small
+        assert "small_instances_page" in read
 
     async def test_waiting_for_a_cause(self, subject: Subject) -> None:
         early = asyncio.create_task(subject.positions.wait_cause(1, 8, soon()))

@@ -33,6 +33,5 @@ async def wait_caught_up(connection: Connection) -> None:
 
 
 async def _caught_up(connection: Connection) -> bool:
-    cursor = await connection.execute(statement("all_caught_up"))
-    ((caught_up,),) = await cursor.fetchall()
+    ((caught_up,),) = await connection.fetch(statement("all_caught_up"), ())
     return caught_up is True

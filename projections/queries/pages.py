@@ -31,7 +31,12 @@ class PageQuery(NamedTuple):
 
 
 def page_query(
-    name: str, after: RowPosition | None, before: RowPosition | None, limit: int, **filters: object
+    name: str,
+    after: RowPosition | None,
+    before: RowPosition | None,
+    limit: int,
+    max_bytes: int | None = None,
+    **filters: object,
 ) -> PageQuery:
     """The first `limit` rows behind a position, or the last in front of one.
 
@@ -40,6 +45,7 @@ def page_query(
         after: only those behind this position; all, when neither is given.
         before: only the last `limit` in front of this position; not together with `after`.
         limit: most rows.
+        max_bytes: what the statement takes for it; `MAX_PAGE_BYTES` if not given.
         filters: by their names in the file; None or False for no filter. True has no value of its own.
     """
     if after and before:
@@ -49,7 +55,8 @@ def page_query(
     # Those without a value come last, since they take no parameter.
     names = tuple(sorted(used, key=lambda name: (used[name] is True, name)))
     values = [used[name] for name in names if used[name] is not True]
-    parameters = [position.created_at, position.id, limit, MAX_PAGE_BYTES, *values]
+    bytes_ = MAX_PAGE_BYTES if max_bytes is None else max_bytes
+    parameters = [position.created_at, position.id, limit, bytes_, *values]
     return PageQuery(page(name, before is not None, names), parameters, limit, before is not None)
 
 

@@ -52,12 +52,15 @@ from projections.queries.rows import (
 )
 from projections.queries.searching import instances_slice
 from projections.queries.sharing import SharedReads
+from projections.queries.small_instances import MAX_INSTANCES, small_instances, small_instances_query
 from projections.queries.stats import StatsRow, Window, stats_query, stats_row
 from projections.sql import statement
 from schemas.settings import PostgresSettings
 
 CHUNK_ROWS: Final = 200
 """Most rows of a streamed list that are read at once; more would keep the event loop busy for longer."""
+FIRST_ROWS: Final = MAX_INSTANCES
+"""Of those that are read first: most lists are short, and then they are read as small pages are."""
 MAX_NUMBER: Final = 2**31 - 1
 """Largest stage number that the tables hold. Asked for a larger one, Postgres would refuse, which is not an outage."""
 
@@ -224,6 +227,11 @@ class ReadModel:
             before: only the last `limit` in front of this position; not together with `after`.
             limit: most rows of the page.
         """
+        small = small_instances_query(filters, after, before, limit)
+        if small is not None:
+            found = await self._read(small, partial(small_instances, small.limit))
+            if found is not None:
+                return found
         query = instances_query(filters, after, before, limit)
         return await self._page(partial(instances_slice, filters), query)
 
@@ -305,10 +313,14 @@ class ReadModel:
         return _by_id(TriggerColumns, rows)
 
     async def _page(self, slice: Callable[[list[Row]], Slice[T]], query: PageQuery) -> Slice[T]:
-        async def read() -> Slice[T]:
-            rows = (await self._lists.execute(query.statement, query.parameters))[: query.limit]
-            found = slice(rows)
-            return replace(found, rows=found.rows[::-1]) if query.backwards else found
+        found = await self._read(query, lambda rows: slice(rows[: query.limit]))
+        assert found is not None  # noqa: S101 - for the type checker
+        return found
+
+    async def _read(self, query: PageQuery, slice: Callable[[list[Row]], Slice[T] | None]) -> Slice[T] | None:
+        async def read() -> Slice[T] | None:
+            found = slice(await self._lists.execute(query.statement, query.parameters))
+            return replace(found, rows=found.rows[::-1]) if found is not None and query.backwards else found
 
         asked = (tuple(value) if isinstance(value, list) else value for value in query.parameters)
         return await self._shared.get((query.statement, *asked), read)
@@ -345,7 +357,7 @@ async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[S
     left = sys.maxsize if max_rows is None else max_rows
     after: RowPosition | None = None
     while True:
-        found = await fetch(after=after, limit=min(left, CHUNK_ROWS))
+        found = await fetch(after=after, limit=min(left, CHUNK_ROWS, FIRST_ROWS if after is None else left))
         left -= len(found.rows)
         page = [Slice(found.rows, found.more and left > 0, found.reached)]
         after = (found.reached or found.rows[-1].position) if page[0].more else None

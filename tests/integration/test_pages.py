@@ -216,6 +216,14 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
     ("instances_page", {"running": True}, "instances_running"),
     ("instances_page", {"workflow_id": WORKFLOW}, "instances_of_workflow"),
     ("instances_page", {"workflow_id": WORKFLOW, "running": True}, "instances_running_of_workflow"),
+    ("small_instances_page", {"max_rows": 9}, "instances_newest"),
+    ("small_instances_page", {"max_rows": 9, "running": True}, "instances_running"),
+    ("small_instances_page", {"max_rows": 9, "workflow_id": WORKFLOW}, "instances_of_workflow"),
+    (
+        "small_instances_page",
+        {"max_rows": 9, "workflow_id": WORKFLOW, "running": True},
+        "instances_running_of_workflow",
+    ),
     ("workflows_page", {}, "workflows_newest"),
     ("triggers_page", {}, "triggers_newest"),
     ("triggers_page", {"folded_name": "n"}, "triggers_newest"),
@@ -229,12 +237,15 @@ async def test_a_page_is_read_by_the_index_of_its_filters(planner: PostgresConne
         cursor = await planner.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + query.statement)
         (((explained,),),) = await cursor.fetchall()
         nodes = below(explained["Plan"])
-        (scan,) = (node for node in nodes if node.get("Relation Name") == name.removesuffix("_page"))
+        table = name.removeprefix("small_").removesuffix("_page")
+        (scan,) = (node for node in nodes if node.get("Relation Name") == table)
         case = (name, filters, backwards, scan)
         assert scan["Node Type"] == "Index Scan", case
         assert scan["Index Name"] == index, case
         assert "ROW(" in scan["Index Cond"], case
         assert not [node for node in nodes if node["Node Type"] in ("Sort", "Incremental Sort", "Seq Scan")], case
+        others = {node["Index Name"] for node in nodes if node.get("Relation Name") not in (None, table)}
+        assert others <= {"workflows_pkey", "stages_pkey", "instances_pkey"}, case
 
 
 BOTH: tuple[uuid.UUID, ...] = (WORKFLOW, OTHER)

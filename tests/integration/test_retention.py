@@ -151,7 +151,7 @@ class World:
         """Another connection, in a transaction."""
         connection = await Postgres(self.settings).connect("test", statement_timeout_seconds=20.0)
         try:
-            await connection.execute(b"BEGIN")
+            await connection.fetch(b"BEGIN", ())
             yield connection
         finally:
             await connection.close()
@@ -161,7 +161,7 @@ class World:
         """While a deletion of all old instances is not committed."""
         async with self.connected() as connection:
             parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS)
-            ((deleted, *_),) = await (await connection.execute(statement("delete_ended"), parameters)).fetchall()
+            ((deleted, *_),) = await connection.fetch(statement("delete_ended"), parameters)
             assert deleted == len(self.old)
             yield connection
 
@@ -194,7 +194,7 @@ async def test_readers_and_projectors_do_not_wait_for_a_batch(world: World) -> N
             await world.writer.write(*((new, event) for event in run(99)))
             assert await model.instance(new) is not None
             assert await world.delete() is None, "one process at a time"
-        await connection.execute(b"COMMIT")
+        await connection.fetch(b"COMMIT", ())
     assert {row.id for row in (await model.instances_page(limit=9)).rows} == {world.young, new}
     done = await world.delete()
     assert (done.deleted, done.reached) == (0, None)
@@ -214,7 +214,7 @@ async def test_a_retry_waits_for_a_deletion_under_way_and_shows_the_instance(wor
                 " WHERE application_name = 'orchestration projections' AND wait_event_type = 'Lock'"
             )
         )
-        await connection.execute(b"COMMIT" if commits else b"ROLLBACK")
+        await connection.fetch(b"COMMIT" if commits else b"ROLLBACK", ())
         await writing
     shown = world.tables.rows("SELECT id, created_at, retries, restored FROM instances WHERE state = 'running'")
     assert shown == ([(id, when, 1, True)] if commits else [(id, at(2), 1, None)])
@@ -223,13 +223,13 @@ async def test_a_retry_waits_for_a_deletion_under_way_and_shows_the_instance(wor
 
 async def test_an_instance_that_is_retried_in_this_moment_is_left_alone(world: World) -> None:
     async with world.connected() as connection:
-        await connection.execute(
+        await connection.fetch(
             b"UPDATE instances SET state = 'running', terminated_at = NULL WHERE id = $1", (world.old[2],)
         )
         async with asyncio.timeout(5):
             done = await world.delete()
         assert done.deleted == 5
-        await connection.execute(b"COMMIT")
+        await connection.fetch(b"COMMIT", ())
     assert of(world.tables, "instances") == {world.old[2], world.young}
     assert of(world.tables, "stages") == {world.old[2], world.young}
     assert of(world.tables, "instance_keys") == {world.old[2]}

@@ -13,6 +13,7 @@ from projections import rows
 from projections.counting import CountKey, Counts
 from projections.migrate import migrate
 from projections.ports import Store
+from projections.postgres_connection import PostgresConnection
 from projections.store import PostgresStore
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import Tables
@@ -86,7 +87,7 @@ class Postgres:
     def cut(self) -> None:
         # By its own number: other tests' projections may be connected to the same server.
         connection = self._postgres_store._session._connection
-        assert isinstance(connection, psycopg.AsyncConnection)
+        assert isinstance(connection, PostgresConnection)
         self._tables.rows(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
 
     def restart(self) -> None:

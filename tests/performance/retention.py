@@ -117,7 +117,7 @@ async def read(settings: PostgresSettings, start: datetime, goes_on: Callable[[i
 
 async def _timed(connection: Connection, query: bytes, parameters: Any) -> float:
     began = time.perf_counter()
-    await (await connection.execute(query, parameters, prepare=True, binary=True)).fetchall()
+    await connection.fetch(query, parameters)
     return time.perf_counter() - began
 
 

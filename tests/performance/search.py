@@ -195,9 +195,7 @@ async def measure(settings: PostgresSettings, count: int, rounds: int) -> None:
             place = RowPosition(_day(chance)[0], UUID(int=0)) if number % 2 else None
             query = instances_query(kind(chance), place, None, 15)
             began = time.perf_counter()
-            rows = await (
-                await connection.execute(query.statement, query.parameters, prepare=True, binary=True)
-            ).fetchall()
+            rows = await connection.fetch(query.statement, query.parameters)
             took.append(time.perf_counter() - began)
             found += len(rows)
         figures.append(Figures(f"{name} ({found / rounds:.0f} rows)", took[rounds // 10 :], sum(took)))

@@ -1,0 +1,132 @@
+"""Pages of instances that are small, as nearly all are, by a statement of their own: `sql/small_instances_page.sql`.
+
+It takes two thirds of the time of the one that adds up bytes to end a page early. What it finds takes no more memory,
+since it has room for texts of so many bytes for each instance, and for so many stages altogether. If there are more,
+`instances_page` reads the page.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from msgspec import Raw
+
+from projections.ports import Row
+from projections.queries import pages
+from projections.queries.acts import acts_of
+from projections.queries.columns import waiting_row
+from projections.queries.instance_filters import InstanceFilters
+from projections.queries.pages import PageQuery, page_query
+from projections.queries.rows import InstanceRow, RowPosition, Slice, StageRow, WorkflowRow
+
+MAX_INSTANCES: Final = 50
+"""Of a page that is read so. With more, each would have room for few bytes only, and many pages would be read twice."""
+STAGE_BYTES: Final = 1_000
+"""What a row takes, beside the texts of an instance."""
+
+
+def small_instances_query(
+    filters: InstanceFilters, after: RowPosition | None, before: RowPosition | None, limit: int
+) -> PageQuery | None:
+    """The statement of a page that is worth trying; None if there is none for these filters, or for so many.
+
+    Args:
+        filters: only instances that pass them.
+        after: only those behind this position.
+        before: only the last `limit` in front of this position.
+        limit: most instances.
+    """
+    if filters.searched or limit > MAX_INSTANCES:
+        return None
+    room = pages.MAX_PAGE_BYTES // 2
+    return page_query(
+        "small_instances_page",
+        after,
+        before,
+        limit,
+        max_bytes=room // (limit + 1),
+        max_rows=room // STAGE_BYTES,
+        workflow_id=filters.workflow_ids[0] if filters.workflow_ids else None,
+        running=filters.running,
+    )
+
+
+def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | None:
+    """The instances of a page in the order of its rows; None if they have to be read by `instances_page`.
+
+    Args:
+        limit: most instances.
+        rows: what was answered.
+    """
+    if len(rows) >= pages.MAX_PAGE_BYTES // 2 // STAGE_BYTES:
+        return None
+    found: list[InstanceRow] = []
+    workflows: dict[UUID, WorkflowRow] = {}
+    stages: list[StageRow] = []
+    last = -1
+    # Names for all columns at once take a tenth of the time of a named tuple.
+    for (
+        id,
+        workflow_id,
+        created_at,
+        updated_at,
+        terminated_at,
+        error,
+        request,
+        variables,
+        trigger_id,
+        occurrence_id,
+        activity,
+        waiting,
+        acts,
+        retries,
+        name,
+        definition,
+        workflow_created_at,
+        workflow_updated_at,
+        workflow_deleted_at,
+        workflow_request,
+        max_attempts,
+        number,
+        stage_started_at,
+        stage_terminated_at,
+        stage_error,
+    ) in rows:
+        if id.int != last:
+            if name is None:  # it is not small, or its workflow is not there
+                return None
+            workflow = workflows.get(workflow_id)
+            if workflow is None:
+                workflow = workflows[workflow_id] = WorkflowRow(
+                    workflow_id,
+                    name,
+                    Raw(definition.encode()),
+                    workflow_created_at,
+                    workflow_updated_at,
+                    workflow_deleted_at,
+                    workflow_request,
+                    max_attempts,
+                )
+            last, stages = id.int, []
+            found.append(
+                InstanceRow(
+                    id,
+                    workflow_id,
+                    created_at,
+                    updated_at,
+                    terminated_at,
+                    error,
+                    workflow,
+                    stages,
+                    request,
+                    None if variables is None else Raw(variables.encode()),
+                    trigger_id,
+                    occurrence_id,
+                    None if waiting is None else waiting_row(waiting, activity),
+                    acts_of(acts),
+                    retries or 0,
+                )
+            )
+        if number is not None:
+            stages.append(StageRow(number, stage_started_at, stage_terminated_at, stage_error))
+    return Slice(found[:limit], len(found) > limit)
