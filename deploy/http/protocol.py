@@ -17,7 +17,7 @@ import logging
 import re
 from asyncio import AbstractEventLoop, Transport
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from deploy.http import refusals
+from deploy.http.joined import JoinedWrites
 from deploy.http.refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class Protocol(HttpToolsProtocol):
         """Received since the head ended: the body with its chunks' heads and its trailers."""
         self._running: RequestResponseCycle | None = None
         """The request that is being answered."""
+        self._writes: JoinedWrites | None = None
+        """What its answer writes."""
         self._refusal: Refusal | None = None
         """To be answered once nothing runs."""
         self._deaf = False
@@ -313,12 +316,16 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self._writes = JoinedWrites(self.transport, self.loop)
+        cycle.transport = cast(Transport, self._writes)  # of which it uses nothing else
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """A request was answered; go on with what has come meanwhile."""
         self.server_state.total_requests += 1
         self._running = None
+        if self._writes is not None:
+            self._writes.flush()  # the answer to a HEAD has no second piece
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

@@ -5,7 +5,7 @@ call. Here a statement that meets a connection that was cut is run once more, ov
 """
 
 import asyncio
-import contextlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from projections.database import FAULTS, Session
 from projections.ports import Database, Row
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.timed_futures import TimedFutures
 
 MAX_CONNECTIONS: Final = 4
 """More would let lists take Postgres away from single rows and from the projections."""
@@ -46,9 +47,9 @@ class Connections:
             )
             for _ in range(MAX_CONNECTIONS)
         ]
-        self._free: asyncio.LifoQueue[Session] = asyncio.LifoQueue()
-        for session in self._sessions:
-            self._free.put_nowait(session)
+        self._free = [*self._sessions]
+        self._waiting: deque[asyncio.Future[Session]] = deque()
+        self._futures: TimedFutures[Session] = TimedFutures(TIMEOUT_SECONDS)
 
     async def execute(self, query: bytes, parameters: Sequence[Any]) -> list[Row]:
         """Run a statement that only reads, with parameters `$1`, … and fetch its rows, in binary format.
@@ -56,22 +57,34 @@ class Connections:
         Raises:
             ReadModelUnavailable: Postgres is away, or no connection was free within the deadline.
         """
-        session = await self._free_session()
+        session = self._free.pop() if self._free else await self._next_free()
         try:
             return await _execute(session, query, parameters)
         except FAULTS as fault:
             raise ReadModelUnavailable(f"the read model can't be read: {fault}") from fault
         finally:
-            self._free.put_nowait(session)
+            self._hand_on(session)
 
-    async def _free_session(self) -> Session:
-        with contextlib.suppress(asyncio.QueueEmpty):
-            return self._free.get_nowait()  # starts no timer
+    async def _next_free(self) -> Session:
+        future = self._futures.new()
+        self._waiting.append(future)
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await self._free.get()
+            return await future
         except TimeoutError:
             raise ReadModelUnavailable("the read model can't be read: no connection is free") from None
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:
+                self._hand_on(future.result())  # it came in the same moment
+            raise
+
+    def _hand_on(self, session: Session) -> None:
+        """Give a connection to whoever has waited longest, if anybody does."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(session)
+                return
+        self._free.append(session)
 
     async def close(self) -> None:
         """Close all connections for good."""

@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from projections.database import FAULTS
 from projections.queries.errors import ReadModelUnavailable
+from projections.queries.timed_futures import TimedFutures
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -32,7 +33,7 @@ class Loader(Generic[K, V]):
         self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, deadline_seconds: float = DEADLINE_SECONDS
     ):
         self._fetch = fetch
-        self._deadline_seconds = deadline_seconds
+        self._futures: TimedFutures[V | None] = TimedFutures(deadline_seconds)
         self._gathered: dict[K, list[asyncio.Future[V | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -42,19 +43,19 @@ class Loader(Generic[K, V]):
         Raises:
             ReadModelUnavailable: there was no answer within the deadline.
         """
-        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+        future = self._futures.new()
         waiters = self._gathered.setdefault(key, [])
         waiters.append(future)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await future
+            return await future
         except TimeoutError:
+            self._forget(key, future)
             raise ReadModelUnavailable from None
-        finally:
-            if not future.done() or future.cancelled():
-                self._forget(key, future)
+        except asyncio.CancelledError:
+            self._forget(key, future)
+            raise
 
     async def close(self) -> None:
         """Cancel the query in flight; callers get `ReadModelUnavailable`."""
