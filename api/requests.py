@@ -1,5 +1,6 @@
 """One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
@@ -47,16 +48,13 @@ class HttpRequest:
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
-        values = self._parameters().get(name)
+        values = self.queries.get(name)
         return values[0] if values else None
 
-    def queries(self, name: str) -> list[str]:
-        """All values of a query parameter, in their order."""
-        return [*self._parameters().get(name, ())]
-
-    def _parameters(self) -> dict[str, list[str]]:
-        """The values of each query parameter. They are parsed once: a list asks for a dozen of them."""
-        if self._queries is None:
+    @property
+    def queries(self) -> Mapping[str, Sequence[str]]:
+        """The values of each query parameter, in their order."""
+        if self._queries is None:  # parsed once: a list asks for many
             query = self._scope["query_string"]
             self._queries = parse_qs(str(query, "latin-1"), keep_blank_values=True) if query else {}
         return self._queries

@@ -1,7 +1,7 @@
 """The filters of instances as requests give them: in the query, or as a JSON object; and as cursors keep them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +12,7 @@ from msgspec import Struct
 from api.errors import Invalid
 from api.ids import parse_id
 from projections.keys import MAX_KEY_CHARACTERS, normalised
-from projections.queries.instance_filters import InstanceFilters
+from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.states import STATES, State
 
 NO_WORKFLOW: Final = UUID(int=0)
@@ -32,8 +32,8 @@ NAMES: Final = (
 )
 """Of the filters, in queries and objects."""
 
-Values = Callable[[str], Sequence[str]]
-"""The values that are given for a name, `""` included."""
+Values = Mapping[str, Sequence[str]]
+"""The values that are given for a name, `""` included; other names count for nothing."""
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SPACED_OFFSET: Final = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
@@ -49,12 +49,14 @@ def filters_of_query(values: Values) -> InstanceFilters:
     Raises:
         Invalid: a value can't be used.
     """
-    given = {name: [text for text in values(name) if text] for name in NAMES}
-    running = values("running")
+    given = {name: texts for name in NAMES if (texts := [text for text in values.get(name, ()) if text])}
+    if not given:
+        return EVERY_INSTANCE
+    running = values.get("running", ())
     return InstanceFilters(
-        workflow_ids=_workflow_ids(given["workflowID"]),
+        workflow_ids=_workflow_ids(given.get("workflowID", ())),
         running=bool(running) and running[0].lower() in TRUE,
-        states=_states(given["state"]),
+        states=_states(given.get("state", ())),
         key=_key(_one("key", given)),
         error=_error(_one("error", given)),
         created_after=_time("createdAfter", given),
@@ -79,7 +81,7 @@ def filters_of_body(body: Any) -> InstanceFilters:
     if not isinstance(body, dict):
         raise Invalid("filter: must be an object")
     given = {name: _texts(name, value) for name, value in body.items()}
-    return filters_of_query(lambda name: given.get(name, ()))
+    return filters_of_query(given)
 
 
 def of_workflow(workflow_id: str | None, running: bool = False) -> InstanceFilters:
@@ -119,7 +121,7 @@ def _states(texts: Sequence[str]) -> tuple[State, ...]:
 
 
 def _one(name: str, given: dict[str, list[str]]) -> str | None:
-    texts = given[name]
+    texts = given.get(name, ())
     if len(texts) > 1:
         raise Invalid(f"{name}: must be given once")
     return texts[0] if texts else None

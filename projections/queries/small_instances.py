@@ -7,7 +7,6 @@ since it has room for texts of so many bytes for each instance, and for so many 
 
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
 from msgspec import Raw
 
@@ -61,7 +60,8 @@ def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | Non
     if len(rows) >= pages.MAX_PAGE_BYTES // 2 // STAGE_BYTES:
         return None
     found: list[InstanceRow] = []
-    workflows: dict[UUID, WorkflowRow] = {}
+    workflows: dict[int, WorkflowRow] = {}
+    """By id, as a number: those are found faster."""
     stages: list[StageRow] = []
     last = -1
     # Names for all columns at once take a tenth of the time of a named tuple.
@@ -95,9 +95,9 @@ def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | Non
         if id.int != last:
             if name is None:  # it is not small, or its workflow is not there
                 return None
-            workflow = workflows.get(workflow_id)
+            workflow = workflows.get(workflow_id.int)
             if workflow is None:
-                workflow = workflows[workflow_id] = WorkflowRow(
+                workflow = workflows[workflow_id.int] = WorkflowRow(
                     workflow_id,
                     name,
                     Raw(definition.encode()),

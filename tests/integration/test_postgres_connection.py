@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from projections import prepared
 from projections.database import connect
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings
@@ -118,6 +121,72 @@ async def test_a_statement_that_waits_does_not_keep_others_waiting(
     assert not waiting.done()
     await connection.execute(b"SELECT pg_advisory_unlock(7)")
     await waiting
+
+
+async def test_a_statement_is_prepared_once_for_each_types_of_its_parameters(connection: PostgresConnection) -> None:
+    known = b"SELECT count(*) FROM pg_prepared_statements"
+    ((before,),) = await connection.fetch(known, ())
+    for values in ((1, 2), (3, 4), (100_000, 5), (None, 6), (7, None)):
+        assert await connection.fetch(b"SELECT $1::bigint, $2::int", values) == [values]
+    ((after,),) = await connection.fetch(known, ())
+    assert after - before == 4
+    when, ids = datetime(2026, 3, 1, tzinfo=UTC), [UUID(int=1), UUID(int=2)]
+    row = (when, ids, "x\N{SNOWMAN}", None, True, [None, "y"])
+    query = b"SELECT $1::timestamptz, $2::uuid[], $3::text, $4::text, $5::bool, $6::text[]"
+    assert await connection.fetch(query, row) == [row]
+    assert await connection.fetch(b"SELECT WHERE false", ()) == []
+    assert await connection.fetch(b"SET LOCAL jit = off", ()) == []
+
+
+async def test_the_server_keeps_a_bounded_number_of_statements(
+    connection: PostgresConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "MAX_STATEMENTS", 3)
+    for number in (1, 2, 3, 1, 4, 1, 2, 3):
+        assert await connection.fetch(b"SELECT %d" % number, ()) == [(number,)]
+    known = await connection.fetch(b"SELECT statement FROM pg_prepared_statements", ())
+    assert {text for (text,) in known} >= {"SELECT 2", "SELECT 3"}
+    assert len(known) == 3
+
+
+async def test_a_prepared_statement_that_fails_can_be_run_again(connection: PostgresConnection) -> None:
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await connection.fetch(b"SELECT * FROM nowhere", ())
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await connection.fetch(b"SELECT 1 / $1::int", (0,))
+        assert await connection.fetch(b"SELECT 1 / $1::int", (1,)) == [(1,)]
+    assert not connection.closed
+
+
+async def test_whoever_is_canceled_ends_a_prepared_statement_and_the_connection(
+    connection: PostgresConnection, other: PostgresConnection
+) -> None:
+    pid = await value(connection, "SELECT pg_backend_pid()")
+    statement = asyncio.create_task(connection.fetch(b"SELECT pg_sleep(1000)", ()))
+    await until_true(other, ACTIVE, pid)
+    statement.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await statement
+    with pytest.raises(psycopg.OperationalError):
+        await connection.fetch(b"SELECT 1", ())
+    await until_true(other, GONE, pid)
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_a_connection_that_the_server_ends_is_noticed_by_a_prepared_statement(
+    connection: PostgresConnection, other: PostgresConnection, is_used: bool
+) -> None:
+    pid = await value(connection, "SELECT pg_backend_pid()")
+    await connection.fetch(b"SELECT 1", ())
+    statement = asyncio.create_task(connection.fetch(b"SELECT pg_sleep(1000)", ())) if is_used else None
+    if is_used:
+        await until_true(other, ACTIVE, pid)
+    await value(other, "SELECT pg_terminate_backend(%s)", pid)
+    await until_true(other, GONE, pid)
+    with pytest.raises(psycopg.OperationalError):
+        await (statement or connection.fetch(b"SELECT 1", ()))
+    assert connection.closed
 
 
 async def until_true(connection: PostgresConnection, query: str, pid: object) -> None:

@@ -30,7 +30,7 @@ def at(hour: int, microsecond: int = 0) -> datetime:
 
 
 def of_query(**given: list[str]) -> InstanceFilters:
-    return filters_of_query(lambda name: given.get(name, []))
+    return filters_of_query(given)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,47 @@ async def test_a_client_that_waits_for_100_continue_gets_it(headers: tuple[bytes
     assert wire.is_open()
 
 
+async def test_an_answer_goes_out_in_one_piece() -> None:
+    wire = connect()
+    wire.send(GET % 1, GET % 2, post())
+    await wire.settle()
+    assert [len(read_answers(piece)) for piece in wire.pieces] == [1, 1, 1]
+    assert wire.is_open()
+
+
+async def test_a_head_without_a_body_goes_out_before_the_next_answer_and_before_the_end() -> None:
+    wire = connect()
+    wire.send(b"HEAD / HTTP/1.1\r\nHost: api\r\n\r\n", b"GET /2 HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
+    await wire.settle()
+    head, answer = wire.pieces
+    assert head.endswith(b"\r\n\r\n")
+    assert read_answers(answer)[0].json()["path"] == "/2"
+    wire = connect()
+    wire.send(b"HEAD / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
+    await wire.settle()
+    (head,) = wire.pieces
+    assert head.endswith(b"connection: close\r\n\r\n")
+    assert not wire.is_open()
+
+
+async def test_a_head_does_not_wait_for_a_body_that_takes_long() -> None:
+    goes_on = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await goes_on.wait()
+        for body in (b"a", b"b"):
+            await send({"type": "http.response.body", "body": body, "more_body": body == b"a"})
+
+    wire = connect(slow)
+    wire.send(GET % 1)
+    await wire.settle()
+    assert len(wire.pieces) == 1
+    assert wire.pieces[0].endswith(b"\r\n\r\n")
+    goes_on.set()
+    assert (await wire.answer()).body == b"ab"
+
+
 async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without a look at the body."""
     await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})

@@ -73,6 +73,8 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.protocol = protocol
         self.written = b""
+        self.pieces: list[bytes] = []
+        """What was written, call by call."""
         self.unread = 0
         """Bytes that were written and not taken by the client."""
         self.closing = self.aborted = self.half_closed = self.reading_paused = False
@@ -119,6 +121,7 @@ class Wire(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
+        self.pieces.append(bytes(data))
 
     def write_eof(self) -> None:
         self.half_closed = True
