@@ -20,6 +20,7 @@
 | `migrate`, `migrations/` | the schema, forward only |
 | `queries/` | what the API reads: rows, pages, positions |
 | `database`, `sql/` | connections, and the statements by name |
+| `postgres_connection`, `prepared`, `deadlines` | a short statement that costs little: socket, plan, time |
 | `publisher/` | publishes events on the public topic |
 | `cancellation` | work that is not to be broken off |
 | `metrics`, `errors` | what Prometheus sees; what can go wrong |

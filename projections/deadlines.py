@@ -48,8 +48,8 @@ class Deadline:
                 raise TimeoutError from error
 
     def close(self) -> None:
-        """End the timer."""
-        if self._timer is not None:
+        """End the timer, unless a block runs."""
+        if self._timer is not None and self._task is None:
             self._timer.cancel()
             self._timer = None
 

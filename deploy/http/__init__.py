@@ -3,6 +3,7 @@
 | module | holds |
 |---|---|
 | `protocol` | one connection: requests into ASGI, and what a client may not do |
+| `joined` | an answer's head and body in one piece |
 | `refusals` | answers to requests that no application sees |
 | `server` | the server with its listener, limits and orderly stop |
 """

@@ -324,8 +324,7 @@ class Protocol(HttpToolsProtocol):
         """A request was answered; go on with what has come meanwhile."""
         self.server_state.total_requests += 1
         self._running = None
-        if self._writes is not None:
-            self._writes.flush()  # the answer to a HEAD has no second piece
+        self._flush()  # the answer to a HEAD has no second piece
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -340,6 +339,10 @@ class Protocol(HttpToolsProtocol):
             self._hang_up()  # nobody knows whether the body or another request comes next
         else:
             self._deadline = self.loop.time() + DRAIN_SECONDS
+
+    def _flush(self) -> None:
+        if self._writes is not None:
+            self._writes.flush()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer the request that is being read, behind the earlier ones, and hang up."""
@@ -362,6 +365,7 @@ class Protocol(HttpToolsProtocol):
     def _hang_up(self) -> None:
         """Send the refusal, if there is one, and wait for the client to close."""
         self._deaf = True
+        self._flush()  # a `100 Continue` comes before the refusal of its body
         if self._refusal is not None:
             self.transport.write(self._refusal.encode())
         with contextlib.suppress(RuntimeError):  # uvloop's, when the connection has just been lost

@@ -114,6 +114,18 @@ async def test_a_head_without_a_body_goes_out_before_the_next_answer_and_before_
     assert not wire.is_open()
 
 
+async def test_what_an_answer_began_with_comes_before_a_refusal() -> None:
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        body = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        wire.after(limits.BODY_SECONDS + 1)
+        await body
+
+    wire = connect(reading)
+    wire.send(post(b"Expect: 100-continue")[: -len(BODY)])
+    assert [answer.status for answer in await wire.answers()] == [100, 408]
+
+
 async def test_a_head_does_not_wait_for_a_body_that_takes_long() -> None:
     goes_on = asyncio.Event()
 
