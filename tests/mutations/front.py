@@ -111,9 +111,12 @@ MUTATIONS: Final = (
     Mutation(
         "a list in flight joined",
         SHARING,
-        "            self._start(key, reads, read, answer)\n        elif reads.next is None:\n",
-        "            self._start(key, reads, read, answer)\n            reads.next = answer, read\n"
-        "        elif reads.next is None:\n",
+        "                return await read()  # for nobody else\n",
+        "                reads.next = asyncio.get_running_loop().create_future(), read\n"
+        "                value = await read()\n"
+        "                reads.next[0].set_result(value)\n"
+        "                reads.next = None\n"
+        "                return value\n",
         "Who has run a workflow, and looks at a list that others look at, does not see it.",
     ),
     Mutation(
