@@ -116,7 +116,7 @@ async def test_a_head_without_a_body_goes_out_before_the_next_answer_and_before_
 
 async def test_what_an_answer_began_with_comes_before_a_refusal() -> None:
     async def reading(scope: Scope, receive: Receive, send: Send) -> None:
-        body = asyncio.create_task(receive())
+        body = asyncio.ensure_future(receive())
         await asyncio.sleep(0)
         wire.after(limits.BODY_SECONDS + 1)
         await body
