@@ -347,6 +347,10 @@ refused, since a name with a typing error would be a variable that is missing.""
 MAX_SUBMISSION_BYTES: Final = 1024 * 1024
 """Largest value of one. It is written into the log while the definition is looked up, together with others."""
 
+HEADER_TEXT: Final = r"\A[!-~]([ -~]*[!-~])?\Z"
+"""What the idempotency key of one is made of: what arrives over HTTP as it was sent. A key with another character, or
+with a space at an end, would be another one when the same request is sent to the API, and it would act twice."""
+
 PageCommand = AbortInstance | ResumeActivity | RetryInstance | PassOverInstance
 """What a bulk operation sends to the instances of a page."""
 

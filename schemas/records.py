@@ -18,6 +18,7 @@ its transcoder. `RecordCodec` takes the mapper's states as they are: stored even
 states. Encryption is not here: it covers topics that hold no messages, and authenticates keys and headers of records.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol, cast, get_args
@@ -51,6 +52,9 @@ MAX_DEPTH = 128
 """Most levels of lists and objects in each other in a command. How deep a value can be decoded depends on how deep its
 decoder is in calls of its own: an event with a value that one process just manages would stop the next one. The API
 refuses bodies and messages above 100 levels, and commands wrap them in a few."""
+
+
+_HEADER_TEXT = re.compile(commands.HEADER_TEXT)
 
 
 class UndecodableRecord(BoundedError, ValueError):
@@ -218,7 +222,8 @@ class RecordCodec:
             UndecodableRecord: the record can't be decoded.
             KeyMissing: not without a key that this process does not have.
         """
-        message = self._decode(record, dict(record.headers))
+        # Other services append commands: what they mean by a header `version` is their own.
+        message = self._decode(record, {**dict(record.headers), "version": b"0"})
         if not isinstance(message.state, commands.Command):
             raise UndecodableRecord(f"{type(message.state).__name__} is not a command")
         if not is_id(message.originator_id):
@@ -227,8 +232,8 @@ class RecordCodec:
             raise UndecodableRecord(f"it is nested more than {MAX_DEPTH} levels deep")
         if isinstance(message.state, commands.FireTrigger | commands.EvaluateTrigger):
             _check_wrapped(message.state.event)
-        if isinstance(message.state, commands.Submission) and len(record.value or b"") > commands.MAX_SUBMISSION_BYTES:
-            raise UndecodableRecord(f"the value has more than {commands.MAX_SUBMISSION_BYTES} bytes")
+        if isinstance(message.state, commands.Submission):
+            _check_submission(message.state, record.value or b"")
         return message.originator_id, message.state
 
     def decode_event(self, record: Record) -> Recorded:
@@ -267,6 +272,14 @@ def _check_wrapped(event: msgspec.Raw) -> None:
         msgspec.json.decode(event)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UndecodableRecord(f"event: {error}") from error
+
+
+def _check_submission(submission: commands.Submission, value: bytes) -> None:
+    """Check what its layout does not say."""
+    if len(value) > commands.MAX_SUBMISSION_BYTES:
+        raise UndecodableRecord(f"the value has more than {commands.MAX_SUBMISSION_BYTES} bytes")
+    if not isinstance(submission, commands.SubmitRun) and not _HEADER_TEXT.match(submission.idempotency_key):
+        raise UndecodableRecord("idempotency_key: must be printable ASCII, without spaces at its ends")
 
 
 def _headers_of(name: str) -> list[tuple[str, bytes]]:

@@ -4,8 +4,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from schemas.commands import Submission
-from schemas.ids import PATTERN
+from schemas.commands import HEADER_TEXT, Submission
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -35,8 +34,10 @@ def _plain(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     plain = {key: _plain(value) for key, value in schema.items()}
-    if plain.get("pattern") == PATTERN:
-        plain["pattern"] = PATTERN.replace(r"\A", "^").replace(r"\Z", "$")
+    if isinstance(key := plain.get("idempotency_key"), dict):
+        plain["idempotency_key"] = _plain({**key, "pattern": HEADER_TEXT})
+    if isinstance(pattern := plain.get("pattern"), str):
+        plain["pattern"] = pattern.replace(r"\A", "^").replace(r"\Z", "$")
     if isinstance(text := plain.get("description"), str):
         plain["description"] = text.partition("\n")[0]
     return plain

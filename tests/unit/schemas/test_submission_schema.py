@@ -25,6 +25,7 @@ TAKEN: list[tuple[str, Any]] = [
     ("SubmitEvent", {"name": "paid", **KEY}),
     ("SubmitEvent", {"name": "paid", "payload": {"n": [1, {}]}, **KEY, "by": "x" * 200, "reason": "x" * 500}),
     ("SubmitAbort", KEY),
+    ("SubmitAbort", {"idempotency_key": "~ of A-1!"}),
 ]
 REFUSED: list[tuple[str, Any]] = [
     ("SubmitRun", {}),
@@ -41,14 +42,15 @@ REFUSED: list[tuple[str, Any]] = [
     ("SubmitEvent", {"name": "", **KEY}),
     ("SubmitEvent", {"name": "paid", "idempotency_key": ""}),
     ("SubmitEvent", {"name": "paid", "idempotency_key": "x" * 201}),
+    *(("SubmitEvent", {"name": "paid", "idempotency_key": key}) for key in (" k", "k ", " ", "k\n", "a\tb", "für A-1")),
     ("SubmitEvent", {"name": "paid", "payload": [], **KEY}),
     ("SubmitAbort", {}),
     ("SubmitAbort", {**KEY, "name": "paid"}),
 ]
 
 
-def decode(type_: str, value: bytes) -> Submission:
-    record = StoredRecord(0, WORKFLOW.encode(), value, [("type", type_.encode())], 0)
+def decode(type_: str, value: bytes, *more: tuple[str, bytes | None]) -> Submission:
+    record = StoredRecord(0, WORKFLOW.encode(), value, [("type", type_.encode()), *more], 0)
     _, command = RecordCodec().decode_command(record)
     assert isinstance(command, Submission)
     return command
@@ -72,6 +74,12 @@ def test_what_is_refused_is_not(type_: str, value: Any) -> None:
     with pytest.raises(UndecodableRecord):
         decode(type_, json.dumps(value).encode())
     assert not is_valid(type_, value)
+
+
+def test_headers_of_others_are_ignored() -> None:
+    for name in ("version", "epoch", "cause", "traceparent", "dead-reason"):
+        for value in (b"v2", b"1", b"", b"\xff", None):
+            assert decode("SubmitAbort", json.dumps(KEY).encode(), (name, value)) == decode("SubmitAbort", b'{"idempotency_key":"k"}')
 
 
 def test_a_value_may_be_as_large_as_is_documented() -> None:
