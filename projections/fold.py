@@ -32,6 +32,7 @@ from projections.rows import (
 from projections.states import ended_state, live_state
 from schemas import events
 from schemas.definition import WaitEvent
+from schemas.ended_activities import KeptActivity
 from schemas.records import Recorded
 from schemas.resources import ActKind
 
@@ -65,7 +66,8 @@ class Batch:
         self.keys: dict[tuple[str, str], FoundKey] = {}
         self.retries: dict[str, Retry] = {}
         self.retried: dict[str, Instance] = {}
-        """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`)."""
+        """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`). What they keep
+        of activities and requests is among the others: it is there already unless they were deleted."""
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -178,8 +180,12 @@ class Batch:
             event.workflow_id,
             event.at,
             request=event.run_digest,
-            variables=_json(event.variables),
+            # Without them it can't be retried again: then nobody would know any more of the requests that are not told.
+            variables=None if event.earlier_requests else _json(event.variables),
         )
+        for index, kept in enumerate(event.kept):
+            self.activities[id, event.stage, index] = _kept(id, event, index, kept)
+        self.event_requests += (EventRequest(id, key, digest) for key, digest in event.requests)
         self._requested(id, event)
 
     def _instance_ended(self, recorded: Recorded, event: events.InstanceEnded) -> None:
@@ -340,6 +346,25 @@ class Batch:
         if activity is None:
             activity = self.activities[key] = Activity(id, event.stage, event.index, attempt)
         return activity
+
+
+def _kept(id: str, event: events.InstanceRetried, index: int, kept: KeptActivity) -> Activity:
+    """An activity that a retry does not do again, as far as the retry tells it: for an instance that was deleted."""
+    return Activity(
+        id,
+        event.stage,
+        index,
+        attempt=1,
+        name=kept.name,
+        input=_json(kept.input),
+        output=None if kept.output is None else _json(kept.output),
+        started_at=event.at,
+        terminated_at=event.at,
+        error=_text(kept.error),
+        last_failure_type=_text(kept.code),
+        key_number=kept.key_number or None,
+        key_used=True,  # maybe: what follows from this is right in any case
+    )
 
 
 def _run(activity: Activity) -> None:

@@ -5,7 +5,8 @@ parts of a statement, in whatever order Postgres runs them. So a row that the ba
 the others are deleted; all parts read the rows as they were before.
 
 A retry may have been on its way while the instance was deleted (see `retention`). Then the instance has a row again,
-made of what the retry says: it runs, so somebody has to see it. What it did before is gone.
+made of what the retry says: it runs, so somebody has to see it. What it did before is gone, but for what the next retry
+has to know: the activities that are kept, and the keys of requests. Otherwise that one could do again what was done.
 """
 
 from collections.abc import Iterator
@@ -68,4 +69,4 @@ def _starts(retry: Retry | None, row: Stage) -> bool:
 
 
 def _does(retry: Retry | None, row: Activity) -> bool:
-    return retry is not None and row.stage == retry.stage
+    return retry is not None and row.stage == retry.stage and row.index >= retry.kept

@@ -13,15 +13,18 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from projections.counting import NOW
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import MIN_AGE_SECONDS, Store
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
+from projections.queries.retryable import NotRetryable, retry_command
 from projections.queries.rows import RowPosition
 from projections.rows import Advance, Instance
 from projections.states import ENDED, State
 from schemas import events
+from schemas.ended_activities import KeptActivity
 from tests import happened
 from tests.counted import counted_again
 from tests.read_model_contract import Subject as Reads
@@ -272,6 +275,56 @@ class ReadsContract:
         (occurrence,) = (await model.occurrences_page(trigger, limit=9)).rows
         assert (occurrence.workflow_instance_id, occurrence.instance) == (gone, None)
         assert [await model.deleted_instance(id) for id in (gone, left)] == ["digest", None]
+
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    async def test_who_is_retried_again_knows_what_was_done(self, subject: Reads, is_deleted: bool) -> None:
+        """Also if it was deleted while the first retry was on its way: nothing is done twice."""
+        one, call = uuid.uuid4(), {"at": happened.at(1), "stage": 1, "index": 0}
+        stage: dict[str, Any] = {"workflow_id": str(happened.WORKFLOW), "at": happened.at(1), "number": 1}
+        request: dict[str, Any] = {"request_key": id(7), "request_digest": "d"}
+        failed = events.InstanceEnded(workflow_id="w", at=happened.at(1), error="no")
+        await subject.write((happened.WORKFLOW, happened.CREATED), (one, happened.started(order="A-1")))
+        await subject.write(
+            (one, events.StageStarted(**stage, name="RunSend", input={})),
+            (one, events.ActivityStarted(**call, name="Pay", input={"n": 1}, key_number=2, key_used=True)),
+            (one, events.ActivityEnded(**call, attempt=1, output={"id": "p"})),
+            (one, events.EventReceived(at=happened.at(1), name="approved", **request)),
+            (one, events.StageEnded(**stage, error="no")),
+            (one, failed),
+        )
+        before = await subject.model.retryable(one, 0)
+        assert before is not None
+        if is_deleted:
+            assert await delete_all(subject.store, "failed", happened.at(2)) == 1
+        retried = replace(
+            retry(stage=1, at=happened.at(3)),
+            workflow_id=str(happened.WORKFLOW),
+            variables={"order": "A-1"},
+            kept=[KeptActivity(name="Pay", input={"n": 1}, output={"id": "p"}, key_number=2)],
+            requests=before.requests,
+        )
+        later = {**stage, "at": happened.at(3)}
+        await subject.write((one, retried), (one, events.StageStarted(**later, name="RunSend", input={})))
+        await subject.write((one, events.StageEnded(**later, error="no")), (one, replace(failed, at=happened.at(4))))
+        after = await subject.model.retryable(one, 0)
+        assert after is not None
+        assert after.activities == before.activities
+        assert after.requests == before.requests == [(id(7), "d")]
+        assert (await subject.model.event_request(one, UUID(id(7)))).digest == "d"
+
+    async def test_who_may_have_forgotten_requests_is_not_retried_again(self, subject: Reads) -> None:
+        """A retry tells only so many. If the instance was deleted, nobody knows the others any more."""
+        one = uuid.uuid4()
+        failed = events.InstanceEnded(workflow_id="w", at=happened.at(1), error="no")
+        await subject.write((happened.WORKFLOW, happened.CREATED), (one, happened.started(order="A-1")), (one, failed))
+        assert await delete_all(subject.store, "failed", happened.at(2)) == 1
+        retried = replace(retry(at=happened.at(3)), workflow_id=str(happened.WORKFLOW), earlier_requests=101)
+        await subject.write((one, retried))
+        await subject.write((one, replace(failed, at=happened.at(4))))
+        found = await subject.model.retryable(one, 0)
+        assert found is not None
+        with pytest.raises(NotRetryable, match="rebuild"):
+            retry_command(found)
 
     @pytest.mark.parametrize(
         "filters",

@@ -41,6 +41,12 @@ T = [datetime(2026, 3, 1, 10, tzinfo=UTC) + timedelta(seconds=n) for n in range(
 
 CREATED = events.WorkflowCreated(at=T[0], name="a", stages=[{"noop": None}])
 ENDED = events.InstanceEnded(workflow_id="w", at=T[3], error="x")
+KEPT = [
+    Activity(
+        INSTANCE, 1, index, 1, "ListWallets", "{}", started_at=T[4], terminated_at=T[4], key_number=n, key_used=True
+    )
+    for index, n in enumerate((None, 3))
+]
 RETRIED = events.InstanceRetried(
     at=T[4],
     workflow_id="w",
@@ -49,7 +55,8 @@ RETRIED = events.InstanceRetried(
     version=9,
     retries=2,
     stage=1,
-    kept=[KeptActivity(name="ListWallets", input={})] * 2,
+    kept=[KeptActivity(name="ListWallets", input={}, key_number=n) for n in (0, 3)],
+    requests=[("earlier", "its digest")],
     request_key="key",
     request_digest="digest",
 )
@@ -149,9 +156,13 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                 "instances": [Instance(INSTANCE, T[4], "w", activity="GetWallet", state="running", retries=2)],
                 "stages": [Stage(INSTANCE, 1, "RunSend", "{}", T[4])],
                 "activities": [
-                    Activity(INSTANCE, 1, 2, 1, "GetWallet", "{}", None, T[4], next_execution=T[4], key_number=1)
+                    *KEPT,
+                    Activity(INSTANCE, 1, 2, 1, "GetWallet", "{}", None, T[4], next_execution=T[4], key_number=1),
                 ],
-                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+                "event_requests": [
+                    EventRequest(INSTANCE, "earlier", "its digest"),
+                    EventRequest(INSTANCE, "key", "digest"),
+                ],
                 "retries": [Retry(INSTANCE, 1, 1, 2, starts=True, activities=[2])],
             },
             id="another pass",
@@ -171,7 +182,11 @@ def folded(*happened: tuple[str, Any] | tuple[str, Any, int | None], partition: 
                         retryable="[2,[3]]",
                     )
                 ],
-                "event_requests": [EventRequest(INSTANCE, "key", "digest")],
+                "activities": KEPT,
+                "event_requests": [
+                    EventRequest(INSTANCE, "earlier", "its digest"),
+                    EventRequest(INSTANCE, "key", "digest"),
+                ],
                 "retries": [Retry(INSTANCE, 1, 1, 2)],
             },
             id="another pass that ends before its stage starts",
