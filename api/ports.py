@@ -21,6 +21,7 @@ from projections.queries.rows import (
     BEFORE_ALL,
     LIVE,
     ActivityRow,
+    DeletedInstance,
     HistoryPlace,
     InstanceRow,
     KnownRequests,
@@ -47,6 +48,7 @@ __all__ = [
     "BulkRow",
     "CommandLog",
     "CommandPosition",
+    "DeletedInstance",
     "Happened",
     "HistoryPlace",
     "InstanceFilters",
@@ -138,11 +140,8 @@ class ReadModel(Connection, Protocol):
     async def instance(self, instance_id: UUID, /) -> InstanceRow | None:
         """An instance."""
 
-    async def deleted_instance(self, instance_id: UUID, /) -> str | None:
-        """The digest of the request that started an instance which is deleted; None if there was no such request.
-
-        Whoever asks for the instance first, and then for this, finds one of both.
-        """
+    async def keyed_instance(self, instance_id: UUID, /) -> InstanceRow | DeletedInstance | None:
+        """The instance that a request with a key has started; None if it was not sent before."""
 
     async def trigger(self, trigger_id: UUID, /) -> TriggerRow | None:
         """A trigger, also a deleted one."""

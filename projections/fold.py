@@ -66,8 +66,8 @@ class Batch:
         self.keys: dict[tuple[str, str], FoundKey] = {}
         self.retries: dict[str, Retry] = {}
         self.retried: dict[str, Instance] = {}
-        """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`). What they keep
-        of activities and requests is among the others: it is there already unless they were deleted."""
+        """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`). What
+        they keep of activities and requests is among the others: it is there already unless they were deleted."""
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}

@@ -151,10 +151,10 @@ def _answers() -> dict[bytes, Answer]:
         "bulks": _bulks,
         "all_caught_up": _all_caught_up,
         "ended": _ended,
-        "deleted_instance": _deleted_instance,
         "event_request": _event_request,
         "history": _history,
         "instances": _instances,
+        "keyed_instances": _keyed_instances,
         "keys_of_instances": _keys_of_instances,
         "positions": _positions,
         "rejections": _rejections,
@@ -251,11 +251,6 @@ def _event_request(database: MemoryDatabase, params: tuple[UUID, UUID]) -> list[
     return [(None if found is None else found.request, sum(id == instance_id for id, _ in requests))]
 
 
-def _deleted_instance(database: MemoryDatabase, params: tuple[UUID]) -> list[Row]:
-    request = database.tables.deleted_instances.get(str(params[0]))
-    return [] if request is None else [(request,)]
-
-
 def _workflows(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
     return [_workflow(row) for _, row in _found(database.tables.workflows, params[0])]
 
@@ -263,6 +258,13 @@ def _workflows(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[
 def _instances(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
     found = (_instance(database, row) for _, row in _found(database.tables.instances, params[0]))
     return [row for row in found if row is not None]
+
+
+def _keyed_instances(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:
+    tables = database.tables
+    deleted = [(id, tables.deleted_instances[str(id)]) for id in params[0] if str(id) in tables.deleted_instances]
+    gone = [(id, *[None] * 5, request, *[None] * 18) for id, request in deleted if str(id) not in tables.instances]
+    return [*_instances(database, params), *gone]
 
 
 def _triggers(database: MemoryDatabase, params: tuple[Sequence[UUID]]) -> list[Row]:

@@ -3,6 +3,7 @@
 `tests/integration/test_store.py` runs it on Postgres, `tests/unit/projections/test_memory.py` on the one in memory.
 """
 
+import asyncio
 import itertools
 import random
 import uuid
@@ -20,7 +21,7 @@ from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import MIN_AGE_SECONDS, Store
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.queries.retryable import NotRetryable, retry_command
-from projections.queries.rows import RowPosition
+from projections.queries.rows import DeletedInstance, RowPosition
 from projections.rows import Advance, Instance
 from projections.states import ENDED, State
 from schemas import events
@@ -262,7 +263,8 @@ class ReadsContract:
             failed = events.InstanceEnded(workflow_id="w", at=happened.at(1 if digest else 99), error="no")
             await subject.write(*((instance, event) for event in (first, *happened.run()[1:3], failed)))
         model = subject.model
-        assert await model.deleted_instance(gone) is None
+        assert {row.id for row in [await model.keyed_instance(id) for id in (gone, left)] if row} == {gone, left}
+        assert await model.keyed_instance(uuid.uuid4()) is None
         assert await delete_all(subject.store, "failed", happened.at(2)) == 1
         assert await model.instance(gone) is None
         assert await model.history(gone) is None
@@ -274,12 +276,18 @@ class ReadsContract:
         assert (await model.instances_page(InstanceFilters(key=str(gone)), limit=9)).rows == []
         (occurrence,) = (await model.occurrences_page(trigger, limit=9)).rows
         assert (occurrence.workflow_instance_id, occurrence.instance) == (gone, None)
-        assert [await model.deleted_instance(id) for id in (gone, left)] == ["digest", None]
+        # With a key both are known, also when others look for them at the same time.
+        shown = [await model.instance(left), None]
+        keyed = [shown[0], DeletedInstance(gone, "digest"), None]
+        looks = [model.keyed_instance(id) for id in (left, gone, uuid.uuid4())]
+        looked = await asyncio.gather(*looks, model.instance(left), model.instance(gone))
+        assert looked == [*keyed, *shown]
 
     @pytest.mark.parametrize("is_deleted", [False, True])
     async def test_who_is_retried_again_knows_what_was_done(self, subject: Reads, is_deleted: bool) -> None:
         """Also if it was deleted while the first retry was on its way: nothing is done twice."""
-        one, call = uuid.uuid4(), {"at": happened.at(1), "stage": 1, "index": 0}
+        one = uuid.uuid4()
+        call: dict[str, Any] = {"at": happened.at(1), "stage": 1, "index": 0}
         stage: dict[str, Any] = {"workflow_id": str(happened.WORKFLOW), "at": happened.at(1), "number": 1}
         request: dict[str, Any] = {"request_key": id(7), "request_digest": "d"}
         failed = events.InstanceEnded(workflow_id="w", at=happened.at(1), error="no")

@@ -14,9 +14,9 @@ from api.authors import Author
 from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
-from api.ports import InstanceFilters, InstanceRow, RowPosition, Slice, WorkflowRow
+from api.ports import DeletedInstance, InstanceFilters, InstanceRow, RowPosition, Slice, WorkflowRow
 from api.resources.accepting import accept, command_deadline
-from api.resources.idempotency import KeyedRequest, keyed_request, made_before
+from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import Fetch, PageOf, read_page
 from api.services import Services
@@ -113,26 +113,17 @@ async def _start_once(
     partition = await services.command_log.partition(keyed.id, deadline)
     # First how far the read model is, then what it holds: the engine knows the events from there on.
     seen_offset = services.positions.seen_offset(partition)
-    made = await made_before(keyed, services.read_model.instance)
+    made = await services.read_model.keyed_instance(keyed.id)
+    if made is not None:
+        keyed.check(made.request)
+    if isinstance(made, DeletedInstance):  # engines may have forgotten it: to start it again would pay twice
+        raise Invalid(f"the Idempotency-Key has started instance {made.id}, which has ended and is deleted by now")
     if made is not None:
         return made
-    # Behind the instance: it goes to those that are deleted, and never back.
-    found, _ = await asyncio.gather(services.read_model.leased_workflow(workflow), _check_not_deleted(services, keyed))
+    found = await services.read_model.leased_workflow(workflow)
     command = _command(_startable(found, str(workflow)), variables, author, keyed.digest, seen_offset)
     await accept(services, keyed.id, command, deadline, partition=partition)
     return await _started(services, keyed.id)
-
-
-async def _check_not_deleted(services: Services, keyed: KeyedRequest) -> None:
-    """Check that the instance of a key was not started before and deleted since. To start it again would pay twice.
-
-    Raises:
-        Invalid: it was.
-    """
-    digest = await services.read_model.deleted_instance(keyed.id)
-    if digest is not None:
-        keyed.check(digest)
-        raise Invalid(f"the Idempotency-Key has started instance {keyed.id}, which has ended and is deleted by now")
 
 
 def _command(

@@ -96,6 +96,11 @@ class InstanceColumns(NamedTuple):
     stopped: bool = False
     """These two when it was searched for, see `found_instances`."""
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it is one of `keyed_instances` that is deleted. Then there are no others than `id` and `request`."""
+        return self.workflow_id is None
+
     def row(self) -> InstanceRow:
         """As a row."""
         workflow = WorkflowRow(

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -39,6 +39,7 @@ from projections.queries.rows import (
     BEFORE_ALL,
     LIVE,
     ActivityRow,
+    DeletedInstance,
     HistoryPlace,
     InstanceRow,
     KnownRequests,
@@ -72,7 +73,13 @@ class _Placed(Protocol):
 
 T = TypeVar("T", covariant=True)
 P = TypeVar("P", bound=_Placed)
-Single = TypeVar("Single", WorkflowRow, InstanceRow, TriggerRow)
+Single = TypeVar("Single", WorkflowRow, TriggerRow)
+
+
+class _Keyed(NamedTuple):
+    """An instance that is looked for among those that are deleted, too."""
+
+    id: UUID
 
 
 class ReadModel:
@@ -98,7 +105,7 @@ class ReadModel:
         self._trigger_session = _session(database, "triggers")
         self._workflows: Loader[UUID, WorkflowRow] = Loader(self._fetch_workflows)
         self._leased_workflows: Leases[UUID, WorkflowRow] = Leases(self._workflows.load, clock)
-        self._instances: Loader[UUID, InstanceRow] = Loader(self._fetch_instances)
+        self._instances: Loader[UUID | _Keyed, InstanceRow | DeletedInstance] = Loader(self._fetch_instances)
         self._triggers: Loader[UUID, TriggerRow] = Loader(self._fetch_triggers)
         self._lists, self._shared = Connections(database, "api lists"), SharedReads()
 
@@ -133,7 +140,12 @@ class ReadModel:
 
     async def instance(self, id: UUID) -> InstanceRow | None:
         """An instance with its workflow and stages."""
-        return await self._instances.load(id)
+        found = await self._instances.load(id)
+        return None if isinstance(found, DeletedInstance) else found
+
+    async def keyed_instance(self, id: UUID) -> InstanceRow | DeletedInstance | None:
+        """The instance that a request with a key has started; None if it was not sent before."""
+        return await self._instances.load(_Keyed(id))
 
     async def trigger(self, id: UUID) -> TriggerRow | None:
         """A trigger, also a deleted one."""
@@ -160,14 +172,6 @@ class ReadModel:
         """What is known of a request with this key to an instance, and how many with any key there were."""
         rows = await self._lists.execute(statement("event_request"), (instance_id, key))
         return KnownRequests(*rows[0])
-
-    async def deleted_instance(self, id: UUID) -> str | None:
-        """The digest of the request that started an instance which is deleted; None if there was no such request.
-
-        Whoever asks for the instance first, and then for this, finds one of both: the rows change in one transaction.
-        """
-        rows = await self._lists.execute(statement("deleted_instance"), (id,))
-        return next((str(request) for (request,) in rows), None)
 
     async def history(self, id: UUID, after: HistoryPlace = BEFORE_ALL) -> Slice[StageHistoryRow] | None:
         """The started stages of an instance in all its passes, in order; None for an unknown instance.
@@ -304,9 +308,17 @@ class ReadModel:
         rows = await self._workflow_session.execute(statement("workflows"), (ids,))
         return _by_id(WorkflowColumns, rows)
 
-    async def _fetch_instances(self, ids: list[UUID]) -> dict[UUID, InstanceRow]:
-        rows = await self._instance_session.execute(statement("instances"), (ids,))
-        return _by_id(InstanceColumns, rows)
+    async def _fetch_instances(self, keys: list[UUID | _Keyed]) -> dict[UUID | _Keyed, InstanceRow | DeletedInstance]:
+        keyed = [key for key in keys if isinstance(key, _Keyed)]
+        ids = [key.id if isinstance(key, _Keyed) else key for key in keys]
+        rows = await self._instance_session.execute(statement("keyed_instances" if keyed else "instances"), (ids,))
+        found: dict[UUID | _Keyed, InstanceRow | DeletedInstance] = {}
+        for columns in (InstanceColumns(*row) for row in rows):
+            if columns.is_deleted:
+                found[_Keyed(columns.id)] = DeletedInstance(columns.id, columns.request or "")
+            else:
+                found[columns.id] = found[_Keyed(columns.id)] = columns.row()
+        return found
 
     async def _fetch_triggers(self, ids: list[UUID]) -> dict[UUID, TriggerRow]:
         rows = await self._trigger_session.execute(statement("triggers"), (ids,))

@@ -263,6 +263,14 @@ class EndedStageRow(Struct, frozen=True):
     error: str | None
 
 
+class DeletedInstance(Struct, frozen=True):
+    """An instance that ended long ago, and was started by a request with a key."""
+
+    id: UUID
+    request: str
+    """Digest of the request."""
+
+
 class KnownRequests(NamedTuple):
     """What is known of an instance's requests with a key."""
 

@@ -27,6 +27,7 @@ from api.ports import (
     BulkRow,
     CommandLog,
     CommandPosition,
+    DeletedInstance,
     HistoryPlace,
     InstanceFilters,
     InstanceRow,
@@ -391,9 +392,9 @@ class FakeReadModel(FakeConnection):
         self.backend.calls.append("instance")
         return self.backend.instance_rows.get(instance_id)
 
-    async def deleted_instance(self, instance_id: UUID, /) -> str | None:
-        self.backend.check()
-        return self.backend.deleted_instances.get(instance_id)
+    async def keyed_instance(self, instance_id: UUID, /) -> InstanceRow | DeletedInstance | None:
+        request = self.backend.deleted_instances.get(instance_id)
+        return await self.instance(instance_id) or (request and DeletedInstance(instance_id, request)) or None
 
     async def event_request(self, instance_id: UUID, key: UUID, /) -> KnownRequests:
         self.backend.check()
