@@ -173,6 +173,9 @@ class MemoryDatabase:
                 if self.delivers(connection.client):
                     connection.hear(announcement)
 
+    def deleted(self) -> None:
+        """Instances that ended long ago were deleted, or there were none."""
+
     def backup(self) -> Tables:
         """The tables as they are now."""
         return self.tables.copy()
@@ -283,7 +286,9 @@ class MemoryStore:
 
         def delete() -> Deletion:
             oldest = min(before, self._database.now() - timedelta(seconds=MIN_AGE_SECONDS))
-            return delete_ended(self._database.tables, outcome, oldest, behind, limit)
+            done = delete_ended(self._database.tables, outcome, oldest, behind, limit)
+            self._database.deleted()
+            return done
 
         return await self._ask(delete)
 

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 600.0
 """Between two sweeps. Each looks at all instances of an outcome that are older than the retention, also at those that
 ended later and have to stay. Settings are in days, so nobody waits for it."""
+DAY: Final = timedelta(days=1)
+"""What settings count in. A simulation has shorter ones."""
 WAIT_SECONDS: Final = 30.0
 """How long it waits when Postgres is away, or has not caught up. The projector itself tries again sooner."""
 FIRST_LIMIT: Final = 50
@@ -130,7 +132,7 @@ class Retention:
             await self._sweep(outcome, days, pauses=0)
 
     async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> None:
-        before = datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=days)
+        before = datetime.fromtimestamp(self._clock(), UTC) - days * DAY
         total = 0
         try:
             async for deleted in self._batches(outcome, before, pauses):

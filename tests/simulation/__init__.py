@@ -29,6 +29,7 @@
 | `projectors`, `apis` | the processes of projections, with their publishers, and of the API |
 | `customers` | a folder: clients of the API, with and without an Idempotency-Key, who repeat what was not answered |
 | `reading` | the log as any consumer reads it |
+| `retention` | which instances may be deleted from the read model, and which have to be |
 | `rows` | the read model is the fold of the log |
 | `publishing` | public events are those of the log, each once |
 | `answers` | answers agree with the log, and show what was answered before |

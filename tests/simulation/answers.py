@@ -15,6 +15,7 @@ import msgspec
 from schemas import events as ev
 from schemas.records import Recorded
 from tests.simulation.reading import LogReader
+from tests.simulation.retention import Retention
 
 MARK = "mark"
 """The variable of a run, and the field of an event, that tells which request it came from."""
@@ -265,10 +266,15 @@ class Answers:
 
     Args:
         log: reads the log.
+        retention: which instances may be deleted.
     """
 
-    def __init__(self, log: LogReader):
-        self.known = Known(log)
+    def __init__(self, log: LogReader, retention: Retention):
+        self.known, self._retention = Known(log), retention
+        self._whole: dict[str, int] = {}
+        """By instance, a moment as of which it was shown with all that it did."""
+        self._back: dict[str, int] = {}
+        """Instances that were shown to begin with a retry, and the moment of that."""
         self.promised = Promised()
         self.aborted: dict[str, int] = {}
         """Instances whose abort was answered, with the pass that it ended: nothing of that pass starts any more."""
@@ -284,6 +290,13 @@ class Answers:
         aborted = self.aborted.get(instance_id, -1)
         assert retries > aborted, f"{instance_id}: a call begins after its abort was answered"
 
+    def may_be_gone(self, id: str, promised: Promised) -> bool:
+        """Whether an instance may be deleted: it has ended long ago, since it was shown last."""
+        return self._may_be_gone(self.known.instances[id].moments[promised.instances.get(id, 0) :])
+
+    def _may_be_gone(self, moments: Iterable[Moment]) -> bool:
+        return any(self._retention.may_be_gone(_end(one), one.terminated_at) for one in moments)
+
     # What is shown
 
     def instance(self, shown: Mapping[str, Any], promised: Promised, *, complete: bool = True) -> None:
@@ -298,8 +311,10 @@ class Answers:
         known = self.known.instances.get(id)
         assert known is not None, f"instance {id} is shown, but not in the log"
         assert shown["workflowID"] == known.start.workflow_id, f"{id} is shown under another workflow"
-        assert _at(shown["createdAt"]) == known.start.at, f"{id}: createdAt"
         assert shown["terminated"] == ("terminatedAt" in shown), f"{id}: terminated"
+        if (created_at := _at(shown["createdAt"])) != known.start.at:
+            self._instance_that_is_back(shown, promised, created_at)
+            return
         stages = shown.get("status", shown.get("statuses")) if complete else None
         wanted = _moment(shown, stages)
         least = promised.instances.get(id, 0)
@@ -314,6 +329,23 @@ class Answers:
             if "terminatedAt" in status:
                 assert (_at(status["terminatedAt"]), status.get("error")) == (stage.terminated_at, stage.error), id
         self._check_pauses(id, stages, least, number)
+        assert number < self._back.get(id, number + 1), f"{id} shows again what it did before it was deleted"
+        self._whole[id] = max(number, self._whole.get(id, 0))
+        self.promise_instance(id, number)
+
+    def _instance_that_is_back(self, shown: Mapping[str, Any], promised: Promised, created_at: datetime) -> None:
+        """An instance that was deleted while a retry was on its way: it begins with that. Of before, nobody tells."""
+        id = shown["id"]
+        moments, least = self.known.instances[id].moments, promised.instances.get(id, 0)
+        first = next((n for n, one in enumerate(moments) if n and one.updated_at == created_at and not one.error), None)
+        assert first is not None, f"{id}: createdAt"
+        assert moments[first].retries > moments[first - 1].retries, f"{id}: createdAt, and it was not retried then"
+        assert self._may_be_gone(moments[:first]), f"{id} begins with a retry, and could not be deleted before"
+        assert self._whole.get(id, 0) < first, f"{id} begins with a retry, and was shown whole behind it"
+        wanted = _moment(shown, None)
+        number = next((n for n in range(max(first, least), len(moments)) if _fits(moments[n], wanted)), None)
+        assert number is not None, f"{id}: the log knows no moment from {least} on when it was {wanted}"
+        self._back[id] = max(first, self._back.get(id, 0))
         self.promise_instance(id, number)
 
     def _check_pauses(self, id: str, stages: Sequence[Mapping[str, Any]] | None, least: int, number: int) -> None:
@@ -342,7 +374,7 @@ class Answers:
         listed = {one["id"] for one in shown}
         for id in promised.instances.keys() - listed:
             known = self.known.instances[id]
-            if known.start.workflow_id == workflow_id:
+            if known.start.workflow_id == workflow_id and not self.may_be_gone(id, promised):
                 assert running, f"{id} is missing in a list"
                 since = known.moments[promised.instances[id] :]
                 assert any(moment.terminated_at for moment in since), f"{id} is missing in a list of those that run"
@@ -350,6 +382,8 @@ class Answers:
     def history(self, id: str, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
         """The stages of an instance."""
         known = self.known.instances[id]
+        if len(known.passes) > 1 and self._may_be_gone(known.moments):
+            return  # it may have come back without what it did before
         least = known.moments[promised.instances.get(id, 0)]
         ended = sum(stage["terminated"] for stage in shown)
         newest = (least.entries, least.ended_entries)

@@ -138,6 +138,10 @@ class SimulatedDatabase(MemoryDatabase):
         self.watch()
         super().written(batch)
 
+    def deleted(self) -> None:
+        """See `MemoryDatabase.deleted`."""
+        self.checker.deleted(self.tables)
+
     # What happens to it
 
     def flush(self) -> None:

@@ -19,13 +19,14 @@ from schemas.settings import ApiSettings, ProjectionsSettings
 from schemas.topics import EVENTS, EVENTS_PUBLISHED, public_topic, topic_name
 from tests.simulation.answers import Answers
 from tests.simulation.apis import HttpFaults, SimulatedApi
-from tests.simulation.customers.customers import Customers
+from tests.simulation.customers.customers import NOBODY_SENDS, Customers
 from tests.simulation.database import DatabaseFaults, SimulatedDatabase
 from tests.simulation.loop import VirtualClock
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.projectors import simulated_projections
 from tests.simulation.publishing import PublicTopicChecker
 from tests.simulation.reading import LogReader
+from tests.simulation.retention import MAX_WAIT_SECONDS, Retention
 from tests.simulation.rows import ReadModelChecker
 from tests.simulation.secrecy import Secrecy
 from tests.simulation.trace import Trace
@@ -36,6 +37,8 @@ ACTIONS: Final = 7
 """Of each customer."""
 LAST_ACTIONS: Final = 4
 """Of one customer, when all is quiet."""
+REPEATED: Final = 6
+"""How many requests come once more when their instances are deleted."""
 WAIT_SECONDS: Final = (2.0, 30.0)
 """How long `wait=true` waits at most."""
 MAX_BODY_BYTES: Final = 16 * 1024
@@ -90,6 +93,7 @@ class Front:
         stage: makes a stage of a workflow.
         broken: takes what is wrong, as soon as it is found.
         secrecy: opens what is encrypted.
+        retention: what is deleted.
         trace: is told what happens to processes.
     """
 
@@ -102,21 +106,24 @@ class Front:
         stage: Callable[[], dict[str, Any]],
         broken: list[Exception],
         secrecy: Secrecy,
+        retention: Retention,
         trace: Trace,
     ):
+        self._retention = retention
         self.rng, self._broken = rng, broken
         self.limits = {name: rng.choice(values) for name, values in (*LIMITS.items(), *RHYTHMS.items())}
         """What has to be set to what while this runs."""
+        self.limits |= retention.limits
         self._published = [Place(topic_name(settings, EVENTS_PUBLISHED), p) for p in range(settings.partitions)]
         self._events = [Place(topic_name(settings, EVENTS), p) for p in range(settings.partitions)]
         self._cluster = cluster
         log = LogReader(cluster, topic_name(settings, EVENTS), secrecy)
         clock = VirtualClock()
-        self.rows = ReadModelChecker(log, broken)
+        self.rows = ReadModelChecker(log, broken, retention)
         self.public = PublicTopicChecker(cluster, log, public_topic(settings))
-        self.answers = Answers(log)
+        self.answers = Answers(log, retention)
         self.database = SimulatedDatabase(rng, clock.now, self.rows)
-        settings = replace(settings, max_batch_events=rng.choice(MAX_BATCH_EVENTS))
+        settings = replace(settings, max_batch_events=rng.choice(MAX_BATCH_EVENTS), **retention.settings)
         api_settings = ApiSettings(
             partitions=settings.partitions,
             topic_prefix=settings.topic_prefix,
@@ -124,6 +131,8 @@ class Front:
             wait_timeout_seconds=rng.choice(WAIT_SECONDS),
             max_waiting_requests=rng.choice(MAX_WAITING),
         )
+        if retention.is_on:
+            api_settings = replace(api_settings, wait_timeout_seconds=MAX_WAIT_SECONDS)
         self.projections = [
             simulated_projections(f"projections-{number}", rng, cluster, network, self.database, settings, trace)
             for number in range(REPLICAS)
@@ -181,6 +190,7 @@ class Front:
             if self.rng.random() < 0.4:
                 for process in self.projections:
                     process.kill()
+        self._retention.strike(self.projections)
 
     async def _watch_lists(self, away_seconds: float) -> None:
         """Look what lists show when the database is back."""
@@ -202,6 +212,7 @@ class Front:
 
     def quiet(self) -> None:
         """Nothing goes wrong any more, but that announcements may be lost."""
+        self._retention.quiet(self.projections)
         self.database.faults = DatabaseFaults(deaf=self.rng.choice(DEAF))
         for api in self.apis:
             api.faults = HttpFaults()
@@ -258,6 +269,16 @@ class Front:
         self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
         await self.customers.meet_ends()
+        if self._retention.is_on:
+            await asyncio.sleep(self._retention.longest.total_seconds())
+            self.rows.check_deleted(self.database.tables)
+            await self.customers.repeat_some(REPEATED)
+
+    def deleted(self, count: int) -> list[str]:
+        """So many instances that are deleted, could be retried, and would come to an end."""
+        known = self.answers.known.instances
+        ids = [id for id in self.rows.failed_and_deleted if NOBODY_SENDS.encode() not in bytes(known[id].start.stages)]
+        return self._retention.some_of(ids, count)
 
     async def look(self) -> None:
         """Everything is looked at on every replica.
@@ -272,4 +293,10 @@ class Front:
     @property
     def met(self) -> Counter[str]:
         """How often each situation was met."""
-        return self.customers.met + self.database.met
+        deleted = Counter(
+            {
+                "an instance was deleted": self.rows.deleted_instances,
+                "an instance came back by a retry": self.rows.came_back,
+            }
+        )
+        return self.customers.met + self.database.met + deleted

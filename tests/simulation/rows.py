@@ -5,16 +5,16 @@ its events are about are compared, so a position that is ahead of its rows shows
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from projections.counting import HOURS_PER_DAY
-from projections.memory import Tables
+from projections.counting import HOURS_PER_DAY, NOW, take_start_out
+from projections.memory import OF_INSTANCES, Tables
 from projections.memory_counts import in_steps
 from projections.rows import (
     Activity,
@@ -36,6 +36,7 @@ from schemas import events as ev
 from schemas.records import Recorded
 from tests.counted import counted_again
 from tests.simulation.reading import Admitted, LogReader
+from tests.simulation.retention import Retention
 
 IDS = {
     *("id", "txid", "account", "address", "source", "destination", "identifier", "reference", "accountID"),
@@ -66,17 +67,36 @@ ACTIONS: Final[dict[type, tuple[str, str]]] = {
 """What somebody has done who has caused an event, and the table of what it is about."""
 
 
+class Backup(NamedTuple):
+    """What the checker knows at a moment."""
+
+    tables: Tables
+    next: list[int]
+    offsets: list[int]
+    gone: tuple[Instance, ...]
+    gone_again: tuple[Instance, ...]
+    gone_stages: tuple[Stage | PastStage, ...]
+
+
 class ReadModelChecker:
     """Holds what is written against the log.
 
     Args:
         log: reads it.
         broken: takes what is wrong, since the projections survive what a database raises.
+        retention: which instances may be deleted.
     """
 
-    def __init__(self, log: LogReader, broken: list[Exception]):
-        self._log, self._broken = log, broken
+    def __init__(self, log: LogReader, broken: list[Exception], retention: Retention):
+        self._log, self._broken, self._retention = log, broken, retention
         self._tables = Tables()
+        self._gone: tuple[Instance, ...] = ()
+        """Instances that were deleted, as they were."""
+        self._gone_again: tuple[Instance, ...] = ()
+        """Those of them that had come back before."""
+        self._gone_stages: tuple[Stage | PastStage, ...] = ()
+        self.came_back = 0
+        """How often a retry has brought one back."""
         self._next = [0] * log.partitions
         """Index of the next record of each partition, among those that count."""
         self._offsets = [0] * log.partitions
@@ -96,6 +116,63 @@ class ReadModelChecker:
             self._written(tables, advances)
         except AssertionError as error:
             self._broken.append(error)
+
+    def deleted(self, tables: Tables) -> None:
+        """Instances were deleted, or none: these are the tables now."""
+        try:
+            if gone := self._tables.instances.keys() - tables.instances.keys():
+                self._deleted(tables, gone)
+        except AssertionError as error:
+            self._broken.append(error)
+
+    def _deleted(self, tables: Tables, gone: Set[str]) -> None:
+        """Only those that ended long ago are gone, with all that belongs to them; their requests are known."""
+        for id in sorted(gone):
+            row = self._tables.instances.pop(id)
+            is_old = self._retention.may_be_gone(row.state, row.terminated_at)
+            assert is_old, f"{id} is deleted, which is {row.state} since {row.terminated_at}"
+            self._gone += (row,)
+            if id in self._tables.restored:
+                del self._tables.restored[id]
+                self._gone_again += (row,)
+            if row.request is not None:
+                self._tables.deleted_instances.setdefault(id, row.request)
+        for table in OF_INSTANCES:
+            shown, wanted = getattr(tables, table), getattr(self._tables, table)
+            for key in [key for key in wanted if key[0] in gone]:
+                row = wanted.pop(key)
+                if table in ("stages", "past_stages"):
+                    self._gone_stages += (row,)
+            left = sorted(key for key in shown if key[0] in gone)
+            assert not left, f"{table}: {left} are left of instances that are deleted"
+            self._compare_keys(table, shown)
+        self._compare_all("deleted_instances", tables.deleted_instances)
+        assert tables.instances.keys() == self._tables.instances.keys()
+
+    def _compare_keys(self, table: str, shown: dict[Any, Any]) -> None:
+        wanted = getattr(self._tables, table)
+        for key in shown.keys() ^ wanted.keys():
+            self._compare(table, key, shown)
+
+    @property
+    def deleted_instances(self) -> int:
+        """How many were deleted."""
+        return len(self._gone)
+
+    @property
+    def failed_and_deleted(self) -> list[str]:
+        """Those that had failed or were aborted, in order."""
+        return [row.id for row in self._gone if row.error is not None and row.id not in self._tables.instances]
+
+    def check_deleted(self, tables: Tables) -> None:
+        """What ended long ago is gone.
+
+        Raises:
+            AssertionError: it is not.
+        """
+        for id, row in tables.instances.items():
+            is_due = self._retention.has_to_be_gone(row.state, row.terminated_at)
+            assert not is_due, f"{id} is still there, which is {row.state} since {row.terminated_at}"
 
     def _written(self, tables: Tables, advances: Sequence[Advance]) -> None:
         touched: set[Place] = set()
@@ -131,8 +208,14 @@ class ReadModelChecker:
             self._next[partition] += 1
 
     def _compare(self, table: str, key: Any, shown: dict[Any, Any]) -> None:
-        wanted = getattr(self._tables, table).get(key)
-        assert shown.get(key) == wanted, f"{table}, {key}: the read model has {shown.get(key)}, the log says {wanted}"
+        wanted, found = getattr(self._tables, table).get(key), shown.get(key)
+        if self._tables.restored:
+            # By what is in the batch that brings one back, it is not found; which events that has is by chance.
+            if table == "instance_keys" and key[0] in self._tables.restored:
+                return
+            if table == "instances" and key in self._tables.restored and found is not None:
+                wanted = replace(wanted, keys=found.keys)
+        assert found == wanted, f"{table}, {key}: the read model has {found}, the log says {wanted}"
 
     def check_whole(self, tables: Tables) -> None:
         """The read model has all of the log, and nothing else.
@@ -148,17 +231,23 @@ class ReadModelChecker:
         assert positions == self._log.ends, f"the read model is at {positions}, the log ends at {self._log.ends}"
         assert positions == self._offsets, "a position was moved without a batch"
         for table in vars(tables):
-            if table not in ("positions", "counts", "past_counts"):
+            if table not in ("positions", "counts", "past_counts", "retention"):
                 self._compare_all(table, getattr(tables, table))
         self._check_counts(tables)
 
-    def _check_counts(self, tables: Tables) -> None:
-        """The counts are those of the rows. They are not counted from events here, so what a batch adds shows."""
-        wanted = counted_again(
-            self._tables.instances.values(), [*self._tables.stages.values(), *self._tables.past_stages.values()]
-        )
+    def _check_counts(self, shown: Tables) -> None:
+        """The counts are those of the rows. They are not counted from events here, so what a batch adds shows.
+
+        What instances did that are deleted stays counted; and those that came back don't count as started once more.
+        """
+        tables = self._tables
+        wanted = counted_again(tables.instances.values(), [*tables.stages.values(), *tables.past_stages.values()])
+        gone = counted_again(self._gone, self._gone_stages)
+        wanted.update({key: count for key, count in gone.items() if key.hour != NOW})
+        for row in (*self._gone_again, *(tables.instances[id] for id in tables.restored)):
+            take_start_out(wanted, row)
         days = in_steps(wanted, {}, HOURS_PER_DAY)
-        counts = in_steps(tables.counts, tables.past_counts, HOURS_PER_DAY)
+        counts = in_steps(shown.counts, shown.past_counts, HOURS_PER_DAY)
         for key in days.keys() | counts.keys():
             assert counts[key] == days[key], f"{key}: the read model counts {counts[key]}, there are {days[key]} rows"
 
@@ -169,14 +258,15 @@ class ReadModelChecker:
 
     # What a crash of the database goes back to
 
-    def backup(self) -> "tuple[Tables, list[int], list[int]]":
+    def backup(self) -> "Backup":
         """What holds now."""
-        return self._tables.copy(), self._next.copy(), self._offsets.copy()
+        gone = self._gone, self._gone_again, self._gone_stages
+        return Backup(self._tables.copy(), self._next.copy(), self._offsets.copy(), *gone)
 
-    def restore(self, backup: "tuple[Tables, list[int], list[int]]") -> None:
+    def restore(self, backup: "Backup") -> None:
         """Go back to it."""
-        tables, indexes, offsets = backup
-        self._tables, self._next, self._offsets = tables.copy(), indexes.copy(), offsets.copy()
+        self._tables, self._next, self._offsets = backup.tables.copy(), backup.next.copy(), backup.offsets.copy()
+        self._gone, self._gone_again, self._gone_stages = backup[3:]
 
     # What events mean
 
@@ -367,6 +457,9 @@ class ReadModelChecker:
     def _fold_retry(self, id: str, event: ev.InstanceRetried) -> Iterator[Place | None]:
         """What the pass before has left in the stage goes aside."""
         tables, past = self._tables, event.retries - 1
+        if id not in tables.instances:
+            yield from self._bring_back(id, event)
+            return
         running: dict[str, Any] = {"terminated_at": None, "error": None, "retryable": None, "waiting": None}
         yield self._change("instances", id, **running, state="running", retries=event.retries, updated_at=event.at)
         if (stage := tables.stages.pop((id, event.stage), None)) is not None:
@@ -379,6 +472,21 @@ class ReadModelChecker:
             one = tables.activities.pop(key)
             values = {name: getattr(one, name) for name in PastActivity.__struct_fields__ if name != "retries"}
             yield self._add("past_activities", (*key, past), PastActivity(retries=past, **values))
+
+    def _bring_back(self, id: str, event: ev.InstanceRetried) -> Iterator[Place | None]:
+        """An instance that was deleted has what the retry says: it begins there."""
+        variables = None if event.earlier_requests else _json(event.variables)
+        row = Instance(id, event.at, event.workflow_id, event.at, request=event.run_digest, variables=variables)
+        self._tables.restored[id] = None
+        self.came_back += 1
+        yield self._add("instances", id, replace(row, state="running", retries=event.retries))
+        for index, kept in enumerate(event.kept):
+            output = None if kept.output is None else _json(kept.output)
+            done = Activity(id, event.stage, index, 1, kept.name, _json(kept.input), output, event.at, event.at)
+            done = replace(done, error=_text(kept.error), last_failure_type=_text(kept.code), key_used=True)
+            yield self._add("activities", (id, event.stage, index), replace(done, key_number=kept.key_number or None))
+        for key, digest in event.requests:
+            yield self._add("event_requests", (id, key), EventRequest(id, key, digest))
 
     def _add(self, table: str, key: Any, row: Struct) -> Place:
         getattr(self._tables, table).setdefault(key, row)

@@ -33,6 +33,7 @@ from tests.simulation.network import FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.producing import Producing
 from tests.simulation.restoring import Restored, check_restorable, check_snapshot
+from tests.simulation.retention import Retention
 from tests.simulation.secrecy import Secrecy
 from tests.simulation.sends import Sends
 from tests.simulation.snapshot_writers import SnapshotWriters
@@ -101,6 +102,9 @@ SNAPSHOT_SECONDS = (0.05, 1.0, 1.0, 10.0)
 
 BEHIND = timedelta(days=-2)
 """By how much all clocks may be wrong from the beginning on: then what is new is shown as older than what is kept."""
+
+LATE_RETRIES = 2
+"""How many instances are retried that were deleted while the retry was on its way."""
 
 KNOCKS, KNOCK_SECONDS = 50, 0.3
 """How many commands come, and how often, while one engine does not know what it has lost."""
@@ -175,6 +179,7 @@ class World:
             lambda: self.clients.stage("${mark}.m"),
             self.observer.broken,
             self.secrecy,
+            Retention(seed, is_possible=not self.clocks_are_wrong),
             self.trace,
         )
         self.observer.calls = self.front.calls
@@ -256,6 +261,8 @@ class World:
                 await self._set_clocks()
             await self._converge()
         await self.front.act()
+        for instance_id in self.front.deleted(LATE_RETRIES):
+            self.clients.retry_again_and_again(instance_id)
         await self._converge()
         await self.front.look()
         claims = [now - before for now, before in zip(self.observer.claimed, claimed, strict=True)]

@@ -45,6 +45,8 @@ class Acts(Kind):
         sent, name = sent or self._making.new(), name or self.rng.choice(NAMES)
 
         def check(mark: str, outcome: Outcome) -> None:
+            if self.is_gone(id, outcome):
+                return
             known, key = self.answers.known.instances[id], id_of("event", id, sent.key)
             if outcome.status == 400:
                 used = known.keys.get(key) if key is not None else None
@@ -84,6 +86,8 @@ class Acts(Kind):
                     self.answers.aborted[id] = known.moments[-1].retries
                 self.met["aborted by a client"] += 1
                 await self._looks.get(id, self.requests.any_api)
+                return
+            if self.is_gone(id, outcome):
                 return
             assert outcome.status in (None, 503), f"an abort was answered {outcome.status}"
             await asyncio.sleep(self.rng.uniform(0.1, 2.0))

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from schemas.settings import ApiSettings
 from tests.simulation.answers import Answers
@@ -22,6 +22,9 @@ from tests.simulation.customers.runs import Runs
 from tests.simulation.customers.searches import Searches
 from tests.simulation.customers.streams import Streams
 from tests.simulation.customers.triggers import Triggers
+
+NOBODY_SENDS: Final = "what nobody sends"
+"""An event."""
 
 
 class Customers:
@@ -48,7 +51,7 @@ class Customers:
         self._rng, self._answers, self._broken = rng, answers, broken
         self._requests, self._made = Requests(rng, apis, answers, settings), Made()
         self._looks = looks = Looks(self._requests, self._made)
-        making = Making(self._requests, self._made, looks)
+        self._making = making = Making(self._requests, self._made, looks)
         self._flows, self._runs = Flows(making, stage), Runs(making)
         self._acts = acts = Acts(making, looks)
         self._retries = Retries(making, looks, acts)
@@ -121,12 +124,20 @@ class Customers:
         """
         await self._flows.create(stages=[{"delay": {"duration": "1s"}}])
         await self._runs.run(self._made.flows[-1], wait=True)
-        await self._flows.create(stages=[{"wait_event": {"event": "what nobody sends"}}])
+        await self._flows.create(stages=[{"wait_event": {"event": NOBODY_SENDS}}])
         await self._runs.run(self._made.flows[-1], wait=False)
         ended = self._made.instances[-1]
         await self._acts.race(ended)
         await self._retries.retry_twice(ended)
         await self._acts.abort(ended)
+
+    async def repeat_some(self, count: int) -> None:
+        """Somebody sends some requests once more that were sent with a key.
+
+        Raises:
+            AssertionError: one is done twice, or refused.
+        """
+        await self._making.repeat_some(count)
 
     def quiet(self) -> None:
         """Nothing goes wrong any more: from now on every request is answered in time."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.simulation.apis import SimulatedApi
-from tests.simulation.customers.requests import Requests
+from tests.simulation.customers.requests import Outcome, Requests
 
 
 @dataclass
@@ -62,6 +62,12 @@ class Kind:
     def any_instance(self) -> str:
         """One of the instances."""
         return self.rng.choice(self.made.instances)
+
+    def is_gone(self, id: str, outcome: Outcome) -> bool:
+        """Whether an instance was not found, and may be deleted."""
+        gone = outcome.status == 404 and self.answers.may_be_gone(id, outcome.promised)
+        self.met["an instance was not found any more"] += gone
+        return gone
 
     def any_flow(self) -> Flow:
         """One of the workflows."""

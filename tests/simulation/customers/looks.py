@@ -37,12 +37,12 @@ class Looks(Kind):
     async def get(self, id: str, api: SimulatedApi) -> None:
         """Read an instance, and maybe its history."""
         outcome = await self.requests.read(self.instance_target(id)(), api)
-        if outcome is not None:
+        if outcome is not None and not self.is_gone(id, outcome):
             assert outcome.status == 200, f"instance {id} was answered {outcome.status}"
             self.answers.instance(outcome.body["data"], outcome.promised)
         if self.rng.random() < 0.3:
             outcome = await self.requests.read(self.rng.choice(("", "/v2")) + f"/instances/{id}/history", api)
-            if outcome is not None:
+            if outcome is not None and not self.is_gone(id, outcome):
                 assert outcome.status == 200, f"the history of {id} was answered {outcome.status}"
                 self.answers.history(id, outcome.body["data"], outcome.promised)
 

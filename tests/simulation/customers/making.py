@@ -60,6 +60,11 @@ class Making(Kind):
         sent, send = self.rng.choice(self._keyed)
         await send(self._again(sent))
 
+    async def repeat_some(self, count: int) -> None:
+        """Send some once more, as they were."""
+        for sent, send in self.rng.sample(self._keyed, min(count, len(self._keyed))):
+            await send(Sent(sent.mark, sent.key))
+
     def _again(self, sent: Sent) -> Sent:
         self._marks += 1
         honest = self.rng.random() < 0.6

@@ -46,6 +46,8 @@ class Resumes(Kind):
         outcome = await self.requests.read(f"/v2/instances/{id}", self.requests.any_api)
         if outcome is None or (outcome.status == 404 and id not in outcome.promised.instances):
             return
+        if self.is_gone(id, outcome):
+            return
         assert outcome.status == 200, f"instance {id} was answered {outcome.status}"
         self.answers.instance(outcome.body["data"], outcome.promised)
         for status in outcome.body["data"].get("status", ()):
@@ -98,6 +100,8 @@ class Resumes(Kind):
             self.answers.promise_instance(id, known.over[pause])
             self.met["resumed by a client"] += 1
             return
+        if self.is_gone(id, outcome):
+            return
         assert of_key != pause, f"{id}: a repeated resume was answered {outcome.status}: {outcome.body}"
         if outcome.status == 400:
             assert of_key is not None, f"{id}: a resume was refused: {outcome.body}"
@@ -111,5 +115,5 @@ class Resumes(Kind):
     async def _look(self, id: str) -> None:
         """What was answered is shown."""
         outcome = await self.requests.read(f"/v2/instances/{id}", self.requests.any_api)
-        if outcome is not None:
+        if outcome is not None and not self.is_gone(id, outcome):
             self.answers.instance(outcome.body["data"], outcome.promised)

@@ -68,6 +68,8 @@ class Retries(Kind):
         return await self.requests.send("POST", f"/v2/instances/{id}/retry", key=sent.key)
 
     def _check(self, id: str, sent: Sent, outcome: Outcome) -> None:
+        if self.is_gone(id, outcome):
+            return
         known = self.answers.known.instances[id]
         if outcome.status == 409:
             key = id_of("retry", id, sent.key)

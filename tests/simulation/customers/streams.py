@@ -60,6 +60,10 @@ class Streams(Kind):
                 async with aclosing(self._messages(f"/v2/instances/{id}/stream", last_event_id, api)) as messages:
                     async for message in messages:
                         last_event_id = message.id
+                        if message.event == "gone" or (message.event == "end" and not has_ended):
+                            self.answers.known.read()
+                            assert self.answers.may_be_gone(id, promised), f"{id}: what is there was not shown"
+                            return
                         if message.event == "end":
                             assert has_ended, f"{id}: an end was told, but not the state before"
                             self.met["an instance was followed to its end"] += 1
@@ -114,8 +118,10 @@ class Streams(Kind):
         api = api or self.requests.any_api
         async with api.stream(request) as stream, aclosing(stream.pieces()) as pieces:
             await anext(pieces)
-            assert stream.status in (200, 204, 503), f"{path} was answered {stream.status}"
-            if stream.status == 204:
+            assert stream.status in (200, 204, 404, 503), f"{path} was answered {stream.status}"
+            if stream.status == 404:
+                yield ServerEvent("gone", "{}", last_event_id)
+            elif stream.status == 204:
                 yield ServerEvent("end", "{}", last_event_id)
             elif stream.status == 200:
                 async for message in read_events(pieces):
