@@ -279,6 +279,15 @@ class MemoryStore:
         """See `ports.Store.all_caught_up`."""
         return await self._ask(lambda: len(self._database.caught_up) == self._database.partitions)
 
+    async def has_passed(self, ends: Mapping[int, int]) -> bool:
+        """See `ports.Store.has_passed`."""
+
+        def has_passed() -> bool:
+            known = self._database.tables.positions
+            return all(known.get(p, ReadPosition()).next_offset >= end for p, end in ends.items())
+
+        return await self._ask(has_passed)
+
     async def delete_ended(
         self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
     ) -> Deletion | None:

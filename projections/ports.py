@@ -86,6 +86,9 @@ class Store(Protocol):
     async def all_caught_up(self) -> bool:
         """Whether all partitions have caught up since the database was started."""
 
+    async def has_passed(self, ends: Mapping[int, int]) -> bool:
+        """Whether the read model has all of these partitions, by number, up to these offsets."""
+
     async def delete_ended(
         self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
     ) -> Deletion | None:

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from projections.admission import READER, Admission
@@ -30,7 +31,7 @@ from projections.metrics import Metrics
 from projections.ports import Database, Store
 from projections.projector import Projector
 from projections.publisher import Publisher
-from projections.retention import Retention, retention_days
+from projections.retention import Retention, log_ends, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
@@ -136,7 +137,9 @@ class Projections:
         if days := retention_days(settings):
             # A connection of its own: no batch of the projector waits for it.
             self._retention_store = store or PostgresStore(settings, "retention")
-            self._retention = Retention(self._retention_store, days, self._metrics, clock)
+            self._retention = Retention(
+                self._retention_store, days, self._metrics, partial(log_ends, self._kafka, self._topic), clock
+            )
         self._admission = self._new_admission()
         self._faults_in_a_row = 0
         self._chores_at = 0.0

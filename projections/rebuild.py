@@ -178,7 +178,10 @@ class _Replay:
         Raises:
             StoreAway: Postgres is away.
         """
-        await Retention(self._store, days, Metrics(CollectorRegistry()), clock).delete_all()
+        await Retention(self._store, days, Metrics(CollectorRegistry()), self._ends, clock).delete_all()
+
+    async def _ends(self) -> dict[int, int]:
+        return {partition: position.next_offset for partition, position in self._projector.positions.items()}
 
     async def catch_up(self, targets: Mapping[int, _Position]) -> None:
         """Read until every partition has reached its target, or the end of the log if that comes first.

@@ -35,6 +35,7 @@ from projections.metrics import Metrics
 from projections.ports import Store
 from projections.queries.rows import RowPosition
 from projections.states import State
+from schemas.kafka import Kafka, KafkaFault, Place
 from schemas.settings import ProjectionsSettings
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,15 @@ ended later and have to stay. Settings are in days, so nobody waits for it."""
 DAY: Final = timedelta(days=1)
 """What settings count in. A simulation has shorter ones."""
 WAIT_SECONDS: Final = 30.0
-"""How long it waits when Postgres is away, or has not caught up. The projector itself tries again sooner."""
+"""How long it waits when Postgres or Kafka is away, or a partition is behind. The projector tries again sooner."""
+LOOKS: Final = 10
+"""How often it is looked whether the read model has come to where the log ended; it mostly has at once."""
+LOOK_SECONDS: Final = 1.0
+"""Between two of these looks."""
 FIRST_LIMIT: Final = 50
 """Instances in the first batch. How long they take is not known yet."""
+ENDS_TIMEOUT_SECONDS: Final = 10.0
+"""Deadline of asking Kafka where the log ends. Without it a broker that hangs would end the deleting for good."""
 MAX_LIMIT: Final = 1000
 """Most instances in a batch: a retry of one of them waits for it."""
 MAX_BATCH_SECONDS: Final = 0.05
@@ -69,6 +76,19 @@ def retention_days(settings: ProjectionsSettings) -> dict[State, int]:
     return {outcome: number for outcome, number in days.items() if number is not None}
 
 
+async def log_ends(kafka: Kafka, topic: str) -> Mapping[int, int]:
+    """Where the partitions of a topic end now.
+
+    Raises:
+        KafkaFault, TimeoutError: Kafka is away or too slow.
+    """
+    async with asyncio.timeout(ENDS_TIMEOUT_SECONDS), kafka.reader() as reader:
+        count = await reader.partitions(topic)
+        limits = await reader.limits([Place(topic, partition) for partition in range(count)])
+    # A partition without a record has nothing to be read, however high its offsets are.
+    return {place.partition: one.end if one.oldest < one.end else 0 for place, one in limits.items()}
+
+
 class Retention:
     """Deletes.
 
@@ -76,6 +96,7 @@ class Retention:
         store: the read model; not closed here.
         days: see `retention_days`.
         metrics: what is counted.
+        ends: where the partitions of the log end now.
         clock: seconds since 1970. Nothing is deleted that is not old by the clock of the database, too.
         sleep: waits so many seconds.
     """
@@ -85,10 +106,12 @@ class Retention:
         store: Store,
         days: Mapping[State, int],
         metrics: Metrics,
+        ends: Callable[[], Awaitable[Mapping[int, int]]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ):
-        self._store, self._days, self._metrics, self._clock, self._sleep = store, days, metrics, clock, sleep
+        self._store, self._days, self._metrics = store, days, metrics
+        self._ends, self._clock, self._sleep = ends, clock, sleep
         self._limit = FIRST_LIMIT
 
     async def run(self) -> None:
@@ -99,6 +122,8 @@ class Retention:
                 done = await self.sweep()
             except StoreAway as fault:
                 logger.warning("what ended long ago can't be deleted now, Postgres: %s", fault)
+            except (KafkaFault, TimeoutError) as fault:
+                logger.warning("what ended long ago can't be deleted now, Kafka: %s", fault or type(fault).__name__)
             except Exception:  # the projections go on
                 logger.exception("what ended long ago can't be deleted")
             if not done:
@@ -106,21 +131,32 @@ class Retention:
             await self._sleep(SWEEP_SECONDS if done else WAIT_SECONDS)
 
     async def sweep(self) -> bool:
-        """Delete all that ended long ago. Nothing, unless the read model has all that it has ever shown.
+        """Delete all that ended long ago. Nothing, unless the read model has all of the log.
 
-        An instance whose retry is in the part of the log that is not read yet would be lost to sight.
+        An instance whose retry is in the part of the log that is not read yet would be lost to sight. It may have been
+        retried long ago: a partition may stand still for days.
 
         Returns:
             Whether the read model has all of it.
 
         Raises:
             StoreAway: Postgres is away. What was deleted stays deleted.
+            KafkaFault, TimeoutError: Kafka does not tell where the log ends.
         """
-        if not await self._store.all_caught_up():
+        if not await self._has_caught_up():
             return False
         for outcome, days in self._days.items():
             await self._sweep(outcome, days)
         return True
+
+    async def _has_caught_up(self) -> bool:
+        """Whether the read model has all that it has ever shown, and gets to where the log ends now."""
+        ends = await self._ends()
+        for _ in range(LOOKS):
+            if await self._store.all_caught_up() and await self._store.has_passed(ends):
+                return True
+            await self._sleep(LOOK_SECONDS)
+        return False
 
     async def delete_all(self) -> None:
         """Do a sweep without pauses, whether or not the read model has caught up: nobody reads it yet.

@@ -114,6 +114,10 @@ class PostgresStore:
         """See `ports.Store.all_caught_up`."""
         return await self._execute(statement("all_caught_up"), ()) == [(True,)]
 
+    async def has_passed(self, ends: Mapping[int, int]) -> bool:
+        """See `ports.Store.has_passed`."""
+        return await self._execute(statement("has_passed"), (list(ends), list(ends.values()))) == [(True,)]
+
     async def delete_ended(
         self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
     ) -> Deletion | None:

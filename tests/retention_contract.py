@@ -47,6 +47,11 @@ OF_INSTANCES: Final = ("stages", "activities", "past_stages", "past_activities",
 DAY: Final = timedelta(days=1)
 
 
+async def no_log() -> dict[int, int]:
+    """Where a log ends that has no partition."""
+    return {}
+
+
 async def delete_all(store: Store, outcome: State, before: datetime, limit: int = 7) -> int:
     """Delete what can be deleted, some at a time; how many instances that were."""
     total, behind = 0, FIRST

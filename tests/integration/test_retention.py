@@ -31,7 +31,7 @@ from tests.happened import CREATED, START, WORKFLOW, at, run, started
 from tests.integration.projection_world import Log, Tables, Writer, planning, prepared, until
 from tests.integration.test_pages import below
 from tests.integration.test_projections import caught_up, running
-from tests.retention_contract import OF_INSTANCES
+from tests.retention_contract import OF_INSTANCES, no_log
 from tests.store_contract import retry
 
 PARTITIONS = 2
@@ -243,7 +243,7 @@ async def test_whoever_is_cut_off_between_batches_leaves_whole_instances(world: 
         await asyncio.Event().wait()
 
     def new(sleep: Any) -> Retention:
-        made = Retention(world.store, {"failed": DAYS}, Metrics(CollectorRegistry()), clock(LATER), sleep)
+        made = Retention(world.store, {"failed": DAYS}, Metrics(CollectorRegistry()), no_log, clock(LATER), sleep)
         made._limit = 2
         return made
 
@@ -262,7 +262,7 @@ async def test_whoever_is_cut_off_between_batches_leaves_whole_instances(world: 
 
 async def test_nothing_is_deleted_before_the_read_model_has_caught_up(world: World) -> None:
     world.tables.rows("DELETE FROM caught_up")
-    sweeps = Retention(world.store, {"failed": DAYS}, Metrics(CollectorRegistry()), clock(LATER))
+    sweeps = Retention(world.store, {"failed": DAYS}, Metrics(CollectorRegistry()), no_log, clock(LATER))
     assert not await sweeps.sweep()
     assert {*world.old} <= of(world.tables, "instances")
     world.tables.catch_up()

@@ -34,8 +34,8 @@ MUTATIONS: Final = (
     Mutation(
         "deleted before the read model has caught up",
         RETENTION,
-        "        if not await self._store.all_caught_up():\n",
-        "        if False:\n",
+        "self._store.all_caught_up() and await self._store.has_passed(ends):\n",
+        "self._store.has_passed({}):\n",
         "After a crash of Postgres an instance is deleted that was shown to be retried, and runs.",
     ),
     Mutation(

@@ -40,6 +40,7 @@ from projections.store import PostgresStore
 from schemas.settings import PostgresSettings
 from tests.performance.figures import print_table
 from tests.performance.search import DAYS, MEMORY, fill
+from tests.retention_contract import no_log
 
 SCHEMA: Final = "retention"
 KEPT_DAYS: Final = DAYS // 2
@@ -130,7 +131,9 @@ async def measure(settings: PostgresSettings, start: datetime) -> None:
     metrics = Metrics(CollectorRegistry())
     now = (start + timedelta(days=DAYS)).timestamp()
     began = time.perf_counter()
-    deleting = asyncio.create_task(Retention(store, dict.fromkeys(ENDED, KEPT_DAYS), metrics, lambda: now).sweep())
+    deleting = asyncio.create_task(
+        Retention(store, dict.fromkeys(ENDED, KEPT_DAYS), metrics, no_log, lambda: now).sweep()
+    )
     beside = await read(settings, start, lambda count: not deleting.done())
     seconds = time.perf_counter() - began
     await deleting

@@ -294,6 +294,11 @@ class Answers:
         """Whether an instance may be deleted: it has ended long ago, since it was shown last."""
         return self._may_be_gone(self.known.instances[id].moments[promised.instances.get(id, 0) :])
 
+    def may_be_back(self, id: str) -> bool:
+        """Whether an instance may have been deleted while a retry was on its way, so that it shows from that on."""
+        known = self.known.instances[id]
+        return len(known.passes) > 1 and self._may_be_gone(known.moments)
+
     def _may_be_gone(self, moments: Iterable[Moment]) -> bool:
         return any(self._retention.may_be_gone(_end(one), one.terminated_at) for one in moments)
 
@@ -382,8 +387,8 @@ class Answers:
     def history(self, id: str, shown: Sequence[Mapping[str, Any]], promised: Promised) -> None:
         """The stages of an instance."""
         known = self.known.instances[id]
-        if len(known.passes) > 1 and self._may_be_gone(known.moments):
-            return  # it may have come back without what it did before
+        if self.may_be_back(id):
+            return  # what it did before may be missing
         least = known.moments[promised.instances.get(id, 0)]
         ended = sum(stage["terminated"] for stage in shown)
         newest = (least.entries, least.ended_entries)

@@ -17,6 +17,8 @@ from projections.metrics import Metrics
 from projections.ports import Deletion
 from projections.retention import (
     FIRST_LIMIT,
+    LOOK_SECONDS,
+    LOOKS,
     MAX_BATCH_SECONDS,
     MAX_LIMIT,
     PAUSES,
@@ -29,6 +31,7 @@ from projections.retention import (
 from projections.rows import Advance
 from projections.states import State
 from schemas import events
+from schemas.kafka import KafkaFault
 from schemas.settings import ProjectionsSettings
 from tests.simulation.loop import in_world
 from tests.store_contract import START, batch_of, id, started
@@ -48,6 +51,8 @@ class World(MemoryStore):
         self.takes = 0.01
         self.limits: list[int] = []
         self.faults: list[Exception | None] = []
+        self.ends: dict[int, int] = {}
+        """Where the log ends."""
         self.others = False
         """Whether another process deletes."""
         self.slept: list[float] = []
@@ -91,7 +96,12 @@ class World(MemoryStore):
 
     def retention(self, days: dict[State, int] | None = None) -> Retention:
         days = {"succeeded": 30} if days is None else days
-        return Retention(self, days, Metrics(self.registry), lambda: self.now.timestamp(), self.sleep)
+        return Retention(self, days, Metrics(self.registry), self.log_ends, lambda: self.now.timestamp(), self.sleep)
+
+    async def log_ends(self) -> dict[int, int]:
+        if self.faults and isinstance(self.faults[0], KafkaFault):
+            raise self.faults.pop(0) or KafkaFault
+        return self.ends
 
     def deleted(self, outcome: State) -> float:
         return self.registry.get_sample_value(DELETED, {"outcome": outcome}) or 0
@@ -162,6 +172,23 @@ async def test_nothing_is_deleted_before_all_partitions_have_caught_up(world: Wo
     assert world.left == 1
 
 
+@in_world(World)
+async def test_nothing_is_deleted_while_a_partition_is_behind_the_log(world: World) -> None:
+    """It may be behind for days. By then somebody may have retried what is deleted."""
+    await world.write_instances(1)
+    position = (await world.positions([0]))[0].next_offset
+    world.ends = {0: position + 1, 1: 0}
+    retention = world.retention()
+    assert not await retention.sweep()
+    assert world.slept == [LOOK_SECONDS] * LOOKS
+    sweep = asyncio.create_task(retention.sweep())
+    await asyncio.sleep(LOOK_SECONDS * 1.5)
+    assert world.left == 1
+    await world.write(batch_of(advance=Advance(0, position, position + 1, 1, 1)))
+    assert await sweep
+    assert world.left == 0
+
+
 async def run_until(world: World, holds: Callable[[], bool]) -> None:
     """Run until something holds."""
     task = asyncio.create_task(world.retention().run())
@@ -174,10 +201,11 @@ async def run_until(world: World, holds: Callable[[], bool]) -> None:
 @in_world(World)
 async def test_it_goes_on_after_faults(world: World) -> None:
     await world.write_instances(FIRST_LIMIT + 1)
-    world.faults = [StoreAway("away"), ValueError("defect"), None, StoreAway("in the middle")]
+    world.faults = [KafkaFault("gone"), StoreAway("away"), ValueError("defect"), None, StoreAway("in the middle")]
     await run_until(world, lambda: world.left == 0)
-    assert [pause for pause in world.slept if pause >= 1] == [WAIT_SECONDS] * 3 + [SWEEP_SECONDS]
+    assert [pause for pause in world.slept if pause >= 1] == [WAIT_SECONDS] * 4 + [SWEEP_SECONDS]
     assert world.told == [
+        "what ended long ago can't be deleted now, Kafka: gone",
         "what ended long ago can't be deleted now, Postgres: away",
         "what ended long ago can't be deleted",
         "50 instances that had succeeded before 2026-03-02 10:00 UTC are deleted",

@@ -15,6 +15,7 @@ from projections.verification.errors import ReadModelMoved
 from projections.verification.read_model import Look, MemoryReadModel
 from projections.verification.skipped import MARGIN
 from schemas import events
+from tests.retention_contract import no_log
 from tests.unit.projections.verification.test_verify import (
     WORKFLOW,
     World,
@@ -41,6 +42,7 @@ async def delete(world: World, hours: float) -> None:
         MemoryStore(world.database),
         dict.fromkeys(ENDED, 1),
         Metrics(CollectorRegistry()),
+        no_log,
         lambda: at(hours).timestamp(),
     )
     await retention.delete_all()
