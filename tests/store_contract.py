@@ -267,6 +267,15 @@ class StoreContract:
         await store.write(batch(2, Advance(1, 0, 3, 1, 1), Advance(0, 5, 6, 1, 3)))
         assert await store.positions([0, 1]) == {0: ReadPosition(6, 1, 3), 1: ReadPosition(3, 1, 1)}
 
+    async def test_whether_it_has_come_to_offsets(self, subject: Subject) -> None:
+        store = subject.store
+        await store.positions([0, 1])
+        await store.write(batch_of((id(1), started()), advance=Advance(0, 0, 5, 1, 2)))
+        for ends in ({}, {0: 5}, {0: 4, 1: 0}, {7: 0}):
+            assert await store.has_passed(ends), ends
+        for ends in ({0: 6}, {0: 5, 1: 1}, {7: 1}):
+            assert not await store.has_passed(ends), ends
+
     async def test_a_topic_is_noted_where_none_is_known(self, subject: Subject) -> None:
         store = subject.store
         await store.positions([0, 1, 2])
