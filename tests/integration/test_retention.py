@@ -307,3 +307,16 @@ async def test_the_next_ones_and_all_that_is_theirs_are_found_by_indexes(planner
         index = "keys_of_instance" if table == "instance_keys" else f"{table}_pkey"
         assert scans[table]["Index Name"] == index
         assert "instance_id = ANY" in scans[table]["Index Cond"]
+
+
+async def test_who_looks_for_what_is_deleted_reads_nothing_where_nothing_was(planner: PostgresConnection) -> None:
+    explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement("keyed_instances").replace(
+        b"$1", b"'{00000000-0000-0000-0000-000000000000}'"
+    )
+    looks = []
+    for _ in range(2):
+        (((explained,),),) = await (await planner.execute(explain)).fetchall()
+        nodes = [node for node in below(explained["Plan"]) if node.get("Relation Name") == "deleted_instances"]
+        looks.append([node["Actual Loops"] for node in nodes])
+        await planner.execute("INSERT INTO retention VALUES ('failed', now()) ON CONFLICT DO NOTHING")
+    assert looks == [[0], [1]]
