@@ -3,7 +3,7 @@
 The read model shows only what events say. An event about something that no event before it made changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -68,6 +68,8 @@ class Batch:
         self.retried: dict[str, Instance] = {}
         """What is known of the instances of `retries`, by id, for those that were deleted (see `retries`). What
         they keep of activities and requests is among the others: it is there already unless they were deleted."""
+        self.retried_with: dict[str, Collection[str]] = {}
+        """By what these are found from their start on."""
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
@@ -183,6 +185,8 @@ class Batch:
             # Without them it can't be retried again: then nobody would know any more of the requests that are not told.
             variables=None if event.earlier_requests else _json(event.variables),
         )
+        if self._finds_keys:
+            self.retried_with[id] = keys_of(event.variables.values())
         for index, kept in enumerate(event.kept):
             self.activities[id, event.stage, index] = _kept(id, event, index, kept)
         self.event_requests += (EventRequest(id, key, digest) for key, digest in event.requests)

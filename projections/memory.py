@@ -22,7 +22,7 @@ from projections.fold import Batch
 from projections.ports import MIN_AGE_SECONDS, Deletion
 from projections.queries.acts import joined
 from projections.queries.rows import RowPosition
-from projections.retries import restored_rows
+from projections.retries import restored_keys, restored_rows
 from projections.rows import (
     Activity,
     Bulk,
@@ -368,6 +368,9 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
     for instance in restored:
         tables.instances[instance.id] = instance
         tables.restored[instance.id] = None
+        for text in restored_keys(batch, instance.id):
+            row = InstanceKey(instance.id, text, instance.created_at or instance.updated_at)
+            tables.instance_keys.setdefault((instance.id, text), row)
     for key, stage in batch.stages.items():
         _put(tables.stages, key, stage, stage.started_at, ("terminated_at", "error"))
     for place, activity in batch.activities.items():

@@ -9,13 +9,13 @@ made of what the retry says: it runs, so somebody has to see it. What it did bef
 has to know: the activities that are kept, and the keys of requests. Otherwise that one could do again what was done.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from projections.fold import Batch
-from projections.rows import Activity, Instance, Retry, Stage
+from projections.rows import Activity, FoundKey, Instance, Retry, Stage
 
 MOVING: Final = ("past_stages", "past_activities", "gone_stages", "gone_activities")
 """Parts that take the retries themselves."""
@@ -33,6 +33,8 @@ def add_retries(rows: dict[str, list[Any]], batch: Batch) -> None:
         rows[part] = list(retries.values())
     if restored := list(restored_rows(batch)):
         rows["again_restored"] = restored
+        if keys := [FoundKey(row.id, key) for row in restored for key in restored_keys(batch, row.id)]:
+            rows["restored_keys"] = keys
     _split(rows, "changed_instances", "again_instances", lambda row: row.id in retries)
     _split(rows, "new_stages", "again_stages", lambda row: _starts(retries.get(row.instance_id), row))
     _split(rows, "new_activities", "again_activities", lambda row: _does(retries.get(row.instance_id), row))
@@ -51,11 +53,18 @@ def restored_rows(batch: Batch) -> Iterator[Instance]:
                 activity=row.activity,
                 waiting=row.waiting or None,
                 state=row.state,
-                keys=row.keys,
+                keys=(row.keys or 0) + len(batch.retried_with.get(id, ())) or None,
                 acts=row.acts,
                 retries=row.retries,
                 retryable=row.retryable,
             )
+
+
+def restored_keys(batch: Batch, id: str) -> Sequence[str]:
+    """By what such an instance is found: what it was started with, and what is in the batch."""
+    first = batch.retried_with.get(id, ())
+    found = (key for key in batch.keys.values() if key.instance_id == id and key.room > len(first))
+    return [*first, *(key.key for key in found if key.key not in first)]
 
 
 def _split(rows: dict[str, list[Any]], part: str, other: str, is_other: Any) -> None:

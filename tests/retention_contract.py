@@ -228,7 +228,9 @@ class RetentionContract:
             variables='{"order":"A-1"}',
             state="running",
             retries=1,
+            keys=1,
         )
+        assert {values[:2] for values in subject.rows()["instance_keys"]} == {(id(10), "a-1")}
         assert {values[:2] for values in subject.rows()["stages"]} == {(id(10), 1)}
         assert subject.retention().restored == {id(10)}
         await self.write(subject, (id(10), events.StageEnded(**stage)), (id(10), ended(then)))

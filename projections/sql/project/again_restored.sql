@@ -7,4 +7,4 @@ SELECT r.*, true FROM go, json_to_recordset($rows::json)
           error text, request text, variables text, activity text, waiting text, state text, keys integer, acts text,
           retries integer, retryable text)
 ON CONFLICT DO NOTHING
-RETURNING workflow_id, created_at, state, terminated_at, NULL::text AS old_state, NULL::timestamptz AS old_terminated_at
+RETURNING id, workflow_id, created_at, state, terminated_at, NULL::text AS old_state, NULL::timestamptz AS old_terminated_at
