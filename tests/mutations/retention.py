@@ -32,13 +32,6 @@ MUTATIONS: Final = (
         "What ended long ago stays behind instances that are kept for longer.",
     ),
     Mutation(
-        "deleted before the read model has caught up",
-        RETENTION,
-        "self._store.all_caught_up() and await self._store.has_passed(ends):\n",
-        "self._store.has_passed({}):\n",
-        "After a crash of Postgres an instance is deleted that was shown to be retried, and runs.",
-    ),
-    Mutation(
         "a retry of a deleted instance is not shown",
         RETRIES,
         "    for id, retried in batch.retried.items():\n",

@@ -77,6 +77,10 @@ an instance was followed to its end
 a stream was cut, and followed again
 a list was to be read again
 a change was told in a list
+an instance was deleted
+an instance was not found any more
+an instance came back by a retry
+a run was refused whose instance is deleted
 300 stages
 a turn was full
 an instance was flooded
