@@ -230,6 +230,9 @@ class Shard(State):
         """
         known = self.duplicates.ended_request(key) if state is None else state.request_digest
         if state is None and known is None and not self.duplicates.has_ended_lately(key):
+            if self._workflows.get(key) is not None or self._triggers.get(key) is not None:
+                # The next run with it would be taken for a repetition.
+                raise Rejected(rejections.WRONG_ID, "this is the id of a workflow or trigger: an instance has its own")
             submissions.check_new_id(key, self.duplicates.forgotten_until_ms, now)
             return False
         if known != submissions.digest_of_run(command):

@@ -190,6 +190,14 @@ def test_an_id_has_to_say_when_it_was_made() -> None:
     assert live.submit(made(ahead), RUN) == "decided"
 
 
+def test_the_id_of_a_workflow_is_not_that_of_an_instance() -> None:
+    """Who takes it for each run would have all of them taken for repetitions of the first."""
+    live = Live()
+    live.shard.replay(made(), [ev.WorkflowCreated(at=START, name="", stages=[])], 0)
+    assert live.submit(made(), RUN) == rejections.WRONG_ID
+    assert live.submit(made(1), RUN) == "decided"
+
+
 def test_without_a_workflow_a_run_can_be_sent_again() -> None:
     live = Live()
     assert live.submit(made(), RUN, None) == rejections.NO_WORKFLOW
