@@ -132,7 +132,7 @@ def _test(arguments: list[str]) -> int:
         beside = [_Beside(check, stack) for check in CHECKS_BESIDE]
         tests = (*PYTEST, *arguments)
         print("$ " + " & ".join(" ".join(command) for command in (*CHECKS_BESIDE, tests)), flush=True)
-        pytest = subprocess.Popen(_program(tests), cwd=ROOT)  # noqa: S603
+        pytest = subprocess.Popen(_program(tests), cwd=ROOT, env=_keeping_bytecode())  # noqa: S603
         stack.callback(pytest.wait)  # Ctrl-C reaches it too, and it tidies up
         while pytest.poll() is None or any(check.status is None for check in beside):
             time.sleep(POLL_SECONDS)
@@ -142,6 +142,11 @@ def _test(arguments: list[str]) -> int:
                     print(check.output)
                     return _failed(check.command, check.status)
     return _failed(tests, pytest.returncode) if pytest.returncode else 0
+
+
+def _keeping_bytecode() -> dict[str, str]:
+    """The environment for the tests. They start hundreds of processes, which would each compile all of our modules."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:

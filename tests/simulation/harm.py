@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,9 @@ from schemas.records import NewRecord, Recorded
 from schemas.topics import SNAPSHOTS
 from tests.simulation.restoring import Restored, check_snapshot
 from tests.simulation.topics import Topics
+
+LAST_LOST: Final = 3
+"""The kind of harm by which the last snapshot is lost, and the one before it is there again."""
 
 
 class Damage(NamedTuple):
@@ -78,7 +81,7 @@ class Harm(Witness):
     def do(
         self, admitted: Sequence[Sequence[Recorded]], restored: Sequence[Restored], needed: Callable[[int], int]
     ) -> bool:
-        """Expire events that a snapshot stands for, or harm a snapshot; whether the latter was done.
+        """Expire events that a snapshot stands for, or harm a snapshot; whether the last one was lost, and only that.
 
         Args:
             admitted: the events of each partition that count.
@@ -92,40 +95,47 @@ class Harm(Witness):
             if marker is not None:
                 self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
-        elif self._is_harmful and self._harm(partition):
-            snapshot = self._topics.snapshot(partition)
-            usable = check_snapshot(snapshot, admitted[partition], restored[partition], self._bounds, is_harmed=True)
-            self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
-            return True
+        elif self._is_harmful:
+            markers = self._markers(partition)
+            if markers:
+                how = self._rng.randrange(6)
+                self._harm(partition, markers, how)
+                snapshot, whole = self._topics.snapshot(partition), restored[partition]
+                usable = check_snapshot(snapshot, admitted[partition], whole, self._bounds, is_harmed=True)
+                self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
+                return how == LAST_LOST and len(markers) > 1
         return False
 
-    def _harm(self, partition: int) -> bool:
-        """Lose records from the end or the start, or have another build write them; False if there is no snapshot."""
+    def _markers(self, partition: int) -> Sequence[int]:
+        """The offsets at which snapshots end."""
+        log = self._topics.cluster.log(Place(SNAPSHOTS, partition))
+        return [record.offset for record in log.records(committed_only=True) if record.key == MARKER_KEY]
+
+    def _harm(self, partition: int, markers: Sequence[int], how: int) -> None:
+        """Lose records from the end or the start, or have another build write them."""
         log, rng = self._topics.cluster.log(Place(SNAPSHOTS, partition)), self._rng
-        markers = [record.offset for record in log.records(committed_only=True) if record.key == MARKER_KEY]
-        if not markers:
-            return False
         self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
         end = log.limits().end
         events = self._topics.events[partition]
         claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
         damage = Damage(events[-1].offset + 1 if events else 0, claim, markers[-1] + 1)
         self.harmed[partition] = damage
-        match rng.randrange(6):
+        match how:
             case 0:
                 log.cut(max(end - rng.randint(1, 10), 0))
             case 1:
                 log.cut(rng.choice((0, rng.randint(0, end))))
-            case 2 | 3:
-                # What is left looks like a snapshot. Compaction may have removed some of it.
+            # What is left looks like a snapshot. Compaction may have removed some of it.
+            case 2:
                 log.cut(rng.choice(markers) + 1)
+            case 3:  # `LAST_LOST`
+                log.cut(markers[-2:][0] + 1)
             case 4:
                 # Somebody has given the topic a retention. In the worst case only the marker is left.
                 log.expire(rng.choice((rng.randint(0, end), rng.choice(markers))))
                 self.harmed[partition] = damage._replace(known_end=0)
             case _:
                 self._rewrite(partition)
-        return True
 
     def _rewrite(self, partition: int) -> None:
         """Replace all by the snapshot of another build: what looks like a state of this one means something else."""

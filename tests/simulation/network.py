@@ -147,7 +147,9 @@ class FaultyNetwork(Network):
                 if chance < share:
                     return self._fail(fault, kind, client, do, answer)
                 chance -= share
-        if kind in READS:
+        if kind == "heartbeat":  # at once: nobody waits for the answer, and there are more of these than of all others
+            arrive(0.0)
+        elif kind in READS:
             arrive(rng.random() * self.latency_seconds)
         else:
             loop.call_later(seconds, arrive, context=self._context)
@@ -194,7 +196,7 @@ class FaultyNetwork(Network):
         answer: "asyncio.Future[R]",
         seconds: float | None = None,
     ) -> None:
-        """Have the cluster do it."""
+        """Have the cluster do it. The answer takes so many seconds, if given."""
         try:
             done = do()
         except (KafkaFault, OutOfRange) as error:
@@ -239,7 +241,10 @@ class FaultyNetwork(Network):
         if faults is not None and faults.slow_answer and rng.random() < faults.slow_answer:
             seconds = rng.uniform(0.1, 2.5)
             self.trace.add(client, f"{kind}: is done, and the answer takes {seconds:.1f} s")
-        asyncio.get_running_loop().call_later(seconds, _answer, answer, found, error, context=self._context)
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, _answer, answer, found, error, context=self._context)
+        else:
+            _answer(answer, found, error)
 
 
 def _is_of(kind: Request, kinds: frozenset[Request] | None) -> bool:

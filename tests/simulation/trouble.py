@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ TAKEOVER_SECONDS: Final = (4.0, 14.0)
 """How long transactions can be neither opened nor ended. Whoever takes over waits for them for 5 s."""
 UNHEARD_SECONDS: Final = (10.0, 20.0)
 """For how long nobody learns of what is appended in a transaction: longer than a snapshot is waited for that is due."""
+READ_SECONDS: Final = (2.0, 12.0)
+"""How long after that it is read: long enough for a snapshot or two."""
 DOWN_SECONDS: Final = (0.0, 10.0)
 """How long a process is down that does not come back at once."""
 
@@ -168,16 +170,26 @@ class Trouble:
         self._go_away(TRANSACTIONS, seconds)
         return "without transactions"
 
-    def lose_places(self) -> None:
-        """Let nobody learn for a while what was appended in a transaction, and where."""
+    def lose_places(self, writers: Sequence[SimulatedProcess[Any]]) -> None:
+        """Let nobody learn for a while what was appended in a transaction, and where.
+
+        Whoever writes such transactions is killed a while later: the next ones read what was written meanwhile.
+        """
         kinds: frozenset[Request] = frozenset({"append to transaction"})
 
         def come_back() -> None:
             self._network.unheard -= kinds
 
+        def restart() -> None:
+            for writer in writers:
+                writer.kill()
+                writer.start()
+
         self._network.trace.add("network", "nobody learns what is appended in a transaction")
         self._network.unheard |= kinds
-        self._later(self._rng.uniform(*UNHEARD_SECONDS), come_back)
+        seconds = self._rng.uniform(*UNHEARD_SECONDS)
+        self._later(seconds, come_back)
+        self._later(seconds + self._rng.uniform(*READ_SECONDS), restart)
 
     def _go_away(self, kinds: frozenset[Request], seconds: float) -> None:
         """Let nobody reach a coordinator for so long."""

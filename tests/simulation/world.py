@@ -286,8 +286,8 @@ class World:
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
-            if self.harm.do(self.observer.admitted, self._whole, self.front.needed) and self.harm_rng.random() < 0.5:
-                self.trouble.lose_places()
+            if self.harm.do(self.observer.admitted, self._whole, self.front.needed):
+                self.trouble.lose_places(self.engines.processes)
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()
@@ -358,7 +358,7 @@ class World:
     async def _converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
         begin = asyncio.get_running_loop().time()
-        deadline, help_at = begin + 1800, begin + self.rng.choice((0, 0, 0, 400))
+        deadline, help_at = begin + 1800, begin + self.rng.choice((0, 0, 0, 0, 0, 400))
         while not self._settled():
             self.observer.check()
             assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"

@@ -74,6 +74,8 @@ class Process:
             KafkaFault: what the network or the cluster raise; `NoAnswer` if there was none in time.
         """
         answer = self.send(kind, do)
+        if answer.done():
+            return answer.result()
         timer = asyncio.get_running_loop().call_at(deadline, _give_up, answer)
         try:
             return await answer
