@@ -19,7 +19,7 @@ import uvloop
 
 from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance import bulk, compare, console, encryption, reads, restart, retention, search, stats
+from tests.performance import bulk, compare, console, encryption, reads, restart, retention, scaling, search, stats
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import print_ratios, print_table
@@ -103,6 +103,11 @@ def main() -> None:
             "retention", description=retention.__doc__, help="what it costs to delete what ended long ago"
         )
     )
+    scaling.add_options(
+        commands.add_parser(
+            "scaling", description=scaling.__doc__, help="what more partitions, engines and workers of the API bring"
+        )
+    )
     options = parser.parse_args()
     modules = {
         "compare": compare,
@@ -114,6 +119,7 @@ def main() -> None:
         "stats": stats,
         "console": console,
         "retention": retention,
+        "scaling": scaling,
     }
     for command, module in modules.items():
         if options.command == command:

@@ -20,6 +20,8 @@ from tests.simulation.topics import Topics
 
 LAST_LOST: Final = 3
 """The kind of harm by which the last snapshot is lost, and the one before it is there again."""
+HARMS: Final = (0, 1, 2, LAST_LOST, LAST_LOST, LAST_LOST, 4, 5)
+"""The kinds that there are. That one is the hardest to notice."""
 
 
 class Damage(NamedTuple):
@@ -98,7 +100,7 @@ class Harm(Witness):
         elif self._is_harmful:
             markers = self._markers(partition)
             if markers:
-                how = self._rng.randrange(6)
+                how = self._rng.choice(HARMS)
                 self._harm(partition, markers, how)
                 snapshot, whole = self._topics.snapshot(partition), restored[partition]
                 usable = check_snapshot(snapshot, admitted[partition], whole, self._bounds, is_harmed=True)
