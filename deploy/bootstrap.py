@@ -34,6 +34,9 @@ USAGE = (
     "bootstrap.py <orchestration command> [options]"
 )
 
+INSTALLERS = 2
+"""How many pip run at once, each with a part of the packages: what they do is unpack and compile, on one core each."""
+
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"))
 """They take no time, and come first."""
 CHECKS_BESIDE = (("mypy",), ("lint-imports",))
@@ -81,19 +84,23 @@ def _install(extras: set[str]) -> None:
     if not _runs(python):
         venv.create(VENV, clear=True, with_pip=False, symlinks=True)
     STAMP.unlink(missing_ok=True)
-    wanted = VENV / "requirements.txt"
-    wanted.write_text(requirements(extras | {"build"}))
     # Everything is in the lock with its hashes, so pip takes nothing else, and ours is built without looking further.
-    _pip(python, "--require-hashes", "--no-deps", "--requirement", str(wanted))
-    _pip(python, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    lines = _entries(requirements(extras | {"build"}))
+    parts = [VENV / f"requirements-{number}.txt" for number in range(INSTALLERS)]
+    for number, part in enumerate(parts):
+        part.write_text("\n".join(lines[number::INSTALLERS]))
+    _pip(python, *(("--require-hashes", "--no-deps", "--requirement", str(part)) for part in parts))
+    _pip(python, ("--no-deps", "--no-build-isolation", "--editable", str(ROOT)))
     STAMP.write_text(json.dumps({"digest": digest, "extras": sorted(extras)}))
 
 
-def _pip(python: pathlib.Path, *arguments: str) -> None:
+def _pip(python: pathlib.Path, *calls: tuple[str, ...]) -> None:
+    """Run pip with these arguments, several times at once."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
     # The user's pip settings for other installs must not decide where this one goes.
     environment = {**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
-    if subprocess.call([*pip, *arguments], env=environment) != 0:  # noqa: S603 - the command is our own
+    running = [subprocess.Popen([*pip, *arguments], env=environment) for arguments in calls]  # noqa: S603 - our own
+    if any([process.wait() for process in running]):
         _fail("pip could not install the dependencies, see its message above")
 
 
@@ -110,12 +117,17 @@ def requirements(extras: set[str], *, only: bool = False) -> str:
         *(line for extra in extras for line in project["optional-dependencies"][extra]),
     ]
     wanted = {_name(line) for line in named}
-    entries = re.findall(r"^(?=\w).*(?:\n[ ]+.*)*", INPUTS[1].read_text(), re.MULTILINE)
+    entries = _entries(INPUTS[1].read_text())
     needed_by = [(entry, set(re.findall(r"^ +#(?: via)? +(\S+)", entry, re.MULTILINE))) for entry in entries]
     found: set[str] = set()
     while found != (found := wanted | {_name(entry) for entry, parents in needed_by if parents & found}):
         pass
     return "".join(f"{entry}\n" for entry in entries if _name(entry) in found)
+
+
+def _entries(lock: str) -> list[str]:
+    """What a lock has of each package: its line, with the indented ones that follow."""
+    return re.findall(r"^(?=\w).*(?:\n[ ]+.*)*", lock, re.MULTILINE)
 
 
 def _name(requirement: str) -> str:
