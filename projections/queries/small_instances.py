@@ -2,7 +2,7 @@
 
 It takes two thirds of the time of the one that adds up bytes to end a page early. What it finds takes no more memory,
 since it has room for texts of so many bytes for each instance, and for so many stages altogether. If there are more,
-`instances_page` reads the page.
+or if stages come in another order, `instances_page` reads the page.
 """
 
 from collections.abc import Sequence
@@ -128,5 +128,7 @@ def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | Non
                 )
             )
         if number is not None:
+            if stages and number < stages[-1].number:
+                return None  # Postgres has sorted the page, and keeps no order then within an instance
             stages.append(StageRow(number, stage_started_at, stage_terminated_at, stage_error))
     return Slice(found[:limit], len(found) > limit)
