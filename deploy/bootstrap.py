@@ -100,7 +100,8 @@ def _pip(python: pathlib.Path, *calls: tuple[str, ...]) -> None:
     # The user's pip settings for other installs must not decide where this one goes.
     environment = {**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     running = [subprocess.Popen([*pip, *arguments], env=environment) for arguments in calls]  # noqa: S603 - our own
-    if any([process.wait() for process in running]):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         _fail("pip could not install the dependencies, see its message above")
 
 
