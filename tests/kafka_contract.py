@@ -644,6 +644,13 @@ class MemberContract:
             assert logs[0].asked == [{0, 1, 2, 3}, gone]
             assert logs[0].values == Counter("01230123") + Counter(map(str, gone)), "again from where it begins"
 
+    async def test_limits_are_told_while_a_fetch_waits_for_records(self, subject: Subject) -> None:
+        topic = await make(subject)
+        async with self.member(subject, topic, begin=0, fetch_wait_seconds=2.8) as member:
+            assert await member.take(0.2) == {}  # from then on a fetch is under way
+            async with asyncio.timeout(2.0):
+                assert await member.limits([Place(topic, 0)]) == {Place(topic, 0): Limits(0, 0)}
+
     async def test_records_keep_coming_while_a_group_waits_for_a_member_that_is_gone(self, subject: Subject) -> None:
         topic, log = await make(subject, partitions=2), Log()
         async with self.member(subject, topic, log) as member:

@@ -8,6 +8,7 @@ coordinators in random order, one after another, again and again. This one diffe
   that is arriving is waited for.
 - *silent brokers* (see `silence`) are asked last, and not at all for a moment.
 - connections are opened side by side.
+- *a fetch that waits* for records holds up nobody who asks for offsets.
 - *the end*: a client that is closed stays so. Nothing opens a connection or waits for metadata any more.
 """
 
@@ -17,7 +18,7 @@ import logging
 import random
 import socket
 import struct
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -75,6 +76,8 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
     """See the module. aiokafka's constructors make their clients themselves, so `adopt` changes the class of those."""
 
     _ended: bool
+    _fetching: Counter[Any]
+    """How many fetches each broker has not answered."""
     _opening: dict[tuple[Any, ConnectionGroup], asyncio.Lock]
     _read_at: deque[float]
     _sync_task: asyncio.Task[None] | None
@@ -82,6 +85,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
     def adopt(self) -> None:
         """What a constructor would do."""
         self._ended = False
+        self._fetching = Counter()
         self._opening = defaultdict(asyncio.Lock)
         self._read_at = deque(maxlen=MAX_READS)
         self._request_timeout_ms = int(CONNECT_SECONDS * 1000)
@@ -223,11 +227,16 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
             KafkaConnectionError: the connection broke.
             ClientEnded: this client was closed.
         """
+        if isinstance(request, OffsetRequest) and self._fetching[node_id]:
+            # A broker answers the requests of a connection in order, and a fetch when there is something.
+            group = ConnectionGroup.COORDINATION
         connection = await self._get_conn(node_id, group=group)
         if connection is None:
             raise NodeNotReadyError(f"no connection to broker {node_id}")
         seconds = SLOW_SECONDS.get(type(request), REQUEST_SECONDS)
         address: Address = (connection.host, connection.port)
+        is_fetch = isinstance(request, FetchRequest)
+        self._fetching[node_id] += is_fetch
         try:
             answer = await _answer(connection, request, seconds)
         except TimeoutError as error:
@@ -235,6 +244,8 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
                 SILENT.noticed(address, error)
             connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise RequestTimedOutError from error
+        finally:
+            self._fetching[node_id] -= is_fetch
         SILENT.heard(address)
         return answer
 
