@@ -227,12 +227,16 @@ async def stop_event(at_once: Callable[[], None] = lambda: None) -> AsyncIterato
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    was_signalled = False
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
+        nonlocal was_signalled
+        # Not `stop.is_set()`: the parent of a worker sets that as well, and the signal of the group comes beside it.
+        if was_signalled:
             at_once()
             sys.stderr.write("killed by a second signal\n")
             os._exit(128 + number)
+        was_signalled = True
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
