@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from api import flows, v1, v2
@@ -45,12 +44,12 @@ class Api(Starlette):
     another, would be a tenth of what a short answer costs.
 
     Args:
-        operations: routes of the operations.
-        more: of Starlette; its routes come behind those of the operations.
+        operations: routes of the operations; they come before the others.
+        more: of Starlette.
     """
 
-    def __init__(self, operations: Sequence[PathRoute], *, routes: Sequence[BaseRoute], **more: Any):
-        super().__init__(routes=[*operations, *routes], **more)
+    def __init__(self, operations: Sequence[PathRoute], **more: Any):
+        super().__init__(**more)
         self._paths = Paths(operations)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
-from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from api.answers import Answer, error_answer, json_answer
@@ -110,7 +109,7 @@ def constant(id: str, path: str, summary: str, value: object, kind: Any) -> Oper
     )
 
 
-class PathRoute(BaseRoute):
+class PathRoute:
     """All operations of one path.
 
     Args:
@@ -142,19 +141,10 @@ class PathRoute(BaseRoute):
         allow = ", ".join(sorted(self._operations)).encode()
         self._not_allowed = error_answer(NotAllowed("method not allowed"), headers=[(b"allow", allow)])
 
-    def takes(self, path: str) -> bool:
-        """Whether requests for a path come here."""
-        return self._match(path) is not None
-
     def params(self, path: str) -> dict[str, str] | None:
         """What a path holds, by name; None if it is not this one."""
         match = self._match(path)
         return None if match is None else match.groupdict()
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the path is this one, whatever the method."""
-        params = self.params(scope["path"]) if scope["type"] == "http" else None
-        return (Match.NONE, {}) if params is None else (Match.FULL, {"path_params": params})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path, whose parameters are in the scope."""
@@ -248,7 +238,7 @@ class Paths:
             for path in (route.path, route.path + "/"):
                 if "{" in path:
                     self._by_slashes.setdefault(path.count("/"), []).append(route)
-                elif route.takes(path):
+                elif route.params(path) is not None:
                     self._plain.setdefault(path, (route, {}))
 
     def find(self, path: str) -> tuple[PathRoute, dict[str, str]] | None:
@@ -271,7 +261,7 @@ def path_routes(
     commands: Admission,
     metrics: Metrics,
 ) -> list[PathRoute]:
-    """One route per path, in the order of the operations: the router tries them in turn, so put frequent ones first.
+    """One route per path, in the order of the operations: they are tried in turn, so put frequent ones first.
 
     A path that an earlier one would take, whose parameter matches any text, comes before that.
     """
@@ -281,7 +271,7 @@ def path_routes(
     routes: list[PathRoute] = []
     for group in by_path.values():
         route = PathRoute(base_path, group, services, reads, commands, metrics)
-        taken_by = (number for number, earlier in enumerate(routes) if earlier.takes(route.path))
+        taken_by = (number for number, earlier in enumerate(routes) if earlier.params(route.path) is not None)
         routes.insert(next(taken_by, len(routes)), route)
     return routes
 

@@ -116,16 +116,16 @@ def main() -> None:
 @click.option("--worker", type=(int, int, int, int, click.Path(path_type=Path)), hidden=True)
 def api(workers: int, worker: tuple[int, int, int, int, Path] | None) -> None:
     """Run the HTTP API: checks requests, appends commands to Kafka, answers from Postgres."""
+    settings = load(ApiSettings)
+    if workers > 1:
+        from deploy.workers.supervisor import run_workers
+
+        run_workers(settings, workers)
+        return
     from deploy.process import run_api
     from deploy.workers.place import Place
-    from deploy.workers.supervisor import run_workers
 
-    if worker is not None:
-        run_api(load(ApiSettings), Place(*worker))
-    elif workers == 1:
-        run_api(load(ApiSettings))
-    else:
-        run_workers(load(ApiSettings), workers)
+    run_api(settings, None if worker is None else Place(*worker))
 
 
 @main.command(short_help="Run an engine.")

@@ -103,36 +103,11 @@ class InstanceColumns(NamedTuple):
 
     def row(self) -> InstanceRow:
         """As a row."""
-        workflow = WorkflowRow(
-            self.workflow_id,
-            self.workflow_name,
-            _raw(self.workflow_definition),
-            self.workflow_created_at,
-            self.workflow_updated_at,
-            self.workflow_deleted_at,
-            self.workflow_request,
-            self.workflow_max_attempts,
-        )
+        workflow = workflow_of(self.workflow_id, *self[14:21])
         stages: list[StageRow] = []
         if self.stage_numbers is not None:
             stages = list(map(StageRow, self.stage_numbers, self.stage_starts, self.stage_ends, self.stage_errors))
-        return InstanceRow(
-            self.id,
-            self.workflow_id,
-            self.created_at,
-            self.updated_at,
-            self.terminated_at,
-            self.error,
-            workflow,
-            stages,
-            self.request,
-            None if self.variables is None else _raw(self.variables),
-            self.trigger_id,
-            self.occurrence_id,
-            None if self.waiting is None else waiting_row(self.waiting, self.activity),
-            acts_of(self.acts),
-            self.retries or 0,
-        )
+        return instance_of(workflow, stages, *self[:14])
 
 
 class StageColumns(NamedTuple):
@@ -300,6 +275,58 @@ class OccurrenceColumns(NamedTuple):
         return OccurrenceRow(
             self.id, self.trigger_id, self.date, self.workflow_instance_id, _raw(self.event), self.error, started
         )
+
+
+def workflow_of(
+    id: UUID,
+    name: str,
+    definition: str,
+    created_at: datetime,
+    updated_at: datetime,
+    deleted_at: datetime | None,
+    request: str | None,
+    max_attempts: int | None,
+) -> WorkflowRow:
+    """The workflow of an instance, of its columns."""
+    return WorkflowRow(id, name, _raw(definition), created_at, updated_at, deleted_at, request, max_attempts)
+
+
+def instance_of(
+    workflow: WorkflowRow,
+    stages: list[StageRow],
+    id: UUID,
+    workflow_id: UUID,
+    created_at: datetime,
+    updated_at: datetime,
+    terminated_at: datetime | None,
+    error: str | None,
+    request: str | None,
+    variables: str | None,
+    trigger_id: UUID | None,
+    occurrence_id: UUID | None,
+    activity: str | None,
+    waiting: str | None,
+    acts: str | None,
+    retries: int | None,
+) -> InstanceRow:
+    """An instance, of its columns."""
+    return InstanceRow(
+        id,
+        workflow_id,
+        created_at,
+        updated_at,
+        terminated_at,
+        error,
+        workflow,
+        stages,
+        request,
+        None if variables is None else _raw(variables),
+        trigger_id,
+        occurrence_id,
+        None if waiting is None else waiting_row(waiting, activity),
+        acts_of(acts),
+        retries or 0,
+    )
 
 
 def waiting_row(text: str, activity: str | None) -> WaitingRow:
