@@ -107,8 +107,10 @@ async def make(
 ) -> str:
     """Make a topic, and wait until its partitions can be read."""
     topic = subject.topic(name)
+    # Our records are of 1970, and a broker looks now and then for those that are older than a week.
+    kept = {"retention.ms": "-1", **(config or {})}
     async with subject.kafka.admin() as admin:
-        assert await admin.create([NewTopic(topic, partitions, 1, config or {})]) == {}
+        assert await admin.create([NewTopic(topic, partitions, 1, kept)]) == {}
     places = [Place(topic, number) for number in range(partitions)]
     async with asyncio.timeout(20), subject.kafka.reader() as reader:
         while True:

@@ -96,7 +96,7 @@ class Campaign:
         """Furnish the stack, and let a trigger listen."""
         self._bank: Bank = await furnish(self._sandbox)
         sends = Sends(random.Random(self.seed + 2), LEDGERS, self._bank.wallets, PAYMENTS, LATE_PAYMENT)
-        self.clients = Clients(self.system, self._rng, sends.stage, self._rate, self._money_waits)
+        self.clients = Clients(self.system, self._rng, sends, self._rate, self._money_waits)
         self._inspector = Inspector(self.system, self.clients, self._bank, self.scene.marks, self._rng)
         await self._listen()
 
@@ -120,9 +120,10 @@ class Campaign:
             async with asyncio.timeout(LISTEN_SECONDS):
                 heard: set[int] = set()
                 while len(heard) < MESSAGE_PARTITIONS:
+                    now = time.time_ns() // 1_000_000
                     for partition in range(MESSAGE_PARTITIONS):
                         envelope = {"type": MESSAGE_TYPE, "version": "v2", "payload": {"run": f"first {number}"}}
-                        record = NewRecord(b"", json.dumps(envelope | {"number": partition}).encode(), [], 0)
+                        record = NewRecord(b"", json.dumps(envelope | {"number": partition}).encode(), [], now)
                         await producer.append(MESSAGES, partition, record, loop.time() + 10.0)
                     number += 1
                     await asyncio.sleep(0.3)

@@ -23,6 +23,7 @@ from schemas.topics import partition_of
 from tests.chaos.answers import Answers, Plan, Probe, Request, Run
 from tests.chaos.system import MESSAGES, PARTITIONS, System
 from tests.integration.http_client import Json
+from tests.simulation.sends import Sends
 
 SURFACES: Final = ("v1", "v2", "flows")
 BASE: Final = "/api/orchestration"
@@ -89,19 +90,18 @@ class Clients:
     Args:
         system: what they use.
         rng: decides what comes when.
-        money: makes a stage that moves money, from its mark.
+        sends: makes the stages that move money. It alone decides how many a workflow has: what comes of the generator
+            above depends on when answers come, and the money that a seed moves must not.
         rate: new instances a second, probes not counted.
         money_waits: share of those with money that are waited for. Money that has to come first lets them wait long.
     """
 
-    def __init__(
-        self, system: System, rng: random.Random, money: Callable[[str], Json], rate: float, money_waits: float
-    ):
+    def __init__(self, system: System, rng: random.Random, sends: Sends, rate: float, money_waits: float):
         self.answers = Answers()
         self.workflows: dict[str, list[str]] = {}
         """Those of the present round, by plan."""
         self._system, self._rng, self._rate = system, rng, rate
-        self._money, self._money_waits = money, money_waits
+        self._sends, self._money_waits = sends, money_waits
         self._numbers = itertools.count(1)
         self._flows: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -187,7 +187,8 @@ class Clients:
             self.workflows[plan] = [await self.workflow(f"{name} {plan}", stages)]
         paying = []
         for number in range(money):
-            stages = [self._money(f"{name}/{number}/{n}/${{run}}") for n in range(self._rng.choice((1, 1, 2)))]
+            count = self._sends.rng.choice((1, 1, 2))
+            stages = [self._sends.stage(f"{name}/{number}/{n}/${{run}}") for n in range(count)]
             paying.append(await self.workflow(f"{name} money {number}", stages))
         self.workflows["money"] = self.workflows["abort money"] = self.workflows["retry money"] = paying
 
