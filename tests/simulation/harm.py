@@ -20,8 +20,6 @@ from tests.simulation.topics import Topics
 
 LAST_LOST: Final = 3
 """The kind of harm by which the last snapshot is lost, and the one before it is there again."""
-HARMS: Final = (0, 1, 2, LAST_LOST, LAST_LOST, LAST_LOST, 4, 5)
-"""The kinds that there are. That one is the hardest to notice."""
 
 
 class Damage(NamedTuple):
@@ -31,17 +29,12 @@ class Damage(NamedTuple):
     """Where the log ended."""
     claim: int
     """The newest one. Who claims later reads what is left."""
-    known_end: int
-    """The owner knows at least that the topic of snapshots went to here; 0 if its end does not tell what was done."""
+    is_felt: bool
+    """Whether the owner must notice it: where what it appends comes to be, or by the last snapshot."""
 
-    def is_known(self, marker: Marker, first: int) -> bool:
-        """Whether the writer of a snapshot knows what the topic lacks.
-
-        Args:
-            marker: of the snapshot.
-            first: the offset of the first record that it has written.
-        """
-        return marker.next_offset > self.events_end and (marker.epoch > self.claim or first < self.known_end)
+    def is_known(self, marker: Marker) -> bool:
+        """Whether the writer of a snapshot, whose marker this is, knows what the topic lacks."""
+        return marker.next_offset > self.events_end and (marker.epoch > self.claim or self.is_felt)
 
 
 class Harm(Witness):
@@ -71,7 +64,7 @@ class Harm(Witness):
             damage = self.harmed.get(place.partition) if committed and place.topic == SNAPSHOTS else None
             if damage is None or some[-1].key != MARKER_KEY:
                 continue
-            if damage.is_known(read_marker(some[-1].value), some[0].offset):
+            if damage.is_known(read_marker(some[-1].value)):
                 del self.harmed[place.partition]
                 self.met["a harmed snapshot was replaced"] += 1
 
@@ -82,8 +75,8 @@ class Harm(Witness):
 
     def do(
         self, admitted: Sequence[Sequence[Recorded]], restored: Sequence[Restored], needed: Callable[[int], int]
-    ) -> bool:
-        """Expire events that a snapshot stands for, or harm a snapshot; whether the last one was lost, and only that.
+    ) -> None:
+        """Expire events that a snapshot stands for, or harm a snapshot.
 
         Args:
             admitted: the events of each partition that count.
@@ -100,13 +93,24 @@ class Harm(Witness):
         elif self._is_harmful:
             markers = self._markers(partition)
             if markers:
-                how = self._rng.choice(HARMS)
-                self._harm(partition, markers, how)
+                self._harm(partition, markers, self._rng.randrange(6))
                 snapshot, whole = self._topics.snapshot(partition), restored[partition]
                 usable = check_snapshot(snapshot, admitted[partition], whole, self._bounds, is_harmed=True)
                 self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
-                return how == LAST_LOST and len(markers) > 1
-        return False
+
+    def choose(self) -> int | None:
+        """A partition that may lose its last snapshot, or none."""
+        some = [number for number in range(self._topics.partitions) if number not in self._expiring]
+        return self._rng.choice(some) if some and self._is_harmful and self._rng.random() < 0.6 else None
+
+    def lose_last(self, partition: int) -> bool:
+        """Lose the last snapshot of a partition: what is left looks like one. Whether there was one before it."""
+        markers = self._markers(partition)
+        if len(markers) < 2:
+            return False
+        self._harm(partition, markers, LAST_LOST)
+        self.met["the last snapshot was lost"] += 1
+        return True
 
     def _markers(self, partition: int) -> Sequence[int]:
         """The offsets at which snapshots end."""
@@ -120,7 +124,7 @@ class Harm(Witness):
         end = log.limits().end
         events = self._topics.events[partition]
         claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
-        damage = Damage(events[-1].offset + 1 if events else 0, claim, markers[-1] + 1)
+        damage = Damage(events[-1].offset + 1 if events else 0, claim, is_felt=True)
         self.harmed[partition] = damage
         match how:
             case 0:
@@ -135,7 +139,7 @@ class Harm(Witness):
             case 4:
                 # Somebody has given the topic a retention. In the worst case only the marker is left.
                 log.expire(rng.choice((rng.randint(0, end), rng.choice(markers))))
-                self.harmed[partition] = damage._replace(known_end=0)
+                self.harmed[partition] = damage._replace(is_felt=False)
             case _:
                 self._rewrite(partition)
 

@@ -31,6 +31,8 @@ CLOSING_SECONDS: Final = 4.0
 """How long, at most, a client takes to close that can't be closed at once (`schemas.kafka.closing`)."""
 LOST_SECONDS: Final = 10.0
 """After how long, at most, a client learns that a request or its answer was lost."""
+UNHEARD_SECONDS: Final = 1.0
+"""As `LOST_SECONDS`, for answers that nobody hears."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class FaultyNetwork(Network):
     away: frozenset[Request] = frozenset()
     """What no client reaches at the moment."""
     unheard: frozenset[Request] = frozenset()
-    """What is done at the moment, but no client learns of it."""
+    """What is appended at the moment, but no client learns of it before it sends it again; and never of where it is."""
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
     again: Mapping[str, float] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class FaultyNetwork(Network):
         self.cuts.pop(client, None)
 
     def forgets_offset(self, client: str) -> bool:
-        return self.rng.random() < self.unplaced
+        return bool(self.unheard) or self.rng.random() < self.unplaced
 
     def batches_fetched(self, available: int) -> int:
         most = min(available, self.max_fetched)
@@ -183,8 +185,10 @@ class FaultyNetwork(Network):
                     loop.call_later(first, arrive, answer, context=self._context)
         return answer
 
-    def _lose(self, kind: Request, client: str, answer: "asyncio.Future[Any]", how: str) -> None:
-        seconds = self.rng.uniform(0.0, LOST_SECONDS)
+    def _lose(
+        self, kind: Request, client: str, answer: "asyncio.Future[Any]", how: str, most: float = LOST_SECONDS
+    ) -> None:
+        seconds = self.rng.uniform(0.0, most)
         self.trace.add(client, f"{kind}: {how}, known in {seconds:.1f} s")
         asyncio.get_running_loop().call_later(seconds, _tell_lost, answer, context=self._context)
 
@@ -231,7 +235,10 @@ class FaultyNetwork(Network):
         cut, faults, rng = self.cuts.get(client), self.faults.get(kind), self.rng
         if answer.done():
             return
-        if (cut is not None and cut.answers and _is_of(kind, cut.kinds)) or kind in self.unheard:
+        if kind in self.unheard and not getattr(found, "is_repeated", False):
+            self._lose(kind, client, answer, "is done, and the answer is lost", UNHEARD_SECONDS)
+            return
+        if cut is not None and cut.answers and _is_of(kind, cut.kinds):
             self._lose(kind, client, answer, "is done, and the answer is lost: cut off")
             return
         seconds = rng.random() * self.latency_seconds if seconds is None else seconds

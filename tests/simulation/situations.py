@@ -38,6 +38,7 @@ records were restored from snapshots
 events have expired
 a snapshot was harmed
 a snapshot was harmed, but is one
+the last snapshot was lost
 a harmed snapshot was replaced
 SET_ASIDE
 killed

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any, Final
 
@@ -32,10 +32,6 @@ LAPSE_SECONDS: Final = (15.0, 20.0)
 """How long a coordinator is away that comes back about when engines let go of everything (`engine.command_feed`)."""
 TAKEOVER_SECONDS: Final = (4.0, 14.0)
 """How long transactions can be neither opened nor ended. Whoever takes over waits for them for 5 s."""
-UNHEARD_SECONDS: Final = (10.0, 20.0)
-"""For how long nobody learns of what is appended in a transaction: longer than a snapshot is waited for that is due."""
-READ_SECONDS: Final = (2.0, 12.0)
-"""How long after that it is read: long enough for a snapshot or two."""
 DOWN_SECONDS: Final = (0.0, 10.0)
 """How long a process is down that does not come back at once."""
 
@@ -169,27 +165,6 @@ class Trouble:
         self._later(seconds, process.go_on)
         self._go_away(TRANSACTIONS, seconds)
         return "without transactions"
-
-    def lose_places(self, writers: Sequence[SimulatedProcess[Any]]) -> None:
-        """Let nobody learn for a while what was appended in a transaction, and where.
-
-        Whoever writes such transactions is killed a while later: the next ones read what was written meanwhile.
-        """
-        kinds: frozenset[Request] = frozenset({"append to transaction"})
-
-        def come_back() -> None:
-            self._network.unheard -= kinds
-
-        def restart() -> None:
-            for writer in writers:
-                writer.kill()
-                writer.start()
-
-        self._network.trace.add("network", "nobody learns what is appended in a transaction")
-        self._network.unheard |= kinds
-        seconds = self._rng.uniform(*UNHEARD_SECONDS)
-        self._later(seconds, come_back)
-        self._later(seconds + self._rng.uniform(*READ_SECONDS), restart)
 
     def _go_away(self, kinds: frozenset[Request], seconds: float) -> None:
         """Let nobody reach a coordinator for so long."""

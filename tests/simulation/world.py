@@ -109,6 +109,13 @@ LATE_RETRIES = 2
 KNOCKS, KNOCK_SECONDS = 50, 0.3
 """How many commands come, and how often, while one engine does not know what it has lost."""
 
+STARTS, START_SECONDS = 20, 0.3
+"""How many instances are started around the loss of a snapshot, and how often."""
+WRITTEN_SECONDS = 4.0
+"""After so long, a partition that commands come for has written snapshots, unless it does that rarely."""
+UNHEARD_SECONDS = (2.0, 9.0)
+"""For how long its owner does not learn where it appends: long enough for some snapshots that fail."""
+
 MAX_QUIET_CLAIMS = 12
 """How often a partition is claimed when nothing goes wrong any more, but one engine may not know of it: mostly twice,
 and up to 9 times while records of older claims are late. Engines that at once claim back what they have lost come to
@@ -254,6 +261,9 @@ class World:
             group.create_task(self._roll_out())
         claimed = self.observer.claimed.copy()
         cut = self._quiet()
+        losing = self.harm.choose()
+        if losing is not None and cut is None:
+            await self._lose_snapshot(losing)
         async with asyncio.TaskGroup() as group:
             if cut is not None:
                 group.create_task(self._knock(self.rng.randrange(PARTITIONS)))
@@ -286,8 +296,7 @@ class World:
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
-            if self.harm.do(self.observer.admitted, self._whole, self.front.needed):
-                self.trouble.lose_places(self.engines.processes)
+            self.harm.do(self.observer.admitted, self._whole, self.front.needed)
             if self.bad is not None:
                 self.bad.maybe(0.3)
             self._check_restorable()
@@ -338,12 +347,31 @@ class World:
         return cut
 
     async def _knock(self, partition: int) -> None:
-        """Commands for a partition that two engines may take for theirs. Who claims it back does so each time."""
+        """Commands for a partition. Where two engines take it for theirs, one may claim it back at each of them."""
         while self.clients.partition(instance_id := self.clients.new_id()) != partition:
             pass
         for _ in range(KNOCKS):
             await asyncio.sleep(KNOCK_SECONDS)
             self.clients.send(instance_id, AbortInstance())
+
+    async def _lose_snapshot(self, partition: int) -> None:
+        """Lose the last snapshot, and let its owner not learn where in the topic it appends.
+
+        What it writes meanwhile fails, and fills the place of what was lost.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_many())
+            await asyncio.sleep(WRITTEN_SECONDS)
+            if self.harm.lose_last(partition):
+                self.network.unheard = frozenset({"append to transaction"})
+                await asyncio.sleep(self.harm_rng.uniform(*UNHEARD_SECONDS))
+                self.network.unheard = frozenset()
+
+    async def _start_many(self) -> None:
+        """Start instances, so that there is something new in each snapshot."""
+        for _ in range(STARTS):
+            await asyncio.sleep(START_SECONDS)
+            self.clients.start({"wait_event": {"event": "approved"}})
 
     async def _set_clocks(self) -> None:
         """All clocks are wrong for a moment. No restart comes to the aid of what has come to wait meanwhile."""
