@@ -31,8 +31,8 @@ CLOSING_SECONDS: Final = 4.0
 """How long, at most, a client takes to close that can't be closed at once (`schemas.kafka.closing`)."""
 LOST_SECONDS: Final = 10.0
 """After how long, at most, a client learns that a request or its answer was lost."""
-UNHEARD_SECONDS: Final = 1.0
-"""As `LOST_SECONDS`, for answers that nobody hears."""
+HIDDEN_SECONDS: Final = 1.0
+"""As `LOST_SECONDS`, while places are hidden."""
 
 
 @dataclass
@@ -84,8 +84,8 @@ class FaultyNetwork(Network):
     """By client."""
     away: frozenset[Request] = frozenset()
     """What no client reaches at the moment."""
-    unheard: frozenset[Request] = frozenset()
-    """What is appended at the moment, but no client learns of it before it sends it again; and never of where it is."""
+    hides_places: bool = False
+    """Whether no client learns that its transaction has appended before it sends that again, and never learns where."""
     unplaced: float = 0.0
     """How often the cluster does not know any more where a batch is that it is sent for the second time."""
     again: Mapping[str, float] = field(default_factory=dict)
@@ -104,7 +104,8 @@ class FaultyNetwork(Network):
         """Let nothing go wrong any more."""
         self.faults.clear()
         self.cuts.clear()
-        self.away = self.unheard = frozenset()
+        self.away = frozenset()
+        self.hides_places = False
         self.unplaced, self.again, self.slow_closing = 0.0, {}, 0.0
 
     def mend(self, client: str) -> None:
@@ -112,7 +113,7 @@ class FaultyNetwork(Network):
         self.cuts.pop(client, None)
 
     def forgets_offset(self, client: str) -> bool:
-        return bool(self.unheard) or self.rng.random() < self.unplaced
+        return self.hides_places or self.rng.random() < self.unplaced
 
     def batches_fetched(self, available: int) -> int:
         most = min(available, self.max_fetched)
@@ -235,8 +236,8 @@ class FaultyNetwork(Network):
         cut, faults, rng = self.cuts.get(client), self.faults.get(kind), self.rng
         if answer.done():
             return
-        if kind in self.unheard and not getattr(found, "is_repeated", False):
-            self._lose(kind, client, answer, "is done, and the answer is lost", UNHEARD_SECONDS)
+        if self.hides_places and kind == "append to transaction" and not getattr(found, "is_repeated", False):
+            self._lose(kind, client, answer, "is done, and the answer is lost", HIDDEN_SECONDS)
             return
         if cut is not None and cut.answers and _is_of(kind, cut.kinds):
             self._lose(kind, client, answer, "is done, and the answer is lost: cut off")

@@ -113,7 +113,7 @@ STARTS, START_SECONDS = 20, 0.3
 """How many instances are started around the loss of a snapshot, and how often."""
 WRITTEN_SECONDS = 4.0
 """After so long, a partition that commands come for has written snapshots, unless it does that rarely."""
-UNHEARD_SECONDS = (2.0, 9.0)
+HIDDEN_SECONDS = (2.0, 9.0)
 """For how long its owner does not learn where it appends: long enough for some snapshots that fail."""
 
 MAX_QUIET_CLAIMS = 12
@@ -363,9 +363,9 @@ class World:
             group.create_task(self._start_many())
             await asyncio.sleep(WRITTEN_SECONDS)
             if self.harm.lose_last(partition):
-                self.network.unheard = frozenset({"append to transaction"})
-                await asyncio.sleep(self.harm_rng.uniform(*UNHEARD_SECONDS))
-                self.network.unheard = frozenset()
+                self.network.hides_places = True
+                await asyncio.sleep(self.harm_rng.uniform(*HIDDEN_SECONDS))
+                self.network.hides_places = False
 
     async def _start_many(self) -> None:
         """Start instances, so that there is something new in each snapshot."""
