@@ -27,6 +27,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+# Without it, an assertion of theirs that fails does not tell what it has found.
+CONTRACTS = ("kafka_contract", "read_model_contract", "retention_contract", "search_contract", "store_contract")
+pytest.register_assert_rewrite(*(f"tests.{name}" for name in CONTRACTS))
+
 # Kafka lives for minutes at most here. For so little its optimizing compiler costs more than it saves: a fifth of all.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
