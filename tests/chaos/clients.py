@@ -237,17 +237,19 @@ class Clients:
             self.answers.wrong.append(f"{run.mark}: it is shown to have failed: {shown['error']}")
 
     async def look(self, run: Run, *, api: int | None = None) -> None:
-        """What was acknowledged is shown, by every API and on every surface."""
+        """What was acknowledged is shown, by every API and on every surface. Until a retry is answered, either is."""
         ended = run.shown_as_ended or (run.abort_acknowledged and run.plan == "abort")
-        was_retried = run.retry_sent
+        was_retried, is_answered = run.retry_acknowledged, run.retry_sent == run.retry_acknowledged
         surface = self._rng.choice(SURFACES)
         reply = await self.call("get", "GET", _run(surface, run), surface=surface, api=api)
         if reply.outcome == 404:
             self.answers.wrong.append(f"{run.mark} {run.id}: not found behind its acknowledgement")
-        elif reply.outcome == 200 and run.retry_sent == was_retried:
+        elif reply.outcome == 200 and is_answered and run.retry_sent == was_retried:
             shown = reply.data["data"]
             if ended and not shown["terminated"]:
                 self.answers.wrong.append(f"{run.mark} {run.id}: it is shown to run after it was shown to have ended")
+            if was_retried and shown.get("error") == CANCELED:
+                self.answers.wrong.append(f"{run.mark} {run.id}: behind its retry it is shown as aborted")
             run.shown_as_ended = run.shown_as_ended or bool(shown["terminated"])
 
     async def send(self, run: Run) -> None:
