@@ -207,7 +207,11 @@ async def test_two_owners_of_the_same_partitions_give_way(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As when one of them does not learn that the group gave its partitions away. Here it is in a group of its own."""
+    """As when one of them does not learn that the group gave its partitions away. Here it is in a group of its own.
+
+    All batches are of one partition: how often each of the two may fail there is bounded by the pauses, which double,
+    however long it takes.
+    """
     ids = [uuid.uuid4() for _ in range(100)]
     with caplog.at_level(logging.INFO):
         async with running(settings) as first:
@@ -216,13 +220,13 @@ async def test_two_owners_of_the_same_partitions_give_way(
             async with running(settings) as second:
                 await until(lambda: second.projections.ready)
                 for n, id in enumerate(ids):
-                    await log.append(n % PARTITIONS, id, *run(n % 20), cause=n)
+                    await log.append(0, id, *run(n % 20), cause=n)
                     await until(lambda: caught_up(log, tables))
                 conflicts = first.count("position_conflicts_total") + second.count("position_conflicts_total")
     assert len(tables.rows("SELECT 1 FROM instances WHERE terminated_at IS NOT NULL")) == len(ids)
-    told = [record for record in caplog.records if "moved the positions" in record.message]
+    told = [record for record in caplog.records if "moved positions" in record.message]
     assert 0 < conflicts < 30
-    assert len(told) <= 4
+    assert 0 < len(told) <= 4
 
 
 async def test_a_projector_without_partitions_ends_in_order(settings: ProjectionsSettings) -> None:
