@@ -1,10 +1,17 @@
-"""Ids: the UUIDs that we make, and those in paths (contract: `http-api`, Rules for every operation)."""
+"""Ids: the UUIDs that we make, of a key or not, and those in paths (contract: `http-api`, Rules for every operation).
+
+Programs outside that check an installation ask here for the id that a key makes.
+"""
 
 import os
 import re
 import time
 from typing import Final
 from uuid import UUID
+
+from schemas.idempotency import id_for_key
+
+__all__ = ["id_for_key", "new_id", "parse_id"]
 
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 

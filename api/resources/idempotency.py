@@ -11,7 +11,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from api.errors import Invalid
-from schemas.idempotency import digest_of, id_for_key
+from api.ids import id_for_key
+from schemas.idempotency import digest_of
 
 
 class KeyedRequest(Struct, frozen=True):

@@ -76,6 +76,8 @@ SLOW_ANSWERS: Final = (0.02, 0.2)
 """How often an answer of it does."""
 SLOW_WHILE_WATCHED: Final = 0.3
 """How often while somebody runs what others watch, when all is quiet else: who shares a read shares a slow one."""
+STANDING_SECONDS: Final = (2.0, 5.0)
+"""How long a projector stands still while somebody acts on what it has not written: it keeps its partitions."""
 DEAF: Final = (0.0, 0.3, 1.0)
 """How often an announcement is lost when all is quiet. Nobody is told of that."""
 
@@ -266,6 +268,7 @@ class Front:
         self.database.faults.slow_answer = SLOW_WHILE_WATCHED
         await self.customers.run_and_watch()
         self.database.faults.slow_answer = 0.0
+        await self.customers.abort_runs(self._let_one_stand)
         self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
         await self.customers.meet_ends()
@@ -273,6 +276,13 @@ class Front:
             await asyncio.sleep(self._retention.longest.total_seconds())
             self.rows.check_deleted(self.database.tables)
             await self.customers.repeat_some(REPEATED)
+
+    def _let_one_stand(self) -> None:
+        """Let some projections stand still for a moment."""
+        process = self.rng.choice(self.projections)
+        process.stop()
+        seconds = self.rng.uniform(*STANDING_SECONDS)
+        asyncio.get_running_loop().call_later(seconds, process.go_on)
 
     def deleted(self, count: int) -> list[str]:
         """So many instances that are deleted, could be retried, and would come to an end."""

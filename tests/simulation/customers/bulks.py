@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from tests.simulation.answers import MARK
 from tests.simulation.apis import SimulatedApi
-from tests.simulation.customers.kind import Action, Kind
+from tests.simulation.customers.kind import Action, Flow, Kind
 from tests.simulation.customers.making import Making, id_of
 from tests.simulation.customers.requests import Outcome
+
+RUNS: Final = 4
+"""Of a workflow whose instances are then aborted all at once: mostly more than one partition has some of them."""
 
 
 @dataclass
@@ -52,11 +56,22 @@ class Bulks(Kind):
 
     async def _start_some(self) -> None:
         """Start an operation, or two at once: what one of them has done to an instance, the other one can't do."""
-        await asyncio.gather(*(self.start() for _ in range(2 if self.rng.random() < 0.4 else 1)))
+        await asyncio.gather(*(self.start(self._body()) for _ in range(2 if self.rng.random() < 0.4 else 1)))
 
-    async def start(self) -> None:
-        """Start an operation on the instances of a workflow, or on all."""
-        body, sent = self._body(), self._making.new()
+    async def abort_runs(self, flow: Flow) -> None:
+        """Run a workflow some times, and abort all its instances as soon as that is answered."""
+        marks = [self._making.new(keyed=False).mark for _ in range(RUNS)]
+        path = f"/workflows/{flow.id}/instances"
+        await asyncio.gather(*(self.requests.send("POST", path, {"who": "ann", MARK: mark}) for mark in marks))
+        await self.start({"action": "abort", "filter": {"workflowID": flow.id}})
+
+    async def start(self, body: dict[str, Any]) -> None:
+        """Start an operation.
+
+        Args:
+            body: of the request.
+        """
+        sent = self._making.new()
         flow_id: str | None = body.get("filter", {}).get("workflowID")
 
         def check(mark: str, outcome: Outcome) -> None:

@@ -54,7 +54,7 @@ class Customers:
         self._making = making = Making(self._requests, self._made, looks)
         self._flows, self._runs = Flows(making, stage), Runs(making)
         self._acts = acts = Acts(making, looks)
-        self._retries = Retries(making, looks, acts)
+        self._retries, self._bulks = Retries(making, looks, acts), Bulks(making)
         self._kinds: Sequence[Kind] = (
             self._flows,
             self._runs,
@@ -62,7 +62,7 @@ class Customers:
             self._retries,
             Resumes(making),
             Triggers(making, self._flows),
-            Bulks(making),
+            self._bulks,
             making,
             looks,
             Searches(self._requests, self._made),
@@ -115,6 +115,20 @@ class Customers:
         await self._flows.create(stages=[{"noop": {}}])
         if self._made.flows:  # answers are slow, so it may not have been answered
             await self._runs.run_and_watch(self._made.flows[-1])
+
+    async def abort_runs(self, stand_still: Callable[[], None]) -> None:
+        """Somebody aborts all instances of a workflow that have just been started.
+
+        Args:
+            stand_still: called before they are started: lets a projector stand still, which has not written some then.
+
+        Raises:
+            AssertionError: an answer is wrong.
+        """
+        await self._flows.create(stages=[{"wait_event": {"event": "approved"}}])
+        stand_still()
+        if self._made.flows:
+            await self._bulks.abort_runs(self._made.flows[-1])
 
     async def meet_ends(self) -> None:
         """Somebody waits for an end that takes a while to come, others meet at one, and somebody retries it twice.

@@ -2,7 +2,7 @@
 
 import time
 
-from api.ids import new_id, parse_id
+from api.ids import id_for_key, new_id, parse_id
 
 
 def test_new_ids_are_of_version_7_and_hold_the_time() -> None:
@@ -20,3 +20,10 @@ def test_only_canonical_text_is_an_id() -> None:
     assert parse_id(str(id)) == parse_id(str(id).upper()) == id
     for text in ("", "abc", id.hex, f"{{{id}}}", f"urn:uuid:{id}", f" {id}", f"{id}\n", str(id)[:-1] + "１"):
         assert parse_id(text) is None
+
+
+def test_the_id_of_a_key_is_told_to_programs_outside() -> None:
+    """What checks an installation imports it from here, and has to name instances before they are answered."""
+    workflow = "b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4"
+    assert str(id_for_key("instance", workflow, "k-1")) == "5899f950-60e5-51c5-9a59-65c4f7e25146"
+    assert id_for_key("instance", workflow, "k-1") != id_for_key("workflow", workflow, "k-1")
