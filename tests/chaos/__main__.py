@@ -90,7 +90,7 @@ def main() -> None:
         type=int,
         default=0,
         metavar="N",
-        help="begin with N instances that wait and N that have ended, so that restores take long",
+        help="begin with N instances that wait, so that restores take long, and N that the retention deletes",
     )
     parser.add_argument("--rate", type=float, default=4.0, help="new instances a second, beside five probes a second")
     parser.add_argument("--max-seconds", type=float, default=max(LENGTHS), help="longest that a fault lasts")

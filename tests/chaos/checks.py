@@ -141,6 +141,15 @@ def readers_agree(evidence: Evidence) -> Iterator[str]:
                 yield f"Postgres is at {position} of events/{partition}, which ends at {end}"
 
 
+def old_instances_go(evidence: Evidence) -> Iterator[str]:
+    """What had succeeded long ago is deleted in the end, and what waits as long stays."""
+    for reader, old in evidence.old.items():
+        if old.ended:
+            yield f"{reader} shows {old.ended} instances that had to be deleted"
+        if old.waiting != evidence.old_instances:
+            yield f"{reader} shows {old.waiting} instances that wait since long ago, not {evidence.old_instances}"
+
+
 def verify_is_clean(evidence: Evidence) -> Iterator[str]:
     """`orchestration verify` finds nothing."""
     status, text = evidence.verify
@@ -203,6 +212,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     money_moves_once,
     public_events_are_right,
     readers_agree,
+    old_instances_go,
     verify_is_clean,
     processes_stay,
     logs_are_clean,

@@ -18,6 +18,7 @@ from tests.chaos.fold import Fold, log_record
 from tests.chaos.system import PARTITIONS, System
 from tests.integration.http_client import Json
 from tests.integration.log_checks import decisions
+from tests.performance.written_log import WORKFLOW_ID
 from tests.simulation.checkers import Observer
 from tests.simulation.history import History
 from tests.simulation.money import Books
@@ -31,6 +32,13 @@ class View(NamedTuple):
 
     ended: bool
     error: str | None
+
+
+class Old(NamedTuple):
+    """How many of the instances that were there before everything are still shown."""
+
+    waiting: int
+    ended: int
 
 
 class Line(NamedTuple):
@@ -58,6 +66,10 @@ class Evidence:
     """Those workflows."""
     shown: list[str] = field(default_factory=list)
     """What the API shows of some instances and is not what the log says."""
+    old_instances: int = 0
+    """How many waited, and how many had ended, before everything."""
+    old: dict[str, Old] = field(default_factory=dict)
+    """Those that each reader shows, once those that have ended must be deleted."""
     positions: dict[int, int] = field(default_factory=dict)
     """How far Postgres is, by partition."""
     verify: tuple[int, str] = (0, "")
@@ -138,6 +150,24 @@ class LogReader:
 async def positions(system: System) -> dict[int, int]:
     """How far Postgres is, by partition."""
     return dict(await rows(system, "SELECT partition, next_offset FROM positions"))
+
+
+async def old_that_ended(system: System) -> int:
+    """How many instances Postgres has that had ended before everything."""
+    query = "SELECT count(*) FROM instances WHERE workflow_id = %s AND state = 'succeeded'"
+    ((count,),) = await rows(system, query, WORKFLOW_ID)
+    return int(count)
+
+
+async def old(system: System, clients: Clients) -> dict[str, Old]:
+    """The instances from before everything, as Postgres has them and as each API lists them."""
+    query = "SELECT count(*) - count(terminated_at), count(terminated_at) FROM instances WHERE workflow_id = %s"
+    found = {"postgres": Old(*(await rows(system, query, WORKFLOW_ID))[0])}
+    for api in range(len(system.api_urls)):
+        listed = await _paged(clients, api, WORKFLOW_ID)
+        ended = sum(row["terminated"] for row in listed)
+        found[f"api-{api + 1}"] = Old(len({row["id"] for row in listed}) - ended, ended)
+    return found
 
 
 async def rows(system: System, query: str, *values: Any) -> list[Any]:

@@ -21,6 +21,7 @@ from tests.chaos.checks import (
     messages_fire,
     money_moves_once,
     nothing_hangs,
+    old_instances_go,
     processes_stay,
     public_events_are_right,
     readers_agree,
@@ -28,7 +29,7 @@ from tests.chaos.checks import (
     runs_exist,
     verify_is_clean,
 )
-from tests.chaos.evidence import Evidence, Line, View
+from tests.chaos.evidence import Evidence, Line, Old, View
 from tests.chaos.fold import Fold, Instance, LogRecord
 
 
@@ -230,6 +231,12 @@ def _shown_wrongly(evidence: Evidence) -> Evidence:
     return replace(evidence, shown=["an activity is shown with another input"])
 
 
+def _old(evidence: Evidence, waiting: int, ended: int) -> Evidence:
+    right = Old(evidence.old_instances, 0)
+    wrong = Old(right.waiting + waiting, right.ended + ended)
+    return replace(evidence, old={"postgres": right, **evidence.old, "api-2": wrong})
+
+
 def _postgres_behind(evidence: Evidence) -> Evidence:
     return replace(evidence, positions={0: evidence.fold.events_end[0] - 1})
 
@@ -276,6 +283,8 @@ FALSIFICATIONS: Final = (
     Falsification("Postgres misses an instance", readers_agree, _row_missing),
     Falsification("an API shows another end", readers_agree, _replica_differs),
     Falsification("an activity is shown wrongly", readers_agree, _shown_wrongly),
+    Falsification("an old instance is not deleted", old_instances_go, lambda e: _old(e, 0, 1)),
+    Falsification("an instance that waits is deleted", old_instances_go, lambda e: _old(e, -1, 0)),
     Falsification("Postgres is behind", readers_agree, _postgres_behind),
     Falsification("the read model differs", verify_is_clean, lambda e: replace(e, verify=(1, "one row differs"))),
     Falsification("an engine has ended", processes_stay, lambda e: replace(e, exits=["engine-1 ended"])),

@@ -16,7 +16,7 @@ from tests.chaos.answers import Run
 from tests.chaos.bank import Bank
 from tests.chaos.checks import MONEY_PLANS
 from tests.chaos.clients import BASE, Clients
-from tests.chaos.evidence import Evidence, LogReader, positions, views
+from tests.chaos.evidence import Evidence, LogReader, old, old_that_ended, positions, views
 from tests.chaos.faults import Mark
 from tests.chaos.logs import LogScanner
 from tests.chaos.recovery import Recovery
@@ -112,6 +112,7 @@ class Inspector:
             "runs not ended": len(running),
             "messages that fired nothing": len(unheard),
             "runs of messages not ended": len(fired),
+            "old instances not deleted": await old_that_ended(self._system) if is_final else 0,
         }
         some = [*running, *unheard, *fired][:5]
         text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
@@ -147,11 +148,14 @@ class Inspector:
             histories=observer.histories,
             contract=self._reader.contract,
             viewed=frozenset(workflows),
+            old_instances=self._system.old_instances,
             is_final=is_final,
         )
         try:
             evidence.books = await self._bank.books()
             evidence.views = await views(self._system, self._clients, sorted(workflows), whole=is_final)
+            if is_final and self._system.old_instances:
+                evidence.old = await old(self._system, self._clients)
             evidence.positions = await positions(self._system)
             evidence.shown = await self._shown(evidence)
         except Exception as error:

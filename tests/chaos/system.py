@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -67,6 +68,10 @@ RESTARTS_A_MINUTE: Final = 6
 REAL_SOCKET: Final = "postgres"
 ANSWER_SECONDS: Final = 30.0
 VERIFY_SECONDS: Final = 300.0
+OLD: Final = timedelta(days=3)
+"""How long ago those instances were that are there before anything starts."""
+RETENTION_DAYS: Final = 1
+"""How long instances are kept that have succeeded, where there are such. Those of a run are never so old."""
 OWNED: Final = re.compile(r'^orchestration_engine_snapshot_age_seconds\{partition="(\d+)"\}', re.MULTILINE)
 
 
@@ -77,8 +82,9 @@ class System:
         folder: new and empty.
         tls: let our processes and brokers talk TLS.
         disk_bytes: size of the disk of the first broker's data, which can be filled then; no limit when not given.
-        old_instances: so many that wait, and as many that have ended, are in the log before anything starts. With a
-            million, restores take a while, and faults meet them.
+        old_instances: so many that wait, and as many that have succeeded long ago, are in the log before anything
+            starts. With a million, restores take a while, and faults meet them. What has succeeded so long ago is
+            deleted by the projections meanwhile.
     """
 
     def __init__(self, folder: Path, *, tls: bool = False, disk_bytes: int | None = None, old_instances: int = 0):
@@ -95,7 +101,7 @@ class System:
         self.message_partitions = MESSAGE_PARTITIONS
         self._certificates = Certificates(folder / "tls") if tls else None
         self.disk = SmallDisk(folder / "kafka" / "kafka-1", disk_bytes) if disk_bytes else None
-        self._old_instances = old_instances
+        self.old_instances = old_instances
         self._resting: dict[str, list[float]] = {}
         self._sockets = Path(tempfile.mkdtemp(prefix="chaos-"))  # the path of a socket can't be long
         self._supervisor: asyncio.Task[None] | None = None
@@ -144,7 +150,7 @@ class System:
         await asyncio.gather(
             create_topics(self.settings), self._make_messages(), asyncio.to_thread(migrate, self._direct)
         )
-        if self._old_instances:
+        if self.old_instances:
             await self._write_old()
         ours = [part for part in self.parts.values() if isinstance(part, Ours) and part.name != f"engine-{ENGINES}"]
         await asyncio.gather(*(part.start(wait=True) for part in ours))
@@ -163,7 +169,8 @@ class System:
         sandbox_port = self.network.port_for("sandbox", sandbox)
         self.stack_url = f"http://{HOST}:{sandbox_port}"
         self.sandbox_url = f"http://{HOST}:{sandbox}"
-        self.settings = ProjectionsSettings(**kafka, **postgres)
+        days = RETENTION_DAYS if self.old_instances else None
+        self.settings = ProjectionsSettings(**kafka, **postgres, retention_succeeded_days=days)
         stack: dict[str, Any] = {"stack_url": self.stack_url}
         self._add("sandbox-1", "sandbox", SandboxSettings(sandbox_host=HOST, sandbox_port=sandbox), sandbox)
         for number, port in enumerate(free_ports(APIS), 1):
@@ -199,7 +206,8 @@ class System:
 
     async def _write_old(self) -> None:
         kafka = KafkaClients(self.settings)
-        await WrittenLog(kafka, self.settings).write(waiting=self._old_instances, finished=self._old_instances)
+        log = WrittenLog(kafka, self.settings, datetime.now(UTC) - OLD)
+        await log.write(waiting=self.old_instances, finished=self.old_instances)
         places = [Place(topic_name(self.settings, EVENTS), partition) for partition in range(PARTITIONS)]
         async with kafka.reader() as reader:
             ends = await reader.ends(places)

@@ -26,13 +26,15 @@ FAULTS = (
     "engine to kafka: connections break again and again",
     "kill postgres",
 )
+OLD_INSTANCES = 300
+"""So many wait since long ago, and so many are deleted meanwhile."""
 MAX_SECONDS = 4.0
 """Longest that each of them lasts. Faults that outlast sessions and deadlines are left to the long runs."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells who connects to whom")
 async def test_nothing_that_was_acknowledged_is_lost_or_done_twice(tmp_path: Path) -> None:
-    async with System(tmp_path) as system:
+    async with System(tmp_path, old_instances=OLD_INSTANCES) as system:
         campaign = Campaign(system, SEED, rate=4.0, max_seconds=MAX_SECONDS, money_waits=0.0)
         try:
             await campaign.prepare()

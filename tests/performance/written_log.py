@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from engine.core.shard import Shard
-from schemas.commands import RunWorkflow
+from schemas.commands import Command, CreateWorkflow, RunWorkflow
 from schemas.events import PartitionClaimed
 from schemas.kafka import Kafka
 from schemas.kafka.ports import Producer
@@ -24,6 +24,9 @@ from tests.definitions import definition
 EVENT: Final = "approved"
 
 Stages = Sequence[dict[str, Any]]
+
+WORKFLOW_ID: Final = str(UUID(int=1))
+"""The workflow of all instances. Only lists use its definition."""
 
 WAITING: Final[dict[str, Stages]] = {
     "event": ({"wait_event": {"event": EVENT}},),
@@ -47,12 +50,13 @@ class WrittenLog:
     Args:
         kafka: where it is written.
         settings: the installation's.
+        at: when all of it has happened; now when not given.
     """
 
-    def __init__(self, kafka: Kafka, settings: KafkaSettings):
+    def __init__(self, kafka: Kafka, settings: KafkaSettings, at: datetime | None = None):
         self._kafka, self._settings = kafka, settings
         self._topic = topic_name(settings, EVENTS)
-        self._codec, self._now = RecordCodec(), datetime.now(UTC)
+        self._codec, self._now = RecordCodec(), at or datetime.now(UTC)
         self.events = 0
         """How many were written."""
         self.waiting: dict[int, list[str]] = {partition: [] for partition in range(settings.partitions)}
@@ -70,6 +74,8 @@ class WrittenLog:
         try:
             for partition in partitions:
                 await self._append(producer, partition, [self._claim()])
+            workflow = self._workflow()
+            await self._append(producer, partition_of(WORKFLOW_ID.encode(), len(partitions)), workflow)
             for stages, count in ((FINISHED, finished), (WAITING[waits_for], waiting)):
                 run = self._run(stages)
                 for ids in _dealt(count, self._settings.partitions):
@@ -86,10 +92,16 @@ class WrittenLog:
         claim = PartitionClaimed(at=self._now, owner="tests.performance")
         return self._codec.encode("", claim, timestamp_ms=self._timestamp_ms)
 
+    def _workflow(self) -> list[NewRecord]:
+        """The records of the workflow's creation."""
+        return self._decide(WORKFLOW_ID, CreateWorkflow(name="old", stages=list(FINISHED)))
+
     def _run(self, stages: Stages) -> list[NewRecord]:
         """The records of a run."""
-        id = str(UUID(int=0))
-        command = RunWorkflow(workflow_id=str(UUID(int=1)), stages=definition(stages), variables=VARIABLES)
+        command = RunWorkflow(workflow_id=WORKFLOW_ID, stages=definition(stages), variables=VARIABLES)
+        return self._decide(str(UUID(int=0)), command)
+
+    def _decide(self, id: str, command: Command) -> list[NewRecord]:
         events = Shard().decide(id, command, self._now).events
         return self._codec.encode_decision(
             id, events, timestamp_ms=self._timestamp_ms, first_version=1, cause=None, epoch=0

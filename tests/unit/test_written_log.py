@@ -38,7 +38,7 @@ async def written(*, waiting: int, finished: int) -> tuple[WrittenLog, dict[int,
 def test_all_that_waits_is_in_memory_and_nothing_else() -> None:
     log, shards = simulate(written(waiting=50, finished=70))
     assert sum(shard.instances for shard in shards.values()) == 50
-    assert log.events == SETTINGS.partitions + 2 * 50 + 4 * 70
+    assert log.events == SETTINGS.partitions + 1 + 2 * 50 + 4 * 70
 
 
 def test_instances_that_wait_end_by_the_event() -> None:
