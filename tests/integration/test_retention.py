@@ -133,6 +133,31 @@ async def test_a_rebuild_brings_nothing_back_unless_it_is_kept_for_ever(
     assert (await verify(settings)).equal
 
 
+async def test_verify_finds_nothing_whatever_part_of_a_sweep_is_done(
+    settings: ProjectionsSettings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MAX_LIMIT", 1)
+    monkeypatch.setattr(retention, "FIRST_LIMIT", 1)
+    store, left = PostgresStore(settings, "retention"), list[int]()
+
+    async def look(seconds: float) -> None:
+        left.append(len(of(tables, "instances")))
+        report = await verify(settings)
+        assert report.equal, list(report.lines())
+
+    async with Log(settings) as log:
+        await log.append(0, WORKFLOW, CREATED, cause=0)
+        for n in range(6):
+            await log.append(n % PARTITIONS, uuid.uuid4(), *ended(n, "no" if n % 2 else None), cause=n + 1)
+        async with running(replace(settings, retention_succeeded_days=None, retention_failed_days=None)):
+            await until(lambda: caught_up(log, tables))
+            days: dict[Any, int] = {"succeeded": DAYS, "failed": DAYS}
+            sweeping = Retention(store, days, Metrics(CollectorRegistry()), no_log, clock(LATER), look)
+            assert await sweeping.sweep()
+    await store.close()
+    assert set(left) >= {5, 4, 3, 2, 1, 0}
+
+
 class World:
     """A read model without a log."""
 
