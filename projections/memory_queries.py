@@ -1,7 +1,7 @@
 """The API's queries on the read model in memory: each statement of `sql` that they run, as a function of the tables.
 
 So loaders, leases, sessions that reconnect, and whoever listens or waits run as they are. A statement that is not here
-can't be run. One suite of tests (`tests/read_model_contract.py`) holds for this and for Postgres.
+can't be run. One suite of tests (`tests/read_model_contract/`) holds for this and for Postgres.
 """
 
 import asyncio

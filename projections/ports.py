@@ -3,7 +3,7 @@
 | port | used by | on Postgres | in memory, for tests and simulations | one suite of tests for both |
 |---|---|---|---|---|
 | `Store` | the projections | `store.PostgresStore` | `memory.MemoryStore` | `tests/store_contract.py` |
-| `Database` | `queries/` | `database.Postgres` | `memory_queries.MemoryQueries` | `tests/read_model_contract.py` |
+| `Database` | `queries/` | `database.Postgres` | `memory_queries.MemoryQueries` | `tests/read_model_contract/` |
 
 `Store` is about batches and positions. `Database` is about connections and statements: whatever the queries do about a
 connection that is lost, or a notification, they do with both.

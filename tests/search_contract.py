@@ -19,7 +19,8 @@ from projections.queries.rows import InstanceRow, RowPosition
 from projections.states import STATES, State
 from schemas import events
 from tests.happened import CREATED, WORKFLOW, at, started
-from tests.read_model_contract import NOBODY, Subject
+from tests.read_model_contract import Subject
+from tests.read_model_contract.subjects import NOBODY
 
 OTHER: Final = uuid.UUID(int=2)
 COUNT: Final = 24

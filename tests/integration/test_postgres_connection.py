@@ -12,7 +12,7 @@ from projections import prepared
 from projections.database import connect
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings
-from tests.read_model_contract import until
+from tests.read_model_contract.subjects import until
 
 ACTIVE = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
 GONE = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"

@@ -17,13 +17,14 @@ from projections.store import PostgresStore
 from schemas.settings import ProjectionsSettings
 from tests.happened import WORKFLOW
 from tests.integration.projection_world import Tables
-from tests.read_model_contract import DEADLINE_SECONDS, ReadModelContract, Subject, soon
+from tests.read_model_contract import ReadModelContract, Subject
+from tests.read_model_contract.subjects import DEADLINE_SECONDS, soon
 from tests.retention_contract import ReadsContract
 from tests.search_contract import SearchContract
 
 
 class OnPostgres(Subject):
-    """`read_model_contract.Subject` on Postgres."""
+    """`tests.read_model_contract.Subject` on Postgres."""
 
     def __init__(self, settings: ProjectionsSettings):
         self._settings = settings

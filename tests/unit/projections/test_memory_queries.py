@@ -26,7 +26,7 @@ class Deaf(MemoryDatabase):
 
 
 class Memory(Subject):
-    """`read_model_contract.Subject` in memory."""
+    """`tests.read_model_contract.Subject` in memory."""
 
     def __init__(self) -> None:
         self.database = Deaf()
