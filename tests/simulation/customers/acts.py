@@ -65,16 +65,17 @@ class Acts(Kind):
             await self._looks.get(id, self.requests.any_api)
         self._making.repeatable(sent, lambda again: self.send_event(id, again, name))
 
-    async def abort(self, id: str, sent: Sent | None = None) -> None:
+    async def abort(self, id: str, sent: Sent | None = None, passes: int | None = None) -> None:
         """Abort an instance, again and again until it is answered.
 
         Args:
             id: of the instance.
             sent: the request; a new one if None.
+            passes: how many there were when it was sent for the first time. It ends none that a retry has begun since.
         """
         target, sent = self.instance_target(id, "abort"), sent or self._making.new()
-        self._making.repeatable(sent, lambda again: self.abort(id, again))
-        passes = len(self.answers.known.instances[id].passes)
+        passes = len(self.answers.known.instances[id].passes) if passes is None else passes
+        self._making.repeatable(sent, lambda again: self.abort(id, again, passes))
         for _ in range(TRIES):
             outcome = await self.requests.send("PUT", target(), key=sent.key)
             if outcome.status == 204:
