@@ -24,7 +24,7 @@ from engine.triggers.judging import FILTER_LINK, Judgement, judge
 from engine.triggers.shares import Shares
 from schemas.current import CurrentTrigger
 from schemas.error_texts import cut_error
-from schemas.expressions import Allowance, Expression, LinkAnswer
+from schemas.expressions import Allowance, Expression, LinkAnswer, prepare
 from schemas.stack.links import LinkFetcher
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class LinkEvaluator:
         clock: Clock,
         retry_seconds: float,
     ):
+        prepare()  # the first message would stop everything else for as long
         self._fetcher, self._workflow_deleted = fetcher, workflow_deleted
         self._failures, self._metrics, self._clock = failures, metrics, clock
         self._retry = timedelta(seconds=retry_seconds)

@@ -11,6 +11,7 @@ from schemas.expressions.expression import Expression, Variable, compile_express
 from schemas.expressions.formatting import to_variable
 from schemas.expressions.limits import Allowance
 from schemas.expressions.links import LinkAnswer
+from schemas.expressions.parser import prepare
 
 __all__ = [
     "Allowance",
@@ -23,5 +24,6 @@ __all__ = [
     "Variable",
     "compile_expression",
     "is_match",
+    "prepare",
     "to_variable",
 ]

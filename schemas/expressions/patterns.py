@@ -8,8 +8,6 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any, Final
 
-import re2
-
 from schemas.expressions.errors import EvaluationError
 from schemas.expressions.limits import (
     MAX_PATTERN_LENGTH,
@@ -80,6 +78,8 @@ def compile_pattern(pattern: str) -> int:
 
 
 def _compile(pattern: str) -> Any:
+    import re2  # it takes 2 MB, and few processes ever meet a pattern
+
     options = re2.Options()
     options.max_mem = MAX_PATTERN_MEMORY_BYTES
     options.log_errors = False

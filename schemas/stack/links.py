@@ -52,13 +52,15 @@ class LinkFetcher:
         self._own = _setting("stack_url", settings.stack_url)
         allowed = [text.strip() for text in settings.link_allowed_origins.split(",")]
         self._allowed = {_setting("link_allowed_origins", text) for text in allowed if text}
+        self._is_open = self._has_client = False
 
     async def open(self) -> None:
-        """Make ready for requests. The stack need not be there yet."""
-        await self._client.open()
+        """Let links be fetched. The stack need not be there yet."""
+        self._is_open = True
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, for good."""
+        self._is_open = False
         await self._client.close()
 
     async def evaluate(
@@ -102,6 +104,9 @@ class LinkFetcher:
 
     async def _send(self, uri: str) -> Answer:
         origin = _origin(uri)
+        if self._is_open and not self._has_client:  # made for the first link: few processes ever fetch one
+            self._has_client = True
+            await self._client.open()
         if origin == self._own:
             return await self._client.send("GET", uri)
         if origin in self._allowed:

@@ -1,27 +1,15 @@
 """One HTTP exchange: pooled connections, bounded answers, no redirects, errors that say what went wrong."""
 
 import contextlib
-import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Final, NamedTuple
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING, Final
 
 from schemas.stack.answers import Answer
-from schemas.stack.errors import NoAnswer, NotSendable, Unreadable
+from schemas.stack.errors import NoAnswer, NotSendable
 
-KEEPALIVE_SECONDS: Final = 4.0
-"""How long an idle connection is kept: less than the 5 s after which common servers close theirs. If it were kept
-longer, a call would now and then use a connection that is just being closed, and fail."""
-
-DNS_CACHE_SECONDS: Final = 10
-"""How long an address is trusted. Without the cache each connection would ask; if it lived much longer, calls would
-go to the old address of a stack that has moved."""
-
-CHUNK_BYTES: Final = 64 * 1024
-"""How much of an answer is read at once. An answer may exceed its limit by this much before it is given up."""
+if TYPE_CHECKING:
+    from schemas.stack.session import Session, Streamed
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
@@ -37,15 +25,6 @@ def is_encoded(url: str) -> bool:
     return _ENCODED.fullmatch(url) is not None
 
 
-class Streamed(NamedTuple):
-    """An answer whose body comes bit by bit."""
-
-    status: int
-    content_type: str
-    pieces: AsyncIterator[bytes]
-    """Raises `NoAnswer` when the connection breaks."""
-
-
 class Transport:
     """A pooled HTTP session.
 
@@ -57,20 +36,13 @@ class Transport:
     def __init__(self, connect_timeout_seconds: float, max_answer_bytes: int):
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
+        self._session: Session | None = None
 
     async def open(self) -> None:
         """Make the session; nothing is connected yet."""
-        # The callers bound how many exchanges there are. A limit here would count waiting for a connection as slowness.
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_CACHE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A compressed answer could be small on the wire and fill the memory.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "orchestration"},
-            auto_decompress=False,
-        )
+        from schemas.stack.session import Session
+
+        self._session = Session(self._connect_timeout_seconds, self._max_answer_bytes)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -94,23 +66,10 @@ class Transport:
             NoAnswer: no connection, or it broke.
             Unreadable: the answer is too large.
         """
-        if self._session is None:
-            raise NoAnswer("the session is closed")
-        if not is_encoded(url):
-            raise NotSendable(f"the request's URL is not valid: {NOT_ENCODED}")
-        try:
-            # Redirects are not followed: they would carry the token wherever an answer points.
-            async with self._session.request(
-                method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as response:
-                return Answer(response.status, await self._read(response))
-        except aiohttp.ConnectionTimeoutError:
-            raise NoAnswer(f"no connection after {self._connect_timeout_seconds:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(_reason(error)) from None
+        return await self._session_for(url).send(method, url, headers, body)
 
     @contextlib.asynccontextmanager
-    async def stream(self, url: str, *, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
+    async def stream(self, url: str, *, headers: Mapping[str, str]) -> "AsyncIterator[Streamed]":
         """Send a GET and read its answer as it comes. The caller bounds the time and the size.
 
         Args:
@@ -121,58 +80,12 @@ class Transport:
             NotSendable: the URL is not percent-encoded.
             NoAnswer: no connection, or it broke before the answer.
         """
+        async with self._session_for(url).stream(url, headers) as answer:
+            yield answer
+
+    def _session_for(self, url: str) -> "Session":
         if self._session is None:
             raise NoAnswer("the session is closed")
         if not is_encoded(url):
             raise NotSendable(f"the request's URL is not valid: {NOT_ENCODED}")
-        try:
-            response = await self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False)
-        except aiohttp.ConnectionTimeoutError:
-            raise NoAnswer(f"no connection after {self._connect_timeout_seconds:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(_reason(error)) from None
-        try:
-            yield Streamed(response.status, response.content_type, _pieces(response))
-        finally:
-            response.close()
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-            body += chunk
-            if len(body) > self._max_answer_bytes:
-                response.close()
-                if response.status >= 300:
-                    # What a refusal says is clear without its body.
-                    return b""
-                raise Unreadable(f"the answer is larger than {self._max_answer_bytes} bytes", response.status)
-        return bytes(body)
-
-
-async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    try:
-        async for piece in response.content.iter_any():
-            yield piece
-    except (aiohttp.ClientError, OSError) as error:
-        raise NoAnswer(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    """What happened, without the addresses, headers or bytes that the library's own text may hold."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "the TLS certificate or protocol is not accepted"
-        case aiohttp.ClientConnectorDNSError():
-            return "the host name is not known"
-        case OSError(errno=int(number)) if number > 0:
-            return os.strerror(number).lower()
-        case OSError():
-            return "connection failed"
-        case aiohttp.ServerDisconnectedError():
-            return "connection closed without an answer"
-        case aiohttp.ClientPayloadError():
-            return "connection broken in the middle of the answer"
-        case aiohttp.ClientResponseError():
-            return "the answer is not HTTP"
-        case _:
-            return "the request's URL or a header is not valid"
+        return self._session
