@@ -7,11 +7,10 @@ is in `docs/expressions.md`. `parser` (with `grammar.lark`) turns text into `nod
 """
 
 from schemas.expressions.errors import EvaluationError, ExpressionSyntaxError, LinkNeeded, StepsNeeded
-from schemas.expressions.expression import Expression, Variable, compile_expression, is_match
+from schemas.expressions.expression import Expression, Variable, compile_expression, is_match, prepare
 from schemas.expressions.formatting import to_variable
 from schemas.expressions.limits import Allowance
 from schemas.expressions.links import LinkAnswer
-from schemas.expressions.parser import prepare
 
 __all__ = [
     "Allowance",

@@ -11,9 +11,19 @@ from schemas.expressions.formatting import to_variable
 from schemas.expressions.limits import MAX_STEPS, Allowance, Budget
 from schemas.expressions.links import LinkAnswer
 from schemas.expressions.nodes import Node
-from schemas.expressions.parser import parse
 
 _NO_LINKS: Mapping[str, LinkAnswer] = MappingProxyType({})
+
+
+def prepare() -> None:
+    """Load the parser, which takes a tenth of a second of a processor; else the first expression does."""
+    _parse("nil")
+
+
+def _parse(text: str) -> Node:
+    from schemas.expressions.parser import parse  # it takes 2 MB, and few processes ever meet an expression
+
+    return parse(text)
 
 
 class Expression:
@@ -53,7 +63,7 @@ class Expression:
             raise ExpressionSyntaxError(self._error)
         if self._root is None:
             try:
-                root = parse(self.text)
+                root = _parse(self.text)
                 self._pattern_steps = check(root)
             except ExpressionSyntaxError as error:
                 self._error = str(error)

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence as SequenceOf
-from functools import cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, cast
 
@@ -43,14 +42,9 @@ def parse(text: str) -> Node:
     if len(text) > MAX_EXPRESSION_LENGTH:
         raise ExpressionSyntaxError(f"the expression is longer than {MAX_EXPRESSION_LENGTH} characters")
     try:
-        return cast(Node, _lark().parse(text))
+        return cast(Node, _LARK.parse(text))
     except UnexpectedInput as error:
         raise ExpressionSyntaxError(_explain(error, text)) from None
-
-
-def prepare() -> None:
-    """Make the parser, which takes a tenth of a second of a processor; else the first expression does."""
-    _lark()
 
 
 def _explain(error: UnexpectedInput, text: str) -> str:
@@ -334,7 +328,9 @@ def _unescape(quoted: str) -> str:
     return _ESCAPE.sub(character, quoted[1:-1].replace("\r\n", "\n").replace("\r", "\n"))
 
 
-@cache
-def _lark() -> Lark:
-    grammar = files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", transformer=_ToNodes(), maybe_placeholders=True)
+_LARK: Final = Lark(
+    files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8"),
+    parser="lalr",
+    transformer=_ToNodes(),
+    maybe_placeholders=True,
+)

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-RARE = ("aiohttp", "brotli", "cryptography", "re2")
-"""For links, the console, authorization, patterns of expressions."""
+RARE = ("aiohttp", "brotli", "cryptography", "lark", "re2")
+"""For links, the console, authorization, expressions and their patterns."""
 START = f"""
 import asyncio, sys
 from api.app import create_app
