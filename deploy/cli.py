@@ -15,13 +15,7 @@ from uuid import UUID
 
 import click
 
-from deploy.client.bench import bench
-from deploy.client.bulk import bulk
 from deploy.client.groups import Aliased
-from deploy.client.instances import instances
-from deploy.client.stats import stats
-from deploy.client.triggers import triggers
-from deploy.client.workflows import workflows
 from deploy.errors import DeployError, Stopped
 from schemas.redaction import on_one_line, without_credentials
 from schemas.settings import (
@@ -393,12 +387,11 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "orchestration", "_ORCHESTRATION_COMPLETE").source())
 
 
-main.add_command(workflows, aliases=("work", "w"))
-main.add_command(instances, aliases=("ins", "i"))
-instances.add_command(bulk, aliases=("b",))
-main.add_command(triggers, aliases=("trig", "t"))
-main.add_command(stats)
-main.add_command(bench)
+main.add_later("workflows", "deploy.client.workflows", aliases=("work", "w"))
+main.add_later("instances", "deploy.client.instances", aliases=("ins", "i"))
+main.add_later("triggers", "deploy.client.triggers", aliases=("trig", "t"))
+main.add_later("stats", "deploy.client.stats")
+main.add_later("bench", "deploy.client.bench")
 
 
 if __name__ == "__main__":

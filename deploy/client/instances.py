@@ -211,3 +211,6 @@ async def stop(session: Session, instance: str) -> None:
     found = instance_id(instance)
     await session.api.put("instances", found, "abort")
     session.output.show({"id": found}, lambda: [f"stopped instance {found}"])
+
+
+instances.add_later("bulk", "deploy.client.bulk", aliases=("b",))

@@ -38,6 +38,13 @@ def test_who_asks_for_no_help_loads_nothing_for_it() -> None:
     assert run(LOADED, "workflows", "schema").endswith("}\nFalse\n")
 
 
+def test_a_command_loads_no_other_ones() -> None:
+    loaded = "import sys; from deploy.entry import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
+    modules = run(loaded, "--version").split()
+    assert "deploy.cli" in modules
+    assert not {f"deploy.client.{name}" for name in ("workflows", "instances", "bulk", "bench")}.intersection(modules)
+
+
 def test_every_command_has_a_panel() -> None:
     listed = [name for panel in PANELS for name in panel["commands"]]
     assert len(listed) == len(set(listed))
