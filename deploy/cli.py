@@ -7,6 +7,9 @@ on standard error and exit status 1; a traceback means a bug.
 import asyncio
 import contextlib
 import logging
+import os
+import select
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +33,9 @@ from schemas.settings import (
 
 WRONG_STATUS: Final = 3
 """Exit status of a repair that has found something wrong and was not told to change anything."""
+
+UNREAD_STATUS: Final = 141
+"""Exit status when whoever reads the output has gone, such as `head`: as shells have it after SIGPIPE."""
 
 STOPPED_STATUS: Final = 130
 """Exit status after Ctrl-C, and after SIGTERM during a start, as shells have it."""
@@ -60,9 +66,22 @@ class Commands(Aliased):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _is_output_unread():
+                raise click.exceptions.Exit(UNREAD_STATUS) from None
             if not isinstance(error, _expected()):
                 raise
             raise click.ClickException(_message(error)) from None
+
+
+def _is_output_unread() -> bool:
+    """Whether nobody reads standard output any more. If so, what Python writes at its end goes nowhere."""
+    output = sys.stdout.fileno()
+    polled = select.poll()
+    polled.register(output, 0)
+    if not polled.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _message(error: Exception) -> str:

@@ -1,8 +1,6 @@
 """`orchestration log`: reads, and writes to the terminal."""
 
 import asyncio
-import os
-import sys
 import time
 from typing import Final
 
@@ -31,11 +29,7 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
         EventLogError: it is not there.
         KafkaFault: Kafka is away or refuses.
     """
-    try:
-        asyncio.run(_show(kafka or KafkaClients(settings), settings, query, json=json))
-    except BrokenPipeError:
-        # Whoever reads has seen enough, such as `head`. Python would complain when it writes the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    asyncio.run(_show(kafka or KafkaClients(settings), settings, query, json=json))
 
 
 async def _show(kafka: Kafka, settings: KafkaSettings, query: Query, *, json: bool) -> None:

@@ -45,6 +45,15 @@ def test_a_command_loads_no_other_ones() -> None:
     assert not {f"deploy.client.{name}" for name in ("workflows", "instances", "bulk", "bench")}.intersection(modules)
 
 
+def test_nothing_is_said_when_the_reader_has_gone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "deploy.entry", "workflows", "schema"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_every_command_has_a_panel() -> None:
     listed = [name for panel in PANELS for name in panel["commands"]]
     assert len(listed) == len(set(listed))
