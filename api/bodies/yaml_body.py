@@ -55,14 +55,18 @@ def decode_yaml(body: bytes, max_bytes: int, places: YamlPlaces | None = None) -
     except UnicodeDecodeError as error:
         raise MalformedBody(f"malformed YAML: {error}") from None
     except yaml.YAMLError as error:
-        raise _malformed(error) from None
+        raise _malformed(error, text) from None
 
 
-def _malformed(error: yaml.YAMLError) -> MalformedBody:
+def _malformed(error: yaml.YAMLError, document: str) -> MalformedBody:
     text = f"malformed YAML: {' '.join(str(error).split())}"
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return MalformedBody(text)
+    line = document.split("\n")[mark.line : mark.line + 1]
+    if line and line[0][mark.column : mark.column + 1] == "\t":
+        problem = "malformed YAML: a tab, where only spaces indent a line"
+        return MalformedBody(problem, mark.line + 1, mark.column + 1, f"{problem} (line {mark.line + 1})")
     told = (getattr(error, name, None) for name in ("context", "problem"))
     problem = f"malformed YAML: {': '.join(part for part in told if part)}"
     return MalformedBody(problem, mark.line + 1, mark.column + 1, text)

@@ -4,7 +4,7 @@
 |---|---|
 | 0 | done; the instance that was waited for has succeeded |
 | 1 | the instance has failed; a definition has errors; a bulk operation was not wanted, or did not act on all |
-| 2 | the command line is wrong, or what it names is not unique |
+| 2 | the command line or the environment is wrong, or what a name stands for is not unique |
 | 3 | the API refused: unknown, malformed, not allowed |
 | 4 | the API can't be reached, or can't answer now |
 | 5 | the instance was aborted |
@@ -21,6 +21,12 @@ ABORTED_STATUS: Final = 5
 
 class NotUnique(click.ClickException):
     """A name stands for several things."""
+
+    exit_code = 2
+
+
+class SettingsWrong(click.ClickException):
+    """The environment can't be used."""
 
     exit_code = 2
 

@@ -94,11 +94,15 @@ def open_api(profile: str | None = None, url: str | None = None, reason: str | N
 
     Raises:
         ProfileError: they can't be used.
-        SettingsError: the environment is wrong.
+        SettingsWrong: the environment is wrong.
     """
     from deploy.client.connection import Api
+    from deploy.client.errors import SettingsWrong
     from deploy.client.profiles import choose
-    from schemas.settings import ClientSettings, load
+    from schemas.settings import ClientSettings, SettingsError, load
 
-    settings = load(ClientSettings)
+    try:
+        settings = load(ClientSettings)
+    except SettingsError as error:
+        raise SettingsWrong(str(error)) from None
     return Api(choose(settings, profile, url), settings.client_timeout_seconds, reason=reason)

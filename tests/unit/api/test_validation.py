@@ -123,6 +123,7 @@ MALFORMED: list[tuple[bytes, bool, int, int, str]] = [
     (b"stages: []\nstages: []\n", True, 2, 1, "key 'stages' occurs twice"),
     (b"stages: []\n---\nstages: []\n", True, 2, 1, "only one document is allowed"),
     ("name: é\tx\nstages: *a\n".encode(), True, 2, 9, "alias 'a' has no complete anchor"),
+    (b"stages:\n\t- noop: {}\n", True, 2, 1, "malformed YAML: a tab, where only spaces indent a line"),
     (b"a: \xff", True, 0, 0, "malformed YAML: 'utf-8' codec"),
     (b'{"stages": [],\n "n\xc3\xa9": 1, nul}', False, 2, 11, "malformed JSON: "),
     (b'{"stages": []} x', False, 1, 16, "malformed JSON: "),

@@ -53,3 +53,9 @@ def test_what_shells_need_is_printed(shell: str) -> None:
     result = CliRunner(env={}).invoke(main, ["completion", shell])
     assert result.exit_code == 0
     assert f"_ORCHESTRATION_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_a_wrong_environment_is_not_taken_for_an_outcome() -> None:
+    result = CliRunner(env={"ORCHESTRATION_URL": "http://localhost"}).invoke(main, ["workflows", "list"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: unknown setting ORCHESTRATION_URL")
