@@ -39,10 +39,10 @@ async def find(session: Session, key: str, limit: int) -> None:
 
 
 async def _list(session: Session, limit: int, filters: dict[str, Any]) -> None:
-    from deploy.client.output import moment, styled_state, table, took
+    from deploy.client.output import moment, styled_state, table, took, waits_for
 
     found = [item async for item in session.api.pages("instances", limit=limit, **filters)]
-    heads = ("id", "workflow", "state", "started", "took", "error")
+    heads = ("id", "workflow", "state", "started", "took", "waits for", "error")
     rows = (
         (
             i["id"],
@@ -50,6 +50,7 @@ async def _list(session: Session, limit: int, filters: dict[str, Any]) -> None:
             styled_state(i),
             moment(i["createdAt"]),
             took(i["createdAt"], i.get("terminatedAt")),
+            waits_for(i),
             i.get("error", ""),
         )
         for i in found
@@ -65,7 +66,7 @@ async def show(session: Session, instance: str) -> None:
     """Show an instance, the stages that it has started, and who did what to it."""
     from deploy.client.acts import acts_table
     from deploy.client.names import instance_id
-    from deploy.client.output import moment, pairs, styled_state, table, took
+    from deploy.client.output import moment, pairs, styled_state, table, took, waits_for
 
     found = await session.api.get("instances", instance_id(instance))
     config = found["workflow"]["config"]
@@ -75,6 +76,7 @@ async def show(session: Session, instance: str) -> None:
             ("id", found["id"]),
             ("workflow", f"{config['name']} {found['workflowID']}".strip()),
             ("state", styled_state(found)),
+            ("waits for", waits_for(found)),
             ("created", moment(found["createdAt"])),
             ("terminated", moment(found.get("terminatedAt"))),
             ("error", found.get("error", "")),

@@ -9,7 +9,15 @@ import click
 import msgspec
 
 GAP: Final = "  "
-STATE_COLOURS: Final = {"succeeded": "green", "failed": "red", "aborted": "magenta", "running": "cyan"}
+STATE_COLOURS: Final = {
+    "succeeded": "green",
+    "failed": "red",
+    "aborted": "magenta",
+    "retrying": "yellow",
+    "paused": "yellow",
+}
+RUNNING_COLOUR: Final = "cyan"
+"""Of all other states."""
 CANCELED: Final = "canceled"
 """The error of an instance that was aborted (contract: `workflows`, Abort)."""
 
@@ -95,7 +103,9 @@ def pairs(rows: Iterable[tuple[str, Cell]]) -> Iterable[str]:
 
 
 def state(instance: dict[str, Any]) -> str:
-    """How an instance is: `running`, `succeeded`, `failed` or `aborted`."""
+    """How an instance is, as the API says; of a server that does not say it, whether it runs, and how it ended."""
+    if told := instance.get("state"):
+        return str(told)
     if not instance["terminated"]:
         return "running"
     error = instance.get("error")
@@ -107,7 +117,24 @@ def state(instance: dict[str, Any]) -> str:
 def styled_state(instance: dict[str, Any]) -> Styled:
     """The state in its colour."""
     name = state(instance)
-    return Styled(name, STATE_COLOURS[name])
+    return Styled(name, STATE_COLOURS.get(name, RUNNING_COLOUR))
+
+
+def waits_for(instance: dict[str, Any]) -> str:
+    """What an instance waits for, such as `event approved`; `""` if for nothing, or if the server does not say it."""
+    waiting = instance.get("waiting")
+    if not waiting:
+        return ""
+    name, until = waiting.get("name", ""), moment(waiting.get("until"))
+    match waiting["for"]:
+        case "delay":
+            return f"delay until {until}"
+        case "retry":
+            return f"attempt {waiting['attempt']} of {name} at {until}"
+        case "resume":
+            return f"resume of {name} after attempt {waiting['attempt']}"
+        case other:
+            return f"{other} {name}"
 
 
 def moment(text: str | None) -> str:

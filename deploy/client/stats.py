@@ -113,8 +113,6 @@ def _ended(first: str, ended: dict[str, Any], *others: str) -> "Sequence[Cell]":
 
 
 def _oldest(found: dict[str, Any]) -> "Sequence[Cell]":
-    from deploy.client.output import moment
+    from deploy.client.output import moment, waits_for
 
-    waiting = found.get("waiting", {})
-    what = f"{waiting['for']} {waiting.get('name', '')}".strip() if waiting else ""
-    return found["state"], found["instanceID"], found["workflowID"], moment(found["createdAt"]), what
+    return found["state"], found["instanceID"], found["workflowID"], moment(found["createdAt"]), waits_for(found)

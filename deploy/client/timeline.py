@@ -135,8 +135,8 @@ def headline(instance: Json) -> str:
     """Which instance it is, and how it is."""
     name = instance["workflow"]["config"]["name"] or instance["workflowID"]
     ended = took(instance["createdAt"], instance.get("terminatedAt"))
-    verb = {"running": "runs for", "succeeded": "succeeded after", "failed": "failed after", "aborted": "aborted after"}
-    return clean(f"{name}  instance {instance['id']}  {verb[state(instance)]} {ended}")
+    verb = f"{state(instance)} after" if instance["terminated"] else "runs for"
+    return clean(f"{name}  instance {instance['id']}  {verb} {ended}")
 
 
 def exit_status(instance: Json) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from api.bodies.yaml_body import decode_yaml
 from deploy.client.definition_files import as_yaml
-from deploy.client.output import Cell, Output, Styled, duration, pairs, state, table, took
+from deploy.client.output import Cell, Output, Styled, duration, moment, pairs, state, table, took, waits_for
 from tests.definition_strategies import definitions
 
 
@@ -44,6 +44,8 @@ def test_how_long_something_has_taken_so_far() -> None:
 @pytest.mark.parametrize(
     ("instance", "shown"),
     [
+        ({"terminated": False, "state": "paused"}, "paused"),
+        ({"terminated": True, "state": "aborted", "error": "canceled"}, "aborted"),
         ({"terminated": False}, "running"),
         ({"terminated": True}, "succeeded"),
         ({"terminated": True, "error": "no money"}, "failed"),
@@ -52,6 +54,24 @@ def test_how_long_something_has_taken_so_far() -> None:
 )
 def test_states(instance: dict[str, Any], shown: str) -> None:
     assert state(instance) == shown
+
+
+@pytest.mark.parametrize(
+    ("waiting", "shown"),
+    [
+        (None, ""),
+        ({"for": "event", "name": "go"}, "event go"),
+        ({"for": "delay", "until": "2026-03-01T10:00:00Z"}, "delay until {at}"),
+        (
+            {"for": "retry", "name": "DebitWallet", "until": "2026-03-01T10:00:00Z", "attempt": 4},
+            "attempt 4 of DebitWallet at {at}",
+        ),
+        ({"for": "resume", "name": "DebitWallet", "attempt": 3}, "resume of DebitWallet after attempt 3"),
+    ],
+)
+def test_what_an_instance_waits_for(waiting: dict[str, Any] | None, shown: str) -> None:
+    instance = {"terminated": False} | ({"waiting": waiting} if waiting else {})
+    assert waits_for(instance) == shown.format(at=moment("2026-03-01T10:00:00Z"))
 
 
 def test_a_table_lines_up_also_with_colours() -> None:
