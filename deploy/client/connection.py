@@ -22,6 +22,8 @@ from schemas.stack.transport import Transport
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_PAGE_SIZE: Final = 1000
+NOT_THERE: Final = ("unknown path", "HTTP 404")
+"""What this API and others say of a path that they don't have."""
 PAUSES_SECONDS: Final = (0.5, 1.0, 2.0)
 """Before the attempts after the first. A restart of the API, or of what is behind it, takes about as long."""
 MAX_MESSAGE_CHARACTERS: Final = 1000
@@ -217,7 +219,10 @@ class Api:
             hint = "give a token or client credentials: see `orchestration workflows --help`"
             raise Refused(f"{_message(answer)} ({answer.status}); {hint}", answer.status)
         if 400 <= answer.status < 500:
-            raise Refused(_message(answer), answer.status)
+            message = _message(answer)
+            if answer.status == 404 and message in NOT_THERE:
+                message = f"{self.url}: {message}; is that the address of the API, with its base path?"
+            raise Refused(message, answer.status)
         if answer.status >= 300:
             raise Unavailable(f"{self.url}: {_message(answer)}")
         if not answer.body:

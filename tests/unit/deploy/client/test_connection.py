@@ -122,6 +122,9 @@ async def test_an_answer_that_does_not_come_ends_the_request(monkeypatch: pytest
         (error(400, "a\x1b[2Jb"), "ab"),
         (error(401, "a bearer token is required"), "a bearer token is required \\(401\\); give a token"),
         (Answer(413, b"too large"), "HTTP 413"),
+        (Answer(404, b"<html>"), f"^{URL}: HTTP 404; is that the address of the API, with its base path?"),
+        (error(404, "unknown path"), f"^{URL}: unknown path; is that the address of the API, with its base path?"),
+        (error(404, "instance 'x' not found"), "^instance 'x' not found$"),
     ],
 )
 async def test_refusals_are_not_repeated(monkeypatch: pytest.MonkeyPatch, answer: Answer, told: str) -> None:
