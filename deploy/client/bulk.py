@@ -38,12 +38,10 @@ async def start(
     session: Session, /, action: str, everything: bool, dry_run: bool, yes: bool, no_wait: bool, **options: Any
 ) -> None:
     """Abort, resume or retry all instances that pass the filters. Shows them first, and asks whether to do it."""
-    filters = await query_of(session.api, **options)
-    body = {
-        "action": action,
-        "filter": {name: value for name, value in filters.items() if value is not None},
-        "all": everything,
-    }
+    filters = {name: value for name, value in (await query_of(session.api, **options)).items() if value is not None}
+    if not filters and not everything:
+        raise click.UsageError(f"say which instances to {action}: give a filter, or --all")
+    body = {"action": action, "filter": filters, "all": everything}
     preview = await session.api.post("instances", "bulk", body={**body, "dryRun": True})
     if dry_run:
         session.output.show(preview, lambda: shown_preview(preview))

@@ -207,12 +207,16 @@ async def retry(session: Session, instance: str, wait: bool) -> None:
 @acting
 @click.argument("instance")
 async def stop(session: Session, instance: str) -> None:
-    """Abort an instance. One that has ended stays as it is."""
+    """Abort an instance. One that has ended stays as it is, and is told as such."""
     from deploy.client.names import instance_id
+    from deploy.client.output import state
 
     found = instance_id(instance)
     await session.api.put("instances", found, "abort")
-    session.output.show({"id": found}, lambda: [f"stopped instance {found}"])
+    how = state(await session.api.get("instances", found))
+    ended = how in ("succeeded", "failed")
+    said = f"instance {found} has {how} before" if ended else f"stopped instance {found}"
+    session.output.show({"id": found, "state": how}, lambda: [said])
 
 
 instances.add_later("bulk", "deploy.client.bulk", aliases=("b",))

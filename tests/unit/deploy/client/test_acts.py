@@ -183,3 +183,14 @@ def test_an_aborted_instance_runs_once_more(run: Run) -> None:
     assert f"instance {instance} runs again (retry 1)" in told
     shown = json.loads(run("instances", "show", instance, "--json").stdout)
     assert (shown["terminated"], shown["retries"]) == (False, 1)
+
+
+def test_whoever_stops_too_late_is_told_so(run: Run) -> None:
+    instance = started(run, WAITS)
+    run("instances", "send-event", instance, "go")
+    assert run("instances", "stop", instance).stdout == f"instance {instance} has succeeded before\n"
+
+
+def test_a_bulk_operation_needs_a_filter(run: Run) -> None:
+    told = run("instances", "bulk", "start", "abort", "--yes", exit_code=2).stderr
+    assert "say which instances to abort: give a filter, or --all" in told
