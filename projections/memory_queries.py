@@ -384,11 +384,15 @@ def _triggers_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     ]
 
 
+_NO_WORKFLOW_BYTES: Final = 500
+"""Of an instance whose workflow is not there: only its place comes along."""
+
+
 def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     if "searched" in asked.filters:
         return _searched(database, asked)
-    found = (_sized_instance(database, row) for row in _instances_of_filter(database, asked))
-    return [sized for sized in found if sized is not None]
+    found = _instances_of_filter(database, asked)
+    return [_sized_instance(database, row) or (_NO_WORKFLOW_BYTES, _without_workflow(row)) for row in found]
 
 
 def _instances_of_filter(database: MemoryDatabase, asked: Asked) -> list[Instance]:
@@ -420,7 +424,7 @@ def _searched(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     """With whether each row matches, and whether the looking stopped there."""
     rows: list[Sized] = []
     for found in found_instances(database.tables, asked):
-        size, shown = _sized_instance(database, found.row) or (500, _without_workflow(found.row))
+        size, shown = _sized_instance(database, found.row) or (_NO_WORKFLOW_BYTES, _without_workflow(found.row))
         rows.append((size, (*shown, found.matches, found.stopped)))
     return rows
 

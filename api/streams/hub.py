@@ -224,10 +224,12 @@ class Hub:
         keys = {follower.key for follower in self._lists if follower.key is not None}
         ids = list(self._pending)[: min(MAX_ROWS, max(1, MAX_LOOK_UPS // max(1, len(keys))))]
         mark = self._changes.mark if len(ids) == len(self._pending) else None
+        # What a client has missed that comes back during the read is not among what is read.
+        lists = list(self._lists)
         if ids:
             await self._show(ids, keys)
         if mark is not None and not self._has_missed:
-            for follower in self._lists:
+            for follower in lists:
                 follower.moved(mark)
 
     def _make_up(self, now: float) -> None:

@@ -94,7 +94,7 @@ class Reads:
         filters = _decode_filters(bulk.filter)
         query = instances_query(filters, behind or _behind(bulk), None, limit)
         rows = (await self._session.execute(query.statement, query.parameters))[: query.limit]
-        found = instances_slice(filters, rows)
+        found = instances_slice(rows)
         last = found.rows[-1].position if found.rows else None
         return Found(
             [row.position for row in found.rows if fits(bulk.action, row)],

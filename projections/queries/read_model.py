@@ -237,7 +237,7 @@ class ReadModel:
             if found is not None:
                 return found
         query = instances_query(filters, after, before, limit)
-        return await self._page(partial(instances_slice, filters), query)
+        return await self._page(instances_slice, query)
 
     def workflows(self) -> AsyncIterator[Slice[WorkflowRow]]:
         """All workflows that are not deleted, newest first, in chunks."""
@@ -365,7 +365,7 @@ class _Fetch(Protocol[P]):
 
 
 async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[Slice[P]]:
-    """A list page by page, up to its end or to `max_rows`."""
+    """A list page by page, up to its end or to `max_rows`. Only the last may be empty: it is read on for the others."""
     left = sys.maxsize if max_rows is None else max_rows
     after: RowPosition | None = None
     while True:
@@ -374,6 +374,7 @@ async def _all(fetch: _Fetch[P], max_rows: int | None = None) -> AsyncIterator[S
         page = [Slice(found.rows, found.more and left > 0, found.reached)]
         after = (found.reached or found.rows[-1].position) if page[0].more else None
         del found  # nothing here holds the rows while they are on their way to a slow client
-        yield page.pop()
+        if page[0].rows or after is None:
+            yield page.pop()
         if after is None:
             return

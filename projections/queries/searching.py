@@ -2,23 +2,17 @@
 
 from projections.ports import Row
 from projections.queries.columns import InstanceColumns
-from projections.queries.instance_filters import InstanceFilters
-from projections.queries.pages import sliced
 from projections.queries.rows import InstanceRow, RowPosition, Slice
 
 
-def instances_slice(filters: InstanceFilters, rows: list[Row]) -> Slice[InstanceRow]:
-    """The instances among the rows of `instances_query`."""
-    return _searched(rows) if filters.searched else sliced(InstanceColumns, rows)
-
-
-def _searched(rows: list[Row]) -> Slice[InstanceRow]:
-    """The instances among the rows, up to the one at which the looking has stopped: more may lie behind that."""
+def instances_slice(rows: list[Row]) -> Slice[InstanceRow]:
+    """The instances among the rows of `instances_query`, up to the one at which the looking has stopped, if it was a
+    search: more may lie behind that."""
     shown: list[InstanceRow] = []
     last: InstanceColumns | None = None
     for row in rows:
         last = InstanceColumns(*row)
-        # Rows are looked at in parts, and their workflow may be in a partition that is not as far.
+        # Its workflow may be in a partition that is not as far, and rows are looked at in parts.
         if shows := last.matches and last.workflow_name is not None:
             shown.append(last.row())
         if last.stopped:

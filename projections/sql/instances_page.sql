@@ -1,6 +1,7 @@
 -- A page of instances next to a position, in the direction of reading: from the newest on, or backwards.
 -- The page ends early, behind the row with which its rows take `max_bytes` or more. `followed` tells whether one more
--- comes behind the row; one row beyond the limit is read to know it.
+-- comes behind the row; one row beyond the limit is read to know it. An instance without its workflow is not shown, since that
+-- may be in a partition that is not as far, but its place comes along: the list goes on behind it.
 SELECT id, workflow_id, created_at, updated_at, terminated_at, error, request,
        variables, trigger_id, occurrence_id, activity, waiting, acts, retries,
        name, definition, workflow_created_at, workflow_updated_at, deleted_at, workflow_request, max_attempts,
@@ -25,7 +26,7 @@ $$found_instances -- only: searched
             SELECT * FROM instances WHERE id BETWEEN place_id AND place_id ORDER BY id LIMIT 1 -- only: searched
         ) AS instance -- only: searched
     ) i
-    JOIN workflows w ON w.id = i.workflow_id -- unless: searched
+    LEFT JOIN workflows w ON w.id = i.workflow_id -- unless: searched
     LEFT JOIN LATERAL (SELECT * FROM workflows WHERE id = i.workflow_id LIMIT 1) w ON true -- only: searched
     CROSS JOIN LATERAL (
         SELECT array_agg(number), array_agg(started_at), array_agg(terminated_at), array_agg(error)

@@ -60,6 +60,36 @@ class ListsContract:
                 streamed = [row.id async for part in subject.model.instances(filters) for row in part.rows]
                 assert streamed == expected
 
+    async def test_instances_whose_workflow_is_not_there_yet_end_no_list(self, subject: Subject) -> None:
+        """The workflow may be in a partition that is not as far: a trigger of another one starts instances of it."""
+        await subject.write((WORKFLOW, CREATED))
+        ids = [uuid.UUID(int=100 + n) for n in range(9)]
+        there = [ids[n] for n in (6, 4, 1, 0)]
+        await subject.write(*((id, started(n, WORKFLOW if id in there else NOBODY)) for n, id in enumerate(ids)))
+        for filters in (InstanceFilters(), InstanceFilters(running=True), InstanceFilters(states=("running",))):
+            for limit in (1, 2, 4, 9):
+                place: dict[str, Any] = {}
+                seen: list[uuid.UUID] = []
+                more = True
+                while more:
+                    found = await subject.model.instances_page(filters, **place, limit=limit)
+                    seen += [row.id for row in found.rows]
+                    more = found.more
+                    place = {"after": found.reached or found.rows[-1].position} if more else {}
+                assert seen == there, (filters, limit)
+                place, seen, more = {"before": RowPosition(at(0), uuid.UUID(int=0))}, [], True
+                while more:
+                    found = await subject.model.instances_page(filters, **place, limit=limit)
+                    seen = [row.id for row in found.rows] + seen
+                    more = found.more
+                    place = {"before": found.reached or found.rows[0].position} if more else {}
+                assert seen == there, (filters, limit)
+            streamed = [row.id async for part in subject.model.instances(filters) for row in part.rows]
+            assert streamed == there
+        await subject.write(*((uuid.uuid4(), started(20, NOBODY)) for _ in range(FIRST_ROWS + CHUNK_ROWS)))
+        parts = [[row.id for row in part.rows] async for part in subject.model.instances()]
+        assert parts == [there], "a part without rows"
+
     async def test_workflow_pages_leave_deleted_ones_out(self, subject: Subject) -> None:
         ids = [uuid.UUID(int=n) for n in range(1, 6)]
         await subject.write(*((id, CREATED) for id in ids), (ids[2], events.WorkflowDeleted(at=at(1))))

@@ -481,6 +481,23 @@ class Broken:
         pass
 
 
+class Held:
+    """Reads rows, but the first read takes until it may end."""
+
+    def __init__(self, world: World):
+        self._world = world
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def read(self, ids: Any, keys: Any) -> Any:
+        rows = {id: FollowedInstance(self._world.backend.instance_rows[id]) for id in ids}
+        self.began.set()
+        await self.may_end.wait()
+        return rows
+
+    async def close(self) -> None:
+        pass
+
+
 @in_world(lambda: World().serving())
 async def test_an_instance_that_cannot_be_shown_does_not_stop_the_others(world: World) -> None:
     good, bad = world.add(7), world.add(8)
@@ -490,3 +507,31 @@ async def test_an_instance_that_cannot_be_shown_does_not_stop_the_others(world: 
     world.change(bad, good)
     assert [event.data["id"] for event in (await reading.until(2))[1:]] == [str(good)]
     await reading.leave()
+
+
+# Going on behind what was shown
+
+
+@in_world(lambda: World().serving())
+async def test_a_client_that_comes_back_during_a_read_is_not_said_to_have_seen_what_it_missed(world: World) -> None:
+    first, second = world.add(7), world.add(8)
+    reading = world.read("/instances/stream")
+    (begin,) = await reading.until(1)
+    await reading.leave()
+    world.change(first)  # while it is away
+    held = Held(world)
+    world.services.streams._reader = held
+    watching = world.read("/instances/stream")
+    await watching.until(1)
+    world.change(second)
+    await held.began.wait()
+    again = world.read("/instances/stream", last_event_id=begin.id or "")
+    await again.begin()
+    held.may_end.set()
+    (shown,) = await again.until(1)
+    assert shown.data["id"] == str(second)
+    await again.leave()  # before it is shown the other
+    last = world.read("/instances/stream", last_event_id=shown.id or "")
+    assert str(first) in {event.data["id"] for event in await last.until(1)}
+    for each in (watching, last):
+        await each.leave()
