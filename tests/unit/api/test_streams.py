@@ -9,9 +9,11 @@ import pytest
 from api.errors import Unavailable
 from api.streams import followers, hub
 from api.streams.hub import PAUSE_SECONDS, RETRY_SECONDS
+from api.streams.messages import State
+from api.v2 import render_instance
 from projections.queries.followed import FollowedInstance
 from tests.simulation.loop import in_world, simulate
-from tests.unit.api.streams import Event, World
+from tests.unit.api.streams import Event, World, read_events
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -535,3 +537,21 @@ async def test_a_client_that_comes_back_during_a_read_is_not_said_to_have_seen_w
     assert str(first) in {event.data["id"] for event in await last.until(1)}
     for each in (watching, last):
         await each.leave()
+
+
+@in_world(lambda: World().serving())
+async def test_a_heartbeat_is_not_ahead_of_what_came_in_the_same_moment(world: World) -> None:
+    id = world.add(7)
+    reading = world.read("/instances/stream")
+    await reading.until(1)
+
+    def show() -> None:
+        for follower in world.services.streams._lists:
+            follower.show(State(world.backend.instance_rows[id], render_instance))
+            follower.moved("9")
+
+    asyncio.get_running_loop().call_at(loop_time() + HEARTBEAT_SECONDS, show)
+    await reading.until(2)
+    told = read_events(reading.body)[1:]
+    assert [(event.event, event.id) for event in told] == [("instance", "9")]
+    await reading.leave()
