@@ -247,11 +247,19 @@ class Hub:
     async def _show(self, ids: Sequence[UUID], keys: Collection[str]) -> None:
         taken = {id: self._pending.pop(id) for id in ids}
         try:
-            read = await self._reader.read(ids, keys)
+            read = await self._read(ids, keys)
         except BaseException:
-            for id, wanted in taken.items():
-                self._want(id, wanted)
+            self._want_again(taken)
             raise
+        if read is None and len(ids) == 1:
+            self._pass_over(taken[ids[0]])
+            return
+        if read is None:
+            half = len(ids) // 2
+            self._want_again(taken)
+            await self._show(ids[:half], keys)
+            await self._show(ids[half:], keys)
+            return
         for follower in self._followers():
             follower.back()
         for id in ids:
@@ -263,6 +271,27 @@ class Hub:
                 self._show_row(State(row, self._render, keys_of_row), taken[id])
             except Exception:  # the others must go on
                 logger.exception("instance %s could not be shown to streams", id)
+
+    async def _read(self, ids: Sequence[UUID], keys: Collection[str]) -> Mapping[UUID, FollowedInstance] | None:
+        """See `Reader.read`; None if one of them is what can't be read, however often it is tried."""
+        try:
+            return await self._reader.read(ids, keys)
+        except ReadModelUnavailable:
+            raise
+        except Exception:  # such as what a newer build has written; the others must go on
+            if len(ids) == 1:
+                logger.exception("instance %s could not be read for streams", ids[0])
+            return None
+
+    def _want_again(self, taken: Mapping[UUID, set[Follower] | None]) -> None:
+        for id, wanted in taken.items():
+            self._want(id, wanted)
+
+    def _pass_over(self, wanted: set[Follower] | None) -> None:
+        """What lists do not show of an instance, their clients may read from a process that can."""
+        for follower in self._lists:
+            if wanted is None or follower in wanted:
+                follower.missed()
 
     def _show_row(self, shown: State, wanted: set[Follower] | None) -> None:
         for follower in (*self._watched.get(shown.row.id, ()), *self._lists):

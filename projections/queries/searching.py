@@ -6,8 +6,10 @@ from projections.queries.rows import InstanceRow, RowPosition, Slice
 
 
 def instances_slice(rows: list[Row]) -> Slice[InstanceRow]:
-    """The instances among the rows of `instances_query`, up to the one at which the looking has stopped, if it was a
-    search: more may lie behind that."""
+    """The instances among the rows of `instances_query`.
+
+    Those of a search end with the row at which the looking has stopped: more may lie behind that.
+    """
     shown: list[InstanceRow] = []
     last: InstanceColumns | None = None
     for row in rows:

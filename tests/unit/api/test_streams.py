@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from api.errors import Unavailable
@@ -481,6 +482,40 @@ class Broken:
 
     async def close(self) -> None:
         pass
+
+
+class Undecodable:
+    """Reads rows as an older build does: one of them has what it does not know."""
+
+    def __init__(self, world: World):
+        self._world = world
+
+    async def read(self, ids: Any, keys: Any) -> Any:
+        if UUID(int=8) in ids:
+            raise msgspec.ValidationError("not known yet")
+        return {id: FollowedInstance(self._world.backend.instance_rows[id]) for id in ids}
+
+    async def close(self) -> None:
+        pass
+
+
+@in_world(lambda: World().serving())
+async def test_an_instance_that_cannot_be_read_does_not_stop_the_others(world: World) -> None:
+    good, bad, other = world.add(7), world.add(8), world.add(9)
+    world.services.streams._reader = Undecodable(world)
+    reading, single = world.read("/instances/stream"), world.read(f"/instances/{good}/stream")
+    await reading.until(1)
+    await single.until(1)
+    world.change(bad, good, other)
+    told = (await reading.until(4))[1:]
+    assert [event.event for event in told] == ["reset", "instance", "instance"], (
+        "what could not be read is not passed over"
+    )
+    world.change(good)
+    assert (await reading.until(5))[-1].data == world.shown(good)
+    assert (await single.until(3))[-1].data == world.shown(good)
+    await reading.leave()
+    await single.leave()
 
 
 class Held:
