@@ -1,6 +1,7 @@
 """Which instances a list, a stream or an operation on many instances is about, and the statement that finds them.
 
-Filters become JSON and back by msgspec, with the names that requests have for them.
+Filters become JSON and back by msgspec, with the names that requests have for them. What has a filter that this build
+does not know is refused: without it, far more would pass.
 
 A list that is only filtered by one workflow, or by what runs, is read along the index of that filter, as in v1. Others
 are *searched*: the filters become streams that an index has in the order of the list (one for each workflow and state,
@@ -38,6 +39,7 @@ class InstanceFilters(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
+    forbid_unknown_fields=True,
     rename={"workflow_ids": "workflowID", "states": "state", "created_after": "createdAfter"}
     | {
         "created_before": "createdBefore",

@@ -163,3 +163,11 @@ def test_a_cursor_keeps_all_filters() -> None:
     cursors = Cursors(ApiSettings(), "instances", Cursor[CursorFilters])
     cursor = Cursor(5, False, START, to_cursor(filters))
     assert from_cursor(cursors.decode(cursors.encode(cursor)).filters) == filters
+
+
+def test_a_cursor_with_a_filter_of_a_newer_build_is_refused() -> None:
+    """Its list would go on with instances that do not pass the filter."""
+    newer = Cursors(ApiSettings(), "instances", Cursor[Any])
+    text = newer.encode(Cursor(5, False, START, (None, False, {"state": ["failed"], "label": "eu"})))
+    with pytest.raises(Invalid):
+        Cursors(ApiSettings(), "instances", Cursor[CursorFilters]).decode(text)

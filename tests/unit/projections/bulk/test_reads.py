@@ -68,3 +68,19 @@ async def test_a_search_that_stops_on_its_way_goes_on_and_brings_nothing_else(
     # The row at which the looking stops comes along, whether or not it passes the filters.
     assert await pages(InstanceFilters(key="acme", running=True), 1) == [IDS[4], IDS[2], IDS[0]]
     assert await pages(InstanceFilters(key="acme", workflow_ids=(UUID(int=77),)), 2) == []
+
+
+@pytest.mark.parametrize("filter", [b'{"label":"eu"}', b'{"state":["running"],"label":"eu"}', b'{"state":["asleep"]}'])
+async def test_an_operation_with_a_filter_of_a_newer_build_acts_on_nothing(filter: bytes) -> None:
+    """Without what this build does not know, it would act on far more than was meant."""
+    bulk = BulkRow(
+        id=UUID(int=9),
+        partition=0,
+        action="abort",
+        filter=Raw(filter),
+        expected=None,
+        created_at=at(100),
+        updated_at=at(100),
+    )
+    with pytest.raises(msgspec.MsgspecError):
+        await Reads(MemoryQueries(MemoryDatabase())).next_page(bulk, None, 9)
