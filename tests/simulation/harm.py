@@ -124,7 +124,8 @@ class Harm(Witness):
         end = log.limits().end
         events = self._topics.events[partition]
         claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
-        damage = Damage(events[-1].offset + 1 if events else 0, claim, is_felt=True)
+        before = self.harmed.get(partition)  # what was not felt of that is not felt now
+        damage = Damage(events[-1].offset + 1 if events else 0, claim, is_felt=before is None or before.is_felt)
         self.harmed[partition] = damage
         match how:
             case 0:
