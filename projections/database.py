@@ -45,10 +45,12 @@ FAULTS: Final = (
     psycopg.InternalError,
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
+    psycopg.errors.FeatureNotSupported,
     OSError,
     TimeoutError,
 )
-"""Postgres is away, too slow, in trouble or not migrated yet: trying again may help."""
+"""Postgres is away, too slow, in trouble or not migrated yet: trying again may help. What is not supported is a
+statement that was prepared before a migration changed the type of a column; a new connection prepares it again."""
 
 
 def conninfo(settings: PostgresSettings, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.store import PostgresStore
 from schemas.settings import ProjectionsSettings
-from tests.happened import WORKFLOW
+from tests.happened import CREATED, WORKFLOW, started
 from tests.integration.projection_world import Tables
 from tests.read_model_contract import ReadModelContract, Subject
 from tests.read_model_contract.subjects import DEADLINE_SECONDS, soon
@@ -74,6 +75,26 @@ class TestPostgres(ReadModelContract, SearchContract, ReadsContract):
         await postgres.positions.close()
         await postgres.followed.close()
         await postgres.store.close()
+
+    async def test_a_column_whose_type_has_changed_is_read_on(
+        self, subject: Subject, settings: ProjectionsSettings
+    ) -> None:
+        """Statements that a connection has prepared before are refused from then on, whatever they are asked."""
+        id = UUID(int=7)
+
+        async def look() -> None:
+            assert await subject.model.instance(id) is not None
+            assert len((await subject.model.instances_page(limit=9)).rows) == number
+            assert id in await subject.followed.read([id])
+
+        number = 1
+        await subject.write((WORKFLOW, CREATED), (id, started(0)))
+        await look()
+        Tables(settings).rows("ALTER TABLE instances ALTER COLUMN retries TYPE bigint")
+        await look()
+        number = 2
+        await subject.write((UUID(int=8), started(1)))
+        await look()
 
 
 async def test_an_absent_postgres_is_told_quickly(settings: ProjectionsSettings) -> None:
