@@ -54,10 +54,9 @@ class BulkReach:
     def _is_meant(self, instance_id: str, started: ev.BulkStarted) -> bool:
         """Whether an operation is about an instance.
 
-        One of a workflow that nobody has made is in no list, and where a page has no others the list ends. So those
-        operations are left out that are not about some workflows alone. One that was started by a clock that is ahead
-        may be left out by the operation.
+        One of a workflow that nobody has made is in no list. One that was started by a clock that is ahead may be left
+        out by the operation.
         """
         start, workflows = self._starts[instance_id], msgspec.json.decode(started.filter).get("workflowID")
         is_listed = start.workflow_id in self._workflows and start.at < started.at
-        return is_listed and workflows is not None and start.workflow_id in workflows
+        return is_listed and (workflows is None or start.workflow_id in workflows)
