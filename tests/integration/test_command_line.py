@@ -134,8 +134,8 @@ async def test_instances(run: Run, tmp_path: Path) -> None:
     assert "· 1 delay  1ms\n· 2 noop\n" in described
     listed = (await run("instances", "list", "--workflow", name, "--running")).stdout
     assert [line.split()[:3] for line in listed.splitlines()[1:]] == [
-        [aborted, name, "running"],
-        [instance, name, "running"],
+        [aborted, name, "waiting"],
+        [instance, name, "waiting"],
     ]
     assert (await run("instances", "stop", aborted)).stdout == f"stopped instance {aborted}\n"
     sent = await run("instances", "send-event", instance, "go")

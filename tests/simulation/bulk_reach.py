@@ -52,11 +52,12 @@ class BulkReach:
                 assert not missing, f"bulk operation {id} has passed over {sorted(missing)}"
 
     def _is_meant(self, instance_id: str, started: ev.BulkStarted) -> bool:
-        """Whether an operation is about an instance.
+        """Whether an operation is about an instance. Those are left out that ask for more than a workflow.
 
         One of a workflow that nobody has made is in no list. One that was started by a clock that is ahead may be left
         out by the operation.
         """
-        start, workflows = self._starts[instance_id], msgspec.json.decode(started.filter).get("workflowID")
+        start, asked = self._starts[instance_id], msgspec.json.decode(started.filter)
         is_listed = start.workflow_id in self._workflows and start.at < started.at
-        return is_listed and (workflows is None or start.workflow_id in workflows)
+        workflows = asked.pop("workflowID", (start.workflow_id,))
+        return is_listed and not asked and start.workflow_id in workflows
