@@ -4,10 +4,14 @@ Told from the log in the order in which all partitions were written, which no pr
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from schemas import events as ev
+
+FOLLOWED: Final = frozenset({"workflowID", "running"})
+"""Filters of operations that are followed: who runs is looked at here anyway."""
 
 
 class BulkReach:
@@ -52,12 +56,13 @@ class BulkReach:
                 assert not missing, f"bulk operation {id} has passed over {sorted(missing)}"
 
     def _is_meant(self, instance_id: str, started: ev.BulkStarted) -> bool:
-        """Whether an operation is about an instance. Those are left out that ask for more than a workflow.
+        """Whether an operation is about an instance. Those are left out that ask for other things.
 
         One of a workflow that nobody has made is in no list. One that was started by a clock that is ahead may be left
         out by the operation.
         """
         start, asked = self._starts[instance_id], msgspec.json.decode(started.filter)
         is_listed = start.workflow_id in self._workflows and start.at < started.at
-        workflows = asked.pop("workflowID", (start.workflow_id,))
-        return is_listed and not asked and start.workflow_id in workflows
+        if not is_listed or not asked.keys() <= FOLLOWED:
+            return False
+        return "workflowID" not in asked or start.workflow_id in asked["workflowID"]
