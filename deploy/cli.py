@@ -10,7 +10,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -55,22 +55,41 @@ class CouldNotLook(click.ClickException):
 
 
 class Commands(Aliased):
-    """A group whose commands' expected errors become one line."""
+    """A group whose commands' expected errors become one line, and whose colours can be turned off."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; `--help` is written here."""
+        with _told():
+            return super().make_context(info_name, args, parent, **{"color": _colours(os.environ), **extra})
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except (Stopped, KeyboardInterrupt):
-            raise click.exceptions.Exit(STOPPED_STATUS) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+
+
+def _colours(environment: Mapping[str, str]) -> bool | None:
+    """False if the user wants no colours (https://no-color.org) or has a terminal without; None if click decides."""
+    return False if environment.get("NO_COLOR") or environment.get("TERM") == "dumb" else None
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turn what can be expected into a line or a status."""
+    try:
+        yield
+    except (Stopped, KeyboardInterrupt):
+        raise click.exceptions.Exit(STOPPED_STATUS) from None
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_output_unread():
+            raise click.exceptions.Exit(UNREAD_STATUS) from None
+        if not isinstance(error, _expected()):
             raise
-        except Exception as error:
-            if isinstance(error, BrokenPipeError) and _is_output_unread():
-                raise click.exceptions.Exit(UNREAD_STATUS) from None
-            if not isinstance(error, _expected()):
-                raise
-            raise click.ClickException(_message(error)) from None
+        raise click.ClickException(_message(error)) from None
 
 
 def _is_output_unread() -> bool:
@@ -254,6 +273,8 @@ def _could_not_look() -> Iterator[None]:
     """Give expected errors a status of their own."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads the output, or else one line with status 1
+        raise
     except _expected() as error:
         raise CouldNotLook(_message(error)) from None
 
@@ -340,11 +361,12 @@ def test(paths: tuple[Path, ...], name: str | None, junit: Path | None, json: bo
         return
     if not paths:
         raise click.UsageError("give files or folders with scenarios")
-    try:
-        passed = run(paths, name=name, junit=junit, json=json, say=click.echo)
-    except Unusable as unusable:
-        click.echo("\n".join(unusable.lines()), err=True)
-        raise click.exceptions.Exit(COULD_NOT_LOOK_STATUS) from None
+    with _could_not_look():
+        try:
+            passed = run(paths, name=name, junit=junit, json=json, say=click.echo)
+        except Unusable as unusable:
+            click.echo("\n".join(unusable.lines()), err=True)
+            raise click.exceptions.Exit(COULD_NOT_LOOK_STATUS) from None
     if not passed:
         raise click.exceptions.Exit(DIFFERENT_STATUS)
 

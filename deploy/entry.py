@@ -21,6 +21,10 @@ PANELS: "Final[list[CommandGroupDict]]" = [
 """Where `orchestration --help` shows which command. One that is missing here has a panel of its own."""
 
 
+GROUPS: Final = frozenset({"workflows", "work", "w", "instances", "ins", "i", "triggers", "trig", "t", "topics"})
+"""Groups by all their names: alone, each shows its help. A command alone runs, and its errors are plain lines."""
+
+
 def main() -> None:
     """Run a command."""
     if asks_for_help(sys.argv[1:]):
@@ -32,7 +36,8 @@ def main() -> None:
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for help, or is a group's name alone."""
-    return len(arguments) < 2 or not {"-h", "--help"}.isdisjoint(arguments)
+    is_alone = not arguments or (len(arguments) == 1 and arguments[0] in GROUPS)
+    return is_alone or not {"-h", "--help"}.isdisjoint(arguments)
 
 
 def _beautify() -> None:

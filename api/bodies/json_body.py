@@ -1,5 +1,6 @@
 """A body that is one JSON value: integers exact; the last one of equal keys counts, as in the reference."""
 
+import codecs
 import re
 from typing import Any, Final
 
@@ -31,12 +32,18 @@ def decode_json(body: bytes) -> Any:
         raise too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         line, column = _place(body, str(error))
-        raise MalformedBody(f"malformed JSON: {error}", line, column) from None
+        raise MalformedBody(f"malformed JSON: {_reason(body, error)}", line, column) from None
     if is_deeper(body, MAX_DEPTH):
         raise too_deep()
     if b"\\u0000" in body and _NUL.search(body):
         raise no_nul()
     return value
+
+
+def _reason(body: bytes, error: Exception) -> str:
+    if body.startswith(codecs.BOM_UTF8):  # which nobody sees
+        return "it begins with a byte order mark; save the file as UTF-8 without one"
+    return str(error).removeprefix("JSON is malformed: ")
 
 
 def _place(body: bytes, error: str) -> tuple[int, int]:

@@ -53,23 +53,30 @@ def decode_yaml(body: bytes, max_bytes: int, places: YamlPlaces | None = None) -
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return _Document(events, max_bytes, places).read()
     except UnicodeDecodeError as error:
-        raise MalformedBody(f"malformed YAML: {error}") from None
+        raise _not_utf8(body, error) from None
     except yaml.YAMLError as error:
         raise _malformed(error, text) from None
 
 
+def _not_utf8(body: bytes, error: UnicodeDecodeError) -> MalformedBody:
+    line_start = body.rfind(b"\n", 0, error.start) + 1
+    line, column = body.count(b"\n", 0, error.start) + 1, len(body[line_start : error.start].decode()) + 1
+    problem = f"malformed YAML: byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8"
+    return MalformedBody(problem, line, column, f"{problem} (line {line})")
+
+
 def _malformed(error: yaml.YAMLError, document: str) -> MalformedBody:
-    text = f"malformed YAML: {' '.join(str(error).split())}"
     mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return MalformedBody(text)
+    if mark is None:  # a character that YAML does not have
+        problem = " ".join(str(error).split()).partition(" in ")[0]
+        return MalformedBody(f"malformed YAML: {problem}")
     line = document.split("\n")[mark.line : mark.line + 1]
     if line and line[0][mark.column : mark.column + 1] == "\t":
         problem = "malformed YAML: a tab, where only spaces indent a line"
         return MalformedBody(problem, mark.line + 1, mark.column + 1, f"{problem} (line {mark.line + 1})")
     told = (getattr(error, name, None) for name in ("context", "problem"))
     problem = f"malformed YAML: {': '.join(part for part in told if part)}"
-    return MalformedBody(problem, mark.line + 1, mark.column + 1, text)
+    return MalformedBody(problem, mark.line + 1, mark.column + 1, f"{problem} (line {mark.line + 1})")
 
 
 class _Document:

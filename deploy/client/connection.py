@@ -81,7 +81,7 @@ class Api:
 
     async def get(self, *path: str, **query: str | None) -> Any:
         """What is read; the `data` of the answer."""
-        return (await self._call("GET", path, query))["data"]
+        return self._data(await self._call("GET", path, query))
 
     async def pages(self, *path: str, limit: int = 0, **query: str | Sequence[str] | None) -> AsyncIterator[Any]:
         """The items of a list, page by page.
@@ -95,8 +95,8 @@ class Api:
         parameters: dict[str, str | Sequence[str] | None] = {**query, "pageSize": str(size)}
         count = 0
         while True:
-            page = (await self._call("GET", path, parameters))["cursor"]
-            for item in page["data"]:
+            page = (await self._call("GET", path, parameters)).get("cursor")
+            for item in self._data(page, list):
                 yield item
                 count += 1
                 if count == limit:
@@ -125,7 +125,7 @@ class Api:
         sent = msgspec.json.encode(body) if text is None else text
         headers = {"Content-Type": content_type, "Idempotency-Key": key or str(uuid.uuid4())}
         answer = await self._call("POST", path, {}, sent, headers)
-        return None if answer is None else answer["data"]
+        return None if answer is None else self._data(answer)
 
     async def put(self, *path: str) -> None:
         """Carry out an operation; repeating the request has no second effect."""
@@ -217,13 +217,18 @@ class Api:
         """
         if answer.status in (401, 403):
             hint = "give a token or client credentials: see `orchestration workflows --help`"
-            raise Refused(f"{_message(answer)} ({answer.status}); {hint}", answer.status)
+            status = f"HTTP {answer.status}"
+            message = _message(answer)
+            told = message if message == status else f"{message} ({answer.status})"
+            raise Refused(f"{told}; {hint}", answer.status)
         if 400 <= answer.status < 500:
             message = _message(answer)
             if answer.status == 404 and message in NOT_THERE:
                 message = f"{self.url}: {message}; is that the address of the API, with its base path?"
             raise Refused(message, answer.status)
-        if answer.status >= 300:
+        if 300 <= answer.status < 400:
+            raise Unavailable(f"{self.url}: HTTP {answer.status}, a redirection; is that the address of the API?")
+        if answer.status >= 500:
             raise Unavailable(f"{self.url}: {_message(answer)}")
         if not answer.body:
             return None
@@ -232,8 +237,41 @@ class Api:
         except msgspec.DecodeError:
             value = None
         if not isinstance(value, dict) or not value.keys() & {"data", "cursor"}:
-            raise Unavailable(f"{self.url}: the answer is not from this API; is the base path in the URL?")
-        return value
+            raise self._foreign()
+        return _told(value)
+
+    def _data(self, holder: Any, *kinds: type) -> Any:
+        """The `data` of an answer or a page: objects. Services beside this one have `data` and `cursor`, too.
+
+        Args:
+            holder: the answer or the page.
+            kinds: what it may be; an object or a list if not given.
+
+        Raises:
+            Unavailable: it is something else.
+        """
+        data = holder.get("data") if isinstance(holder, dict) else None
+        items = data if isinstance(data, list) else [data]
+        if not isinstance(data, kinds or (dict, list)) or not all(isinstance(item, dict) for item in items):
+            raise self._foreign()
+        return data
+
+    def _foreign(self) -> Unavailable:
+        return Unavailable(f"{self.url}: the answer is not from this API; is the base path in the URL?")
+
+
+class _Told(dict[str, Any]):
+    """An object of an answer. Asked for a field that it does not have, it says so to the user."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Unavailable(f"the answer has no field {name!r}: is that the address of this API, and of this version?")
+
+
+def _told(value: Any) -> Any:
+    """A value of JSON with such objects."""
+    if isinstance(value, dict):
+        return _Told((name, _told(item)) for name, item in value.items())
+    return [_told(item) for item in value] if isinstance(value, list) else value
 
 
 def _message(answer: Answer) -> str:

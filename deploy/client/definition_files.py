@@ -83,6 +83,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what YAML 1.2 reads as a number, such as the text `1e3`. By itself it thinks of YAML 1.1 only."""
 
 
+_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # what an API has answered is of a subclass
 _Dumper.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|0o[0-7]+$"),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
 OUTCOMES: Final = ("succeeded", "failed", "aborted")
+MAX_HOURS: Final = 93 * 24
+"""As the API has it."""
 _LAST: Final = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
@@ -55,6 +57,8 @@ def since(last: str | None) -> str | None:
     if given is None:
         raise click.UsageError(f"--last {last!r} is not a number of hours or days, such as 12h or 30d")
     hours = int(given[1]) * (24 if given[2] == "d" else 1)
+    if hours > MAX_HOURS:
+        raise click.UsageError(f"--last {last!r} is more than 93d")
     return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
 
 

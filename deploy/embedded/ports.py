@@ -30,7 +30,7 @@ def is_free(port: int, host: str = HOST) -> bool:
 def check_free(port: int, host: str = HOST) -> None:
     """Raise `PortInUse` when a server could not listen on the port; 0 (any port) is always fine."""
     if port and not is_free(port, host):
-        raise PortInUse(f"port {port} on {host} is in use")
+        raise PortInUse(f"port {port} on {host} is in use; choose another one, or end what listens there")
 
 
 def free_ports(count: int) -> list[int]:

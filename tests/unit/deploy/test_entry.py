@@ -1,15 +1,17 @@
 """The command `orchestration`: help is made beautiful, and only when somebody asks for it."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from deploy.cli import main
-from deploy.entry import PANELS, asks_for_help
+from deploy.entry import GROUPS, PANELS, asks_for_help
 
 LOADED = "import sys; from deploy.entry import main\ntry: main()\nfinally: print('rich_click' in sys.modules)"
 
@@ -45,13 +47,36 @@ def test_a_command_loads_no_other_ones() -> None:
     assert not {f"deploy.client.{name}" for name in ("workflows", "instances", "bulk", "bench")}.intersection(modules)
 
 
-def test_nothing_is_said_when_the_reader_has_gone() -> None:
+@pytest.mark.parametrize("arguments", [("workflows", "schema"), ("--help",), ("doctor",), ("test", "deploy/examples")])
+def test_nothing_is_said_when_the_reader_has_gone(arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "deploy.entry", "workflows", "schema"]
-    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "deploy.entry", *arguments]
+    environment = {**os.environ, "ORCHESTRATION_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    ended = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "xterm"}])
+def test_colours_can_be_turned_off(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("stages: 1")
+    main_end, their_end = pty.openpty()
+    command = [sys.executable, "-m", "deploy.entry", "workflows", "validate", str(tmp_path / "wrong.yaml")]
+    terminal = {"PATH": os.environ["PATH"], "TERM": "xterm", **environment}
+    subprocess.run(command, env=terminal, stdout=their_end, stderr=their_end, check=False)
+    os.close(their_end)
+    shown = os.read(main_end, 65536)
+    os.close(main_end)
+    assert b"must be a list" in shown
+    assert (b"\x1b[" in shown) is (environment == {"TERM": "xterm"})
+
+
+def test_every_group_is_known_by_all_its_names() -> None:
+    context = click.Context(main)
+    groups = {name for name in main.list_commands(context) if isinstance(main.get_command(context, name), click.Group)}
+    aliases = {alias for alias, name in main._names.items() if name in groups}
+    assert groups | aliases == GROUPS
 
 
 def test_every_command_has_a_panel() -> None:
@@ -68,6 +93,8 @@ def test_every_command_has_a_panel() -> None:
         (["--help"], True),
         (["workflows", "run", "-h"], True),
         (["workflows", "run", "payout"], False),
+        (["doctor"], False),  # its errors are for logs and scripts, and not for a box
+        (["workflow"], False),
     ],
 )
 def test_what_asks_for_help(arguments: list[str], asks: bool) -> None:

@@ -116,11 +116,42 @@ async def test_an_answer_that_does_not_come_ends_the_request(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b'{"ok": true}',
+        b'{"data": 1}',
+        b'{"data": [1]}',
+        b'{"data": {"data": [{"id": "x"}]}}',
+        b'{"cursor": 1}',
+        b'{"cursor": {"data": {"id": "x"}}}',
+        b'{"cursor": {"data": [1]}}',
+        b'{"cursor": {"data": [{"identifier": "x"}]}}',
+    ],
+)
+async def test_answers_of_another_service(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    world = World(monkeypatch, Answer(200, body))
+    with pytest.raises(Unavailable, match=r"is the base path in the URL|of this API"):
+        [item["id"] async for item in world.api.pages("workflows")]
+    with pytest.raises(Unavailable, match=r"is the base path in the URL|of this API"):
+        (await world.api.get("workflows", ID))["id"]
+    with pytest.raises(Unavailable, match=r"is the base path in the URL|of this API"):
+        (await world.api.post("workflows", body={}))["id"]
+
+
+async def test_a_redirection_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, Answer(302, b""))
+    with pytest.raises(Unavailable, match="HTTP 302, a redirection"):
+        await world.api.get("workflows", ID)
+
+
+@pytest.mark.parametrize(
     ("answer", "told"),
     [
         (error(404, "workflow 'x' not found"), "workflow 'x' not found"),
         (error(400, "a\x1b[2Jb"), "ab"),
         (error(401, "a bearer token is required"), "a bearer token is required \\(401\\); give a token"),
+        (Answer(401, b""), "^HTTP 401; give a token"),
         (Answer(413, b"too large"), "HTTP 413"),
         (Answer(404, b"<html>"), f"^{URL}: HTTP 404; is that the address of the API, with its base path?"),
         (error(404, "unknown path"), f"^{URL}: unknown path; is that the address of the API, with its base path?"),

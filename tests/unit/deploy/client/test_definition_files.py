@@ -77,6 +77,18 @@ def test_standard_input_and_json_by_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        ("wait_event: approved", 'not the string "approved"; did you mean `wait_event: {event: approved}`?'),
+        ("delay: 5s", 'not the string "5s"; did you mean `delay: {duration: 5s}`?'),
+        ("send: 5", "must be an object, not an integer\n"),
+    ],
+)
+def test_a_stage_without_fields(tmp_path: Path, stage: str, told: str) -> None:
+    assert told in run("validate", file(tmp_path, f"stages:\n- {stage}\n")).stdout
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "there is no text"),

@@ -66,6 +66,12 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
         since(text)
 
 
+@pytest.mark.parametrize("text", ["94d", "2233h"])
+def test_more_time_than_is_counted_is_refused(text: str) -> None:
+    with pytest.raises(click.UsageError, match=f"--last '{text}' is more than 93d"):
+        since(text)
+
+
 def test_a_time_may_be_in_hours_or_days() -> None:
     assert since(None) is None
     hours, days = since("24h"), since("1d")

@@ -90,6 +90,12 @@ def test_junit(file: Path, tmp_path: Path) -> None:
     assert "720h  stage 0 ends" in (failed[0].text or "")
 
 
+def test_results_that_cannot_be_written_are_not_taken_for_a_failure(file: Path, tmp_path: Path) -> None:
+    it = run(file, "-k", "ENDS", "--junit", tmp_path / "nowhere" / "junit.xml")
+    assert it.exit_code == 2
+    assert "No such file or directory" in it.stderr
+
+
 def test_junit_takes_every_name(tmp_path: Path) -> None:
     file = tmp_path / "it.scenarios.yaml"
     file.write_text('workflow: {stages: []}\nscenarios: [{name: "a\\u0007 & b"}]\n')
