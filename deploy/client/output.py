@@ -1,5 +1,6 @@
 """What commands show: tables and times for people, or JSON as the API has it for programs."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -34,8 +35,8 @@ class Output:
 
     @property
     def is_live(self) -> bool:
-        """Whether a person watches who can be shown something that changes."""
-        return not self.as_json and sys.stdout.isatty()
+        """Whether a person watches, on a terminal that can be told to change what it shows."""
+        return not self.as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
     def show(self, value: Any, people: Callable[[], Iterable[str]]) -> None:
         """Write a value: as JSON, or in the lines that people get."""

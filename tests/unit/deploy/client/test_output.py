@@ -105,8 +105,11 @@ def test_only_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert not Output(as_json=False).is_live
     monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     assert Output(as_json=False).is_live
     assert not Output(as_json=True).is_live
+    monkeypatch.setenv("TERM", "dumb")
+    assert not Output(as_json=False).is_live
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
