@@ -7,6 +7,8 @@
   one deadline for what it waits for, and one for its answer. `check`, called every second, enforces them: timers would
   cost each request two.
 - Nothing grows without bound: heads, trailers, requests that are sent ahead, connections.
+- An answer without a length ends with its connection for a client of HTTP/1.0, which knows no chunks (RFC 9112, 6.1).
+  uvicorn would send chunks, and the client would take their heads for a part of the answer.
 - Refusals are JSON and come behind the answers to earlier requests. After one, the connection is shut down for
   writing, and what still comes is thrown away until the client closes: closing at once would reset the connection,
   perhaps before the client has read the answer.
@@ -20,7 +22,7 @@ from math import inf
 from typing import Any, Final, cast
 
 import httptools
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -237,6 +239,8 @@ class Protocol(HttpToolsProtocol):
             return self._head_without_upgrade() + data[upgrade.args[0] :]
         except httptools.HttpParserInvalidMethodError:
             raise _Refused(refusals.UNKNOWN_METHOD if _METHOD.match(data) else refusals.MALFORMED) from None
+        except httptools.HttpParserInvalidURLError:
+            raise _Refused(refusals.MALFORMED_URL) from None
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, _Refused):  # by one of the callbacks below
                 raise error.__context__ from None
@@ -318,6 +322,8 @@ class Protocol(HttpToolsProtocol):
         self._running = cycle
         self._writes = JoinedWrites(self.transport, self.loop)
         cycle.transport = cast(Transport, self._writes)  # of which it uses nothing else
+        if cycle.scope["http_version"] == "1.0":
+            app = _WithoutChunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -372,6 +378,28 @@ class Protocol(HttpToolsProtocol):
             self.transport.write_eof()  # a half-close, so that the client sees the end of the answer
         self.flow.resume_reading()
         self._deadline = self.loop.time() + LINGER_SECONDS
+
+
+class _WithoutChunks:
+    """Lets an answer without a length end with its connection."""
+
+    def __init__(self, app: ASGIApp, cycle: RequestResponseCycle):
+        self._app = app
+        self._cycle = cycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle, has_length = self._cycle, True
+
+        async def send_whole(message: Message) -> None:
+            nonlocal has_length
+            if message["type"] == "http.response.start":
+                has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+                cycle.chunked_encoding = None if has_length else False
+            elif not has_length:
+                cycle.expected_content_length = len(message.get("body", b""))  # each piece is all that is expected
+            await send(message)
+
+        await self._app(scope, receive, send_whole)
 
 
 class _Overloaded:

@@ -45,6 +45,8 @@ def _refusal(status: int, message: str, code: ErrorCode = "VALIDATION", *more: H
 
 
 MALFORMED: Final = _refusal(400, "malformed HTTP")
+MALFORMED_URL: Final = _refusal(400, "malformed URL: characters outside of ASCII have to be percent-encoded")
+"""Most often somebody has typed an `ü` into a query."""
 UNKNOWN_METHOD: Final = _refusal(405, "method not allowed", "VALIDATION", (b"allow", METHODS))
 HEAD_TOO_SLOW: Final = _refusal(408, "the head of the request did not arrive in time")
 BODY_TOO_SLOW: Final = _refusal(408, "the body of the request did not arrive in time")

@@ -197,6 +197,15 @@ async def test_malformed_requests_are_refused_in_json(request_: bytes, error: in
     assert wire.was_aborted(), "the client has not closed its end"
 
 
+@pytest.mark.parametrize("target", ["/é", "/a?name=Zürich"])
+async def test_a_url_that_is_not_ascii_is_refused_with_a_hint(target: str) -> None:
+    wire = connect()
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+    answer = await wire.answer()
+    assert answer.error == (400, "VALIDATION")
+    assert "percent-encoded" in answer.json()["errorMessage"]
+
+
 async def test_a_refusal_comes_behind_the_answers_to_earlier_requests() -> None:
     wire = connect()
     wire.send(GET % 1 + GET % 2 + b"BREW / HTTP/1.1\r\n\r\n" + GET % 3)
@@ -529,3 +538,39 @@ async def test_a_lost_connection_ends_its_requests() -> None:
     wire.close()
     await wire.settle()
     assert seen == ["/1"]
+
+
+async def in_pieces(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers in pieces, without a length."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for piece in (b"one ", b"", b"two"):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: keep-alive\r\n"])
+async def test_a_client_of_http_1_0_gets_no_chunks(more: bytes) -> None:
+    wire = connect(in_pieces)
+    wire.send(b"GET / HTTP/1.0\r\n" + more + b"\r\n")
+    await wire.settle()
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"one two"
+    assert not wire.is_open()
+
+
+async def test_a_client_of_http_1_0_gets_lengths_that_are_known() -> None:
+    wire = connect()
+    wire.send(b"HEAD / HTTP/1.0\r\n\r\n")
+    assert b"content-length: " in (await _head(wire))
+    wire = connect()
+    wire.send(b"GET /1 HTTP/1.0\r\n\r\n")
+    assert (await wire.answer()).json()["path"] == "/1"
+    assert not wire.is_open()
+
+
+async def _head(wire: Wire) -> bytes:
+    await wire.settle()
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+    assert not body
+    return head
