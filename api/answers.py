@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 from starlette.types import Receive, Send
 
+from api.bodies.reading import disconnected
 from api.errors import ApiError
 from api.ports import Slice
 from schemas.resources import Error, ErrorCode
@@ -77,7 +78,7 @@ class StreamedList(Answer, Generic[Row]):
 
     async def send(self, receive: Receive, send: Send) -> None:
         """Send it, unless the client goes away."""
-        gone = asyncio.ensure_future(_disconnect(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
             # What waits for a slow client is one page, as bytes.
@@ -140,11 +141,6 @@ def _items(page: Slice[Row], render: Callable[[Row], object]) -> bytes:
 async def _piece(send: Send, body: bytes) -> None:
     async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
         await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _close(pages: AsyncIterator[object]) -> None:

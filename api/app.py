@@ -20,7 +20,7 @@ from api.metrics import Metrics
 from api.openapi.routes import openapi_routes
 from api.ports import Connection
 from api.refusals import answer_fault, answer_http_error
-from api.routing import PathRoute, Paths, path_routes
+from api.routing import PathRoute, Paths, path_of, path_routes
 from api.services import Outside, Services, outside, services_of
 from api.waiting import Admission
 from api.web_pages import WebPages
@@ -54,7 +54,7 @@ class Api(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        found = self._paths.find(scope["path"]) if scope["type"] == "http" else None
+        found = self._paths.find(path_of(scope)) if scope["type"] == "http" else None
         if found is None:
             await super().__call__(scope, receive, send)
             return

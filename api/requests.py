@@ -1,11 +1,16 @@
 """One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
-from api.bodies.reading import announces_body, read_body
+from api.bodies.reading import announces_body, disconnected, read_body
+from api.errors import ClientGone
+
+T = TypeVar("T")
 
 
 class HttpRequest:
@@ -47,9 +52,8 @@ class HttpRequest:
         return self.header(b"idempotency-key") or None
 
     def query(self, name: str) -> str | None:
-        """The first value of a query parameter."""
-        values = self.queries.get(name)
-        return values[0] if values else None
+        """The first value of a query parameter that is not empty; None without one."""
+        return next(filter(None, self.queries.get(name, ())), None)
 
     @property
     def queries(self) -> Mapping[str, Sequence[str]]:
@@ -68,3 +72,19 @@ class HttpRequest:
             ClientGone: the client closed the connection.
         """
         return await read_body(self._scope, self._receive, max_bytes)
+
+    async def unless_gone(self, answering: Coroutine[Any, Any, T]) -> T:
+        """What takes long, which is cancelled when the client goes. The body must have been read.
+
+        Raises:
+            ClientGone: the client closed the connection.
+        """
+        tasks = asyncio.ensure_future(answering), asyncio.ensure_future(disconnected(self._receive))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not tasks[0].done():
+                raise ClientGone
+            return tasks[0].result()
+        finally:
+            for task in tasks:
+                task.cancel()

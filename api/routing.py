@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
@@ -251,6 +252,15 @@ class Paths:
             if params is not None:
                 return route, params
         return None
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request, decoded except for slashes: `a%2Fb` is one parameter, as in the reference."""
+    raw: bytes = scope.get("raw_path") or b""
+    return unquote(_SLASH.sub(b"%252F", raw)) if b"%2" in raw else scope["path"]
+
+
+_SLASH: Final = re.compile(rb"%2F", re.IGNORECASE)
 
 
 def path_routes(

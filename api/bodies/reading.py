@@ -41,6 +41,12 @@ def announces_body(scope: Scope) -> bool:
     )
 
 
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client closes the connection. What is left of the body is thrown away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _read(receive: Receive, max_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0

@@ -28,16 +28,13 @@ MAX_STEPS: Final = 10
 many empty pages. Between two steps others have their turn."""
 
 
-async def run_workflow(
-    services: Services, workflow_id: str, body: Any, wait: bool, key: str | None, author: Author
-) -> InstanceRow:
+async def run_workflow(services: Services, workflow_id: str, body: Any, key: str | None, author: Author) -> InstanceRow:
     """Start an instance.
 
     Args:
         services: the outside world.
         workflow_id: from the path.
         body: the decoded body; None without a body.
-        wait: answer when the instance has ended, or the ceiling for that is reached.
         key: the Idempotency-Key, if there was one.
         author: who wants it, and why.
 
@@ -53,10 +50,8 @@ async def run_workflow(
     keyed = keyed_request(key, "instance", str(workflow), variables)
     if keyed is None:
         definition = _startable(await services.read_model.leased_workflow(workflow), workflow_id)
-        row = await _start_new(services, definition, variables, author, deadline)
-    else:
-        row = await _start_once(services, keyed, workflow, variables, author, deadline)
-    return await _ended(services, row) if wait and row.terminated_at is None else row
+        return await _start_new(services, definition, variables, author, deadline)
+    return await _start_once(services, keyed, workflow, variables, author, deadline)
 
 
 def read_variables(body: Any) -> dict[str, str]:
@@ -153,8 +148,8 @@ async def _started(services: Services, instance_id: UUID) -> InstanceRow:
     return row
 
 
-async def _ended(services: Services, row: InstanceRow) -> InstanceRow:
-    """The instance after its end, or as it is at the ceiling."""
+async def ended(services: Services, row: InstanceRow) -> InstanceRow:
+    """An instance after its end, or as it is when the ceiling for that is reached."""
     deadline = asyncio.get_running_loop().time() + services.settings.wait_timeout_seconds
     await services.positions.wait_ended(row.id, deadline)
     return await services.read_model.instance(row.id) or row

@@ -45,8 +45,10 @@ def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "w
         wait = call.flag("wait")
         body = await call.json(required=False)
         row = await instances.run_workflow(
-            call.services, call.params[workflow_id], body, wait, call.idempotency_key, call.author
+            call.services, call.params[workflow_id], body, call.idempotency_key, call.author
         )
+        if wait and row.terminated_at is None:
+            row = await call.unless_gone(instances.ended(call.services, row))
         return json_answer(201, Data(render(row, wait)))
 
     return run

@@ -245,3 +245,39 @@ async def test_one_more_waiting_request_is_turned_away_at_once_but_reads_go_on()
     assert [(await task).status for task in waiting] == [201, 201]
     backend.stalled = False
     assert (await client.call("POST", "/workflows", {"stages": []})).status == 201
+
+
+@pytest.mark.parametrize("path", ["/workflows/{}", "/instances/{}", "/instances/{}/history", "/flows/{}/runs"])
+@pytest.mark.parametrize("id", ["a%2Fb", "%2f", "ID%2Fhistory", "a%252Fb"])
+async def test_an_id_with_an_encoded_slash_is_an_unknown_id(path: str, id: str) -> None:
+    """Also where the text behind the slash is a path of its own."""
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    backend.histories[instance.id] = []
+    target = path.format(id.replace("ID", str(instance.id)))
+    assert (await make_client(backend).call("GET", target)).error == (404, "VALIDATION")
+
+
+async def test_an_encoded_slash_makes_no_other_operation() -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    answer = await make_client(backend).call("PUT", f"/instances/{instance.id}%2Fabort")
+    assert answer.error == (405, "VALIDATION")
+    assert not backend.commands
+
+
+async def test_a_waiting_run_whose_client_has_gone_makes_room() -> None:
+    """The instance goes on."""
+    backend = Backend()
+    backend.ends_at_once, backend.waits_for_ends = False, True
+    workflow = backend.add_workflow(uuid4())
+    client = make_client(backend, max_waiting_requests=1)
+    target = f"/workflows/{workflow.id}/instances"
+    waiting = asyncio.create_task(client.call("POST", f"{target}?wait=true"))
+    await eventually(lambda: "wait_ended" in backend.calls)
+    assert (await client.call("POST", target)).error == (503, "INTERNAL")
+    client.leave()
+    async with asyncio.timeout(5):
+        assert (await waiting).status == 0
+    assert (await client.call("POST", target)).status == 201
+    assert len(backend.instance_rows) == 2

@@ -56,6 +56,12 @@ class Client:
     base: str = "/api/orchestration"
     on_send: Callable[[Message], None] | None = None
     disconnected: bool = False
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def leave(self) -> None:
+        """Close the connections of the requests that are under way."""
+        self._left.set()
+        self._left = asyncio.Event()
 
     async def call(
         self,
@@ -100,14 +106,15 @@ class Client:
         }
         pieces = [content] if chunks is None else list(chunks)
         answer = Answer()
+        left = self._left
 
         async def receive() -> Message:
             if self.disconnected:
                 return {"type": "http.disconnect"}
             if pieces:
                 return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
-            await asyncio.Event().wait()
-            raise AssertionError
+            await left.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             if self.on_send is not None:
