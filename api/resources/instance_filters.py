@@ -1,16 +1,15 @@
 """The filters of instances as requests give them: in the query, or as a JSON object; and as cursors keep them."""
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from api.errors import Invalid
 from api.ids import parse_id
+from api.resources.times import read_time
 from projections.keys import MAX_KEY_CHARACTERS, normalised
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.states import STATES, State
@@ -25,6 +24,8 @@ MAX_ERROR_CHARACTERS: Final = 200
 
 TRUE: Final = frozenset({"true", "1"})
 """What a boolean in a query may be, in any letter case; anything else is false, not an error."""
+FALSE: Final = frozenset({"false", "0"})
+"""What it may be else in an object."""
 
 NAMES: Final = (
     *("workflowID", "running", "state", "key", "error"),
@@ -34,10 +35,6 @@ NAMES: Final = (
 
 Values = Mapping[str, Sequence[str]]
 """The values that are given for a name, `""` included; other names count for nothing."""
-
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_SPACED_OFFSET: Final = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
-"""What becomes of the `+` of an offset in a query, unless the client encodes it."""
 
 
 def filters_of_query(values: Values) -> InstanceFilters:
@@ -52,10 +49,9 @@ def filters_of_query(values: Values) -> InstanceFilters:
     given = {name: texts for name in NAMES if (texts := [text for text in values.get(name, ()) if text])}
     if not given:
         return EVERY_INSTANCE
-    running = values.get("running", ())
     return InstanceFilters(
         workflow_ids=_workflow_ids(given.get("workflowID", ())),
-        running=bool(running) and running[0].lower() in TRUE,
+        running=given.get("running", ("",))[0].lower() in TRUE,
         states=_states(given.get("state", ())),
         key=_key(_one("key", given)),
         error=_error(_one("error", given)),
@@ -99,6 +95,8 @@ def _texts(name: str, value: Any) -> Sequence[str]:
         raise Invalid(f"filter: {name} has no value; leave it out if it is not to be a condition")
     if not all(isinstance(text, str) for text in values):
         raise Invalid(f"filter: {name} must be a string or a list of strings")
+    if name == "running" and (len(values) > 1 or values[0].lower() not in TRUE | FALSE):
+        raise Invalid("filter: running must be true or false")  # one that is not read would be no condition
     return values
 
 
@@ -145,17 +143,7 @@ def _error(text: str | None) -> str | None:
 
 def _time(name: str, given: dict[str, list[str]]) -> datetime | None:
     text = _one(name, given)
-    if text is None:
-        return None
-    try:
-        if _DAY.fullmatch(text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        at = msgspec.convert(_SPACED_OFFSET.sub("+", text), datetime)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (ValueError, OverflowError):  # also what msgspec raises
-        pass
-    raise Invalid(f"{name}: must be a time such as 2026-03-01T10:00:00Z, or a day such as 2026-03-01")
+    return None if text is None else read_time(name, text)
 
 
 class CursorFilters(Struct, frozen=True, array_like=True):

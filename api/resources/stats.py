@@ -11,9 +11,9 @@ from api.errors import Invalid
 from api.ids import parse_id
 from api.ports import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
 from api.resources.instance_filters import NO_WORKFLOW
+from api.resources.times import read_time
 from api.services import Services
 from projections.counting import HOURS_PER_DAY, KEPT_DAYS, by_day, hour_of, moment_of, percentile
-from schemas.definition.instants import parse_instant
 from schemas.stats import (
     Durations,
     OldestInstance,
@@ -114,10 +114,7 @@ def _read_step(text: str | None) -> Step | None:
 def _instant(name: str, text: str | None) -> datetime | None:
     if not text:
         return None
-    try:
-        instant = parse_instant(text)
-    except ValueError as error:
-        raise Invalid(f"{name}: {error}") from None
+    instant = read_time(name, text)
     if instant.year not in YEARS:
         raise Invalid(f"{name}: out of range")
     return instant

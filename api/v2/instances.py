@@ -17,6 +17,7 @@ from api.resources.instance_filters import (
     filters_of_query,
     to_cursor,
 )
+from api.resources.times import TIME_SCHEMA
 from api.routing import Parameter
 from api.v1.instances import QUERY_BOOLEAN, running
 from api.v2.differences import Difference
@@ -57,8 +58,7 @@ async def get_instance(call: Call) -> Answer:
 
 
 def _time(name: str, description: str) -> Parameter:
-    kind = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
-    return Parameter(name=name, where="query", type=kind, description=f"{description} (a day: 00:00 UTC)")
+    return Parameter(name=name, where="query", type=TIME_SCHEMA, description=f"{description} (a day: 00:00 UTC)")
 
 
 FILTERS: Final = (

@@ -6,11 +6,10 @@ from typing import Final
 from api.answers import Answer, json_answer
 from api.calls import Call
 from api.resources import stats
+from api.resources.times import TIME_SCHEMA
 from api.routing import Operation, Parameter
 from schemas.resources import Data
 from schemas.stats import Stats
-
-INSTANT: Final = {"type": "string", "format": "date-time"}
 
 
 async def get_stats(call: Call) -> Answer:
@@ -39,11 +38,17 @@ OPERATIONS: Final = (
             Parameter(
                 name="from",
                 where="query",
-                type=INSTANT,
-                description="Begin of the time that is looked at; when absent, 24 hours or 30 days before its end",
+                type=TIME_SCHEMA,
+                description=(
+                    "Begin of the time that is looked at (a day: 00:00 UTC);"
+                    " when absent, 24 hours or 30 days before its end"
+                ),
             ),
             Parameter(
-                name="to", where="query", type=INSTANT, description="End of the time that is looked at; now when absent"
+                name="to",
+                where="query",
+                type=TIME_SCHEMA,
+                description="End of the time that is looked at (a day: 00:00 UTC); now when absent",
             ),
             Parameter(
                 name="step",

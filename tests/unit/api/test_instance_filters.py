@@ -42,6 +42,7 @@ def of_query(**given: list[str]) -> InstanceFilters:
         ({"workflowID": ["abc"]}, InstanceFilters(workflow_ids=(NO_WORKFLOW,))),
         ({"running": ["TRUE"]}, InstanceFilters(running=True)),
         ({"running": ["0", "1"]}, EVERY_INSTANCE),
+        ({"running": ["", "1"], "key": ["", "a-1"]}, InstanceFilters(running=True, key="a-1")),
         ({"state": [""], "key": [""], "error": [""], "createdAfter": [""]}, EVERY_INSTANCE),
         (
             {"workflowID": [str(OTHER), "", str(WORKFLOW), str(OTHER)]},
@@ -95,6 +96,7 @@ def test_a_value_that_cannot_be_used_is_refused(query: dict[str, list[str]], mes
         ({"workflowID": str(WORKFLOW), "running": True}, InstanceFilters(workflow_ids=(WORKFLOW,), running=True)),
         ({"workflowID": [str(WORKFLOW)], "running": False}, InstanceFilters(workflow_ids=(WORKFLOW,))),
         ({"running": "true"}, InstanceFilters(running=True)),
+        ({"running": "FALSE"}, EVERY_INSTANCE),
         (
             {
                 "state": ["failed"],
@@ -126,6 +128,8 @@ def test_filters_of_an_object(body: Any, filters: InstanceFilters) -> None:
             for empty in ("", None, [], [""], ["a", None], " ")
         ),
         ({"running": ""}, "filter: running has no value"),
+        ({"running": "yes"}, "filter: running must be true or false"),
+        ({"running": ["false", "true"]}, "filter: running must be true or false"),
     ],
 )
 def test_an_object_that_is_not_a_filter_is_refused(body: Any, message: str) -> None:

@@ -86,7 +86,9 @@ async def test_a_deleted_workflow_does_not_run() -> None:
     assert len(backend.commands) == 1
 
 
-@pytest.mark.parametrize("query", ["?wait=true", "?wait=1", "?wait=TRUE", "?x=1&wait=True", "?wait=true&wait=false"])
+@pytest.mark.parametrize(
+    "query", ["?wait=true", "?wait=1", "?wait=TRUE", "?x=1&wait=True", "?wait=true&wait=false", "?wait=&wait=1"]
+)
 async def test_wait_answers_like_get_after_the_end(query: str) -> None:
     backend = Backend()
     backend.ends_at_once = False
@@ -157,6 +159,7 @@ async def test_a_failed_instance_shows_its_error() -> None:
         ("?workflowID={workflow}", "running ended"),
         ("?workflowID={workflow}&running=TRUE", "running"),
         ("?workflowID=", "running ended other"),
+        ("?workflowID=&workflowID={workflow}&running=&running=true", "running"),
         ("?workflowID=abc", ""),
         (f"?workflowID={UNKNOWN}", ""),
         ("?workflowId={workflow}", "running ended other"),

@@ -73,6 +73,8 @@ LISTS = [
     ("/instances?workflowID={workflow}", "/instances?workflowID={workflow}"),
     ("/instances?workflowID={workflow}&running=TRUE", "/instances?workflowID={workflow}&running=true"),
     ("/instances?workflowID=", "/instances"),
+    ("/instances?running=&running=true", "/instances?running=&running=true"),
+    ("/instances?cursor=&workflowID=&workflowID={workflow}", "/instances?workflowID={workflow}"),
     ("/instances?workflowID={workflow}&workflowID={other_workflow}", "/instances"),
     ("/instances?state=running&state=retrying&key=&error=", "/instances?running=1"),
     ("/instances?workflowId={workflow}", "/instances"),
@@ -122,6 +124,7 @@ def order(backend: Backend) -> dict[str, Any]:
         ("?pagesize=3", 15),
         ("?pageSize=2&pageSize=3", 2),
         ("?cursor=&pageSize=2", 2),
+        ("?pageSize=&pageSize=2", 2),
     ],
 )
 async def test_the_answer_shows_the_page_size_that_is_used(query: str, size: int) -> None:
