@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from api.bodies.values import MAX_DEPTH, no_nul, too_deep
+from api.bodies.values import COMPRESSED, GZIP, MAX_DEPTH, no_nul, too_deep
 from api.errors import MalformedBody
 from schemas.nesting import is_deeper
 
@@ -15,6 +15,10 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 _BYTE: Final = re.compile(r"\(byte ([0-9]+)\)")
 """How the decoder says where it met something wrong."""
+
+_TRUNCATED: Final = "Input data was truncated"
+_HALF_PAIR_AT_END: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]{0,6}\s*\Z")
+"""The decoder looks for the other half behind the end of the body."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -31,8 +35,8 @@ def decode_json(body: bytes) -> Any:
     except RecursionError:
         raise too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        line, column = _place(body, str(error))
-        raise MalformedBody(f"malformed JSON: {_reason(body, error)}", line, column) from None
+        reason = _reason(body, str(error))
+        raise MalformedBody(f"malformed JSON: {reason}", *_place(body, f"{reason} {error}")) from None
     if is_deeper(body, MAX_DEPTH):
         raise too_deep()
     if b"\\u0000" in body and _NUL.search(body):
@@ -40,10 +44,19 @@ def decode_json(body: bytes) -> Any:
     return value
 
 
-def _reason(body: bytes, error: Exception) -> str:
+def _reason(body: bytes, told: str) -> str:
+    """What is wrong with a body, where the decoder's words would lead elsewhere."""
     if body.startswith(codecs.BOM_UTF8):  # which nobody sees
         return "it begins with a byte order mark; save the file as UTF-8 without one"
-    return str(error).removeprefix("JSON is malformed: ")
+    if body.startswith(GZIP):
+        return COMPRESSED
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:  # the decoder counts from the start of the text inside of quotes
+        return f"byte 0x{body[error.start]:02x} is not UTF-8 (byte {error.start})"
+    if told == _TRUNCATED and _HALF_PAIR_AT_END.search(body):
+        return "half a surrogate pair is not a character"
+    return told.removeprefix("JSON is malformed: ").partition(" - at ")[0]
 
 
 def _place(body: bytes, error: str) -> tuple[int, int]:

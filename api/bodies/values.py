@@ -8,6 +8,10 @@ MAX_DEPTH: Final = 100
 """Most levels of lists and objects in each other. Engine and projections wrap values in a few levels more; one that
 only we can decode would be a command that nobody else can read."""
 
+GZIP: Final = b"\x1f\x8b"
+"""What compressed bodies begin with. No content coding is taken, as in the reference."""
+COMPRESSED: Final = "it is compressed with gzip; send it as it is"
+
 
 def check_text(text: str) -> None:
     """Check a text.

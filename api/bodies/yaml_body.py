@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from api.bodies.places import Place, YamlPlaces
-from api.bodies.values import MAX_DEPTH, check_text, too_deep
+from api.bodies.values import COMPRESSED, GZIP, MAX_DEPTH, check_text, too_deep
 from api.errors import MalformedBody
 from schemas.nesting import is_deeper
 
@@ -59,6 +59,8 @@ def decode_yaml(body: bytes, max_bytes: int, places: YamlPlaces | None = None) -
 
 
 def _not_utf8(body: bytes, error: UnicodeDecodeError) -> MalformedBody:
+    if body.startswith(GZIP):
+        return MalformedBody(f"malformed YAML: {COMPRESSED}")
     line_start = body.rfind(b"\n", 0, error.start) + 1
     line, column = body.count(b"\n", 0, error.start) + 1, len(body[line_start : error.start].decode()) + 1
     problem = f"malformed YAML: byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8"

@@ -1,5 +1,6 @@
 """Bodies: what JSON and YAML become, and what is refused."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from api.bodies.json_body import decode_json
 from api.bodies.values import MAX_DEPTH
 from api.bodies.yaml_body import MAX_NODES, decode_yaml
-from api.errors import Invalid
+from api.errors import Invalid, MalformedBody
 
 LIMIT = 100_000
 
@@ -75,6 +76,23 @@ def test_json_at_the_depth_limit() -> None:
 def test_json_that_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid):
         decode_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem", "column"),
+    [
+        (gzip.compress(b"{}"), "it is compressed with gzip; send it as it is", 1),
+        (b'{"name": "\xff"}', "byte 0xff is not UTF-8 (byte 10)", 11),
+        (b'{"name": "\\ud83d"}', "half a surrogate pair is not a character", 0),
+        (b'["\\uD83D"\n]', "half a surrogate pair is not a character", 0),
+        (b'{"name": "\\\\ud83d', "Input data was truncated", 0),
+        (b'{"a": [1e999]}', "Number out of range", 0),
+    ],
+)
+def test_what_is_wrong_with_json_is_told(body: bytes, problem: str, column: int) -> None:
+    with pytest.raises(MalformedBody) as raised:
+        decode_json(body)
+    assert (raised.value.message, raised.value.column) == (f"malformed JSON: {problem}", column)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +209,8 @@ def test_yaml_at_the_depth_limit() -> None:
 def test_yaml_that_is_not_utf8() -> None:
     with pytest.raises(Invalid):
         decode_yaml(b"a: \xff", LIMIT)
+    with pytest.raises(Invalid, match="malformed YAML: it is compressed with gzip"):
+        decode_yaml(gzip.compress(b"a: 1"), LIMIT)
 
 
 def test_errors_say_where() -> None:
