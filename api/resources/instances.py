@@ -19,6 +19,7 @@ from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import Fetch, PageOf, read_page
+from api.resources.workflows import no_workflow, startable
 from api.services import Services
 from projections.queries.acts import acts_of, line_of
 from schemas.commands import RunWorkflow
@@ -46,10 +47,10 @@ async def run_workflow(services: Services, workflow_id: str, body: Any, key: str
     deadline = command_deadline(services)
     workflow = parse_id(workflow_id)
     if workflow is None:
-        raise _no_workflow(workflow_id)
+        raise no_workflow(workflow_id)
     keyed = keyed_request(key, "instance", str(workflow), variables)
     if keyed is None:
-        definition = _startable(await services.read_model.leased_workflow(workflow), workflow_id)
+        definition = startable(await services.read_model.leased_workflow(workflow), workflow_id)
         return await _start_new(services, definition, variables, author, deadline)
     return await _start_once(services, keyed, workflow, variables, author, deadline)
 
@@ -116,7 +117,7 @@ async def _start_once(
     if made is not None:
         return made
     found = await services.read_model.leased_workflow(workflow)
-    command = _command(_startable(found, str(workflow)), variables, author, keyed.digest, seen_offset)
+    command = _command(startable(found, str(workflow)), variables, author, keyed.digest, seen_offset)
     await accept(services, keyed.id, command, deadline, partition=partition)
     return await _started(services, keyed.id)
 
@@ -153,16 +154,6 @@ async def ended(services: Services, row: InstanceRow) -> InstanceRow:
     deadline = asyncio.get_running_loop().time() + services.settings.wait_timeout_seconds
     await services.positions.wait_ended(row.id, deadline)
     return await services.read_model.instance(row.id) or row
-
-
-def _startable(row: WorkflowRow | None, workflow_id: str) -> WorkflowRow:
-    if row is None or row.deleted_at is not None:
-        raise _no_workflow(workflow_id)
-    return row
-
-
-def _no_workflow(workflow_id: str) -> NotFound:
-    return NotFound(f"workflow {workflow_id!r} not found")
 
 
 async def get_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> InstanceRow:

@@ -13,6 +13,7 @@ from api.resources.accepting import accept, command_deadline
 from api.resources.idempotency import keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.resources.trigger_bodies import check_expressions, read_trigger
+from api.resources.workflows import startable
 from api.services import Services
 from schemas.commands import CreateTrigger, DeleteTrigger
 
@@ -61,9 +62,7 @@ async def _startable(services: Services, workflow_id: str) -> str:
     """The id of a workflow that can be started."""
     parsed = parse_id(workflow_id)
     row = None if parsed is None else await services.read_model.workflow(parsed)
-    if row is None or row.deleted_at is not None:
-        raise NotFound(f"workflow {workflow_id!r} not found")
-    return str(row.id)
+    return str(startable(row, workflow_id).id)
 
 
 async def get_trigger(services: Services, trigger_id: str) -> TriggerRow:

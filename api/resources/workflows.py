@@ -63,8 +63,30 @@ async def get_workflow(services: Services, workflow_id: str) -> WorkflowRow:
     parsed = parse_id(workflow_id)
     row = None if parsed is None else await services.read_model.workflow(parsed)
     if row is None:
-        raise NotFound(f"workflow {workflow_id!r} not found")
+        raise no_workflow(workflow_id)
     return row
+
+
+def startable(row: WorkflowRow | None, workflow_id: str) -> WorkflowRow:
+    """A workflow that instances can be started of.
+
+    Args:
+        row: the workflow, if it was found.
+        workflow_id: as the request names it.
+
+    Raises:
+        NotFound: it does not exist, or is deleted.
+    """
+    if row is None:
+        raise no_workflow(workflow_id)
+    if row.deleted_at is not None:  # which GET shows, so it would not be understood as not found
+        raise NotFound(f"workflow {workflow_id!r} is deleted")
+    return row
+
+
+def no_workflow(workflow_id: str) -> NotFound:
+    """The error for a workflow that does not exist."""
+    return NotFound(f"workflow {workflow_id!r} not found")
 
 
 def list_workflows(services: Services) -> AsyncIterator[Slice[WorkflowRow]]:

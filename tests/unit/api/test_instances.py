@@ -83,6 +83,7 @@ async def test_a_deleted_workflow_does_not_run() -> None:
     await client.call("DELETE", f"/workflows/{workflow.id}")
     answer = await client.call("POST", f"/workflows/{workflow.id}/instances")
     assert answer.error == (404, "VALIDATION")
+    assert answer.json()["errorMessage"] == f"workflow '{workflow.id}' is deleted"
     assert len(backend.commands) == 1
 
 

@@ -152,6 +152,8 @@ async def test_the_workflow_must_be_there() -> None:
     for workflow_id in (deleted.id, UNKNOWN, "abc"):
         answer = await client.call("POST", "/triggers", trigger(workflow_id))
         assert answer.error == NOT_FOUND
+        why = "is deleted" if workflow_id == deleted.id else "not found"
+        assert answer.json()["errorMessage"] == f"workflow '{workflow_id}' {why}"
     assert len(backend.commands) == 1
 
 
