@@ -13,7 +13,8 @@ from uuid import UUID
 from api.command_offsets import CommandOffsets, SeenCauses
 from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
-from api.ports import CommandPosition
+from api.ports import CommandPosition, Place
+from api.sticky_partitioner import StickyPartitioner
 from schemas.commands import Command
 from schemas.kafka import Kafka, KafkaAway, NotAcknowledged
 from schemas.records import RecordCodec
@@ -55,6 +56,7 @@ class KafkaCommandLog:
         self._metrics = metrics
         self._codec = RecordCodec()
         self._clock = clock
+        self._partitioner = StickyPartitioner(monotonic)
         self._offsets = CommandOffsets(seen, metrics.log_faults, monotonic)
         self._producer = kafka.producer(
             self._topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
@@ -92,6 +94,10 @@ class KafkaCommandLog:
             raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")
         self._offsets.appended(partition, offset, taken)
         return CommandPosition(partition, offset)
+
+    async def place(self, id: UUID, deadline: float) -> Place:
+        """An id for a new instance, and its partition; see `api.ports.CommandLog.place`."""
+        return self._partitioner.place(id, await self._partitions(deadline))
 
     async def partition(self, key: UUID, deadline: float) -> int:
         """The partition of an aggregate; see `api.ports.CommandLog.partition`."""

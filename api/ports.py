@@ -84,6 +84,13 @@ class CommandPosition(NamedTuple):
     offset: int
 
 
+class Place(NamedTuple):
+    """The id of something new, and where its commands go."""
+
+    id: UUID
+    partition: int
+
+
 class Connection(Protocol):
     """Something that is opened once and closed at the end."""
 
@@ -111,6 +118,17 @@ class CommandLog(Connection, Protocol):
         Raises:
             CommandLogUnavailable: it was not acknowledged in time, or will not be carried out since the log was cut.
             TooLarge: the record is over the limit.
+        """
+
+    async def place(self, id: UUID, deadline: float) -> Place:
+        """An id for a new instance, and its partition, which others of the same moment share.
+
+        Args:
+            id: that nobody has, and that only chance has made; the result is like it.
+            deadline: when to give up, as time of the event loop.
+
+        Raises:
+            CommandLogUnavailable: Kafka is away, so nobody can tell.
         """
 
     async def partition(self, key: UUID, deadline: float) -> int:

@@ -77,9 +77,10 @@ async def _start_new(
     services: Services, workflow: WorkflowRow, variables: dict[str, str], author: Author, deadline: float
 ) -> InstanceRow:
     """A new instance."""
-    id = services.new_id()
+    id, partition = await services.command_log.place(services.new_id(), deadline)
+    command = _command(workflow, variables, author)
     with services.positions.starting(id) as starting:
-        await accept(services, id, _command(workflow, variables, author), deadline, starting=starting)
+        await accept(services, id, command, deadline, partition=partition, starting=starting)
     start = starting.start
     if start is None:  # too large to be announced, or the announcement was lost
         return await _started(services, id)

@@ -27,6 +27,7 @@ PUBLISHED: Final = "projections/publisher/positions.py"
 READ_MODEL: Final = "projections/queries/read_model.py"
 ROUTING: Final = "api/routing.py"
 SHARING: Final = "projections/queries/sharing.py"
+STICKY: Final = "api/sticky_partitioner.py"
 WORKFLOWS: Final = "api/resources/workflows.py"
 
 MUTATIONS: Final = (
@@ -287,5 +288,12 @@ MUTATIONS: Final = (
         "[NewRecord(event.key, event.value, [], now_ms) for event in events]",
         "[NewRecord(event.key, event.value, [], now_ms) for event in events][::-1]",
         "Consumers read the end of an instance before its start.",
+    ),
+    Mutation(
+        "an instance started in the partition of others",
+        STICKY,
+        "                return Place(UUID(key.decode()), partition)\n",
+        "                return Place(id, partition)\n",
+        "A run is sent where its id does not belong: no engine takes it.",
     ),
 )

@@ -104,10 +104,10 @@ class Seen:
         return self.cause
 
 
-def command_log(kafka: Kafka) -> KafkaCommandLog:
+def command_log(kafka: Kafka, **clocks: Callable[[], float]) -> KafkaCommandLog:
     admission = Admission(1)
     settings = ApiSettings(topic_prefix="test.")
-    return KafkaCommandLog(kafka, settings, Metrics(admission, admission), Seen())
+    return KafkaCommandLog(kafka, settings, Metrics(admission, admission), Seen(), **clocks)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -122,6 +122,15 @@ def soon(seconds: float = 5.0) -> float:
 
 async def append(log: KafkaCommandLog, seconds: float = 5.0, key: UUID | None = None) -> Any:
     return await log.append(key or uuid4(), AbortInstance(), soon(seconds))
+
+
+async def test_new_instances_share_a_partition_for_a_moment() -> None:
+    kafka = Kafka()
+    log = command_log(kafka, monotonic=lambda: 0.0)
+    await log.open()
+    places = [await log.place(uuid4(), soon()) for _ in range(20)]
+    assert len({place.partition for place in places}) == 1
+    assert [await log.partition(place.id, soon()) for place in places] == [place.partition for place in places]
 
 
 async def test_a_command_goes_to_the_partition_of_its_key() -> None:

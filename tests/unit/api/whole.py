@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from api.app import create_app
-from api.ports import CommandPosition, Rejection, Starting
+from api.ports import CommandPosition, Place, Rejection, Starting
 from engine.core.effects import CallActivity
 from engine.core.shard import Input, Shard
 from engine.turn import Turn
@@ -120,6 +120,9 @@ class CommandLog:
         self, key: UUID, command: Command, deadline: float, partition: int | None = None
     ) -> CommandPosition:
         return CommandPosition(PARTITION, await self._whole.command(key, command))
+
+    async def place(self, id: UUID, deadline: float) -> Place:
+        return Place(id, PARTITION)
 
     async def partition(self, key: UUID, deadline: float) -> int:
         return PARTITION

@@ -16,6 +16,7 @@ from api.ports import (
     CommandPosition,
     LogPlace,
     LogSlice,
+    Place,
     ReadModel,
     ReadPositions,
     Rejection,
@@ -54,6 +55,9 @@ class FakeCommandLog(FakeConnection):
         elif not backend.stalled:
             backend.take(key, command)
         return CommandPosition(PARTITION, offset)
+
+    async def place(self, id: UUID, deadline: float) -> Place:
+        return Place(id, await self.partition(id, deadline))
 
     async def partition(self, key: UUID, deadline: float) -> int:
         if self.backend.kafka_away:
