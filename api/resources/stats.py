@@ -87,7 +87,8 @@ def read_window(request: StatsRequest, now: datetime) -> tuple[Step, Window]:
     end = _instant("to", request.end) or now
     start = _instant("from", request.start)
     hours_begin = moment_of(by_day(hour_of(now))) - timedelta(days=HOURLY_DAYS)
-    step = _read_step(request.step) or ("hour" if start is None or start >= hours_begin else "day")
+    begin = end - timedelta(hours=DEFAULT_HOURS["hour"]) if start is None else start
+    step = _read_step(request.step) or ("hour" if begin >= hours_begin else "day")
     if start is None:
         start = end - timedelta(hours=DEFAULT_HOURS[step])
     if start >= end:
