@@ -1,9 +1,9 @@
 """Instances: run a workflow, read, list (contract: `http-api`, Surface v1)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,12 @@ from schemas.commands import RunWorkflow
 MAX_STEPS: Final = 10
 """How often a page reads on to find rare instances. With more, a request would take long; with one, clients would turn
 many empty pages. Between two steps others have their turn."""
+
+UNWATCHED_SECONDS: Final = 1.0
+"""How long an end is waited for without a look at the client. Most come sooner, and to watch costs two tasks."""
+
+Watch: TypeAlias = Callable[[Coroutine[Any, Any, object]], Awaitable[object]]
+"""Waits for something as long as the client is there; else raises `ClientGone`."""
 
 
 async def run_workflow(services: Services, workflow_id: str, body: Any, key: str | None, author: Author) -> InstanceRow:
@@ -150,10 +156,22 @@ async def _started(services: Services, instance_id: UUID) -> InstanceRow:
     return row
 
 
-async def ended(services: Services, row: InstanceRow) -> InstanceRow:
-    """An instance after its end, or as it is when the ceiling for that is reached."""
-    deadline = asyncio.get_running_loop().time() + services.settings.wait_timeout_seconds
-    await services.positions.wait_ended(row.id, deadline)
+async def ended(services: Services, row: InstanceRow, unless_gone: Watch) -> InstanceRow:
+    """An instance after its end, or as it is when the ceiling for that is reached.
+
+    Args:
+        services: the outside world.
+        row: the instance as it was.
+        unless_gone: waits for something as long as the client is there.
+
+    Raises:
+        ClientGone: the client is not there any more.
+    """
+    now = asyncio.get_running_loop().time()
+    deadline = now + services.settings.wait_timeout_seconds
+    soon = min(now + UNWATCHED_SECONDS, deadline)
+    if not await services.positions.wait_ended(row.id, soon) and soon < deadline:
+        await unless_gone(services.positions.wait_ended(row.id, deadline))
     return await services.read_model.instance(row.id) or row
 
 

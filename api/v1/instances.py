@@ -48,7 +48,7 @@ def running(render: Callable[[InstanceRow, bool], object], workflow_id: str = "w
             call.services, call.params[workflow_id], body, call.idempotency_key, call.author
         )
         if wait and row.terminated_at is None:
-            row = await call.unless_gone(instances.ended(call.services, row))
+            row = await instances.ended(call.services, row, call.unless_gone)
         return json_answer(201, Data(render(row, wait)))
 
     return run

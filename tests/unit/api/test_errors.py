@@ -266,8 +266,9 @@ async def test_an_encoded_slash_makes_no_other_operation() -> None:
     assert not backend.commands
 
 
-async def test_a_waiting_run_whose_client_has_gone_makes_room() -> None:
+async def test_a_waiting_run_whose_client_has_gone_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The instance goes on."""
+    monkeypatch.setattr("api.resources.instances.UNWATCHED_SECONDS", 0.0)
     backend = Backend()
     backend.ends_at_once, backend.waits_for_ends = False, True
     workflow = backend.add_workflow(uuid4())

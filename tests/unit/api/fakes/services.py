@@ -139,7 +139,9 @@ class FakePositions(FakeConnection):
             self.backend.on_wait_ended(instance_id)
             return True
         if self.backend.waits_for_ends:
-            await self.backend.wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self.backend.wake.wait()
         return False
 
     def stop_waiting(self) -> None:
