@@ -66,6 +66,19 @@ async def test_yaml_over_the_size_for_a_thread_is_read_as_well() -> None:
     assert answer.status == 201
 
 
+@pytest.mark.parametrize(
+    ("body", "hinted"),
+    [(YAML, True), (b"# a comment", True), (b"---\na: 1", True), (b"{", False), (b"x", False), (b"\x1f\x8b:", False)],
+)
+async def test_yaml_without_its_content_type_is_refused_with_a_hint(body: bytes, hinted: bool) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await make_client(Backend()).call("POST", "/workflows", body, kind)
+    assert answer.error == (400, "VALIDATION")
+    message = answer.json()["errorMessage"]
+    assert message.startswith("malformed JSON: ")
+    assert message.endswith("; YAML needs Content-Type: application/yaml") == hinted
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/xml", ""])
 async def test_every_other_body_is_json(content_type: str) -> None:
     client = make_client(Backend())
