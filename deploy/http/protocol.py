@@ -324,6 +324,7 @@ class Protocol(HttpToolsProtocol):
         cycle.transport = cast(Transport, self._writes)  # of which it uses nothing else
         if cycle.scope["http_version"] == "1.0":
             app = _WithoutChunks(app, cycle)
+            cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1: it would be taken for the answer
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -559,6 +559,12 @@ async def test_a_client_of_http_1_0_gets_no_chunks(more: bytes) -> None:
     assert not wire.is_open()
 
 
+async def test_a_client_of_http_1_0_gets_no_100_continue() -> None:
+    wire = connect()
+    wire.send(post(b"Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert (await wire.answer()).json()["body"] == BODY.decode()
+
+
 async def test_a_client_of_http_1_0_gets_lengths_that_are_known() -> None:
     wire = connect()
     wire.send(b"HEAD / HTTP/1.0\r\n\r\n")
