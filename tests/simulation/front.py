@@ -145,6 +145,7 @@ class Front:
         ]
         self.database.watch = self._check_alarms
         self._watching: set[asyncio.Task[None]] = set()
+        self._stands_until = 0.0
         """Those who look at lists after a crash of the database."""
         self.customers = Customers(rng, self.apis, self.answers, api_settings, stage, broken)
 
@@ -269,6 +270,7 @@ class Front:
         await self.customers.run_and_watch()
         self.database.faults.slow_answer = 0.0
         await self.customers.abort_runs(self._let_one_stand)
+        await asyncio.sleep(max(0.0, self._stands_until - asyncio.get_running_loop().time()))
         self.customers.quiet()
         await self.customers.run(1, LAST_ACTIONS)
         await self.customers.meet_ends()
@@ -281,8 +283,9 @@ class Front:
         """Let some projections stand still for a moment."""
         process = self.rng.choice(self.projections)
         process.stop()
-        seconds = self.rng.uniform(*STANDING_SECONDS)
-        asyncio.get_running_loop().call_later(seconds, process.go_on)
+        loop = asyncio.get_running_loop()
+        self._stands_until = loop.time() + self.rng.uniform(*STANDING_SECONDS)
+        loop.call_at(self._stands_until, process.go_on)
 
     def deleted(self, count: int) -> list[str]:
         """So many instances that are deleted, could be retried, and would come to an end."""
