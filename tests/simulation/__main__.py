@@ -8,6 +8,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ def main() -> int:
     """Run it; the exit status."""
     options = _options()
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or its processes would go on
     logging.disable()  # the product complains about each fault, as it should
     begin = told = time.monotonic()
     done, failed = 0, list[int]()
