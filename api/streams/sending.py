@@ -74,6 +74,8 @@ class EventStream(Answer):
             self._messages(), ping=0, send_timeout=SEND_SECONDS, shutdown_grace_period=STOP_SECONDS, sep="\n"
         )
         response.stopping = self._hub.stopping
+        # The server knows whether the connection is kept, and says so if not.
+        response.raw_headers = [header for header in response.raw_headers if header[0] != b"connection"]
         try:
             await response({"type": "http", "method": method}, receive, send)
         except SendTimeoutError:

@@ -32,6 +32,7 @@ async def test_an_instance_is_followed_from_its_present_state_to_its_end(world: 
     reading = world.read(f"/instances/{id}/stream")
     (first,) = await reading.until(1)
     assert (reading.status, reading.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert "connection" not in reading.headers, "only the server knows whether the connection is kept"
     assert reading.headers["cache-control"] == "no-store"
     assert (first.event, first.data) == ("instance", world.shown(id))
     assert first.retry is not None
