@@ -25,12 +25,16 @@ class Loader(Generic[K, V]):
     """Looks values up by key.
 
     Args:
-        fetch: the values of some keys; what does not exist is left out. Its `FAULTS` are worth one retry.
+        fetch: the values of some keys; what does not exist is left out. An exception in place of a value is raised for
+            the callers of its key alone. Its `FAULTS` are worth one retry.
         deadline_seconds: how long a caller waits at most.
     """
 
     def __init__(
-        self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, deadline_seconds: float = DEADLINE_SECONDS
+        self,
+        fetch: Callable[[list[K]], Awaitable[Mapping[K, V | Exception]]],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ):
         self._fetch = fetch
         self._futures: TimedFutures[V | None] = TimedFutures(deadline_seconds)
@@ -100,6 +104,9 @@ class Loader(Generic[K, V]):
         else:
             for key, waiters in taken.items():
                 value = values.get(key)
+                if isinstance(value, Exception):
+                    _fail({key: waiters}, value)
+                    continue
                 for future in waiters:
                     if not future.done():
                         future.set_result(value)

@@ -76,6 +76,11 @@ P = TypeVar("P", bound=_Placed)
 Single = TypeVar("Single", WorkflowRow, TriggerRow)
 
 
+class _Identified(Columns[T], Protocol[T]):
+    @property
+    def id(self) -> UUID: ...
+
+
 class _Keyed(NamedTuple):
     """An instance that is looked for among those that are deleted, too."""
 
@@ -304,23 +309,25 @@ class ReadModel:
 
         return await self._shared.get((query, *parameters), read)
 
-    async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow]:
+    async def _fetch_workflows(self, ids: list[UUID]) -> dict[UUID, WorkflowRow | Exception]:
         rows = await self._workflow_session.execute(statement("workflows"), (ids,))
         return _by_id(WorkflowColumns, rows)
 
-    async def _fetch_instances(self, keys: list[UUID | _Keyed]) -> dict[UUID | _Keyed, InstanceRow | DeletedInstance]:
+    async def _fetch_instances(
+        self, keys: list[UUID | _Keyed]
+    ) -> dict[UUID | _Keyed, InstanceRow | DeletedInstance | Exception]:
         keyed = [key for key in keys if isinstance(key, _Keyed)]
         ids = [key.id if isinstance(key, _Keyed) else key for key in keys]
         rows = await self._instance_session.execute(statement("keyed_instances" if keyed else "instances"), (ids,))
-        found: dict[UUID | _Keyed, InstanceRow | DeletedInstance] = {}
+        found: dict[UUID | _Keyed, InstanceRow | DeletedInstance | Exception] = {}
         for columns in (InstanceColumns(*row) for row in rows):
             if columns.is_deleted:
                 found[_Keyed(columns.id)] = DeletedInstance(columns.id, columns.request or "")
             else:
-                found[columns.id] = found[_Keyed(columns.id)] = columns.row()
+                found[columns.id] = found[_Keyed(columns.id)] = _row_of(columns)
         return found
 
-    async def _fetch_triggers(self, ids: list[UUID]) -> dict[UUID, TriggerRow]:
+    async def _fetch_triggers(self, ids: list[UUID]) -> dict[UUID, TriggerRow | Exception]:
         rows = await self._trigger_session.execute(statement("triggers"), (ids,))
         return _by_id(TriggerColumns, rows)
 
@@ -354,8 +361,16 @@ async def _connect(session: Session) -> None:
         await session.connect()
 
 
-def _by_id(columns: Callable[..., Columns[Single]], rows: list[Row]) -> dict[UUID, Single]:
-    return {row.id: row for row in (columns(*some).row() for some in rows)}
+def _by_id(columns: Callable[..., _Identified[Single]], rows: list[Row]) -> dict[UUID, Single | Exception]:
+    return {row.id: _row_of(row) for row in (columns(*some) for some in rows)}
+
+
+def _row_of(columns: Columns[T]) -> T | Exception:
+    """A row, or why it can't be read, such as what a newer build has written. Those that are read with it go on."""
+    try:
+        return columns.row()
+    except Exception as error:
+        return error
 
 
 class _Fetch(Protocol[P]):

@@ -1,5 +1,6 @@
 """Instances: run, read, list, events, abort, histories (contract: `http-api`, Surface v1)."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ from msgspec import Raw
 from api.ports import ActivityRow, Rejection, StageHistoryRow
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from tests.unit.api.fakes import START, Answer, Backend, make_client
+from tests.unit.api.whole import Whole
 
 UNKNOWN = "6e0c0000-0000-0000-0000-000000000000"
 
@@ -307,3 +309,15 @@ async def test_the_input_of_a_transaction_is_shown_under_both_names(more: bytes)
     (activity,) = (await make_client(backend).call("GET", f"/instances/{instance.id}/stages/0/history")).data
     shown = {"ledger": "main", "data": {"amount": 2**100}}
     assert activity["input"] == {"CreateTransaction": shown | {"Ledger": "main", "Data": shown["data"]}}
+
+
+async def test_an_instance_that_cannot_be_read_fails_no_other_request() -> None:
+    """Such as one that a newer build has written. Requests at the same time are read together."""
+    whole = Whole()
+    client = whole.client
+    workflow = (await client.call("POST", "/workflows", {"stages": [{"wait_event": {"event": "go"}}]})).data["id"]
+    runs = [await client.call("POST", f"/workflows/{workflow}/instances") for _ in range(4)]
+    ids = [run.data["id"] for run in runs]
+    whole.database.tables.instances[ids[0]].waiting = '["something new"]'
+    shown = await asyncio.gather(*(client.call("GET", f"/instances/{id}") for id in ids))
+    assert [answer.status for answer in shown] == [500, 200, 200, 200]

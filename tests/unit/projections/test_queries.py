@@ -93,6 +93,16 @@ async def test_a_defect_reaches_the_caller_as_it_is() -> None:
         await Loader(source).load(2)
 
 
+async def test_a_value_that_cannot_be_read_is_told_to_its_callers_alone() -> None:
+    async def fetch(keys: list[int]) -> dict[int, int | Exception]:
+        return {key: ValueError("unreadable") if key == 3 else key for key in keys}
+
+    loader = Loader(fetch)
+    found = await asyncio.gather(*(loader.load(key) for key in (1, 2, 3, 4, 3)), return_exceptions=True)
+    assert [found[0], found[1], found[3]] == [1, 2, 4]
+    assert all(isinstance(found[place], ValueError) for place in (2, 4))
+
+
 async def test_callers_wait_no_longer_than_the_deadline() -> None:
     source = Source()
     loader = Loader(source, deadline_seconds=0.01)
