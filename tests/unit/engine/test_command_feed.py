@@ -344,6 +344,36 @@ async def test_commands_that_were_deleted_before_they_were_taken_are_missed(worl
 
 
 @simulated
+async def test_marks_of_transactions_that_are_side_by_side_are_no_missing_commands(world: World) -> None:
+    """Other services may append submissions in transactions."""
+    place = Place(COMMANDS, 0)
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0)
+        for after in ("c", "d"):
+            for name in ("a", "b"):
+                world.cluster.append(place, [NewRecord(b"k", name.encode(), [], 0)], name)
+            for name in ("a", "b"):
+                world.cluster.log(place).end_transaction(name, committed=True)
+            world.put(0, after)
+            await asyncio.sleep(5)
+        assert engine.faults == {}
+        assert engine.fed == {0: ["a", "b", "c", "a", "b", "d"]}
+
+
+@simulated
+async def test_a_consumer_that_leaves_commands_out_is_noticed(world: World) -> None:
+    world.put(0, "a", "b", "c", "d")
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0)
+        member = engine.feed._member  # noqa: SLF001 - it has lost its place
+        assert member is not None
+        member.start_at(Place(COMMANDS, 0), 3)
+        await asyncio.sleep(5)
+        assert engine.faults == {0: "gap"}
+        assert engine.fed == {}
+
+
+@simulated
 async def test_what_was_taken_before_a_partition_was_opened_again_is_not_missed(world: World) -> None:
     world.put(0, "a", "b")
     world.put(1, "c", "d", "e")
