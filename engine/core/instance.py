@@ -203,6 +203,9 @@ def _with_request(
         return state
     requests = (*state.requests, (event.request_key, event.request_digest))
     forgotten = max(0, len(requests) - MAX_REQUESTS)
+    if forgotten and state.retries:
+        # Those that the retry has brought along are in no order. Only of all of them it is known that they came first.
+        forgotten = len(requests) - 1
     return replace(state, requests=requests[forgotten:], earlier_requests=state.earlier_requests + forgotten)
 
 

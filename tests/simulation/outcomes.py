@@ -59,8 +59,11 @@ class Run:
         """A request with a key has had its effect."""
         self.keys[key] = digest
         if len(self.keys) > instance.MAX_REQUESTS:
-            del self.keys[next(iter(self.keys))]
-            self.earlier += 1
+            # What a retry has brought along is in no order.
+            forgotten = list(self.keys)[: -1 if self.retries else 1]
+            for earlier in forgotten:
+                del self.keys[earlier]
+            self.earlier += len(forgotten)
 
     def wanted(self, command: Keyed) -> Set[str] | None:
         """What has to become of a command by its key; None if it is a new one."""

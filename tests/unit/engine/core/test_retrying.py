@@ -287,6 +287,20 @@ def test_too_many_requests_to_be_told_are_known_by_the_read_model_alone() -> Non
     assert names(live.put(replace(event, seen_requests=150))) == ["EventReceived"]
 
 
+def test_a_request_that_a_retry_has_brought_along_is_not_carried_out_again_when_it_is_forgotten() -> None:
+    """They are in the order of their keys: the first one that is forgotten may have come last."""
+    live = Live(WAIT, WAIT)
+    live.put(AbortInstance())
+    live.retry(requests=[(f"k{number:02}", "e") for number in range(100)])
+    late = SendEvent(name="x", request_key="k00", request_digest="e", seen_requests=99)
+    assert live.put(late) == []
+    live.put(SendEvent(name="x", request_key="new", request_digest="e", seen_requests=100))
+    assert live.refused(late) == rejections.RETRY, "when the API looked for it, 99 others had come"
+    assert live.put(SendEvent(name="x", request_key="new", request_digest="e", seen_requests=100)) == []
+    after = SendEvent(name="x", request_key="after", request_digest="e", seen_requests=100)
+    assert names(live.put(after)) == ["EventReceived"]
+
+
 def test_pauses_of_two_passes_never_have_one_time() -> None:
     live = Live(UPDATE, max_attempts=1)
     (first,) = live.fail(AWAY)
