@@ -8,6 +8,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ class Sender:
             for type_, key, value in list(submissions) * times:
                 headers = [("type", type_.encode())]
                 await producer.send_and_wait(self._topic, json.dumps(value).encode(), key.encode(), headers=headers)
+
+    async def submit_side_by_side(self, *submissions: tuple[str, str, Any]) -> None:
+        """Append each in a transaction of its own. They end when all of them are appended."""
+        async with AsyncExitStack() as stack:
+            producers = [
+                await stack.enter_async_context(
+                    AIOKafkaProducer(bootstrap_servers=self._servers, transactional_id=f"{self._topic}-{number}")
+                )
+                for number in range(len(submissions))
+            ]
+            for producer, (type_, key, value) in zip(producers, submissions, strict=True):
+                await producer.begin_transaction()
+                headers = [("type", type_.encode())]
+                await producer.send_and_wait(self._topic, json.dumps(value).encode(), key.encode(), headers=headers)
+            for producer in producers:
+                await producer.commit_transaction()
 
 
 @pytest.fixture
@@ -109,6 +126,19 @@ async def test_a_run_and_an_event_that_come_twice_act_once(installation: Install
     assert [happened.count(name) for name in ("InstanceStarted", "EventReceived", "InstanceEnded")] == [1, 2, 1]
     kinds = [one["type"] for one in await published(installation, id)]
     assert (kinds.count("STARTED_WORKFLOW"), kinds.count("SUCCEEDED_WORKFLOW")) == (1, 1)
+
+
+async def test_transactions_of_senders_that_end_side_by_side_stop_nobody(
+    installation: Installation, sender: Sender
+) -> None:
+    client = installation.client()
+    workflow, id = await client.workflow(WAITS), str(new_id())
+    await sender.submit_side_by_side(
+        ("SubmitRun", id, {"workflow_id": workflow}),
+        ("SubmitEvent", id, {"name": "else", "idempotency_key": "k-1"}),
+    )
+    await sender.submit(("SubmitEvent", id, {"name": "approved", "idempotency_key": "k-2"}))
+    assert "error" not in await ended(client, id)
 
 
 async def test_an_abort_that_comes_twice_does_not_end_a_retried_instance(
