@@ -237,8 +237,8 @@ def _due(state: Instance, given: Due, now: datetime, clock: datetime) -> Sequenc
 def _activity_done(
     state: Instance, given: ActivityDone, now: datetime, clock: datetime, max_attempts: int | None
 ) -> Sequence[ev.InstanceEvent]:
-    pending, token, failure = effect(state), given.token, given.failure
-    if pending is None or pending.token != token:
+    token, failure = given.token, given.failure
+    if not waits_for(state, given):
         return (late_result(given, now),)
     attempt: dict[str, Any] = {"at": now, "stage": token.stage, "index": token.index, "attempt": token.attempt}
     if failure is None:
@@ -256,6 +256,12 @@ def _activity_done(
         **attempt, max_attempts=limit, name=activity.name, error=failure.error, code=failure.code
     )
     return (paused,)
+
+
+def waits_for(state: Instance, result: ActivityDone) -> bool:
+    """Whether an instance waits for this result, and not for that of another call or for none."""
+    pending = effect(state)
+    return pending is not None and pending.token == result.token
 
 
 def attempt_of(token: Token) -> Attempt:
@@ -288,8 +294,7 @@ def give_up(
         error: what went wrong.
         result: of the call that the instance waits for, which is kept if the call has succeeded.
     """
-    pending = effect(state)
-    if result is None or result.failure is not None or pending is None or pending.token != result.token:
+    if result is None or result.failure is not None or not waits_for(state, result):
         return _end(state, now, error)
     token = result.token
     done = ev.ActivityEnded(at=now, stage=token.stage, index=token.index, attempt=token.attempt, output=result.output)

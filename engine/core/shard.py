@@ -170,11 +170,11 @@ class Shard(State):
         match given:
             case RunWorkflow() if given.source is not None and state is None and not self._is_duplicate(given):
                 return Decision(0, decisions.start_in_vain(given, at, error))
+            case ActivityDone() if state is None or not decisions.waits_for(state, given):
+                return Decision(0, ()) if bare else self._late_failure(key, state, given, at, error)
             case Due() | ActivityDone() if state is not None:
                 result = given if isinstance(given, ActivityDone) and not bare else None
                 return Decision(state.version, decisions.give_up(state, at, error, result))
-            case ActivityDone() if not bare:
-                return self._late_result(key, ActivityDone(given.token, failure=Failure(error)), at)
             case FireTrigger() | EvaluateTrigger() | Evaluated():
                 failed = triggers.as_failed(given, error)
                 if failed is not None:
@@ -287,6 +287,15 @@ class Shard(State):
         if late is None or decisions.attempt_of(given.token) not in late.awaited:
             return Decision(0, ())
         return Decision(late.version, (decisions.late_result(given, at),))
+
+    def _late_failure(
+        self, key: str, state: Instance | None, given: ActivityDone, at: datetime, error: str
+    ) -> Decision:
+        """Likewise, of a call whose result can't be written down."""
+        failed = ActivityDone(given.token, failure=Failure(error))
+        if state is None:
+            return self._late_result(key, failed, at)
+        return Decision(state.version, (decisions.late_result(failed, at),))
 
     def _decide_trigger(self, key: str, given: triggers.TriggerInput, at: datetime, now: datetime) -> Decision:
         state = self._triggers.get(key)

@@ -24,12 +24,12 @@ MUTATIONS: Final = (
     Mutation(
         "token check off",
         DECISIONS,
-        "    if pending is None or pending.token != token:\n",
-        "    if pending is None:\n",
+        "    if not waits_for(state, given):\n",
+        "    if effect(state) is None:\n",
         "The answer of an older attempt counts for a newer one.",
-        without_effect="An instance has one call at a time, whose result is handed back once, and only its result or "
-        "its end ends an activity. So while an instance lives, a result is that of the attempt that it waits "
-        "for. The check guards against a runner that breaks this.",
+        without_effect="An instance has one call at a time, whose result is handed back once. So a result that it does "
+        "not wait for is that of a call which an abort has caught in the pass before. That has the same key as the one "
+        "of this pass, and what it says of the payment holds for both.",
     ),
     Mutation(
         "token of what is due not checked",

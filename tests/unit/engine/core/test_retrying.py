@@ -414,6 +414,21 @@ def test_the_late_result_of_the_pass_before_is_recorded_and_ends_nothing() -> No
     assert live.put(ActivityDone(old)) == [], "a call comes back once"
 
 
+def test_a_late_result_that_can_not_be_written_down_does_not_end_the_pass_that_runs() -> None:
+    live = Live(UPDATE)
+    old = ActivityDone(live.call.token, output="large")
+    live.put(AbortInstance())
+    live.retry()
+    (late,) = live.shard.fail("i", old, live.now, "too large").events
+    assert late == ev.LateResultRecorded(at=live.now, stage=0, index=0, attempt=1, error="too large")
+    assert live.shard.fail("i", old, live.now, "too large", bare=True).events == ()
+    assert names(list(live.shard.fail("i", ActivityDone(live.call.token), live.now, "x", bare=True).events)) == [
+        "ActivityEnded",
+        "StageEnded",
+        "InstanceEnded",
+    ]
+
+
 @pytest.mark.parametrize("aborted", [False, True])
 def test_late_results_of_passes_before_are_recorded_after_the_end_of_the_next(aborted: bool) -> None:
     live = Live(UPDATE)
