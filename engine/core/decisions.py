@@ -149,8 +149,14 @@ def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datet
     return _go_on(state, received, now, clock)
 
 
-def came_before(state: Instance, command: SendEvent | ResumeActivity | AbortInstance | RetryInstance) -> bool:
+def came_before(
+    state: Instance | RetryInstance, command: SendEvent | ResumeActivity | AbortInstance | RetryInstance
+) -> bool:
     """Whether the same request, known by its Idempotency-Key, was carried out before.
+
+    Args:
+        state: the instance; once it has ended, what the command that retries it says of it.
+        command: the request.
 
     Raises:
         Rejected: the key came with another body, or nobody can tell: when the API looked for it, the read model did not

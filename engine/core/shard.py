@@ -271,6 +271,9 @@ class Shard(State):
             if decisions.came_before(state, command):
                 return Decision(0, ())
             raise Rejected(rejections.NOT_RETRYABLE, "the instance is running")
+        if decisions.came_before(command, command):
+            # It was carried out, and the pass has ended, between the API's look for the request and that at the end.
+            return Decision(0, ())
         last = self.duplicates.retried(key)
         if last is not None and last.retries != command.retries:
             text = "the instance was retried meanwhile, and has ended again: look at it before you retry it once more"

@@ -48,6 +48,13 @@ MUTATIONS: Final = (
         "A client that repeats its retry is told that it was refused, though it was carried out.",
     ),
     Mutation(
+        "a retry that comes again on the next end",
+        SHARD,
+        "        if decisions.came_before(command, command):\n",
+        "        if False:\n",
+        "A client that sends its retry twice at once has it carried out twice, if the first pass fails at once.",
+    ),
+    Mutation(
         "retries not counted in tokens",
         EFFECTS,
         "activity.attempt, activity.resumes, state.retries)",

@@ -120,6 +120,7 @@ class KnownInstance:
             assert last.error is not None, "what has not failed was retried"
             self.passes.append(self.passes[-1][: event.stage])
             if event.request_key is not None:
+                assert event.request_key not in self.retried_by, f"{event.request_key} has retried it twice"
                 self.retried_by[event.request_key] = event.retries
             count, retries = len(self.passes[-1]), event.retries
             last = last._replace(terminated_at=None, error=None, started=count, ended=count, retries=retries)

@@ -125,6 +125,8 @@ class Clients:
                 self._retry_any()
             elif chance < 0.86:
                 self._garbage()
+            elif chance < 0.867:
+                await self._retry_what_fails_again()
             elif chance < 0.885:
                 self._fire()
             elif chance < 0.905:
@@ -236,6 +238,28 @@ class Clients:
         if failed:
             self._retry(self.rng.choice(failed[-20:]), twice=0.3)
 
+    async def _retry_what_fails_again(self) -> None:
+        """A retry of what fails at once in each pass comes twice, and the second one has seen the end of the next pass.
+
+        So it is when the API looks for the second before the first is carried out, and for the end after that.
+        """
+        self.start({"delay": {"duration": "${nobody}"}})
+        instance_id = next(reversed(self.runs))
+        if await self._has_failed(instance_id, retries=0):
+            request = self._request(instance_id, self.new_id())
+            self._send_keyed(instance_id, replace(self._retry_of(instance_id), **request), is_keyed=True)
+            if await self._has_failed(instance_id, retries=1):
+                self.send(instance_id, replace(self._retry_of(instance_id), **request))
+
+    async def _has_failed(self, instance_id: str, retries: int) -> bool:
+        """Whether an instance soon fails that was retried so often."""
+        for _ in range(MADE_LOOKS):
+            run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
+            if run is not None and run.failed and run.retries == retries:
+                return True
+            await asyncio.sleep(MADE_SECONDS)
+        return False
+
     def retry_again_and_again(self, instance_id: str) -> None:
         """Retry what has failed or was aborted, three times at once: mostly in one turn, for an abort comes before."""
         run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
@@ -244,18 +268,22 @@ class Clients:
             self._retry(instance_id, twice=1.0)
             self.send(*self.retries[-1])
 
-    def _retry(self, instance_id: str, twice: float) -> None:
-        """Retry an instance that has failed, perhaps twice at once."""
+    def _retry_of(self, instance_id: str) -> RetryInstance:
+        """What retries an instance that has failed, as the read model knows it now: requests in the order of keys."""
         partition = self.partition(instance_id)
         log = [(one.aggregate_id, one.event) for one in self.observer.admitted[partition]]
         run = self.observer.outcomes[partition].runs[instance_id]
         requests = [(key, digest) for key, digest in run.keys.items() if digest is not None and not run.earlier]
-        retry = replace(
+        return replace(
             retry_of(log, instance_id),
-            requests=requests,
+            requests=sorted(requests),
             earlier_requests=run.count - len(requests),
             seen_offset=len(self.topics.events[partition]),
         )
+
+    def _retry(self, instance_id: str, twice: float) -> None:
+        """Retry an instance that has failed, perhaps twice at once."""
+        retry = self._retry_of(instance_id)
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
             retry = replace(retry, **self._request(instance_id, self.new_id()))

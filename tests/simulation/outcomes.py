@@ -216,8 +216,9 @@ class Outcomes:
         return {DECIDED} if activity.paused else {SKIPPED}
 
     def _wanted_retry(self, run: Run, command: cm.RetryInstance) -> Set[str]:
-        """Of several that have seen the same end, one counts."""
-        if not run.ended and (repeated := run.wanted(command)) is not None:
+        """Of several that have seen the same end, one counts; and of several with one key, whatever they have seen."""
+        known = Run(None, keys=dict(command.requests), earlier=command.earlier_requests) if run.ended else run
+        if (repeated := known.wanted(command)) is not None:
             return repeated
         wanted = {DECIDED} if run.ended and run.retries == command.retries else {rejections.NOT_RETRYABLE}
         unseen = [offset for offset in self.retried if offset >= command.seen_offset]

@@ -365,9 +365,9 @@ async def test_a_consumer_that_leaves_commands_out_is_noticed(world: World) -> N
     world.put(0, "a", "b", "c", "d")
     async with world.engine() as engine:
         await engine.feed.open(0, 0)
-        member = engine.feed._member  # noqa: SLF001 - it has lost its place
+        member = engine.feed._member
         assert member is not None
-        member.start_at(Place(COMMANDS, 0), 3)
+        member.start_at(Place(COMMANDS, 0), 3)  # it has lost its place
         await asyncio.sleep(5)
         assert engine.faults == {0: "gap"}
         assert engine.fed == {}

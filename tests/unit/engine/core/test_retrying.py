@@ -337,6 +337,20 @@ def test_of_two_retries_that_saw_the_same_end_one_counts(settled: bool) -> None:
     assert live.state.retries == 2
 
 
+def test_a_retry_that_comes_again_does_nothing_though_it_was_built_on_the_next_end() -> None:
+    """Its first request was carried out after the API had looked for it, and before it looked at the end."""
+    live = Live(UPDATE)
+    live.fail()
+    live.retry(request_key="r", request_digest="f", seen_requests=0)
+    live.fail()
+    again = retry_of(live.log, "i", request_key="r", request_digest="f", seen_requests=0)
+    assert live.put(again) == []
+    assert live.refused(replace(again, request_digest="x")) == rejections.CONFLICT
+    unknown = replace(again, requests=[], earlier_requests=101)
+    assert live.refused(unknown) == rejections.RETRY, "it may be one of those that are not told"
+    assert names(live.put(replace(unknown, seen_requests=101)))[0] == "InstanceRetried"
+
+
 def test_a_retry_from_long_ago_is_refused_when_the_engine_can_not_tell() -> None:
     live = Live(UPDATE, bounds=Bounds(max_retried=1))
     live.fail()
