@@ -31,6 +31,7 @@ def fold_bulk(bulks: Bulks, partition: int, id: str, event: events.BulkEvent) ->
             pages=0,
             sent=0,
             lost=0,
+            page_at=event.begin_at,
         )
         return
     row = bulks.get(id)

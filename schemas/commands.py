@@ -257,6 +257,8 @@ class StartBulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As JSON, see `projections.queries`. Only what runs the operation reads it."""
     expected: int | None = None
     """How many instances passed the filter when it was asked for; None when they were too many to be counted."""
+    newest_at: datetime | None = None
+    """When the newest of them was created; None if there was none. The clock that says so may be ahead of ours."""
     by: str | None = None
     reason: str | None = None
     request_digest: str | None = None

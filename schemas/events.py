@@ -348,7 +348,7 @@ class InstanceRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BulkStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bulk operation begins. It acts on instances that were created before this."""
+    """A bulk operation begins. It acts on instances that were created before `begin_at`, or before this without it."""
 
     at: datetime
     action: str
@@ -356,6 +356,8 @@ class BulkStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As JSON: most readers pass it on or over."""
     expected: int | None = None
     """How many instances passed the filter when it was asked for; None when they were too many to be counted."""
+    begin_at: datetime | None = None
+    """Only where it is later than `at`: some that were there have a later time, from a clock that was ahead."""
     by: str | None = None
     reason: str | None = None
     request_digest: str | None = None

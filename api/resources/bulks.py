@@ -50,6 +50,7 @@ class Preview(NamedTuple):
     more: bool
     """Whether there are more than were counted."""
     sample: list[InstanceRow]
+    """The newest of them."""
 
 
 def read_bulk(body: Any) -> Wanted:
@@ -127,6 +128,7 @@ async def start_bulk(services: Services, body: Any, wanted: Wanted, key: str | N
         action=wanted.action,
         filter=Raw(msgspec.json.encode(wanted.filters)),
         expected=None if found.more else found.matching,
+        newest_at=found.sample[0].created_at if found.sample else None,
         by=author.by,
         reason=author.reason,
         request_digest=keyed.digest if keyed else None,

@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.decisions import check_same_request
+from engine.core.decisions import TICK, check_same_request
 from engine.core.errors import IllegalTransition, Rejected
 from engine.core.sections import Queue, Section, Table
 from schemas import events as ev
@@ -99,6 +99,7 @@ def decide(state: Bulk | None, command: BulkCommand, now: datetime) -> Sequence[
                 action=command.action,
                 filter=command.filter,
                 expected=command.expected,
+                begin_at=_begin_at(command, now),
                 by=command.by,
                 reason=command.reason,
                 request_digest=command.request_digest,
@@ -121,6 +122,15 @@ def decide(state: Bulk | None, command: BulkCommand, now: datetime) -> Sequence[
         case EndBulk() if command.pages == state.pages:
             return (ev.BulkEnded(at=now, lost=state.lost + command.lost),)
     return ()
+
+
+def _begin_at(command: StartBulk, now: datetime) -> datetime | None:
+    """Where the pages of an operation begin, if that is not now: behind the newest instance that is known to be there.
+
+    Times of other partitions may be ahead: by a moment, or by as much as a clock once was (see ADR 17).
+    """
+    newest = command.newest_at
+    return None if newest is None or newest < now else newest + TICK
 
 
 def evolve(state: Bulk | None, event: ev.BulkEvent, bulk_id: str) -> Bulk:

@@ -103,7 +103,7 @@ class Reads:
 
 
 def _behind(bulk: BulkRow) -> RowPosition:
-    """Where the next page begins: behind the last one, or with the newest that was created before the operation."""
-    if bulk.page_at is None:
-        return RowPosition(bulk.created_at, UUID(int=0))
+    """Where the next page begins: behind the last one, or with the newest that was there before the operation."""
+    if bulk.page_at is None or not bulk.pages:
+        return RowPosition(bulk.page_at or bulk.created_at, UUID(int=0))
     return RowPosition(bulk.page_at, UUID(bulk.page[-1]))

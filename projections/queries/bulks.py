@@ -53,7 +53,7 @@ class BulkRow(Struct, frozen=True, kw_only=True):
     page: Sequence[str] = ()
     """The instances of the last page; empty once the operation has ended."""
     page_at: datetime | None = None
-    """When the last of them was created."""
+    """When the last of them was created; before the first page, where that begins if not at `created_at`."""
     outcomes: Mapping[str, int] = {}
     """How many commands were carried out (`DONE`), and rejected, by code."""
 

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 BULK: Final = "engine/core/bulk.py"
+READS: Final = "projections/bulk/reads.py"
 RUNNER: Final = "projections/bulk/runner.py"
 STATE: Final = "engine/core/state.py"
 STEPS: Final = "projections/bulk/steps.py"
@@ -38,6 +39,13 @@ MUTATIONS: Final = (
         "            if not row.pages and not await self._is_complete(known, found):\n",
         "            if False:\n",
         "Instances that a projector has not written yet are passed over.",
+    ),
+    Mutation(
+        "an operation begins by its own clock alone",
+        READS,
+        "        return RowPosition(bulk.page_at or bulk.created_at, UUID(int=0))\n",
+        "        return RowPosition(bulk.created_at, UUID(int=0))\n",
+        "Instances of an engine whose clock is ahead are passed over.",
     ),
     Mutation(
         "a refusal counts as done",

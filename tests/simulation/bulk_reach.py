@@ -59,10 +59,10 @@ class BulkReach:
         """Whether an operation is about an instance. Those are left out that ask for other things.
 
         One of a workflow that nobody has made is in no list. One that was started by a clock that is ahead may be left
-        out by the operation.
+        out by the operation, if it was in no list yet when somebody asked for that.
         """
         start, asked = self._starts[instance_id], msgspec.json.decode(started.filter)
-        is_listed = start.workflow_id in self._workflows and start.at < started.at
+        is_listed = start.workflow_id in self._workflows and start.at < (started.begin_at or started.at)
         if not is_listed or not asked.keys() <= FOLLOWED:
             return False
         return "workflowID" not in asked or start.workflow_id in asked["workflowID"]

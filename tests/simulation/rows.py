@@ -299,7 +299,7 @@ class ReadModelChecker:
                 filter = bytes(event.filter).decode()
                 row = Bulk(id, event.at, partition, event.action, filter, event.expected, event.at)
                 row = replace(row, request=event.request_digest, created_by=event.by, created_reason=event.reason)
-                self._add("bulks", id, replace(row, pages=0, sent=0, lost=0))
+                self._add("bulks", id, replace(row, pages=0, sent=0, lost=0, page_at=event.begin_at))
             case ev.BulkAdvanced():
                 page, place = _json(event.instances), {"page_at": event.created_at, "updated_at": event.at}
                 self._change("bulks", id, pages=event.page + 1, sent=event.sent, lost=event.lost, page=page, **place)

@@ -94,6 +94,8 @@ async def test_it_is_started_with_all_that_runs_it(world: World) -> None:
     assert isinstance(command, StartBulk)
     assert msgspec.json.decode(command.filter) == {"workflowID": [str(world.workflow)], "running": True}
     assert (command.action, command.expected) == ("abort", 2)
+    running = [row for row in world.backend.instance_rows.values() if row.workflow_id == world.workflow]
+    assert command.newest_at == max(row.created_at for row in running if row.terminated_at is None)
     assert {**answer.data, "id": 0, "createdAt": 0, "updatedAt": 0} == {
         "id": 0,
         "action": "abort",

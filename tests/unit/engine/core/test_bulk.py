@@ -49,6 +49,16 @@ BULK, OTHER = id_of(1000), id_of(1001)
 A, B, C = id_of(1), id_of(2), id_of(3)
 
 
+@pytest.mark.parametrize("ahead", [-1, 0, 1])
+def test_it_begins_behind_the_newest_instance_that_was_there(ahead: int) -> None:
+    """Clocks of other partitions may be ahead. Whom they have started must not be passed over by an abort of all."""
+    newest = NOW + timedelta(seconds=ahead)
+    start = StartBulk(action="abort", filter=Raw(b"{}"), newest_at=newest)
+    (started,) = bulk.decide(None, start, NOW)
+    assert isinstance(started, ev.BulkStarted)
+    assert started.begin_at == (None if ahead < 0 else newest + timedelta(microseconds=1))
+
+
 class Owner:
     """Takes turns, and keeps the events that they leave."""
 

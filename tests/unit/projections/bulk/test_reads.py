@@ -70,6 +70,27 @@ async def test_a_search_that_stops_on_its_way_goes_on_and_brings_nothing_else(
     assert await pages(InstanceFilters(key="acme", workflow_ids=(UUID(int=77),)), 2) == []
 
 
+@pytest.mark.parametrize("begin", [None, 5])
+async def test_it_begins_with_what_was_there_though_a_clock_was_ahead(begin: int | None) -> None:
+    """The operation begins at 3 by the clock of its partition."""
+    store = MemoryStore(database := MemoryDatabase())
+    happened: list[tuple[UUID, Any]] = [(WORKFLOW, CREATED), *((id, started(number)) for number, id in enumerate(IDS))]
+    begin_at = None if begin is None else at(begin)
+    asked = events.BulkStarted(at=at(3), action="abort", filter=Raw(b"{}"), begin_at=begin_at)
+    batch, _ = await next_batch(store, [*happened, (UUID(int=9), asked)], 0, None)
+    await store.write(batch)
+    await store.note_caught_up({0: 0}, 1)
+    reads = Reads(MemoryQueries(database))
+    ((bulk,), *_) = await reads.running([0])
+    page = await reads.next_page(bulk, None, 9)
+    assert [place.id for place in page.places] == IDS[: begin or 3][::-1]
+    advanced = events.BulkAdvanced(at=at(6), page=0, instances=[str(IDS[2])], created_at=at(2), sent=1)
+    batch, _ = await next_batch(store, [(UUID(int=9), advanced)], 0, None)
+    await store.write(batch)
+    ((bulk,), *_) = await reads.running([0])
+    assert [place.id for place in (await reads.next_page(bulk, None, 9)).places] == [IDS[1], IDS[0]]
+
+
 @pytest.mark.parametrize("filter", [b'{"label":"eu"}', b'{"state":["running"],"label":"eu"}', b'{"state":["asleep"]}'])
 async def test_an_operation_with_a_filter_of_a_newer_build_acts_on_nothing(filter: bytes) -> None:
     """Without what this build does not know, it would act on far more than was meant."""
