@@ -361,6 +361,22 @@ async def test_marks_of_transactions_that_are_side_by_side_are_no_missing_comman
 
 
 @simulated
+async def test_transactions_of_others_hold_up_nobody(world: World) -> None:
+    """What they have written counts at once, also if it is aborted then: docs/intake.md says so."""
+    place = Place(COMMANDS, 0)
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0)
+        world.cluster.append(place, [NewRecord(b"k", b"a", [], 0)], "left open")
+        world.put(0, "b")
+        await asyncio.sleep(5)
+        assert engine.fed == {0: ["a", "b"]}
+        world.cluster.log(place).end_transaction("left open", committed=False)
+        world.put(0, "c")
+        await asyncio.sleep(5)
+        assert engine.fed == {0: ["a", "b", "c"]}
+
+
+@simulated
 async def test_a_consumer_that_leaves_commands_out_is_noticed(world: World) -> None:
     world.put(0, "a", "b", "c", "d")
     async with world.engine() as engine:
