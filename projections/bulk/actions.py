@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from projections.queries.bulks import BulkRow
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.retryable import NotRetryable, retry_command
 from projections.queries.rows import InstanceRow, RetryableRow
+from projections.states import ended_state
 from schemas import rejections
 from schemas.commands import AbortInstance, PageCommand, PassOverInstance, ResumeActivity
 
-Command = Callable[[Any, dict[str, Any]], PageCommand]
-"""Makes the command of an instance, as it is in the read model now, of the fields that all of them have."""
+Command = Callable[[Any, dict[str, Any], InstanceFilters], PageCommand]
+"""Makes the command of an instance, as it is in the read model now, of the fields that all of them have, and of what
+the operation is about."""
 
 
 class Action(NamedTuple):
@@ -38,10 +41,11 @@ def commands(row: BulkRow, instances: Mapping[str, InstanceRow | RetryableRow]) 
 
     Raises:
         UnknownAction: this build does not know what to do.
+        msgspec.MsgspecError: it does not know the operation's filter.
     """
-    ours: dict[str, Any] = {"bulk_id": str(row.id), "bulk_page": row.pages - 1}
-    command = action(row).command
-    return {id: command(instances.get(id), {**ours, "by": row.by, "reason": row.reason}) for id in row.page}
+    fields: dict[str, Any] = {"bulk_id": str(row.id), "bulk_page": row.pages - 1, "by": row.by, "reason": row.reason}
+    command, filters = action(row).command, row.filters
+    return {id: command(instances.get(id), fields, filters) for id in row.page}
 
 
 def action(row: BulkRow) -> Action:
@@ -56,11 +60,11 @@ def action(row: BulkRow) -> Action:
     return found
 
 
-def _abort(instance: object, fields: dict[str, Any]) -> PageCommand:
+def _abort(instance: object, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
     return AbortInstance(**fields)
 
 
-def _resume(instance: InstanceRow | None, fields: dict[str, Any]) -> PageCommand:
+def _resume(instance: InstanceRow | None, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
     waiting = None if instance is None else instance.waiting
     if waiting is None or waiting.pause is None:
         return pass_over(fields, rejections.OTHER_PAUSE, "the instance has no paused activity any more")
@@ -68,9 +72,17 @@ def _resume(instance: InstanceRow | None, fields: dict[str, Any]) -> PageCommand
     return ResumeActivity(stage=pause.stage, index=pause.index, paused_at=waiting.since, **fields)
 
 
-def _retry(found: RetryableRow | None, fields: dict[str, Any]) -> PageCommand:
+def _retry(found: RetryableRow | None, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
+    """A retry from the end that the instance has now: engines refuse it once there is another one.
+
+    It may be another one than when the page was made. What a person has aborted meanwhile must not run again, unless
+    the operation is about that, too.
+    """
     if found is None:
         return pass_over(fields, rejections.NOT_RETRYABLE, "the read model does not know the instance")
+    if found.terminated_at is not None and filters.states and ended_state(found.error) not in filters.states:
+        text = f"the instance has ended again meanwhile: it is {ended_state(found.error)} now"
+        return pass_over(fields, rejections.NOT_RETRYABLE, text)
     try:
         return retry_command(found, **fields)
     except NotRetryable as error:

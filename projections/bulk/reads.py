@@ -4,15 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from projections.database import Session
 from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running, fits, running
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import InstanceColumns
 from projections.queries.connections import IN_ORDER
-from projections.queries.instance_filters import InstanceFilters, instances_query
+from projections.queries.instance_filters import instances_query
 from projections.queries.retryable import retryable_query, retryable_row
 from projections.queries.rows import InstanceRow, RetryableRow, RowPosition
 from projections.queries.searching import instances_slice
@@ -21,8 +19,6 @@ from schemas.topics import partition_of
 
 STATEMENT_TIMEOUT_SECONDS: Final = 10.0
 """Deadline of one statement. A page of a filter that few instances pass may take seconds."""
-
-_decode_filters = msgspec.json.Decoder(InstanceFilters).decode
 
 
 class Found(NamedTuple):
@@ -91,8 +87,7 @@ class Reads:
         Raises:
             msgspec.MsgspecError: this build does not know its filter.
         """
-        filters = _decode_filters(bulk.filter)
-        query = instances_query(filters, behind or _behind(bulk), None, limit)
+        query = instances_query(bulk.filters, behind or _behind(bulk), None, limit)
         rows = (await self._session.execute(query.statement, query.parameters))[: query.limit]
         found = instances_slice(rows)
         last = found.rows[-1].position if found.rows else None

@@ -10,9 +10,11 @@ from msgspec import Raw, Struct
 
 from projections.bulk_rows import DONE
 from projections.ports import Row
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.rows import InstanceRow, RowPosition
 
 _decode_page = msgspec.json.Decoder(list[str]).decode
+_decode_filters = msgspec.json.Decoder(InstanceFilters).decode
 
 
 def fits(action: str, instance: InstanceRow) -> bool:
@@ -61,6 +63,15 @@ class BulkRow(Struct, frozen=True, kw_only=True):
     def position(self) -> RowPosition:
         """Its place in lists."""
         return RowPosition(self.created_at, self.id)
+
+    @property
+    def filters(self) -> InstanceFilters:
+        """Which instances it is about.
+
+        Raises:
+            msgspec.MsgspecError: this build does not know the filter.
+        """
+        return _decode_filters(self.filter)
 
     @property
     def done(self) -> int:

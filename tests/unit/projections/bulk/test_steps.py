@@ -115,3 +115,11 @@ def test_a_retry_goes_on_with_what_the_read_model_knows_and_passes_over_what_it_
     assert isinstance(commands(row, {})[A], PassOverInstance)
     failed = replace(instance(terminated_at=NOW), error="no funds")
     assert [fits("retry", one) for one in (failed, instance(terminated_at=NOW), instance())] == [True, False, False]
+
+
+def test_a_retry_of_what_has_failed_does_not_revive_what_somebody_has_aborted_since_the_page_was_made() -> None:
+    found = {A: retryable("no funds", retries=1), B: retryable("canceled", retries=1)}
+    failed = commands(operation(action="retry", filter=Raw(b'{"state":["failed"]}')), found)
+    assert [type(command) for command in failed.values()] == [RetryInstance, PassOverInstance]
+    both = commands(operation(action="retry", filter=Raw(b'{"state":["failed","aborted"]}')), found)
+    assert [type(command) for command in both.values()] == [RetryInstance, RetryInstance]
