@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
-from schemas.kafka import Kafka, KafkaFault, Member, Membership, NameTaken, Place, read_span, staying
+from schemas.kafka import Kafka, KafkaFault, KeptReader, Member, Membership, NameTaken, Place, read_span, staying
 from schemas.log_integrity import LogFault, check_commands, check_records, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -59,6 +59,7 @@ class KafkaCommandFeed:
         self._kafka, self._settings, self._name = kafka, settings, name
         self._topic = topic_name(settings, COMMANDS)
         self._metrics = metrics
+        self._asker = KeptReader(kafka)
         self._on_assigned: OnAssigned = lambda partitions: None
         self._member: Member | None = None
         self._joined = False
@@ -99,6 +100,7 @@ class KafkaCommandFeed:
             await self._be_member(on_records, on_fault)
         finally:
             watch.cancel()
+            await self._asker.close()
 
     async def _be_member(self, on_records: OnRecords, on_fault: OnFault) -> None:
         while True:
@@ -194,7 +196,7 @@ class KafkaCommandFeed:
             KafkaFault: Kafka is away.
         """
         found: list[int] = []
-        async with self._kafka.reader() as reader:
+        async with self._asker.use() as reader:
             async for some in read_span(reader, place, position, records[-1].offset + 1):
                 found += [record.offset for record in some]
         return found == [record.offset for record in records]
