@@ -82,6 +82,7 @@ class KnownSnapshots:
         Raises:
             SnapshotsLost: it is another one than it must be.
             ReadFailed: the topic can't be reached.
+            LogFault: the last snapshot needs a key that this engine does not have.
         """
         if self._last is None or self._is_certain:
             return

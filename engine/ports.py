@@ -131,6 +131,7 @@ class Snapshots(Protocol):
 
         Raises:
             ReadFailed: the topic can't be reached.
+            LogFault: it needs a key that this engine does not have.
         """
 
 

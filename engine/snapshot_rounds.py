@@ -42,6 +42,7 @@ from engine.snapshot_records import (
     slices,
     tombstones,
 )
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord
 
 logger = logging.getLogger(__name__)
@@ -233,7 +234,7 @@ class SnapshotRounds:
             async with self._writing, asyncio.timeout(ROUND_SECONDS):
                 with self._metrics.snapshot_round_seconds.time():
                     await self._round()
-        except (EngineError, TimeoutError) as error:
+        except (EngineError, LogFault, TimeoutError) as error:
             self._failed(error, "fenced" if isinstance(error, SnapshotFenced) else "failed")
             return False
         except Exception as error:  # a defect must not leave the partition without snapshots

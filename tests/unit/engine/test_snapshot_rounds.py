@@ -1,6 +1,7 @@
 """Snapshots of a partition at work: what they hold, when they are written, and who may write them."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any
@@ -18,10 +19,12 @@ from engine.ports import LogState, SnapshotWriter
 from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker, slices
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
+from schemas.encryption.marks import KeyMissing
 from schemas.events import ClaimConfirmed
 from schemas.kafka import Limits
+from schemas.log_integrity import key_missing
 from schemas.records import NewRecord, Record, RecordCodec
-from schemas.topics import MAX_RECORD_BATCH_BYTES
+from schemas.topics import MAX_RECORD_BATCH_BYTES, SNAPSHOTS
 from tests.definitions import definition
 from tests.ports.log import Log
 from tests.ports.snapshots import MemorySnapshots, SnapshotTopic
@@ -90,6 +93,8 @@ class HeldSnapshots(MemorySnapshots):
         """Whether what is appended is there, but the answer is lost."""
         self.loses: str | None = None
         """Of a commit: itself, or its answer."""
+        self.lacks_key = False
+        """Whether another process has written with a key that this one does not have."""
         self.appended: list[list[str]] = []
         """Keys of what was appended at once."""
         self.opened: list[float] = []
@@ -97,6 +102,19 @@ class HeldSnapshots(MemorySnapshots):
     async def open(self, partition: int) -> Any:
         self.opened.append(asyncio.get_running_loop().time())
         return HeldWriter(await super().open(partition), self)
+
+    async def read(self, partition: int) -> AsyncIterator[Sequence[Record]]:
+        self._check_key(partition)
+        async for records in super().read(partition):
+            yield records
+
+    async def last(self, partition: int) -> Record | None:
+        self._check_key(partition)
+        return await super().last(partition)
+
+    def _check_key(self, partition: int) -> None:
+        if self.lacks_key:
+            raise key_missing(SNAPSHOTS, partition, KeyMissing("a key is missing"))
 
 
 def inspected(log: Log, topic: SnapshotTopic | None) -> Inspected:
@@ -283,6 +301,31 @@ def test_what_a_failed_round_should_have_written_is_written_by_the_next_one(faul
             await owner.command(AbortInstance(), name)  # c may be in the topic, and may not
         await asyncio.sleep(2 * SECONDS)
         assert world.instances == {id_of("a")}
+        await world.check(owner)
+        await world.end()
+
+    simulate(scenario())
+
+
+@pytest.mark.parametrize("loses", ["records", "answer"])
+def test_a_key_that_is_missing_is_no_defect_and_waited_for(loses: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        world, snapshots, owner = await with_snapshot_of("ab")
+        if loses == "records":
+            world.topic[0].tear(2)  # the next round but one is full: it reads what the topic holds
+        else:
+            snapshots.loses = loses  # the next round but one looks at the last snapshot
+        snapshots.lacks_key = True
+        await owner.command(WAITING, "c")
+        await asyncio.sleep(2 * SECONDS)
+        snapshots.loses = None
+        await asyncio.sleep(2 * SECONDS)
+        assert not owner.task.done(), "turns go on"
+        assert "a key is missing" in caplog.text
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+        snapshots.lacks_key = False
+        await asyncio.sleep(snapshot_rounds.MAX_PAUSE_SECONDS)
+        assert world.instances == {id_of(name) for name in "abc"}
         await world.check(owner)
         await world.end()
 
