@@ -95,7 +95,8 @@ class Secrecy:
         self._until: dict[str | None, float] = {}
         """Until when records may arrive that were encrypted with a key, or not at all, by processes of before."""
         self._ciphers: dict[bytes, AESGCM] = {}
-        self._opened: dict[tuple[Place, int, bytes], StoredRecord] = {}
+        self._opened: dict[tuple[Place, StoredRecord], StoredRecord] = {}
+        """Not by offsets: a topic that was cut has other records at those of before, maybe with the same values."""
         self._nonces: dict[tuple[bytes, bytes], bytes] = {}
         """What each one was used for, by the mark of the key."""
         self._sealing: Sealing | None = None
@@ -147,7 +148,7 @@ class Secrecy:
     def _open(self, place: Place, record: StoredRecord) -> StoredRecord:
         if not record.value:
             return record
-        known = place, record.offset, record.value
+        known = place, record
         if known not in self._opened:
             self._opened[known] = opened = self._decrypted(place, record)
             self._check(f"{place.topic}/{place.partition}/{record.offset}", record, opened)

@@ -177,3 +177,17 @@ async def test_a_transaction_that_is_to_be_committed_will_be(world: World) -> No
     assert committed() == [b"a", b"b"], "and so does who opens"
     with pytest.raises(KafkaFault):
         await first.commit({PLACE: [NewRecord(b"k", b"c", [], 0)]})
+
+
+@simulated
+async def test_what_comes_once_more_when_its_transaction_has_ended_is_not_in_the_next_one(world: World) -> None:
+    world.network.faults["append to transaction"] = Faults(twice=1.0)
+    writer = world.process.kafka.transactions("w", open_seconds=60.0, max_batch_bytes=1000)
+    await writer.open()
+    await writer.commit({PLACE: [NewRecord(b"k", b"a", [], 0)]})
+    world.network.quiet()
+    world.cluster.log(PLACE).cut(0)  # so what is there does not tell that it comes once more
+    await writer.append({PLACE: [NewRecord(b"k", b"b", [], 0)]})
+    await asyncio.sleep(30.0)
+    await writer.commit()
+    assert [record.value for record in world.cluster.records("t", committed_only=True)[0]] == [b"b"]

@@ -259,14 +259,34 @@ class MemoryCluster:
         return self.append(place, records, name)
 
     def receive_transactional(
-        self, name: str, epoch: int, place: Place, records: Sequence[Outgoing], open_seconds: float, sent: Sent
+        self,
+        name: str,
+        epoch: int,
+        place: Place,
+        records: Sequence[Outgoing],
+        open_seconds: float,
+        sent: Sent,
+        number: int,
     ) -> "Received | asyncio.Future[Received]":
         """The same for a batch that may come twice, see `receive`.
 
+        Args:
+            name: of the writer, see `append_transactional`, as all that follows.
+            epoch: of the writer.
+            place: where to.
+            records: of the batch.
+            open_seconds: when the transaction is aborted.
+            sent: by what the batch is known.
+            number: of the transaction, see `commit_transaction`.
+
         Raises:
             RequestLost: the transaction before has not come to its end; to be sent again.
-            Fenced, KafkaFault: see `append_transactional`.
+            Fenced: see `append_transactional`.
+            KafkaFault: likewise, or it comes once more when its transaction has ended.
         """
+        self._check_epoch(name, epoch)
+        if number < self._committed[name]:
+            raise KafkaFault("its transaction has ended")
         self._begin(name, epoch, open_seconds)
         return self.receive(place, records, sent, name)
 

@@ -69,7 +69,9 @@ class MemoryTransactions:
     async def _append_batch(self, epoch: int, place: Place, records: Sequence[Outgoing]) -> int:
         process, cluster, self._sequence = self._process, self._process.cluster, self._sequence + 1
         sent = Sent(self._number, self._sequence)
-        append = partial(cluster.receive_transactional, self._name, epoch, place, records, self._open_seconds, sent)
+        append = partial(
+            cluster.receive_transactional, self._name, epoch, place, records, self._open_seconds, sent, self._committed
+        )
         received = await process.ask("append to transaction", append)
         return -1 if received.is_repeated and process.network.forgets_offset(process.name) else received.base
 
