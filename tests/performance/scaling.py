@@ -45,6 +45,7 @@ SHAPES: Final = (
     Shape(4, workers=2),
     Shape(4, workers=4),
     Shape(4, engines=2, workers=2),
+    Shape(16, engines=4),
 )
 
 
