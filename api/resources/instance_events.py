@@ -85,6 +85,9 @@ async def abort_instance(
 ) -> None:
     """End an instance with error `canceled`; one that has ended stays as it is.
 
+    Only the engine knows whether one that has failed was retried since: the read model may be behind. One that has
+    succeeded never runs again.
+
     Args:
         services: the outside world.
         instance_id: from the path.
@@ -96,7 +99,7 @@ async def abort_instance(
         NotFound: the instance does not exist.
     """
     row = await get_instance(services, instance_id, workflow_id)
-    if row.terminated_at is not None:
+    if row.terminated_at is not None and row.error is None:
         return
     keyed = keyed_request(key, "abort", str(row.id), None)
     looked = await look_for(services, row.id, keyed)

@@ -74,6 +74,7 @@ class Acts(Kind):
             passes: how many there were when it was sent for the first time. It ends none that a retry has begun since.
         """
         target, sent = self.instance_target(id, "abort"), sent or self._making.new()
+        self.answers.known.read()  # what was retried by now is ended, whatever the read model shows
         passes = len(self.answers.known.instances[id].passes) if passes is None else passes
         self._making.repeatable(sent, lambda again: self.abort(id, again, passes))
         for _ in range(TRIES):

@@ -11,6 +11,8 @@ from tests.simulation.customers.requests import TRIES, Outcome
 
 BESIDE_SECONDS = 0.15
 """By how much a second try comes later, at most: by then the first one is mostly carried out."""
+REGRETTED = 0.3
+"""How many retries are aborted at once that were not answered, maybe since the read model is behind."""
 
 
 class Retries(Kind):
@@ -53,6 +55,8 @@ class Retries(Kind):
             if answered:
                 await self._looks.get(id, self.requests.any_api)
                 break
+            if self.rng.random() < REGRETTED:
+                await self._acts.abort(id)
             await asyncio.sleep(self.rng.uniform(0.1, 4.0))
         self._making.repeatable(sent, lambda again: self.retry(id, again))
 

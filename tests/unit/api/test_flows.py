@@ -88,7 +88,7 @@ async def test_events_and_aborts_reach_the_instance() -> None:
     assert backend.commands == [(run.id, SendEvent(name="go", payload={"by": 1})), (run.id, AbortInstance())]
     assert (await client.call("PUT", f"{target}/abort")).status == 204
     assert (await client.call("POST", f"{target}/events", {"name": "go"})).error == (400, "VALIDATION")
-    assert len(backend.commands) == 2
+    assert backend.commands[2:] == [(run.id, AbortInstance())]
 
 
 OF_A_RUN = [

@@ -228,6 +228,16 @@ async def test_an_ended_instance_takes_no_event_and_its_abort_changes_nothing(kn
     assert len(backend.commands) == (0 if known else 2)
 
 
+async def test_the_abort_of_one_that_has_failed_is_left_to_the_engine() -> None:
+    """It may have been retried, and the read model may not know yet: answered 204, it would go on to pay."""
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    backend.end(instance.id, "no funds")
+    backend.reject = Rejection("ENDED", "the instance has ended")
+    assert (await make_client(backend).call("PUT", f"/instances/{instance.id}/abort")).status == 204
+    assert backend.commands == [(instance.id, AbortInstance())]
+
+
 async def test_abort() -> None:
     backend = Backend()
     instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
