@@ -64,7 +64,8 @@ def get_wallet(sandbox: Sandbox, call: Call) -> Answer:
 
 def list_wallets(sandbox: Sandbox, call: Call) -> Answer:
     """Shows the first wallets of exactly the name in the query, or of all: 200."""
-    found = sandbox.wallets.find(call.query("name"), limit=WALLETS_PAGE_SIZE + 1)
+    names = call.queries.get("name")  # an empty one is a name that no wallet has
+    found = sandbox.wallets.find(names[0] if names else None, limit=WALLETS_PAGE_SIZE + 1)
     cursor = {
         "pageSize": WALLETS_PAGE_SIZE,
         "hasMore": len(found) > WALLETS_PAGE_SIZE,

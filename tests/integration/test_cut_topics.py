@@ -31,7 +31,7 @@ from tests.integration.broker_faults import delete_records, make_again
 from tests.integration.event_log_reader import records
 from tests.integration.http_client import Client
 from tests.integration.installation import PARTITIONS, Installation
-from tests.integration.repairs import faults, repair, repaired, settled, until_faults
+from tests.integration.repairs import STANDING_STILL_SECONDS, faults, repair, repaired, settled, until_faults
 from tests.integration.sandbox_client import SandboxClient
 from tests.integration.waiting import eventually
 
@@ -133,12 +133,11 @@ async def test_commands_that_were_made_again(installation: Installation, users: 
     assert "commands/0: the topic was deleted and created again" in await repaired(installation)
     await all_go_on(installation)
 
-    async def accepted() -> bool:
-        return (await client.post("/workflows", {"stages": []})).status == 201
+    async def sent_everywhere() -> bool:
+        await client.post("/workflows", {"stages": []})
+        return not await faults(installation.api)
 
-    for _ in range(4 * PARTITIONS):
-        await eventually(accepted)
-    await until_faults(installation.api)
+    await eventually(sent_everywhere, seconds=STANDING_STILL_SECONDS)
     await users.pay()
     await users.check()
 

@@ -2,7 +2,16 @@
 
 from uuid import UUID
 
-from schemas.topics import COMMANDS, COMMANDS_DEAD, DEFINITIONS, EVENTS, EVENTS_PUBLISHED, PUBLIC, topic_name
+from schemas.topics import (
+    COMMANDS,
+    COMMANDS_DEAD,
+    DEFINITIONS,
+    EVENTS,
+    EVENTS_PUBLISHED,
+    PUBLIC,
+    partition_of,
+    topic_name,
+)
 from tests.integration.event_log_reader import admitted_events, records
 from tests.integration.installation import PARTITIONS, Installation
 from tests.integration.waiting import eventually
@@ -40,8 +49,11 @@ async def test_they_stop_nothing_and_every_command_is_answered(
         name = topic_name(installation.settings, COMMANDS)
         places.append((partition, await put_raw(kafka_bootstrap_servers, name, [large], partition)))
 
-    for _ in range(4 * PARTITIONS):  # every partition has one of them, most likely
-        assert (await client.run(workflow, wait=True))["terminated"]
+    reached: set[int] = set()
+    while len(reached) < PARTITIONS:
+        instance = await client.run(workflow, wait=True)
+        assert instance["terminated"]
+        reached.add(partition_of(instance["id"].encode(), PARTITIONS))
 
     async def left() -> int:
         found = await admitted_events(installation.settings)

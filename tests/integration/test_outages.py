@@ -20,7 +20,7 @@ from schemas.commands import SendEvent
 from schemas.events import CommandRejected, InstanceEnded
 from schemas.kafka.options import client_options
 from schemas.records import RecordCodec
-from schemas.topics import COMMANDS, COMMANDS_DEAD, EVENTS, topic_name
+from schemas.topics import COMMANDS, COMMANDS_DEAD, EVENTS, partition_of, topic_name
 from tests.integration.event_log_reader import admitted_events, records
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import PARTITIONS, Installation
@@ -234,7 +234,9 @@ async def test_an_older_copy_of_a_partition_is_noticed_and_repaired(
     async with stopped(kafka):
         shutil.copytree(folder, tmp_path / "copy")
     await recovered(fragile, client)
-    newer = [await client.run(waits) for _ in range(4 * PARTITIONS)]
+    newer = [await client.run(waits)]
+    while len(newer) < 4 * PARTITIONS or partition_of(newer[-1]["id"].encode(), PARTITIONS) != 0:
+        newer.append(await client.run(waits))
     await settled(fragile)
     async with stopped(kafka):
         shutil.rmtree(folder)
