@@ -63,8 +63,7 @@ def _not_utf8(body: bytes, error: UnicodeDecodeError) -> MalformedBody:
         return MalformedBody(f"malformed YAML: {COMPRESSED}")
     line_start = body.rfind(b"\n", 0, error.start) + 1
     line, column = body.count(b"\n", 0, error.start) + 1, len(body[line_start : error.start].decode()) + 1
-    problem = f"malformed YAML: byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8"
-    return MalformedBody(problem, line, column, f"{problem} (line {line})")
+    return _at(line, column, f"byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8")
 
 
 def _malformed(error: yaml.YAMLError, document: str) -> MalformedBody:
@@ -74,11 +73,14 @@ def _malformed(error: yaml.YAMLError, document: str) -> MalformedBody:
         return MalformedBody(f"malformed YAML: {problem}")
     line = document.split("\n")[mark.line : mark.line + 1]
     if line and line[0][mark.column : mark.column + 1] == "\t":
-        problem = "malformed YAML: a tab, where only spaces indent a line"
-        return MalformedBody(problem, mark.line + 1, mark.column + 1, f"{problem} (line {mark.line + 1})")
+        return _at(mark.line + 1, mark.column + 1, "a tab, where only spaces indent a line")
     told = (getattr(error, name, None) for name in ("context", "problem"))
-    problem = f"malformed YAML: {': '.join(part for part in told if part)}"
-    return MalformedBody(problem, mark.line + 1, mark.column + 1, f"{problem} (line {mark.line + 1})")
+    return _at(mark.line + 1, mark.column + 1, ": ".join(part for part in told if part))
+
+
+def _at(line: int, column: int, what: str) -> MalformedBody:
+    problem = f"malformed YAML: {what}"
+    return MalformedBody(problem, line, column, f"{problem} (line {line})")
 
 
 class _Document:

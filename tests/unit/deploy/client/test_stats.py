@@ -5,7 +5,8 @@ from typing import Any
 import click
 import pytest
 
-from deploy.client.stats import STATES, lines, since
+from api.resources.stats import MAX_DAYS
+from deploy.client.stats import MAX_HOURS, STATES, lines, since
 
 NONE: dict[str, Any] = {"count": 0}
 ENDED: dict[str, Any] = {
@@ -70,6 +71,10 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
 def test_more_time_than_is_counted_is_refused(text: str) -> None:
     with pytest.raises(click.UsageError, match=f"--last '{text}' is more than 93d"):
         since(text)
+
+
+def test_the_most_time_is_that_of_the_api() -> None:
+    assert MAX_HOURS == MAX_DAYS * 24
 
 
 def test_a_time_may_be_in_hours_or_days() -> None:
