@@ -275,7 +275,11 @@ def configuration(**changed: str) -> Response:
         (KEYS, Response(b"[" * 100_000), "can't be read"),
         (KEYS, JSONResponse({"keys": {}}), "can't be read"),
         (KEYS, Response(b" " * (MAX_DOCUMENT_BYTES + 1)), "is larger"),
-        (KEYS, Response(gzip.compress(b'{"keys": []}'), headers={"content-encoding": "gzip"}), "can't be read"),
+        (
+            KEYS,
+            Response(gzip.compress(b'{"keys": []}', mtime=0), headers={"content-encoding": "gzip"}),
+            "can't be read",
+        ),
     ],
 )
 async def test_an_issuer_that_is_broken(issuer: TokenServer, path: str, answer: Response, reason: str) -> None:

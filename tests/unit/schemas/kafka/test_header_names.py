@@ -31,7 +31,7 @@ def read(data: bytes, position: int = 0, *, aborted: Sequence[Any] = (), isolati
 
 
 def gzipped(batch: bytes) -> bytes:
-    packed = bytearray(batch[:FIRST_RECORD] + gzip.compress(batch[FIRST_RECORD:]))
+    packed = bytearray(batch[:FIRST_RECORD] + gzip.compress(batch[FIRST_RECORD:], mtime=0))
     packed[8:12] = struct.pack(">i", len(packed) - 12)
     packed[ATTRIBUTES_OFFSET : ATTRIBUTES_OFFSET + 2] = struct.pack(">h", GZIP)
     packed[CRC_OFFSET:ATTRIBUTES_OFFSET] = struct.pack(">I", calc_crc32c(bytes(packed[ATTRIBUTES_OFFSET:])))
