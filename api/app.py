@@ -73,7 +73,7 @@ def create_app(
 
     Args:
         settings: where things are, and the limits.
-        services: what stands behind the operations; made of `reached` when not given.
+        services: what is behind the operations; made from `reached` when not given.
         stop: set when the process is to end; then nobody waits for the end of an instance any longer, and streams end.
         reached: what the process reaches; when not given, Kafka and Postgres as the settings say, and the stack as the
             environment says.

@@ -90,7 +90,7 @@ class KafkaCommandLog:
             raise CommandLogUnavailable("Kafka did not acknowledge the command") from error
         self._metrics.observe_append(time.perf_counter() - started)
         if offset < 0:
-            # Kafka knows the record from an earlier try, but not any more where it stands.
+            # Kafka knows the record from an earlier try, but no longer where it is.
             raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")
         self._offsets.appended(partition, offset, taken)
         return CommandPosition(partition, offset)

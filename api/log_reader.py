@@ -1,4 +1,4 @@
-"""Reads an instance's records in the log, for people who want to see what really stands there.
+"""Reads an instance's records in the log, for people who want to see what is really there.
 
 Kafka has no index by instance: the partition is read from the start of the instance to the last that is known of it,
 past all that others did meanwhile. So a request reads a part, one at a time in a process, and says where to go on:

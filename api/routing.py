@@ -114,7 +114,7 @@ class PathRoute:
     """All operations of one path.
 
     Args:
-        base_path: what stands before the path.
+        base_path: what comes before the path.
         operations: with the same path, one per method.
         services: what the handlers work with.
         reads: cap on GETs in progress.

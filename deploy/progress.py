@@ -40,7 +40,8 @@ class Progress:
 
         Args:
             done: how much of it is done.
-            total: how much there is. When it changes, or what is counted does, the time that is left is estimated anew.
+            total: how much there is. When it changes, or what is counted does, the time that is left is estimated
+                again.
             what: is counted, where that changes on the way.
             note: what is done just now.
         """

@@ -267,7 +267,7 @@ class V2ActivityHistory(ActivityHistory, frozen=True, kw_only=True):
 
 
 class LogRecord(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A record of an instance in the event log, as it stands there.
+    """A record of an instance in the event log, as it is there.
 
     `version` is its number among the instance's events; the outcome of a command that changed nothing has none.
     `cause` is the offset of the command that caused it, in the partition of the same number of topic `commands`.

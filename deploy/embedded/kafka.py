@@ -178,7 +178,7 @@ class EmbeddedKafka:
             *JVM_OPTIONS,
         ]
         self._format([*base, *ahead_of_time], configuration)
-        # Not the log of the last run, in which the line that we wait for stands already.
+        # Not the log of the last run, in which the line that we wait for is already.
         _rotate(self._logs / "server.log")
         self.process = Child(
             [*base, *(self._recording or ahead_of_time), "kafka.Kafka", str(configuration)],

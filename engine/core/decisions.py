@@ -38,7 +38,7 @@ class ActivityDone(Struct, frozen=True):
 Input = RunWorkflow | SendEvent | ResumeActivity | AbortInstance | Due | ActivityDone
 
 TICK: Final = timedelta(microseconds=1)
-"""Times in the log are no finer. Two pauses of an activity at the same time would be taken for one."""
+"""Times in the log are not finer. Two pauses of an activity at the same time would be taken for one."""
 
 
 def decide(

@@ -13,7 +13,7 @@ matters is the last one:
 | canceled by an abort, given up by the engine | likewise: the call may have been carried out |
 
 With the same key, the stack gives the answer of the first call that it has carried out. What it refused leaves no key
-behind (contract: `stack-api`), so the same key is no hindrance; a new one is taken where it can do no harm.
+behind (contract: `stack-api`), so the same key does not hinder it; a new one is taken where it can do no harm.
 """
 
 from collections.abc import Sequence

@@ -74,7 +74,7 @@ class Shard(State):
     Args:
         bounds: how much is remembered of what is over.
         max_attempts: how often activities are tried before they are paused, where the workflow does not say; None for
-            ever. It is no part of the state: what follows from it is in the events.
+            ever. It is not part of the state: what follows from it is in the events.
     """
 
     def __init__(self, bounds: Bounds = DEFAULT_BOUNDS, max_attempts: int | None = None):

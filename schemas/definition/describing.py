@@ -97,7 +97,7 @@ class DescribedFields:
         """The one that is given of several that exclude each other."""
 
     def refuse(self, reason: str, name: str = "", *, knowing: tuple[str, ...] = ()) -> None:
-        """This is no alternative."""
+        """This is not an alternative."""
         raise _Refused
 
     def text(self, name: str, default: str = "") -> str:

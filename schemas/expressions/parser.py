@@ -274,7 +274,7 @@ class _ToNodes(Transformer[Token, Any]):
 
 
 def _reach(node: Node, name: str, *, optional: bool, arguments: tuple[Node, ...] | None = None) -> Node:
-    """A named member. It joins the chain of what stands before it, so that `a?.b.c` is nil if `a` is; `[]` does not."""
+    """A named member. It joins the chain of what is before it, so that `a?.b.c` is nil if `a` is; `[]` does not."""
     chained = isinstance(node, Chain)
     base = node.node if isinstance(node, Chain) else node
     member: Node = Member(base, Literal(str(name)), optional)

@@ -37,7 +37,7 @@ from tests.simulation.loop import VirtualClock
 
 SETTINGS: Final = EngineSettings(partitions=1)
 NOT_OF_EVENTS: Final = frozenset({"positions", "counts", "past_counts", "deleted_instances", "retention", "restored"})
-"""Tables that are no part of a state: counts are those of the rows, and nothing is deleted here."""
+"""Tables that are not part of a state: counts are those of the rows, and nothing is deleted here."""
 
 
 class Stored(NamedTuple):

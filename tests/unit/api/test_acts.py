@@ -26,7 +26,7 @@ from tests.unit.api.whole import Whole
 REASON: Final = "Zoë asked for it: 100 %"
 HEADER: Final = "Zo%C3%AB asked for it: 100 %"
 ONLY_READS: Final = {"v2TestTrigger", "testTrigger", "v2ValidateWorkflow", "validateWorkflow"}
-"""They are no GETs, and change nothing."""
+"""They are not GETs, and change nothing."""
 WAITS: Final = {"stages": [{"wait_event": {"event": "go"}}]}
 PAUSES: Final = {
     "activityMaxAttempts": 1,

@@ -34,7 +34,7 @@ async def test_a_page_can_not_send_what_a_form_can(kind: str) -> None:
     assert refused.error == (400, "VALIDATION")
     assert (await client.call("POST", "/workflows", headers={**ORIGIN, **sent}, chunks=[WORKFLOW])).status == 400
     assert backend.commands == []
-    assert (await client.call("POST", "/workflows", WORKFLOW, sent)).status == 201, "clients that are no browsers may"
+    assert (await client.call("POST", "/workflows", WORKFLOW, sent)).status == 201, "clients that are not browsers may"
 
 
 @pytest.mark.parametrize(

@@ -413,7 +413,7 @@ FAILURES: dict[str, tuple[Send | Update, list[Outcome], str]] = {
         [answer(*GET_FAR)],
         "expected metadata 'formanceAccountID' of the source to name the account to pay to",
     ),
-    "wallet's metadata is no text": (
+    "wallet's metadata is not a text": (
         send(W1, STRIPE),
         [Outcome({"data": {"id": "w-1", "ledger": "l", "metadata": {"formanceAccountID": 7}}})],
         "metadata 'formanceAccountID' of the source must name the account to pay to, but is empty or not a text",

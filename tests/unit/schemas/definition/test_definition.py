@@ -49,7 +49,7 @@ REFUSED_STAGES: list[tuple[object, str]] = [
     ({"sned": {}}, ': unknown stage "sned"'),
     ({"Noop": {}}, ': unknown stage "Noop"'),
     ({"": {}}, ': unknown stage ""'),
-    # values that are no objects
+    # values that are not objects
     ({"noop": []}, ".noop: must be an object, not a list"),
     ({"noop": "x"}, '.noop: must be an object, not the string "x"'),
     ({"noop": False}, ".noop: must be an object, not a boolean"),
