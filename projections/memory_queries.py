@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from projections.memory import MemoryDatabase
-from projections.memory_search import Asked, found_instances, placed
+from projections.memory_search import Asked, found_instances, placed, preceded
 from projections.memory_stats import stats
 from projections.ports import Row
 from projections.queries.columns import InstanceColumns
@@ -203,8 +203,13 @@ def _small_instances_page(
     backwards: bool, filters: tuple[str, ...], database: MemoryDatabase, params: Sequence[Any]
 ) -> list[Row]:
     asked, max_bytes = _asked(backwards, filters, params)
-    found = (_small_instance(database, row, max_bytes) for row in _instances_of_filter(database, asked))
-    return list(itertools.islice(itertools.chain.from_iterable(found), asked.filters["max_rows"]))
+    there = _instances_of_filter(database, asked)
+    found = (_small_instance(database, row, max_bytes) for row in placed(there, lambda row: row.created_at, asked))
+    rows = list(itertools.islice(itertools.chain.from_iterable(found), asked.filters["max_rows"]))
+    if "preceded" in asked.filters:
+        told = preceded(there, lambda row: row.created_at, asked) or None
+        rows = [(*row, told) for row in rows]
+    return rows
 
 
 def _small_instance(database: MemoryDatabase, row: Instance, max_bytes: int) -> list[Row]:
@@ -391,18 +396,17 @@ _NO_WORKFLOW_BYTES: Final = 500
 def _instances_page(database: MemoryDatabase, asked: Asked) -> list[Sized]:
     if "searched" in asked.filters:
         return _searched(database, asked)
-    found = _instances_of_filter(database, asked)
+    found = placed(_instances_of_filter(database, asked), lambda row: row.created_at, asked)
     return [_sized_instance(database, row) or (_NO_WORKFLOW_BYTES, _without_workflow(row)) for row in found]
 
 
 def _instances_of_filter(database: MemoryDatabase, asked: Asked) -> list[Instance]:
     workflow_id, running = asked.filters.get("workflow_id"), asked.filters.get("running", False)
-    there = (
+    return [
         i
         for i in database.tables.instances.values()
         if (workflow_id is None or i.workflow_id == str(workflow_id)) and not (running and i.terminated_at is not None)
-    )
-    return placed(there, lambda row: row.created_at, asked)
+    ]
 
 
 def _sized_instance(database: MemoryDatabase, row: Instance) -> Sized | None:

@@ -37,6 +37,12 @@ def placed(rows: Iterable[Any], at: Callable[[Any], Any], asked: Asked) -> list[
     return [row for _, row in found[: asked.limit + 1]]
 
 
+def preceded(rows: Iterable[Any], at: Callable[[Any], Any], asked: Asked) -> bool:
+    """Whether one is at the position, or on its other side."""
+    places = [(at(row), UUID(row.id)) for row in rows]
+    return any(place <= asked.position if asked.backwards else place >= asked.position for place in places)
+
+
 def found_instances(tables: Tables, asked: Asked) -> list[Found]:
     """The instances that pass the filters, next to a position, and those at which the looking stopped."""
     filters, scan = asked.filters, asked.filters["scan"]

@@ -1,6 +1,7 @@
 """Pages of a list: rows next to a position, and whether there are more on either side."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -47,8 +48,8 @@ async def read_page(cursor: Cursor[F], fetch: Fetch[Row], peek: Fetch[Row] | Non
 
     A page has fewer rows than its size when they are large, or when it takes long to find them; the next one goes on
     behind them. On the other side there was a row when the cursor was made, which may be gone since: it was deleted, or
-    does not pass the filters any more. So a second, short query asks. A page that has become empty leads on to the
-    start or the end of the list.
+    does not pass the filters any more. A second, short query asks, where the first has not told. A page that has become
+    empty leads on to the start or the end of the list.
 
     Args:
         cursor: which page.
@@ -62,13 +63,14 @@ async def read_page(cursor: Cursor[F], fetch: Fetch[Row], peek: Fetch[Row] | Non
         first, last = found.reached or END, found.reached or START
         if found.rows:
             first, last = found.reached or found.rows[0].position, found.rows[-1].position
-        more_before, more_behind = found.more, _any(await peek(after=last, limit=1))
+        more_before, more_behind = found.more, await _preceded(found, partial(peek, after=last))
     else:
         found = await fetch(after=position, limit=size)
         first, last = found.reached or END, found.reached or START
         if found.rows:
             first, last = found.rows[0].position, found.reached or found.rows[-1].position
-        more_before, more_behind = position != START and _any(await peek(before=first, limit=1)), found.more
+        more_before = position != START and await _preceded(found, partial(peek, before=first))
+        more_behind = found.more
     return PageOf(
         rows=found.rows,
         size=size,
@@ -77,6 +79,9 @@ async def read_page(cursor: Cursor[F], fetch: Fetch[Row], peek: Fetch[Row] | Non
     )
 
 
-def _any(found: Slice[Row]) -> bool:
-    """Whether there is a row, or may be one further on."""
-    return bool(found.rows) or found.more
+async def _preceded(found: Slice[Row], peek: Callable[..., Awaitable[Slice[Row]]]) -> bool:
+    """Whether there is a row on the other side of where reading began, or may be one further on."""
+    if found.preceded is not None:
+        return found.preceded
+    other = await peek(limit=1)
+    return bool(other.rows) or other.more

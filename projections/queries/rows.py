@@ -21,6 +21,8 @@ class Slice(Struct, Generic[Row], frozen=True):
     """Whether the list goes on behind them, or in front of them when it is read backwards."""
     reached: "RowPosition | None" = None
     """Where it goes on, if that is not next to the last of them: up to there nothing else was found."""
+    preceded: bool | None = None
+    """Whether there are rows at the position that they are next to, or on its other side; None if that was not read."""
 
 
 class RowPosition(NamedTuple):

@@ -12,7 +12,7 @@ from projections.ports import Row
 from projections.queries import pages
 from projections.queries.columns import instance_of, workflow_of
 from projections.queries.instance_filters import InstanceFilters
-from projections.queries.pages import PageQuery, page_query
+from projections.queries.pages import NEWEST, PageQuery, page_query
 from projections.queries.rows import InstanceRow, RowPosition, Slice, StageRow, WorkflowRow
 
 MAX_INSTANCES: Final = 50
@@ -44,6 +44,7 @@ def small_instances_query(
         max_rows=room // STAGE_BYTES,
         workflow_id=filters.workflow_ids[0] if filters.workflow_ids else None,
         running=filters.running,
+        preceded=(after or before or NEWEST) != NEWEST,
     )
 
 
@@ -74,5 +75,6 @@ def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | Non
         if number is not None:
             if stages and number < stages[-1].number:
                 return None  # Postgres has sorted the page, and keeps no order then within an instance
-            stages.append(StageRow(*row[21:]))
-    return Slice(found[:limit], len(found) > limit)
+            stages.append(StageRow(*row[21:25]))
+    preceded = rows[0][25] is True if rows and len(rows[0]) > 25 else None
+    return Slice(found[:limit], len(found) > limit, preceded=preceded)

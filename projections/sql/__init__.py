@@ -33,6 +33,10 @@ def _file(name: str) -> bytes:
     return files(__name__).joinpath(f"{name}.sql").read_bytes()
 
 
+_FORWARDS: Final = (b"DESC", b"<", b"ASC", b">=")
+_BACKWARDS: Final = (b"ASC", b">", b"DESC", b"<=")
+"""`$order` of a page, what is `$beyond` its position, and both for what is on the other side, the position included."""
+
 _PAGES: Final[dict[bytes, tuple[str, bool, tuple[str, ...]]]] = {}
 
 
@@ -55,11 +59,12 @@ def page(name: str, backwards: bool, filters: tuple[str, ...] = ()) -> bytes:
         backwards: in front of the position.
         filters: names of filters; `$F` is the value of filter F.
     """
-    order, beyond = (b"ASC", b">") if backwards else (b"DESC", b"<")
+    order, beyond, opposite, upto = _BACKWARDS if backwards else _FORWARDS
     text = b"\n".join(_lines(name, filters))
     for number, filter in enumerate(filters, start=FIRST_FILTER):
         text = text.replace(b"$" + filter.encode(), b"$%d" % number)
     text = text.replace(b"$order", order).replace(b"$beyond", beyond)
+    text = text.replace(b"$opposite", opposite).replace(b"$upto", upto)
     _PAGES[text] = name, backwards, filters
     return text
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from projections.queries import instance_filters, pages, small_instances
 from projections.queries.connections import Connections
@@ -102,6 +103,28 @@ class ListsContract:
         page = await subject.model.workflows_page(before=page.rows[-1].position, limit=2)
         assert ([row.id for row in page.rows], page.more) == ([left[1], left[2]], True)
 
+    async def test_a_page_of_small_instances_tells_whether_it_is_preceded(self, subject: Subject) -> None:
+        other = uuid.UUID(int=2)
+        await subject.write((WORKFLOW, CREATED), (other, events.WorkflowCreated(at=at(1), name="o", stages=[])))
+        first, second, third = (uuid.UUID(int=100 + n) for n in range(3))  # the newest one comes first
+        await subject.write((third, started(1)), (second, started(2)), (first, started(3, other)))
+        await subject.write((second, events.InstanceEnded(workflow_id="w", at=at(9))))
+        cases: list[tuple[InstanceFilters, dict[str, Any], list[uuid.UUID], bool | None]] = [
+            (InstanceFilters(), {}, [first, second, third], None),
+            (InstanceFilters(), {"after": RowPosition(at(3), first)}, [second, third], True),
+            (InstanceFilters(), {"after": RowPosition(at(4), first)}, [first, second, third], False),
+            (InstanceFilters(), {"before": RowPosition(at(1), third)}, [first, second], True),
+            (InstanceFilters(), {"before": RowPosition(at(0), third)}, [first, second, third], False),
+            (InstanceFilters(workflow_ids=(WORKFLOW,)), {"after": RowPosition(at(3), first)}, [second, third], False),
+            (InstanceFilters(workflow_ids=(other,)), {"before": RowPosition(at(2), second)}, [first], False),
+            (InstanceFilters(running=True), {"after": RowPosition(at(2), second)}, [third], True),
+            (InstanceFilters(running=True), {"before": RowPosition(at(2), second)}, [first], True),
+            (InstanceFilters(), {"after": RowPosition(at(1), third)}, [], None),
+        ]
+        for filters, place, ids, preceded in cases:
+            page = await subject.model.instances_page(filters, **place, limit=9)
+            assert ([row.id for row in page.rows], page.preceded) == (ids, preceded), (filters, place)
+
     async def test_lists_are_streamed_in_chunks(self, subject: Subject) -> None:
         await subject.write((WORKFLOW, CREATED))
         await subject.write(*((uuid.uuid4(), started(n)) for n in range(FIRST_ROWS + CHUNK_ROWS + 1)))
@@ -148,7 +171,7 @@ class ListsContract:
             # What is read instead has the bound of before.
             query = partial(page_query, max_bytes=2**21)
             monkeypatch.setattr(instance_filters, "page_query", query)
-        assert await shown() == expected
+        assert [replace(one, preceded=None) for one in await shown()] == expected
         assert len(expected[2].rows[0].stages) == 5
         assert ("instances_page" in read) is not are_small
         assert "small_instances_page" in read

@@ -167,24 +167,29 @@ class Item(Struct, frozen=True, order=True):
 class Items:
     """A list in memory that rows come to and go from.
 
-    A row whose number can be divided by `room` is the last of its page, as a large one is.
+    A row whose number can be divided by `room` is the last of its page, as a large one is. With `tells`, a page that is
+    not empty says whether it is preceded.
     """
 
-    def __init__(self, numbers: set[int], room: int = 1000):
+    def __init__(self, numbers: set[int], room: int = 1000, *, tells: bool = False):
         self.numbers = numbers
         self.room = room
+        self.tells = tells
 
     async def __call__(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int
     ) -> Slice[Item]:
-        rows = [Item(number) for number in sorted(self.numbers, reverse=True)]
+        all_rows = [Item(number) for number in sorted(self.numbers, reverse=True)]
         if before is not None:
-            rows = [row for row in rows if row.position > before]
+            rows = [row for row in all_rows if row.position > before]
             fit = self._fit(rows[::-1], limit)
-            return Slice(rows[-fit:] if fit else [], len(rows) > fit)
-        rows = [row for row in rows if after is None or row.position < after]
+            return Slice(rows[-fit:] if fit else [], len(rows) > fit, preceded=self._preceded(rows, all_rows))
+        rows = [row for row in all_rows if after is None or row.position < after]
         fit = self._fit(rows, limit)
-        return Slice(rows[:fit], len(rows) > fit)
+        return Slice(rows[:fit], len(rows) > fit, preceded=self._preceded(rows, all_rows))
+
+    def _preceded(self, rows: list[Item], all_rows: list[Item]) -> bool | None:
+        return len(rows) < len(all_rows) if self.tells and rows else None
 
     def _fit(self, rows: list[Item], limit: int) -> int:
         full = (place for place, row in enumerate(rows, 1) if row.number % self.room == 0)
@@ -211,9 +216,11 @@ numbers = st.sets(st.integers(0, 60), max_size=30)
 sizes = st.integers(1, 12)
 
 
-@given(numbers, sizes)
-def test_a_walk_there_and_back_shows_each_row_once_and_in_order(given_numbers: set[int], size: int) -> None:
-    items = Items(given_numbers)
+@given(numbers, sizes, st.booleans())
+def test_a_walk_there_and_back_shows_each_row_once_and_in_order(
+    given_numbers: set[int], size: int, tells: bool
+) -> None:
+    items = Items(given_numbers, tells=tells)
     ordered = sorted(given_numbers, reverse=True)
     pages = [items.page(first_page(size, None))]
     while (cursor := go(pages[-1], backwards=False)) is not None:
@@ -263,12 +270,12 @@ def test_rows_that_arrive_in_between_are_neither_skipped_nor_repeated(
         assert there <= set(seen) <= items.numbers
 
 
-@given(numbers, sizes, st.lists(st.tuples(st.booleans(), numbers), max_size=8))
+@given(numbers, sizes, st.lists(st.tuples(st.booleans(), numbers), max_size=8), st.booleans())
 def test_neighbours_are_shown_where_there_are_any(
-    given_numbers: set[int], size: int, moves: list[tuple[bool, set[int]]]
+    given_numbers: set[int], size: int, moves: list[tuple[bool, set[int]]], tells: bool
 ) -> None:
     """Whatever was deleted since the cursor was made: nothing is out of reach, and no neighbour is empty."""
-    items = Items(set(given_numbers))
+    items = Items(set(given_numbers), tells=tells)
     page = items.page(first_page(size, None))
     for backwards, deleted in moves:
         cursor = go(page, backwards)
@@ -291,7 +298,10 @@ def test_neighbours_are_shown_where_there_are_any(
             assert (page.backwards is None) != (page.forwards is None)
 
 
-def test_the_plain_first_page_costs_one_query() -> None:
+@pytest.mark.parametrize(("tells", "of_next"), [(False, [3, 1]), (True, [3])])
+def test_the_plain_first_page_costs_one_query_and_the_next_one_more_if_the_list_does_not_tell(
+    tells: bool, of_next: list[int]
+) -> None:
     asked: list[int] = []
 
     class Counted(Items):
@@ -299,6 +309,12 @@ def test_the_plain_first_page_costs_one_query() -> None:
             asked.append(place["limit"])
             return await super().__call__(**place)
 
-    page = Counted(set(range(9))).page(first_page(3, None))
+    items = Counted(set(range(9)), tells=tells)
+    page = items.page(first_page(3, None))
     assert asked == [3]
     assert (numbers_of(page), page.backwards) == ([8, 7, 6], None)
+    cursor = go(page, backwards=False)
+    assert cursor is not None
+    page = items.page(cursor)
+    assert asked[1:] == of_next
+    assert (numbers_of(page), page.backwards) == ([5, 4, 3], page.rows[0].position)
