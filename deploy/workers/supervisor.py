@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +63,7 @@ def run_workers(settings: ApiSettings, workers: int) -> None:
 async def _supervise(settings: ApiSettings, count: int) -> None:
     with (
         bind_shared(settings.host, settings.port, first=True) as held,
+        alone_on(*held.getsockname()[:2]),
         tempfile.TemporaryDirectory(
             prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR") or None
         ) as folder,
@@ -79,6 +80,21 @@ async def _supervise(settings: ApiSettings, count: int) -> None:
                 leaving.cancel()
                 _kill(workers)
     logger.info("all workers stopped")
+
+
+@contextlib.contextmanager
+def alone_on(host: str, port: int) -> Iterator[None]:
+    """Keep other parents off this port. Until workers listen, the system lets two of them have it.
+
+    Raises:
+        DeployError: another one has it.
+    """
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind(f"\0orchestration-api-{host}:{port}")  # not a file: it is gone with the process
+        except OSError:
+            raise DeployError(f"can't listen on {host}:{port}: other workers have just started there") from None
+        yield
 
 
 async def _keep(workers: list["_Worker"]) -> None:
