@@ -65,9 +65,9 @@ class YamlPlaces:
         """Note where an entry of a list or object is."""
         self._of(container)[step] = key, value
 
-    def merge(self, merged: Any, other: Any, own: Any) -> None:
-        """Note that one object has the entries of two others."""
-        self._of(merged).update(self._of(other) | self._of(own))
+    def merge(self, merged: Any, other: Any) -> None:
+        """Note that one object has the entries of another one, also in place of its own."""
+        self._of(merged).update(self._of(other))
 
     def spots(self, value: Any, wanted: Collection[Path]) -> dict[Path, Spot]:
         """Where some parts of the document are; those that do not exist are left out."""

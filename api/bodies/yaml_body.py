@@ -24,10 +24,15 @@ MAX_NODES: Final = 50_000
 """Most scalars, lists and objects; an alias counts as much as what it repeats. Without the limit, nine lines of aliases
 to aliases make a billion nodes."""
 
+MAX_DIRECTIVES: Final = 16
+"""Most lines that begin with `%`: directives, of which documents have none or one. The parser compares each with all
+before it. Without the limit, half a megabyte of them would stop the process for 20 seconds."""
+
 MAX_INTEGER_BITS: Final = 14_000
 """4214 decimal digits. Python does not write integers over 4300 digits: a longer one could be read, but not sent on."""
 
 _PREFIX: Final = "tag:yaml.org,2002:"
+_DIRECTIVE: Final = re.compile("(?:^|[\r\n\x85\u2028\u2029])\ufeff?%")
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
 _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
@@ -45,10 +50,12 @@ def decode_yaml(body: bytes, max_bytes: int, places: YamlPlaces | None = None) -
 
     Raises:
         MalformedBody: the body is not one YAML document, has a key twice or a key that is not a string, an unknown tag,
-            a number that JSON can't hold, U+0000, or is too large or too deep.
+            a number that JSON can't hold, U+0000, too many directives, or is too large or too deep.
     """
     try:
         text = body.decode()
+        if text.count("%") > MAX_DIRECTIVES and len(_DIRECTIVE.findall(text)) > MAX_DIRECTIVES:
+            raise MalformedBody(f"malformed YAML: more than {MAX_DIRECTIVES} lines begin with %")
         # The C parser is ten times faster; the wheels of PyYAML have it, a build without libyaml does not.
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return _Document(events, max_bytes, places).read()
@@ -166,11 +173,16 @@ class _Document:
                 values[key] = value
                 if self._places is not None:
                     self._places.note(values, key, _place(event), _place(value_event))
-        for other in merged or ():
-            own, values = values, other | values
+        return values if merged is None else self._joined([*reversed(merged), values])
+
+    def _joined(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """One object of several; of equal keys the last one counts. Each is copied once, since there may be many."""
+        joined: dict[str, Any] = {}
+        for part in parts:
+            joined.update(part)
             if self._places is not None:
-                self._places.merge(values, other, own)
-        return values
+                self._places.merge(joined, part)
+        return joined
 
 
 def _merged(value: Any, event: Any) -> list[dict[str, Any]]:

@@ -74,6 +74,9 @@ _CHARACTERS_PER_STEP: Final = 256
 _CONVERTED_PER_STEP: Final = 8
 """Characters that are converted one by one in about that time."""
 
+_BITS_PER_STEP: Final = 1 << 20
+"""Products of a bit of one integer and a bit of another that are made in about that time."""
+
 _MAX_COMPARED: Final = 100
 """Characters of a part that a search compares at each place of the text, at most."""
 
@@ -162,6 +165,10 @@ class Budget:
         """Takes the steps of looking for a part of so many characters in a text of so many; call it before that."""
         # Python compares short parts character by character at each place; longer ones have a better algorithm.
         self.spend(characters * (4 + min(part, _MAX_COMPARED)) // (4 * _CHARACTERS_PER_STEP))
+
+    def multiply(self, left: int, right: int) -> None:
+        """Takes the steps of multiplying or dividing integers, which a payload may hold with thousands of digits."""
+        self.spend(left.bit_length() * right.bit_length() // _BITS_PER_STEP)
 
     def convert(self, characters: int) -> None:
         """Takes the steps of converting so many characters one by one."""

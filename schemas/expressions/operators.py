@@ -111,8 +111,10 @@ def calculate(operator: str, left: Any, right: Any, budget: Budget) -> Any:
     if operator == "/":
         return _divide(to_float(left), to_float(right))
     if operator == "%":
-        return remainder(left, right)
+        return remainder(left, right, budget)
     if type(left) is int and type(right) is int:
+        if operator == "*":
+            budget.multiply(left, right)
         return checked_integer(_ARITHMETIC[operator](left, right))
     return _ARITHMETIC[operator](to_float(left), to_float(right))
 
@@ -124,12 +126,13 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def remainder(left: int, right: int) -> int:
+def remainder(left: int, right: int, budget: Budget) -> int:
     """`left % right`, with the sign of `left`."""
     if not (type(left) is int and type(right) is int):
         raise _undefined("%", left, right)
     if right == 0:
         raise EvaluationError("integer divide by zero")
+    budget.multiply(left, right)
     result = abs(left) % abs(right)
     return -result if left < 0 else result
 
@@ -166,6 +169,7 @@ def _identical(left: Any, right: Any, budget: Budget) -> bool:
         return False
     if isinstance(left, dict):
         budget.spend(len(left))
+        budget.scan(sum(len(key) for key in left if type(key) is str))
         return left.keys() == right.keys() and all(_identical(left[key], right[key], budget) for key in left)
     if isinstance(left, list):
         budget.spend(len(left))
@@ -183,7 +187,7 @@ def contains(item: Any, container: Any, budget: Budget) -> bool:
         budget.spend(len(container))
         return any(equal(member, item, budget) for member in container)
     if isinstance(container, dict):
-        return _key(container, item) in container
+        return _key(container, item, budget) in container
     raise EvaluationError(f'operator "in" not defined on {type_name(container)}')
 
 
@@ -198,7 +202,7 @@ def make_range(start: Any, stop: Any, budget: Budget) -> list[int]:
 def fetch(value: Any, key: Any, budget: Budget) -> Any:
     """`value[key]`: nil where a map lacks the key, an error where a list or a string (its bytes) lacks the index."""
     if isinstance(value, dict):
-        return value.get(_key(value, key))
+        return value.get(_key(value, key, budget))
     if not isinstance(value, (list, str)):
         raise EvaluationError(f"cannot fetch {_shown(key)} from {type_name(value)}")
     items = _bytes(value, budget) if isinstance(value, str) else value
@@ -232,7 +236,9 @@ def _bytes(text: str, budget: Budget) -> bytes:
     return text.encode()
 
 
-def _key(container: dict[Any, Any], key: Any) -> Any:
+def _key(container: dict[Any, Any], key: Any, budget: Budget) -> Any:
+    if type(key) is str:  # it is compared with the one that is found
+        budget.scan(len(key))
     if isinstance(container, Groups):
         if isinstance(key, (list, dict)):
             raise EvaluationError(f"{type_name(key)} cannot be a key of a map")

@@ -1,13 +1,15 @@
 """Bodies: what JSON and YAML become, and what is refused."""
 
 import gzip
+import time
 from typing import Any
 
 import pytest
 
 from api.bodies.json_body import decode_json
+from api.bodies.places import YamlPlaces
 from api.bodies.values import MAX_DEPTH
-from api.bodies.yaml_body import MAX_NODES, decode_yaml
+from api.bodies.yaml_body import MAX_DIRECTIVES, MAX_NODES, decode_yaml
 from api.errors import Invalid, MalformedBody
 
 LIMIT = 100_000
@@ -198,6 +200,34 @@ def laughs(levels: int) -> str:
 def test_yaml_that_is_refused(body: str) -> None:
     with pytest.raises(Invalid):
         decode_yaml(body.encode(), LIMIT)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "a: 1\n...\n"])
+def test_directives_take_no_time(start: str, line_break: str) -> None:
+    directives = line_break.join(f"%TAG !{number}! x" for number in range(20_000))
+    began_at = time.process_time()
+    with pytest.raises(MalformedBody, match="more than 16 lines begin with %"):
+        decode_yaml(f"{start}{directives}{line_break}--- 1".encode(), 1024 * 1024)
+    assert time.process_time() - began_at < 0.5
+
+
+def test_some_directives_are_fine() -> None:
+    tags = "".join(f"%TAG !{number}! tag:yaml.org,2002:\n" for number in range(MAX_DIRECTIVES))
+    assert decode_yaml(f"{tags}---\na: !1!str 1\nb: '{'%' * 100}'\n".encode(), LIMIT) == {"a": "1", "b": "%" * 100}
+
+
+def test_merging_many_objects_takes_no_time() -> None:
+    own = ", ".join(f"k{number}: 1" for number in range(10_000))
+    body = "a: &a {}\nb: {<<: [" + "*a, " * 10_000 + "], " + own + "}"
+    began_at = time.process_time()
+    assert len(decode_yaml(body.encode(), 1024 * 1024, YamlPlaces())["b"]) == 10_000
+    assert time.process_time() - began_at < 4.0
+
+
+def test_the_order_of_merged_keys() -> None:
+    body = b"a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {z: 3, <<: [*a, *b], w: 3}"
+    assert [*decode_yaml(body, LIMIT)["c"].items()] == [("y", 1), ("z", 3), ("x", 1), ("w", 3)]
 
 
 def test_yaml_at_the_depth_limit() -> None:

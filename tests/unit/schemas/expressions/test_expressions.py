@@ -1,6 +1,7 @@
 """The expression language of triggers: agreement with expr-lang, limits, links, and values as variables."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +387,11 @@ _HALF = 490_000
         'count(1..2, upper(event.accents) == "") > 0',
         'count(1..2, toJSON(event.accents) == "") > 0',
         "flatten(event.deep)",
+        "count(1..20000, event.object[event.key] == 1)",
+        "count(1..20000, event.key in event.object)",
+        "count(1..1000, event.object == event.equal) > 0",
+        "count(1..5000, event.integer % event.divisor == 1) > 0",
+        "count(1..5000, event.factor * event.factor == 1) > 0",
     ],
 )
 def test_all_that_takes_time_is_counted(text: str) -> None:
@@ -400,9 +406,25 @@ def test_all_that_takes_time_is_counted(text: str) -> None:
         "accents": "é" * _HALF,
         "links": [{"name": f"q{number}", "uri": f"/{number}"} for number in range(30_000)],
         "deep": deep,
+        "object": {"k" * _LARGE: 1},
+        "equal": {"k" * _LARGE: 1},
+        "key": "k" * _LARGE,
+        "integer": 10**4290,
+        "divisor": 10**2100 + 1,
+        "factor": 10**1200,
     }
     with pytest.raises(EvaluationError, match=r"takes more than 100000 steps|more than 32 different patterns"):
         evaluate(text, payload, {"/1": LinkAnswer(data=1)})
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 100_000 + "x", "1" * 50_000 + "." + "1" * 50_000 + "e", "." + "1" * 100_000 + "e+"]
+)
+def test_a_text_that_is_not_a_number_is_refused_at_once(text: str) -> None:
+    began_at = time.process_time()
+    with pytest.raises(EvaluationError, match=r"float\([0-9.]+\)"):
+        evaluate("float(event)", text)
+    assert time.process_time() - began_at < 1.0
 
 
 def test_what_is_usual_costs_little() -> None:
