@@ -1,16 +1,18 @@
 """Records as no client of ours can write them: header names are bytes, and need not be UTF-8."""
 
+import gzip
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
+import cramjam
+from aiokafka import AIOKafkaProducer, codec
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-CRC_OFFSET, ATTRIBUTES_OFFSET = 17, 21
-"""Places in a batch: its checksum, and the first byte that this is about."""
+LENGTH_OFFSET, CRC_OFFSET, ATTRIBUTES_OFFSET, RECORDS_OFFSET = 8, 17, 21, 61
+"""Places in a batch: its length, its checksum, the first byte that this is about, and its records."""
 
 
 class RawRecord(NamedTuple):
@@ -38,15 +40,52 @@ def raw_batch(records: Sequence[RawRecord], codec: int = 0, base_offset: int = 0
     return struct.pack(">q", base_offset) + _renamed(bytes(builder.build()), records)[8:]
 
 
-async def put_raw(servers: str, topic: str, records: Sequence[RawRecord], partition: int = 0) -> int:
-    """Append records as one batch; returns the offset of the first one."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=8 * 1024 * 1024)
+def packed_batch(batch: bytes, codec: int, packed: bytes) -> bytes:
+    """A batch whose records are compressed.
+
+    Args:
+        batch: what `raw_batch` gives, not compressed.
+        codec: Kafka's number of the compression.
+        packed: its records, compressed.
+    """
+    rest = struct.pack(">h", codec) + batch[ATTRIBUTES_OFFSET + 2 : RECORDS_OFFSET] + packed
+    after = batch[LENGTH_OFFSET + 4 : CRC_OFFSET] + struct.pack(">I", calc_crc32c(rest)) + rest
+    return batch[:LENGTH_OFFSET] + struct.pack(">i", len(after)) + after
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, 1, mtime=0)
+
+
+def lz4(data: bytes) -> bytes:
+    return bytes(codec.lz4_encode(data, 1))
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(cramjam.zstd.compress(data))
+
+
+PACKING: dict[int, Callable[[bytes], bytes]] = {1: gzipped, 3: lz4, 4: zstd}
+"""What packs many zeros into so little that a broker takes it, by Kafka's number."""
+
+
+async def put_raw(
+    servers: str,
+    topic: str,
+    records: Sequence[RawRecord],
+    partition: int = 0,
+    *,
+    packing: int = 0,
+) -> int:
+    """Append records as one batch, which `packing` compresses; returns the offset of the first one."""
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=128 * 1024 * 1024)
     producer._max_request_size = 32 * 1024 * 1024
     await producer.start()
     try:
         batch: BatchBuilder = producer.create_batch()
         _fill(lambda offset, timestamp, **record: batch.append(timestamp=timestamp, **record), records)
-        batch._buffer = bytearray(_renamed(bytes(batch._build()), records))
+        data = _renamed(bytes(batch._build()), records)
+        batch._buffer = bytearray(packed_batch(data, packing, PACKING.get(packing, bytes)(data[RECORDS_OFFSET:])))
         ack = await (await producer.send_batch(batch, topic, partition=partition))
     finally:
         await producer.stop()

@@ -16,7 +16,8 @@
 | `client` | connections, timeouts and silent brokers, for everything below |
 | `silence` | which brokers don't answer |
 | `consumer` | consumers |
-| `header_names` | teaches aiokafka to read header names that are not UTF-8 |
+| `foreign_records` | teaches aiokafka to read on where others have written what it can't hand out |
+| `unpacking` | bounds how large record batches may become once they are unpacked |
 | `member` | a member of a consumer group: a seat in the group and a consumer that reads what the seat has |
 | `seat` | who has which partitions |
 | `reader` | reads partitions without a group |

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
 
-from schemas.kafka import header_names  # noqa: F401 - aiokafka reads all header names from here on
+from schemas.kafka import foreign_records  # noqa: F401 - from here on aiokafka reads whatever others have written
 from schemas.kafka.client import adopt, ending
 from schemas.kafka.errors import UnreadableRecords
 from schemas.kafka.faults import faults

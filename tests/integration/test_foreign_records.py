@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from schemas.kafka.unpacking import MAX_UNPACKED_BYTES
 from schemas.topics import (
     COMMANDS,
     COMMANDS_DEAD,
@@ -19,6 +20,7 @@ from tests.raw_records import RawRecord, put_raw
 
 NOT_TEXT = (b"\xff\xfe", b"1")
 """A header whose name is not UTF-8."""
+ZSTD = 4
 ID = str(UUID(int=1)).encode()
 
 FOREIGN = [
@@ -48,6 +50,8 @@ async def test_they_stop_nothing_and_every_command_is_answered(
         large = RawRecord(b"\xff" * 3_000_000, b"{")
         name = topic_name(installation.settings, COMMANDS)
         places.append((partition, await put_raw(kafka_bootstrap_servers, name, [large], partition)))
+        blown_up = [RawRecord(ID, bytes(MAX_UNPACKED_BYTES // 2), [(b"type", b"SubmitRun")])] * 3
+        await put_raw(kafka_bootstrap_servers, name, blown_up, partition, packing=ZSTD)
 
     reached: set[int] = set()
     while len(reached) < PARTITIONS:

@@ -15,9 +15,11 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from deploy.topics import create_topics
 from engine.triggers import listener as listening
+from schemas.kafka.unpacking import MAX_UNPACKED_BYTES
 from schemas.settings import EngineSettings
 from schemas.topics import EVENTS, topic_name
 from tests.integration.listening_world import World, message, put, until
+from tests.raw_records import PACKING, RawRecord, put_raw
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 
@@ -132,6 +134,21 @@ async def test_every_codec_can_be_read(world: World, ledger: str) -> None:
             async with producer(world, compression_type=codec) as compressing:
                 await put(compressing, ledger, [number])
         await engine.fires(*range(len(CODECS)))
+
+
+async def test_records_that_take_all_memory_are_left_out(
+    world: World, ledger: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.make(ledger)
+    servers = world.settings.kafka_bootstrap_servers
+    async with world.engine(ledger) as engine:
+        large = [RawRecord(b"k", bytes(MAX_UNPACKED_BYTES // 2))] * 3
+        for number, packing in enumerate(PACKING):
+            await put_raw(servers, ledger, large, packing=packing)
+            await world.put(ledger, [number])
+        await engine.fires(*range(len(PACKING)))
+        assert not engine.listeners.troubles
+    assert sum("are left out: unpacked" in line.getMessage() for line in caplog.records) == len(PACKING)
 
 
 async def test_our_own_log_can_be_read_however_it_is_compressed(world: World) -> None:

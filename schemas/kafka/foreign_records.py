@@ -1,12 +1,14 @@
-r"""Records with a header whose name is not UTF-8, which aiokafka can't hand out.
+r"""Records that aiokafka can't hand out: with one, whoever can write to a topic could stop everybody who reads it.
 
-Kafka takes such a record, since to a broker a name is bytes, and Java's clients read it with a replacement character.
-In aiokafka a `UnicodeDecodeError` comes out of `getmany` instead, again and again, and what it had taken from other
-partitions by then is lost. So whoever can write to a topic could stop everybody who reads it with one record.
+- **A header whose name is not UTF-8.** Kafka takes such a record, since to a broker a name is bytes, and Java's clients
+  read it with a replacement character. In aiokafka a `UnicodeDecodeError` comes out of `getmany` instead, again and
+  again, and what it had taken from other partitions by then is lost.
+- **A batch that is too large once it is unpacked** (see `unpacking`).
 
-Importing this module teaches aiokafka to read such a name with `\xff` for what it can't decode. Records without such
-a name are read by aiokafka as before, at the same speed: only what is left of a fetch that failed is read again. The
-records of the batch that were handed out already are left out, as aiokafka leaves out all before its position.
+Importing this module teaches aiokafka to read such a name with `\xff` for what it can't decode, and to leave such a
+batch out. All else is read by aiokafka as before, at the same speed: only what is left of a fetch that failed is read
+again. The records of the batch that were handed out already are left out, as aiokafka leaves out all before its
+position.
 """
 
 import logging
@@ -17,6 +19,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecord, _DefaultRecordBatchPy
 from aiokafka.record.util import decode_varint
 
+from schemas.kafka.unpacking import MAX_UNPACKED_BYTES, EnoughUnpacked, UnpackedTooLarge
+
 logger = logging.getLogger(__name__)
 
 LENGTH_OFFSET: Final = 8
@@ -26,32 +30,46 @@ LOG_OVERHEAD: Final = 12
 
 
 class _Fetched(fetcher.MemoryRecords):  # type: ignore[misc]
-    """Record batches as they came, which also keeps their bytes."""
+    """Record batches as they came, which also keeps their bytes, and the batch that was asked for last."""
 
     def __init__(self, data: bytes):
         super().__init__(data)
         self.data = data
+        self.last: Any = None
+
+    def next_batch(self) -> Any:
+        self.last = super().next_batch()
+        return self.last
 
 
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Reads what was fetched of one partition."""
+
+    next_fetch_offset: int
 
     def __init__(self, place: Any, records: _Fetched, *arguments: Any):
         super().__init__(place, records, *arguments)
         self._place, self._data = place, records.data
 
     def _unpack_records(self) -> Iterator[Any]:
-        try:
-            yield from super()._unpack_records()
-        except UnicodeDecodeError:
-            logger.warning(
-                "a record of %s/%d at or behind offset %d has a header whose name is not UTF-8",
-                self._place.topic,
-                self._place.partition,
-                self.next_fetch_offset,
-            )
-            self._records = _LenientRecords(self._data, self.next_fetch_offset)
-            yield from super()._unpack_records()
+        while True:
+            try:
+                yield from super()._unpack_records()
+            except UnicodeDecodeError:
+                self._tell("a record of %s/%d at or behind offset %d has a header whose name is not UTF-8")
+                self._records = _LenientRecords(self._data, self.next_fetch_offset)
+            except UnpackedTooLarge:
+                batch = self._records.last
+                text = "the records of %s/%d from offset %d to %d are left out: unpacked, they have more than %d bytes"
+                self._tell(text, batch.next_offset - 1, MAX_UNPACKED_BYTES)
+                self.next_fetch_offset = batch.next_offset
+            except EnoughUnpacked:
+                return  # the rest is fetched again
+            else:
+                return
+
+    def _tell(self, text: str, *more: int) -> None:
+        logger.warning(text, self._place.topic, self._place.partition, self.next_fetch_offset, *more)
 
 
 class _LenientRecords:
@@ -60,13 +78,14 @@ class _LenientRecords:
     def __init__(self, data: bytes, position: int):
         self._batches = _batches(data, position)
         self._next = next(self._batches, None)
+        self.last: Any = None
 
     def has_next(self) -> bool:
         return self._next is not None
 
     def next_batch(self) -> Any:
-        batch, self._next = self._next, next(self._batches, None)
-        return batch
+        self.last, self._next = self._next, next(self._batches, None)
+        return self.last
 
 
 def _batches(data: bytes, position: int) -> Iterator["_LenientBatch"]:

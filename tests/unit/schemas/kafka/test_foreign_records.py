@@ -1,4 +1,4 @@
-"""Records with a header name that is not UTF-8, as aiokafka hands them out (`schemas.kafka.header_names`)."""
+"""What aiokafka hands out of records that others have written (`schemas.kafka.foreign_records`)."""
 
 import gzip
 import struct
@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.util import calc_crc32c
 
-from schemas.kafka import header_names
+from schemas.kafka import foreign_records
 from tests.raw_records import ATTRIBUTES_OFFSET, CRC_OFFSET, RawRecord, raw_batch
 
-assert fetcher.MemoryRecords.__module__ == header_names.__name__
+assert fetcher.MemoryRecords.__module__ == foreign_records.__name__
 
 PLACE = TopicPartition("t", 3)
 GOOD = RawRecord(b"k", b"good", [(b"type", b"X"), ("ü".encode(), None)])

@@ -1,0 +1,178 @@
+"""Compressed record batches, which may be a hundred thousand times as large as what was fetched.
+
+Kafka bounds a batch as it is sent. One of 8 KB can hold a record of 256 MiB, and aiokafka unpacks a batch as a whole:
+whoever can write to a topic could take all memory of everybody who reads it, again after each start.
+
+Importing this module bounds how aiokafka unpacks:
+
+- a batch that is larger than `MAX_UNPACKED_BYTES` is refused (`UnpackedTooLarge`)
+- so is every batch once twice as much was unpacked in one iteration of the event loop (`EnoughUnpacked`). Else all that
+  was fetched could be unpacked before anybody has taken a record. What is left is read in another iteration.
+
+`foreign_records` says what becomes of the records.
+"""
+
+import asyncio
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import cramjam
+from aiokafka import codec
+from aiokafka.record import default_records, legacy_records
+
+from schemas.topics import MAX_RECORD_BATCH_BYTES
+
+MAX_UNPACKED_BYTES: Final = 4 * MAX_RECORD_BATCH_BYTES
+"""Largest batch once it is unpacked. What we write is smaller before it is compressed. Common producers fill a batch up
+to some kilobytes, and a broker takes 1 MB by default, so it is also far above what other services write."""
+
+USUAL_RATIO: Final = 16
+"""How well records are compressed at most, mostly. One attempt at unpacking is enough for them."""
+MIN_ROOM_BYTES: Final = 64 * 1024
+
+_OUT_OF_ROOM: Final = "failed to write whole buffer"
+"""What the library says when the unpacked bytes do not fit into the buffer that it was given."""
+_XERIAL_HEAD_BYTES: Final = 16
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+
+
+class UnpackedTooLarge(Exception):
+    """The batch is larger than `MAX_UNPACKED_BYTES` once it is unpacked."""
+
+
+class EnoughUnpacked(Exception):
+    """So much was unpacked just now that this batch has to wait."""
+
+
+class _Room:
+    """How much may still be unpacked in this iteration of the event loop."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Whose iteration it is; None before something is unpacked in it."""
+
+    def check(self) -> None:
+        """Raise `EnoughUnpacked` if there is none. One batch alone always has room, also if it is read three times."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None  # nobody else waits
+        if loop is None or loop is not self._loop:
+            self._left, self._loop = 2 * MAX_UNPACKED_BYTES, loop
+            if loop is not None:
+                loop.call_soon(self._end)
+        if self._left < 0:
+            raise EnoughUnpacked
+
+    def take(self, size: int) -> None:
+        """Count what was unpacked."""
+        self._left -= size
+
+    def _end(self) -> None:
+        self._loop = None
+
+
+_room = _Room()
+
+
+def _bounded(unpack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def unpack_within_room(packed: Any) -> bytes:
+        _room.check()
+        size = MAX_UNPACKED_BYTES + 1  # to find out that it is larger takes as long as to unpack so much
+        try:
+            unpacked = unpack(packed)
+            size = len(unpacked)
+        finally:
+            _room.take(size)
+        return unpacked
+
+    return unpack_within_room
+
+
+def unpack_gzip(packed: Any) -> bytes:
+    """The bytes of all members of a gzip file."""
+    rest, parts, left = bytes(packed), [], MAX_UNPACKED_BYTES
+    while rest:
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        part = member.decompress(rest, left + 1)
+        left -= len(part)
+        if left < 0:
+            raise UnpackedTooLarge
+        if not member.eof:
+            raise EOFError("the compressed records end in the middle")
+        parts.append(part)
+        rest = member.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def unpack_snappy(packed: Any) -> bytes:
+    """The bytes of one block of snappy, or of several as Java's library frames them. Each begins with its length."""
+    data = memoryview(packed)
+    if not codec._detect_xerial_stream(data):  # noqa: SLF001 - as aiokafka tells them
+        return _snappy_block(data, MAX_UNPACKED_BYTES)
+    unpacked, position = io.BytesIO(), _XERIAL_HEAD_BYTES
+    while position < len(data):
+        (length,) = struct.unpack_from("!i", data, position)
+        if length <= 0:
+            raise ValueError(f"a block of the compressed records has a length of {length}")
+        start, position = position + 4, position + 4 + length
+        unpacked.write(_snappy_block(data[start:position], MAX_UNPACKED_BYTES - unpacked.tell()))
+    return unpacked.getvalue()
+
+
+def _snappy_block(block: memoryview, left: int) -> bytes:
+    if cramjam.snappy.decompress_raw_len(block) > left:
+        raise UnpackedTooLarge
+    return bytes(cramjam.snappy.decompress_raw(block))
+
+
+def unpack_lz4(packed: Any) -> bytes:
+    """The bytes of LZ4 frames."""
+    return _into_room(cramjam.lz4.decompress_into, packed)
+
+
+def unpack_zstd(packed: Any) -> bytes:
+    """The bytes of zstd frames."""
+    return _into_room(cramjam.zstd.decompress_into, packed)
+
+
+def _into_room(unpack_into: Callable[[Any, bytearray], int], packed: Any) -> bytes:
+    # A buffer costs time by its size, so the largest is only made for what does not fit into the usual one.
+    size = min(max(USUAL_RATIO * len(packed), MIN_ROOM_BYTES), MAX_UNPACKED_BYTES)
+    while True:
+        room = bytearray(size)
+        try:
+            length = unpack_into(packed, room)
+        except cramjam.DecompressionError as error:
+            if str(error) != _OUT_OF_ROOM:
+                raise
+        else:
+            return bytes(memoryview(room)[:length])
+        if size == MAX_UNPACKED_BYTES:
+            raise UnpackedTooLarge
+        size = MAX_UNPACKED_BYTES
+
+
+_UNPACK: Final = {
+    "gzip_decode": _bounded(unpack_gzip),
+    "snappy_decode": _bounded(unpack_snappy),
+    "lz4_decode": _bounded(unpack_lz4),
+    "zstd_decode": _bounded(unpack_zstd),
+}
+
+
+def _teach() -> None:
+    """Replace the functions in aiokafka's modules in Python, and in those in C, which an installation may lack."""
+    in_use = (default_records.DefaultRecordBatch, legacy_records.LegacyRecordBatch)
+    modules = {default_records, legacy_records, *(__import__(kind.__module__, fromlist=["_"]) for kind in in_use)}
+    for module in modules:
+        for name, unpack in _UNPACK.items():
+            if hasattr(module, name):
+                setattr(module, name, unpack)
+
+
+_teach()

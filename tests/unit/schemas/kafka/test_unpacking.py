@@ -1,0 +1,127 @@
+"""How far compressed record batches may blow up (`schemas.kafka.unpacking`), as aiokafka reads them."""
+
+import asyncio
+import gzip
+import logging
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import cramjam
+import pytest
+from aiokafka import TopicPartition, codec
+from aiokafka.consumer import fetcher
+from aiokafka.record import default_records
+
+from schemas.kafka import foreign_records, unpacking
+from schemas.kafka.unpacking import EnoughUnpacked, UnpackedTooLarge
+from tests.raw_records import RECORDS_OFFSET, RawRecord, packed_batch, raw_batch
+
+assert fetcher.PartitionRecords.__module__ == foreign_records.__name__
+
+PLACE = TopicPartition("t", 3)
+MAX = 100_000
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+
+Pack = Callable[[bytes], bytes]
+
+
+def xerial(data: bytes) -> bytes:
+    return bytes(codec.snappy_encode(data))
+
+
+def members(data: bytes) -> bytes:
+    half = len(data) // 2
+    return gzip.compress(data[:half], mtime=0) + gzip.compress(data[half:], mtime=0) + bytes(10)
+
+
+CODECS = [
+    pytest.param(GZIP, lambda data: gzip.compress(data, mtime=0), id="gzip"),
+    pytest.param(GZIP, members, id="gzip of two members"),
+    pytest.param(SNAPPY, lambda data: bytes(cramjam.snappy.compress_raw(data)), id="snappy"),
+    pytest.param(SNAPPY, xerial, id="snappy of Java"),
+    pytest.param(LZ4, codec.lz4_encode, id="lz4"),
+    pytest.param(ZSTD, lambda data: bytes(cramjam.zstd.compress(data)), id="zstd"),
+]
+
+
+@pytest.fixture(autouse=True)
+def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_records, "MAX_UNPACKED_BYTES", MAX)
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", MAX)
+    monkeypatch.setattr(unpacking, "MIN_ROOM_BYTES", 1000)
+    monkeypatch.setattr(unpacking, "_room", unpacking._Room())
+
+
+def batch(number: int, pack: Pack, size: int, offset: int, records: int = 1) -> bytes:
+    plain = raw_batch([RawRecord(b"k", bytes(size))] * records, base_offset=offset)
+    return packed_batch(plain, number, pack(plain[RECORDS_OFFSET:]))
+
+
+def read(data: bytes, position: int = 0) -> Any:
+    records = fetcher.MemoryRecords(data)
+    assert records.has_next()
+    return fetcher.PartitionRecords(PLACE, records, [], position, None, None, True, 0)
+
+
+@pytest.mark.parametrize(("number", "pack"), CODECS)
+def test_a_batch_that_is_too_large_is_left_out(number: int, pack: Pack, caplog: pytest.LogCaptureFixture) -> None:
+    good = raw_batch([RawRecord(None, b"good")], base_offset=4)
+    data = good + batch(number, pack, MAX, 5, records=3) + batch(number, pack, MAX // 2, 8)
+    records = read(data + raw_batch([RawRecord(None, b"good")], base_offset=9))
+    with caplog.at_level(logging.WARNING):
+        assert [(record.offset, len(record.value)) for record in records] == [(4, 4), (8, MAX // 2), (9, 4)]
+    assert records.next_fetch_offset == 10
+    assert [line.getMessage() for line in caplog.records] == [
+        "the records of t/3 from offset 5 to 7 are left out: unpacked, they have more than 100000 bytes"
+    ]
+
+
+@pytest.mark.parametrize(("number", "pack"), CODECS)
+@pytest.mark.parametrize("size", [1, 999, 50_000, MAX])
+def test_what_is_not_too_large_is_unpacked_as_by_aiokafka(number: int, pack: Pack, size: int) -> None:
+    names = {GZIP: "gzip_decode", SNAPPY: "snappy_decode", LZ4: "lz4_decode", ZSTD: "zstd_decode"}
+    ours, theirs = getattr(default_records, names[number]), getattr(codec, names[number])
+    assert ours is not theirs
+    for data in (bytes(size), bytes(i * i % 251 for i in range(size))):
+        packed = pack(data)
+        assert ours(packed) == theirs(packed) == data
+    with pytest.raises(UnpackedTooLarge):
+        ours(pack(bytes(MAX + 1)))
+
+
+@pytest.mark.parametrize(("number", "pack"), CODECS)
+def test_what_is_damaged_is_not_taken_for_too_large(number: int, pack: Pack) -> None:
+    plain = raw_batch([RawRecord(None, bytes(range(256)) * 8)])
+    packed = pack(plain[RECORDS_OFFSET:])
+    with pytest.raises(Exception) as failed:  # noqa: PT011 - of many kinds; `consumer` makes one of them
+        list(read(packed_batch(plain, number, packed[: len(packed) - 20])))
+    assert not isinstance(failed.value, UnpackedTooLarge | EnoughUnpacked)
+
+
+@pytest.mark.parametrize("length", [-4, 0, -(2**31)])
+def test_a_block_without_a_length_is_refused(length: int) -> None:
+    head = xerial(b"x")[:16]
+    with pytest.raises(ValueError, match="has a length of"):
+        unpacking.unpack_snappy(head + struct.pack("!i", length) + bytes(8))
+
+
+@pytest.mark.parametrize(("size", "found", "rounds"), [(MAX - 100, [0, 1, 2, 3, 4, 5], 2), (MAX, [], 3)])
+async def test_so_much_is_unpacked_at_once_and_the_rest_is_read_later(size: int, found: list[int], rounds: int) -> None:
+    batches = [batch(LZ4, codec.lz4_encode, size, offset) for offset in range(6)]
+    taken, position, times = [], 0, 0
+    while position < 6:
+        records = read(b"".join(batches[position:]), position)
+        taken += [record.offset for record in records]
+        assert not list(read(batches[0])), "other partitions wait too"
+        position, times = records.next_fetch_offset, times + 1
+        await asyncio.sleep(0)
+    assert (taken, times) == (found, rounds)
+
+
+async def test_a_batch_that_is_read_twice_has_room() -> None:
+    plain = raw_batch([RawRecord(None, bytes(MAX - 100), [(b"\xff", b"")])])
+    for _ in range(2):
+        records = read(packed_batch(plain, LZ4, codec.lz4_encode(plain[RECORDS_OFFSET:])))
+        assert [record.headers for record in records] == [(("\\xff", b""),)]
+        await asyncio.sleep(0)
