@@ -5,6 +5,9 @@ between the two, so:
 
 - A browser sends forms and plain text wherever a page says, but asks the service before it sends JSON or YAML, and this
   one never says yes. So where a browser names the page's origin, the body has to be JSON or YAML.
+- A browser sends requests without a body wherever a page says, too. So one without a content type has to come from a
+  page of this service itself, or carry a token. `Sec-Fetch-Site` tells. Over HTTP without TLS browsers leave it out,
+  except to their own machine (Fetch Metadata, 2). Then the page's origin has to be the host of the request.
 - A page can let its own host name resolve to this service's address (DNS rebinding), and then read the answers too. So
   the hosts that this service answers for can be listed.
 
@@ -80,14 +83,23 @@ def check_body(call: Call) -> None:
     """Refuse what a browser sends for a page without asking.
 
     Raises:
-        Invalid: the body is neither JSON nor YAML, or the page is of another site and sends no body.
+        Invalid: the body is neither JSON nor YAML, or the page is of another origin and sends no body.
     """
     content_type = call.header(b"content-type")
     if content_type is not None:
         if not _JSON_OR_YAML.fullmatch(content_type):
             raise Invalid(f"content type {content_type[:100]!r} is not allowed for web pages; send application/json")
-    elif call.has_body or (call.header(b"sec-fetch-site") == "cross-site" and not _has_token(call)):
+    elif call.has_body or not (_is_own_page(call) or _has_token(call)):
         raise Invalid("web pages must send a content type, such as application/json")
+
+
+def _is_own_page(call: Call) -> bool:
+    """Whether the page has the origin that the request goes to."""
+    site = call.header(b"sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    _, _, host = (call.header(b"origin") or "").partition("://")
+    return host != "" and call.headers(b"host") == [host]
 
 
 def _has_token(call: Call) -> bool:
