@@ -33,6 +33,8 @@ from projections.queries.rows import (
     StageHistoryRow,
     StartedRow,
     TriggerRow,
+    UnreadableWaiting,
+    WaitingRow,
     WorkflowRow,
 )
 from projections.queries.stats import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
@@ -71,6 +73,8 @@ __all__ = [
     "Starting",
     "StatsRow",
     "TriggerRow",
+    "UnreadableWaiting",
+    "WaitingRow",
     "Window",
     "WorkflowRow",
     "WorkflowStatsRow",

@@ -16,9 +16,13 @@ from api.ports import (
     StageHistoryRow,
     StartedRow,
     TriggerRow,
+    UnreadableWaiting,
+    WaitingRow,
     WorkflowRow,
 )
+from projections.queries.errors import RowUnreadable
 from schemas.activities import shown_input
+from schemas.error_texts import cut_error
 from schemas.resources import (
     ActivityHistory,
     Instance,
@@ -103,7 +107,7 @@ def status(row: InstanceRow) -> list[StageStatus]:
 def waiting(row: InstanceRow | OldestRow) -> Waiting | UnsetType:
     """What an instance waits for; left out while it goes on by itself."""
     found = row.waiting
-    if found is None:
+    if not isinstance(found, WaitingRow):
         return UNSET
     return Waiting(
         reason=found.reason,
@@ -112,6 +116,14 @@ def waiting(row: InstanceRow | OldestRow) -> Waiting | UnsetType:
         until=UNSET if found.until is None else found.until,
         attempt=UNSET if found.attempt is None else found.attempt,
     )
+
+
+def unreadable(row: InstanceRow) -> str | UnsetType:
+    """What of an instance can't be read here, and what to do about it; left out of nearly all."""
+    found = row.waiting
+    if not isinstance(found, UnreadableWaiting):
+        return UNSET
+    return cut_error(str(RowUnreadable(f"what instance {row.id} waits for", found.problem)))
 
 
 def acts(row: WorkflowRow | InstanceRow | TriggerRow) -> Raw | UnsetType:
@@ -129,7 +141,7 @@ def started_by(row: InstanceRow) -> StartedBy | UnsetType:
 def _pending(row: InstanceRow, stage: int) -> list[PendingActivity] | UnsetType:
     """The paused activities of a stage, of which there is at most one; left out without any."""
     waiting = row.waiting
-    if waiting is None or waiting.pause is None or waiting.pause.stage != stage:
+    if not isinstance(waiting, WaitingRow) or waiting.pause is None or waiting.pause.stage != stage:
         return UNSET
     pause = waiting.pause
     activity = PendingActivity(

@@ -1,16 +1,20 @@
 """One request as ASGI gives it: parameters of its path, query, headers, body. The sandbox uses it too."""
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope
 
 from api.bodies.reading import announces_body, disconnected, read_body
-from api.errors import ClientGone
+from api.errors import ClientGone, Invalid
+from schemas.commands import HEADER_TEXT
 
 T = TypeVar("T")
+
+_KEY: Final = re.compile(HEADER_TEXT)
 
 
 class HttpRequest:
@@ -48,8 +52,21 @@ class HttpRequest:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The Idempotency-Key; None without one, and for an empty one."""
-        return self.header(b"idempotency-key") or None
+        """The Idempotency-Key; None without one, and for an empty one.
+
+        Raises:
+            Invalid: it is not printable ASCII, or there are several. Clients send other characters as UTF-8 or as latin-1,
+                so a request that another client repeats would be another one, and act twice.
+        """
+        keys = {key for key in self.headers(b"idempotency-key") if key}
+        if len(keys) > 1:
+            raise Invalid("Idempotency-Key: must be given once")
+        key = keys.pop() if keys else None
+        if key is not None and not _KEY.match(key):
+            raise Invalid(
+                "Idempotency-Key: must be printable ASCII without spaces at its ends; percent-encode other characters"
+            )
+        return key
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter that is not empty; None without one."""

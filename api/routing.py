@@ -24,7 +24,7 @@ from api.errors import ApiError, ClientGone, Fault, NotAllowed, NotFound, Unavai
 from api.metrics import Metrics
 from api.services import Services
 from api.waiting import Admission
-from projections.queries.errors import ReadModelUnavailable
+from projections.queries.errors import ReadModelUnavailable, RowUnreadable
 from schemas.resources import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -212,6 +212,9 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
         # Its message may repeat what Postgres said, which is not for clients.
         logger.warning("%s: %s", operation.id, error)
         return error_answer(Unavailable("the read model is unavailable"))
+    except RowUnreadable as error:
+        logger.error("%s: %s", operation.id, error)
+        return error_answer(Fault(str(error)))
     except ClientGone:
         return None
     except asyncio.CancelledError:  # by the server, whose stop can't wait any longer

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from api.bodies.json_body import decode_json
+from api.bodies.json_body import YAML_HINT, decode_json_not_yaml
 from api.bodies.places import Place, Spot, YamlPlaces, json_spots, place_of, prefixes
 from api.bodies.yaml_body import decode_yaml
 from api.errors import MalformedBody
@@ -21,7 +21,7 @@ MAX_PATH_BYTES: Final = 512
 """A key of a metadata map may be as long as the body; a thousand findings must not repeat it."""
 
 
-def validate(body: bytes, *, is_yaml: bool, max_bytes: int, now: datetime) -> Validation:
+def validate(body: bytes, *, is_yaml: bool, max_bytes: int, now: datetime, yaml_hint: str = YAML_HINT) -> Validation:
     """Check the text of a definition.
 
     Args:
@@ -29,10 +29,11 @@ def validate(body: bytes, *, is_yaml: bool, max_bytes: int, now: datetime) -> Va
         is_yaml: whether it is YAML; else it is JSON.
         max_bytes: largest body that creation takes.
         now: with an offset.
+        yaml_hint: what to do if it is YAML and was taken for JSON.
     """
     places = YamlPlaces() if is_yaml else None
     try:
-        value = decode_yaml(body, max_bytes, places) if is_yaml else decode_json(body)
+        value = decode_yaml(body, max_bytes, places) if is_yaml else decode_json_not_yaml(body, yaml_hint)
     except MalformedBody as error:
         return _malformed(error, len(body), max_bytes)
     report = check_definition(value, now)

@@ -68,6 +68,12 @@ MAX_PAUSE_SECONDS: Final = 60.0
 """Pauses after rounds that fail double up to this. Without them a topic that does not take snapshots would keep the
 engine busy with writing them."""
 
+WITHOUT_KEY: Final = (
+    "The partition goes on, but the older its snapshot is, the longer a restart takes: start this process again with"
+    " the key."
+)
+"""What a key that is missing means for a round. Readers that need it stand still; rounds stop nobody."""
+
 
 class LogIds(NamedTuple):
     """Kafka's ids of the topics that a partition's state comes from; empty where they are not known."""
@@ -256,7 +262,8 @@ class SnapshotRounds:
                 shard.rebase()
                 self._known.forget()
         self._metrics.snapshot_rounds.labels(outcome).inc()
-        logger.warning("a snapshot of partition %d was not written, and is tried again: %r", self._number, error)
+        told = f"{error.problem} {WITHOUT_KEY}" if isinstance(error, LogFault) else repr(error)
+        logger.warning("a snapshot of partition %d was not written, and is tried again: %s", self._number, told)
         if outcome == "fenced":
             self._ask_proof()
 

@@ -46,11 +46,13 @@ FAULTS: Final = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InsufficientPrivilege,
     OSError,
     TimeoutError,
 )
 """Postgres is away, too slow, in trouble or not migrated yet: trying again may help. What is not supported is a
-statement that was prepared before a migration changed the type of a column; a new connection prepares it again."""
+statement that was prepared before a migration changed the type of a column; a new connection prepares it again. A right
+that was taken away may be given back."""
 
 
 def conninfo(settings: PostgresSettings, name: str) -> str:

@@ -15,7 +15,7 @@
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from projections.queries.rows import InstanceRow, WaitingRow
+from projections.queries.rows import InstanceRow, UnreadableWaiting, WaitingRow
 from schemas.events import CANCELED
 from schemas.resources import InstanceState
 
@@ -33,9 +33,14 @@ _BY_REASON: Final[Mapping[str, State]] = {
 }
 
 
-def state_of(row: InstanceRow) -> State:
-    """The state of an instance. It does not ask the column: rows of older builds have none."""
-    return live_state(row.waiting) if row.terminated_at is None else ended_state(row.error)
+def state_of(row: InstanceRow) -> State | None:
+    """The state of an instance; None while it has not ended and nobody here can read what it waits for.
+
+    It does not ask the column: rows of older builds have none.
+    """
+    if row.terminated_at is not None:
+        return ended_state(row.error)
+    return None if isinstance(row.waiting, UnreadableWaiting) else live_state(row.waiting)
 
 
 def live_state(waiting: WaitingRow | None) -> State:

@@ -59,7 +59,9 @@ class LogFault(BoundedError):
 
     def __init__(self, reason: Reason, topic: str, partition: int, text: str):
         where = f"topic {topic}" if partition < 0 else f"topic {topic}, partition {partition}"
-        super().__init__(f"{where}: {text}. {REMEDIES.get(reason, REPAIR)}")
+        self.problem = f"{where}: {text}."
+        """Without what follows for the partition, for readers that others don't wait for."""
+        super().__init__(f"{self.problem} {REMEDIES.get(reason, REPAIR)}")
         self.reason: Reason = reason
         self.topic, self.partition = topic, partition
 

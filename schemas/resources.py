@@ -173,7 +173,7 @@ InstanceState = Literal["running", "waiting", "delayed", "retrying", "paused", "
 class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     """An instance on surface v2.
 
-    `state` is missing only in the answer to a run that is not waited for. `variables` are those that it was started
+    `state` is missing only in the answer to a run that is not waited for, and with `unreadable`. `variables` are those that it was started
     with, `trigger` says what started it if that was not a client, and `waiting` what it waits for. These are missing
     where the read model does not know them: of what an older build has written, until it is rebuilt. `waiting` is
     missing too while the instance goes on by itself, and after its end.
@@ -182,6 +182,9 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     when nobody is known.
     `retries` says how often the instance was retried; it is missing if it never was. A retry lets an instance that has
     ended run once more: `terminated` is false again then, and `status` has the stages that count now.
+
+    `unreadable` says that this server can't read what the instance waits for, and what to do: `state` and `waiting` are
+    missing then, and so are the pending activities in `status`. All the rest counts.
     """
 
     state: InstanceState | UnsetType = UNSET
@@ -192,6 +195,7 @@ class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     waiting: Waiting | UnsetType = UNSET
     acts: Acts | UnsetType = UNSET
     retries: int | UnsetType = UNSET
+    unreadable: str | UnsetType = UNSET
 
 
 class WorkflowInstance(Instance, frozen=True, kw_only=True):

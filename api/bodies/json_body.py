@@ -20,6 +20,12 @@ _TRUNCATED: Final = "Input data was truncated"
 _HALF_PAIR_AT_END: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]{0,6}\s*\Z")
 """The decoder looks for the other half behind the end of the body."""
 
+_LIKE_YAML: Final = re.compile(rb"\s*(#|---|%YAML|\w+\s*:)")
+"""How a definition in YAML begins."""
+
+YAML_HINT: Final = "YAML needs Content-Type: application/yaml"
+"""For clients that don't say what they send, such as curl. They would be told of malformed JSON alone."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -42,6 +48,24 @@ def decode_json(body: bytes) -> Any:
     if b"\\u0000" in body and _NUL.search(body):
         raise no_nul()
     return value
+
+
+def decode_json_not_yaml(body: bytes, hint: str = YAML_HINT) -> Any:
+    """The value of a body that could have been YAML as well.
+
+    Args:
+        body: not empty.
+        hint: what to do if it is YAML.
+
+    Raises:
+        MalformedBody: as in `decode_json`; with the hint, if it begins as YAML does.
+    """
+    try:
+        return decode_json(body)
+    except MalformedBody as error:
+        if _LIKE_YAML.match(body) is None:
+            raise
+        raise MalformedBody(f"{error.problem}; {hint}", error.line, error.column) from None
 
 
 def _reason(body: bytes, told: str) -> str:

@@ -8,6 +8,7 @@ its changes, and ordinary requests have Postgres and this process for most of th
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 from uuid import UUID
@@ -34,6 +35,11 @@ RETRY_SECONDS: Final = 1.0
 """Pause before Postgres is asked again; without it an absent one would keep the process busy."""
 MISSED_SECONDS: Final = 1.0
 """How often all that is followed is read again at most, when announcements were missed."""
+MAX_FAILURES: Final = 16
+"""Reads that fail one after the other before streams wait. When an instance can't be read, one of two halves can. When
+nothing can be read, to go on would be hundreds of reads in vain."""
+SILENCE_SECONDS: Final = 60.0
+"""Between two lines about the same fault. It is met again with each change, and with each heartbeat."""
 MAX_PENDING: Final = 10_000
 """Changes that wait to be read. Past it, lists are told to be read again: that costs less than to go on behind."""
 
@@ -83,6 +89,10 @@ class Hub:
         self._has_missed = False
         self._next_missed = 0.0
         """When announcements that were missed are made up for at the earliest, as time of the event loop."""
+        self._is_away = False
+        """Whether the read model could not be read."""
+        self._told: dict[str, float] = {}
+        """Faults of instances that were logged, and when, as time of the event loop."""
         self._work = asyncio.Event()
         self.stopping = asyncio.Event()
         """Set when the process is stopping."""
@@ -135,6 +145,7 @@ class Hub:
             self.metrics.count_open(follower.kind, -1)
             if not self._watched and not self._lists:
                 self._pending.clear()
+                self._is_away = False  # nothing is read any more that could tell
 
     def _enter(self, follower: Follower) -> None:
         if isinstance(follower, InstanceFollower):
@@ -161,7 +172,7 @@ class Hub:
         """See after something for one stream, now and then: announcements can be lost, and so can Postgres."""
         if isinstance(follower, InstanceFollower):
             self._ask((follower.instance_id,), follower)
-        elif self._positions.ready:
+        elif self._positions.ready and not self._is_away:
             follower.back()
         else:
             follower.away()
@@ -208,9 +219,7 @@ class Hub:
             try:
                 await self._read_some(loop.time())
             except ReadModelUnavailable as error:
-                logger.warning("streams wait for the read model: %s", error)
-                for follower in self._followers():
-                    follower.away()
+                self._away(error)
                 pause = RETRY_SECONDS
             if self._pending or self._has_missed:
                 self._work.set()
@@ -245,23 +254,42 @@ class Hub:
             follower.missed()
 
     async def _show(self, ids: Sequence[UUID], keys: Collection[str]) -> None:
-        taken = {id: self._pending.pop(id) for id in ids}
-        try:
-            read = await self._read(ids, keys)
-        except BaseException:
-            self._want_again(taken)
-            raise
-        if read is None and len(ids) == 1:
-            self._pass_over(taken[ids[0]])
-            return
-        if read is None:
-            half = len(ids) // 2
-            self._want_again(taken)
-            await self._show(ids[:half], keys)
-            await self._show(ids[half:], keys)
-            return
-        for follower in self._followers():
-            follower.back()
+        """Read instances and show them. Those that can't be read are found by halves, and passed over.
+
+        Raises:
+            ReadModelUnavailable: nothing can be read.
+        """
+        groups, failures = deque([ids]), 0
+        while groups:
+            group = groups.popleft()
+            taken = {id: self._pending.pop(id) for id in group}
+            try:
+                read = await self._reader.read(group, keys)
+            except (ReadModelUnavailable, asyncio.CancelledError):
+                self._want_again(taken)
+                raise
+            except Exception as error:  # one of them can't be read, however often it is tried; the others must go on
+                failures += 1
+                if len(group) > 1 or failures >= MAX_FAILURES:
+                    self._want_again(taken)
+                if failures >= MAX_FAILURES:
+                    raise ReadModelUnavailable(f"the read model can't be read: {error!r}") from error
+                if len(group) > 1:
+                    half = len(group) // 2
+                    groups += (group[:half], group[half:])
+                else:
+                    self._pass_over(group[0], taken[group[0]], error)
+            else:
+                failures = 0
+                self._back()
+                self._show_read(group, read, taken)
+
+    def _show_read(
+        self,
+        ids: Sequence[UUID],
+        read: Mapping[UUID, FollowedInstance],
+        taken: Mapping[UUID, set[Follower] | None],
+    ) -> None:
         for id in ids:
             if id not in read:
                 for lost in self._watched.get(id, ()):
@@ -269,29 +297,39 @@ class Hub:
         for id, (row, keys_of_row) in read.items():
             try:
                 self._show_row(State(row, self._render, keys_of_row), taken[id])
-            except Exception:  # the others must go on
-                logger.exception("instance %s could not be shown to streams", id)
-
-    async def _read(self, ids: Sequence[UUID], keys: Collection[str]) -> Mapping[UUID, FollowedInstance] | None:
-        """See `Reader.read`; None if one of them is what can't be read, however often it is tried."""
-        try:
-            return await self._reader.read(ids, keys)
-        except ReadModelUnavailable:
-            raise
-        except Exception:  # such as what a newer build has written; the others must go on
-            if len(ids) == 1:
-                logger.exception("instance %s could not be read for streams", ids[0])
-            return None
+            except Exception as error:  # the others must go on
+                self._pass_over(id, taken[id], error)
 
     def _want_again(self, taken: Mapping[UUID, set[Follower] | None]) -> None:
         for id, wanted in taken.items():
             self._want(id, wanted)
 
-    def _pass_over(self, wanted: set[Follower] | None) -> None:
-        """What lists do not show of an instance, their clients may read from a process that can."""
+    def _pass_over(self, id: UUID, wanted: set[Follower] | None, error: Exception) -> None:
+        """An instance can't be shown. The clients of lists may read it from a process that can."""
+        for watching in self._watched.get(id, ()):
+            if wanted is None or watching in wanted:
+                watching.away()
         for follower in self._lists:
             if wanted is None or follower in wanted:
                 follower.missed()
+        now = asyncio.get_running_loop().time()
+        self._told = {fault: at for fault, at in self._told.items() if now - at < SILENCE_SECONDS}
+        if self._told.setdefault(repr(error), now) == now:
+            logger.error("streams pass over instance %s, and others with the same fault", id, exc_info=error)
+
+    def _away(self, error: ReadModelUnavailable) -> None:
+        if not self._is_away:
+            logger.warning("streams wait for the read model: %s", error)
+        self._is_away = True
+        for follower in self._followers():
+            follower.away()
+
+    def _back(self) -> None:
+        if self._is_away:
+            logger.info("streams read the read model again")
+        self._is_away = False
+        for follower in self._followers():
+            follower.back()
 
     def _show_row(self, shown: State, wanted: set[Follower] | None) -> None:
         for follower in (*self._watched.get(shown.row.id, ()), *self._lists):

@@ -1,7 +1,6 @@
 """`/workflows`."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -9,20 +8,18 @@ from uuid import UUID
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.authors import MAX_REASON
-from api.bodies.json_body import decode_json
+from api.bodies.json_body import decode_json_not_yaml
 from api.bodies.yaml_body import decode_yaml
 from api.calls import Call
-from api.errors import Invalid, MalformedBody
+from api.errors import Invalid
 from api.ports import WorkflowRow
 from api.resources import workflows
 from api.routing import Handler, Operation, Parameter
+from schemas.commands import HEADER_TEXT
 from schemas.definition import inlined_schema
 from schemas.resources import Data, Workflow
 
 YAML_TYPES: Final = ("text/vnd.yaml", "application/yaml", "application/x-yaml", "text/yaml")
-
-_LIKE_YAML: Final = re.compile(rb"\s*(#|---|%YAML|\w+\s*:)")
-"""How a definition in YAML begins. Clients that don't say what it is, such as curl, would be told of malformed JSON."""
 
 MAX_YAML_BYTES_HERE: Final = 16 * 1024
 """A longer YAML document is read in a thread: at a microsecond per byte it would hold up all other requests."""
@@ -73,28 +70,20 @@ async def definition_text(call: Call) -> tuple[bytes, bool]:
 async def _definition(call: Call) -> Any:
     body, is_yaml = await definition_text(call)
     if not is_yaml:
-        return _from_json(body)
+        return decode_json_not_yaml(body)
     max_bytes = call.services.settings.max_body_bytes
     if len(body) <= MAX_YAML_BYTES_HERE:
         return decode_yaml(body, max_bytes)
     return await asyncio.to_thread(decode_yaml, body, max_bytes)
 
 
-def _from_json(body: bytes) -> Any:
-    try:
-        return decode_json(body)
-    except MalformedBody as error:
-        if _LIKE_YAML.match(body) is None:
-            raise
-        raise MalformedBody(f"{error.message}; YAML needs Content-Type: application/yaml") from None
-
-
 FLOW_ID: Final = Parameter(name="flowId", where="path", description="The workflow's id")
 IDEMPOTENCY_KEY: Final = Parameter(
     name="Idempotency-Key",
     where="header",
+    type={"type": "string", "pattern": HEADER_TEXT.replace(r"\A", "^").replace(r"\Z", "$")},
     description="Repeating a request with the same key and body has no second effect and gets the same answer."
-    " With another body the key is refused.",
+    " With another body the key is refused. It is printable ASCII, without spaces at its ends.",
 )
 REASON: Final = Parameter(
     name="X-Reason",

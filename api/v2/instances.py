@@ -32,7 +32,7 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
     return rendering.instance(
         V2WorkflowInstance,
         row,
-        state=state_of(row) if complete else UNSET,
+        state=(state_of(row) or UNSET) if complete else UNSET,
         workflow=rendering.workflow(row.workflow) if complete else UNSET,
         status=rendering.status(row) if complete else [],
         variables=UNSET if row.variables is None else row.variables,
@@ -40,6 +40,7 @@ def render(row: InstanceRow, complete: bool = True) -> V2WorkflowInstance:
         waiting=rendering.waiting(row) if complete else UNSET,
         acts=rendering.acts(row),
         retries=row.retries or UNSET,
+        unreadable=rendering.unreadable(row) if complete else UNSET,
     )
 
 

@@ -18,6 +18,7 @@ from schemas.settings import ApiSettings
 STANDARD_INPUT: Final = "-"
 MAX_LINE_CHARACTERS: Final = 120
 """How much of a source line is shown around what is meant. A definition may be one line of half a megabyte."""
+YAML_HINT: Final = "a file with YAML must not be named .json"
 COLOURS: Final = {"error": "red", "warning": "yellow"}
 
 
@@ -58,7 +59,9 @@ def _checked(name: str, body: bytes) -> Checked:
             valid=False, findings=[finding], variables=[], stages=0, size=len(body), max_size=max_bytes
         )
     else:
-        validation = validate(body, is_yaml=not is_json(name), max_bytes=max_bytes, now=datetime.now(UTC))
+        validation = validate(
+            body, is_yaml=not is_json(name), max_bytes=max_bytes, now=datetime.now(UTC), yaml_hint=YAML_HINT
+        )
     return Checked(name, body.decode(errors="replace"), validation)
 
 

@@ -107,6 +107,8 @@ def state(instance: dict[str, Any]) -> str:
     """How an instance is, as the API says; of a server that does not say it, whether it runs, and how it ended."""
     if told := instance.get("state"):
         return str(told)
+    if instance.get("unreadable"):
+        return "unknown"
     if not instance["terminated"]:
         return "running"
     error = instance.get("error")
@@ -122,7 +124,12 @@ def styled_state(instance: dict[str, Any]) -> Styled:
 
 
 def waits_for(instance: dict[str, Any]) -> str:
-    """What an instance waits for, such as `event approved`; `""` if for nothing, or if the server does not say it."""
+    """What an instance waits for, such as `event approved`; `""` if for nothing, or if the server does not say it.
+
+    If the server can't read it, this is what the server says about that.
+    """
+    if unreadable := instance.get("unreadable"):
+        return clean(unreadable)
     waiting = instance.get("waiting")
     if not waiting:
         return ""

@@ -239,10 +239,20 @@ def as_request(key: str, command: SubmitEvent | SubmitAbort) -> SendEvent | Abor
         name=command.name,
         payload=command.payload,
         request_key=str(id_for_key("event", key, command.idempotency_key)),
-        request_digest=digest_of({**command.payload, "name": command.name}),
+        request_digest=_digest_of_event(command),
         by=command.by,
         reason=command.reason,
     )
+
+
+def _digest_of_event(command: SubmitEvent) -> str:
+    """What tells whether two events of one key are the same: that of the API's body, which has both in one object.
+
+    That has no room for a field `name` beside the event's. A list is the body of no event of the API.
+    """
+    if "name" in command.payload:
+        return digest_of([command.name, command.payload])
+    return digest_of({**command.payload, "name": command.name})
 
 
 def check_alive(state: Instance | None) -> Instance:

@@ -7,7 +7,7 @@ instance and the decision about its command any time may pass.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from projections.queries.bulks import BulkRow
+from projections.queries.bulks import BulkRow, pause_of
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.retryable import NotRetryable, retry_command
 from projections.queries.rows import InstanceRow, RetryableRow
@@ -42,6 +42,7 @@ def commands(row: BulkRow, instances: Mapping[str, InstanceRow | RetryableRow]) 
     Raises:
         UnknownAction: this build does not know what to do.
         msgspec.MsgspecError: it does not know the operation's filter.
+        RowUnreadable: it can't read an instance.
     """
     fields: dict[str, Any] = {"bulk_id": str(row.id), "bulk_page": row.pages - 1, "by": row.by, "reason": row.reason}
     command, filters = action(row).command, row.filters
@@ -65,11 +66,11 @@ def _abort(instance: object, fields: dict[str, Any], filters: InstanceFilters) -
 
 
 def _resume(instance: InstanceRow | None, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
-    waiting = None if instance is None else instance.waiting
-    if waiting is None or waiting.pause is None:
+    found = None if instance is None else pause_of(instance)
+    if found is None:
         return pass_over(fields, rejections.OTHER_PAUSE, "the instance has no paused activity any more")
-    pause = waiting.pause
-    return ResumeActivity(stage=pause.stage, index=pause.index, paused_at=waiting.since, **fields)
+    pause, paused_at = found
+    return ResumeActivity(stage=pause.stage, index=pause.index, paused_at=paused_at, **fields)
 
 
 def _retry(found: RetryableRow | None, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:

@@ -72,7 +72,7 @@ class Reads:
         found: dict[str, RetryableRow] = {}
         for id in ids:
             query = retryable_query(UUID(id), partition_of(id.encode(), partitions))
-            if (row := retryable_row(await self._session.execute(*query))) is not None:
+            if (row := retryable_row(UUID(id), await self._session.execute(*query))) is not None:
                 found[id] = row
         return found
 
@@ -86,6 +86,7 @@ class Reads:
 
         Raises:
             msgspec.MsgspecError: this build does not know its filter.
+            RowUnreadable: it can't read an instance that the filter finds.
         """
         query = instances_query(bulk.filters, behind or _behind(bulk), None, limit)
         rows = (await self._session.execute(query.statement, query.parameters))[: query.limit]

@@ -22,6 +22,7 @@ from projections.bulk.steps import Memory, next_step
 from projections.database import FAULTS
 from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running
+from projections.queries.errors import RowUnreadable
 from projections.queries.rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
@@ -166,7 +167,7 @@ class BulkRunner:
             await self._step(row, known, found)
         except (*FAULTS, KafkaFault) as fault:
             self._failed(row, known, "Kafka" if isinstance(fault, KafkaFault) else "Postgres", str(fault))
-        except (UnknownAction, msgspec.MsgspecError) as error:
+        except (UnknownAction, RowUnreadable, msgspec.MsgspecError) as error:
             self._failed(row, known, "unknown", str(error))
         except Exception:
             logger.exception("a step of bulk operation %s failed", row.id)

@@ -11,19 +11,36 @@ from msgspec import Raw, Struct
 from projections.bulk_rows import DONE
 from projections.ports import Row
 from projections.queries.instance_filters import InstanceFilters
-from projections.queries.rows import InstanceRow, RowPosition
+from projections.queries.errors import RowUnreadable
+from projections.queries.rows import InstanceRow, Pause, RowPosition, UnreadableWaiting
 
 _decode_page = msgspec.json.Decoder(list[str]).decode
 _decode_filters = msgspec.json.Decoder(InstanceFilters).decode
 
 
 def fits(action: str, instance: InstanceRow) -> bool:
-    """Whether an action can be done with an instance as it is. What no filter says is looked at here, row by row."""
+    """Whether an action can be done with an instance as it is. What no filter says is looked at here, row by row.
+
+    Raises:
+        RowUnreadable: nobody here can tell. If it were passed over, nobody would know.
+    """
     if action == "resume":
-        return instance.waiting is not None and instance.waiting.pause is not None
+        return pause_of(instance) is not None
     if action == "retry":
         return instance.terminated_at is not None and instance.error is not None
     return instance.terminated_at is None
+
+
+def pause_of(instance: InstanceRow) -> tuple[Pause, datetime] | None:
+    """The pause of an instance, and when it began; None if it is not paused.
+
+    Raises:
+        RowUnreadable: nobody here can tell.
+    """
+    waiting = instance.waiting
+    if isinstance(waiting, UnreadableWaiting):
+        raise RowUnreadable(f"instance {instance.id}", waiting.problem)
+    return None if waiting is None or waiting.pause is None else (waiting.pause, waiting.since)
 
 
 class BulkRow(Struct, frozen=True, kw_only=True):
@@ -116,7 +133,15 @@ class BulkColumns(NamedTuple):
     followed: bool | None = None
 
     def row(self) -> BulkRow:
-        """As a row."""
+        """As a row.
+
+        Raises:
+            RowUnreadable: this build can't read it.
+        """
+        try:
+            page = () if self.page is None else _decode_page(self.page)
+        except msgspec.MsgspecError as error:
+            raise RowUnreadable(f"bulk operation {self.id}", error) from error
         return BulkRow(
             id=self.id,
             partition=self.partition,
@@ -135,7 +160,7 @@ class BulkColumns(NamedTuple):
             pages=self.pages,
             sent=self.sent,
             lost=self.lost,
-            page=() if self.page is None else _decode_page(self.page),
+            page=page,
             page_at=self.page_at,
             outcomes={} if self.outcomes is None else dict(zip(self.outcomes, self.counts, strict=True)),
         )

@@ -24,6 +24,7 @@ from projections.queries.rows import (
     StageRow,
     StartedRow,
     TriggerRow,
+    UnreadableWaiting,
     WaitingRow,
     WorkflowRow,
 )
@@ -329,9 +330,15 @@ def instance_of(
     )
 
 
-def waiting_row(text: str, activity: str | None) -> WaitingRow:
-    """What an instance waits for. The events of retries don't name their activity."""
-    waiting = _decode_waiting(text)
+def waiting_row(text: str, activity: str | None) -> WaitingRow | UnreadableWaiting:
+    """What an instance waits for. The events of retries don't name their activity.
+
+    One that can't be read takes nothing else along: the instance, and the others of a list, are shown without it.
+    """
+    try:
+        waiting = _decode_waiting(text)
+    except msgspec.MsgspecError as error:
+        return UnreadableWaiting(str(error))
     return replace(waiting, name=activity) if waiting.reason == "retry" else waiting
 
 

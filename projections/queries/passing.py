@@ -5,7 +5,7 @@ from datetime import datetime
 
 from projections.queries.instance_filters import InstanceFilters, ascii_lower, own_id
 from projections.queries.rows import InstanceRow
-from projections.states import state_of
+from projections.states import LIVE, State, state_of
 
 
 def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = ()) -> bool:
@@ -19,7 +19,7 @@ def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = (
     return (
         may_have_passed(filters, row, keys)
         and not (filters.running and row.terminated_at is not None)
-        and (not filters.states or state_of(row) in filters.states)
+        and (not filters.states or _may_be(state_of(row), filters.states))
         and (filters.error is None or _has(row.error, filters.error))
         and _within(row.terminated_at, filters.terminated_after, filters.terminated_before)
     )
@@ -38,6 +38,11 @@ def may_have_passed(filters: InstanceFilters, row: InstanceRow, keys: Collection
         and _within(row.created_at, filters.created_after, filters.created_before)
         and (filters.key is None or filters.key in keys or own_id(filters.key) == row.id)
     )
+
+
+def _may_be(state: State | None, states: Collection[State]) -> bool:
+    # What can't be read is not taken out of what somebody looks at.
+    return state in states if state is not None else any(one in LIVE for one in states)
 
 
 def _has(error: str | None, text: str) -> bool:

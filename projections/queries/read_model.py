@@ -206,7 +206,7 @@ class ReadModel:
             id: the instance.
             partition: that of its events.
         """
-        return retryable_row(await self._lists.execute(*retryable_query(id, partition)))
+        return retryable_row(id, await self._lists.execute(*retryable_query(id, partition)))
 
     async def workflows_page(
         self, *, after: RowPosition | None = None, before: RowPosition | None = None, limit: int

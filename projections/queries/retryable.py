@@ -8,6 +8,7 @@ import msgspec
 
 from projections.ports import Row
 from projections.queries.columns import RetryableColumns
+from projections.queries.errors import RowUnreadable
 from projections.queries.rows import EndedActivityRow, RetryableRow
 from projections.sql import statement
 from schemas.commands import RetryInstance
@@ -37,9 +38,22 @@ def retryable_query(id: UUID, partition: int) -> tuple[bytes, Sequence[Any]]:
     return statement("retryable"), (id, partition, MAX_REQUESTS)
 
 
-def retryable_row(rows: Sequence[Row]) -> RetryableRow | None:
-    """What the statement has found; None for an unknown instance."""
-    return RetryableColumns(*rows[0]).row() if rows else None
+def retryable_row(id: UUID, rows: Sequence[Row]) -> RetryableRow | None:
+    """What the statement has found; None for an unknown instance.
+
+    Args:
+        id: the instance.
+        rows: those of the statement.
+
+    Raises:
+        RowUnreadable: this build can't read it.
+    """
+    if not rows:
+        return None
+    try:
+        return RetryableColumns(*rows[0]).row()
+    except msgspec.MsgspecError as error:
+        raise RowUnreadable(f"what a retry of instance {id} needs", error) from error
 
 
 def retry_command(found: RetryableRow, **more: Any) -> RetryInstance:

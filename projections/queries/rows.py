@@ -93,6 +93,12 @@ class WaitingRow(Struct, frozen=True, array_like=True):
     """Only when it waits for a person."""
 
 
+class UnreadableWaiting(Struct, frozen=True):
+    """What an instance waits for, where this build can't read it: a newer one has written it, or its row is damaged."""
+
+    problem: str
+
+
 class Retryable(Struct, frozen=True, array_like=True):
     """What a retry of an instance that ended with an error goes on with, beside its rows; a list in the column."""
 
@@ -130,7 +136,7 @@ class InstanceRow(Struct, frozen=True):
     """The trigger that started it."""
     occurrence_id: UUID | None = None
     """Likewise: its occurrence."""
-    waiting: WaitingRow | None = None
+    waiting: WaitingRow | UnreadableWaiting | None = None
     """What it waits for; None while it goes on by itself, and after its end."""
     acts: Raw | None = None
     """What people did to it, and why, as in a workflow."""

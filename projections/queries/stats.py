@@ -11,7 +11,7 @@ from msgspec import Struct
 from projections.counting import INSTANCE, STARTED, add_up
 from projections.ports import Row
 from projections.queries.columns import waiting_row
-from projections.queries.rows import WaitingRow
+from projections.queries.rows import UnreadableWaiting, WaitingRow
 from projections.sql import page
 
 MAX_WORKFLOWS: Final = 100
@@ -64,7 +64,7 @@ class OldestRow(Struct, frozen=True):
     id: UUID
     workflow_id: UUID
     created_at: datetime
-    waiting: WaitingRow | None
+    waiting: WaitingRow | UnreadableWaiting | None
 
 
 class StatsRow(Struct):

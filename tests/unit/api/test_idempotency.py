@@ -43,6 +43,24 @@ async def test_other_keys_and_no_key_make_other_workflows() -> None:
     assert len({key for key, _ in backend.commands}) == 5
 
 
+@pytest.mark.parametrize("key", ["é", "a\tb", "Zahlung für März", "\x7f", "€".encode().decode("latin-1"), " a"])
+async def test_a_key_that_clients_send_in_different_ways_is_refused(key: str) -> None:
+    backend = Backend()
+    instance = backend.add_instance(uuid4(), backend.add_workflow(uuid4()).id)
+    client = make_client(backend)
+    for method, path, body in (
+        ("POST", "/workflows", NOOP),
+        ("POST", f"/workflows/{instance.workflow_id}/instances", {}),
+        ("POST", f"/instances/{instance.id}/events", {"name": "go"}),
+        ("PUT", f"/instances/{instance.id}/abort", b""),
+        ("POST", "/triggers", {"event": "e", "workflowID": str(instance.workflow_id)}),
+    ):
+        answer = await client.call(method, path, body, {"Idempotency-Key": key})
+        assert answer.error == (400, "VALIDATION")
+        assert answer.json()["errorMessage"].startswith("Idempotency-Key: must be printable ASCII")
+    assert not backend.commands
+
+
 @pytest.mark.parametrize(("first", "second"), [(b"", b"null"), (b"{}", b""), (b'{"a":null}', b'{"a":""}')])
 async def test_a_repeated_run_has_the_same_answer(first: bytes, second: bytes) -> None:
     backend = Backend()

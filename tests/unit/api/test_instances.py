@@ -321,13 +321,56 @@ async def test_the_input_of_a_transaction_is_shown_under_both_names(more: bytes)
     assert activity["input"] == {"CreateTransaction": shown | {"Ledger": "main", "Data": shown["data"]}}
 
 
-async def test_an_instance_that_cannot_be_read_fails_no_other_request() -> None:
-    """Such as one that a newer build has written. Requests at the same time are read together."""
+async def test_an_instance_whose_waiting_cannot_be_read_is_shown_without_it_and_says_so() -> None:
+    """Such as one that a newer build has written. The others of a page, and requests at the same time, don't notice."""
     whole = Whole()
     client = whole.client
     workflow = (await client.call("POST", "/workflows", {"stages": [{"wait_event": {"event": "go"}}]})).data["id"]
     runs = [await client.call("POST", f"/workflows/{workflow}/instances") for _ in range(4)]
     ids = [run.data["id"] for run in runs]
+    before = (await client.call("GET", f"/v2/instances/{ids[0]}")).data
     whole.database.tables.instances[ids[0]].waiting = '["something new"]'
-    shown = await asyncio.gather(*(client.call("GET", f"/instances/{id}") for id in ids))
-    assert [answer.status for answer in shown] == [500, 200, 200, 200]
+    lists = [await client.call("GET", path) for path in ("/v2/instances", "/v2/instances?state=waiting")]
+    for page in (answer.json()["cursor"]["data"] for answer in lists):
+        assert [shown["id"] for shown in page] == ids[::-1]
+        assert [shown.get("state") for shown in page] == ["waiting"] * 3 + [None]
+        assert [("waiting" in shown, "unreadable" in shown) for shown in page] == [(True, False)] * 3 + [(False, True)]
+    shown = await asyncio.gather(*(client.call("GET", f"/v2/instances/{id}") for id in ids))
+    assert [answer.status for answer in shown] == [200] * 4
+    found = shown[0].data
+    unreadable = found.pop("unreadable")
+    assert ids[0] in unreadable
+    assert "upgrade this process" in unreadable
+    assert found == {name: value for name, value in before.items() if name not in ("state", "waiting")}
+    for path in ("/instances", f"/flows/{workflow}/runs"):
+        answer = await client.call("GET", path)
+        assert [shown["id"] for shown in answer.data] == ids[::-1]
+    stats = await client.call("GET", "/v2/stats")
+    assert stats.data["states"]["waiting"] == 4
+    assert (await client.call("PUT", f"/instances/{ids[0]}/abort")).status == 204
+
+
+async def test_a_bulk_operation_names_the_instance_whose_pause_it_cannot_read() -> None:
+    whole = Whole()
+    client = whole.client
+    workflow = (await client.call("POST", "/workflows", {"stages": [{"wait_event": {"event": "go"}}]})).data["id"]
+    id = (await client.call("POST", f"/workflows/{workflow}/instances")).data["id"]
+    row = whole.database.tables.instances[id]
+    row.waiting, row.state = '["something new"]', "paused"
+    body = {"action": "resume", "filter": {"workflowID": workflow}, "dryRun": True}
+    answer = await client.call("POST", "/v2/instances/bulk", body)
+    assert answer.error == (500, "INTERNAL")
+    assert f"instance {id} can't be read here" in answer.json()["errorMessage"]
+
+
+async def test_a_retry_of_what_cannot_be_read_says_what_to_do() -> None:
+    whole = Whole()
+    client = whole.client
+    workflow = (await client.call("POST", "/workflows", {"stages": [{"wait_event": {"event": "go"}}]})).data["id"]
+    id = (await client.call("POST", f"/workflows/{workflow}/instances")).data["id"]
+    await client.call("PUT", f"/instances/{id}/abort")
+    whole.database.tables.instances[id].retryable = '["something new"]'
+    answer = await client.call("POST", f"/v2/instances/{id}/retry")
+    assert answer.error == (500, "INTERNAL")
+    assert f"instance {id} needs can't be read here" in answer.json()["errorMessage"]
+    assert "upgrade this process" in answer.json()["errorMessage"]

@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 
 from api.errors import Unavailable
 from api.streams import followers, hub
-from api.streams.hub import PAUSE_SECONDS, RETRY_SECONDS
+from api.streams.hub import MAX_FAILURES, PAUSE_SECONDS, RETRY_SECONDS, SILENCE_SECONDS
 from api.streams.messages import State
 from api.v2 import render_instance
 from projections.queries.followed import FollowedInstance
@@ -543,8 +544,72 @@ async def test_an_instance_that_cannot_be_shown_does_not_stop_the_others(world: 
     reading = world.read("/instances/stream")
     await reading.until(1)
     world.change(bad, good)
-    assert [event.data["id"] for event in (await reading.until(2))[1:]] == [str(good)]
+    told = (await reading.until(3))[1:]
+    assert [(event.event, event.data.get("id")) for event in told] == [("reset", None), ("instance", str(good))]
     await reading.leave()
+
+
+class Refused:
+    """Reads nothing: Postgres refuses."""
+
+    def __init__(self, world: World):
+        self._world = world
+        self.reads = 0
+        self.refuses = True
+
+    async def read(self, ids: Any, keys: Any) -> Any:
+        self.reads += 1
+        if self.refuses:
+            raise psycopg.ProgrammingError("refused")
+        rows = self._world.backend.instance_rows
+        return {id: FollowedInstance(rows[id]) for id in ids if id in rows}
+
+    async def close(self) -> None:
+        pass
+
+
+def lines_of_streams(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "api.streams.hub"]
+
+
+def test_while_postgres_refuses_every_read_one_line_is_logged_and_streams_say_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        async with World().serving() as world:
+            ids = [world.add(number) for number in range(7, 207)]
+            world.services.streams._reader = refused = Refused(world)
+            every = world.read("/instances/stream")
+            await every.until(1)
+            world.change(*ids)
+            assert (await every.until(2))[1].event == "unavailable"
+            assert refused.reads <= MAX_FAILURES, "each instance is read on its own"
+            await asyncio.sleep(100 * RETRY_SECONDS)
+            (line,) = lines_of_streams(caplog)
+            assert "refused" in line
+            refused.refuses = False
+            shown = [event.data["id"] for event in (await every.until(202))[2:]]
+            assert shown == [str(id) for id in ids], "changes are lost"
+            await every.leave()
+
+    simulate(test())
+
+
+def test_an_instance_that_cannot_be_read_is_told_once_and_so_is_its_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with World().serving() as world:
+            bad = world.add(8)
+            reading = world.read(f"/instances/{bad}/stream")
+            await reading.until(1)
+            world.services.streams._reader = Undecodable(world)
+            world.change(bad)
+            assert (await reading.until(2))[1].event == "unavailable"
+            await asyncio.sleep(SILENCE_SECONDS / 2)
+            (line,) = lines_of_streams(caplog)
+            assert str(bad) in line
+            await reading.leave()
+
+    simulate(test())
 
 
 # Going on behind what was shown

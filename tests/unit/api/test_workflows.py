@@ -77,6 +77,9 @@ async def test_yaml_without_its_content_type_is_refused_with_a_hint(body: bytes,
     message = answer.json()["errorMessage"]
     assert message.startswith("malformed JSON: ")
     assert message.endswith("; YAML needs Content-Type: application/yaml") == hinted
+    checked = await make_client(Backend()).call("POST", "/v2/workflows/validate", body, kind)
+    (finding,) = checked.data["findings"]
+    assert finding["message"] == message
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/xml", ""])

@@ -321,7 +321,8 @@ def test_a_key_that_is_missing_is_no_defect_and_waited_for(loses: str, caplog: p
         snapshots.loses = None
         await asyncio.sleep(2 * SECONDS)
         assert not owner.task.done(), "turns go on"
-        assert "a key is missing" in caplog.text
+        assert f"a key is missing. {snapshot_rounds.WITHOUT_KEY}" in caplog.text
+        assert "stands still" not in caplog.text, "only snapshots do"
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
         snapshots.lacks_key = False
         await asyncio.sleep(snapshot_rounds.MAX_PAUSE_SECONDS)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine.core import submissions
 from engine.core.duplicates import Bounds
@@ -217,6 +218,17 @@ def test_an_event_is_known_by_its_key_until_the_instance_has_forgotten() -> None
     assert live.submit(made(), SubmitEvent(name="more", idempotency_key="more-99")) == "skipped"
     assert live.submit(made(1), EVENT) == rejections.ENDED
     assert live.submit(made(1), SubmitAbort(idempotency_key="k")) == rejections.ENDED
+
+
+def test_a_field_name_of_the_payload_tells_two_events_apart() -> None:
+    given = [
+        SubmitEvent(name="approved", payload=payload, idempotency_key="k-1")
+        for payload in ({"name": "alice"}, {"name": "bob"}, {}, {"payload": {"name": "alice"}})
+    ]
+    digests = {submissions.as_request(made(), one).request_digest for one in given}
+    assert len(digests) == 4
+    same = SubmitEvent(name="approved", payload={"name": "alice"}, idempotency_key="k-1", by="another")
+    assert submissions.as_request(made(), same) == replace(submissions.as_request(made(), given[0]), by="another")
 
 
 def test_what_waits_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

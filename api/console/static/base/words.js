@@ -47,6 +47,7 @@ export const words = {
     succeeded: "Succeeded",
     failed: "Failed",
     aborted: "Aborted",
+    unknown: "Unknown",
     todo: "To come",
     skipped: "Not reached",
   }),
@@ -59,6 +60,7 @@ export const words = {
     succeeded: "all stages are done",
     failed: "has ended with an error",
     aborted: "was ended by a person",
+    unknown: "this server can't read what it waits for",
   }),
 
   stages: /** @type {Record<string, string>} */ ({

@@ -4,7 +4,7 @@ import { words } from "../base/words.js";
 
 /** @type {Record<string, string>} */
 const SIGNS = {
-  running: "▸", waiting: "◷", delayed: "◷", retrying: "↻", paused: "‖", succeeded: "✓", failed: "✕", aborted: "⊘",
+  running: "▸", waiting: "◷", delayed: "◷", retrying: "↻", paused: "‖", succeeded: "✓", failed: "✕", aborted: "⊘", unknown: "?",
   todo: "·", skipped: "·",
 };
 

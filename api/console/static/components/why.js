@@ -41,6 +41,8 @@ function Sentence({ instance, state }) {
       return html`<${Aborted} instance=${instance} />`;
     case "succeeded":
       return html`<p class="sentence">${words.why.succeeded}, ${words.why.at} <${When} at=${instance.terminatedAt} /></p>`;
+    case "unknown":
+      return html`<p class="sentence">${instance.unreadable}</p>`;
     default:
       return html`<p class="sentence">${words.why.running}: ${currentStage(instance)}</p>`;
   }
@@ -105,6 +107,8 @@ export function WhyShort({ instance }) {
       return html`<${ShortText} text=${instance.error} />`;
     case "running":
       return currentStage(instance);
+    case "unknown":
+      return html`<${ShortText} text=${instance.unreadable} />`;
     case "aborted": {
       const { by, reason } = abortOf(instance) ?? {};
       return html`${by && html`${words.why.by} <strong>${by}</strong>${" "}`}${reason && html`<${ShortText} text=${`“${reason}”`} />`}`;

@@ -21,6 +21,7 @@ const BY_REASON = { event: "waiting", delay: "delayed", retry: "retrying", resum
 /** @param {Json} instance @returns {string} */
 export function stateOf(instance) {
   if (instance.state) return instance.state;
+  if (instance.unreadable) return "unknown";
   if (!instance.terminated) return BY_REASON[instance.waiting?.for] ?? "running";
   if (!instance.error) return "succeeded";
   return instance.error === CANCELED ? "aborted" : "failed";

@@ -103,6 +103,14 @@ def test_what_creation_would_refuse_unread(tmp_path: Path, text: str | bytes, to
     assert told in result.stdout
 
 
+def test_yaml_that_is_named_as_json_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "payout.json"
+    path.write_text("name: payout\n")
+    result = run("validate", str(path))
+    assert result.exit_code == 1
+    assert "must not be named .json" in " ".join(result.stdout.split())
+
+
 def test_a_long_line_is_cut_around_what_is_meant(tmp_path: Path) -> None:
     name = file(tmp_path, f"stages: [{'{noop: {}}, ' * 500}{{sned: {{}}}}, {'{noop: {}}, ' * 500}]\n")
     _, line, caret, _ = run("validate", name).stdout.splitlines()

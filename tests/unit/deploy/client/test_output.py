@@ -47,6 +47,7 @@ def test_how_long_something_has_taken_so_far() -> None:
         ({"terminated": False, "state": "paused"}, "paused"),
         ({"terminated": True, "state": "aborted", "error": "canceled"}, "aborted"),
         ({"terminated": False}, "running"),
+        ({"terminated": False, "unreadable": "upgrade"}, "unknown"),
         ({"terminated": True}, "succeeded"),
         ({"terminated": True, "error": "no money"}, "failed"),
         ({"terminated": True, "error": "canceled"}, "aborted"),
@@ -72,6 +73,10 @@ def test_states(instance: dict[str, Any], shown: str) -> None:
 def test_what_an_instance_waits_for(waiting: dict[str, Any] | None, shown: str) -> None:
     instance = {"terminated": False} | ({"waiting": waiting} if waiting else {})
     assert waits_for(instance) == shown.format(at=moment("2026-03-01T10:00:00Z"))
+
+
+def test_what_the_server_cannot_read_is_said() -> None:
+    assert waits_for({"terminated": False, "unreadable": "can't be read:\nupgrade"}) == "can't be read: upgrade"
 
 
 def test_a_table_lines_up_also_with_colours() -> None:
