@@ -6,8 +6,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 
 from projections.database import Postgres
+from projections.errors import StoreAway
 from projections.migrate import migrate
 from projections.ports import Store
 from projections.queries.errors import ReadModelUnavailable
@@ -75,6 +78,28 @@ class TestPostgres(ReadModelContract, SearchContract, ReadsContract):
         await postgres.positions.close()
         await postgres.followed.close()
         await postgres.store.close()
+
+    async def test_a_right_that_is_missing_is_an_outage(self, subject: Subject, settings: ProjectionsSettings) -> None:
+        """Postgres answers, but refuses everything. Whoever has taken the right away may give it back."""
+        tables = Tables(settings)
+        role = f"nobody_of_{settings.database_schema}"
+        tables.rows(f'CREATE ROLE "{role}"')
+        tables.rows(f'GRANT USAGE ON SCHEMA "{settings.database_schema}" TO "{role}"')
+        try:
+            refused = replace(settings, database_url=make_conninfo(settings.database_url, options=f"-c role={role}"))
+            model, followed = ReadModel(refused), FollowedInstances(Postgres(refused))
+            store = PostgresStore(refused)
+            for read in (model.instance(UUID(int=1)), model.instances_page(limit=1), followed.read([UUID(int=1)])):
+                with pytest.raises(ReadModelUnavailable, match="permission denied"):
+                    await read
+            with pytest.raises(StoreAway, match="permission denied"):
+                await store.positions([0])
+            await model.close()
+            await followed.close()
+            await store.close()
+        finally:
+            tables.rows(f'DROP OWNED BY "{role}"')
+            tables.rows(f'DROP ROLE "{role}"')
 
     async def test_a_column_whose_type_has_changed_is_read_on(
         self, subject: Subject, settings: ProjectionsSettings
