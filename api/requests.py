@@ -55,8 +55,8 @@ class HttpRequest:
         """The Idempotency-Key; None without one, and for an empty one.
 
         Raises:
-            Invalid: it is not printable ASCII, or there are several. Clients send other characters as UTF-8 or as latin-1,
-                so a request that another client repeats would be another one, and act twice.
+            Invalid: it is not printable ASCII, or there are several. Clients send other characters as UTF-8 or as
+                latin-1, so a request that another client repeats would be another one, and act twice.
         """
         keys = {key for key in self.headers(b"idempotency-key") if key}
         if len(keys) > 1:

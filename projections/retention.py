@@ -19,7 +19,7 @@ things refer to an instance that is gone:
 | an occurrence of a trigger | keeps its id |
 | a late result of a call | changes nothing, as before |
 | statistics | what has happened stays counted; what holds now is what the lists show |
-| `orchestration verify` | does not compare what may have been deleted (table `retention`) |
+| `orchestration verify` | of what may have been deleted (table `retention`), compares the keys alone |
 | `orchestration rebuild` | deletes again before readers see it |
 """
 

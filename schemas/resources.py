@@ -173,10 +173,10 @@ InstanceState = Literal["running", "waiting", "delayed", "retrying", "paused", "
 class V2WorkflowInstance(Instance, frozen=True, kw_only=True):
     """An instance on surface v2.
 
-    `state` is missing only in the answer to a run that is not waited for, and with `unreadable`. `variables` are those that it was started
-    with, `trigger` says what started it if that was not a client, and `waiting` what it waits for. These are missing
-    where the read model does not know them: of what an older build has written, until it is rebuilt. `waiting` is
-    missing too while the instance goes on by itself, and after its end.
+    `state` is missing only in the answer to a run that is not waited for, and with `unreadable`. `variables` are those
+    that it was started with, `trigger` says what started it if that was not a client, and `waiting` what it waits for.
+    These are missing where the read model does not know them: of what an older build has written, until it is rebuilt.
+    `waiting` is missing too while the instance goes on by itself, and after its end.
 
     `acts` says what people did to the instance, and why, oldest first: the first act and the last 99. It is missing
     when nobody is known.

@@ -6,7 +6,7 @@ from typing import Final
 import psycopg
 from msgspec.structs import replace
 
-from deploy.doctor import encryption, progress
+from deploy.doctor import encryption, progress, stack
 from deploy.doctor import kafka as kafka_checks
 from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
@@ -19,7 +19,8 @@ from schemas.encryption.keys import keys_of
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Limits, Place
 from schemas.kafka.inspection import ClusterFacts
 from schemas.kafka.inspection import inspect as inspect_cluster
-from schemas.settings import EngineSettings, KafkaSettings, PostgresSettings, SettingsError, variable
+from schemas.settings import EngineSettings, KafkaSettings, PostgresSettings, SettingsError, StackSettings, variable
+from schemas.stack.errors import CallFailed
 from schemas.topics import COMMANDS, EVENTS, SEALED_TOPICS, topic_name, topics
 
 ENGINE_GROUP: Final = "orchestration-engine"
@@ -29,6 +30,7 @@ GROUPS: Final = {ENGINE_GROUP: "engine", PROJECTIONS_GROUP: "projections", PUBLI
 
 Inspect = Callable[[KafkaSettings, Sequence[str], Sequence[str], Sequence[str]], Awaitable[ClusterFacts]]
 Look = Callable[[PostgresSettings], Awaitable[postgres_checks.PostgresFacts]]
+AskStack = Callable[[StackSettings], Awaitable[int]]
 
 
 async def examine(
@@ -36,6 +38,7 @@ async def examine(
     *,
     inspect: Inspect = inspect_cluster,
     look: Look = postgres_checks.look,
+    ask_stack: AskStack = stack.ask,
     kafka: Kafka | None = None,
 ) -> AsyncIterator[Finding]:
     """Look at everything. Nothing is changed.
@@ -44,6 +47,7 @@ async def examine(
         given: the settings of all processes.
         inspect: asks Kafka about itself.
         look: asks Postgres about itself.
+        ask_stack: asks the stack something.
         kafka: where the log is, without a vault; as the settings say when not given.
 
     Raises:
@@ -74,6 +78,8 @@ async def examine(
     database: postgres_checks.PostgresFacts | None = None
     try:
         database = await look(given.projections)
+    except SettingsError as error:
+        yield wrong("Postgres", str(error), "correct it")
     except (psycopg.Error, OSError) as error:
         yield wrong("Postgres", f"can't be asked: {error}", f"check {variable('database_url')}")
     if database is not None:
@@ -87,6 +93,11 @@ async def examine(
             yield finding
         async for finding in _encryption(given.engine, raw, facts):
             yield finding
+    try:
+        answered: int | Exception = await ask_stack(given.engine)
+    except (SettingsError, CallFailed, TimeoutError) as error:
+        answered = error
+    yield stack.finding(given.engine, answered)
 
 
 async def _progress(

@@ -26,6 +26,9 @@ CLOCK_WRONG_SECONDS: Final = 60.0
 """How far clocks may differ: timers ring by the clock of the engines, rejections are deleted by that of Postgres."""
 SPARE_CONNECTIONS: Final = 10
 RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+USAGE: Final = "USAGE on the schema"
+UNSEEN: Final = frozenset({USAGE, "SELECT on migrations"})
+"""Without these rights nobody can tell which migrations are applied."""
 
 
 class PostgresFacts(Struct, frozen=True):
@@ -68,12 +71,13 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity"
             " WHERE backend_type = 'client backend'),"
             " has_database_privilege(current_database(), 'CREATE'),"
-            " to_regnamespace(quote_ident(%s)) IS NOT NULL",
-            (settings.database_schema,),
+            " to_regnamespace(quote_ident(%s)) IS NOT NULL,"
+            " coalesce(has_schema_privilege(to_regnamespace(quote_ident(%s)), 'USAGE'), true)",
+            (settings.database_schema, settings.database_schema),
         )
-        ((version, user, clock, standby, fsync, free, may_create, exists),) = await cursor.fetchall()
+        ((version, user, clock, standby, fsync, free, may_create, exists, may_use),) = await cursor.fetchall()
         offset = clock - (before + time.time()) / 2
-        tables = await _tables(connection, settings.database_schema)
+        tables = await _tables(connection, settings.database_schema) if may_use else {}
         return PostgresFacts(
             version=version,
             user=user,
@@ -83,9 +87,8 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             free_connections=free,
             may_create=may_create,
             schema_exists=exists,
-            lacking=[
-                f"{right} on {table}" for table, rights in tables.items() for right in RIGHTS if right not in rights
-            ],
+            lacking=([] if may_use else [USAGE])
+            + [f"{right} on {table}" for table, rights in tables.items() for right in RIGHTS if right not in rights],
             applied=dict(await _rows(connection, tables, "migrations", "SELECT name, sha256 FROM migrations")),
             positions={
                 partition: ReadPosition(*rest)
@@ -159,10 +162,10 @@ def _clock(offset: float) -> Finding:
 def schema(name: str, facts: PostgresFacts, shipped: Migrations) -> Iterator[Finding]:
     """Rights, migrations, and whether the read model can be read."""
     about = f"schema {name}"
-    if not facts.schema_exists or not facts.applied:
-        yield wrong(about, "has no read model", "run `orchestration migrate`")
-    else:
+    if facts.applied:
         yield from _migrations(about, facts.applied, shipped)
+    elif not UNSEEN & set(facts.lacking):
+        yield wrong(about, "has no read model", "run `orchestration migrate`")
     if facts.lacking:
         user = f"user {facts.user} lacks {', '.join(facts.lacking)}"
         yield wrong(about, user, "let the user own the schema, or grant them")

@@ -10,8 +10,8 @@ from msgspec import Raw, Struct
 
 from projections.bulk_rows import DONE
 from projections.ports import Row
-from projections.queries.instance_filters import InstanceFilters
 from projections.queries.errors import RowUnreadable
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.rows import InstanceRow, Pause, RowPosition, UnreadableWaiting
 
 _decode_page = msgspec.json.Decoder(list[str]).decode

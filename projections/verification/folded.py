@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from projections.fold import Batch
 from projections.memory import MemoryDatabase, MemoryStore, Place, past_places
+from projections.rows import Instance
 from projections.verification.buckets import Buckets, Fingerprints, bucket_of
 from projections.verification.skipped import NOTHING, Skipped
-from projections.verification.tables import TABLES, Table, Values, row_hash
+from projections.verification.tables import DELETED, TABLES, Table, Values, row_hash
 
 ROW_BYTES: Final = 1000
 """About what a row takes in memory beside its texts."""
@@ -108,6 +109,9 @@ class FoldedStore(MemoryStore):
 
     def rows(self, table: str) -> Iterator[Values]:
         """The rows of a table that are here, and are compared."""
+        if table == DELETED:
+            instances = self._folded.tables.instances.items()
+            return ((id, row.request) for id, row in instances if row.request is not None and self._leaves_out(id))
         found: dict[Key, Struct] = getattr(self._folded.tables, table)
         owner = TABLES[table].owner
         return (values for values in map(TABLES[table].values, found.values()) if not self._leaves_out(owner(values)))
@@ -171,6 +175,8 @@ class FoldedStore(MemoryStore):
         bucket, left_out = bucket_of(owner), self._leaves_out(owner)
         for table, row in self._drop(owner):
             if left_out:
+                if isinstance(row, Instance) and row.request is not None:
+                    self.fingerprints.note(bucket, row_hash(DELETED, (owner, row.request)))
                 continue
             self.fingerprints.note(bucket, row_hash(table, TABLES[table].values(row)))
 

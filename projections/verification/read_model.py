@@ -21,13 +21,19 @@ from projections.sql import statement
 from projections.verification.counted import in_steps
 from projections.verification.errors import CannotVerify, ReadModelMoved
 from projections.verification.skipped import NOTHING, Retained, Skipped
-from projections.verification.tables import TABLES, Values
+from projections.verification.tables import DELETED, TABLES, Values
 from schemas.settings import PostgresSettings
 
 STATEMENT_TIMEOUT_SECONDS: Final = 60.0
 """Deadline of one statement, on the server: of the rows of one round trip."""
 FETCHED: Final = 200
 """Rows in one round trip. A row may have a megabyte, and all of them are in memory at once."""
+
+
+WITHOUT_OLD: Final = " WHERE NOT EXISTS (SELECT FROM instances i WHERE i.id = t.instance_id AND ({}))"
+MAY_BE_DELETED: Final = " UNION SELECT id, request FROM instances WHERE request IS NOT NULL AND (restored OR {})"
+"""What comes behind the statement that reads a table, when instances may be deleted: their rows are left out, and the
+requests are added that will be kept of them."""
 
 
 class Look(NamedTuple):
@@ -60,7 +66,8 @@ class Snapshot(Protocol):
 
         Args:
             table: its name.
-            skipped: what belongs to these instances is left out, if they have ended long ago. The instances are not.
+            skipped: what belongs to these instances is left out, if they have ended long ago. The instances are not. To
+                those that were deleted belong those that may be.
 
         Raises:
             ReadModelMoved: a rebuild has replaced it.
@@ -173,14 +180,13 @@ class PostgresSnapshot:
         """See `Snapshot.rows`."""
         columns = sql.SQL(", ").join(map(sql.Identifier, TABLES[table].columns))
         query = sql.SQL("SELECT {} FROM {} t").format(columns, sql.Identifier(table))
-        if skipped.ended_before and table in OF_INSTANCES:
-            old = [
+        if skipped.ended_before:
+            old = sql.SQL(" OR ").join(
                 sql.SQL("state = {} AND terminated_at < {}").format(outcome, before)
                 for outcome, before in skipped.ended_before.items()
-            ]
-            query += sql.SQL(" WHERE NOT EXISTS (SELECT FROM instances i WHERE i.id = t.instance_id AND ({}))").format(
-                sql.SQL(" OR ").join(old)
             )
+            more = WITHOUT_OLD if table in OF_INSTANCES else MAY_BE_DELETED if table == DELETED else ""
+            query += sql.SQL(more).format(old)
         # On the server, so that they are not all in memory at once.
         async with self._connection.cursor(name=f"verify_{table}", binary=True) as cursor:
             await cursor.execute(query)
@@ -253,6 +259,15 @@ class MemorySnapshot:
 
     async def rows(self, table: str, skipped: Skipped = NOTHING) -> AsyncIterator[Sequence[Values]]:
         """See `Snapshot.rows`."""
+        if table == DELETED:
+            may_be = (
+                (id, row.request)
+                for id, row in self._tables.instances.items()
+                if row.request is not None
+                and (id in self._tables.restored or skipped.is_old(row.state, row.terminated_at))
+            )
+            yield [*{*self._tables.deleted_instances.items(), *may_be}]
+            return
         rows = getattr(self._tables, table).values()
         if table in OF_INSTANCES:
             old = {id for id, row in self._tables.instances.items() if skipped.is_old(row.state, row.terminated_at)}

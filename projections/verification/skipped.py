@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from projections.states import State
-from projections.verification.tables import TABLES, Values
+from projections.verification.tables import DELETED, TABLES, Values
 
 MARGIN: Final = timedelta(hours=2)
 """How much more is not compared than what may be gone: a comparison takes time, and more is deleted meanwhile."""
@@ -35,8 +35,8 @@ class Skipped:
         self.restored = retained.restored
 
     def covers(self, later: Retained) -> bool:
-        """Whether nothing else was deleted until then."""
-        return all(
+        """Whether nothing else was deleted until then, and nothing that was deleted shows again."""
+        return later.restored <= self.restored and all(
             outcome in self.ended_before and before <= self.ended_before[outcome]
             for outcome, before in later.ended_before.items()
         )
@@ -46,7 +46,12 @@ class Skipped:
         return terminated_at is not None and state in self.ended_before and terminated_at < self.ended_before[state]
 
     def leaves_out(self, table: str, values: Values) -> bool:
-        """Whether a row is not compared: one of a restored instance, or of `instances` itself if that is old."""
+        """Whether a row is not compared: one of a restored instance, or of `instances` itself if that is old.
+
+        Requests of instances that were deleted are compared: they must be there.
+        """
+        if table == DELETED:
+            return False
         if table == "instances" and self.is_old(values[_STATE], values[_ENDED]):
             return True
         return bool(self.restored) and TABLES[table].owner(values) in self.restored

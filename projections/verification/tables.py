@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from projections import rows
+from projections.queries.rows import DeletedInstance
 
 Values = tuple[Any, ...]
 """A row: the values of its columns, ids as texts."""
@@ -49,6 +50,10 @@ def _rejection(values: Values) -> str:
     return f"{values[0]}/{values[1]}"
 
 
+DELETED: Final = "deleted_instances"
+"""Requests of instances that were deleted: without them, a repetition would run such an instance again. Those of
+instances that may be deleted are compared with them, since nobody can tell when that happens."""
+
 TABLES: Final = {
     table.name: table
     for table in (
@@ -65,6 +70,7 @@ TABLES: Final = {
         Table("rejections", rows.Rejection, ("partition", "cause"), _rejection),
         Table("bulks", rows.Bulk, ("id",), _first),
         Table("bulk_outcomes", rows.BulkOutcome, ("bulk_id", "partition", "outcome"), _first),
+        Table(DELETED, DeletedInstance, ("id",), _first),
     )
 }
 

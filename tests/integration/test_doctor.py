@@ -8,17 +8,19 @@ from msgspec.structs import replace
 
 from deploy.cli import main
 from deploy.embedded.ports import HOST, free_ports
-from schemas.settings import ProjectionsSettings, environment_of
+from schemas.settings import ProjectionsSettings, environment_of, variable
 from tests.integration.installation import Installation
 
 
-async def run(settings: Struct) -> Result:
+async def run(settings: Struct, **more: str) -> Result:
     """Run the command as a user does. It has an event loop of its own, so it gets a thread of its own."""
-    return await asyncio.to_thread(CliRunner(env=environment_of(settings)).invoke, main, ["doctor"])
+    environment = {**environment_of(settings), **{variable(name): value for name, value in more.items()}}
+    return await asyncio.to_thread(CliRunner(env=environment).invoke, main, ["doctor"])
 
 
 async def test_an_installation_that_works(installation: Installation) -> None:
-    result = await run(installation.settings)
+    assert installation.sandbox is not None
+    result = await run(installation.settings, stack_url=installation.sandbox.url)
     lines = result.stdout.splitlines()
     assert result.exit_code == 1, result.output
     assert [line for line in lines if line.startswith("wrong")] == []
@@ -34,6 +36,7 @@ async def test_an_installation_that_works(installation: Installation) -> None:
         f"topic {prefix}commands: ",  # how many wait depends on the tests before
         "read model: ",
         "clock: ",
+        f"stack {installation.sandbox.url}: answers",
     ):
         assert any(line.startswith(f"ok       {about}") for line in lines), (about, result.stdout)
 
@@ -48,7 +51,8 @@ async def test_what_is_missing_or_away_is_said(installation: Installation) -> No
     away = ProjectionsSettings(
         kafka_bootstrap_servers=f"{HOST}:{port}", database_url=f"postgresql://postgres@{HOST}:{port}/postgres"
     )
-    result = await run(away)
+    result = await run(away, stack_url=f"http://{HOST}:{port}")
     assert result.exit_code == 2
     assert f"wrong    Kafka at {HOST}:{port}: can't be reached: " in result.stdout
     assert "wrong    Postgres: can't be asked: " in result.stdout
+    assert f"wrong    stack http://{HOST}:{port}: can't be reached: " in result.stdout

@@ -127,6 +127,9 @@ async def test_a_rebuild_brings_nothing_back_unless_it_is_kept_for_ever(
     assert tables.rows("SELECT id FROM instances WHERE restored") == []
     report = await verify(settings)
     assert report.equal, list(report.lines())
+    tables.rows("DELETE FROM deleted_instances")
+    (difference,) = (await verify(settings)).differences
+    assert list(difference.lines()) == [f"deleted_instances, id {old}: the row is missing in Postgres"]
     await rebuild(replace(settings, retention_succeeded_days=None))
     assert of(tables, "instances") == {old, young, late}
     assert tables.rows("SELECT * FROM deleted_instances") == []
@@ -148,7 +151,9 @@ async def test_verify_finds_nothing_whatever_part_of_a_sweep_is_done(
     async with Log(settings) as log:
         await log.append(0, WORKFLOW, CREATED, cause=0)
         for n in range(6):
-            await log.append(n % PARTITIONS, uuid.uuid4(), *ended(n, "no" if n % 2 else None), cause=n + 1)
+            begin, *rest = ended(n, "no" if n % 2 else None)
+            keyed = replace(begin, request_digest=None if n == 3 else f"digest {n}")
+            await log.append(n % PARTITIONS, uuid.uuid4(), keyed, *rest, cause=n + 1)
         async with running(replace(settings, retention_succeeded_days=None, retention_failed_days=None)):
             await until(lambda: caught_up(log, tables))
             days: dict[Any, int] = {"succeeded": DAYS, "failed": DAYS}

@@ -179,7 +179,7 @@ def test_columns_are_those_of_the_tables(settings: ProjectionsSettings, tables: 
         " AND (table_name, column_name) NOT IN (('rejections', 'stored_at'), ('instances', 'restored'))"
         " GROUP BY table_name"
     )
-    others = ("migrations", "positions", "caught_up", "counts", "past_counts", "deleted_instances", "retention")
+    others = ("migrations", "positions", "caught_up", "counts", "past_counts", "retention")
     assert {name: columns for name, columns in found if name not in others} == {
         table.name: sorted(table.columns) for table in TABLES.values()
     }

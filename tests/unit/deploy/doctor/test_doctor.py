@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from deploy.doctor import examination, fitting, kafka, postgres, progress
+from deploy.doctor import examination, fitting, kafka, postgres, progress, stack
 from deploy.doctor.findings import Finding, ok, or_ok, warning, worst, wrong
 from deploy.doctor.fitting import AllSettings
 from deploy.doctor.postgres import PostgresFacts
@@ -17,7 +17,15 @@ from projections.rows import ReadPosition
 from schemas.kafka import KafkaUnreachable, Limits, NewTopic, Place
 from schemas.kafka.inspection import BrokerFacts, ClusterFacts, GroupFacts, PartitionFacts, TopicFacts
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
-from schemas.settings import ApiSettings, EngineSettings, KafkaSettings, ProjectionsSettings
+from schemas.settings import (
+    ApiSettings,
+    EngineSettings,
+    KafkaSettings,
+    ProjectionsSettings,
+    SettingsError,
+    StackSettings,
+)
+from schemas.stack.errors import NoAnswer, NoToken
 from schemas.topics import Topic, topics
 
 ENGINE: Final = EngineSettings(partitions=2, replication_factor=3)
@@ -235,6 +243,8 @@ def test_brokers_groups_and_rights() -> None:
             ("wrong", "the clock of Postgres is 3600.00 s ahead of the clock of this machine"),
         ),
         ({"schema_exists": False, "applied": {}}, ("wrong", "has no read model")),
+        ({"applied": {}, "lacking": ["USAGE on the schema"]}, ("wrong", "user app lacks USAGE on the schema")),
+        ({"applied": {}, "lacking": ["SELECT on migrations"]}, ("wrong", "user app lacks SELECT on migrations")),
         (
             {"applied": {**database().applied, "9999_x.sql": ""}},
             ("wrong", "has 9999_x.sql, which this build does not know"),
@@ -361,7 +371,13 @@ async def examined(
     async def ask(settings: Any) -> PostgresFacts:
         return look()
 
-    return [finding async for finding in examination.examine(GIVEN, inspect=inspect, look=ask, kafka=memory)]
+    async def ask_stack(settings: Any) -> int:
+        return 404
+
+    return [
+        finding
+        async for finding in examination.examine(GIVEN, inspect=inspect, look=ask, ask_stack=ask_stack, kafka=memory)
+    ]
 
 
 @pytest.fixture
@@ -378,7 +394,8 @@ async def test_everything_is_looked_at(memory: MemoryKafka) -> None:
     assert bad(findings) == []
     about = [finding.about for finding in findings]
     assert about[:3] == ["settings", "brokers", "topic commands"]
-    assert about[-6:] == ["Postgres", "clock", "schema orchestration", "topic commands", "read model", "encryption"]
+    assert about[-7:-1] == ["Postgres", "clock", "schema orchestration", "topic commands", "read model", "encryption"]
+    assert about[-1] == "stack http://127.0.0.1:8090"
 
 
 async def test_what_is_away_does_not_hide_the_rest(memory: MemoryKafka) -> None:
@@ -394,4 +411,39 @@ async def test_what_is_away_does_not_hide_the_rest(memory: MemoryKafka) -> None:
     findings = await examined(cluster, gone, memory)
     assert bad(findings) == [("wrong", "can't be asked: connection refused")]
     findings = await examined(away, gone, memory)
-    assert [finding.level for finding in findings] == ["wrong", "ok", "wrong"]
+    assert [finding.level for finding in findings] == ["wrong", "ok", "wrong", "ok"]
+
+    def unusable() -> PostgresFacts:
+        raise SettingsError("not a URL")
+
+    findings = await examined(cluster, unusable, memory)
+    assert bad(findings) == [("wrong", "not a URL")]
+    assert findings[-1].about.startswith("stack"), "what comes behind it is not looked at"
+
+
+DEFAULT_STACK: Final = StackSettings()
+OUR_STACK: Final = StackSettings(stack_url="http://stack")
+
+
+@pytest.mark.parametrize(
+    ("settings", "found", "expected"),
+    [
+        (OUR_STACK, 200, []),
+        (OUR_STACK, 404, []),
+        (OUR_STACK, 503, [("warning", "answers 503")]),
+        (OUR_STACK, 401, [("wrong", "refuses our credentials with 401")]),
+        (OUR_STACK, SettingsError("they need each other"), [("wrong", "they need each other")]),
+        (OUR_STACK, NoToken("no access token: refused"), [("wrong", "no access token: refused")]),
+        (OUR_STACK, NoAnswer("refused"), [("wrong", "can't be reached: refused. All calls of instances wait")]),
+        (OUR_STACK, TimeoutError(), [("wrong", "does not answer within 10 s. All calls of instances wait")]),
+        (
+            DEFAULT_STACK,
+            NoAnswer("refused"),
+            [("warning", "can't be reached: refused; this is where it is looked for by default")],
+        ),
+    ],
+)
+def test_what_the_stack_answers(
+    settings: StackSettings, found: int | Exception, expected: list[tuple[str, str]]
+) -> None:
+    assert bad([stack.finding(settings, found)]) == expected

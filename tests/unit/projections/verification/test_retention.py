@@ -13,7 +13,7 @@ from projections.retention import Retention
 from projections.states import ENDED
 from projections.verification.errors import ReadModelMoved
 from projections.verification.read_model import Look, MemoryReadModel
-from projections.verification.skipped import MARGIN
+from projections.verification.skipped import MARGIN, Retained, Skipped
 from schemas import events
 from tests.retention_contract import no_log
 from tests.unit.projections.verification.test_verify import (
@@ -35,6 +35,10 @@ LATE: Final = id(900)
 """An instance that ends late, so it stays."""
 
 
+KEYED: Final = id(901)
+"""One that was started with an Idempotency-Key."""
+
+
 async def delete(world: World, hours: float) -> None:
     """Delete what ended a day before that hour."""
     world.database.now = lambda: at(hours)
@@ -54,6 +58,8 @@ async def swept(world: World) -> World:
     start = events.InstanceStarted(at=at(900), workflow_id=WORKFLOW, stages=[], variables={})  # type: ignore[arg-type]
     world.append(0, LATE, start)
     world.append(0, LATE, *failing(1000))
+    keyed = events.InstanceStarted(at=at(1), workflow_id=WORKFLOW, stages=[], variables={}, request_digest="digest")  # type: ignore[arg-type]
+    world.append(0, KEYED, keyed, events.InstanceEnded(at=at(2), workflow_id=WORKFLOW))
     await world.project()
     await delete(world, 500)
     assert {int(key[-3:], 16) for key in world.database.tables.instances} == {*range(102, 130, 3), 900}
@@ -81,8 +87,14 @@ async def test_what_was_deleted_is_not_missing(swept: World) -> None:
         missing("instances", LATE),
         missing("stages", (LATE, 0)),
         changed("instances", LATE, error="other"),
+        missing("deleted_instances", KEYED),
+        lambda tables: tables.deleted_instances.update({KEYED: "another"}),
+        lambda tables: tables.deleted_instances.update({id(102): "digest"}),
     ],
-    ids=["one that runs", "one that ended later", "a stage of it", "what it ended with"],
+    ids=[
+        *("one that runs", "one that ended later", "a stage of it", "what it ended with"),
+        *("the key of one that is deleted", "what the key is of", "a key of one that is not deleted"),
+    ],
 )
 async def test_what_is_lost_is_told(swept: World, damage: Callable[[Tables], None]) -> None:
     damage(swept.database.tables)
@@ -130,6 +142,12 @@ async def test_one_that_was_deleted_and_retried_is_not_compared(world: World) ->
     await world.project()
     missing("instances", id(903))(world.database.tables)
     assert not (await world.verify()).equal
+
+
+def test_one_that_shows_again_meanwhile_is_looked_at_anew() -> None:
+    before = Skipped(Retained({}, frozenset({LATE})))
+    assert before.covers(Retained({}, frozenset({LATE})))
+    assert not before.covers(Retained({}, frozenset({LATE, KEYED})))
 
 
 @pytest.mark.parametrize(("hours", "finds"), [(1, True), (3, False)])

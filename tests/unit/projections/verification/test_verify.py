@@ -137,7 +137,7 @@ async def test_a_read_model_that_equals_the_log(world: World) -> None:
     assert list(report.lines()) == [
         "equal: log and Postgres at 2026-03-02 16:00:00 UTC, with 1 workflows, 30 instances, 30 stages, 30 activities,"
         " 0 past_stages, 0 past_activities, 30 event_requests, 60 instance_keys, 1 triggers, 2 occurrences,"
-        " 2 rejections, 0 bulks, 0 bulk_outcomes",
+        " 2 rejections, 0 bulks, 0 bulk_outcomes, 0 deleted_instances",
         "compared up to these offsets, by partition: 0:109 1:112",
     ]
     assert report.equal
