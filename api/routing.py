@@ -210,7 +210,8 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
         return error_answer(error)
     except ReadModelUnavailable as error:
         # Its message may repeat what Postgres said, which is not for clients.
-        logger.warning("%s: %s", operation.id, error)
+        if count := call.services.repeats.met("read model"):
+            logger.warning("%s: %s (requests that met this since the last line: %d)", operation.id, error, count)
         return error_answer(Unavailable("the read model is unavailable"))
     except RowUnreadable as error:
         logger.error("%s: %s", operation.id, error)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from api.command_log import KafkaCommandLog
@@ -11,6 +12,7 @@ from api.ids import new_id
 from api.log_reader import KafkaLogReader
 from api.metrics import Metrics
 from api.ports import CommandLog, InstanceRow, Links, LogReader, ReadModel, ReadPositions
+from api.repeats import Repeats
 from api.streams.hub import Hub
 from projections.database import Postgres
 from projections.ports import Database
@@ -34,6 +36,8 @@ class Services(Struct, frozen=True):
     log_reader: LogReader
     new_id: Callable[[], UUID] = new_id
     """An id that nothing has yet."""
+    repeats: Repeats = msgspec.field(default_factory=Repeats)
+    """Faults that requests have met."""
 
 
 class Outside(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from uuid import UUID
 from api.errors import Unavailable
 from api.metrics import StreamMetrics
 from api.ports import ReadPositions
+from api.repeats import Repeats
 from api.streams.followers import Follower, InstanceFollower, ListFollower
 from api.streams.messages import State
 from projections.queries.errors import ReadModelUnavailable
@@ -38,8 +39,6 @@ MISSED_SECONDS: Final = 1.0
 MAX_FAILURES: Final = 16
 """Reads that fail one after the other before streams wait. When an instance can't be read, one of two halves can. When
 nothing can be read, to go on would be hundreds of reads in vain."""
-SILENCE_SECONDS: Final = 60.0
-"""Between two lines about the same fault. It is met again with each change, and with each heartbeat."""
 MAX_PENDING: Final = 10_000
 """Changes that wait to be read. Past it, lists are told to be read again: that costs less than to go on behind."""
 
@@ -91,8 +90,8 @@ class Hub:
         """When announcements that were missed are made up for at the earliest, as time of the event loop."""
         self._is_away = False
         """Whether the read model could not be read."""
-        self._told: dict[str, float] = {}
-        """Faults of instances that were logged, and when, as time of the event loop."""
+        self._repeats = Repeats()
+        """Faults of instances. They are met again with each change, and with each heartbeat."""
         self._work = asyncio.Event()
         self.stopping = asyncio.Event()
         """Set when the process is stopping."""
@@ -312,9 +311,7 @@ class Hub:
         for follower in self._lists:
             if wanted is None or follower in wanted:
                 follower.missed()
-        now = asyncio.get_running_loop().time()
-        self._told = {fault: at for fault, at in self._told.items() if now - at < SILENCE_SECONDS}
-        if self._told.setdefault(repr(error), now) == now:
+        if self._repeats.met(repr(error)):
             logger.error("streams pass over instance %s, and others with the same fault", id, exc_info=error)
 
     def _away(self, error: ReadModelUnavailable) -> None:

@@ -11,8 +11,10 @@ from msgspec import Struct
 from projections.counting import INSTANCE, STARTED, add_up
 from projections.ports import Row
 from projections.queries.columns import waiting_row
+from projections.queries.errors import RowUnreadable
 from projections.queries.rows import UnreadableWaiting, WaitingRow
 from projections.sql import page
+from projections.states import STATES
 
 MAX_WORKFLOWS: Final = 100
 """Workflows that are listed. With more, an installation of very many would make each answer large."""
@@ -125,11 +127,18 @@ def stats_query(window: Window, workflow_id: UUID | None) -> tuple[bytes, list[o
 
 
 def stats_row(rows: Sequence[Row]) -> StatsRow:
-    """What the statement has answered."""
+    """What the statement has answered.
+
+    Raises:
+        RowUnreadable: instances are counted in a state that this build does not know.
+    """
     columns = _Columns(*rows[0])
     workflows = {id: WorkflowStatsRow(id, name) for id, name in _list(columns.listed, tuple[UUID, str])}
     for id, what, count in _list(columns.states_of_workflows, tuple[UUID, str, int]):
         workflows[id].states[what] = count
+    states = dict(_list(columns.states, tuple[str, int]))
+    if unknown := sorted(states.keys() - frozenset(STATES)):
+        raise RowUnreadable("the statistics", f"{states[unknown[0]]} instances are counted as {unknown[0]!r}")
     steps: dict[int, Happened] = {}
     stages: dict[int, dict[int, Happened]] = {}
     for (stage, step, what), buckets in _happened(columns).items():
@@ -137,7 +146,7 @@ def stats_row(rows: Sequence[Row]) -> StatsRow:
             by_step = steps if stage == INSTANCE else stages.setdefault(stage, {})
             by_step.setdefault(step, Happened()).add(what, buckets)
     return StatsRow(
-        states=dict(_list(columns.states, tuple[str, int])),
+        states=states,
         steps=steps,
         stages=stages,
         workflows=list(workflows.values()),

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from api.ports import ActivityRow, Rejection, StageHistoryRow
+from projections.counting import ALL_WORKFLOWS, INSTANCE, NOW, CountKey
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
 from tests.unit.api.fakes import START, Answer, Backend, make_client
 from tests.unit.api.whole import Whole
@@ -348,6 +349,16 @@ async def test_an_instance_whose_waiting_cannot_be_read_is_shown_without_it_and_
     stats = await client.call("GET", "/v2/stats")
     assert stats.data["states"]["waiting"] == 4
     assert (await client.call("PUT", f"/instances/{ids[0]}/abort")).status == 204
+
+
+async def test_statistics_with_a_state_that_nobody_knows_say_what_to_do() -> None:
+    """Left out, it would be missing without a sign."""
+    whole = Whole()
+    whole.database.tables.counts[CountKey("suspended", INSTANCE, NOW, ALL_WORKFLOWS, 0)] = 3
+    answer = await whole.client.call("GET", "/v2/stats")
+    assert answer.error == (500, "INTERNAL")
+    assert "3 instances are counted as 'suspended'" in answer.json()["errorMessage"]
+    assert "upgrade this process" in answer.json()["errorMessage"]
 
 
 async def test_a_bulk_operation_names_the_instance_whose_pause_it_cannot_read() -> None:
