@@ -19,7 +19,7 @@ from engine.core.shard import Decision, Input, Shard
 from engine.core.submissions import Resolved
 from engine.errors import DecisionTooLarge
 from schemas import rejections
-from schemas.commands import Command, Submission, SubmitRun
+from schemas.commands import AbortInstance, Command, Submission, SubmitRun
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.error_texts import cut_error
 from schemas.events import (
@@ -217,6 +217,9 @@ class Turn:
         rejected = CommandRejected(at=self._at, code=code, message=message)
         if isinstance(command, PAGE_COMMANDS) and command.bulk_id is not None:
             rejected = replace(rejected, bulk_id=command.bulk_id, bulk_page=command.bulk_page)
+        elif isinstance(command, AbortInstance) and code == rejections.ENDED:
+            # Its sender has what it wants, and is told so. That is an answer, and a repetition gets the same.
+            rejected = replace(rejected, request_key=command.request_key, request_digest=command.request_digest)
         self._outcome(key, rejected, offset)
 
     def _reject_submission(self, offset: int | None, key: str, code: str, error: str, command: Submission) -> None:

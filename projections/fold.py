@@ -33,6 +33,7 @@ from projections.states import ended_state, live_state
 from schemas import events
 from schemas.definition import WaitEvent
 from schemas.ended_activities import KeptActivity
+from schemas.late_aborts import late_abort
 from schemas.records import Recorded
 from schemas.resources import ActKind
 
@@ -61,6 +62,8 @@ class Batch:
         self.occurrences: list[Occurrence] = []
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.event_requests: list[EventRequest] = []
+        self.late_requests: list[EventRequest] = []
+        """Those that came when their instance had ended."""
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.keys: dict[tuple[str, str], FoundKey] = {}
@@ -73,6 +76,15 @@ class Batch:
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
+
+    def requests(self) -> tuple[list[EventRequest], list[EventRequest]]:
+        """The rows of requests: those whose instances are there; those whose instances may not be, or have gone.
+
+        Whatever changes in the batch is there.
+        """
+        late = [row for row in self.late_requests if row.instance_id in self.instances]
+        others = [row for row in self.late_requests if row.instance_id not in self.instances]
+        return [*self.event_requests, *late], others
 
     def add(self, partition: int, recorded: Recorded) -> None:
         """Fold one event, in the order of its partition.
@@ -125,11 +137,17 @@ class Batch:
             case events.CommandRejected(bulk_id=str()) as event:  # it is counted, and nobody waits for it
                 count(self.bulk_outcomes, partition, event.bulk_id, event.code)
             case events.CommandRejected() as event if cause is not None:
+                if event.request_key is not None and event.request_digest is not None:
+                    self._came_late(id, event.request_key, event.request_digest)
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
+            case events.SubmissionRejected() as event:
+                if (late := late_abort(id, event)) is not None:
+                    self._came_late(id, *late)
             case _:
-                # LateResultRecorded, InstanceRequested, submissions, CommandSkipped and ClaimConfirmed change nothing.
+                # LateResultRecorded, InstanceRequested, CommandSkipped, ClaimConfirmed and other events of submissions
+                # change nothing.
                 pass
 
     def _workflow_created(self, id: str, event: events.WorkflowCreated) -> None:
@@ -337,6 +355,10 @@ class Batch:
     ) -> None:
         if event.request_key is not None and event.request_digest is not None:
             self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
+
+    def _came_late(self, id: str, key: str, digest: str) -> None:
+        """An abort came when its instance had ended."""
+        self.late_requests.append(EventRequest(id, key, digest))
 
     def _activity(
         self,

@@ -381,7 +381,8 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
         tables.occurrences.setdefault(occurrence.id, replace(occurrence))
     for number, rejection in batch.rejections.items():
         tables.rejections.setdefault(number, replace(rejection))
-    for request in batch.event_requests:
+    requests, late_requests = batch.requests()
+    for request in (*requests, *(late for late in late_requests if late.instance_id in tables.instances)):
         tables.event_requests.setdefault((request.instance_id, request.key), replace(request))
     for id, bulk in batch.bulks.items():
         _put(tables.bulks, id, bulk, bulk.created_at, ("updated_at",), BULK_CHANGES)
@@ -515,7 +516,7 @@ def _ids(batch: Batch) -> Iterator[str]:
         if occurrence.workflow_instance_id is not None:
             yield occurrence.workflow_instance_id
     yield from batch.retries
-    for request in batch.event_requests:
+    for request in (*batch.event_requests, *batch.late_requests):
         yield request.instance_id
         yield request.key
     yield from batch.bulks

@@ -149,8 +149,9 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
         for row in some.values():
             kind = "changed" if getattr(row, since) is None else "new"
             rows.setdefault(f"{kind}_{table}", []).append(row)
+    requests, late_requests = batch.requests()
     for table, more in (
-        ("event_requests", batch.event_requests),
+        ("event_requests", requests),
         ("keys", [key for key in batch.keys.values() if key.created_at is not None]),
         ("rejections", batch.rejections.values()),
         ("occurrences", batch.occurrences),
@@ -158,6 +159,8 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
     ):
         if more:
             rows[f"new_{table}"] = list(more)
+    if late_requests:
+        rows["late_requests"] = late_requests
     if batch.retries:
         add_retries(rows, batch)
     counts = _counts(batch)

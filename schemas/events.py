@@ -404,6 +404,9 @@ class CommandRejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bulk_id: str | None = None
     """As in `InstanceEnded`: whose command it was."""
     bulk_page: int = 0
+    request_key: str | None = None
+    """Only of an abort with an Idempotency-Key whose instance had ended. Its repetition must not end the next pass."""
+    request_digest: str | None = None
 
 
 class CommandSkipped(Struct, frozen=True, kw_only=True, omit_defaults=True):

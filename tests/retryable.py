@@ -18,13 +18,17 @@ def retry_of(log: Sequence[tuple[str, Any]], key: str, **more: Any) -> RetryInst
         key: of the instance.
         more: other fields of the command.
     """
-    events = [event for id, event in log if id == key and isinstance(event, ev.InstanceEvent)]
     command: RetryInstance | None = None
-    for version, event in enumerate(events, 1):
+    for event in (event for id, event in log if id == key):
         if isinstance(event, ev.InstanceStarted):
             command = _started(event)
-        assert command is not None
-        command = _after(replace(command, version=version, requests=[*command.requests, *_requests(event)]), event)
+        if command is None:
+            continue
+        known = dict(command.requests)
+        command = replace(command, requests=[*known.items(), *(one for one in _requests(event) if one[0] not in known)])
+        if isinstance(event, ev.InstanceEvent):
+            version = command.version + (not isinstance(event, ev.InstanceStarted))
+            command = _after(replace(command, version=version), event)
     assert command is not None
     return replace(command, seen_offset=len(log), **more)
 

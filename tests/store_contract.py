@@ -35,6 +35,7 @@ from projections.rows import Advance, Instance, PastStage, ReadPosition, Stage
 from projections.states import STATES, State
 from schemas import events, rejections
 from schemas.ended_activities import KeptActivity
+from schemas.idempotency import id_for_key
 from schemas.records import Recorded
 from tests.counted import counted_again
 from tests.definitions import definition
@@ -149,6 +150,12 @@ def random_event(chance: random.Random, at: datetime) -> tuple[str, Any]:
                 **occurred, offset=1, workflow_id=id(1), instance_id=id(2), stages=Raw(b"[]"), variables={}
             ),
             events.CommandRejected(at=at, code=rejections.ENDED, message=f"has ended {number}"),
+            events.CommandRejected(
+                at=at, code=rejections.ENDED, message="", request_key=id(9), request_digest=f"d{number}"
+            ),
+            events.SubmissionRejected(
+                at=at, code=rejections.ENDED, error="", type="SubmitAbort", idempotency_key=f"k{number}"
+            ),
         ]
     )
     return key, happened
@@ -331,6 +338,22 @@ class StoreContract:
         assert rows["past_stages"]
         assert rows["past_activities"]
         assert subject.counts() == model.tables.counts
+
+    async def test_a_request_that_came_too_late_is_kept_with_its_instance(self, subject: Subject) -> None:
+        await subject.store.positions([0])
+        late = events.CommandRejected(
+            at=START, code=rejections.ENDED, message="", request_key=id(9), request_digest="d"
+        )
+        submitted = events.SubmissionRejected(
+            at=START, code=rejections.ENDED, error="", type="SubmitAbort", idempotency_key="k"
+        )
+        ended = events.InstanceEnded(at=START, workflow_id=id(1), error="canceled")
+        first = [(id(1), started()), (id(1), ended), (id(2), started()), (id(2), ended), (id(2), late)]
+        await subject.store.write(batch_of(*first, advance=Advance(0, 0, 5, 1, 5), cause=4))
+        second = [(id(1), late), (id(1), late), (id(2), submitted), (id(3), late), (id(3), submitted)]
+        await subject.store.write(batch_of(*second, advance=Advance(0, 5, 10, 1, 10), cause=9))
+        found = {(request[0], request[1]) for request in subject.rows()["event_requests"]}
+        assert found == {(id(1), id(9)), (id(2), id(9)), (id(2), str(id_for_key("abort", id(2), "k")))}
 
     @pytest.mark.parametrize("seed", range(2))
     async def test_counts_are_those_of_the_rows(self, subject: Subject, seed: int) -> None:

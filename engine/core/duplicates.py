@@ -7,6 +7,7 @@
 | a submitted run of an instance that has ended | its id, and the digest of the run | the same |
 | an unkeyed run of an instance that has ended | its id | the last 1,000 |
 | a retry of an instance that was retried since, and has ended | the number of the retry | `Bounds.max_retried` |
+| a keyed abort that came after the end | its key, which a retry takes along | `Bounds.max_late_aborts` |
 | a message about what fires a trigger once, ever | the once key | until the trigger is deleted |
 | a message that its producer sends twice | its identity | `Bounds.identity_seconds`, `Bounds.max_identities` |
 
@@ -16,12 +17,12 @@ events alone, in their order, so a restore comes to the same.
 
 from collections import OrderedDict
 from collections.abc import Container, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from engine.core.instance import Attempt, Instance
+from engine.core.instance import MAX_REQUESTS, Attempt, Instance
 from engine.core.judgements import Fired, Judged
 from engine.core.sections import Queue, Section
 from engine.core.snapshots import Summary
@@ -39,6 +40,10 @@ MAX_RETRIED: Final = 10_000
 """Retried instances that a partition remembers. A retry that comes after more retries than these, while the read model
 is as far behind, is answered with 503: the engine can't tell any more whether it is the first of its kind."""
 
+MAX_LATE_ABORTS: Final = 10_000
+"""Ended instances of which the aborts with a key are remembered that came after the end. A retry that comes after more
+of them, while the read model is as far behind, is answered with 503: the engine can't tell what to take along."""
+
 MAX_LATE: Final = 10_000
 """Aborted instances whose call may still return. The result of a call that takes longer than so many aborts is not
 recorded; without a bound, calls that never return would fill the memory."""
@@ -47,15 +52,26 @@ MAX_EARLIER: Final = 10
 """Likewise, the calls of earlier passes of one instance."""
 
 
+STEPS: Final = 100
+"""Into how many steps the time is divided for which identities are known. With few, a clock that is ahead for a moment
+would have a trigger forget much of what it has judged, and messages would fire again."""
+
+
 class Bounds(Struct, frozen=True, kw_only=True):
     """How much a partition remembers of what is over."""
 
     max_ended: int = MAX_ENDED
     max_retried: int = MAX_RETRIED
+    max_late_aborts: int = MAX_LATE_ABORTS
     identity_seconds: float = 7 * 24 * 3600.0
     """How long a trigger knows the messages that it has judged."""
     max_identities: int = 100_000
     """How many of them a trigger knows."""
+
+    @property
+    def longest_step(self) -> timedelta:
+        """What counts of the time between two events, at most: a clock that is ahead must not use it up at once."""
+        return timedelta(seconds=self.identity_seconds / STEPS)
 
 
 DEFAULT_BOUNDS: Final = Bounds()
@@ -92,6 +108,14 @@ class Retried(Struct, frozen=True, array_like=True):
     offset: int
 
 
+class LateAborts(Struct, frozen=True, array_like=True):
+    """The aborts with a key that came when their instance had ended, the last one by the event at an offset."""
+
+    requests: tuple[tuple[str, str, int], ...]
+    """Key, digest and offset of each, in order."""
+    offset: int
+
+
 class Ended(NamedTuple):
     """A keyed instance that ended at an offset of the log."""
 
@@ -114,6 +138,8 @@ class Remembered(NamedTuple):
     """The one behind which every retry is known."""
     forgotten_until_ms: int
     """When the youngest id of those was made that are forgotten."""
+    late_aborts_forgotten_before: int
+    """The offset behind which every abort is known that came when its instance had ended."""
 
 
 class Duplicates:
@@ -133,12 +159,15 @@ class Duplicates:
         """Every keyed instance that has ended, and whose id was made later, is still remembered."""
         self._retried: Queue[Retried] = Queue("retried", Retried, order=_offset)
         self._retries_forgotten_before = 0
+        self._late_aborts: Queue[LateAborts] = Queue("late_abort", LateAborts, order=_offset)
+        self._late_aborts_forgotten_before = 0
         self._late: Queue[Late] = Queue("late", Late, order=_offset)
         self._fired = Fired()
         self._judged = Judged()
         self.sections: Sequence[Section[Any]] = (
             self._ended,
             self._retried,
+            self._late_aborts,
             self._late,
             self._fired,
             self._judged,
@@ -210,10 +239,33 @@ class Duplicates:
         return offset >= self._retries_forgotten_before
 
     def note_retried(self, instance_id: str, retries: int, offset: int) -> None:
-        """An instance was retried at an offset of the log."""
+        """An instance was retried at an offset of the log. It has taken along what had come since its end."""
+        self._late_aborts.pop(instance_id)
         forgotten = self._retried.append(instance_id, Retried(retries, offset), self._bounds.max_retried)
         if forgotten is not None:
             self._retries_forgotten_before = max(self._retries_forgotten_before, forgotten.offset + 1)
+
+    def late_aborts(self, instance_id: str, since: int) -> Sequence[tuple[str, str]]:
+        """Keys and digests of the aborts that came when an instance had ended, from an offset of the log on."""
+        found = self._late_aborts.states.get(instance_id)
+        return () if found is None else [(key, digest) for key, digest, offset in found.requests if offset >= since]
+
+    def knows_late_aborts_since(self, offset: int) -> bool:
+        """Whether all of them that came at or behind an offset are still remembered."""
+        return offset >= self._late_aborts_forgotten_before
+
+    def note_late_abort(self, instance_id: str, key: str, digest: str, offset: int) -> None:
+        """An abort with a key came when its instance had ended."""
+        before = self._late_aborts.states.get(instance_id)
+        known = () if before is None else before.requests
+        if any(one[0] == key for one in known):
+            return
+        requests = (*known, (key, digest, offset))
+        last = LateAborts(requests[-MAX_REQUESTS:], offset)
+        forgotten = self._late_aborts.append(instance_id, last, self._bounds.max_late_aborts)
+        lost = requests[:-MAX_REQUESTS] if forgotten is None else (*requests[:-MAX_REQUESTS], *forgotten.requests)
+        for _, _, place in lost:
+            self._late_aborts_forgotten_before = max(self._late_aborts_forgotten_before, place + 1)
 
     # Messages
 
@@ -226,12 +278,18 @@ class Duplicates:
         self._fired.add(trigger_id, once_key)
 
     def has_judged(self, trigger_id: str, identity: str, now: datetime) -> bool:
-        """Whether a trigger has judged a message with this identity, as far as that is still known."""
+        """Whether a trigger has judged a message with this identity, as far as that is still known.
+
+        Args:
+            trigger_id: which trigger.
+            identity: of the message.
+            now: the log's time, as far as it counts (see `LogTime.counted`).
+        """
         at = self._judged.find(trigger_id, identity)
         return at is not None and at > now.timestamp() - self._bounds.identity_seconds
 
     def note_judged(self, trigger_id: str, identity: str, at: datetime) -> None:
-        """A trigger has judged a message. What is too old by then is forgotten."""
+        """A trigger has judged a message, at this time of the log. What is too old by then is forgotten."""
         judged_at = at.timestamp()
         self._judged.forget_until(trigger_id, judged_at - self._bounds.identity_seconds)
         self._judged.add(trigger_id, identity, judged_at, self._bounds.max_identities)
@@ -251,6 +309,7 @@ class Duplicates:
             self._forgotten_before,
             self._retries_forgotten_before,
             self.forgotten_until_ms,
+            self._late_aborts_forgotten_before,
         )
 
     def settle(self) -> None:
@@ -272,12 +331,13 @@ class Duplicates:
         self._forgotten_before = known.forgotten_before
         self._retries_forgotten_before = known.retries_forgotten_before
         self.forgotten_until_ms = known.forgotten_until_ms
+        self._late_aborts_forgotten_before = known.late_aborts_forgotten_before
 
     def contents(self) -> object:
         """All of it, to be compared."""
-        queues = [list(queue.states.items()) for queue in (self._ended, self._retried, self._late)]
+        queues = [list(queue.states.items()) for queue in (self._ended, self._retried, self._late_aborts, self._late)]
         return self.summary(), queues, self._fired.contents(), self._judged.contents()
 
 
-def _offset(state: Ended | Retried | Late) -> int:
+def _offset(state: Ended | Retried | LateAborts | Late) -> int:
     return state.offset

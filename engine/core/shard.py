@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from engine.core import decisions, effects, retrying, submissions
 from engine.core import trigger as triggers
 from engine.core import workflow as workflows
@@ -280,9 +282,22 @@ class Shard(State):
             raise Rejected(rejections.NOT_RETRYABLE, text)
         if last is None and not self.duplicates.knows_retries_since(command.seen_offset):
             raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this was retried before")
+        command = self._with_late_aborts(key, command)
         late = self.duplicates.late(key)
         version = command.version if late is None else max(command.version, late.version)
         return Decision(version, retrying.retry(command, version, at, now, key))
+
+    def _with_late_aborts(self, key: str, command: RetryInstance) -> RetryInstance:
+        """A retry that takes along, too, which aborts have come since the read model of its command.
+
+        Raises:
+            Rejected: what is remembered does not reach back far enough to tell.
+        """
+        if not self.duplicates.knows_late_aborts_since(command.seen_offset):
+            raise Rejected(rejections.RETRY, "the read model is too far behind to tell which requests came before")
+        known = {request_key for request_key, _ in command.requests}
+        more = [one for one in self.duplicates.late_aborts(key, command.seen_offset) if one[0] not in known]
+        return replace(command, requests=[*command.requests, *more]) if more else command
 
     def _late_result(self, key: str, given: ActivityDone, at: datetime) -> Decision:
         """The result of a call whose instance was aborted meanwhile."""
@@ -330,7 +345,7 @@ class Shard(State):
             once_key = state.waiting[given.occurrence_id].message.once_key
         if once_key is not None and self.duplicates.has_fired_for(state.id, once_key):
             return True
-        return identity is not None and self.duplicates.has_judged(state.id, identity, at)
+        return identity is not None and self.duplicates.has_judged(state.id, identity, self._time.counted(at))
 
     def _reject_set_aside(self, key: str, given: Input) -> None:
         """Reject a command to an aggregate that was set aside; what its effects end with is passed over.
@@ -366,7 +381,7 @@ class Shard(State):
             found = effects.evaluation(self._triggers.states[message.trigger_id], message.waiting)
         elif (held := self._held.first_of(subject)) is not None:
             found = effects.find_workflow(held)
-        if clock is None or self._last_at is None or self._last_at <= clock:
+        if clock is None or self._time.last_at is None or self._time.last_at <= clock:
             return found  # no event is ahead of the clock, so no wait began ahead of it
         return effects.bounded(found, state, clock)
 

@@ -21,7 +21,7 @@ from msgspec import Struct
 from engine.core.errors import SnapshotUnreadable
 from engine.core.sections import Entry, Section
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 """Version of all that snapshots hold: sections, keys, and the encodings of states. Whoever changes any of it raises it,
 and keeps reading the version before: a log that does not begin at offset 0 any more can't be restored from anything
 else. Without it, a build would take states of another build for its own."""
@@ -29,7 +29,7 @@ else. Without it, a build would take states of another build for its own."""
 READABLE: Final = range(1, SCHEMA + 1)
 """The versions that this build reads. States of the older ones lack the last fields: in schema 1 nothing was ever
 paused, in schema 2 nothing was ever retried, and there were no bulk operations. In schema 3 there were no
-submissions."""
+submissions. In schema 4 no aborts were remembered that came too late."""
 
 STEP: Final = 50
 """How many entries `Loader.finish` takes over in one step. With many more, a step would hold up the event loop."""
@@ -52,6 +52,10 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Likewise every instance that was retried. 0 in older snapshots."""
     forgotten_until_ms: int = 0
     """Every keyed instance whose id was made later is among the entries, if it has ended. 0 in older snapshots."""
+    late_aborts_forgotten_before: int = 0
+    """Likewise every keyed abort that came when its instance had ended. 0 in older snapshots."""
+    uncounted_us: int = 0
+    """What of the log's time does not count, in microseconds (see `engine.core.log_time`). 0 in older snapshots."""
 
 
 class Cut:

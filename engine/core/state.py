@@ -9,7 +9,7 @@ What it holds is in sections (`engine.core.sections`), which note what changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, get_args
 
 from engine.core import instance as instances
@@ -22,6 +22,7 @@ from engine.core.duplicates import DEFAULT_BOUNDS, Bounds, Duplicates
 from engine.core.errors import TooManySetAside
 from engine.core.instance import Instance
 from engine.core.instances import Instances
+from engine.core.log_time import LogTime
 from engine.core.occurrences import PendingInstances, Triggers, WaitingMessages, subject_of
 from engine.core.sections import Section, Table
 from engine.core.snapshots import Cut, Summary, has_entry
@@ -30,10 +31,13 @@ from engine.core.trigger import Trigger
 from engine.core.workflow import Workflow
 from schemas import events as ev
 from schemas.error_texts import cut_error
+from schemas.late_aborts import late_abort
 
 MAX_SET_ASIDE: Final = 100
 """Most aggregates of a partition that are set aside. If more do not fold, the build is wrong: without a limit, an older
 one that reads the log of a newer one would set aside all that lives."""
+
+MICROSECOND: Final = timedelta(microseconds=1)
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -59,7 +63,7 @@ class State:
         self._find = self._instances.find
         self._bulks = Bulks()
         self.duplicates = Duplicates(bounds)
-        self._last_at: datetime | None = None
+        self._time = LogTime(bounds.longest_step)
         self._cut: Cut | None = None
         self.sections: Sequence[Section[Any]] = (
             self._definitions,
@@ -116,7 +120,7 @@ class State:
 
     def stamp(self, now: datetime) -> datetime:
         """The time that events carry now: never earlier than an event before them, even if the clock was set back."""
-        return now if self._last_at is None else max(now, self._last_at)
+        return self._time.stamp(now)
 
     def contents(self) -> dict[str, object]:
         """All of it, to be compared with another state's by `==`; settles it."""
@@ -133,7 +137,7 @@ class State:
             "bulks": self._bulks.contents(),
             "duplicates": self.duplicates.contents(),
             "aside": self._aside.states.copy(),
-            "last_at": self._last_at,
+            "time": (self._time.last_at, self._time.uncounted),
         }
 
     # Snapshots
@@ -158,7 +162,10 @@ class State:
             raise RuntimeError("the last cut is still open")
         self.settle()
         known = self.duplicates.summary()
-        summary = Summary(entries=self.entries, last_at=self._last_at, **known._asdict())
+        uncounted_us = self._time.uncounted // MICROSECOND
+        summary = Summary(
+            entries=self.entries, last_at=self._time.last_at, uncounted_us=uncounted_us, **known._asdict()
+        )
         self._cut = Cut(self.sections, summary)
         return self._cut
 
@@ -182,7 +189,7 @@ class State:
         unused = self._definitions.unused()
         if unused:
             raise ValueError(f"nothing names the definitions {', '.join(unused)}")
-        self._last_at = summary.last_at
+        self._time.last_at, self._time.uncounted = summary.last_at, summary.uncounted_us * MICROSECOND
         for section in self.sections:
             section.rebase(known=True)
         alive = {id for id, trigger in self._triggers.states.items() if not trigger.deleted}
@@ -240,9 +247,7 @@ class State:
         replay = _REPLAYS.get(type(events[0]))
         aside = key in self._is_aside and not isinstance(events[0], ev.CommandRejected)
         changed = () if replay is None or aside else replay(self, key, events, offset)
-        at = events[-1].at
-        if self._last_at is None or at > self._last_at:
-            self._last_at = at
+        self._time.note(event.at for event in events)
         return changed
 
     def _replay_workflow(self, key: str, events: Sequence[ev.WorkflowEvent], offset: int) -> Sequence[str]:
@@ -257,6 +262,8 @@ class State:
                     self._held.add(Held(key, place, event))
                 case ev.SubmissionReleased():
                     self._held.release(key)
+                case ev.SubmissionRejected() if (request := late_abort(key, event)) is not None:
+                    self.duplicates.note_late_abort(key, *request, place)
         return (submissions.subject_of(key),)
 
     def _replay_bulk(self, key: str, events: Sequence[ev.BulkEvent], offset: int) -> Sequence[str]:
@@ -264,10 +271,12 @@ class State:
         return ()
 
     def _replay_rejected(self, key: str, events: Sequence[ev.CommandRejected], offset: int) -> Sequence[str]:
-        """Only commands of bulk operations are known by their rejection, too."""
+        """Only commands of bulk operations are known by their rejection, too, and aborts that came after the end."""
         for place, event in enumerate(events, offset):
             if event.bulk_id is not None:
                 self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)
+            elif event.request_key is not None and event.request_digest is not None:
+                self.duplicates.note_late_abort(key, event.request_key, event.request_digest, place)
         return ()
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:
@@ -321,7 +330,7 @@ class State:
                 if event.once_key is not None:
                     self.duplicates.note_fired(key, event.once_key)
         if isinstance(event, ev.TriggerFired | ev.TriggerFailed | ev.EvaluationStarted) and event.identity is not None:
-            self.duplicates.note_judged(key, event.identity, event.at)
+            self.duplicates.note_judged(key, event.identity, self._time.counted(event.at))
         return (subject_of(key, event.occurrence_id),)
 
     def settle(self) -> None:

@@ -135,6 +135,7 @@ class FoldedStore(MemoryStore):
         batch.occurrences = [row for row in batch.occurrences if wanted(row.id)]
         batch.keys = {key: row for key, row in batch.keys.items() if wanted(key[0])}
         batch.event_requests = [row for row in batch.event_requests if wanted(row.instance_id)]
+        batch.late_requests = [row for row in batch.late_requests if wanted(row.instance_id)]
         batch.bulks = {id: row for id, row in batch.bulks.items() if wanted(id)}
         batch.bulk_outcomes = {key: row for key, row in batch.bulk_outcomes.items() if wanted(key[0])}
         batch.rejections = {
@@ -151,6 +152,9 @@ class FoldedStore(MemoryStore):
         for (table, key), row in _rows(batch):
             if not _is_new(row) and key not in getattr(self._folded.tables, table):
                 self.doubtful.add(bucket_of(_owner(table, row)))
+        for request in batch.requests()[1]:
+            if request.instance_id not in self._folded.tables.instances:
+                self.doubtful.add(bucket_of(request.instance_id))
 
     def _place(self, place: Place, row: Struct) -> None:
         if place[1] not in getattr(self._folded.tables, place[0]):
@@ -221,7 +225,8 @@ def _rows(batch: Batch) -> Iterator[tuple[Place, Struct]]:
     yield from _places("rejections", batch.rejections.items())
     yield from _places("bulks", batch.bulks.items())
     yield from _places("bulk_outcomes", batch.bulk_outcomes.items())
-    yield from _places("event_requests", (((row.instance_id, row.key), row) for row in batch.event_requests))
+    requests = (*batch.event_requests, *batch.late_requests)
+    yield from _places("event_requests", (((row.instance_id, row.key), row) for row in requests))
 
 
 def _places(table: str, rows: Iterable[tuple[Key, Struct]]) -> Iterator[tuple[Place, Struct]]:

@@ -472,3 +472,13 @@ def test_what_came_from_a_message_and_cannot_be_decided_leaves_something_that_fa
         "CommandSkipped i cause 102",
         "CommandRejected j cause 103 TOO_LARGE",
     ]
+
+
+def test_the_rejection_of_a_keyed_abort_tells_which_it_was() -> None:
+    desk = Desk()
+    turn = desk.new_turn()
+    turn.command(100, "i", AbortInstance(request_key="k", request_digest="d"))
+    turn.command(101, "i", SendEvent(name="x", request_key="k", request_digest="d"))
+    stored = [StoredRecord(0, record.key, record.value, record.headers) for record in turn.records]
+    found: list[Any] = [CODEC.decode_event(record).event for record in stored]
+    assert [(event.request_key, event.request_digest) for event in found] == [("k", "d"), (None, None)]

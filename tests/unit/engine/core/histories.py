@@ -16,6 +16,7 @@ from engine.core.evaluation import Evaluated
 from engine.core.shard import Input, Shard
 from engine.core.trigger import Requested
 from schemas import events as ev
+from schemas import rejections
 from schemas.commands import (
     AbortInstance,
     CreateTrigger,
@@ -58,12 +59,24 @@ class Live:
         self.log: list[tuple[str, ev.Event]] = []
 
     def give(self, key: str, given: Input, now: datetime = NOW) -> list[str]:
-        """Decide an input and replay its events; their types."""
-        events = self.shard.decide(key, given, now).events
+        """Decide an input and replay its events; their types.
+
+        Raises:
+            Rejected: as `Shard.decide`. Of a keyed abort that came too late, the rejection is in the log.
+        """
+        try:
+            events = self.shard.decide(key, given, now).events
+        except Rejected as rejected:
+            if isinstance(given, AbortInstance) and rejected.code == rejections.ENDED:
+                self._add(key, late_abort(given, rejected, self.shard.stamp(now)))
+            raise
         for event in events:
-            self.shard.replay(key, [event], len(self.log))
-            self.log.append((key, event))
+            self._add(key, event)
         return [type(event).__name__ for event in events]
+
+    def _add(self, key: str, event: ev.Event) -> None:
+        self.shard.replay(key, [event], len(self.log))
+        self.log.append((key, event))
 
     def give_any(self, rng: random.Random, step: int) -> None:
         """Decide a random input, and now and then settle."""
@@ -80,6 +93,12 @@ class Live:
     def restored(self) -> Shard:
         """A shard that has read the log."""
         return restored(self.log, self.bounds)
+
+
+def late_abort(command: AbortInstance, rejected: Rejected, at: datetime) -> ev.CommandRejected:
+    """The rejection of an abort whose instance has ended, as a turn writes it."""
+    request = {"request_key": command.request_key, "request_digest": command.request_digest}
+    return ev.CommandRejected(at=at, code=rejected.code, message=rejected.message, **request)
 
 
 def restored(log: Sequence[tuple[str, ev.Event]], bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
@@ -117,6 +136,7 @@ def any_input(rng: random.Random, step: int) -> tuple[str, Input]:
         (id, run(*rng.choice(STAGES), source="events/0", sequence=step)),
         (id, SendEvent(name="go", request_key=f"k{step % 3}", request_digest="a")),
         (id, AbortInstance()),
+        (id, AbortInstance(request_key=f"a{step % 3}", request_digest="a", seen_requests=2**62)),
         (id, Due(Token("wake", rng.randrange(3)))),
         (id, Due(Token("go_on", 100))),
         (id, ActivityDone(CALL, output={"n": step})),

@@ -301,6 +301,46 @@ def test_a_request_that_a_retry_has_brought_along_is_not_carried_out_again_when_
     assert names(live.put(after)) == ["EventReceived"]
 
 
+def test_an_abort_that_came_after_the_end_does_not_end_the_next_pass() -> None:
+    """Its sender was answered that the instance has ended. A repetition gets the same answer."""
+    late = AbortInstance(request_key="a", request_digest="d", seen_requests=0)
+    live = Live(UPDATE)
+    live.fail()
+    looked = retry_of(live.log, "i")
+    assert live.refused(late) == rejections.ENDED
+    assert live.refused(late) == rejections.ENDED
+    live.put(looked)
+    assert live.log[-3][1].requests == [("a", "d")], "it came behind what the retry has seen"
+    assert live.put(late) == []
+    live.fail()
+    live.retry()
+    assert live.put(late) == []
+    assert [one.put(late) for one in (live, restored_live(live))] == [[], []]
+    assert live.refused(replace(late, request_digest="e")) == rejections.CONFLICT
+    assert names(live.put(replace(late, request_key="b", seen_requests=1)))[-1] == "InstanceEnded"
+
+
+def restored_live(live: Live) -> Live:
+    """The same on a shard that has read the log."""
+    other = Live(UPDATE)
+    other.shard, other.log, other.now = live.restored(), list(live.log), live.now
+    return other
+
+
+def test_a_retry_is_refused_when_nobody_can_tell_which_aborts_came_too_late() -> None:
+    live = Live(UPDATE, bounds=Bounds(max_late_aborts=1))
+    live.fail()
+    looked = retry_of(live.log, "i")
+    assert live.refused(AbortInstance(request_key="a", request_digest="d")) == rejections.ENDED
+    live.give("other", run(UPDATE))
+    live.give("other", AbortInstance())
+    with pytest.raises(Rejected):
+        live.give("other", AbortInstance(request_key="a", request_digest="d"))
+    assert live.refused(looked) == rejections.RETRY
+    live.retry()
+    assert live.put(AbortInstance(request_key="a", request_digest="d")) == []
+
+
 def test_pauses_of_two_passes_never_have_one_time() -> None:
     live = Live(UPDATE, max_attempts=1)
     (first,) = live.fail(AWAY)

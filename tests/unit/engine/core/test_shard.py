@@ -36,7 +36,7 @@ from schemas.commands import (
 from schemas.records import UndecodableRecord
 from tests.definitions import definition
 from tests.unit.engine.core.histories import CALL, DELAY, NOW, SECOND, TIGHT, UPDATE, WAIT, Live, restored, run
-from tests.unit.engine.core.test_trigger import CREATED, DELETED, ENVELOPE, ID, STAGES, T, failed, fired, waits
+from tests.unit.engine.core.test_trigger import CREATED, DELETED, ENVELOPE, ID, STAGES, T, failed, fire, fired, waits
 
 # Live state and restored state
 
@@ -44,7 +44,7 @@ from tests.unit.engine.core.test_trigger import CREATED, DELETED, ENVELOPE, ID, 
 def test_a_restore_comes_to_the_live_state() -> None:
     rng = random.Random(5)
     live = Live(TIGHT)
-    for step in range(800):
+    for step in range(1200):
         live.give_any(rng, step)
         if rng.random() < 0.1:
             assert live.restored().contents() == live.shard.contents()
@@ -326,9 +326,35 @@ def test_so_many_identities_of_a_trigger_are_known() -> None:
 
 
 def test_an_identity_that_expired_is_known_again() -> None:
+    ticks = [ev.CommandSkipped(at=T + timedelta(seconds=0.6 * number)) for number in range(100)]
     later = replace(fired(6, identity="k1"), at=T + timedelta(seconds=60))
-    shard = record(fired(5, identity="k1"), later, bounds=Bounds(identity_seconds=60))
+    shard = record(fired(5, identity="k1"), *ticks, later, bounds=Bounds(identity_seconds=60))
     assert known(shard, "k1", now=T + timedelta(seconds=119)) == [True]
+
+
+def message_at(number: int, identity: str, seconds: float) -> ev.TriggerFired:
+    return replace(fired(number, identity=identity), at=T + timedelta(seconds=seconds))
+
+
+def test_a_clock_that_was_ahead_makes_no_trigger_forget_what_it_has_judged() -> None:
+    bounds = Bounds(identity_seconds=60)
+    live = Live(bounds)
+    live.give(ID, CreateTrigger(name="", event="X", workflow_id="w"), T)
+    live.give(ID, fire(1, identity="k1"), T)
+    live.give(ID, fire(2, identity="k2"), T + timedelta(days=400))
+    for shard in (live.shard, live.restored()):
+        for identity in ("k1", "k2"):
+            assert not shard.decide(ID, fire(3, identity=identity), T + timedelta(seconds=30)).events
+            assert not shard.decide(ID, fire(3, identity=identity), T + timedelta(days=400)).events
+
+
+def test_what_is_judged_is_forgotten_once_the_time_has_passed_in_small_steps() -> None:
+    bounds = Bounds(identity_seconds=60)
+    ahead = message_at(2, "k2", 10**6)
+    later = [message_at(number, f"k{number}", 10**6 + 0.5 * number) for number in range(3, 126)]
+    shard = record(message_at(1, "k1", 0), ahead, *later, bounds=bounds)
+    assert not list(shard.duplicates.sections[-1].ids()).count(f"{ID}/k1")
+    assert f"{ID}/k10" in list(shard.duplicates.sections[-1].ids())
 
 
 def test_a_message_that_waits_is_known_by_its_identity_but_was_not_once_ever() -> None:

@@ -130,7 +130,7 @@ def test_a_full_round_leaves_exactly_what_lives() -> None:
         live.give_any(rng, step)
     entries, summary = all_of(live.shard)
     assert sorted({key.partition("/")[0] for key in entries}) == [
-        *("definition", "ended", "fired", "instance", "judged", "late", "pending", "retried"),
+        *("definition", "ended", "fired", "instance", "judged", "late", "late_abort", "pending", "retried"),
         *("trigger", "waiting", "workflow"),
     ]
     assert len(entries) == summary.entries == sum(map(len, live.shard.sections))
