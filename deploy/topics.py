@@ -1,7 +1,9 @@
 """Makes the topics in Kafka. Doing it again changes nothing."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from deploy.errors import TopicsError
 from schemas.kafka import Admin, Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
@@ -10,16 +12,24 @@ from schemas.topics import Topic, topics
 
 logger = logging.getLogger(__name__)
 
+READY_SECONDS: Final = 60.0
+"""How long it is waited until everybody can use the topics. A cluster that is busy needs some seconds."""
+LOOK_SECONDS: Final = 0.1
+"""Between two looks."""
+
 
 async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> list[str]:
-    """Make the topics that don't exist yet and return their names.
+    """Make the topics that don't exist yet and return their names, once everybody can use all topics.
+
+    Kafka answers when it has decided to make them. Brokers learn of them, and of their leaders, a moment later.
 
     Args:
         settings: which topics.
         kafka: where; as the settings say when not given.
 
     Raises:
-        TopicsError: Kafka can't be reached or refuses, or a topic exists with another number of partitions.
+        TopicsError: Kafka can't be reached or refuses, a topic exists with another number of partitions, or some can't
+            be used in time.
         SettingsError: the settings for Kafka contradict each other.
     """
     kafka = kafka or KafkaClients(settings)
@@ -30,7 +40,9 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> 
             for topic in wanted:
                 _check(topic, existing.get(topic.name))
             missing = [topic for topic in wanted if topic.name not in existing]
-            return await _create(admin, missing, settings.replication_factor) if missing else []
+            made = await _create(admin, missing, settings.replication_factor) if missing else []
+            await _be_ready(admin, [topic.name for topic in wanted])
+            return made
     except KafkaUnreachable:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers} can't be reached") from None
     except KafkaFault as error:
@@ -60,6 +72,28 @@ async def _create(admin: Admin, missing: Sequence[Topic], replication_factor: in
         if left is not None and left.reason != "exists":
             raise TopicsError(_refusal(topic, left))
     return [topic.name for topic in missing if topic.name not in refused]
+
+
+async def _be_ready(admin: Admin, names: Sequence[str]) -> None:
+    """Wait until everybody can use topics.
+
+    Raises:
+        TopicsError: that takes too long.
+    """
+    unready = set(names)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                unready = await admin.unready(names)
+                if not unready:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError:
+        shown = ", ".join(sorted(unready))
+        raise TopicsError(
+            f"after {READY_SECONDS:.0f} s, not every broker has a leader for each partition of {shown}: "
+            "look at the brokers, then run this again"
+        ) from None
 
 
 async def _ask(admin: Admin, topics: Sequence[Topic], replication_factor: int, *, wishes: bool) -> dict[str, Refusal]:

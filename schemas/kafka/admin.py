@@ -1,5 +1,6 @@
 """Makes topics."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -12,14 +13,17 @@ from aiokafka.errors import (
     InvalidRequestError,
     KafkaConnectionError,
     KafkaError,
+    LeaderNotAvailableError,
     PolicyViolationError,
     TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
 from schemas.kafka.client import adopt
 from schemas.kafka.closing import closing
 from schemas.kafka.errors import KafkaFault, KafkaUnreachable
+from schemas.kafka.metadata import MetadataRequest
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import NewTopic, Refusal
 from schemas.settings import KafkaSettings
@@ -29,6 +33,10 @@ ABOUT_CONFIGURATION: Final = (InvalidConfigurationError, PolicyViolationError, I
 CREATE_TIMEOUT_MS: Final = 25_000
 """How long Kafka may take to find leaders for the new partitions. Less than our client waits for its answer."""
 BROKERS_DEFAULT: Final = -1
+ANSWER_SECONDS: Final = 5.0
+"""Deadline of asking one broker. One that hangs would keep everybody waiting who can do without it."""
+NOT_YET: Final = (UnknownTopicOrPartitionError, LeaderNotAvailableError)
+"""What a broker says of a topic that it has not learned of, or of its leaders."""
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +80,27 @@ class TopicAdmin:
         with _faults():
             answer = await self._client.create_topics([_new(topic) for topic in topics], timeout_ms=CREATE_TIMEOUT_MS)
         return {name: _refusal(code, message) for name, code, message in answer.topic_errors if code}
+
+    async def unready(self, topics: Sequence[str]) -> set[str]:
+        """See `ports.Admin.unready`."""
+        cluster, found = self._client._client, set[str]()  # noqa: SLF001 - it has no public way to ask each broker
+        with _faults():
+            # All brokers, as they are now: one that has just joined is not known here yet.
+            await cluster.force_metadata_update()
+            for broker in cluster.cluster.brokers():
+                with contextlib.suppress(KafkaConnectionError, OSError, TimeoutError):  # nobody can use it either
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        found |= _unready(await cluster.send(broker.nodeId, MetadataRequest(list(topics))))
+        return found
+
+
+def _unready(response: Any) -> set[str]:
+    """Topics that a broker does not know, or of which a partition has no leader yet. Who may not see one can't tell."""
+    return {
+        name
+        for code, name, _, partitions, _ in response.topics
+        if for_code(code) in NOT_YET or any(leader < 0 for _, _, leader, *_ in partitions)
+    }
 
 
 def _new(topic: NewTopic) -> AioNewTopic:

@@ -15,13 +15,12 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from msgspec import Struct
 
 from schemas.kafka.admin import AdminClient
 from schemas.kafka.closing import closing
 from schemas.kafka.errors import KafkaFault, KafkaUnreachable
+from schemas.kafka.metadata import MetadataRequest
 from schemas.kafka.ports import Place
 from schemas.settings import KafkaSettings
 
@@ -132,7 +131,7 @@ class _Inspector:
 
     async def metadata(self, topics: Sequence[str]) -> Any:
         client = self._client._client  # noqa: SLF001 - it has no public way to ask for rights
-        return await client.send(client.get_random_node(), _MetadataRequest(list(topics)))
+        return await client.send(client.get_random_node(), MetadataRequest(list(topics)))
 
     async def broker(self, id: int, host: str, port: int) -> BrokerFacts:
         config, error = await _asked(self._config(ConfigResourceType.BROKER, [str(id)]))
@@ -205,60 +204,3 @@ def _topic(topic: Any, config: dict[str, str]) -> TopicFacts:
         if operations == UNKNOWN_OPERATIONS
         else frozenset(told for number, told in OPERATIONS.items() if operations >> number & 1),
     )
-
-
-class _MetadataResponse(Response):  # type: ignore[misc]
-    """Metadata, version 8: the first with what one may do."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("brokers", Array(("node_id", Int32), ("host", String()), ("port", Int32), ("rack", String()))),
-        ("cluster_id", String()),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("name", String()),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("in_sync", Array(Int32)),
-                        ("offline", Array(Int32)),
-                    ),
-                ),
-                ("operations", Int32),
-            ),
-        ),
-        ("cluster_operations", Int32),
-    )
-
-
-class _MetadataStruct(RequestStruct):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponse
-    SCHEMA = Schema(
-        ("topics", Array(String())),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_operations", Boolean),
-        ("include_topic_operations", Boolean),
-    )
-
-
-class _MetadataRequest(Request[_MetadataStruct]):  # type: ignore[misc]
-    API_KEY = 3
-
-    def __init__(self, topics: list[str]):
-        self._topics = topics
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._topics, False, False, True)

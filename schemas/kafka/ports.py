@@ -429,6 +429,13 @@ class Admin(Protocol):
             KafkaFault: Kafka is away or refuses all of them.
         """
 
+    async def unready(self, topics: Sequence[str]) -> set[str]:
+        """Those that not everybody can use yet: a broker that answers does not know them, or they lack a leader.
+
+        Raises:
+            KafkaFault: Kafka is away or refuses.
+        """
+
 
 class TopicFinder(Protocol):
     """Tells which topics exist. It makes none by asking."""

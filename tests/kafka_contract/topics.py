@@ -17,6 +17,12 @@ class TopicsContract:
             partitions = await admin.partitions()
         assert (partitions[topic], partitions[subject.topic("new")]) == (PARTITIONS, 2)
 
+    async def test_a_topic_is_ready_when_everybody_knows_it(self, subject: Subject) -> None:
+        topic = await make(subject)
+        async with subject.kafka.admin() as admin:
+            assert await admin.unready([topic, subject.topic("other")]) == {subject.topic("other")}
+            assert await admin.partitions() == {**await admin.partitions(), topic: PARTITIONS}
+
     async def test_a_topic_that_is_made_again_is_another_one(self, subject: Subject) -> None:
         finder = subject.kafka.topic_finder()
         try:

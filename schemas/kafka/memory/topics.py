@@ -27,6 +27,11 @@ class MemoryAdmin:
         """See `ports.Admin.create`."""
         return await self._process.ask("topics", lambda: self._create(topics))
 
+    async def unready(self, topics: Sequence[str]) -> set[str]:
+        """See `ports.Admin.unready`."""
+        existing = self._process.cluster.topics
+        return await self._process.ask("topics", lambda: {name for name in topics if name not in existing})
+
     def _create(self, topics: Sequence[NewTopic]) -> dict[str, Refusal]:
         made = {topic.name: self._process.cluster.create(topic) for topic in topics}
         return {name: Refusal("exists", f"Topic '{name}' already exists.") for name, new in made.items() if not new}

@@ -1,16 +1,19 @@
 """Making the topics: what each needs, and a Kafka that does not allow everything."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.admin import NewTopic
 
+from deploy import topics as making
 from deploy.errors import TopicsError
 from deploy.topics import _create
-from schemas.kafka.admin import TopicAdmin
+from schemas.kafka import ports
+from schemas.kafka.admin import TopicAdmin, _unready
 from schemas.settings import KafkaSettings, SettingsError
 from schemas.topics import topics
 
@@ -153,3 +156,54 @@ async def test_a_topic_that_somebody_else_has_just_made_is_fine() -> None:
 def test_what_a_topic_needs_is_not_the_users_to_set(text: str) -> None:
     with pytest.raises(SettingsError, match="ORCHESTRATION_TOPIC_CONFIG sets"):
         topics(KafkaSettings(topic_config=text))
+
+
+class SlowBrokers:
+    """A Kafka whose brokers learn of topics one look after another, or never.
+
+    Args:
+        looks: after how many all know them.
+    """
+
+    def __init__(self, looks: int):
+        self.looks = looks
+
+    async def partitions(self) -> dict[str, int]:
+        return {}
+
+    async def create(self, topics: Sequence[ports.NewTopic]) -> dict[str, ports.Refusal]:
+        return {}
+
+    async def unready(self, topics: Sequence[str]) -> set[str]:
+        self.looks -= 1
+        return set(topics[-2:]) if self.looks >= 0 else set()
+
+    @contextlib.asynccontextmanager
+    async def admin(self) -> AsyncIterator["SlowBrokers"]:
+        yield self
+
+
+async def test_it_is_waited_until_every_broker_knows_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "LOOK_SECONDS", 0.0)
+    kafka: Any = SlowBrokers(3)
+    assert await making.create_topics(KafkaSettings(), kafka) == NAMES
+    assert kafka.looks == -1
+
+
+async def test_topics_that_nobody_can_use_in_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "READY_SECONDS", 0.0)
+    kafka: Any = SlowBrokers(10**9)
+    with pytest.raises(TopicsError, match="after 0 s, not every broker has a leader for each partition of"):
+        await making.create_topics(KafkaSettings(), kafka)
+
+
+def test_a_broker_that_lacks_a_topic_or_a_leader_is_noticed() -> None:
+    led: Any = (0, 0, 1, 0, [1], [1], [])
+    unled: Any = (0, 1, -1, 0, [1], [1], [])
+    topics_ = [
+        (0, "a", False, [led], 0),
+        (0, "b", False, [led, unled], 0),
+        (3, "c", False, [], 0),
+        (29, "d", False, [], 0),
+    ]
+    assert _unready(SimpleNamespace(topics=topics_)) == {"b", "c"}

@@ -97,7 +97,7 @@ class Live:
 
 def late_abort(command: AbortInstance, rejected: Rejected, at: datetime) -> ev.CommandRejected:
     """The rejection of an abort whose instance has ended, as a turn writes it."""
-    request = {"request_key": command.request_key, "request_digest": command.request_digest}
+    request: dict[str, Any] = {"request_key": command.request_key, "request_digest": command.request_digest}
     return ev.CommandRejected(at=at, code=rejected.code, message=rejected.message, **request)
 
 

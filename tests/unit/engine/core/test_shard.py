@@ -42,9 +42,9 @@ from tests.unit.engine.core.test_trigger import CREATED, DELETED, ENVELOPE, ID, 
 
 
 def test_a_restore_comes_to_the_live_state() -> None:
-    rng = random.Random(5)
+    rng = random.Random(3)
     live = Live(TIGHT)
-    for step in range(1200):
+    for step in range(800):
         live.give_any(rng, step)
         if rng.random() < 0.1:
             assert live.restored().contents() == live.shard.contents()
@@ -289,7 +289,7 @@ def test_a_run_that_was_written_twice_does_not_run_again() -> None:
     assert live.restored().contents() == live.shard.contents()
 
 
-def record(*events: ev.TriggerEvent, bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
+def record(*events: ev.TriggerEvent | ev.CommandSkipped, bounds: Bounds = DEFAULT_BOUNDS) -> Shard:
     """A partition's state after these."""
     shard = Shard(bounds)
     for offset, event in enumerate((CREATED, *events)):
