@@ -142,6 +142,7 @@ class Observer:
                 continue
             assert recorded.event.at >= self._last_at[partition], "an event is shown to be older than what it follows"
             self._last_at[partition] = recorded.event.at
+            self.outcomes[partition].tick(recorded.event.at)
             if recorded.cause is not None:
                 if recorded.cause not in decided:
                     self._judge(partition, recorded, recorded.cause)

@@ -83,7 +83,8 @@ class Listening:
     deleted: bool = False
     positions: dict[str, int] = field(default_factory=dict)
     fired_once: set[str] = field(default_factory=set)
-    judged: dict[str, datetime] = field(default_factory=dict)
+    judged: dict[str, timedelta] = field(default_factory=dict)
+    """Which identities, at which age of the log."""
     waiting: dict[str, ev.EvaluationStarted] = field(default_factory=dict)
 
 
@@ -108,6 +109,16 @@ class Outcomes:
     held: dict[str, list[ev.SubmissionHeld]] = field(default_factory=dict)
     """Submissions to each instance that wait, in order."""
     bulks: BulkOutcomes = field(default_factory=BulkOutcomes)
+    last_at: datetime | None = None
+    """Of the last event."""
+    age: timedelta = timedelta()
+    """The time that has passed in the log; of a longer step between two events, a hundredth of an identity's time."""
+
+    def tick(self, at: datetime) -> None:
+        """The next event is of this time. `judge` and `fold` follow."""
+        longest = timedelta(seconds=self.bounds.identity_seconds / 100)
+        self.age += min(at - (self.last_at or at), longest)
+        self.last_at = at
 
     def judge(self, aggregate_id: str, command: cm.Command | None, first: Recorded) -> None:
         """Hold the first record of a command against what it has to be; `fold` follows.
@@ -117,7 +128,7 @@ class Outcomes:
             command: the command; None if it can't be decoded.
             first: the first record that it has caused.
         """
-        outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command, first.event.at)
+        outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
         if isinstance(command, cm.SubmitEvent) and outcome == DECIDED:
             key = str(id_for_key("event", aggregate_id, command.idempotency_key))
@@ -129,17 +140,17 @@ class Outcomes:
             refused = isinstance(first.event, ev.TriggerFailed)
             assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
 
-    def _wanted(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
+    def _wanted(self, id: str, command: cm.Command | None) -> Set[str]:
         if isinstance(command, cm.PageCommand) and command.bulk_id is not None:
             if self.bulks.is_repeated(id, command):
                 return {SKIPPED}
             if isinstance(command, cm.PassOverInstance):
                 return {command.code}
-            wanted = self._wanted_of(id, command, now)
+            wanted = self._wanted_of(id, command)
             return {rejections.NOTHING_TO_DO if outcome == SKIPPED else outcome for outcome in wanted}
-        return self._wanted_of(id, command, now)
+        return self._wanted_of(id, command)
 
-    def _wanted_of(self, id: str, command: cm.Command | None, now: datetime) -> Set[str]:
+    def _wanted_of(self, id: str, command: cm.Command | None) -> Set[str]:
         match command:
             case None:
                 return {rejections.UNDECODABLE}
@@ -166,7 +177,7 @@ class Outcomes:
                 trigger = self.triggers.get(id)
                 return {SKIPPED} if trigger is None or trigger.deleted else {DECIDED}
             case cm.FireTrigger() | cm.EvaluateTrigger():
-                return {SKIPPED} if self._is_known(self.triggers.get(id), command, now) else {DECIDED}
+                return {SKIPPED} if self._is_known(self.triggers.get(id), command) else {DECIDED}
             case cm.StartBulk() | cm.AdvanceBulk() | cm.StopBulk() | cm.EndBulk():
                 return self.bulks.wanted(id, command)
             case cm.PassOverInstance():
@@ -224,24 +235,25 @@ class Outcomes:
         unseen = [offset for offset in self.retried if offset >= command.seen_offset]
         return wanted | {rejections.RETRY} if run.ended and len(unseen) > self.bounds.max_retried else wanted
 
-    def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger, now: datetime) -> bool:
+    def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger) -> bool:
         if trigger is None or trigger.deleted or message.offset <= trigger.positions.get(message.source, -1):
             return True
         if message.once_key in trigger.fired_once:
             return True
-        return message.identity is not None and self._is_judged(trigger, message.identity, now)
+        return message.identity is not None and self._is_judged(trigger, message.identity)
 
-    def _is_judged(self, trigger: Listening, identity: str, now: datetime) -> bool:
+    def _is_judged(self, trigger: Listening, identity: str) -> bool:
         at = trigger.judged.get(identity)
-        return at is not None and at > now - timedelta(seconds=self.bounds.identity_seconds)
+        return at is not None and self._is_young(at)
 
-    def _note_judged(self, judged: dict[str, datetime], identity: str, at: datetime) -> None:
+    def _is_young(self, at: timedelta) -> bool:
+        return at > self.age - timedelta(seconds=self.bounds.identity_seconds)
+
+    def _note_judged(self, judged: dict[str, timedelta], identity: str) -> None:
         """Know an identity for its time, and the last ones only."""
-        for old in [
-            id for id, since in judged.items() if since <= at - timedelta(seconds=self.bounds.identity_seconds)
-        ]:
+        for old in [identity for identity in judged if not self._is_young(judged[identity])]:
             del judged[old]
-        judged.setdefault(identity, at)
+        judged.setdefault(identity, self.age)
         if len(judged) > self.bounds.max_identities:
             del judged[next(iter(judged))]
 
@@ -296,6 +308,11 @@ class Outcomes:
                 self.triggers[id] = Listening(self.triggers[id].digest, deleted=True)
             case ev.EvaluationStarted() | ev.TriggerFired() | ev.TriggerFailed():
                 self._fold_message(self.triggers[id], event)
+            case ev.CommandRejected() if event.request_key is not None:
+                self._note_late(id, event.request_key, event.request_digest)
+            case ev.SubmissionRejected(code=rejections.ENDED, type="SubmitAbort"):
+                key = str(id_for_key("abort", id, event.idempotency_key or ""))
+                self._note_late(id, key, digest_of(None))
             case ev.SubmissionHeld():
                 self.held.setdefault(id, []).append(event)
             case ev.SubmissionReleased():
@@ -307,6 +324,13 @@ class Outcomes:
                 fired = waited.once_key in trigger.fired_once
                 assert fired or not self.matches(waited), f"occurrence {event.occurrence_id} was lost"
 
+    def _note_late(self, id: str, key: str, digest: str | None) -> None:
+        """An abort came when its instance had ended: in the next pass it has had its effect."""
+        run = self.runs.get(id)
+        assert run is None or run.ended, f"{id}: an abort was refused while it ran"
+        if run is not None:
+            run.keys.setdefault(key, digest)
+
     def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
         assert run.ended, "an instance was retried while it ran"
         assert event.retries == run.retries + 1, "a retry was done that had not seen the last end"
@@ -315,7 +339,7 @@ class Outcomes:
         run.kept = len(event.kept)
         assert len(event.requests) + event.earlier_requests == run.count, "a retry does not know all requests"
         if event.earlier_requests:
-            run.keys, run.earlier = {}, run.count
+            run.keys, run.earlier = dict(event.requests), event.earlier_requests
         if event.request_key is not None:
             assert event.request_key not in run.keys, f"{event.request_key} retried twice"
             run.note(event.request_key, event.request_digest)
@@ -331,9 +355,9 @@ class Outcomes:
         if waited is None:
             assert event.offset > trigger.positions.get(event.source, -1), f"message {event.offset} was judged twice"
         if event.identity is not None:
-            known = self._is_judged(trigger, event.identity, event.at)
+            known = self._is_judged(trigger, event.identity)
             assert waited is not None or not known, f"{event.identity} was judged twice"
-            self._note_judged(trigger.judged, event.identity, event.at)
+            self._note_judged(trigger.judged, event.identity)
         trigger.positions[event.source] = max(event.offset, trigger.positions.get(event.source, -1))
         if isinstance(event, ev.TriggerFired) and event.once_key is not None:
             assert event.once_key not in trigger.fired_once, f"{event.once_key} fired twice"

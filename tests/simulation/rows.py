@@ -33,6 +33,8 @@ from projections.rows import (
     Workflow,
 )
 from schemas import events as ev
+from schemas import rejections
+from schemas.idempotency import digest_of, id_for_key
 from schemas.records import Recorded
 from tests.counted import counted_again
 from tests.simulation.reading import Admitted, LogReader
@@ -269,6 +271,11 @@ class ReadModelChecker:
         recorded = admitted.recorded
         if recorded is None:
             return ()
+        if isinstance(recorded.event, ev.SubmissionRejected):
+            if recorded.event.code != rejections.ENDED or recorded.event.type != "SubmitAbort":
+                return ()
+            key = str(id_for_key("abort", recorded.aggregate_id, recorded.event.idempotency_key or ""))
+            return self._add_late(recorded.aggregate_id, key, digest_of(None))
         if isinstance(recorded.event, ev.CommandRejected):
             if recorded.event.bulk_id is not None:
                 return [self._count(recorded.event.bulk_id, partition, recorded.event.code)]
@@ -277,7 +284,8 @@ class ReadModelChecker:
             rejection = Rejection(
                 partition, admitted.cause, recorded.event.code, _text(recorded.event.message), recorded.event.at
             )
-            return [self._add("rejections", (partition, admitted.cause), rejection)]
+            late = self._add_late(recorded.aggregate_id, recorded.event.request_key, recorded.event.request_digest)
+            return [self._add("rejections", (partition, admitted.cause), rejection), *late]
         if isinstance(recorded.event, ev.BulkEvent):
             return [self._fold_bulk(partition, recorded.aggregate_id, recorded.event)]
         places = [place for place in self._fold_event(recorded) if place is not None]
@@ -453,6 +461,12 @@ class ReadModelChecker:
             return None
         request = EventRequest(id, event.request_key, event.request_digest)
         return self._add("event_requests", (id, event.request_key), request)
+
+    def _add_late(self, id: str, key: str | None, digest: str | None) -> Sequence[Place]:
+        """A request that came when its instance had ended. One that is deleted has no requests."""
+        if key is None or digest is None or id not in self._tables.instances:
+            return ()
+        return [self._add("event_requests", (id, key), EventRequest(id, key, digest))]
 
     def _fold_retry(self, id: str, event: ev.InstanceRetried) -> Iterator[Place | None]:
         """What the pass before has left in the stage goes aside."""
