@@ -200,8 +200,7 @@ class Batch:
             event.workflow_id,
             event.at,
             request=event.run_digest,
-            # Without them it can't be retried again: then nobody would know any more of the requests that are not told.
-            variables=None if event.earlier_requests else _json(event.variables),
+            variables=_json(event.variables),
         )
         if self._finds_keys:
             self.retried_with[id] = keys_of(event.variables.values())

@@ -6,6 +6,7 @@ connections and has no threads, so it runs on a virtual clock. What goes wrong w
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar
@@ -20,6 +21,7 @@ from projections.counting import INSTANCE, NOW, CountKey, add_up, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import MIN_AGE_SECONDS, Deletion
+from projections.queries import retryable
 from projections.queries.acts import joined
 from projections.queries.rows import RowPosition
 from projections.retries import restored_keys, restored_rows
@@ -415,9 +417,11 @@ def delete_ended(
             tables.deleted_instances.setdefault(row.id, row.request)
         add_up(tables.counts, [(CountKey(outcome, INSTANCE, NOW, row.workflow_id or ""), -1)])
     ids = {row.id for row in gone}
+    requests = Counter(id for id, _ in tables.event_requests if id in ids and outcome != "succeeded")
+    unsaid = {id for id, count in requests.items() if count > retryable.MAX_REQUESTS}
     for name in OF_INSTANCES:
         table = getattr(tables, name)
-        for key in [key for key in table if key[0] in ids]:
+        for key in [key for key in table if key[0] in ids and not (name == "event_requests" and key[0] in unsaid)]:
             del table[key]
     return Deletion(len(gone), places[-1] if len(places) == limit else None)
 

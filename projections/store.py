@@ -17,6 +17,7 @@ from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import MIN_AGE_SECONDS, Deletion, Row
+from projections.queries import retryable
 from projections.queries.rows import RowPosition
 from projections.retries import add_retries
 from projections.rows import Count, ReadPosition
@@ -122,7 +123,8 @@ class PostgresStore:
         self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
     ) -> Deletion | None:
         """See `ports.Store.delete_ended`."""
-        rows = await self._execute(statement("delete_ended"), (outcome, before, *behind, limit, MIN_AGE_SECONDS))
+        told = retryable.MAX_REQUESTS
+        rows = await self._execute(statement("delete_ended"), (outcome, before, *behind, limit, MIN_AGE_SECONDS, told))
         if not rows:
             return None
         ((deleted, seen, created_at, id),) = rows

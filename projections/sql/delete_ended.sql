@@ -1,6 +1,8 @@
 -- Deletes some instances of an outcome that ended before a time, with all that belongs to them. One process at a time does
 -- so; others get no row. Parameters: the outcome ($1); the time ($2); the place behind which it looks ($3, $4), in the order in
--- which instances were created; how many it looks at ($5); how old they must be by this clock, too, in seconds ($6).
+-- which instances were created; how many it looks at ($5); how old they must be by this clock, too, in seconds ($6);
+-- how many keys of requests a retry takes along ($7). Of more, the keys stay: a retry may be on its way, and the instance shows
+-- again then. Nobody else could tell a repetition of one of these requests. One that has succeeded is never retried.
 -- An instance that somebody changes in this moment is left for the next time. What became of it is looked at again once
 -- its row is locked.
 WITH alone AS MATERIALIZED (
@@ -31,6 +33,13 @@ doomed AS MATERIALIZED (
 ids AS MATERIALIZED (
     SELECT ARRAY(SELECT id FROM doomed) AS list
 ),
+unsaid AS MATERIALIZED ( -- those whose requests a retry does not tell
+    SELECT ARRAY(
+        SELECT instance_id FROM event_requests
+        WHERE instance_id = ANY((SELECT list FROM ids)::uuid[]) AND $1::text <> 'succeeded'
+        GROUP BY instance_id HAVING count(*) > $7::integer
+    ) AS list
+),
 gone AS (
     DELETE FROM instances WHERE id = ANY((SELECT list FROM ids)::uuid[]) RETURNING id, workflow_id, request
 ),
@@ -38,7 +47,10 @@ gone_stages AS (DELETE FROM stages WHERE instance_id = ANY((SELECT list FROM ids
 gone_activities AS (DELETE FROM activities WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
 gone_past_stages AS (DELETE FROM past_stages WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
 gone_past_activities AS (DELETE FROM past_activities WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
-gone_requests AS (DELETE FROM event_requests WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
+gone_requests AS (
+    DELETE FROM event_requests WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])
+        AND instance_id <> ALL((SELECT list FROM unsaid)::uuid[])
+),
 gone_keys AS (DELETE FROM instance_keys WHERE instance_id = ANY((SELECT list FROM ids)::uuid[])),
 kept AS (
     INSERT INTO deleted_instances (id, request) SELECT id, request FROM gone WHERE request IS NOT NULL

@@ -187,6 +187,8 @@ class PostgresSnapshot:
             )
             more = WITHOUT_OLD if table in OF_INSTANCES else MAY_BE_DELETED if table == DELETED else ""
             query += sql.SQL(more).format(old)
+            if table == "event_requests":  # those of some stay when they are deleted
+                query += sql.SQL(" AND EXISTS (SELECT FROM instances i WHERE i.id = t.instance_id)")
         # On the server, so that they are not all in memory at once.
         async with self._connection.cursor(name=f"verify_{table}", binary=True) as cursor:
             await cursor.execute(query)
@@ -272,6 +274,8 @@ class MemorySnapshot:
         if table in OF_INSTANCES:
             old = {id for id, row in self._tables.instances.items() if skipped.is_old(row.state, row.terminated_at)}
             rows = [row for row in rows if row.instance_id not in old]
+            if skipped.ended_before and table == "event_requests":
+                rows = [row for row in rows if row.instance_id in self._tables.instances]
         yield list(map(TABLES[table].values, rows))
 
     async def counts(self) -> dict[int, Counts]:
