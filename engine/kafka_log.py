@@ -113,6 +113,14 @@ class KafkaEventLog:
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
 
+    async def marks(self, partition: int, start: int, stop: int) -> frozenset[int]:
+        """See `EventLog.marks`."""
+        try:
+            async with self._kafka.reader() as reader:
+                return await reader.marks(Place(self._events, partition), start, stop)
+        except (KafkaFault, TimeoutError) as error:
+            raise ReadFailed(f"partition {partition} of {self._events}: {error!r}") from error
+
     async def look(self, partition: int) -> LogState:
         """See `EventLog.look`."""
         events, commands = Place(self._events, partition), Place(self._commands, partition)

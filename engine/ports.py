@@ -46,6 +46,13 @@ class EventLog(Protocol):
             ReadFailed: the log can't be reached.
         """
 
+    async def marks(self, partition: int, start: int, stop: int) -> frozenset[int]:
+        """The offsets of events from `start` to before `stop` at which others' transactions have ended.
+
+        Raises:
+            ReadFailed: the log can't be reached.
+        """
+
     async def look(self, partition: int) -> LogState:
         """What the partition of `events` and that of `commands` hold now.
 

@@ -246,7 +246,7 @@ class Restore:
             if not follows(records, position):
                 if position == start and marker is None and not inspected.lacks_events:
                     break
-                admitted.epoch = max(admitted.epoch, self._gap(records, position, inspected))
+                admitted.epoch = max(admitted.epoch, await self._gap(records, position, inspected))
             for count, record in enumerate(records, 1):
                 if admitted.admits(record):
                     next_command = max(next_command, self._fold(shard, record))
@@ -263,7 +263,7 @@ class Restore:
             self._metrics.restored_records.labels("events").inc(len(records))
             self._metrics.restore_events_left.labels(self._number).set(epoch - position)
             self._progress(epoch - position)
-        if position == start < epoch:
+        if position == start < epoch and not await self._are_marks(start, epoch):
             raise SnapshotUnreadable(f"the log does not have the event at offset {start} any more")
         state = inspected.state
         if trail.commands_end(next_command) > state.commands.end:
@@ -271,17 +271,37 @@ class Restore:
             state = await self._log.look(self._number)
         return trail.check(next_command, state)
 
-    def _gap(self, records: Sequence[Record], position: int, inspected: Inspected) -> int:
+    async def _gap(self, records: Sequence[Record], position: int, inspected: Inspected) -> int:
         """The newest claim before records that don't follow on what was read; -1 if they don't tell.
 
         Raises:
             LogFault: records are missing, and nobody has said that it is known.
         """
         if inspected.repaired == NOT_REPAIRED and not inspected.lacks_events:
-            check_records(self._number, position, records, inspected.state.events.oldest)
+            await self._check_holes(position, records, inspected.state.events.oldest)
         first = records[0].offset
         epochs = (read_number(header(record.headers, "epoch")) for record in records)
         return next((epoch for epoch in epochs if epoch is not None and epoch < first), -1)
+
+    async def _check_holes(self, position: int, records: Sequence[Record], oldest: int) -> None:
+        """Check records that don't follow on a position. Where others' transactions have ended, none are missing.
+
+        Raises:
+            LogFault: some are.
+        """
+        try:
+            check_records(self._number, position, records, oldest)
+        except LogFault as fault:
+            if fault.reason != "gap" or oldest > position:
+                raise
+        else:
+            return
+        marks = await self._log.marks(self._number, position, records[-1].offset)
+        check_records(self._number, position, records, oldest, marks=marks)
+
+    async def _are_marks(self, start: int, stop: int) -> bool:
+        """Whether nothing is there but the ends of others' transactions."""
+        return (await self._log.marks(self._number, start, stop)).issuperset(range(start, stop))
 
     def _fold(self, shard: Shard, record: Record) -> int:
         """Take over an event; the next command behind it, 0 if it has no cause.

@@ -7,7 +7,7 @@ is looked at, now and then: records of another topic may fit by chance.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec import Struct
 from projections.cancellation import to_its_end
 from schemas.epochs import check_claim
 from schemas.fillers import is_filler
-from schemas.kafka import Kafka, KafkaFault, Limits, Place, Reader, TopicFinder
+from schemas.kafka import Kafka, KafkaFault, Limits, Member, Place, Reader, TopicFinder, check_holes
 from schemas.log_integrity import LogFault, check_begin, check_end, check_identity
 from schemas.records import Record
 
@@ -104,6 +104,10 @@ class LogWatch:
         if self._is_old:
             await to_its_end(self._ask_once())
         return self._topic_id
+
+    async def check_holes(self, member: Member, place: Place, position: int, records: Sequence[Record]) -> None:
+        """See `schemas.kafka.check_holes`."""
+        await check_holes(self._kafka, member, place, position, records)
 
     @property
     def _is_old(self) -> bool:

@@ -35,7 +35,7 @@ from projections.retention import Retention, log_ends, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
 from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
-from schemas.log_integrity import LogFault, check_records, follows
+from schemas.log_integrity import LogFault, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import ProjectionsSettings
@@ -324,17 +324,17 @@ class Projections:
             position = self._projector.positions[place.partition].next_offset
             if not follows(records, position):
                 try:
-                    check_records(place.partition, position, records, await self._oldest(member, place))
+                    await self._check_holes(member, place, position, records)
                 except LogFault as fault:
                     self._admission.stop(member, place.partition, fault)
                     continue
             fitting[place.partition] = records
         return fitting
 
-    async def _oldest(self, member: Member, place: Place) -> int:
+    async def _check_holes(self, member: Member, place: Place, position: int, records: Sequence[Record]) -> None:
         try:
             async with asyncio.timeout(LIMITS_TIMEOUT_SECONDS):
-                return (await member.limits([place]))[place].oldest
+                await self._watch.check_holes(member, place, position, records)
         except TimeoutError as error:
             raise KafkaFault("Kafka does not tell in time what a partition holds") from error
 

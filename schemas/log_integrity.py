@@ -37,7 +37,8 @@ Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer", "key"]
 
 MARK_OFFSETS: Final = 1
 """What the end of a transaction takes in a partition, without a record that anybody is handed. We write none to these
-topics. Somebody else who does must not stop us."""
+topics. Somebody else who does must not stop us. Of more, side by side, Kafka is asked whether they are such marks."""
+NO_MARKS: Final = frozenset[int]()
 
 REPAIR: Final = "This partition stands still until it is repaired: run `orchestration topics repair`."
 REMEDIES: Final[dict[Reason, str]] = {
@@ -139,7 +140,14 @@ def follows(records: Sequence[Record], position: int) -> bool:
     return records[0].offset == position and records[-1].offset == position + len(records) - 1
 
 
-def check_records(partition: int, position: int, records: Sequence[Record], oldest: int, topic: str = EVENTS) -> None:
+def check_records(
+    partition: int,
+    position: int,
+    records: Sequence[Record],
+    oldest: int,
+    topic: str = EVENTS,
+    marks: frozenset[int] = NO_MARKS,
+) -> None:
     """Check that records follow on a position, where `follows` says that they don't.
 
     Args:
@@ -148,6 +156,7 @@ def check_records(partition: int, position: int, records: Sequence[Record], olde
         records: what was read from there on, in order.
         oldest: the oldest offset that is kept, asked for after the records were read.
         topic: of the partition, without the prefix.
+        marks: offsets at which transactions are known to have ended.
 
     Raises:
         LogFault: `gap` or `cut`.
@@ -158,7 +167,7 @@ def check_records(partition: int, position: int, records: Sequence[Record], olde
         text = f"it ended before offset {position}, which comes next here: Kafka has lost what it had acknowledged"
         raise LogFault("cut", topic, partition, text)
     for record in records:
-        if record.offset - position > MARK_OFFSETS:
+        if record.offset - position > MARK_OFFSETS and not marks.issuperset(range(position, record.offset)):
             text = f"the records from offset {position} to {record.offset - 1} are missing"
             raise LogFault("gap", topic, partition, text)
         position = record.offset + 1

@@ -24,7 +24,6 @@ from schemas.log_integrity import (
     LogFault,
     check_end,
     check_identity,
-    check_records,
     follows,
     unreadable_here,
 )
@@ -137,8 +136,7 @@ class PartitionPublisher:
     async def _publish(self, records: Sequence[Record]) -> bool:
         """Whether there was something to publish."""
         if not follows(records, self._position.next_offset):
-            oldest = (await self._member.limits([self._place]))[self._place].oldest
-            check_records(self._place.partition, self._position.next_offset, records, oldest)
+            await self._watch.check_holes(self._member, self._place, self._position.next_offset, records)
         public, position, fault = self._read(records)
         if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
             started = time.perf_counter()

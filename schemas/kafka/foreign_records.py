@@ -19,6 +19,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecord, _DefaultRecordBatchPy
 from aiokafka.record.util import decode_varint
 
+from schemas.kafka.marks import are_sought, note_marks
 from schemas.kafka.unpacking import MAX_UNPACKED_BYTES, EnoughUnpacked, UnpackedTooLarge
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def __init__(self, place: Any, records: _Fetched, *arguments: Any):
         super().__init__(place, records, *arguments)
         self._place, self._data = place, records.data
+        if are_sought(place):
+            note_marks(place, _Fetched(records.data))
 
     def _unpack_records(self) -> Iterator[Any]:
         while True:

@@ -363,6 +363,15 @@ class Reader(Protocol):
             KafkaFault: Kafka is away or refuses.
         """
 
+    async def marks(self, place: Place, start: int, stop: int) -> frozenset[int]:
+        """The offsets from `start` to before `stop` at which transactions have ended.
+
+        Ask a reader that has read nothing. It reads other partitions no more.
+
+        Raises:
+            KafkaFault: Kafka is away, or sends nothing.
+        """
+
 
 NO_RECORDS: Final[Mapping[Place, Sequence[Outgoing]]] = {}
 """Of a commit that appends nothing more."""

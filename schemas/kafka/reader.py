@@ -11,7 +11,9 @@ from schemas.kafka.closing import closing
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.faults import faults
+from schemas.kafka.marks import noting_marks
 from schemas.kafka.ports import Limits, Place
+from schemas.kafka.span import read_span
 from schemas.records import Record
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_RECORD_BATCH_BYTES
@@ -88,3 +90,10 @@ class PartitionReader:
         async with faults():
             position: int = await self._consumer.position(TopicPartition(*place))
             return position
+
+    async def marks(self, place: Place, start: int, stop: int) -> frozenset[int]:
+        """See `ports.Reader.marks`."""
+        with noting_marks(place) as found:
+            async for _ in read_span(self, place, start, stop):
+                pass
+        return frozenset(offset for offset in found if start <= offset < stop)

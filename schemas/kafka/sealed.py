@@ -125,6 +125,7 @@ class SealedReader:
         self._reader, self._sealing = reader, sealing
         self.partitions, self.limits, self.ends = reader.partitions, reader.limits, reader.ends
         self.first_since, self.read_from, self.position = reader.first_since, reader.read_from, reader.position
+        self.marks = reader.marks
 
     async def take(self, timeout_seconds: float, max_records: int | None = None) -> dict[Place, Sequence[Record]]:
         """See `ports.Reader.take`."""

@@ -31,6 +31,26 @@ class TransactionsContract:
             place = Place(other, 2)
             assert await reader.ends([place]) == {place: 4}, "each transaction ends with a marker"
 
+    async def test_it_is_told_where_transactions_have_ended(self, subject: Subject) -> None:
+        topic = await make(subject)
+        place = Place(topic, 0)
+        await put(subject, topic, {0: some("a", "b")})
+        names = [subject.topic(name) for name in ("w", "x")]
+        writers = [subject.kafka.transactions(name, open_seconds=10.0, max_batch_bytes=BATCH_BYTES) for name in names]
+        try:
+            for writer in writers:
+                await writer.open()
+                await writer.append({place: some("c")})
+            for writer in writers:
+                await writer.commit()
+        finally:
+            for writer in writers:
+                await writer.close()
+        await put(subject, topic, {0: some("d")})
+        for start, stop, marks in ((0, 7, {4, 5}), (0, 4, set()), (5, 6, {5}), (4, 6, {4, 5}), (6, 7, set())):
+            async with subject.kafka.reader() as reader:
+                assert await reader.marks(place, start, stop) == marks
+
     async def test_a_transaction_is_seen_when_it_is_committed(self, subject: Subject) -> None:
         topic = await make(subject)
         place = Place(topic, 0)

@@ -39,6 +39,8 @@ class Log:
     commands: list[list[StoredRecord]] = field(init=False)
     dead: list[tuple[int, int, str]] = field(default_factory=list)
     buried: list[StoredRecord] = field(default_factory=list)
+    marks: list[set[int]] = field(init=False)
+    """Offsets of events at which others' transactions have ended."""
     starts: list[int] = field(init=False)
     command_starts: list[int] = field(init=False)
     events_id: str = "events-1"
@@ -49,6 +51,7 @@ class Log:
     def __post_init__(self) -> None:
         self.events = [[] for _ in range(self.partitions)]
         self.commands = [[] for _ in range(self.partitions)]
+        self.marks = [set() for _ in range(self.partitions)]
         self.starts = [0] * self.partitions
         self.command_starts = [0] * self.partitions
 
@@ -128,8 +131,15 @@ class MemoryEventLog:
         while start < stop:
             await self._look()
             end = min(stop, start + READ_RECORDS)
-            yield self._log.events[partition][start:end]
+            marks = self._log.marks[partition]
+            if records := [record for record in self._log.events[partition][start:end] if record.offset not in marks]:
+                yield records
             start = end
+
+    async def marks(self, partition: int, start: int, stop: int) -> frozenset[int]:
+        """See `EventLog.marks`."""
+        await self._look()
+        return frozenset(self._log.marks[partition] & set(range(start, stop)))
 
     async def look(self, partition: int) -> LogState:
         """See `EventLog.look`."""

@@ -47,6 +47,8 @@ class Batch(Struct):
     sent: Sent | None = None
     lost: bool = False
     """Whether a fail-over has lost it."""
+    is_mark: bool = False
+    """Whether it is the marker that ends a transaction."""
 
 
 class Marked(NamedTuple):
@@ -157,7 +159,7 @@ class PartitionLog:
             return None
         for batch in batches:
             batch.aborted = not committed
-        marker = Batch(self._end, self._end + 1, (), transaction)
+        marker = Batch(self._end, self._end + 1, (), transaction, is_mark=True)
         self._batches.append(marker)
         self._end = marker.end
         seen = self.replicate(marker)
@@ -169,6 +171,12 @@ class PartitionLog:
         first = bisect.bisect_right(self._batches, offset, key=lambda batch: batch.end)
         last = bisect.bisect_left(self._batches, end, key=lambda batch: batch.base)
         return self._batches[first:last]
+
+    def marks(self, start: int, stop: int) -> Iterator[int]:
+        """The offsets from `start` to before `stop` at which transactions have ended."""
+        for batch in self.batches(start, committed_only=False):
+            if batch.is_mark and start <= batch.base < stop:
+                yield batch.base
 
     def first_since(self, timestamp_ms: int) -> int | None:
         """The first offset whose record is of this time or later."""

@@ -250,3 +250,8 @@ class MemoryReader:
     async def position(self, place: Place) -> int:
         """See `ports.Reader.position`."""
         return self._positions.offsets[place]
+
+    async def marks(self, place: Place, start: int, stop: int) -> frozenset[int]:
+        """See `ports.Reader.marks`."""
+        log = self._process.cluster.log(place)
+        return await self._process.ask("fetch", lambda: frozenset(log.marks(start, stop)))

@@ -121,6 +121,48 @@ async def test_a_snapshot_of_all_events_has_nothing_behind_it() -> None:
     assert restored.shard.contents() == owner.partition.shard.contents()
 
 
+@simulated
+async def test_where_others_have_ended_transactions_no_events_are_missing() -> None:
+    world = await world_with_snapshot()
+    end = len(world.log.events[0])
+    owner = await world.owner()
+    await asyncio.sleep(SECONDS)
+    await world.end()
+    assert world.markers[-1].next_offset > end
+    world.log.expire(0, world.markers[-1].next_offset - 1)
+    append_marks(world.log, 3)
+    restored = await restore(world.log, world.topic)
+    assert restored.shard.contents() == owner.partition.shard.contents()
+    await (await world.owner()).command(WAITING, "e")
+    append_marks(world.log, 2)
+    await (await world.owner()).command(WAITING, "f")
+    await world.end()
+    assert (await restore(world.log, world.topic)).shard.instances == restored.shard.instances + 2
+    hole = sorted(world.log.marks[0])[-1]
+    world.log.marks[0].discard(hole)
+    world.log.events[0] = [record for record in world.log.events[0] if record.offset != hole]
+    with pytest.raises(LogFault, match="are missing"):
+        await restore(world.log, world.topic, reader=HoledLog(world.log))
+
+
+class HoledLog(CountingLog):
+    """A log that lacks records."""
+
+    async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        marks = self._log.marks[partition]
+        kept = [r for r in self._log.events[partition] if start <= r.offset < stop and r.offset not in marks]
+        if kept := [record for record in kept if record.offset >= self._log.starts[partition]]:
+            yield kept
+
+
+def append_marks(log: Log, count: int) -> None:
+    """Let others end so many transactions side by side."""
+    for _ in range(count):
+        offset = len(log.events[0])
+        log.events[0].append(StoredRecord(offset, None, None, ()))
+        log.marks[0].add(offset)
+
+
 def _marker(**changed: object) -> Callable[[World], None]:
     """Change the last marker."""
 
@@ -150,7 +192,7 @@ def _other_epoch(world: World) -> None:
 
 UNUSABLE = [
     pytest.param(lambda world: world.topic[0].records.pop(), "does not end with a marker", id="no marker"),
-    pytest.param(_marker(schema=5), "it is of schema 5, and this build reads schemas 1 to 4", id="another schema"),
+    pytest.param(_marker(schema=6), "it is of schema 6, and this build reads schemas 1 to 5", id="another schema"),
     pytest.param(_marker(schema=None), "its marker can't be read", id="no schema"),
     pytest.param(_marker(next_offset=0), "its marker can't be read", id="damaged marker"),
     pytest.param(lambda world: world.topic[0].records.pop(0), "entries, but its marker says", id="lost entry"),

@@ -96,6 +96,24 @@ def _all_lines(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
+def test_where_others_have_ended_transactions_nobody_stands_still() -> None:
+    async def main() -> None:
+        world = Broken()
+        async with Process(world, "a") as process:
+            world.run_instances()
+            await until(lambda: world.caught_up and world.all_is_published)
+            names = ("one", "another", "a third")
+            for name in names:
+                world.log().append([filler(0)], 0, name)
+            for name in names:
+                world.log().end_transaction(name, committed=False)
+            world.run_instances()
+            await until(lambda: world.caught_up and world.all_is_published)
+            assert not faults(process)
+
+    simulate(main())
+
+
 def test_a_log_that_was_cut_stands_still_until_it_is_filled(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = Broken()
