@@ -22,8 +22,8 @@ MUTATIONS: Final = (
     Mutation(
         "a refused command of a page is forgotten",
         STATE,
-        "                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)\n        return ()\n",
-        "                pass\n        return ()\n",
+        "                self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)\n            elif",
+        "                pass\n            elif",
         "A refusal that comes again is counted again, and may be carried out after a retry.",
     ),
     Mutation(

@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 PARTITION: Final = "engine/partition.py"
 RESTORE: Final = "engine/restore.py"
 INSTANCES: Final = "engine/core/instances.py"
+LOG_TIME: Final = "engine/core/log_time.py"
 STATE: Final = "engine/core/state.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
@@ -92,8 +93,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the clock may go back",
-        STATE,
-        "        return now if self._last_at is None else max(now, self._last_at)\n",
+        LOG_TIME,
+        "        return now if self.last_at is None else max(now, self.last_at)\n",
         "        return now\n",
         "A history shows that a stage ended before it started.",
     ),

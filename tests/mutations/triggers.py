@@ -32,8 +32,8 @@ MUTATIONS: Final = (
     Mutation(
         "identity not checked",
         SHARD,
-        "        return identity is not None and self.duplicates.has_judged(state.id, identity, at)\n",
-        "        return False\n",
+        "        return identity is not None and self.duplicates.has_judged(",
+        "        return False and self.duplicates.has_judged(",
         "A message that its producer sends twice is paid out twice.",
     ),
     Mutation(

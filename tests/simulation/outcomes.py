@@ -130,6 +130,8 @@ class Outcomes:
         """
         outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
+        if isinstance(command, cm.AbortInstance) and outcome == rejections.ENDED and command.request_key is not None:
+            self._note_late(aggregate_id, command.request_key, command.request_digest)
         if isinstance(command, cm.SubmitEvent) and outcome == DECIDED:
             key = str(id_for_key("event", aggregate_id, command.idempotency_key))
             assert first.event.request_key == key, f"{aggregate_id}: a submitted event would not be known again"
@@ -308,8 +310,6 @@ class Outcomes:
                 self.triggers[id] = Listening(self.triggers[id].digest, deleted=True)
             case ev.EvaluationStarted() | ev.TriggerFired() | ev.TriggerFailed():
                 self._fold_message(self.triggers[id], event)
-            case ev.CommandRejected() if event.request_key is not None:
-                self._note_late(id, event.request_key, event.request_digest)
             case ev.SubmissionRejected(code=rejections.ENDED, type="SubmitAbort"):
                 key = str(id_for_key("abort", id, event.idempotency_key or ""))
                 self._note_late(id, key, digest_of(None))
