@@ -63,7 +63,8 @@ class Batch:
         self.rejections: dict[tuple[int, int], Rejection] = {}
         self.event_requests: list[EventRequest] = []
         self.late_requests: list[EventRequest] = []
-        """Those that came when their instance had ended."""
+        """Those that came when their instance had ended. They are kept if it was there before the batch: it may be
+        deleted, or may never have been."""
         self.bulks: dict[str, Bulk] = {}
         self.bulk_outcomes: dict[tuple[str, int, str], BulkOutcome] = {}
         self.keys: dict[tuple[str, str], FoundKey] = {}
@@ -76,15 +77,6 @@ class Batch:
         self.ended: list[str] = []
         """Instances that ended by another cause than the one that started them, or maybe did."""
         self._started_by: dict[str, int] = {}
-
-    def requests(self) -> tuple[list[EventRequest], list[EventRequest]]:
-        """The rows of requests: those whose instances are there; those whose instances may not be, or have gone.
-
-        Whatever changes in the batch is there.
-        """
-        late = [row for row in self.late_requests if row.instance_id in self.instances]
-        others = [row for row in self.late_requests if row.instance_id not in self.instances]
-        return [*self.event_requests, *late], others
 
     def add(self, partition: int, recorded: Recorded) -> None:
         """Fold one event, in the order of its partition.
@@ -357,7 +349,8 @@ class Batch:
 
     def _came_late(self, id: str, key: str, digest: str) -> None:
         """An abort came when its instance had ended."""
-        self.late_requests.append(EventRequest(id, key, digest))
+        request = EventRequest(id, key, digest)
+        (self.event_requests if id in self.instances else self.late_requests).append(request)
 
     def _activity(
         self,

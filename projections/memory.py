@@ -350,6 +350,7 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
         Instances that were deleted before they are retried here.
     """
     restored = [row for row in restored_rows(batch) if row.id not in tables.instances]
+    late_requests = [row for row in batch.late_requests if row.instance_id in tables.instances]
     for workflow in batch.workflows.values():
         _put(
             tables.workflows, workflow.id, workflow, workflow.created_at, ("updated_at", "deleted_at"), added=("acts",)
@@ -383,8 +384,7 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
         tables.occurrences.setdefault(occurrence.id, replace(occurrence))
     for number, rejection in batch.rejections.items():
         tables.rejections.setdefault(number, replace(rejection))
-    requests, late_requests = batch.requests()
-    for request in (*requests, *(late for late in late_requests if late.instance_id in tables.instances)):
+    for request in (*batch.event_requests, *late_requests):
         tables.event_requests.setdefault((request.instance_id, request.key), replace(request))
     for id, bulk in batch.bulks.items():
         _put(tables.bulks, id, bulk, bulk.created_at, ("updated_at",), BULK_CHANGES)

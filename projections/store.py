@@ -151,9 +151,8 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
         for row in some.values():
             kind = "changed" if getattr(row, since) is None else "new"
             rows.setdefault(f"{kind}_{table}", []).append(row)
-    requests, late_requests = batch.requests()
     for table, more in (
-        ("event_requests", requests),
+        ("event_requests", batch.event_requests),
         ("keys", [key for key in batch.keys.values() if key.created_at is not None]),
         ("rejections", batch.rejections.values()),
         ("occurrences", batch.occurrences),
@@ -161,8 +160,9 @@ def parts(batch: Batch) -> dict[str, list[Any]]:
     ):
         if more:
             rows[f"new_{table}"] = list(more)
-    if late_requests:
-        rows["late_requests"] = late_requests
+    for request in batch.late_requests:
+        part = "late_requests_of_changed" if request.instance_id in batch.instances else "late_requests"
+        rows.setdefault(part, []).append(request)
     if batch.retries:
         add_retries(rows, batch)
     counts = _counts(batch)

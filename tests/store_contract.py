@@ -352,8 +352,12 @@ class StoreContract:
         await subject.store.write(batch_of(*first, advance=Advance(0, 0, 5, 1, 5), cause=4))
         second = [(id(1), late), (id(1), late), (id(2), submitted), (id(3), late), (id(3), submitted)]
         await subject.store.write(batch_of(*second, advance=Advance(0, 5, 10, 1, 10), cause=9))
+        # Also where it starts, or goes on, in the same batch.
+        third = [(id(4), submitted), (id(4), started()), (id(1), submitted), (id(1), retry())]
+        await subject.store.write(batch_of(*third, advance=Advance(0, 10, 14, 1, 14), cause=13))
         found = {(request[0], request[1]) for request in subject.rows()["event_requests"]}
-        assert found == {(id(1), id(9)), (id(2), id(9)), (id(2), str(id_for_key("abort", id(2), "k")))}
+        ours = {(id(number), str(id_for_key("abort", id(number), "k"))) for number in (1, 2)}
+        assert found == {(id(1), id(9)), (id(2), id(9)), *ours}
 
     @pytest.mark.parametrize("seed", range(2))
     async def test_counts_are_those_of_the_rows(self, subject: Subject, seed: int) -> None:

@@ -152,7 +152,7 @@ class FoldedStore(MemoryStore):
         for (table, key), row in _rows(batch):
             if not _is_new(row) and key not in getattr(self._folded.tables, table):
                 self.doubtful.add(bucket_of(_owner(table, row)))
-        for request in batch.requests()[1]:
+        for request in batch.late_requests:
             if request.instance_id not in self._folded.tables.instances:
                 self.doubtful.add(bucket_of(request.instance_id))
 
