@@ -202,7 +202,7 @@ class Shard(State):
         if resolved is None and self._held.first(key) is not None:
             return self._hold(given, at)
         if isinstance(given, SubmitRun):
-            if self._was_submitted(key, state, given, now):
+            if self._was_submitted(key, state, given, at):
                 return Decision(0, ())
             if resolved is None:
                 return self._hold(given, at)
@@ -224,7 +224,7 @@ class Shard(State):
             return Decision(0, ())
         return self._submit(key, held.submission, at, now, given)
 
-    def _was_submitted(self, key: str, state: Instance | None, command: SubmitRun, now: datetime) -> bool:
+    def _was_submitted(self, key: str, state: Instance | None, command: SubmitRun, at: datetime) -> bool:
         """Whether a submitted run repeats one.
 
         Raises:
@@ -235,7 +235,7 @@ class Shard(State):
             if self._workflows.get(key) is not None or self._triggers.get(key) is not None:
                 # The next run with it would be taken for a repetition.
                 raise Rejected(rejections.WRONG_ID, "this is the id of a workflow or trigger: an instance has its own")
-            submissions.check_new_id(key, self.duplicates.forgotten_until_ms, now)
+            submissions.check_new_id(key, self.duplicates.forgotten_until_ms, at)
             return False
         if known != submissions.digest_of_run(command):
             raise Rejected(rejections.CONFLICT, "this id was used for another run")

@@ -188,7 +188,7 @@ def check_new_id(id: str, forgotten_until_ms: int, now: datetime) -> None:
     Args:
         id: of the instance that is to be started.
         forgotten_until_ms: when the youngest id was made that is forgotten.
-        now: what the clock says.
+        now: the time of the turn. What has come is not refused because our clock is behind, as far as the log knows it.
 
     Raises:
         Rejected: it may have been, or it is not one for a new instance.

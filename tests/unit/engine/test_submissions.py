@@ -191,6 +191,14 @@ def test_an_id_has_to_say_when_it_was_made() -> None:
     assert live.submit(made(ahead), RUN) == "decided"
 
 
+def test_a_run_is_not_refused_because_the_clock_of_the_engine_is_behind() -> None:
+    """Its sender would be told that the id was made in the future, and the order would be lost."""
+    live = Live()
+    assert live.submit(made(), RUN) == "decided"
+    live.now -= 2 * submissions.MAX_AHEAD
+    assert live.submit(made(1), RUN) == "decided"
+
+
 def test_the_id_of_a_workflow_is_not_that_of_an_instance() -> None:
     """Who takes it for each run would have all of them taken for repetitions of the first."""
     live = Live()
