@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
+from schemas.fillers import Passed
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Member, Membership, NameTaken, Place, read_span, staying
 from schemas.log_integrity import LogFault, check_commands, check_records, follows
 from schemas.process_name import ProcessName
@@ -33,6 +34,13 @@ nobody gives partitions to others. Without it, an engine would let go of all of 
 
 WATCH_SECONDS: Final = 0.5
 """How often it is looked whether the group still answers."""
+
+MARKS_SECONDS: Final = 60.0
+"""How long nothing has to come in a partition before it is looked whether others' transactions have ended there. With
+much less, a service that works in transactions would cost a look and a record for each of them."""
+
+MARKS_LOOK_SECONDS: Final = 10.0
+"""How often it is seen for which partitions that is so."""
 
 RECONNECT_SECONDS: Final = 1.0
 """Pause after a fault of the member; without it a broker that is away would be asked in a tight loop."""
@@ -66,6 +74,8 @@ class KafkaCommandFeed:
         self._lapsed = False
         self._known: set[int] = set()
         self._fed: dict[int, int] = {}
+        self._moved_at: dict[int, float] = {}
+        """When something was fed the last time, or it was looked for marks."""
         self._held: set[int] = set()
         self._done: dict[int, int] = {}
         self._committed: dict[int, int] = {}
@@ -95,11 +105,12 @@ class KafkaCommandFeed:
             on_fault: called when the commands of one partition are not those that come next.
         """
         self._on_assigned = on_assigned
-        watch = asyncio.create_task(self._watch())
+        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._pass_marks(on_records))]
         try:
             await self._be_member(on_records, on_fault)
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
             await self._asker.close()
 
     async def _be_member(self, on_records: OnRecords, on_fault: OnFault) -> None:
@@ -162,7 +173,7 @@ class KafkaCommandFeed:
                     if fault is not None:
                         on_fault(number, fault)
                         continue
-                self._fed[number] = records[-1].offset + 1
+                self._move(number, records[-1].offset + 1)
                 on_records(number, records)
             if loop.time() >= commit_at:
                 commit_at = loop.time() + COMMIT_SECONDS
@@ -200,6 +211,43 @@ class KafkaCommandFeed:
             async for some in read_span(reader, place, position, records[-1].offset + 1):
                 found += [record.offset for record in some]
         return found == [record.offset for record in records]
+
+    def _move(self, partition: int, next_offset: int) -> None:
+        self._fed[partition], self._moved_at[partition] = next_offset, asyncio.get_running_loop().time()
+
+    async def _pass_marks(self, on_records: OnRecords) -> None:
+        """Pass over the ends of others' transactions, where nothing else has come for a while.
+
+        The next command would do so, too. But if none comes, all of them expire, and nobody could tell any more that
+        they were no commands: the next owner would take them for commands that were deleted.
+        """
+        while True:
+            await asyncio.sleep(MARKS_LOOK_SECONDS)
+            for partition, position in list(self._fed.items()):
+                end = self._marked_end(partition, position)
+                if end is None:
+                    continue
+                self._moved_at[partition] = asyncio.get_running_loop().time()
+                try:
+                    are_marks = await self._are_marks(partition, position, end)
+                except KafkaFault as error:
+                    logger.debug("what partition %d of %s ends with can't be told: %r", partition, self._topic, error)
+                    continue
+                if are_marks and self._fed.get(partition) == position:
+                    self._move(partition, end)
+                    on_records(partition, [Passed(end - 1)])
+
+    def _marked_end(self, partition: int, position: int) -> int | None:
+        """The end of a partition, if it is behind what was fed for so long that there may be marks."""
+        idle_seconds = asyncio.get_running_loop().time() - self._moved_at[partition]
+        if self._member is None or partition in self._held or idle_seconds < MARKS_SECONDS:
+            return None
+        end = self._member.highwater(self._place(partition))
+        return None if end is None or end <= position else end
+
+    async def _are_marks(self, partition: int, start: int, stop: int) -> bool:
+        async with self._kafka.reader() as reader:
+            return (await reader.marks(self._place(partition), start, stop)).issuperset(range(start, stop))
 
     async def _commit(self, member: Member) -> None:
         changed: dict[Place, int] = {}
@@ -251,7 +299,8 @@ class KafkaCommandFeed:
             raise ReadFailed("the group is being joined again")
         self._held.discard(partition)
         # First of all: a rebalance that is under way starts there at its end.
-        self._fed[partition] = self._done[partition] = next_offset
+        self._move(partition, next_offset)
+        self._done[partition] = next_offset
         self._start(member, partition)
 
     def close(self, partition: int) -> None:

@@ -10,10 +10,21 @@ a filler that says this alone: it takes nobody's place, so the log has still all
 
 from typing import Final
 
-from schemas.records import NewRecord, Record
+from msgspec import Struct
+
+from schemas.records import Headers, NewRecord, Record
 
 FILLER_TYPE: Final = b"Filler"
 NOTICE_KEY: Final = b"notice"
+
+
+class Passed(Struct, frozen=True):
+    """Stands for what takes an offset and is not handed out: an engine passes over it as over a filler."""
+
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Headers = (("type", FILLER_TYPE),)
 
 
 def filler(timestamp_ms: int) -> NewRecord:

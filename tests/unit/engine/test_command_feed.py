@@ -8,7 +8,7 @@ from unittest import mock
 
 from prometheus_client import CollectorRegistry
 
-from engine.command_feed import COORDINATOR_AWAY_SECONDS, KafkaCommandFeed
+from engine.command_feed import COORDINATOR_AWAY_SECONDS, MARKS_SECONDS, KafkaCommandFeed
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas.kafka import KafkaFault, Membership, NewTopic, Place
@@ -83,6 +83,7 @@ class Engine:
         self.owned: set[int] = set()
         self.told: list[set[int]] = []
         self.fed: dict[int, list[str]] = {}
+        self.offsets: dict[int, list[int]] = {}
         self.faults: dict[int, str] = {}
 
     def assigned(self, partitions: set[int]) -> None:
@@ -91,6 +92,7 @@ class Engine:
 
     def received(self, partition: int, records: Sequence[Record]) -> None:
         self.fed.setdefault(partition, []).extend((record.value or b"").decode() for record in records)
+        self.offsets.setdefault(partition, []).extend(record.offset for record in records)
 
     def failed(self, partition: int, fault: LogFault) -> None:
         self.faults[partition] = fault.reason
@@ -358,6 +360,43 @@ async def test_marks_of_transactions_that_are_side_by_side_are_no_missing_comman
             await asyncio.sleep(5)
         assert engine.faults == {}
         assert engine.fed == {0: ["a", "b", "c", "a", "b", "d"]}
+
+
+@simulated
+async def test_marks_behind_the_last_command_are_passed_over_before_they_expire(world: World) -> None:
+    """Else the next owner would take them for commands that nobody has decided."""
+    place = Place(COMMANDS, 0)
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0)
+        for name in ("a", "b"):
+            world.cluster.append(place, [NewRecord(b"k", name.encode(), [], 0)], name)
+        for name in ("a", "b"):
+            world.cluster.log(place).end_transaction(name, committed=True)
+        await asyncio.sleep(MARKS_SECONDS / 2)
+        assert engine.offsets == {0: [0, 1]}
+        await asyncio.sleep(MARKS_SECONDS)
+        assert engine.offsets == {0: [0, 1, 3]}, "up to the last mark"
+        await asyncio.sleep(5 * MARKS_SECONDS)
+        assert engine.offsets == {0: [0, 1, 3]}
+        world.put(0, "c")
+        await asyncio.sleep(5)
+        assert (engine.offsets, engine.faults) == ({0: [0, 1, 3, 4]}, {})
+
+
+@simulated
+async def test_commands_that_have_expired_unseen_are_not_taken_for_marks(world: World) -> None:
+    place = Place(COMMANDS, 0)
+    async with world.engine() as engine:
+        await engine.feed.open(0, 0)
+        world.put(0, "a")
+        await asyncio.sleep(5)
+        engine.network.silent.add("fetch")
+        world.put(0, "b", "c", "d")
+        world.cluster.log(place).expire(4)
+        await asyncio.sleep(2 * MARKS_SECONDS)
+        engine.network.silent.clear()
+        await asyncio.sleep(2 * MARKS_SECONDS)
+        assert engine.offsets == {0: [0]}
 
 
 @simulated
