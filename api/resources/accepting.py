@@ -4,13 +4,20 @@ Contract: `http-api`, "After a POST, PUT or DELETE is answered, every read on ev
 """
 
 import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 from uuid import UUID
 
 from api.errors import ApiError, Conflict, Fault, InstanceEnded, Invalid, NotFound, TooLarge, Unavailable
 from api.ports import Rejection, Starting
 from api.services import Services
+from projections.queries.errors import ReadModelUnavailable
 from schemas import rejections
 from schemas.commands import Command
+
+T = TypeVar("T")
+
+UNSEEN: Final = "the request was accepted, but its effect does not show yet"
 
 
 def command_deadline(services: Services) -> float:
@@ -53,12 +60,27 @@ async def accept(
     try:
         await services.positions.wait_cause(position.partition, position.offset, deadline)
     except TimeoutError:
-        raise Unavailable("the request was accepted, but its effect does not show yet") from None
+        raise Unavailable(UNSEEN) from None
     if starting is not None and starting.start is not None:
         return
-    rejection = await services.positions.rejection(position.partition, position.offset)
+    rejection = await shown(services.positions.rejection(position.partition, position.offset))
     if rejection is not None:
         raise _error(rejection)
+
+
+async def shown(effect: Awaitable[T]) -> T:
+    """What is read of the effect of a command that was accepted.
+
+    Args:
+        effect: reads it.
+
+    Raises:
+        Unavailable: it can't be read. A client that were told no more than that would take it for not accepted.
+    """
+    try:
+        return await effect
+    except ReadModelUnavailable as error:
+        raise Unavailable(UNSEEN) from error
 
 
 def _error(rejection: Rejection) -> ApiError:

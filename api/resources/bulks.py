@@ -12,7 +12,7 @@ from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
 from api.ports import BulkRow, InstanceRow, RowPosition
-from api.resources.accepting import accept, command_deadline
+from api.resources.accepting import accept, command_deadline, shown
 from api.resources.idempotency import keyed_request, made_before
 from api.resources.instance_filters import filters_of_body
 from api.resources.pages import PageOf, read_page
@@ -134,7 +134,7 @@ async def start_bulk(services: Services, body: Any, wanted: Wanted, key: str | N
         request_digest=keyed.digest if keyed else None,
     )
     await accept(services, bulk_id, command, deadline)
-    row = await services.read_model.bulk(bulk_id)
+    row = await shown(services.read_model.bulk(bulk_id))
     if row is None:
         raise Fault("the bulk operation is missing after its start")
     return row
@@ -173,5 +173,6 @@ async def stop_bulk(services: Services, bulk_id: str, author: Author) -> BulkRow
     if row.terminated_at is None and row.stopped_at is None:
         command = StopBulk(by=author.by, reason=author.reason)
         await accept(services, row.id, command, command_deadline(services))
-        row = await services.read_model.bulk(row.id) or row
+        stopped = await shown(services.read_model.bulk(row.id))
+        row = stopped or row
     return row

@@ -1,6 +1,7 @@
 """Instances: run a workflow, read, list (contract: `http-api`, Surface v1)."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -15,13 +16,14 @@ from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
 from api.ports import DeletedInstance, InstanceFilters, InstanceRow, RowPosition, Slice, WorkflowRow
-from api.resources.accepting import accept, command_deadline
+from api.resources.accepting import accept, command_deadline, shown
 from api.resources.idempotency import KeyedRequest, keyed_request
 from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import Fetch, PageOf, read_page
 from api.resources.workflows import no_workflow, startable
 from api.services import Services
 from projections.queries.acts import acts_of, line_of
+from projections.queries.errors import ReadModelUnavailable
 from schemas.commands import RunWorkflow
 
 MAX_STEPS: Final = 10
@@ -150,7 +152,7 @@ def _command(
 
 async def _started(services: Services, instance_id: UUID) -> InstanceRow:
     """The instance that a command has started."""
-    row = await services.read_model.instance(instance_id)
+    row = await shown(services.read_model.instance(instance_id))
     if row is None:
         raise Fault("the instance is missing after its start")
     return row
@@ -158,6 +160,8 @@ async def _started(services: Services, instance_id: UUID) -> InstanceRow:
 
 async def ended(services: Services, row: InstanceRow, unless_gone: Watch) -> InstanceRow:
     """An instance after its end, or as it is when the ceiling for that is reached.
+
+    While it can't be read, it is as it was: it has started, and whoever is told of an error might start another one.
 
     Args:
         services: the outside world.
@@ -172,7 +176,9 @@ async def ended(services: Services, row: InstanceRow, unless_gone: Watch) -> Ins
     soon = min(now + UNWATCHED_SECONDS, deadline)
     if not await services.positions.wait_ended(row.id, soon) and soon < deadline:
         await unless_gone(services.positions.wait_ended(row.id, deadline))
-    return await services.read_model.instance(row.id) or row
+    with contextlib.suppress(ReadModelUnavailable):
+        return await services.read_model.instance(row.id) or row
+    return row
 
 
 async def get_instance(services: Services, instance_id: str, workflow_id: str | None = None) -> InstanceRow:

@@ -6,7 +6,7 @@ from uuid import UUID
 from api.authors import Author
 from api.errors import Conflict, TooLarge
 from api.ports import InstanceRow
-from api.resources.accepting import accept, command_deadline
+from api.resources.accepting import accept, command_deadline, shown
 from api.resources.idempotency import keyed_request, request_fields
 from api.resources.instance_events import look_for
 from api.resources.instances import get_instance
@@ -41,7 +41,7 @@ async def retry_instance(services: Services, instance_id: str, key: str | None, 
         # The same request may have come twice at once, and the first one has retried the instance.
         if not (await look_for(services, row.id, keyed)).sent:
             raise
-    return await get_instance(services, instance_id)
+    return await shown(get_instance(services, instance_id))
 
 
 async def _send(

@@ -9,7 +9,7 @@ from api.cursors import Cursor
 from api.errors import Fault, NotFound
 from api.ids import parse_id
 from api.ports import OccurrenceRow, Slice, TriggerRow
-from api.resources.accepting import accept, command_deadline
+from api.resources.accepting import accept, command_deadline, shown
 from api.resources.idempotency import keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.resources.trigger_bodies import check_expressions, read_trigger
@@ -52,7 +52,7 @@ async def create_trigger(services: Services, body: Any, key: str | None, author:
         reason=author.reason,
     )
     await accept(services, trigger_id, command, deadline)
-    row = await services.read_model.trigger(trigger_id)
+    row = await shown(services.read_model.trigger(trigger_id))
     if row is None:
         raise Fault("the trigger is missing after its creation")
     return row

@@ -9,7 +9,7 @@ from api.cursors import Cursor
 from api.errors import Fault, Invalid, NotFound
 from api.ids import parse_id
 from api.ports import LEASE_SECONDS, Slice, WorkflowRow
-from api.resources.accepting import accept, command_deadline
+from api.resources.accepting import accept, command_deadline, shown
 from api.resources.idempotency import keyed_request, made_before
 from api.resources.pages import PageOf, read_page
 from api.services import Services
@@ -48,7 +48,7 @@ async def create_workflow(services: Services, body: Any, key: str | None, author
         reason=author.reason,
     )
     await accept(services, workflow_id, command, deadline)
-    row = await services.read_model.workflow(workflow_id)
+    row = await shown(services.read_model.workflow(workflow_id))
     if row is None:
         raise Fault("the workflow is missing after its creation")
     return row

@@ -1,7 +1,9 @@
 """The table of errors, paths and limits (contract: `http-api`, Errors; Rules for every operation)."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -162,6 +164,42 @@ async def call_known(client: Client, backend: Backend, call: Call) -> Answer:
     instance = backend.add_instance(uuid4(), workflow.id)
     method, path, body = call
     return await client.call(method, path.format(workflow=workflow.id, instance=instance.id), body)
+
+
+class Away(list[Any]):
+    """Commands, after the first of which Postgres goes away."""
+
+    def __init__(self, backend: Backend):
+        super().__init__()
+        self._backend = backend
+
+    def append(self, command: Any) -> None:
+        super().append(command)
+        self._backend.postgres_away = True
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/workflows", {"stages": [{"noop": {}}]}),
+        ("POST", "/workflows/{workflow}/instances", {}),
+        ("POST", "/instances/{instance}/events", {"name": "go"}),
+        ("PUT", "/instances/{instance}/abort", b""),
+        ("POST", "/triggers", {"event": "e", "workflowID": "{workflow}"}),
+        ("POST", "/v2/instances/bulk", {"action": "abort", "filter": {"workflowID": "{workflow}"}}),
+    ],
+)
+async def test_a_command_that_was_accepted_is_said_to_be(method: str, path: str, body: Any) -> None:
+    """Whoever is told that the read model is away sends it again, with another effect."""
+    backend = Backend()
+    workflow = backend.add_workflow(uuid4()).id
+    names = {"workflow": workflow, "instance": backend.add_instance(uuid4(), workflow).id}
+    text = body if isinstance(body, bytes) else json.dumps(body).replace("{workflow}", str(workflow)).encode()
+    backend.commands = Away(backend)
+    answer = await make_client(backend).call(method, path.format(**names), text)
+    assert answer.error == (503, "INTERNAL")
+    assert answer.json()["errorMessage"] == "the request was accepted, but its effect does not show yet"
+    assert len(backend.commands) == 1
 
 
 @pytest.mark.parametrize("call", CALLS)

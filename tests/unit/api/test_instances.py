@@ -113,6 +113,22 @@ async def test_wait_needs_no_second_look_when_the_instance_ended_with_its_comman
     assert backend.calls == ["append", "instance"]
 
 
+async def test_a_run_that_is_waited_for_is_answered_when_postgres_goes_away() -> None:
+    """It has started. Whoever is told of an error starts another one."""
+    backend = Backend()
+    backend.ends_at_once = False
+    backend.announces = True
+
+    def away(instance_id: UUID) -> None:
+        backend.postgres_away = True
+
+    backend.on_wait_ended = away
+    answer = await run(backend, query="?wait=true")
+    assert answer.status == 201
+    assert answer.data["terminated"] is False
+    assert UUID(answer.data["id"]) in backend.instance_rows
+
+
 async def test_what_is_announced_of_a_start_is_not_read_again() -> None:
     backend = Backend()
     backend.announces = True
