@@ -10,5 +10,6 @@
 | `names`, `parsing`, `completion` | what the command line says |
 | `output`, `timeline`, `acts`, `watching` | what a user sees: tables, JSON, an instance while it runs |
 | `server_events`, `news` | streams of the API, and when an instance may have changed |
+| `patience` | waiting for an API that is away |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

@@ -3,13 +3,15 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from deploy.client.errors import FAILED_STATUS
+from deploy.client.errors import FAILED_STATUS, Unavailable
 from deploy.client.groups import Aliased
 from deploy.client.instance_filters import filtered, query_of
+from deploy.client.patience import patiently
 from deploy.client.questions import confirmed
 from deploy.client.session import Session, acting, connected
 from deploy.client.workflows import LIST_LIMIT
@@ -186,7 +188,7 @@ async def watch_until_ended(session: Session, operation: dict[str, Any]) -> None
         async for operation in _states(session, operation):  # noqa: B020 - the last one stays
             dealt_with = operation["done"] + operation["refused"]
             progress.show(dealt_with, max(operation.get("expected", 0), operation["sent"]))
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, Unavailable):
         progress.clear()
         id = operation["id"]
         session.output.note(
@@ -205,5 +207,6 @@ async def _states(session: Session, operation: dict[str, Any]) -> AsyncIterator[
     yield operation
     while operation["state"] in ("running", "stopping"):
         await asyncio.sleep(POLL_SECONDS)
-        operation = await session.api.get("bulk", operation["id"])
+        look = partial(session.api.get, "bulk", operation["id"])
+        operation = await patiently(look, session.output.note)
         yield operation

@@ -198,7 +198,7 @@ async def retry(session: Session, instance: str, wait: bool) -> None:
     found = instance_id(instance)
     shown = await session.api.post("instances", found, "retry")
     if wait:
-        await show_until_ended(session, found)
+        await show_until_ended(session, found, is_known=True)
         return
     session.output.show(shown, lambda: [f"instance {found} runs again (retry {shown['retries']})"])
 

@@ -9,14 +9,16 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import click
 
 from deploy.client.connection import Api
-from deploy.client.errors import ABORTED_STATUS, FAILED_STATUS
+from deploy.client.errors import ABORTED_STATUS, FAILED_STATUS, Unavailable
 from deploy.client.news import News
 from deploy.client.output import CANCELED, Output, clean, instant, moment, state, took
+from deploy.client.patience import patiently
 
 Json = dict[str, Any]
 
@@ -144,17 +146,28 @@ def exit_status(instance: Json) -> int:
     return EXIT_STATUSES[state(instance)]
 
 
-async def follow(api: Api, output: Output, instance_id: str, sleep: Callable[[float], Any] = asyncio.sleep) -> Json:
-    """Show an instance until it has ended.
+async def follow(
+    api: Api,
+    output: Output,
+    instance_id: str,
+    sleep: Callable[[float], Any] = asyncio.sleep,
+    *,
+    is_known: bool = False,
+) -> Json:
+    """Show an instance until it has ended. An API that is away meanwhile is waited for.
 
     Args:
         api: where it is.
         output: how to show it.
         instance_id: which one.
         sleep: waits for some seconds.
+        is_known: whether the API has answered before, so that the address is right.
 
     Returns:
         The instance.
+
+    Raises:
+        Unavailable: the API was away for too long.
     """
     screen: Screen | Log = Screen() if output.is_live else Log(output)
     news = News(api, instance_id, sleep)
@@ -163,13 +176,16 @@ async def follow(api: Api, output: Output, instance_id: str, sleep: Callable[[fl
     try:
         while True:
             shown = await _drawn_meanwhile(news.next(changed=changed), screen, view)
-            before, view = view, await look(api, instance_id, view, shown)
+            read = partial(look, api, instance_id, view, shown)
+            before, view = view, await (patiently(read, screen.tell, sleep) if is_known else read())
+            is_known = True
             changed = view != before
             screen.show(view)
             if view.instance["terminated"]:
                 return view.instance
-    except asyncio.CancelledError:
-        output.note(f"the instance goes on: orchestration instances watch {instance_id}")
+    except (asyncio.CancelledError, Unavailable) as error:
+        if is_known or not isinstance(error, Unavailable):
+            output.note(f"the instance goes on: orchestration instances watch {instance_id}")
         raise
     finally:
         await news.close()
@@ -195,6 +211,12 @@ class Screen:
     def __init__(self) -> None:
         self._lines = 0
 
+    def tell(self, text: str) -> None:
+        """Say something below the picture, until it is drawn again."""
+        sys.stdout.write(f"{clean(text)[: shutil.get_terminal_size().columns]}\n")
+        sys.stdout.flush()
+        self._lines += 1
+
     def show(self, view: View) -> None:
         """Draw."""
         width, height = shutil.get_terminal_size()
@@ -213,6 +235,10 @@ class Log:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._told: dict[tuple[int, int], tuple[str, str, str]] = {}
+
+    def tell(self, text: str) -> None:
+        """Say something that is not about the instance."""
+        self._output.note(text)
 
     def show(self, view: View) -> None:
         """Write what is new."""

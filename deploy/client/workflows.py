@@ -120,7 +120,7 @@ async def run(session: Session, workflow: str, given: tuple[str, ...], wait: boo
         session.output.show(made, lambda: [f"started instance {made['id']}"])
         return
     session.output.say(f"started instance {made['id']}")
-    await watch(session, made["id"])
+    await watch(session, made["id"], is_known=True)
 
 
 @workflows.verb("validate", short_help="Check definitions without a server.")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from deploy.client.errors import Unavailable
 from deploy.client.output import Output
 from deploy.client.server_events import NoStream, ServerEvent
 from deploy.client.timeline import View, about, exit_status, follow, headline, look, steps
@@ -218,6 +219,41 @@ async def test_who_stops_waiting_is_told_that_the_instance_goes_on(capsys: pytes
     with pytest.raises(asyncio.CancelledError):
         await task
     assert capsys.readouterr().err == "the instance goes on: orchestration instances watch i-1\n"
+
+
+class AwayApi(FakeApi):
+    """One that is away for some looks, behind the first ones."""
+
+    def __init__(self, *views: View, first: int, looks: int) -> None:
+        super().__init__(*views)
+        self.first, self.looks = first, looks
+
+    async def get(self, *path: str) -> Any:
+        if len(path) == 2:
+            self.first -= 1
+            if self.first < 0 and self.looks > 0:
+                self.looks -= 1
+                raise Unavailable("http://api: connection refused")
+        return await super().get(*path)
+
+
+async def test_an_api_that_is_away_meanwhile_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    api = AwayApi(*story(), first=2, looks=20)
+    ended = await follow(api, Output(as_json=False), "i-1", no_pause)  # type: ignore[arg-type]
+    assert ended["terminated"]
+    assert capsys.readouterr().err == "http://api: connection refused; waiting until it is there again\n"
+
+
+async def test_an_api_that_does_not_come_back_is_told_with_the_instance(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is told no more than that takes the instance for lost, and starts another one."""
+    with pytest.raises(Unavailable):
+        await follow(AwayApi(*story(), first=1, looks=10**6), Output(as_json=True), "i-1", no_pause)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.endswith("the instance goes on: orchestration instances watch i-1\n")
+    api = AwayApi(*story(), first=0, looks=5)
+    with pytest.raises(Unavailable):
+        await follow(api, Output(as_json=True), "i-1", no_pause)  # type: ignore[arg-type]
+    assert api.looks == 4, "nobody knows whether the address is right"
+    await follow(api, Output(as_json=True), "i-1", no_pause, is_known=True)  # type: ignore[arg-type]
 
 
 async def test_a_stage_that_was_retried_shows_each_pass() -> None:
