@@ -1,11 +1,13 @@
 """`orchestration workflows …`."""
 
+import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
 import click
 
 from deploy.client.completion import complete_workflows
+from deploy.client.errors import Unavailable
 from deploy.client.groups import Aliased
 from deploy.client.session import Session, acting, connected
 
@@ -115,7 +117,13 @@ async def run(session: Session, workflow: str, given: tuple[str, ...], wait: boo
 
     body = variables(given)
     found = await workflow_id(session.api, workflow)
-    made = await session.api.post("workflows", found, "instances", body=body, key=idempotency_key)
+    key = idempotency_key or str(uuid.uuid4())
+    try:
+        made = await session.api.post("workflows", found, "instances", body=body, key=key)
+    except Unavailable as error:
+        # Without the key, to run it again would be to run it twice.
+        hint = f"it may run all the same; to try again without running it twice, add --idempotency-key {key}"
+        raise Unavailable(f"{error.message}; {hint}") from None
     if not wait:
         session.output.show(made, lambda: [f"started instance {made['id']}"])
         return

@@ -13,12 +13,13 @@ from click.testing import CliRunner, Result
 
 from api import app
 from deploy.cli import main
-from deploy.client import acts
+from deploy.client import acts, connection
 from deploy.client.timeline import View
 from engine.core.decisions import ActivityDone
 from engine.core.retries import Failure
 from schemas.settings import variable
 from schemas.stack.answers import Answer
+from schemas.stack.errors import NoAnswer
 from schemas.stack.transport import Transport
 from tests.unit.api.test_acts import Guard
 from tests.unit.api.whole import Whole
@@ -194,3 +195,25 @@ def test_whoever_stops_too_late_is_told_so(run: Run) -> None:
 def test_a_bulk_operation_needs_a_filter(run: Run) -> None:
     told = run("instances", "bulk", "start", "abort", "--yes", exit_code=2).stderr
     assert "say which instances to abort: give a filter, or --all" in told
+
+
+def test_a_run_that_nobody_answers_says_how_to_try_again(
+    run: Run, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have started. Run again without its key, it would run twice."""
+    workflow = made(run("workflows", "create", "-", stdin=WAITS))
+    send = Transport.send
+
+    async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
+        answer = await send(self, method, url, **more)
+        if url.endswith("/instances"):
+            raise NoAnswer("the connection broke")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "send", lose)
+        patch.setattr(connection, "PAUSES_SECONDS", ())
+        lost = run("workflows", "run", workflow, exit_code=4)
+    (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    again = made(run("workflows", "run", workflow, "--idempotency-key", key))
+    assert list(whole.database.tables.instances) == [again]
