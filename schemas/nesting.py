@@ -1,4 +1,4 @@
-"""How deep lists and objects are in each other."""
+"""How deep lists and objects are in each other, and how many there are."""
 
 import re
 from typing import Final
@@ -25,3 +25,15 @@ def is_deeper(text: bytes, levels: int) -> bool:
             return False
         brackets = brackets.replace(b"[]", b"")  # the innermost level
     return bool(brackets)
+
+
+def is_wider(text: bytes, most: int) -> bool:
+    """Whether a JSON text has more lists and objects than so many.
+
+    Args:
+        text: valid JSON; of anything else the answer says nothing.
+        most: how many are fine.
+    """
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
+    return len(_TEXT.sub(b"", text).translate(_SAME_BRACKETS, _ALL_BUT_BRACKETS)) > 2 * most

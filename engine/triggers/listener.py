@@ -44,6 +44,10 @@ CHUNK_SECONDS: Final = 20.0
 """How long the messages taken at once may occupy the listener, whose expressions may be slow; the rest is taken again.
 Much longer, and the group would think that it is gone."""
 
+MAX_BYTES_AT_ONCE: Final = 64 * 1024
+"""Size of the messages that are read before others of the engine have their turn. Those that fire nothing wait for
+nothing: without it, megabytes of them would stop the engine until `CHUNK_SECONDS` are over."""
+
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 """Size of the commands that wait to be sent together. Each one carries its message and the workflow, so without it a
 few large ones that fire many triggers would fill the memory."""
@@ -53,6 +57,9 @@ TAKE_SECONDS: Final = 1.0
 
 NOTE_SECONDS: Final = 1.0
 """Between two writes of positions. After a crash, messages of this time come again, which fire nothing twice."""
+
+SKIPPED_SECONDS: Final = 10.0
+"""Between two lines about skipped messages. A megabyte of compressed records would become a gigabyte of lines."""
 
 LOOK_SECONDS: Final = 5.0
 """How long it may go unnoticed, while no message comes, that a topic was made, deleted or got a new partition."""
@@ -122,7 +129,9 @@ class Listener:
         self.settled = False
         """Whether it has listened, or the topic is known to be in trouble."""
         self._failed = 0
-        self._look_at = self._note_at = 0.0
+        self._look_at = self._note_at = self._tell_skipped_at = 0.0
+        self._untold = 0
+        """Skipped messages that are not in the log."""
         self._next: dict[int, int] = {}
         self._unsent: list[tuple[str, Command]] = []
         self._unsent_bytes = 0
@@ -255,11 +264,16 @@ class Listener:
     async def _judge_all(self, member: Member, fetched: Mapping[Place, Sequence[Record]]) -> None:
         until = self._clock.monotonic() + CHUNK_SECONDS
         done: dict[int, int] = {}
+        bytes_at_once = 0
         for place, records in fetched.items():
             for record in records:
                 if self._clock.monotonic() > until:
                     member.seek(place, record.offset)
                     break
+                bytes_at_once += len(record.value or b"")
+                if bytes_at_once > MAX_BYTES_AT_ONCE:
+                    bytes_at_once = 0
+                    await asyncio.sleep(0)
                 await self._judge(place, record)
                 done[place.partition] = record.offset + 1
                 self._metrics.trigger_messages.inc()
@@ -295,7 +309,7 @@ class Listener:
             message: Message = read_message(source, record.offset, record.value, record.headers)
         except NoEnvelope as error:
             self._metrics.skipped_messages.inc()
-            logger.warning("a message is skipped: %s", error, extra={"source": source, "offset": record.offset})
+            self._tell_skipped(error, source, record.offset)
             return
         definitions = self._reader.definitions
         for trigger in definitions.triggers(message.type):
@@ -305,6 +319,16 @@ class Listener:
                 self._unsent_bytes += size_of(command)
                 if self._unsent_bytes > MAX_UNSENT_BYTES:
                     await self._send()
+
+    def _tell_skipped(self, error: NoEnvelope, source: str, offset: int) -> None:
+        """Log that a message is skipped, now and then: a topic may have millions of them in a row."""
+        now = self._clock.monotonic()
+        if now < self._tell_skipped_at:
+            self._untold += 1
+            return
+        more = f" (and {self._untold} others since the last line like this)" if self._untold else ""
+        self._tell_skipped_at, self._untold = now + SKIPPED_SECONDS, 0
+        logger.warning("a message is skipped: %s%s", error, more, extra={"source": source, "offset": offset})
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

@@ -14,7 +14,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import judge
 from schemas.commands import NO_STAGES, EvaluateTrigger, FireTrigger
 from schemas.expressions import Allowance, Expression, LinkNeeded, turns
-from schemas.nesting import is_deeper
+from schemas.nesting import is_deeper, is_wider
 from schemas.records import Headers
 
 ONCE_EVER: Final = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
@@ -27,6 +27,10 @@ does not take would be tried again for ever, and nothing behind it would fire.""
 MAX_DEPTH: Final = 100
 """Most levels of lists and objects in each other in a message. How deep a value may be decoded depends on who decodes
 it: one that fires here could later stop its partition from being restored."""
+
+MAX_COMPOUNDS: Final = 100_000
+"""Most lists and objects in a message. Each takes about a microsecond to read, in which an engine does nothing else:
+2 MiB have room for a million."""
 
 MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """Largest command that a message becomes. It is under what topic `commands` takes, and its event is under
@@ -83,6 +87,8 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
     value = value or b""
     if len(value) > MAX_MESSAGE_BYTES:
         raise NoEnvelope(f"it has {len(value)} bytes, more than {MAX_MESSAGE_BYTES}")
+    if is_wider(value, MAX_COMPOUNDS):
+        raise NoEnvelope(f"it has more than {MAX_COMPOUNDS} lists and objects")
     try:
         envelope = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

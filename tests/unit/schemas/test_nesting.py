@@ -1,4 +1,4 @@
-"""How deep a JSON text is (`schemas.nesting`)."""
+"""How deep a JSON text is, and how many lists and objects it has (`schemas.nesting`)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.nesting import is_deeper
+from schemas.nesting import is_deeper, is_wider
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(st.sampled_from('[]{}"\\a')),
@@ -19,6 +19,18 @@ VALUES = st.recursive(
 def depth(value: Any) -> int:
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if below is None else 1 + max(map(depth, below), default=0)
+
+
+def compounds(value: Any) -> int:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if below is None else 1 + sum(map(compounds, below))
+
+
+@given(VALUES)
+def test_lists_and_objects_are_counted_and_brackets_in_texts_are_not(value: Any) -> None:
+    text = msgspec.json.encode(value)
+    assert not is_wider(text, compounds(value))
+    assert compounds(value) == 0 or is_wider(text, compounds(value) - 1)
 
 
 @given(VALUES)

@@ -1,5 +1,6 @@
 """The listener's bookkeeping: where partitions begin, what is sent together, what a fault means. Without Kafka."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
@@ -105,6 +106,15 @@ class FakeLog:
 
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         self.sent.append(list(commands))
+
+
+class SetClock(SystemClock):
+    """Goes when it is told to."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 class World:
@@ -343,3 +353,33 @@ async def test_without_its_own_topic_nothing_is_listened_to(monkeypatch: pytest.
     monkeypatch.setattr(positions._table, "run", run)
     await positions.run(finder)
     assert runs == 1
+
+
+async def test_others_have_their_turn_between_large_messages_that_fire_nothing() -> None:
+    world, turns = World(), 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        other = group.create_task(take_turns())
+        await world.take({})
+        before = turns
+        await world.take({FIRST: [Line(offset, b"{" + b" " * 70_000) for offset in range(100)]})
+        assert turns - before >= 100
+        other.cancel()
+
+
+async def test_skipped_messages_are_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    world, clock = World(), SetClock()
+    world.listener._clock = clock
+    for clock.seconds in (1000.0, 1009.0, 1010.0):
+        await world.take({FIRST: [Line(offset, b"garbage") for offset in range(50)]})
+    lines = [record.getMessage() for record in caplog.records if "is skipped" in record.getMessage()]
+    assert len(lines) == 2
+    assert "others" not in lines[0]
+    assert lines[1].endswith("(and 99 others since the last line like this)")
+    assert world.metrics.skipped_messages._value.get() == 150

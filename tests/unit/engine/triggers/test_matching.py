@@ -15,6 +15,7 @@ from engine.triggers.definitions import CompiledTrigger, Definitions, compile_tr
 from engine.triggers.failures import LOG_SECONDS, MAX_LABELLED, OTHERS, FilterFailures
 from engine.triggers.matching import (
     MAX_COMMAND_BYTES,
+    MAX_COMPOUNDS,
     MAX_DEPTH,
     MAX_MESSAGE_BYTES,
     Message,
@@ -90,12 +91,18 @@ async def judged(trigger: CompiledTrigger, given: Message, known: Definitions) -
         b'{"type": "X", "payload": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
         b'{"type": "X", "payload": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
         b'{"type": "X", "payload": "' + b"x" * MAX_MESSAGE_BYTES + b'"}',
+        b'{"type": "X", "payload": [' + b"{}," * MAX_COMPOUNDS + b"1]}",
     ],
     ids=lambda value: repr(value)[:40],
 )
 def test_what_is_no_envelope(value: bytes | None) -> None:
     with pytest.raises(NoEnvelope):
         read_message("ledger/0", 7, value)
+
+
+def test_a_message_may_be_large() -> None:
+    items = b"[]," * (MAX_COMPOUNDS - 3)
+    assert read_message("ledger/0", 7, b'{"type": "X", "text": "' + b"[" * 9 + b'", "payload": [' + items + b"1]}")
 
 
 @pytest.mark.parametrize(
