@@ -25,6 +25,10 @@ COMMIT_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 1.0
 """How long one poll waits for commands; the interval at which housekeeping runs when nothing comes."""
 
+MAX_TAKEN: Final = 2_000
+"""Most commands that are taken at once. A megabyte that was fetched holds a million, if they are empty and compressed:
+they would stop the engine for seconds, and then wait in its memory."""
+
 FETCH_WAIT_SECONDS: Final = 0.1
 """A command waits for a fetch under way that does not ask for its partition; this bounds how long."""
 
@@ -160,7 +164,7 @@ class KafkaCommandFeed:
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + COMMIT_SECONDS
         while True:
-            taken = await member.take(POLL_SECONDS)
+            taken = await member.take(POLL_SECONDS, MAX_TAKEN)
             positions = dict(self._fed)
             for place, records in taken.items():
                 number, position = place.partition, positions.get(place.partition)
@@ -208,7 +212,7 @@ class KafkaCommandFeed:
         """
         found: list[int] = []
         async with self._asker.use() as reader:
-            async for some in read_span(reader, place, position, records[-1].offset + 1):
+            async for some in read_span(reader, place, position, records[-1].offset + 1, MAX_TAKEN):
                 found += [record.offset for record in some]
         return found == [record.offset for record in records]
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from unittest import mock
 
 from prometheus_client import CollectorRegistry
 
-from engine.command_feed import COORDINATOR_AWAY_SECONDS, MARKS_SECONDS, KafkaCommandFeed
+from engine.command_feed import COORDINATOR_AWAY_SECONDS, MARKS_SECONDS, MAX_TAKEN, KafkaCommandFeed
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS
 from schemas.kafka import KafkaFault, Membership, NewTopic, Place
@@ -85,6 +86,8 @@ class Engine:
         self.fed: dict[int, list[str]] = {}
         self.offsets: dict[int, list[int]] = {}
         self.faults: dict[int, str] = {}
+        self.has_enough = math.inf
+        """How many commands at once make it pause their partition."""
 
     def assigned(self, partitions: set[int]) -> None:
         self.owned = partitions
@@ -93,6 +96,8 @@ class Engine:
     def received(self, partition: int, records: Sequence[Record]) -> None:
         self.fed.setdefault(partition, []).extend((record.value or b"").decode() for record in records)
         self.offsets.setdefault(partition, []).extend(record.offset for record in records)
+        if len(records) >= self.has_enough:
+            self.feed.pause(partition)
 
     def failed(self, partition: int, fault: LogFault) -> None:
         self.faults[partition] = fault.reason
@@ -397,6 +402,25 @@ async def test_commands_that_have_expired_unseen_are_not_taken_for_marks(world: 
         engine.network.silent.clear()
         await asyncio.sleep(2 * MARKS_SECONDS)
         assert engine.offsets == {0: [0]}
+
+
+@simulated
+async def test_so_many_commands_are_handed_over_at_once(world: World) -> None:
+    """An owner pauses the feed once it has enough, so what comes at once has to fit into its memory too."""
+    world.put(0, *map(str, range(2 * MAX_TAKEN + 1)))
+    world.put(1, "a")
+    async with world.engine() as engine:
+        engine.has_enough = 1
+        await engine.feed.open(0, 0)
+        await engine.feed.open(1, 0)
+        await asyncio.sleep(5)
+        assert len(engine.fed[0]) == MAX_TAKEN
+        assert engine.fed[1] == ["a"]
+        for _ in range(2):
+            engine.feed.resume(0)
+            await asyncio.sleep(5)
+        assert engine.fed[0] == list(map(str, range(2 * MAX_TAKEN + 1)))
+        assert engine.faults == {}
 
 
 @simulated
