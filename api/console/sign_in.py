@@ -122,7 +122,8 @@ class SignIn:
                 found = await discover(self._transport, issuer, Endpoints)
             check_protected("authorization_endpoint", found.authorization_endpoint, issuer)
             check_protected("token_endpoint", found.token_endpoint, issuer)
-        except (CallFailed, TimeoutError) as error:
+            URL(found.token_endpoint)  # fails if its port is out of range
+        except (CallFailed, TimeoutError, ValueError) as error:
             logger.warning("nobody can sign in to the console: the issuer at %s: %s", issuer, error or "no answer")
             return None
         return found

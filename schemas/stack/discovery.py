@@ -3,12 +3,16 @@
 The engine looks there for the stack's token endpoint, the API for the keys that its clients' tokens are signed with.
 """
 
-from typing import Protocol, TypeVar
+import re
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
 from schemas.stack.answers import Answer, read_as
 from schemas.stack.errors import Unreadable
+
+_PLAIN: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?].*)?")
+"""A URL with a host that can be named in a header, such as a page's security policy, and without a user."""
 
 Document = TypeVar("Document", bound=Struct)
 
@@ -37,7 +41,7 @@ async def discover(sender: Sender, issuer: str, shape: type[Document]) -> Docume
 
 
 def check_protected(name: str, url: str, issuer: str) -> None:
-    """Check a URL that an issuer's configuration names: an HTTP one, and over TLS if the issuer's own is.
+    """Check a URL that an issuer's configuration names: a plain HTTP one, and over TLS if the issuer's own is.
 
     Secrets and keys must not travel less protected than the document that says where they are.
 
@@ -47,3 +51,5 @@ def check_protected(name: str, url: str, issuer: str) -> None:
     schemes = ("https://",) if issuer.startswith("https://") else ("http://", "https://")
     if not url.startswith(schemes):
         raise Unreadable(f"its {name} does not begin with {' or '.join(schemes)}", 200)
+    if _PLAIN.fullmatch(url) is None:
+        raise Unreadable(f"its {name} is not a plain URL", 200)

@@ -157,6 +157,25 @@ async def test_endpoints_that_are_not_protected_are_not_used(endpoint: str) -> N
     assert (await client.call("GET", "/console/config.json")).json()["auth"]["authorizationEndpoint"] is None
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://",
+        "https://a;script-src *",
+        "https://a b/token",
+        "https://u:p@a/token",
+        "https://a:99999/",
+        "https://[::1",
+    ],
+)
+async def test_an_endpoint_that_is_not_a_plain_url_breaks_no_page_and_no_policy(endpoint: str) -> None:
+    client = signed_in_by(FakeIssuer(token_endpoint=endpoint), base_path="")
+    page = await client.call("GET", "/console/")
+    assert page.status == 200
+    assert "connect-src 'self';" in page.headers["content-security-policy"]
+    assert (await client.call("GET", "/console/config.json")).json()["auth"]["tokenEndpoint"] is None
+
+
 async def test_without_a_client_id_people_paste_a_token() -> None:
     issuer = FakeIssuer()
     client = signed_in_by(issuer, console_client_id=None, base_path="")
