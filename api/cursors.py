@@ -6,7 +6,8 @@ A cursor holds a position, not an offset, so rows that arrive in between are nei
 is that of a row of the page where the cursor stood; the cursor's page lies behind it, or in front of it (backwards).
 
 The checksum is keyed and covers the list's name, so that a text which we did not make for that list is refused. Its key
-is the same on all replicas. It does not protect anything: whoever forges a cursor sees no more than without one.
+is the same on all replicas. It does not protect anything: whoever forges a cursor sees no more than without one. So
+whoever takes what a cursor holds keeps it within the limits of a query.
 """
 
 import base64
@@ -35,6 +36,8 @@ START: Final = NEWEST
 """In front of all rows: they are newest first."""
 END: Final = RowPosition(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 """Behind all rows."""
+
+FOREIGN: Final = "cursor: does not belong to this list"
 
 CHECKSUM_BYTES: Final = 8
 """With fewer, a text that was damaged on its way would now and then pass for a cursor."""
@@ -92,7 +95,7 @@ class Cursors(Generic[F]):
                 return msgspec.msgpack.decode(content, type=self._kind)
         except (ValueError, msgspec.MsgspecError):
             pass
-        raise Invalid("cursor: does not belong to this list")
+        raise Invalid(FOREIGN)
 
     def _checksum(self, content: bytes) -> bytes:
         return hashlib.blake2b(self._name + b"\0" + content, digest_size=CHECKSUM_BYTES, key=self._key).digest()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from api.cursors import FOREIGN
 from api.errors import Invalid
 from api.ids import parse_id
 from api.resources.times import read_time
@@ -165,8 +166,16 @@ def to_cursor(filters: InstanceFilters) -> CursorFilters:
 
 
 def from_cursor(kept: CursorFilters) -> InstanceFilters:
-    """The filters that a cursor keeps."""
+    """The filters that a cursor keeps.
+
+    Raises:
+        Invalid: no list has them. Whoever knows the key of cursors could ask for so many workflows that a page takes as
+            long as a statement may, and all others who read wait for it.
+    """
     if kept.filters is not None:
+        ids, key, error = kept.filters.workflow_ids, kept.filters.key, kept.filters.error
+        if len(ids) > MAX_WORKFLOWS or len(key or "") > MAX_KEY_CHARACTERS or len(error or "") > MAX_ERROR_CHARACTERS:
+            raise Invalid(FOREIGN)
         return kept.filters
     ids = () if kept.workflow_id is None else (kept.workflow_id,)
     return InstanceFilters(workflow_ids=ids, running=kept.running)

@@ -6,13 +6,17 @@ from msgspec import UNSET
 
 from api.answers import Answer, json_answer
 from api.calls import Call
-from api.cursors import START, Cursor, Cursors
+from api.cursors import FOREIGN, START, Cursor, Cursors
+from api.errors import Invalid
 from api.ports import LogPlace
 from api.resources.instances import get_instance
 from api.routing import Operation, Parameter
 from api.v1.instances import INSTANCE_ID
 from schemas.log_entries import Entry
 from schemas.resources import Data, InstanceLog, LogRecord
+
+MAX_OFFSET: Final = 2**63 - 1
+"""Kafka's offsets have 63 bits. Its client stops reading for good at what does not fit."""
 
 
 def render(entry: Entry) -> LogRecord:
@@ -39,6 +43,8 @@ async def get_instance_log(call: Call) -> Answer:
     cursors = Cursors(services.settings, f"log of {row.id}", Cursor[LogPlace])
     text = call.query("cursor")
     after = cursors.decode(text).filters if text else None
+    if after is not None and not 0 <= after.start <= after.offset <= MAX_OFFSET:
+        raise Invalid(FOREIGN)
     found = await services.log_reader.records(row.id, since=row.created_at, until=row.updated_at, after=after)
     is_more = found.place.offset < found.end
     log = InstanceLog(

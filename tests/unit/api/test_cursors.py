@@ -12,12 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from api.cursors import END, MAX_PAGE_SIZE, START, Cursor, Cursors, first_page, read_page_size
+from api.cursors import END, FOREIGN, MAX_PAGE_SIZE, START, Cursor, Cursors, first_page, read_page_size
 from api.errors import Invalid
-from api.resources.instance_filters import CursorFilters
+from api.resources.instance_filters import MAX_ERROR_CHARACTERS, MAX_WORKFLOWS, CursorFilters
 from api.resources.pages import PageOf, read_page
+from projections.keys import MAX_KEY_CHARACTERS
+from projections.queries.instance_filters import InstanceFilters
 from projections.queries.rows import RowPosition, Slice
 from schemas.settings import ApiSettings
+from tests.unit.api.fakes import Backend, make_client
 
 SETTINGS = ApiSettings()
 KIND = Cursor[CursorFilters]
@@ -111,6 +114,22 @@ def test_a_cursor_of_another_build_is_refused() -> None:
     for content in (Other(), Other(2), {"page_size": 2}, CURSOR.page_size):
         with pytest.raises(Invalid):
             of().decode(made.encode(content))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        InstanceFilters(workflow_ids=(UUID(int=1),) * (MAX_WORKFLOWS + 1)),
+        InstanceFilters(key="k" * (MAX_KEY_CHARACTERS + 1)),
+        InstanceFilters(error="e" * (MAX_ERROR_CHARACTERS + 1)),
+    ],
+)
+async def test_a_forged_cursor_asks_for_no_more_than_a_query_may(filters: InstanceFilters) -> None:
+    client = make_client(Backend())
+    text = of().encode(Cursor(1000, False, START, CursorFilters(None, False, filters)))
+    answer = await client.call("GET", f"/v2/instances?cursor={text}")
+    assert answer.error == (400, "VALIDATION")
+    assert answer.json()["errorMessage"] == FOREIGN
 
 
 def test_a_cursor_is_short() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from api import log_reader
 from api.app import create_app
+from api.cursors import START, Cursor, Cursors
 from api.log_reader import KafkaLogReader
+from api.ports import LogPlace
 from schemas import events
 from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
@@ -143,6 +145,16 @@ async def test_an_unknown_instance_and_a_foreign_cursor_are_refused(log: Log) ->
     assert (await log.client.call("GET", f"/v2/instances/{UUID(int=9)}/log")).status == 404
     answer = await log.client.call("GET", f"{PATH}?cursor=abc")
     assert (answer.status, answer.json()["errorCode"]) == (400, "VALIDATION")
+
+
+@pytest.mark.parametrize("place", [(-1, 0, 0), (0, -1, 0), (2, 1, 0), (0, 2**63, 0)])
+async def test_a_forged_cursor_asks_kafka_for_no_offset_that_it_can_not_have(
+    log: Log, place: tuple[int, int, int]
+) -> None:
+    log.put(claim("first"))
+    cursors = Cursors(SETTINGS, f"log of {ID}", Cursor[LogPlace])
+    text = cursors.encode(Cursor(1, False, START, LogPlace(*place)))
+    assert (await log.client.call("GET", f"{PATH}?cursor={text}")).error == (400, "VALIDATION")
 
 
 async def test_without_kafka_it_is_not_available(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
