@@ -111,7 +111,11 @@ class Protocol(HttpToolsProtocol):
         self._in_head = True
         """Whether a head is being read; else a body is."""
         self._head_bytes = 0
-        """Received since the head began."""
+        """Received since the head began; 1 if that was in the middle of a segment."""
+        self._head_begun = False
+        """Whether the parser has something of it."""
+        self._held_bytes = 0
+        """Most that the parser may have of a head that began in the middle of a segment."""
         self._head_seconds = HEAD_SECONDS
         self._body_bytes = 0
         self._body_wire_bytes = 0
@@ -174,6 +178,11 @@ class Protocol(HttpToolsProtocol):
         return self.transport.get_write_buffer_size() if self.flow.write_paused or self.transport.is_closing() else 0
 
     @property
+    def head_bytes(self) -> int:
+        """How much of a head that is not complete is in memory."""
+        return self._head_bytes + self._held_bytes if self._in_head and not self._deaf else 0
+
+    @property
     def write_deadline(self) -> float:
         """Until when the client has to take more of its answer; the earliest has been waited for longest."""
         return self._write_deadline
@@ -212,6 +221,7 @@ class Protocol(HttpToolsProtocol):
         """Parse what came."""
         if self._deaf:
             return
+        received = data
         if not self._in_head:
             self._body_wire_bytes += len(data)
         elif not self._head_bytes:
@@ -225,6 +235,9 @@ class Protocol(HttpToolsProtocol):
         except _Refused as refused:
             self._refuse(refused.refusal)
         else:
+            if self._head_begun and not self._head_bytes:
+                self._head_bytes = 1
+                self._held_bytes = len(received) - (received.rfind(b"\r\n\r\n") + 1)
             self._check_size()
 
     def _parse(self, data: bytes) -> bytes:
@@ -272,6 +285,11 @@ class Protocol(HttpToolsProtocol):
 
     # What the parser calls
 
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head_begun = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; trailers are ignored, as nobody here has asked for any."""
         if self._in_head:
@@ -286,7 +304,8 @@ class Protocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _Refused(refusals.TOO_MANY_REQUESTS_AHEAD)
         super().on_headers_complete()
-        self._in_head = False
+        self._in_head = self._head_begun = False
+        self._held_bytes = 0
         self._body_bytes = self._body_wire_bytes = 0
         self._deadline = inf
 

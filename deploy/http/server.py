@@ -26,6 +26,9 @@ CHECK_SECONDS: Final = 1.0
 MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
 """What all clients together may leave unread of their answers. Each of them has a deadline, but a thousand that ask for
 a large list and take nothing of it would fill the memory before that."""
+MAX_HEADS_BYTES: Final = 64 * 1024 * 1024
+"""What all clients together may have sent of heads that are not complete. Each may send 64 KiB and take 10 s for it,
+before anybody asks who it is: thousands that do so would fill the memory."""
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long a connection may be idle between two requests. Gateways keep theirs for a minute: with less, a POST could be
 sent on a connection that is being closed, and nobody would know whether it was read."""
@@ -82,7 +85,9 @@ class Server(uvicorn.Server):
                 except Exception:  # one connection's fault must not leave the others without deadlines
                     logger.exception("a connection could not be checked")
                     connection.transport.abort()
-            bound_unread([c for c in self.server_state.connections if isinstance(c, Protocol)])
+            connections = [c for c in self.server_state.connections if isinstance(c, Protocol)]
+            bound_unread(connections)
+            bound_heads(connections)
             limits = getattr(self.config.http_protocol_class, "limits", None)
             if isinstance(limits, Limits) and limits.refused_connections > refused:
                 logger.warning(
@@ -111,6 +116,29 @@ def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BY
     if aborted:
         logger.warning(
             "%d connections aborted: together, clients left more than %d bytes of their answers unread",
+            aborted,
+            max_bytes,
+        )
+
+
+def bound_heads(connections: Sequence[Protocol], max_bytes: int = MAX_HEADS_BYTES) -> None:
+    """Abort connections whose heads are not complete while these take more memory than is allowed.
+
+    Args:
+        connections: all of a server.
+        max_bytes: of all of them. The largest go first: what ordinary clients send is small.
+    """
+    heads = {connection: size for connection in connections if (size := connection.head_bytes)}
+    total, aborted = sum(heads.values()), 0
+    for connection in sorted(heads, key=lambda connection: -heads[connection]):
+        if total <= max_bytes:
+            break
+        total -= heads[connection]
+        aborted += 1
+        connection.transport.abort()
+    if aborted:
+        logger.warning(
+            "%d connections aborted: together, clients sent more than %d bytes of heads that are not complete",
             aborted,
             max_bytes,
         )

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from deploy.http import protocol as limits
-from deploy.http.server import KEEP_ALIVE_SECONDS, bound_unread
+from deploy.http.server import KEEP_ALIVE_SECONDS, bound_heads, bound_unread
 from tests.unit.deploy.http.wire import Wire, connect, read_answers
 
 GET = b"GET /%d HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -325,6 +325,16 @@ async def test_a_head_has_a_deadline(sent: bytes) -> None:
         assert (await wire.answer()).error == (408, "VALIDATION")
 
 
+async def test_a_head_that_begins_behind_another_request_has_a_deadline() -> None:
+    wire = connect()
+    wire.send(GET % 1 + b"GET / HTTP/1.1\r\nX: " + b"x" * 100)
+    assert (await wire.answer()).status == 200
+    wire.after(limits.HEAD_SECONDS - 0.1)
+    assert wire.is_open()
+    wire.after(limits.HEAD_SECONDS + 0.1)
+    assert [answer.status for answer in await wire.answers()] == [200, 408]
+
+
 async def test_the_deadline_of_a_head_is_not_put_off_by_more_of_it() -> None:
     wire = connect()
     wire.send(GET % 1)
@@ -464,6 +474,21 @@ async def test_what_clients_leave_unread_together_is_bounded() -> None:
     assert reading.is_open()
     for wire in wires[2:]:
         wire.protocol.transport.abort()
+    for wire in wires:
+        await wire.settle()
+
+
+async def test_what_clients_send_of_heads_together_is_bounded() -> None:
+    wires = [connect() for _ in range(5)]
+    for wire, size in zip(wires, (10_000, 60_000, 20_000, 50_000, 40_000), strict=True):
+        wire.send(b"GET / HTTP/1.1\r\nX: " + b"x" * size)
+    # A part that comes behind a whole request counts too, whatever that was.
+    wires[4].send(b"\r\n\r\nGET / HTTP/1.1\r\nX: " + b"x" * 40_000)
+    protocols = [wire.protocol for wire in wires]
+    bound_heads(protocols, 181_000)
+    assert all(wire.is_open() for wire in wires)
+    bound_heads(protocols, 100_000)
+    assert [wire.was_aborted() for wire in wires] == [False, True, False, True, False]
     for wire in wires:
         await wire.settle()
 
