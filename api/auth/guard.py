@@ -9,7 +9,7 @@ from typing import Final, Self
 import msgspec
 
 from api.answers import Answer, error_answer
-from api.auth.errors import Refused, ScopeMissing, TokenMissing
+from api.auth.errors import Refused, ScopeMissing, TokenInvalid, TokenMissing
 from api.calls import Call
 from api.routing import Handler, Operation
 from schemas.settings import ApiSettings, SettingsError, variable
@@ -69,7 +69,10 @@ class Guard:
         return msgspec.structs.replace(operation, handler=guarded, errors=(*operation.errors, 401, 403))
 
     async def _admit(self, call: Call, allowing: tuple[str, ...]) -> None:
-        scheme, _, token = (call.header(b"authorization") or "").partition(" ")
+        given = call.headers(b"authorization")
+        if len(given) > 1:  # a gateway may have looked at the other one
+            raise TokenInvalid("invalid token: there is more than one")
+        scheme, _, token = "".join(given).partition(" ")
         token = token.strip(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing("a bearer token is required")

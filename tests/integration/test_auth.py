@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from yarl import URL
 
 from api.app import create_app
 from api.auth import keys as keys_module
@@ -135,6 +136,16 @@ async def call(client: Client, method: str, path: str, token: str | None, scheme
     return await client.call(method, path, body, headers=headers)
 
 
+async def status_of(client: Client, lines: str) -> int:
+    """The status of `GET /workflows` with these lines in its head, as no client library sends them."""
+    url = URL(f"{client.base_url}/workflows")
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"GET {url.path} HTTP/1.1\r\nHost: a\r\n{lines}Connection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split(b" ")[1])
+
+
 READS = [
     ("GET", "/workflows"),
     ("GET", f"/workflows/{UNKNOWN}"),
@@ -198,6 +209,11 @@ async def test_requests_without_a_good_token(issuer: TokenServer) -> None:
             assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
         for scheme in ("Basic", "Bearer:", ""):
             assert (await call(client, "GET", "/workflows", good, scheme)).error == (401, "VALIDATION")
+        issuer.audience = AUDIENCE
+        for second in ("garbage", issuer.token()):
+            lines = [f"Authorization: Bearer {token}\r\n" for token in (issuer.token(), second)]
+            assert await status_of(client, "".join(lines)) == 401
+            assert await status_of(client, lines[0]) == 200
         for scheme in ("Bearer", "bearer", "BEARER "):
             assert (await call(client, "GET", "/workflows", good, scheme)).status == 200
 
