@@ -248,7 +248,8 @@ class EngineSettings(StackSettings, frozen=True, kw_only=True):
     trigger_identity_seconds: Annotated[
         float, Meta(gt=0, le=MAX_MEMORY_SECONDS, description="a number of seconds above 0, at most a year")
     ] = 7 * 24 * 3600.0
-    """How long a trigger remembers the identity of a message, so that one that its producer sends twice fires once."""
+    """How long a trigger remembers the identity of a message at least, so that one that its producer sends twice fires
+    once. Where little happens it remembers longer: a step of a clock must not have it forget."""
     max_trigger_identities: Positive = 100_000
     """How many identities each trigger remembers, about 200 bytes of memory each; the oldest is forgotten first."""
     link_retry_seconds: Seconds = 24 * 3600.0

@@ -133,6 +133,25 @@ class MemberContract:
             assert content(await member.take(5.0, places=[second])) == {second: ["d1"]}
             assert content(await member.take(5.0)) == {first: ["d0"]}
 
+    async def test_the_end_of_a_partition_lies_behind_the_marks_of_transactions(self, subject: Subject) -> None:
+        """Though nobody is handed them, and nothing follows."""
+        topic = await make(subject)
+        place, log = Place(topic, 0), Log()
+        async with self.member(subject, topic, log, begin=0) as member:
+            transactions = subject.kafka.transactions(
+                subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES
+            )
+            try:
+                await transactions.open()
+                for value in ("a", "b"):
+                    await transactions.commit({place: some(value)})
+            finally:
+                await transactions.close()
+            await self.take(member, log, 2)
+            async with asyncio.timeout(20):
+                while member.highwater(place) != 4:
+                    assert await member.take(0.2) == {}
+
     async def test_nothing_is_asked_of_partitions_of_others(self, subject: Subject) -> None:
         topic = await make(subject)
         async with self.member(subject, topic) as member:
