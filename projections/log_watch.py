@@ -105,9 +105,11 @@ class LogWatch:
             await to_its_end(self._ask_once())
         return self._topic_id
 
-    async def check_holes(self, member: Member, place: Place, position: int, records: Sequence[Record]) -> None:
+    async def check_holes(
+        self, member: Member, place: Place, position: int, records: Sequence[Record]
+    ) -> tuple[Sequence[Record], LogFault | None]:
         """See `schemas.kafka.check_holes`."""
-        await check_holes(self._kafka, member, place, position, records)
+        return await check_holes(self._kafka, member, place, position, records)
 
     @property
     def _is_old(self) -> bool:

@@ -292,12 +292,16 @@ class Projections:
         await self._catching_up.go_on(member, self._projector.positions)
         # All that is there: Kafka hands out whole record batches, and a limit would cut decisions apart.
         taken = await member.take(IDLE_SECONDS)
-        if fitting := await self._fitting(member, taken):
+        fitting, faults = await self._fitting(member, taken)
+        if fitting:
             try:
                 await self._project(member, fitting)
             except PositionConflict:
                 self._metrics.conflicts.inc()
                 await self._give_way(member, fitting)
+        for partition, fault in faults.items():
+            if self._admission.reads(partition):
+                self._admission.stop(member, partition, fault)
         if _now() >= self._chores_at:
             await self._chores(member)
 
@@ -314,27 +318,31 @@ class Projections:
         for topic_id, partitions in self._admission.unnoted():
             await self._projector.note_topic(topic_id, partitions)
 
-    async def _fitting(self, member: Member, taken: Mapping[Place, Sequence[Record]]) -> dict[int, Sequence[Record]]:
-        """The records that follow on their positions. A partition whose records don't stands still from here on."""
+    async def _fitting(
+        self, member: Member, taken: Mapping[Place, Sequence[Record]]
+    ) -> tuple[dict[int, Sequence[Record]], dict[int, LogFault]]:
+        """The records that follow on their positions; and, where some don't, why. These partitions stand still then."""
         fitting: dict[int, Sequence[Record]] = {}
+        faults: dict[int, LogFault] = {}
         for place, records in taken.items():
             # What was taken away and given again meanwhile is loaded first, and then read from its position.
             if not self._admission.reads(place.partition):
                 continue
             position = self._projector.positions[place.partition].next_offset
             if not follows(records, position):
-                try:
-                    await self._check_holes(member, place, position, records)
-                except LogFault as fault:
-                    self._admission.stop(member, place.partition, fault)
-                    continue
-            fitting[place.partition] = records
-        return fitting
+                records, fault = await self._check_holes(member, place, position, records)
+                if fault is not None:
+                    faults[place.partition] = fault
+            if records:
+                fitting[place.partition] = records
+        return fitting, faults
 
-    async def _check_holes(self, member: Member, place: Place, position: int, records: Sequence[Record]) -> None:
+    async def _check_holes(
+        self, member: Member, place: Place, position: int, records: Sequence[Record]
+    ) -> tuple[Sequence[Record], LogFault | None]:
         try:
             async with asyncio.timeout(LIMITS_TIMEOUT_SECONDS):
-                await self._watch.check_holes(member, place, position, records)
+                return await self._watch.check_holes(member, place, position, records)
         except TimeoutError as error:
             raise KafkaFault("Kafka does not tell in time what a partition holds") from error
 

@@ -167,10 +167,36 @@ def check_records(
         text = f"it ended before offset {position}, which comes next here: Kafka has lost what it had acknowledged"
         raise LogFault("cut", topic, partition, text)
     for record in records:
-        if record.offset - position > MARK_OFFSETS and not marks.issuperset(range(position, record.offset)):
+        if is_gap(position, record.offset, marks):
             text = f"the records from offset {position} to {record.offset - 1} are missing"
             raise LogFault("gap", topic, partition, text)
         position = record.offset + 1
+
+
+def before_gap(records: Sequence[Record], position: int, marks: frozenset[int] = NO_MARKS) -> Sequence[Record]:
+    """The records up to where others are missing.
+
+    Args:
+        records: what was read from a position on, in order.
+        position: the offset of the record that comes next.
+        marks: as in `check_records`.
+    """
+    for number, record in enumerate(records):
+        if is_gap(position, record.offset, marks):
+            return records[:number]
+        position = record.offset + 1
+    return records
+
+
+def is_gap(start: int, stop: int, marks: frozenset[int] = NO_MARKS) -> bool:
+    """Whether records are missing from an offset to before another, where none was read.
+
+    Args:
+        start: the first offset.
+        stop: behind the last one.
+        marks: offsets at which transactions are known to have ended.
+    """
+    return stop - start > MARK_OFFSETS and not marks.issuperset(range(start, stop))
 
 
 def check_identity(known: str, found: str, topic: str = EVENTS, partition: int = -1) -> None:

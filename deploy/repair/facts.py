@@ -13,6 +13,17 @@ CLAIMS: Final = "a claim"
 EVENTS_SEEN: Final = "an event"
 
 
+class Hole(Struct, frozen=True):
+    """Where records are missing in the middle of a partition of `events`."""
+
+    start: int
+    """The first offset that is missing."""
+    stop: int
+    """That of the next record."""
+    epoch: int
+    """The newest claim before that, as records show it."""
+
+
 class Known(Struct, frozen=True, kw_only=True):
     """A position in a partition of `events`, and how it fits to the partition as it is now."""
 
@@ -28,6 +39,8 @@ class Known(Struct, frozen=True, kw_only=True):
     one."""
     missed: int = -1
     """The first claim before `next_offset` that whoever it is of has not seen, if a later record shows it; else -1."""
+    hole: Hole | None = None
+    """The first place from it on where records are missing, with others behind."""
     unclaimed: int = -1
     """The first record behind it that belongs to a claim which is not in the log, with no filler behind it; else -1."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from deploy.repair.facts import CLAIMS, ENGINES, EVENTS_SEEN, PUBLISHER, READ_MODEL, Known, PartitionFacts
+from deploy.repair.facts import CLAIMS, ENGINES, EVENTS_SEEN, PUBLISHER, READ_MODEL, Hole, Known, PartitionFacts
 from schemas.log_integrity import MARK_OFFSETS
 from schemas.topics import COMMANDS, EVENTS, EVENTS_PUBLISHED
 
@@ -185,6 +185,8 @@ def _for_engines(facts: PartitionFacts) -> Iterator[str]:
             f"the events from offset {known.next_offset} to {oldest - 1} were deleted before a snapshot had them. They "
             f"are lost: {GO_ON[ENGINES]}"
         )
+    elif known.hole is not None:
+        yield f"{_missing(known.hole)}. They are lost: {_go_on(facts)}"
     elif known.other_claim is not None:
         yield (
             f"the claim at offset {known.epoch}, which {known.who} knows, is not there any more: the log was cut and "
@@ -201,6 +203,13 @@ def _moved(facts: PartitionFacts, known: Known, need: _Need) -> Known:
             f"They are lost: {GO_ON[known.who]}"
         )
         return replace(to, next_offset=oldest, epoch=facts.epoch_of_oldest)
+    if known.hole is not None and known.hole.start > known.next_offset:
+        text = f"{known.who} is at offset {known.next_offset}. It comes to there when it runs: run this again then"
+        need.texts.append(f"{_missing(known.hole)}, and {text}")
+        return known
+    if known.hole is not None:
+        need.texts.append(f"{_missing(known.hole)}, where {known.who} has come to. They are lost: {GO_ON[known.who]}")
+        return replace(to, next_offset=known.hole.stop, epoch=known.hole.epoch, hole=None)
     if known.missed >= 0:
         need.texts.append(
             f"it was cut and has grown again, and {known.who} has passed over what is in it from offset {known.missed} "
@@ -222,6 +231,10 @@ def _moved(facts: PartitionFacts, known: Known, need: _Need) -> Known:
         )
         return replace(to, epoch=known.other_claim, other_claim=None)
     return to if _differ(known.topic_id, facts.events_id) else known
+
+
+def _missing(hole: Hole) -> str:
+    return f"the events from offset {hole.start} to {hole.stop - 1} are missing, with others behind"
 
 
 def _go_on(facts: PartitionFacts) -> str:

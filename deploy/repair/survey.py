@@ -1,11 +1,11 @@
 """Finds out what is known of each partition, and what Kafka holds of it. Changes nothing."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from deploy.errors import RepairError
-from deploy.repair.facts import ENGINES, PUBLISHER, READ_MODEL, Known, PartitionFacts, Scan
+from deploy.repair.facts import ENGINES, PUBLISHER, READ_MODEL, Hole, Known, PartitionFacts, Scan
 from deploy.repair.partition_log import OnProgress, PartitionLog
 from engine.core.errors import SnapshotUnreadable
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
@@ -17,7 +17,7 @@ from schemas.epochs import EpochFilter, check_claim, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss
 from schemas.kafka import Kafka, Limits, Place, search_tail
-from schemas.log_integrity import LogFault
+from schemas.log_integrity import LogFault, is_gap
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
 from schemas.settings import OperatorSettings
 from schemas.topics import COMMANDS, EVENTS, EVENTS_PUBLISHED, SNAPSHOTS, public_topic, topic_name, topics
@@ -139,10 +139,18 @@ class Survey:
         trails = {known.who: _Trail(known, number) for known in facts.positions if known.next_offset <= log.limits.end}
         start = min((trail.start for trail in trails.values()), default=log.limits.oldest)
         # From one before: the last record that a snapshot has may be a filler.
-        async for record in log.read(max(start - 1, log.limits.oldest), log.limits.end):
+        begin, holes = max(start - 1, log.limits.oldest), list[tuple[int, int]]()
+        expected = begin
+        async for record in log.read(begin, log.limits.end):
+            if record.offset > expected:
+                holes.append((expected, record.offset))
+            expected = record.offset + 1
             counted = {who for who, trail in trails.items() if trail.see(record)}
             scanner.see(record, ENGINES in counted)
         checked = {who: await _checked(log, trail) for who, trail in trails.items()}
+        gaps = [hole for hole in holes if await self._is_gap(log.place, *hole)]
+        for who, known in checked.items():
+            checked[who] = replace(known, hole=await _hole(log, known.next_offset, gaps))
         return replace(
             facts,
             scan=scanner.scan,
@@ -150,6 +158,21 @@ class Survey:
             read_model=checked.get(READ_MODEL, facts.read_model),
             publisher=checked.get(PUBLISHER, facts.publisher),
         )
+
+    async def _is_gap(self, place: Place, start: int, stop: int) -> bool:
+        """Whether records are missing there, and not only handed to nobody."""
+        if not is_gap(start, stop):
+            return False
+        async with self._kafka.reader() as reader:
+            return is_gap(start, stop, await reader.marks(place, start, stop))
+
+
+async def _hole(log: PartitionLog, position: int, gaps: Sequence[tuple[int, int]]) -> Hole | None:
+    """The first gap from a position on."""
+    for start, stop in gaps:
+        if stop > position:
+            return Hole(max(start, position), stop, await log.epoch_at(stop))
+    return None
 
 
 def _marker_of(found: Record | None, record: Record) -> Record | None:

@@ -135,10 +135,15 @@ class PartitionPublisher:
 
     async def _publish(self, records: Sequence[Record]) -> bool:
         """Whether there was something to publish."""
+        gap: LogFault | None = None
         if not follows(records, self._position.next_offset):
-            await self._watch.check_holes(self._member, self._place, self._position.next_offset, records)
+            next_offset = self._position.next_offset
+            records, gap = await self._watch.check_holes(self._member, self._place, next_offset, records)
+            if gap is not None and not records:
+                raise gap
         public, position, fault = self._read(records)
-        if public or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
+        # Who repairs has to see that all before a gap is published.
+        if public or gap is not None or position.next_offset - self._recorded.next_offset >= MAX_UNRECORDED:
             started = time.perf_counter()
             # A transaction that stays open would hold up the topic's consumers.
             await to_its_end(self._writer.publish(public, position))
@@ -147,6 +152,7 @@ class PartitionPublisher:
         self._position = position
         for type_, count in Counter(event.type for event in public).items():
             self._metrics.events.labels(type_).inc(count)
+        fault = fault or gap
         if fault is not None:
             raise fault
         return bool(public)

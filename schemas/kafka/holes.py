@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from schemas.kafka.ports import Kafka, Member, Place
-from schemas.log_integrity import LogFault, check_records
+from schemas.log_integrity import LogFault, before_gap, check_records
 from schemas.records import Record
 
 
-async def check_holes(kafka: Kafka, member: Member, place: Place, position: int, records: Sequence[Record]) -> None:
-    """Check records of `events`, where `follows` says that they don't.
+async def check_holes(
+    kafka: Kafka, member: Member, place: Place, position: int, records: Sequence[Record]
+) -> tuple[Sequence[Record], LogFault | None]:
+    """Look what is wrong with records of `events`, where `follows` says that they don't.
 
     Args:
         kafka: looks for marks.
@@ -17,8 +19,10 @@ async def check_holes(kafka: Kafka, member: Member, place: Place, position: int,
         position: the offset of the record that comes next.
         records: what was read from there on, in order.
 
+    Returns:
+        Those that follow, and why the others don't: None if all do.
+
     Raises:
-        LogFault: records are missing.
         KafkaFault: Kafka is away.
     """
     oldest = (await member.limits([place]))[place].oldest
@@ -26,9 +30,13 @@ async def check_holes(kafka: Kafka, member: Member, place: Place, position: int,
         check_records(place.partition, position, records, oldest)
     except LogFault as fault:
         if fault.reason != "gap" or oldest > position:
-            raise
+            return (), fault
     else:
-        return
+        return records, None
     async with kafka.reader() as reader:
         marks = await reader.marks(place, position, records[-1].offset)
-    check_records(place.partition, position, records, oldest, marks=marks)
+    try:
+        check_records(place.partition, position, records, oldest, marks=marks)
+    except LogFault as fault:
+        return before_gap(records, position, marks), fault
+    return records, None

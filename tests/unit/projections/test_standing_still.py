@@ -114,6 +114,23 @@ def test_where_others_have_ended_transactions_nobody_stands_still() -> None:
     simulate(main())
 
 
+def test_all_before_a_gap_is_read_and_the_rest_once_somebody_has_moved_the_positions() -> None:
+    async def main() -> None:
+        world = Broken()
+        async with Process(world, "a") as process:
+            world.run_instances()
+            await until(lambda: world.caught_up and world.all_is_published)
+            start = world.end
+            world.run_instances()
+            world.run_instances()
+            gap = range(start + 2, start + 4)
+            world.log().compact(lambda record: record.offset not in gap)
+            await stand_still(process, ("1", "gap"))
+            assert (world.read().next_offset, world.published_position().next_offset) == (gap.start, gap.start)
+
+    simulate(main())
+
+
 def test_a_log_that_was_cut_stands_still_until_it_is_filled(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = Broken()

@@ -304,3 +304,34 @@ async def test_a_topic_that_is_missing_is_told_and_nothing_is_changed(world: Wor
     world.cluster.delete(topic)
     with pytest.raises(RepairError, match=f"topic {topic} does not exist: run `orchestration topics create`"):
         await world.facts()
+
+
+async def test_where_events_are_missing_with_others_behind_all_go_on(world: World) -> None:
+    """A broker that has lost a file of the middle."""
+    world.events(6, 10)
+    world.cluster.log(Place("events", 0)).compact(lambda record: not 31 <= record.offset < 34)
+    world.read(30, 10)
+    world.published(31, 10)
+    found = repair_of(await world.facts())
+    assert [finding.text for finding in found.findings if "run this again" in finding.text] == [
+        "the events from offset 31 to 33 are missing, with others behind, and the read model is at offset 30."
+        " It comes to there when it runs: run this again then"
+    ]
+    assert not [action for action in found.actions if isinstance(action, Move) and action.known.who != PUBLISHER]
+    world.read(31, 10)
+    fill, *moves = await world.repair()
+    assert fill == Fill("events", 0, 1)
+    assert {
+        (move.known.next_offset, move.to.next_offset, move.to.epoch) for move in moves if isinstance(move, Move)
+    } == {(31, 34, 10)}
+    assert len(moves) == 2
+
+
+async def test_where_others_have_ended_transactions_nothing_is_missing(world: World) -> None:
+    log = world.cluster.log(Place("events", 0))
+    for name in "abc":
+        log.append([NewRecord(b"", b"", [], 0)], 0, name)
+    for name in "abc":
+        log.end_transaction(name, committed=True)
+    world.events(1, 10)
+    assert await world.repair() == []
