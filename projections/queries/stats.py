@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from projections.counting import INSTANCE, STARTED, add_up
+from projections.counting import ALL_WORKFLOWS, INSTANCE, STARTED, add_up
 from projections.ports import Row
 from projections.queries.columns import waiting_row
 from projections.queries.errors import RowUnreadable
@@ -18,6 +18,9 @@ from projections.states import STATES
 
 MAX_WORKFLOWS: Final = 100
 """Workflows that are listed. With more, an installation of very many would make each answer large."""
+
+NO_WORKFLOW: Final = UUID(int=2**128 - 1)
+"""Asked for in place of the nil UUID. No workflow has that one, but the counts of all workflows together do."""
 
 LiveState = Literal["running", "waiting", "delayed", "retrying", "paused"]
 Buckets = dict[int, int]
@@ -123,6 +126,8 @@ def stats_query(window: Window, workflow_id: UUID | None) -> tuple[bytes, list[o
     parameters: list[object] = [window.start, window.end, window.step_hours, MAX_WORKFLOWS]
     if workflow_id is None:
         return page("stats", False), parameters
+    if str(workflow_id) == ALL_WORKFLOWS:
+        workflow_id = NO_WORKFLOW
     return page("stats", False, ("workflow_id",)), [*parameters, workflow_id]
 
 

@@ -253,6 +253,8 @@ class InstancesContract:
         assert one.stages == {0: {0: Happened(0, {"succeeded": dict.fromkeys(ran, 4)})}}
         assert [row.id for row in one.workflows] == [WORKFLOW]
         assert [row.state for row in one.oldest] == ["running"]
+        nobody = await subject.model.stats(window, uuid.UUID(int=0))
+        assert (nobody.states, nobody.steps, nobody.stages, nobody.workflows, nobody.oldest) == ({}, {}, {}, [], [])
         later = await subject.model.stats(Window(first + 1, first + 2, 1))
         assert (later.steps, later.states) == ({0: Happened(2, {"succeeded": whole})}, found.states)
         asked = [
