@@ -36,7 +36,7 @@ from projections.ports import Store
 from projections.postgres_connection import PostgresConnection
 from projections.projector import Projector
 from projections.retention import Retention, retention_days
-from projections.rows import Advance
+from projections.rows import Advance, ReadPosition
 from projections.states import State
 from projections.store import PostgresStore
 from schemas.fillers import is_filler
@@ -241,12 +241,24 @@ class _Replay:
 
     def announcements(self) -> list[str]:
         """Where the new read model is, for whoever waits for the live one."""
-        batch = Batch()
-        batch.advances = [
-            Advance(partition, 0, reached.next_offset, reached.epoch, reached.cause)
-            for partition, reached in self._projector.positions.items()
-        ]
-        return list(announcements(batch))
+        return swapped(self._projector.positions)
+
+
+def swapped(positions: Mapping[int, ReadPosition]) -> list[str]:
+    """What is announced of a swap.
+
+    Rows may be other ones than before, and nobody has announced those that the rebuild alone has projected. So what is
+    announced begins behind its end: whoever hears it has missed something, and reads again.
+
+    Args:
+        positions: where the new read model is.
+    """
+    batch = Batch()
+    batch.advances = [
+        Advance(partition, reached.next_offset + 1, reached.next_offset, reached.epoch, reached.cause)
+        for partition, reached in positions.items()
+    ]
+    return list(announcements(batch))
 
 
 @asynccontextmanager

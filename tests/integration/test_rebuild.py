@@ -22,6 +22,7 @@ from schemas.topics import EVENTS, topic_name
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
 from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, prepared, until
 from tests.integration.test_projections import caught_up, running
+from tests.unit.projections.test_changes import Heard
 
 PARTITIONS = 4
 SNAPSHOT = {
@@ -110,6 +111,8 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
     model, positions = ReadModel(settings), ReadPositions(settings)
     await model.open()
     await positions.open()
+    heard = Heard()
+    positions.changes.listen(heard)
     stop = asyncio.Event()
     written: list[uuid.UUID] = []
 
@@ -133,7 +136,9 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
         oid = tables.rows("SELECT 'instances'::regclass::oid")
         await until(lambda: len(written) > 5)
         for _ in range(2):
+            before = heard.misses
             await rebuild(settings)
+            await until(lambda before=before: heard.misses > before)  # type: ignore[misc]
             assert tables.rows("SELECT 'instances'::regclass::oid") != oid
             after = len(written)
             await until(lambda after=after: len(written) > after + 5)  # type: ignore[misc]

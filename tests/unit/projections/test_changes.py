@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from projections.announcements import Announcement, Passed, Start
 from projections.queries.changes import Changes
+from projections.rebuild import swapped
+from projections.rows import ReadPosition
 from tests.happened import START
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
@@ -62,6 +65,18 @@ def test_the_parts_of_one_announcement_belong_together() -> None:
     assert changes.mark == "10"
     changes.announced(Announcement(positions={0: Passed(-1, 12)}))
     assert (list(changes.since("10") or ()), heard.misses) == ([A, B], 0)
+
+
+@pytest.mark.parametrize("end", [10, 14])
+def test_a_rebuild_is_never_taken_for_all_that_has_changed(end: int) -> None:
+    """Nobody announces what it alone has projected, nor which rows it has corrected."""
+    changes, heard = listening({0: 10, 1: 20})
+    for text in swapped({0: ReadPosition(end), 1: ReadPosition(20)}):
+        changes.announced(msgspec.json.decode(text, type=Announcement))
+    assert (heard.misses, changes.mark) == (1, f"{end}.20")
+    assert changes.since("10.20") is None or end == 10
+    changes.announced(batch(end, end + 1, A))
+    assert (heard.ids, heard.misses) == ([A], 1)
 
 
 @pytest.mark.parametrize("mark", ["", "9", "11", "9.5", "10.1", "a", "10.", "-10", "1O", "10\n", "²0", "1" * 20])
