@@ -58,7 +58,10 @@ from schemas.commands import (
 MAX_WAITING: Final = 1000
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 """How many messages of a partition may wait for links, and what they take together. They wait for up to a day when a
-service is away: without a bound they would fill the memory. One more is a failed occurrence."""
+service is away: without a bound they would fill the memory. One more is a failed occurrence.
+
+A trigger may have as much of both as it leaves for others. Else messages for one trigger whose links never answer would
+make those of all others fail."""
 
 Input = Command | Due | ActivityDone | Requested | Evaluated | Resolved
 
@@ -319,19 +322,20 @@ class Shard(State):
         state = self._triggers.get(key)
         if isinstance(given, Requested) and subject_of(key, given.occurrence_id) not in self._pending.states:
             return Decision(0, ())
-        if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(given)) is not None:
+        if isinstance(given, EvaluateTrigger) and (full := self._no_room_for(state, given)) is not None:
             given = failing(given, full)
         is_judged = self._is_judged(state, given, at)
         return Decision(_version(state), triggers.decide(state, given, at, is_judged, now))
 
-    def _no_room_for(self, given: EvaluateTrigger) -> str | None:
+    def _no_room_for(self, state: Trigger | None, given: EvaluateTrigger) -> str | None:
         """Why a message can't wait for links; None if it can."""
         waiting, size = len(self._waiting), self._waiting.size_bytes
-        if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:
+        own = [] if state is None else [message.size_bytes for message in state.waiting.values()]
+        if waiting + len(own) < MAX_WAITING and size + sum(own) + size_bytes(given) <= MAX_WAITING_BYTES:
             return None
         return (
-            f"too many messages wait for links: {waiting} with {size} bytes; "
-            f"at most {MAX_WAITING} with {MAX_WAITING_BYTES} may"
+            f"too many messages wait for links: {waiting} with {size} bytes, of which {len(own)} with {sum(own)} bytes "
+            f"are for this trigger; at most {MAX_WAITING} with {MAX_WAITING_BYTES} may, half of them for one trigger"
         )
 
     def _is_judged(self, state: Trigger | None, given: triggers.TriggerInput, at: datetime) -> bool:

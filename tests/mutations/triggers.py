@@ -118,9 +118,16 @@ MUTATIONS: Final = (
     Mutation(
         "no bound of what waits for links",
         SHARD,
-        "        if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:\n",
+        "        if waiting + len(own) < MAX_WAITING and size + sum(own) + size_bytes(given) <= MAX_WAITING_BYTES:\n",
         "        if True:\n",
         "When a service that links lead to is away, the messages that wait fill the memory.",
+    ),
+    Mutation(
+        "one trigger takes all room",
+        SHARD,
+        "        if waiting + len(own) < MAX_WAITING and size + sum(own) + size_bytes(given) <= MAX_WAITING_BYTES:\n",
+        "        if waiting < MAX_WAITING and size + size_bytes(given) <= MAX_WAITING_BYTES:\n",
+        "Messages for one trigger whose links never answer make those of all others fail.",
     ),
     Mutation(
         "what waited still counts",

@@ -137,8 +137,9 @@ class Outcomes:
             assert first.event.request_key == key, f"{aggregate_id}: a submitted event would not be known again"
         if isinstance(command, cm.EvaluateTrigger) and outcome == DECIDED:
             waiting = [message for trigger in self.triggers.values() for message in trigger.waiting.values()]
-            size = sum(map(_size, waiting)) + _size(command)
-            is_full = len(waiting) >= shard.MAX_WAITING or size > shard.MAX_WAITING_BYTES
+            own = [*self.triggers[aggregate_id].waiting.values()] if aggregate_id in self.triggers else []
+            size = sum(map(_size, waiting + own)) + _size(command)
+            is_full = len(waiting + own) >= shard.MAX_WAITING or size > shard.MAX_WAITING_BYTES
             refused = isinstance(first.event, ev.TriggerFailed)
             assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
 

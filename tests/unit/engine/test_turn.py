@@ -371,7 +371,7 @@ def types(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_so_many_messages_wait_for_links(monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
-    monkeypatch.setattr(shards, "MAX_WAITING", 2)
+    monkeypatch.setattr(shards, "MAX_WAITING", 3)
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER), ("u", CREATE_TRIGGER))
     commands: list[tuple[str, Command]] = [("t", evaluate(1)), ("u", evaluate(1)), ("t", evaluate(2))]
@@ -384,8 +384,19 @@ def test_so_many_messages_wait_for_links(monkeypatch: pytest.MonkeyPatch, togeth
     assert types(desk.turn(("t", DeleteTrigger()), ("u", evaluate(2)))) == ["TriggerDeleted", "EvaluationStarted"]
 
 
+def test_the_messages_of_one_trigger_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MAX_WAITING", 8)
+    monkeypatch.setattr(shards, "MAX_WAITING_BYTES", 8000)
+    for size, most in ((0, 4), (1500, 3)):
+        desk = Desk()
+        desk.turn(("t", CREATE_TRIGGER), ("u", CREATE_TRIGGER))
+        shown = desk.turn(*(("t", evaluate(number, size)) for number in range(6)))
+        assert types(shown) == ["EvaluationStarted"] * most + ["TriggerFailed"] * (6 - most)
+        assert types(desk.turn(("u", evaluate(1, size)))) == ["EvaluationStarted"]
+
+
 def test_what_waits_for_links_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(shards, "MAX_WAITING_BYTES", 1600)
     desk = Desk()
     desk.turn(("t", CREATE_TRIGGER))
     shown = desk.turn(("t", evaluate(1, 600)), ("t", evaluate(2, 600)), ("t", evaluate(3, 300)))
