@@ -5,7 +5,6 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 DECIDED: Final = "engine/core/retrying.py"
-TURN: Final = "engine/turn.py"
 SHARD: Final = "engine/core/shard.py"
 STAGES: Final = "engine/core/stages.py"
 EFFECTS: Final = "engine/core/effects.py"
@@ -33,20 +32,6 @@ MUTATIONS: Final = (
         "        if last is not None and last.retries != command.retries:\n",
         "        if False:\n",
         "A retry that was built on an older end does again what the one before it has done.",
-    ),
-    Mutation(
-        "aborts that came too late are forgotten",
-        TURN,
-        "        elif isinstance(command, AbortInstance) and code == rejections.ENDED:\n",
-        "        elif False:\n",
-        "An abort was answered, since its instance had ended. A repetition ends the pass that was begun since.",
-    ),
-    Mutation(
-        "a retry lacks the aborts that came meanwhile",
-        SHARD,
-        "        return replace(command, requests=[*command.requests, *more]) if more else command\n",
-        "        return command\n",
-        "Likewise, if the retry was on its way when the abort came.",
     ),
     Mutation(
         "a retry while it runs",
