@@ -28,15 +28,15 @@ MUTATIONS: Final = (
     Mutation(
         "commands behind a gap taken",
         FEED,
-        "                self._fed[number] = records[-1].offset + 1\n",
-        "                self._fed[number] = records[-1].offset + 2\n",
+        "                self._move(number, records[-1].offset + 1)\n",
+        "                self._move(number, records[-1].offset + 2)\n",
         "The feed takes all commands for those behind a gap, and the partition stands still.",
     ),
     Mutation(
         "the feed begins behind what comes next",
         FEED,
-        "        self._fed[partition] = self._done[partition] = next_offset\n",
-        "        self._fed[partition] = self._done[partition] = next_offset + 1\n",
+        "        self._move(partition, next_offset)\n        self._done[partition] = next_offset\n",
+        "        self._move(partition, next_offset + 1)\n        self._done[partition] = next_offset + 1\n",
         "The first command after a takeover is never decided.",
     ),
     Mutation(
