@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
+ACTIONS: Final = "projections/bulk/actions.py"
 BULK: Final = "engine/core/bulk.py"
 READS: Final = "projections/bulk/reads.py"
 RUNNER: Final = "projections/bulk/runner.py"
@@ -53,5 +54,12 @@ MUTATIONS: Final = (
         "    key = bulk_id, partition, outcome\n",
         "    key = bulk_id, partition, DONE\n",
         "People are told that what was refused was done.",
+    ),
+    Mutation(
+        "a bulk retry revives what was aborted meanwhile",
+        ACTIONS,
+        "filters.states and ended_state(found.error) not in filters.states:\n",
+        "False:\n",
+        "A payment that somebody has aborted goes out, because others are retried that have failed.",
     ),
 )

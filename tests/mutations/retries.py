@@ -10,6 +10,8 @@ STAGES: Final = "engine/core/stages.py"
 EFFECTS: Final = "engine/core/effects.py"
 FOLD: Final = "projections/fold.py"
 API: Final = "api/resources/retries.py"
+ABORTS: Final = "api/resources/instance_events.py"
+INSTANCE: Final = "engine/core/instance.py"
 
 MUTATIONS: Final = (
     Mutation(
@@ -74,5 +76,26 @@ MUTATIONS: Final = (
         "        self.retries[id] = Retry(id, event.retries - 1, event.stage, len(event.kept))\n",
         "        self.retries[id] = Retry(id, event.retries - 1, event.stage, 99)\n",
         "The history does not show any more how the pass before has failed.",
+    ),
+    Mutation(
+        "what a retry has brought along is forgotten one by one",
+        INSTANCE,
+        "    if forgotten and state.retries:\n",
+        "    if False:\n",
+        "A request that comes again after a retry and a hundred others has its effect again.",
+    ),
+    Mutation(
+        "a late result that does not fit ends the next pass",
+        SHARD,
+        "            case ActivityDone() if state is None or not decisions.waits_for(state, given):\n",
+        "            case ActivityDone() if state is None:\n",
+        "The large answer of a call that was aborted ends the instance that was retried since.",
+    ),
+    Mutation(
+        "an abort of what has failed is answered from the read model",
+        ABORTS,
+        "    if row.terminated_at is not None and row.error is None:\n",
+        "    if row.terminated_at is not None:\n",
+        "An instance goes on to pay, although its abort right after a retry was answered.",
     ),
 )

@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
+FEED: Final = "engine/command_feed.py"
 FINDER: Final = "engine/workflow_finder.py"
 SHARD: Final = "engine/core/shard.py"
 STATE: Final = "engine/core/state.py"
@@ -51,5 +52,12 @@ MUTATIONS: Final = (
         '        request_key=str(id_for_key("event", key, command.idempotency_key)),\n',
         "",
         "An event that a producer writes twice ends two stages.",
+    ),
+    Mutation(
+        "marks of transactions are missing commands",
+        FEED,
+        "            return None if is_hole and await self._are_all(place, records, position) else fault\n",
+        "            return fault\n",
+        "A partition stands still for good when two transactions of other services have ended side by side.",
     ),
 )

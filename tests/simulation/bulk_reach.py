@@ -1,6 +1,7 @@
-"""A bulk operation passes over nobody: who was there before it, and is still there behind it, was in one of its pages.
+"""Bulk operations pass over nobody, and retry nothing else than what they are about.
 
-Told from the log in the order in which all partitions were written, which no process knows.
+Who was there before an operation that aborts, and is still there behind it, was in one of its pages. It
+is told from the log in the order in which all partitions were written, which no process knows.
 """
 
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from projections.states import ended_state
 from schemas import events as ev
 
 FOLLOWED: Final = frozenset({"workflowID", "running"})
@@ -15,9 +17,13 @@ FOLLOWED: Final = frozenset({"workflowID", "running"})
 
 
 class BulkReach:
-    """Follows the operations that abort."""
+    """Follows the operations that abort, and those that retry what has come to certain ends."""
 
     def __init__(self) -> None:
+        self.reviving: dict[str, list[str]] = {}
+        """Operations that retry, by the states that they are about."""
+        self._ends: dict[str, str | None] = {}
+        """With which error instances have ended."""
         self._workflows: set[str] = set()
         self._starts: dict[str, ev.InstanceStarted] = {}
         self._missing: dict[str, set[str]] = {}
@@ -34,7 +40,7 @@ class BulkReach:
             instances: those that have not ended.
 
         Raises:
-            AssertionError: an operation has come to its end, and not to all instances.
+            AssertionError: an operation has come to its end, and not to all instances; or retries another one.
         """
         match event:
             case ev.WorkflowCreated():
@@ -42,10 +48,17 @@ class BulkReach:
             case ev.InstanceStarted():
                 self._starts[id] = event
             case ev.InstanceEnded():
+                self._ends[id] = event.error
                 for missing in self._missing.values():
                     missing.discard(id)
             case ev.BulkStarted() if event.action == "abort":
                 self._missing[id] = {instance for instance in instances if self._is_meant(instance, event)}
+            case ev.BulkStarted() if event.action == "retry":
+                if states := msgspec.json.decode(event.filter).get("state"):
+                    self.reviving[id] = states
+            case ev.InstanceRetried() if event.bulk_id in self.reviving:
+                end, asked = ended_state(self._ends[id]), self.reviving[event.bulk_id]
+                assert end in asked, f"bulk operation {event.bulk_id} retries {asked}, and {id} was {end}"
             case ev.BulkAdvanced() if id in self._missing:
                 self.reached += len(self._missing[id].intersection(event.instances))
                 self._missing[id].difference_update(event.instances)

@@ -59,8 +59,9 @@ class Observer:
     """Whether the engines' clocks are set now and then."""
     bounds: Bounds = DEFAULT_BOUNDS
     """How much the engines remember."""
-    command: Callable[[int, int], Record] | None = None
-    """The command of a partition at an offset. Without it, outcomes are not held against their commands."""
+    commands: Sequence[Mapping[int, Record]] | None = None
+    """Those of each partition by their offsets, in order. Without them, outcomes are not held against their commands,
+    and there are no offsets without one."""
     matches: Callable[[ev.EvaluationStarted], bool] = lambda message: False
     """See `Outcomes.matches`."""
     calls: Callable[[str, int], None] = lambda instance_id, retries: None
@@ -177,9 +178,9 @@ class Observer:
     def _judge(self, partition: int, first: Recorded, cause: int) -> None:
         if first.aggregate_id in self.aside:
             return
-        if self.command is not None:
+        if self.commands is not None:
             try:
-                _, command = self.codec.decode_command(self.command(partition, cause))
+                _, command = self.codec.decode_command(self.commands[partition][cause])
             except UndecodableRecord:
                 command = None
             self.outcomes[partition].judge(first.aggregate_id, command, first)
@@ -187,7 +188,7 @@ class Observer:
     def done(self, partition: int, next_offset: int) -> None:
         """An engine says that it will never need the commands before an offset again."""
         with self._noting():
-            assert next_offset <= len(self.causes[partition]), f"command {next_offset - 1} would never be decided"
+            assert next_offset <= self._next_command(partition), f"command {next_offset - 1} would never be decided"
 
     def handed(self, waiting: int) -> None:
         """An owner of a partition is handed commands, while so many wait in its memory."""
@@ -198,8 +199,18 @@ class Observer:
         """Commands are decided in order, each in one batch, none twice and none left out."""
         known = self.causes[partition]
         for cause in decided:
-            assert cause == len(known), f"partition {partition}: command {cause} decided after {len(known) - 1}"
+            before = known[-1] if known else -1
+            assert cause == self._next_command(partition), f"partition {partition}: {cause} is decided after {before}"
             known.append(cause)
+
+    def _next_command(self, partition: int) -> int:
+        """The offset of the command that is decided next. Marks of transactions take offsets, too."""
+        known = self.causes[partition]
+        offset = known[-1] + 1 if known else 0
+        if self.commands is not None and len(known) < len(self.commands[partition]):
+            while offset not in self.commands[partition]:
+                offset += 1
+        return offset
 
     def _fold(self, partition: int, recorded: Recorded) -> None:
         event, aggregate_id = recorded.event, recorded.aggregate_id

@@ -16,7 +16,6 @@ from msgspec.structs import asdict, replace
 from engine.core.stages import MAX_STAGES_PER_DECISION
 from schemas.commands import (
     AbortInstance,
-    Command,
     CreateTrigger,
     CreateWorkflow,
     DeleteTrigger,
@@ -24,23 +23,20 @@ from schemas.commands import (
     EvaluateTrigger,
     FireTrigger,
     ResumeActivity,
-    RetryInstance,
     RunWorkflow,
     SendEvent,
-    SubmitAbort,
-    SubmitEvent,
-    SubmitRun,
 )
 from schemas.kafka import Place
 from schemas.kafka.memory import StoredRecord
-from schemas.records import NewRecord, RecordCodec
-from schemas.topics import COMMANDS, partition_of
+from schemas.records import NewRecord
+from schemas.topics import COMMANDS
 from tests.definitions import definition
-from tests.retryable import retry_of
-from tests.simulation.checkers import Observer
+from tests.simulation.intake import Intake
+from tests.simulation.producing import Transaction
+from tests.simulation.retrying import Retrying
+from tests.simulation.sending import Sending
 from tests.simulation.sends import Sends
 from tests.simulation.sources import Sources, payload
-from tests.simulation.topics import Topics
 
 EVENT_NAMES = ["approved", "paid", "${who}"]
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,56 +49,37 @@ PACES = (10.0, 10.0, 1.5)
 LONG = (MAX_STAGES_PER_DECISION, 2 * MAX_STAGES_PER_DECISION)
 """Numbers of `noop` stages that one decision runs, and two, so that every kind of stage begins a turn of its own."""
 
-MADE_SECONDS, MADE_LOOKS = 0.001, 1000
-"""How often it is looked whether a workflow was made, and how many times."""
-
-Append = Callable[[Place, NewRecord], None]
-Keyed = RunWorkflow | SendEvent | ResumeActivity | RetryInstance | CreateWorkflow | CreateTrigger
-
 
 @dataclass
-class Clients:
+class Clients(Sending):
     """Everybody who sends commands.
 
     Args:
-        rng: decides all that they do.
-        codec: makes their records.
-        topics: where they append them.
-        observer: the read model that they look at.
+        rng: see `Sending`, as all up to `append`.
         sends: makes their `send` stages.
         sources: topics of other services.
-        append: appends a record to a partition.
         queued: instances whose call has not started yet, which are aborted more often than others.
+        calling: instances whose call is under way.
+        append_in_transactions: appends each in a transaction of its own.
     """
 
-    rng: random.Random
-    codec: RecordCodec
-    topics: Topics
-    observer: Observer
     sends: Sends
     sources: Sources
-    append: Append
     queued: Callable[[], Sequence[str]]
-    runs: dict[str, RunWorkflow] = field(default_factory=dict)
-    """Those that must start."""
-    keyed: list[tuple[str, Keyed]] = field(default_factory=list)
-    """What was sent with an `Idempotency-Key`."""
+    calling: Callable[[], Sequence[str]]
+    append_in_transactions: Callable[[Sequence[Transaction]], None]
     resumes: list[tuple[str, ResumeActivity]] = field(default_factory=list)
     """Those that were sent."""
-    retries: list[tuple[str, RetryInstance]] = field(default_factory=list)
-    """Likewise."""
     trigger: str | None = None
     workflows: list[str] = field(default_factory=list)
-    """What triggers start."""
-    submitted: dict[str, SubmitRun] = field(default_factory=dict)
-    sure: list[str] = field(default_factory=list)
-    """Those of them whose workflow existed: they must start."""
-    submissions: int = 0
+    """What triggers and other services start."""
     messages: int = 0
     marks: int = 0
 
     def __post_init__(self) -> None:
         self.messages = self.rng.randrange(40)
+        self.retrying = Retrying(self, self.calling)
+        self.intake = Intake(self, self.workflows, self.append_in_transactions)
 
     async def run(self, count: int) -> None:
         """Do so many things."""
@@ -114,19 +91,23 @@ class Clients:
             chance = self.rng.random()
             if chance < 0.45 or not self.runs:
                 self.start()
-            elif chance < 0.7:
+            elif chance < 0.68:
                 self._send_event()
+            elif chance < 0.69:
+                await self.retrying.retry_what_is_called()
+            elif chance < 0.7:
+                await self.retrying.repeat_behind_a_retry()
             elif chance < 0.78:
                 queued = self.queued() if self.rng.random() < 0.7 else ()
                 self.send(self.rng.choice(queued or list(self.runs)), AbortInstance(by="bob"))
             elif chance < 0.785:
                 self._resume_any()
             elif chance < 0.85:
-                self._retry_any()
+                self.retrying.retry_any()
             elif chance < 0.86:
                 self._garbage()
             elif chance < 0.867:
-                await self._retry_what_fails_again()
+                await self.retrying.retry_what_fails_again()
             elif chance < 0.885:
                 self._fire()
             elif chance < 0.905:
@@ -134,9 +115,9 @@ class Clients:
             elif chance < 0.925:
                 self._define()
             elif chance < 0.945:
-                self.submit()
+                self.intake.submit()
             elif chance < 0.975:
-                await self._submit_new()
+                await self.intake.submit_new()
             elif self.keyed:
                 self._repeat()
 
@@ -148,15 +129,6 @@ class Clients:
                 again = NewRecord(record.key or b"", record.value, headers, 0)
                 seconds = self.rng.uniform(0.0, REPEATED_SECONDS)
                 asyncio.get_running_loop().call_later(seconds, self.append, place, again, context=Context())
-
-    def new_id(self) -> str:
-        """An id that nobody has."""
-        return str(UUID(int=self.rng.getrandbits(128), version=4))
-
-    def send(self, aggregate_id: str, command: Command) -> None:
-        """Append a command."""
-        record = self.codec.encode(aggregate_id, command, timestamp_ms=0)
-        self.append(Place(COMMANDS, self.partition(aggregate_id)), record)
 
     def start(self, *first: dict[str, Any], long_chance: float = 0.02) -> None:
         """Run an instance, which begins with these stages."""
@@ -172,7 +144,7 @@ class Clients:
         if self.rng.random() < 0.4:
             run = replace(run, request_digest=f"digest-{instance_id}", seen_offset=self._seen(instance_id))
         self.runs[instance_id] = run
-        self._send_keyed(instance_id, run, run.request_digest is not None)
+        self.send_keyed(instance_id, run, run.request_digest is not None)
 
     def start_refused(self) -> None:
         """Run again what was answered with `RETRY`, as the API tells its clients to."""
@@ -192,8 +164,8 @@ class Clients:
         key = self.new_id() if is_keyed else None
         instance_id = self.rng.choice(list(self.runs))
         if key is not None:
-            event = replace(event, **self._request(instance_id, key))
-        self._send_keyed(instance_id, event, is_keyed)
+            event = replace(event, **self.request(instance_id, key))
+        self.send_keyed(instance_id, event, is_keyed)
         if self.rng.random() < 0.2:
             self.send(instance_id, SendEvent(name=event.name))
 
@@ -212,8 +184,8 @@ class Clients:
         resume = ResumeActivity(stage=instance.stage, index=index, paused_at=paused_at, by="anna")
         is_keyed = self.rng.random() < 0.4
         if is_keyed:
-            resume = replace(resume, **self._request(instance_id, self.new_id()))
-        self._send_keyed(instance_id, resume, is_keyed)
+            resume = replace(resume, **self.request(instance_id, self.new_id()))
+        self.send_keyed(instance_id, resume, is_keyed)
         self.resumes.append((instance_id, resume))
         if self.rng.random() < 0.3:
             self.send(instance_id, replace(resume, request_key=None, request_digest=None))
@@ -229,81 +201,6 @@ class Clients:
         elif instance_id in self.observer.instances:
             self.resume(instance_id)
 
-    def _retry_any(self) -> None:
-        """Retry what has failed or was aborted, also twice at once; some have seen an end that is not the last."""
-        if self.retries and self.rng.random() < 0.2:
-            self.send(*self.rng.choice(self.retries[-10:]))
-            return
-        failed = [id for some in self.observer.outcomes for id, run in some.runs.items() if run.failed]
-        if failed:
-            self._retry(self.rng.choice(failed[-20:]), twice=0.3)
-
-    async def _retry_what_fails_again(self) -> None:
-        """A retry of what fails at once in each pass comes twice, and the second one has seen the end of the next pass.
-
-        So it is when the API looks for the second before the first is carried out, and for the end after that.
-        """
-        self.start({"delay": {"duration": "${nobody}"}})
-        instance_id = next(reversed(self.runs))
-        if await self._has_failed(instance_id, retries=0):
-            request = self._request(instance_id, self.new_id())
-            self._send_keyed(instance_id, replace(self._retry_of(instance_id), **request), is_keyed=True)
-            if await self._has_failed(instance_id, retries=1):
-                self.send(instance_id, replace(self._retry_of(instance_id), **request))
-
-    async def _has_failed(self, instance_id: str, retries: int) -> bool:
-        """Whether an instance soon fails that was retried so often."""
-        for _ in range(MADE_LOOKS):
-            run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
-            if run is not None and run.failed and run.retries == retries:
-                return True
-            await asyncio.sleep(MADE_SECONDS)
-        return False
-
-    def retry_again_and_again(self, instance_id: str) -> None:
-        """Retry what has failed or was aborted, three times at once: mostly in one turn, for an abort comes before."""
-        run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
-        if run is not None and run.failed:
-            self.send(instance_id, AbortInstance())
-            self._retry(instance_id, twice=1.0)
-            self.send(*self.retries[-1])
-
-    def _retry_of(self, instance_id: str) -> RetryInstance:
-        """What retries an instance that has failed, as the read model knows it now: requests in the order of keys."""
-        partition = self.partition(instance_id)
-        log = [(one.aggregate_id, one.event) for one in self.observer.admitted[partition]]
-        run = self.observer.outcomes[partition].runs[instance_id]
-        requests = [(key, digest) for key, digest in run.keys.items() if digest is not None and not run.earlier]
-        return replace(
-            retry_of(log, instance_id),
-            requests=sorted(requests),
-            earlier_requests=run.count - len(requests),
-            seen_offset=len(self.topics.events[partition]),
-        )
-
-    def _retry(self, instance_id: str, twice: float) -> None:
-        """Retry an instance that has failed, perhaps twice at once."""
-        retry = self._retry_of(instance_id)
-        is_keyed = self.rng.random() < 0.4
-        if is_keyed:
-            retry = replace(retry, **self._request(instance_id, self.new_id()))
-        self._send_keyed(instance_id, retry, is_keyed)
-        self.retries.append((instance_id, retry))
-        if self.rng.random() < twice:
-            self.send(instance_id, replace(retry, request_key=None, request_digest=None))
-
-    def _request(self, instance_id: str, key: str) -> dict[str, Any]:
-        """What tells a request to an instance that has not come before, and is not in the read model."""
-        run = self.observer.outcomes[self.partition(instance_id)].runs.get(instance_id)
-        return {"request_key": key, "request_digest": "digest", "seen_requests": 0 if run is None else run.count}
-
-    def _send_keyed(self, aggregate_id: str, command: Keyed, is_keyed: bool) -> None:
-        self.send(aggregate_id, command)
-        if is_keyed:
-            self.keyed.append((aggregate_id, command))
-            if self.rng.random() < 0.3:
-                self.send(aggregate_id, command)
-
     def _repeat(self) -> None:
         """Who had no answer sends the same again; who is careless uses the key for something else."""
         aggregate_id, command = self.rng.choice(self.keyed[-20:])
@@ -315,7 +212,7 @@ class Clients:
 
     def _define(self) -> None:
         workflow_id = self.new_id()
-        self._send_keyed(workflow_id, CreateWorkflow(name="", stages=[], request_digest="digest"), True)
+        self.send_keyed(workflow_id, CreateWorkflow(name="", stages=[], request_digest="digest"), True)
         if self.rng.random() < 0.5:
             self.send(workflow_id, DeleteWorkflow())
 
@@ -331,7 +228,7 @@ class Clients:
                 vars={"owner": "link(event, 'b').name"},
                 request_digest="digest",
             )
-            self._send_keyed(self.trigger, create, True)
+            self.send_keyed(self.trigger, create, True)
         first = self.messages + 1 if self.rng.random() < 0.5 else max(1, self.messages - 3)
         self.messages += self.rng.randint(1, 6)
         for offset in range(first, self.messages + 1):
@@ -344,7 +241,7 @@ class Clients:
         noop: list[dict[str, Any]] = [{"noop": {}}]
         for stages in ([], noop, [*noop, {"wait_event": {"event": "approved"}}]):
             self.workflows.append(workflow_id := self.new_id())
-            self._send_keyed(workflow_id, CreateWorkflow(name="", stages=stages, request_digest="digest"), True)
+            self.send_keyed(workflow_id, CreateWorkflow(name="", stages=stages, request_digest="digest"), True)
         for trigger in self.sources.triggers:
             create = CreateTrigger(
                 name="",
@@ -354,42 +251,7 @@ class Clients:
                 vars=trigger.vars,
                 request_digest="d",
             )
-            self._send_keyed(self.new_id(), create, True)
-
-    def submit(self) -> None:
-        """Another service runs an instance, sends it an event or aborts it; it repeats itself, honestly or not."""
-        if not self.submitted or self.rng.random() < 0.4:
-            self._submit_run(self.rng.choice(self.workflows) if self.rng.random() < 0.9 else self.new_id())
-        instance_id = self.rng.choice(list(self.submitted)[-10:])
-        for _ in range(self.rng.randint(0, 2)):
-            kind, key = self.rng.random(), str(self.rng.randint(1, 3))
-            if kind < 0.5:
-                self.send(instance_id, SubmitEvent(name=self.rng.choice(["approved", "else"]), idempotency_key=key))
-            elif kind < 0.6:
-                self.send(instance_id, SubmitAbort(idempotency_key=key))
-            elif kind < 0.9:
-                self.send(instance_id, self.submitted[instance_id])
-            else:
-                self.send(instance_id, replace(self.submitted[instance_id], variables={"who": "bob"}))
-
-    async def _submit_new(self) -> None:
-        """A workflow is made, and run by another service as soon as whoever has made it is answered."""
-        workflow_id = self.new_id()
-        self.send(workflow_id, CreateWorkflow(name="", stages=[{"noop": {}}]))
-        for _ in range(MADE_LOOKS):
-            if workflow_id in self.observer.defined:
-                break
-            await asyncio.sleep(MADE_SECONDS)
-        self._submit_run(workflow_id)
-
-    def _submit_run(self, workflow_id: str) -> None:
-        self.submissions += 1
-        made_ms = int(SOME_TIME.timestamp() * 1000) + self.submissions
-        instance_id = str(UUID(int=made_ms << 80 | 7 << 76 | 2 << 62 | self.rng.getrandbits(62)))
-        run = self.submitted[instance_id] = SubmitRun(workflow_id=workflow_id, by="shop")
-        if workflow_id in self.observer.defined:
-            self.sure.append(instance_id)
-        self.send(instance_id, run)
+            self.send_keyed(self.new_id(), create, True)
 
     def publish(self) -> None:
         """Messages of other services."""
@@ -413,10 +275,6 @@ class Clients:
     def _garbage(self) -> None:
         place = Place(COMMANDS, self.rng.randrange(self.topics.partitions))
         self.append(place, NewRecord(b"k", b"{not json", [("type", b"RunWorkflow")], 0))
-
-    def partition(self, aggregate_id: str) -> int:
-        """Where the commands of an aggregate go."""
-        return partition_of(aggregate_id.encode(), self.topics.partitions)
 
 
 def _message(trigger_id: str, offset: int) -> FireTrigger | EvaluateTrigger:

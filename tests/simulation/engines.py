@@ -115,6 +115,10 @@ class Engines:
         """Instances whose call waits for a slot."""
         return [instance for line in self._lines.values() for instance in line.queued]
 
+    def calling(self) -> list[str]:
+        """Instances whose call is under way."""
+        return [instance for line in self._lines.values() for instance in line.calling]
+
     def partitions(self) -> Iterator[Partition]:
         """What the engines that are alive own, or take themselves for the owner of."""
         for process in self.processes:

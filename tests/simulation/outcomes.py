@@ -39,6 +39,8 @@ class Run:
     """Digests of the events, resumes and retries that came with a key: the last ones, as many as engines know."""
     earlier: int = 0
     """How many came before them, which the read model alone knows."""
+    carried_out: set[str] = field(default_factory=set)
+    """Keys of all of them, from the beginning."""
     stage: int = -1
     """The one that was started last."""
     running: bool = False
@@ -56,7 +58,13 @@ class Run:
         return self.earlier + len(self.keys)
 
     def note(self, key: str, digest: str | None) -> None:
-        """A request with a key has had its effect."""
+        """A request with a key has had its effect.
+
+        Raises:
+            AssertionError: for the second time.
+        """
+        assert key not in self.carried_out, f"the request {key} was carried out twice"
+        self.carried_out.add(key)
         self.keys[key] = digest
         if len(self.keys) > instance.MAX_REQUESTS:
             # What a retry has brought along is in no order.
@@ -271,7 +279,6 @@ class Outcomes:
                     self.sequences[event.source] = event.sequence
             case ev.EventReceived():
                 if event.request_key is not None:
-                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} was received twice"
                     self.runs[id].note(event.request_key, event.request_digest)
             case ev.StageStarted() | ev.StageEnded():
                 self.runs[id].stage, self.runs[id].running = event.number, isinstance(event, ev.StageStarted)
@@ -289,12 +296,10 @@ class Outcomes:
                 assert activity.paused, f"{id}: a pause was ended twice"
                 activity.paused = False
                 if event.request_key is not None:
-                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} resumed twice"
                     self.runs[id].note(event.request_key, event.request_digest)
             case ev.InstanceEnded():
                 self.runs[id].ended, self.runs[id].failed = True, event.error is not None
                 if event.request_key is not None:
-                    assert event.request_key not in self.runs[id].keys, f"{id}: {event.request_key} aborted twice"
                     self.runs[id].note(event.request_key, event.request_digest)
                 if self.runs[id].digest is not None:
                     self.ended_keyed.append(recorded.offset)
@@ -342,7 +347,6 @@ class Outcomes:
         if event.earlier_requests:
             run.keys, run.earlier = dict(event.requests), event.earlier_requests
         if event.request_key is not None:
-            assert event.request_key not in run.keys, f"{event.request_key} retried twice"
             run.note(event.request_key, event.request_digest)
 
     def _fold_message(

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 from starlette.routing import compile_path
 from starlette.types import Message
 
@@ -32,9 +33,11 @@ from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
 from engine.ports import MayStart
+from engine.turn import MAX_DECISION_BYTES
 from schemas.stack.answers import Answer
 from schemas.stack.errors import CallFailed
 from tests.simulation.checkers import Observer
+from tests.simulation.history import History
 from tests.simulation.loop import START, VirtualClock, outside
 from tests.simulation.money import Books
 
@@ -45,6 +48,8 @@ PAYOUT_ACCOUNT = {"stripe": "acct_1"}
 """Metadata that names the account to pay to."""
 WALLETS = {"alice": 1, "bob": 2, "twin": 3, "carol-abroad": 5, "dave-abroad": 6}
 """Ids of the wallets; there are two of the name `twin`."""
+LARGE = "x" * MAX_DECISION_BYTES
+"""A result that does not fit into the log."""
 LATE_PAYMENT = "pay-late"
 """A payment that is not known before the trouble is over."""
 
@@ -66,6 +71,8 @@ class StackFaults:
     """The call fails, and is done seconds later all the same, maybe after the next attempt."""
     final: float = 0.0
     """The stack refuses for good; decided per key, so that every attempt is told the same."""
+    large: float = 0.0
+    """The answer to a call that was aborted meanwhile is larger than what fits into the log."""
 
 
 class MemoryStack:
@@ -82,6 +89,7 @@ class MemoryStack:
         self.faults = StackFaults()
         self.effects: Counter[str] = Counter()
         self.under_way = 0
+        self.met: Counter[str] = Counter()
         self._refused: set[str] = set()
         self._ids = 0
         self._now: Callable[[], datetime] = lambda: START
@@ -248,6 +256,8 @@ class Line:
     epochs: Callable[[], Mapping[int, int]]
     queued: list[str] = field(default_factory=list)
     """Instances whose call waits for a slot."""
+    calling: list[str] = field(default_factory=list)
+    """Instances whose call is under way."""
 
     async def call(self, activity: CallActivity, may_start: MayStart) -> ActivityDone | None:
         """See `ActivityCaller.call`."""
@@ -262,6 +272,20 @@ class Line:
         if not await may_start():
             return None
         claim = observer.called(activity, self.epochs(), VirtualClock().now())
-        done = await self.stack.attempt(activity)
+        instance_id = activity.idempotency_key.partition(":")[0]
+        self.calling.append(instance_id)
+        try:
+            done = await self.stack.attempt(activity)
+        finally:
+            self.calling.remove(instance_id)
         observer.returned(activity, claim)
-        return done
+        return self._enlarged(done, observer.histories[instance_id])
+
+    def _enlarged(self, done: ActivityDone, history: History) -> ActivityDone:
+        """What an engine is handed: now and then more than fits into the log, if nobody waits for it any more."""
+        is_late = history.ended or history.retries > done.token.retries
+        if done.failure is not None or not is_late or self.stack.rng.random() >= self.stack.faults.large:
+            return done
+        self.stack.met["a late result did not fit"] += 1
+        self.stack.met["a late result did not fit while its instance ran again"] += not history.ended
+        return replace(done, output=LARGE)

@@ -43,7 +43,8 @@ class Topics(Witness):
         self.cluster = MemoryCluster(self)
         self.partitions = settings.partitions
         self.events: list[list[StoredRecord]] = [[] for _ in range(settings.partitions)]
-        self.commands: list[list[StoredRecord]] = [[] for _ in range(settings.partitions)]
+        self.commands: list[dict[int, StoredRecord]] = [{} for _ in range(settings.partitions)]
+        """By their offsets, in order."""
         self.listeners: list[Callable[[Place, Sequence[StoredRecord]], None]] = []
         """Are told of every append, before anybody reads it."""
         self.witnesses: list[Witness] = []
@@ -64,7 +65,7 @@ class Topics(Witness):
             self.events[place.partition] += records
             self._observe(place.partition, records)
         elif place.topic == COMMANDS:
-            self.commands[place.partition] += records
+            self.commands[place.partition].update((record.offset, record) for record in records)
         for listener in self.listeners:
             listener(place, records)
 

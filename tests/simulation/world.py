@@ -27,11 +27,12 @@ from tests.simulation.clients import Clients
 from tests.simulation.engines import EngineProcess, Engines, engine_settings
 from tests.simulation.front import Front
 from tests.simulation.harm import Harm
+from tests.simulation.intake import Marks
 from tests.simulation.limits import Limits
 from tests.simulation.listening import Listening
 from tests.simulation.network import FaultyNetwork
 from tests.simulation.processes import SimulatedProcess
-from tests.simulation.producing import Producing
+from tests.simulation.producing import Producing, Transaction
 from tests.simulation.restoring import Restored, check_restorable, check_snapshot
 from tests.simulation.retention import Retention
 from tests.simulation.secrecy import Secrecy
@@ -50,6 +51,8 @@ SETTLE_SECONDS = 20.0
 """Time for the turns that take in the last results."""
 MAX_FETCHED = 10
 """How many commands of a partition one fetch brings at most."""
+OPEN_SECONDS = (0.0, 3.0)
+"""How long transactions of other services are open."""
 GROUP = "orchestration-engine"
 LIMITS: dict[str, tuple[Any, ...]] = {
     "engine.partition.MAX_INBOX": (3, 2000),
@@ -60,6 +63,7 @@ LIMITS: dict[str, tuple[Any, ...]] = {
     "engine.triggers.evaluator.MAX_OF_TRIGGER": (2, 8),
     "engine.timers.MIN_SWEPT": (0, 1000),
     "engine.core.duplicates.MAX_UNKEYED": (0, 1000),
+    "engine.core.instance.MAX_REQUESTS": (2, 3, 100),
     "engine.core.shard.MAX_WAITING": (2, 1000, 1000),
     "engine.snapshot_rounds.SNAPSHOT_EVENTS": (1, 10, 20_000),
     "engine.snapshot_rounds.BYTES_PER_SECOND": (5000, 50_000, 2**23),
@@ -143,7 +147,7 @@ class World:
             self.codec,
             self.clocks_are_wrong,
             self.bounds,
-            lambda partition, offset: self.topics.commands[partition][offset],
+            None,
             _fires,
             max_waiting=self.limits["engine.partition.MAX_INBOX"],
         )
@@ -154,8 +158,10 @@ class World:
         settings = engine_settings(PARTITIONS, snapshot_seconds, calls_at_once, self.sources.listened)
         self.topics = Topics(settings, self.sources.present, self.secrecy, self.trace, self._observe, self._told)
         self.cluster = self.topics.cluster
+        self.observer.commands = self.topics.commands
         self.harm = Harm(self.harm_rng, self.topics, self.bounds)
-        self.topics.witnesses += [self.harm, SnapshotWriters(self._newest_claims)]
+        self.marks = Marks(self.cluster)
+        self.topics.witnesses += [self.harm, SnapshotWriters(self._newest_claims), self.marks]
         self.stack = MemoryStack(random.Random(seed + 1), self.observer)
         self.network = FaultyNetwork(random.Random(seed + 3), self.trace, max_fetched=MAX_FETCHED)
         self.engines = Engines(settings, self.bounds, self.stack, self.rng, self.observer)
@@ -169,10 +175,20 @@ class World:
         wallets = {name: wallet_id(name) for name in ("alice", "bob", "carol-abroad", "dave-abroad")}
         sends = Sends(self.rng, LEDGERS, wallets, PAYMENTS, LATE_PAYMENT)
         self.clients = Clients(
-            self.rng, self.codec, self.topics, self.observer, sends, self.sources, self._append, self.engines.queued
+            self.rng,
+            self.codec,
+            self.topics,
+            self.observer,
+            self._append,
+            sends,
+            self.sources,
+            self.engines.queued,
+            self.engines.calling,
+            self._append_in_transactions,
         )
-        self.topics.listeners.append(self.clients.repeat)
+        self.topics.listeners += [self.clients.repeat, self.clients.retrying.regret]
         self.extremes = Limits(random.Random(f"limits {seed}"), self.clients)
+        self.limits["projections.queries.retryable.MAX_REQUESTS"] = self.limits["engine.core.instance.MAX_REQUESTS"]
         self.limits |= self.extremes.limits
         self.listening = Listening(self.topics, self.sources)
         self.bad: BadRecord | None = None
@@ -225,6 +241,13 @@ class World:
         (sealed,) = self.secrecy.sealed(place, [record])
         self.producing.program.append(place, sealed)
 
+    def _append_in_transactions(self, transactions: Sequence[Transaction]) -> None:
+        sealed = [
+            one._replace(records={place: self.secrecy.sealed(place, some) for place, some in one.records.items()})
+            for one in transactions
+        ]
+        self.producing.program.append_in_transactions(sealed, self.rng.uniform(*OPEN_SECONDS))
+
     # The run
 
     async def run(self, actions: int = 60, trouble_seconds: float = 60.0) -> None:
@@ -247,7 +270,7 @@ class World:
         self.network.unplaced, self.network.slow_closing = 0.3, 0.3
         # The others read from positions of their own. What comes from before these, they take for a log that was cut.
         self.network.again = {engine.name: 0.05 for engine in self.engines.processes}
-        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01)
+        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01, large=0.3)
         self.engines.link_faults.passing = 0.5
         self.clients.listen()
         if self.bad is not None:
@@ -272,7 +295,7 @@ class World:
             await self._converge()
         await self.front.act()
         for instance_id in self.front.deleted(LATE_RETRIES):
-            self.clients.retry_again_and_again(instance_id)
+            self.clients.retrying.retry_again_and_again(instance_id)
         await self._converge()
         await self.front.look()
         claims = [now - before for now, before in zip(self.observer.claimed, claimed, strict=True)]
@@ -284,7 +307,7 @@ class World:
         self.extremes.ended(self.observer.histories.values())
         self.met["an instance was reached by a bulk operation"] = self.observer.reach.reached
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
-        self.met += self.sources.met + self.secrecy.met
+        self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met
 
     async def _trouble(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds
@@ -323,7 +346,7 @@ class World:
         await asyncio.sleep(self.rng.uniform(0.1, 2.0))
         process.clock.ahead = timedelta(0)
         for instance_id in ended:
-            self.clients.retry_again_and_again(instance_id)
+            self.clients.retrying.retry_again_and_again(instance_id)
 
     def _quiet(self) -> EngineProcess | None:
         """Nothing goes wrong any more, except that one engine may not reach the coordinator of its groups: which."""
@@ -341,7 +364,7 @@ class World:
             cut_off(self.network, cut.name)
         for _ in range(3):
             self.clients.start(long_chance=0.3)  # no restart comes to the aid of these
-            self.clients.submit()
+            self.clients.intake.submit()
         for _ in self.sources.listened:
             self.clients.publish()
         return cut
@@ -482,7 +505,7 @@ class World:
             + self.waiting()
             + [i for i in self.clients.runs if i not in self.observer.instances]
             + [f"submissions to {i}" for some in self.observer.outcomes for i, held in some.held.items() if held]
-            + [f"the submitted run {i}" for i in self.clients.sure if not self._was_answered(i)]
+            + [f"the submitted run {i}" for i in self.clients.intake.sure if not self._was_answered(i)]
             + self.front.unsettled()
         )
 
