@@ -129,3 +129,34 @@ class TransactionsContract:
             assert await reader.ends([place]) == {place: 5}
         assert await read_all(subject, topic, committed_only=True) == {0: ["a", "d"], 1: [], 2: []}
         assert (await read_all(subject, topic))[0] == ["a", "b", "c", "d"]
+
+    async def test_transactions_that_end_side_by_side_leave_a_mark_each(self, subject: Subject) -> None:
+        topic = await make(subject)
+        place, other = Place(topic, 0), Place(topic, 1)
+        first, second, aborting = (
+            subject.kafka.transactions(subject.topic(name), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
+            for name in ("v", "w", "w")
+        )
+        try:
+            await first.open()
+            await second.open()
+            assert await first.append({place: some("a"), other: some("b")}) == {place: 0, other: 0}
+            assert await second.append({place: some("c", "d")}) == {place: 1}
+            async with subject.kafka.reader() as reader, subject.kafka.reader(committed_only=True) as waiting:
+                reader.read_from({place: 0})
+                assert values(await read(reader, place, 3)) == ["a", "c", "d"], "this one waits for no transaction"
+                assert await waiting.ends([place]) == {place: 0}
+                await first.commit()
+                waiting.read_from({place: 0})
+                assert values(await read(waiting, place, 1)) == ["a"]
+                assert await waiting.ends([place]) == {place: 1}, "the other one is not decided"
+                await aborting.open()
+                assert await waiting.ends([place, other]) == {place: 5, other: 2}
+                await put(subject, topic, {0: some("e")})
+                found = await read(reader, place, 1)
+                assert [(record.offset, record.value) for record in found] == [(5, b"e")]
+                assert values(await read(waiting, place, 1)) == ["e"]
+        finally:
+            for transactions in (first, second, aborting):
+                await transactions.close()
+        assert await read_all(subject, topic) == {0: [*"acde"], 1: ["b"], 2: []}

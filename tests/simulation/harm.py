@@ -92,8 +92,7 @@ class Harm(Witness):
                 self.met["events have expired"] += 1
         elif self._is_harmful:
             markers = self._markers(partition)
-            if markers:
-                self._harm(partition, markers, self._rng.randrange(6))
+            if markers and self._harm(partition, markers, self._rng.randrange(6)):
                 snapshot, whole = self._topics.snapshot(partition), restored[partition]
                 usable = check_snapshot(snapshot, admitted[partition], whole, self._bounds, is_harmed=True)
                 self.met["a snapshot was harmed" + (", but is one" if usable is not None else "")] += 1
@@ -106,9 +105,8 @@ class Harm(Witness):
     def lose_last(self, partition: int) -> bool:
         """Lose the last snapshot of a partition: what is left looks like one. Whether there was one before it."""
         markers = self._markers(partition)
-        if len(markers) < 2:
+        if len(markers) < 2 or not self._harm(partition, markers, LAST_LOST):
             return False
-        self._harm(partition, markers, LAST_LOST)
         self.met["the last snapshot was lost"] += 1
         return True
 
@@ -117,16 +115,14 @@ class Harm(Witness):
         log = self._topics.cluster.log(Place(SNAPSHOTS, partition))
         return [record.offset for record in log.records(committed_only=True) if record.key == MARKER_KEY]
 
-    def _harm(self, partition: int, markers: Sequence[int], how: int) -> None:
-        """Lose records from the end or the start, or have another build write them."""
+    def _harm(self, partition: int, markers: Sequence[int], how: int) -> bool:
+        """Lose records from the end or the start, or have another build write them; whether that can be done."""
         log, rng = self._topics.cluster.log(Place(SNAPSHOTS, partition)), self._rng
-        self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
         end = log.limits().end
         events = self._topics.events[partition]
         claim = next((record.offset for record in reversed(events) if is_claim(record)), -1)
         before = self.harmed.get(partition)  # what was not felt of that is not felt now
         damage = Damage(events[-1].offset + 1 if events else 0, claim, is_felt=before is None or before.is_felt)
-        self.harmed[partition] = damage
         match how:
             case 0:
                 log.cut(max(end - rng.randint(1, 10), 0))
@@ -140,19 +136,27 @@ class Harm(Witness):
             case 4:
                 # Somebody has given the topic a retention. In the worst case only the marker is left.
                 log.expire(rng.choice((rng.randint(0, end), rng.choice(markers))))
-                self.harmed[partition] = damage._replace(is_felt=False)
+                damage = damage._replace(is_felt=False)
             case _:
-                self._rewrite(partition)
+                if not self._rewrite(partition):
+                    return False
+        self.harmed[partition] = damage
+        self._topics.trace.add(f"{SNAPSHOTS}/{partition}", "is harmed")
+        return True
 
-    def _rewrite(self, partition: int) -> None:
-        """Replace all by the snapshot of another build: what looks like a state of this one means something else."""
+    def _rewrite(self, partition: int) -> bool:
+        """Replace all by the snapshot of another build: what looks like a state of this one means something else.
+
+        Returns:
+            Whether that was done. One that would end where its owner knows it to end, or behind, nobody could notice.
+        """
         place, snapshot = Place(SNAPSHOTS, partition), self._topics.snapshot(partition)
         content: dict[bytes | None, bytes | None] = {record.key: record.value for record in snapshot}
         content = {key: value for key, value in content.items() if value is not None}
         last = content.pop(MARKER_KEY, None)
         log = self._topics.cluster.log(place)
         if last is None or len(content) + 2 > snapshot[-1].offset:
-            return  # it would end where its owner knows it to end, or behind: then nobody could notice
+            return False
         log.cut(0)
         for key, value in content.items():
             if self._rng.random() < 0.5 and key is not None and key.startswith(b"instance/") and value is not None:
@@ -164,3 +168,4 @@ class Harm(Witness):
         records.append(NewRecord(MARKER_KEY, msgspec.json.encode(marker), [], 0))
         self._topics.put(place, records, "another build")
         log.end_transaction("another build", committed=True)
+        return True

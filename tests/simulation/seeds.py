@@ -10,8 +10,9 @@ from schemas import rejections
 from schemas.current import decode_current
 from schemas.events import InstanceStarted
 from tests.simulation import money
+from tests.simulation.installation import PARTITIONS
 from tests.simulation.loop import simulate
-from tests.simulation.world import PARTITIONS, World
+from tests.simulation.world import World
 
 
 def run_seed(seed: int) -> Counter[str]:

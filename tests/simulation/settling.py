@@ -1,0 +1,110 @@
+"""The end of a seed, when nothing goes wrong any more: what is still to come, and what helps it to come."""
+
+import asyncio
+from typing import Final
+
+from schemas import rejections
+from schemas.commands import RunWorkflow, SendEvent
+from schemas.definition import WaitEvent
+from tests.definitions import definition
+from tests.simulation.installation import PARTITIONS, Installation
+
+LOOK_SECONDS: Final = 20.0
+"""How often is looked whether everything has ended, and helped if not."""
+SETTLE_SECONDS: Final = 20.0
+"""Time for the turns that take in the last results."""
+
+
+class Settling:
+    """Waits until everything has ended.
+
+    Args:
+        installation: of the seed.
+    """
+
+    def __init__(self, installation: Installation):
+        self._rng, self._memories, self._bad = installation.rng, installation.memories, installation.bad
+        self._topics, self._observer, self._stack = installation.topics, installation.observer, installation.stack
+        self._clients, self._producing, self._front = installation.clients, installation.producing, installation.front
+        self._listening = installation.listening
+        self._helped: set[str] = set()
+
+    async def converge(self) -> None:
+        """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
+        begin = asyncio.get_running_loop().time()
+        deadline, help_at = begin + 1800, begin + self._rng.choice((0, 0, 0, 0, 0, 400))
+        while not self._settled():
+            self._observer.check()
+            assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
+            await asyncio.sleep(LOOK_SECONDS)
+            self._memories.check()
+            self._clients.start_refused()
+            for instance_id in self.waiting():
+                if self._waits_for_event(instance_id):  # an event would let a delay end that was forgotten
+                    for name in ("approved", "paid", "ann"):
+                        self._clients.send(instance_id, SendEvent(name=name))
+                if asyncio.get_running_loop().time() >= help_at:
+                    self._help(instance_id)
+                if self._observer.instances[instance_id].paused:
+                    self._clients.resume(instance_id)
+        settling = asyncio.get_running_loop().time()
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._observer.check()
+        self._memories.check()
+        self._memories.check_whole()
+        assert all(claim.at <= settling for claim in self._observer.claims), "engines take partitions from each other"
+
+    def _waits_for_event(self, instance_id: str) -> bool:
+        stages = self._observer.histories[instance_id].stages
+        return bool(stages) and not stages[-1].ended and stages[-1].name == WaitEvent.name
+
+    def _help(self, instance_id: str) -> None:
+        """Let another instance bring the money that this one may be short of, once per stage."""
+        stages = self._observer.histories[instance_id].stages
+        if not stages or stages[-1].ended or stages[-1].name != "RunSend" or not stages[-1].activities:
+            return
+        mark = f"for {stages[-1].input['metadata']['mark']}"
+        if stages[-1].activities[-1].failures and mark not in self._helped:
+            self._helped.add(mark)
+            deposits = self._clients.sends.deposits(stages[-1].input, mark)
+            run = RunWorkflow(workflow_id=self._clients.new_id(), stages=definition(deposits), variables={})
+            self._clients.send(self._clients.new_id(), run)
+
+    def waiting(self) -> list[str]:
+        """Instances that are known and have not ended."""
+        aside = self._observer.aside
+        return [id for id, instance in self._observer.instances.items() if not instance.ended and id not in aside]
+
+    def _settled(self) -> bool:
+        is_bad_known = self._bad is None or self._bad.is_known()  # first: its instance waits until it is set aside
+        return is_bad_known and not self.unsettled()
+
+    def _was_answered(self, instance_id: str) -> bool:
+        """Whether a submitted run of a workflow that exists has started, or is too old to tell whether it had."""
+        refused = self._observer.refused.get(instance_id, ())
+        return instance_id in self._observer.instances or rejections.TOO_OLD in refused
+
+    def unsettled(self) -> list[str]:
+        """What is still to come, in words."""
+        open_commands = [
+            f"partition {p}: {len(self._topics.commands[p]) - len(self._observer.causes[p])} commands"
+            for p in range(PARTITIONS)
+            if len(self._topics.commands[p]) != len(self._observer.causes[p])
+        ]
+        requested = [f"{instance} has to be started for {o}" for o, instance in self._observer.to_start.items()]
+        waiting = [f"{t.id} waits for links of {o}" for t in self._observer.triggers.values() for o in t.waiting]
+        calls = [f"{self._stack.under_way} calls"] if self._stack.under_way else []
+        unsent = [f"{self._producing.program.under_way} appends"] if self._producing.program.under_way else []
+        return (
+            open_commands
+            + self._listening.lost(self._observer.admitted)
+            + calls
+            + unsent
+            + requested
+            + waiting
+            + self.waiting()
+            + [i for i in self._clients.runs if i not in self._observer.instances]
+            + [f"submissions to {i}" for some in self._observer.outcomes for i, held in some.held.items() if held]
+            + [f"the submitted run {i}" for i in self._clients.intake.sure if not self._was_answered(i)]
+            + self._front.unsettled()
+        )
