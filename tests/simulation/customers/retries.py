@@ -11,6 +11,8 @@ from tests.simulation.customers.requests import TRIES, Outcome
 
 BESIDE_SECONDS = 0.15
 """By how much a second try comes later, at most: by then the first one is mostly carried out."""
+LOOK_SECONDS = 0.002
+"""How often it is looked whether a retry is carried out."""
 REGRETTED = 0.3
 """How many retries are aborted at once that were not answered, maybe since the read model is behind."""
 
@@ -30,18 +32,37 @@ class Retries(Kind):
 
     def actions(self) -> Sequence[Action]:
         """See `Kind.actions`."""
-        return (Action(10, self._retry_any, self.has_instances),)
+        return (
+            Action(10, self._retry_any, self.has_instances),
+            Action(4, lambda: self._regret(self.rng.choice(self._failed())), lambda: bool(self._failed())),
+        )
+
+    def _failed(self) -> Sequence[str]:
+        known = self.answers.known.instances
+        return [id for id in self.made.instances if known[id].moments[-1].error is not None]
 
     async def _retry_any(self) -> None:
         """Retry an instance, mostly one that can be retried: many would not fail by themselves."""
-        known, running = self.answers.known.instances, []
-        failed = [id for id in self.made.instances if known[id].moments[-1].error is not None]
+        known, running, failed = self.answers.known.instances, [], self._failed()
         if not failed:
             running = [id for id in self.made.instances if not known[id].ended]
         id = self.rng.choice(failed or running or self.made.instances)
         if running:
             await self._acts.abort(id)
         await self.retry(id)
+
+    async def _regret(self, id: str) -> None:
+        """Abort an instance as soon as a retry is carried out, whatever the read model shows by then."""
+        known, sent = self.answers.known, self._making.new()
+        passes = len(known.instances[id].passes)
+        trying = asyncio.create_task(self._try(id, sent, 0.0))
+        while not trying.done() and len(known.instances[id].passes) == passes:
+            await asyncio.sleep(LOOK_SECONDS)
+            known.read()
+        await self._acts.abort(id)
+        outcome = await trying
+        if outcome.status not in (None, 503):
+            self._check(id, sent, outcome)
 
     async def retry(self, id: str, sent: Sent | None = None) -> None:
         """Retry an instance until it is answered, now and then twice at once."""
