@@ -15,14 +15,17 @@
 | `links` | the evaluator of messages that need links, and what links lead to |
 | `sources` | topics of other services, with messages and the triggers that listen to them |
 | `sends` | `send` stages of all pairs, and deposits for those that are short of money |
+| `sending` | makes commands into records, and remembers what was sent with a key |
 | `clients` | who runs, sends, repeats and confuses; other services, whose messages fire triggers |
+| `retrying` | who has instances run once more, and what comes again or late across a retry |
+| `intake` | other services that append submissions, some in transactions |
 | `limits` | workloads that reach the limits, in some seeds |
 | `producing` | appends their records |
 | `checkers` | what must hold after every append and at every call of the stack |
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
-| `bulk_reach` | no operation passes over an instance |
+| `bulk_reach` | no operation passes over an instance, or retries what it is not about |
 | `listening` | what has to become of the messages of other services |
 | `front` | what stands between the log and its users: all of the following |
 | `database` | the read model's Postgres, with crashes, lost announcements and connections that end |
@@ -34,8 +37,12 @@
 | `publishing` | public events are those of the log, each once |
 | `answers` | answers agree with the log, and show what was answered before |
 | `snapshot_writers` | an owner that was superseded writes no snapshots |
-| `restoring` | what an engine has in memory is what a restore would come to |
-| `world` | all of that; faults for a while, then quiet, then everything must have ended |
+| `restoring` | what a restore comes to, from the whole log and from a snapshot |
+| `memories` | what engines have in memory, and what snapshots hold, is that |
+| `chosen` | what a seed sets limits and rhythms of the product to |
+| `installation` | all of that, made and put together |
+| `settling` | what is still to come when nothing goes wrong any more, and what helps it to come |
+| `world` | the course of a seed: faults for a while, then quiet, then everything must have ended |
 | `seeds` | one seed, with all that is checked at its end |
 | `trace` | the last steps, in words |
 | `test_seeds`, `situations` | the tests of seeds, and what they have to meet |

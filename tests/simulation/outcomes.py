@@ -4,6 +4,7 @@ It follows the contract's rules about keys and duplicates by a few dictionaries 
 so that a duplicate that is taken for a new command shows, and a new command that is taken for a duplicate too.
 """
 
+from collections import Counter
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from tests.simulation.bulk_outcomes import BulkOutcomes
 
 DECIDED, SKIPPED, HELD = "decided", "skipped", "held"
 Keyed = cm.SendEvent | cm.AbortInstance | cm.ResumeActivity | cm.RetryInstance
+CarriedOut = ev.EventReceived | ev.InstanceEnded | ev.ActivityResumed | ev.InstanceRetried
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Outcomes:
     held: dict[str, list[ev.SubmissionHeld]] = field(default_factory=dict)
     """Submissions to each instance that wait, in order."""
     bulks: BulkOutcomes = field(default_factory=BulkOutcomes)
+    met: Counter[str] = field(default_factory=Counter)
     last_at: datetime | None = None
     """Of the last event."""
     age: timedelta = timedelta()
@@ -136,6 +139,7 @@ class Outcomes:
             command: the command; None if it can't be decoded.
             first: the first record that it has caused.
         """
+        self._meet(aggregate_id, command)
         outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
         if isinstance(command, cm.AbortInstance) and outcome == rejections.ENDED and command.request_key is not None:
@@ -150,6 +154,14 @@ class Outcomes:
             is_full = len(waiting + own) >= shard.MAX_WAITING or size > shard.MAX_WAITING_BYTES
             refused = isinstance(first.event, ev.TriggerFailed)
             assert refused == is_full, f"a message was {'' if refused else 'not '}refused when {len(waiting)} waited"
+
+    def _meet(self, id: str, command: cm.Command | None) -> None:
+        run = self.runs.get(id)
+        if run is not None and isinstance(command, Keyed) and not run.ended:
+            is_forgotten = command.request_key in run.carried_out and command.request_key not in run.keys
+            self.met["a forgotten request came again"] += is_forgotten
+        if isinstance(command, cm.PassOverInstance):
+            self.met["a bulk operation left alone what was aborted"] += "it is aborted now" in command.message
 
     def _wanted(self, id: str, command: cm.Command | None) -> Set[str]:
         if isinstance(command, cm.PageCommand) and command.bulk_id is not None:
@@ -278,8 +290,7 @@ class Outcomes:
                 if event.source is not None:
                     self.sequences[event.source] = event.sequence
             case ev.EventReceived():
-                if event.request_key is not None:
-                    self.runs[id].note(event.request_key, event.request_digest)
+                self._carried_out(self.runs[id], event)
             case ev.StageStarted() | ev.StageEnded():
                 self.runs[id].stage, self.runs[id].running = event.number, isinstance(event, ev.StageStarted)
                 self.runs[id].activities = [Pausable() for _ in range(self.runs[id].kept)]
@@ -295,12 +306,10 @@ class Outcomes:
                 activity = self.runs[id].activities[event.index]
                 assert activity.paused, f"{id}: a pause was ended twice"
                 activity.paused = False
-                if event.request_key is not None:
-                    self.runs[id].note(event.request_key, event.request_digest)
+                self._carried_out(self.runs[id], event)
             case ev.InstanceEnded():
                 self.runs[id].ended, self.runs[id].failed = True, event.error is not None
-                if event.request_key is not None:
-                    self.runs[id].note(event.request_key, event.request_digest)
+                self._carried_out(self.runs[id], event)
                 if self.runs[id].digest is not None:
                     self.ended_keyed.append(recorded.offset)
             case ev.InstanceRetried():
@@ -346,8 +355,14 @@ class Outcomes:
         assert len(event.requests) + event.earlier_requests == run.count, "a retry does not know all requests"
         if event.earlier_requests:
             run.keys, run.earlier = dict(event.requests), event.earlier_requests
+        self._carried_out(run, event)
+
+    def _carried_out(self, run: Run, event: CarriedOut) -> None:
+        """A request has had its effect, known by its key if it has one."""
         if event.request_key is not None:
+            earlier = run.earlier
             run.note(event.request_key, event.request_digest)
+            self.met["a retried instance forgot requests"] += run.retries > 0 and run.earlier > earlier
 
     def _fold_message(
         self, trigger: Listening, event: ev.EvaluationStarted | ev.TriggerFired | ev.TriggerFailed

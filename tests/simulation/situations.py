@@ -26,6 +26,7 @@ aborted in the first attempt
 aborted while retrying
 a late success
 a late failure
+a late result did not fit while its instance ran again
 EvaluationStarted
 EvaluationFailed
 EvaluationEnded
@@ -93,6 +94,13 @@ encryption has begun
 the key has changed
 encryption has begun at once
 the key has changed at once
+transactions have ended side by side
+a transaction was in several partitions
+submissions were aborted
+a retried instance forgot requests
+a forgotten request came again
+a bulk operation left alone what was aborted
+an abort came as soon as a retry was carried out
 a source came later
 a source got more partitions
 """

@@ -111,6 +111,8 @@ class World(Installation):
         self.extremes.ended(self.observer.histories.values())
         self.met["an instance was reached by a bulk operation"] = self.observer.reach.reached
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
+        for outcomes in self.observer.outcomes:
+            self.met += outcomes.met
         self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met
 
     async def _trouble(self, seconds: float) -> None:

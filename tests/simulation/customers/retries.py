@@ -59,6 +59,7 @@ class Retries(Kind):
         while not trying.done() and len(known.instances[id].passes) == passes:
             await asyncio.sleep(LOOK_SECONDS)
             known.read()
+        self.met["an abort came as soon as a retry was carried out"] += len(known.instances[id].passes) > passes
         await self._acts.abort(id)
         outcome = await trying
         if outcome.status not in (None, 503):
