@@ -7,10 +7,17 @@
 | `claims` | one writer per partition: claims, proofs, epochs, restores |
 | `commands` | each command is decided once: the feed, keys, repetitions |
 | `effects` | calls, delays, retries: what happens outside, and when |
+| `retries`, `resumes` | instances that run once more, activities that go on after a pause |
+| `submissions` | what other services append themselves |
 | `triggers` | messages become occurrences, and occurrences become instances |
+| `snapshots` | what a restart goes on from |
 | `kafka` | the feed of commands, the topics that engines write, listening for triggers |
 | `front` | the read model, public events, and what the API answers |
-| `searches` | instances that are searched |
+| `searches`, `streams` | instances that are searched, and followed |
+| `acts` | who did what |
+| `bulk` | actions on many instances |
+| `retention` | instances that are deleted from the read model |
+| `encryption` | values that nobody reads without a key |
 | `trial` | a process of its own: runs seeds on the copy until one fails |
 | `runner` | copies, trials in parallel, deadlines |
 

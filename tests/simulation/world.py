@@ -63,22 +63,7 @@ class World(Installation):
             await self._run(actions, trouble_seconds)
 
     async def _run(self, actions: int, trouble_seconds: float) -> None:
-        self.producing.start()
-        if self.clocks_are_wrong and self.rng.random() < 0.5:
-            for process in self.engines.processes:
-                process.clock.ahead = BEHIND  # until somebody sets it
-        for process in self.processes:
-            process.start()
-        self.front.trouble()
-        self.network.faults.update(NETWORK_FAULTS)
-        self.network.unplaced, self.network.slow_closing = 0.3, 0.3
-        # The others read from positions of their own. What comes from before these, they take for a log that was cut.
-        self.network.again = {engine.name: 0.05 for engine in self.engines.processes}
-        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01, large=0.3)
-        self.engines.link_faults.passing = 0.5
-        self.clients.listen()
-        if self.bad is not None:
-            self.bad.begin()
+        self._begin()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.clients.run(actions))
             group.create_task(self._trouble(trouble_seconds))
@@ -108,12 +93,35 @@ class World(Installation):
         for process in self.processes:
             assert not process.failures, f"{process.name} ended by itself: {process.failures[0]!r}"
             process.kill()
+        self._count()
+
+    def _begin(self) -> None:
+        """Start everything. From now on things go wrong."""
+        self.producing.start()
+        if self.clocks_are_wrong and self.rng.random() < 0.5:
+            for process in self.engines.processes:
+                process.clock.ahead = BEHIND  # until somebody sets it
+        for process in self.processes:
+            process.start()
+        self.front.trouble()
+        self.network.faults.update(NETWORK_FAULTS)
+        self.network.unplaced, self.network.slow_closing = 0.3, 0.3
+        # The others read from positions of their own. What comes from before these, they take for a log that was cut.
+        self.network.again = {engine.name: 0.05 for engine in self.engines.processes}
+        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01, large=0.3)
+        self.engines.link_faults.passing = 0.5
+        self.clients.listen()
+        if self.bad is not None:
+            self.bad.begin()
+
+    def _count(self) -> None:
+        """Note what was met."""
         self.extremes.ended(self.observer.histories.values())
         self.met["an instance was reached by a bulk operation"] = self.observer.reach.reached
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
+        self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met
         for outcomes in self.observer.outcomes:
             self.met += outcomes.met
-        self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met
 
     async def _trouble(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds
