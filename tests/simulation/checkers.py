@@ -38,6 +38,8 @@ from tests.simulation.history import ActivityRun, Attempt, History
 from tests.simulation.outcomes import Outcomes
 from tests.simulation.restoring import BAD
 
+Result = ev.ActivityFailed | ev.ActivityPaused | ev.ActivityEnded | ev.LateResultRecorded
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -60,8 +62,8 @@ class Observer:
     bounds: Bounds = DEFAULT_BOUNDS
     """How much the engines remember."""
     commands: Sequence[Mapping[int, Record]] | None = None
-    """Those of each partition by their offsets, in order. Without them, outcomes are not held against their commands,
-    and there are no offsets without one."""
+    """Those of each partition by their offsets, in order. Without them the log alone is known: no outcome is held
+    against its command, no result against its call, and there are no offsets without a command."""
     matches: Callable[[ev.EvaluationStarted], bool] = lambda message: False
     """See `Outcomes.matches`."""
     calls: Callable[[str, int], None] = lambda instance_id, retries: None
@@ -257,6 +259,8 @@ class Observer:
         history = self.histories[aggregate_id]
         if not isinstance(event, ev.InstanceStarted):
             history.fold(event)
+        if self.commands is not None and isinstance(event, Result):
+            _check_returned(history, event)
         if isinstance(event, ev.LateResultRecorded):
             assert replace(after, version=0) == (before and replace(before, version=0)), "a late result changes nothing"
         history.check(after)
@@ -329,9 +333,10 @@ class Observer:
 
     def returned(self, call: CallActivity, claim: Claim | None) -> None:
         """The engine that started an attempt under a claim is handed its result."""
+        attempt, activity = (call.token.resumes, call.token.attempt), self._activity(call)[0]
+        activity.returned.add(attempt)
         if claim is not None:
-            attempt = call.token.resumes, call.token.attempt
-            self.results.append((self._activity(call)[0], attempt, claim))
+            self.results.append((activity, attempt, claim))
 
     def _activity(self, call: CallActivity) -> tuple[ActivityRun, History, int]:
         instance_id = call.idempotency_key.partition(":")[0]
@@ -356,3 +361,14 @@ class Observer:
             seen += [record.offset for record in log[start:stop] if admitted.admits(record)]
             epoch = admitted.epoch
         assert seen == [recorded.offset for recorded in self.admitted[partition]]
+
+
+def _check_returned(history: History, result: Result) -> None:
+    """What the log says of a call follows from a result, and not from that of another call."""
+    if isinstance(result, ev.ActivityEnded) and result.error == ev.CANCELED:
+        return
+    retries = result.retries if isinstance(result, ev.LateResultRecorded) else history.retries
+    activity = history.find(result.stage, result.index, retries)
+    assert activity is not None
+    is_known = (activity.resumes, result.attempt) in activity.returned
+    assert is_known, f"{result} is told of a call that has not come back"

@@ -44,6 +44,8 @@ class ActivityRun:
     late_success: bool = False
     results: Counter[Attempt] = field(default_factory=Counter)
     """How many results of each attempt the log holds."""
+    returned: set[Attempt] = field(default_factory=set)
+    """Attempts whose result an engine was handed."""
     resumes: int = 0
     paused: bool = False
     retries: int = 0
