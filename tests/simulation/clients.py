@@ -91,7 +91,7 @@ class Clients(Sending):
             chance = self.rng.random()
             if chance < 0.45 or not self.runs:
                 self.start()
-            elif chance < 0.68:
+            elif chance < 0.665:
                 self._send_event()
             elif chance < 0.69:
                 await self.retrying.retry_what_is_called()

@@ -24,9 +24,9 @@ REQUESTS: Final = (2, 3)
 """How many come before a retry: as many as an instance remembers in some seeds."""
 PAUSE_SECONDS: Final = 0.5
 """Between two that come again, at most."""
-REGRETTED: Final = 0.3
+REGRETTED: Final = 0.6
 """How many instances are aborted while a bulk operation is about to retry them."""
-REGRET_SECONDS: Final = 0.05
+REGRET_SECONDS: Final = 0.02
 """How much later, at most, than the operation has come to them."""
 
 

@@ -108,7 +108,7 @@ class World(Installation):
         self.network.unplaced, self.network.slow_closing = 0.3, 0.3
         # The others read from positions of their own. What comes from before these, they take for a log that was cut.
         self.network.again = {engine.name: 0.05 for engine in self.engines.processes}
-        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01, large=0.3)
+        self.stack.faults = StackFaults(before=0.15, after=0.15, late=0.1, final=0.01, large=0.5)
         self.engines.link_faults.passing = 0.5
         self.clients.listen()
         if self.bad is not None:

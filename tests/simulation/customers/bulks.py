@@ -48,13 +48,13 @@ class Bulks(Kind):
         return self.rng.choice(list(self.operations))
 
     def _body(self) -> dict[str, Any]:
-        (action,) = self.rng.choices(("abort", "resume", "retry"), (5, 1, 2))
-        asked: dict[str, Any] = {}
-        if self.rng.random() >= 0.4:
-            asked["workflowID"] = self.answers.known.instances[self.any_instance()].start.workflow_id
+        (action,) = self.rng.choices(("abort", "resume", "retry"), (5, 1, 3))
         if action == "retry" and self.rng.random() < 0.6:
-            asked["state"] = ["failed"]
-        return {"action": action, **({"filter": asked} if asked else {"all": True})}
+            return {"action": action, "filter": {"state": ["failed"]}}
+        if self.rng.random() < 0.4:
+            return {"action": action, "all": True}
+        flow_id = self.answers.known.instances[self.any_instance()].start.workflow_id
+        return {"action": action, "filter": {"workflowID": flow_id}}
 
     async def _start_some(self) -> None:
         """Start an operation, or two at once: what one of them has done to an instance, the other one can't do."""
