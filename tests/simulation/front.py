@@ -269,6 +269,7 @@ class Front:
         self.database.faults.slow_answer = SLOW_WHILE_WATCHED
         await self.customers.run_and_watch()
         self.database.faults.slow_answer = 0.0
+        await self.customers.retry_what_has_failed()
         await self.customers.abort_runs(self._let_one_stand)
         await asyncio.sleep(max(0.0, self._stands_until - asyncio.get_running_loop().time()))
         self.customers.quiet()

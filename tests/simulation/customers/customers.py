@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from schemas.settings import ApiSettings
 from tests.simulation.answers import Answers
@@ -25,6 +26,17 @@ from tests.simulation.customers.triggers import Triggers
 
 NOBODY_SENDS: Final = "what nobody sends"
 """An event."""
+FAILS: Final = {
+    "send": {
+        "source": {"wallet": {"id": str(UUID(int=0)), "balance": "main"}},
+        "destination": {"account": {"id": "users:7", "ledger": "default"}},
+        "amount": {"amount": 1, "asset": "EUR/2"},
+        "metadata": {"mark": "what fails"},
+    }
+}
+"""A stage that fails, after a call: its wallet does not exist."""
+FAILING: Final = 3
+"""Instances of it."""
 
 
 class Customers:
@@ -116,8 +128,20 @@ class Customers:
         if self._made.flows:  # answers are slow, so it may not have been answered
             await self._runs.run_and_watch(self._made.flows[-1])
 
+    async def retry_what_has_failed(self) -> None:
+        """An operation retries what has failed in a workflow, while others retry some of it and abort that at once.
+
+        Raises:
+            AssertionError: an answer is wrong.
+        """
+        await self._flows.create(stages=[FAILS], limits={})
+        if self._made.flows:
+            flow = self._made.flows[-1]
+            await asyncio.gather(*(self._runs.run(flow, wait=True) for _ in range(FAILING)))
+            await self._bulks.start({"action": "retry", "filter": {"workflowID": flow.id, "state": ["failed"]}})
+
     async def abort_runs(self, stand_still: Callable[[], None]) -> None:
-        """Somebody aborts all instances of a workflow that have just been started.
+        """Somebody aborts all instances of a workflow that have just been started, and one that was just retried.
 
         Args:
             stand_still: called before they are started: lets a projector stand still, which has not written some then.
@@ -126,9 +150,18 @@ class Customers:
             AssertionError: an answer is wrong.
         """
         await self._flows.create(stages=[{"wait_event": {"event": "approved"}}])
+        if self._made.flows:
+            await self._runs.run(self._made.flows[-1], wait=False)
+        if self._made.instances:
+            await self._acts.abort(self._made.instances[-1])
+        await self._flows.create(stages=[{"wait_event": {"event": "approved"}}])
         stand_still()
         if self._made.flows:
-            await self._bulks.abort_runs(self._made.flows[-1])
+            await asyncio.gather(self._bulks.abort_runs(self._made.flows[-1]), self._regret())
+
+    async def _regret(self) -> None:
+        if failed := self._retries.failed():
+            await self._retries.regret(failed[-1])
 
     async def meet_ends(self) -> None:
         """Somebody waits for an end that takes a while to come, others meet at one, and somebody retries it twice.

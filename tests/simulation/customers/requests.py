@@ -17,8 +17,9 @@ from tests.simulation.apis import HttpAnswer, HttpRequest, SimulatedApi
 TRIES: Final = 6
 PATIENCE_SECONDS: Final = (0.5, 3.0, 15.0, 60.0)
 """How long clients wait for an answer."""
-TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this ran before"
-"""A keyed run is refused with this when engines remember little: the next try succeeds."""
+TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this "
+"""A request with a key is refused with this when engines remember little: the next try succeeds. Whether it had to be
+is judged by the log (`outcomes`)."""
 CUT: Final = "the log of commands was cut"
 """Clients are told so, and operators are called."""
 GRACE_SECONDS: Final = 12.0
@@ -108,7 +109,7 @@ class Requests:
             assert status in STATUSES, f"{method} {target} was answered {status}: {shown}"
             text = shown.get("errorMessage", "") if status == 503 and shown else ""
             assert CUT not in text, "a request was refused since the log of commands was cut, which it never is"
-            is_behind = text == TOO_FAR_BEHIND
+            is_behind = text.startswith(TOO_FAR_BEHIND)
             assert status != 503 or not self.quiet or is_behind, f"{method} {target} was answered 503: {shown}"
         return Outcome(status, shown, promised, seconds, stopping)
 

@@ -34,16 +34,17 @@ class Retries(Kind):
         """See `Kind.actions`."""
         return (
             Action(10, self._retry_any, self.has_instances),
-            Action(4, lambda: self._regret(self.rng.choice(self._failed())), lambda: bool(self._failed())),
+            Action(4, lambda: self.regret(self.rng.choice(self.failed())), lambda: bool(self.failed())),
         )
 
-    def _failed(self) -> Sequence[str]:
+    def failed(self) -> Sequence[str]:
+        """Instances that have failed or were aborted."""
         known = self.answers.known.instances
         return [id for id in self.made.instances if known[id].moments[-1].error is not None]
 
     async def _retry_any(self) -> None:
         """Retry an instance, mostly one that can be retried: many would not fail by themselves."""
-        known, running, failed = self.answers.known.instances, [], self._failed()
+        known, running, failed = self.answers.known.instances, [], self.failed()
         if not failed:
             running = [id for id in self.made.instances if not known[id].ended]
         id = self.rng.choice(failed or running or self.made.instances)
@@ -51,7 +52,7 @@ class Retries(Kind):
             await self._acts.abort(id)
         await self.retry(id)
 
-    async def _regret(self, id: str) -> None:
+    async def regret(self, id: str) -> None:
         """Abort an instance as soon as a retry is carried out, whatever the read model shows by then."""
         known, sent = self.answers.known, self._making.new()
         passes = len(known.instances[id].passes)
