@@ -76,6 +76,8 @@ SLOW_ANSWERS: Final = (0.02, 0.2)
 """How often an answer of it does."""
 SLOW_WHILE_WATCHED: Final = 0.3
 """How often while somebody runs what others watch, when all is quiet else: who shares a read shares a slow one."""
+SLOW_WHILE_RETRIED: Final = 0.3
+"""How often a request to it takes seconds while an operation retries: by then an instance may have been aborted."""
 STANDING_SECONDS: Final = (2.0, 5.0)
 """How long a projector stands still while somebody acts on what it has not written: it keeps its partitions."""
 DEAF: Final = (0.0, 0.3, 1.0)
@@ -269,7 +271,10 @@ class Front:
         self.database.faults.slow_answer = SLOW_WHILE_WATCHED
         await self.customers.run_and_watch()
         self.database.faults.slow_answer = 0.0
-        await self.customers.retry_what_has_failed()
+        if (flow := await self.customers.let_fail()) is not None:
+            self.database.faults.slow = SLOW_WHILE_RETRIED
+            await self.customers.retry_failed(flow)
+            self.database.faults.slow = 0.0
         await self.customers.abort_runs(self._let_one_stand)
         await asyncio.sleep(max(0.0, self._stands_until - asyncio.get_running_loop().time()))
         self.customers.quiet()

@@ -13,7 +13,7 @@ from tests.simulation.apis import SimulatedApi
 from tests.simulation.customers.acts import Acts
 from tests.simulation.customers.bulks import Bulks
 from tests.simulation.customers.flows import Flows
-from tests.simulation.customers.kind import Kind, Made
+from tests.simulation.customers.kind import Flow, Kind, Made
 from tests.simulation.customers.looks import Looks
 from tests.simulation.customers.making import Making
 from tests.simulation.customers.requests import Requests
@@ -37,6 +37,8 @@ FAILS: Final = {
 """A stage that fails, after a call: its wallet does not exist."""
 FAILING: Final = 3
 """Instances of it."""
+RETRIED_SECONDS: Final = 5.0
+"""Meanwhile an operation mostly comes to them."""
 
 
 class Customers:
@@ -128,17 +130,27 @@ class Customers:
         if self._made.flows:  # answers are slow, so it may not have been answered
             await self._runs.run_and_watch(self._made.flows[-1])
 
-    async def retry_what_has_failed(self) -> None:
-        """An operation retries what has failed in a workflow, while others retry some of it and abort that at once.
+    async def let_fail(self) -> Flow | None:
+        """Somebody runs a workflow that fails; which, if it was made.
 
         Raises:
             AssertionError: an answer is wrong.
         """
         await self._flows.create(stages=[FAILS], limits={})
-        if self._made.flows:
-            flow = self._made.flows[-1]
-            await asyncio.gather(*(self._runs.run(flow, wait=True) for _ in range(FAILING)))
-            await self._bulks.start({"action": "retry", "filter": {"workflowID": flow.id, "state": ["failed"]}})
+        if not self._made.flows:
+            return None
+        flow = self._made.flows[-1]
+        await asyncio.gather(*(self._runs.run(flow, wait=True) for _ in range(FAILING)))
+        return flow
+
+    async def retry_failed(self, flow: Flow) -> None:
+        """An operation retries what has failed of a workflow. Others retry some of it at once, and abort that.
+
+        Raises:
+            AssertionError: an answer is wrong.
+        """
+        await self._bulks.start({"action": "retry", "filter": {"workflowID": flow.id, "state": ["failed"]}})
+        await asyncio.sleep(RETRIED_SECONDS)
 
     async def abort_runs(self, stand_still: Callable[[], None]) -> None:
         """Somebody aborts all instances of a workflow that have just been started, and one that was just retried.
