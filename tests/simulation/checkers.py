@@ -105,6 +105,7 @@ class Observer:
         self.claims = [Claim(partition, -1) for partition in range(self.partitions)]
         self.claimed = [0] * self.partitions
         self.causes = [[] for _ in range(self.partitions)]
+        self._decided = [0] * self.partitions
         self.admitted = [[] for _ in range(self.partitions)]
         self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
         self._filters = [EpochFilter() for _ in range(self.partitions)]
@@ -181,6 +182,9 @@ class Observer:
         if first.aggregate_id in self.aside:
             return
         if self.commands is not None:
+            if cause not in self.commands[partition]:
+                assert isinstance(first.event, ev.CommandSkipped), f"{first} follows from a mark of a transaction"
+                return
             try:
                 _, command = self.codec.decode_command(self.commands[partition][cause])
             except UndecodableRecord:
@@ -199,17 +203,21 @@ class Observer:
 
     def _check_causes(self, partition: int, decided: list[int]) -> None:
         """Commands are decided in order, each in one batch, none twice and none left out."""
-        known = self.causes[partition]
         for cause in decided:
-            before = known[-1] if known else -1
-            assert cause == self._next_command(partition), f"partition {partition}: {cause} is decided after {before}"
-            known.append(cause)
+            following, before = self._next_command(partition), self._decided[partition] - 1
+            if self.commands is None or cause in self.commands[partition]:
+                assert cause == following, f"partition {partition}: {cause} is decided after {before}"
+                self.causes[partition].append(cause)
+            else:
+                assert before < cause, f"partition {partition}: the mark {cause} is passed over after {before}"
+                is_left_out = following < cause and following in self.commands[partition]
+                assert not is_left_out, f"partition {partition}: {following} is passed over with the mark {cause}"
+            self._decided[partition] = cause + 1
 
     def _next_command(self, partition: int) -> int:
         """The offset of the command that is decided next. Marks of transactions take offsets, too."""
-        known = self.causes[partition]
-        offset = known[-1] + 1 if known else 0
-        if self.commands is not None and len(known) < len(self.commands[partition]):
+        offset = self._decided[partition]
+        if self.commands is not None and len(self.causes[partition]) < len(self.commands[partition]):
             while offset not in self.commands[partition]:
                 offset += 1
         return offset

@@ -345,6 +345,7 @@ class Outcomes:
         assert run is None or run.ended, f"{id}: an abort was refused while it ran"
         if run is not None:
             run.keys.setdefault(key, digest)
+            run.carried_out.add(key)
 
     def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
         assert run.ended, "an instance was retried while it ran"
