@@ -19,6 +19,8 @@ from tests.simulation.trouble import NETWORK_FAULTS, cut_off
 BEHIND: Final = timedelta(days=-2)
 """By how much all clocks may be wrong from the beginning on: then what is new is shown as older than what is kept."""
 
+CALLS_CAUGHT: Final = 0.5
+"""How often trouble is followed by the abort and the retry of an instance whose call is under way."""
 LATE_RETRIES: Final = 2
 """How many instances are retried that were deleted while the retry was on its way."""
 
@@ -130,6 +132,8 @@ class World(Installation):
             process = self.rng.choice(self.processes)
             self.trouble.strike(process)
             self.front.strike()
+            if self.rng.random() < CALLS_CAUGHT:
+                await self.clients.retrying.retry_what_is_called()
             if self.clocks_are_wrong and self.rng.random() < 0.3:
                 await self._set_clock(process)
             self.harm.compact()
