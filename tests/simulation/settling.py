@@ -7,6 +7,7 @@ from schemas import rejections
 from schemas.commands import RunWorkflow, SendEvent
 from schemas.definition import WaitEvent
 from tests.definitions import definition
+from tests.simulation.customers.customers import NOBODY_SENDS
 from tests.simulation.installation import PARTITIONS, Installation
 
 LOOK_SECONDS: Final = 20.0
@@ -43,6 +44,9 @@ class Settling:
                 if self._waits_for_event(instance_id):  # an event would let a delay end that was forgotten
                     for name in ("approved", "paid", "ann"):
                         self._clients.send(instance_id, SendEvent(name=name))
+                    if self._observer.histories[instance_id].stages[-1].input["event"] == NOBODY_SENDS:
+                        # It was aborted, and an operation on all has retried it.
+                        self._clients.send(instance_id, SendEvent(name=NOBODY_SENDS))
                 if asyncio.get_running_loop().time() >= help_at:
                     self._help(instance_id)
                 if self._observer.instances[instance_id].paused:
