@@ -20,6 +20,7 @@ from projections.ports import MIN_AGE_SECONDS, Connection
 from projections.postgres_connection import PostgresConnection
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
+from projections.queries.retryable import MAX_REQUESTS
 from projections.rebuild import rebuild
 from projections.retention import FIRST, Retention
 from projections.sql import statement
@@ -190,7 +191,7 @@ class World:
     async def deleting(self) -> AsyncIterator[Connection]:
         """While a deletion of all old instances is not committed."""
         async with self.connected() as connection:
-            parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS)
+            parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS, MAX_REQUESTS)
             ((deleted, *_),) = await connection.fetch(statement("delete_ended"), parameters)
             assert deleted == len(self.old)
             yield connection
