@@ -106,14 +106,8 @@ def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BY
         max_bytes: what may stay unread. Those that have been waited for longest go first.
     """
     unread = {connection: size for connection in connections if (size := connection.unread_bytes)}
-    total, aborted = sum(unread.values()), 0
-    for connection in sorted(unread, key=lambda connection: connection.write_deadline):
-        if total <= max_bytes:
-            break
-        total -= unread[connection]
-        aborted += 1
-        connection.transport.abort()
-    if aborted:
+    longest_first = sorted(unread, key=lambda connection: connection.write_deadline)
+    if aborted := _abort_until(max_bytes, [(connection, unread[connection]) for connection in longest_first]):
         logger.warning(
             "%d connections aborted: together, clients left more than %d bytes of their answers unread",
             aborted,
@@ -128,20 +122,25 @@ def bound_heads(connections: Sequence[Protocol], max_bytes: int = MAX_HEADS_BYTE
         connections: all of a server.
         max_bytes: of all of them. The largest go first: what ordinary clients send is small.
     """
-    heads = {connection: size for connection in connections if (size := connection.head_bytes)}
-    total, aborted = sum(heads.values()), 0
-    for connection in sorted(heads, key=lambda connection: -heads[connection]):
-        if total <= max_bytes:
-            break
-        total -= heads[connection]
-        aborted += 1
-        connection.transport.abort()
-    if aborted:
+    heads = [(connection, size) for connection in connections if (size := connection.head_bytes)]
+    if aborted := _abort_until(max_bytes, sorted(heads, key=lambda head: -head[1])):
         logger.warning(
             "%d connections aborted: together, clients sent more than %d bytes of heads that are not complete",
             aborted,
             max_bytes,
         )
+
+
+def _abort_until(max_bytes: int, sizes: Sequence[tuple[Protocol, int]]) -> int:
+    """Abort connections, the first ones first, until the others together have no more bytes; how many."""
+    left, aborted = sum(size for _, size in sizes), 0
+    for connection, size in sizes:
+        if left <= max_bytes:
+            break
+        left -= size
+        aborted += 1
+        connection.transport.abort()
+    return aborted
 
 
 def accept_all(listener: socket.socket) -> Iterator[socket.socket]:
