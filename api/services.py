@@ -12,7 +12,6 @@ from api.ids import new_id
 from api.log_reader import KafkaLogReader
 from api.metrics import Metrics
 from api.ports import CommandLog, InstanceRow, Links, LogReader, ReadModel, ReadPositions
-from api.repeats import Repeats
 from api.streams.hub import Hub
 from projections.database import Postgres
 from projections.ports import Database
@@ -20,6 +19,7 @@ from projections.queries.followed import FollowedInstances
 from projections.queries.positions import ReadPositions as QueriedPositions
 from projections.queries.read_model import ReadModel as QueriedReadModel
 from schemas.kafka import Kafka, KafkaClients
+from schemas.repeats import Repeats
 from schemas.settings import ApiSettings, StackSettings, load
 from schemas.stack.links import LinkFetcher
 

@@ -14,7 +14,8 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | `rejections`, `error_texts` | why a command was rejected; how long an error may be |
 | `settings`, `service_links` | what the environment sets |
 | `process_name` | what a process is called in its consumer groups |
-| `ids`, `nesting`, `redaction` | UUIDs, how deep JSON is nested, what logs may show |
+| `ids`, `nesting` | UUIDs, how deep JSON is nested |
+| `redaction`, `repeats` | what logs may show, and how often |
 
 How the processes reach what is outside:
 

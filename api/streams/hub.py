@@ -16,12 +16,12 @@ from uuid import UUID
 from api.errors import Unavailable
 from api.metrics import StreamMetrics
 from api.ports import ReadPositions
-from api.repeats import Repeats
 from api.streams.followers import Follower, InstanceFollower, ListFollower
 from api.streams.messages import State
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.followed import FollowedInstance
 from projections.queries.rows import InstanceRow
+from schemas.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 

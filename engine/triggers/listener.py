@@ -33,6 +33,7 @@ from schemas.kafka import (
 )
 from schemas.process_name import ProcessName
 from schemas.records import Record
+from schemas.repeats import Repeats
 from schemas.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -129,9 +130,8 @@ class Listener:
         self.settled = False
         """Whether it has listened, or the topic is known to be in trouble."""
         self._failed = 0
-        self._look_at = self._note_at = self._tell_skipped_at = 0.0
-        self._untold = 0
-        """Skipped messages that are not in the log."""
+        self._look_at = self._note_at = 0.0
+        self._skipped = Repeats(SKIPPED_SECONDS, lambda: self._clock.monotonic())
         self._next: dict[int, int] = {}
         self._unsent: list[tuple[str, Command]] = []
         self._unsent_bytes = 0
@@ -322,13 +322,10 @@ class Listener:
 
     def _tell_skipped(self, error: NoEnvelope, source: str, offset: int) -> None:
         """Log that a message is skipped, now and then: a topic may have millions of them in a row."""
-        now = self._clock.monotonic()
-        if now < self._tell_skipped_at:
-            self._untold += 1
-            return
-        more = f" (and {self._untold} others since the last line like this)" if self._untold else ""
-        self._tell_skipped_at, self._untold = now + SKIPPED_SECONDS, 0
-        logger.warning("a message is skipped: %s%s", error, more, extra={"source": source, "offset": offset})
+        count = self._skipped.met("skipped")
+        if count is not None:
+            more = f" (and {count - 1} others since the last line like this)" if count > 1 else ""
+            logger.warning("a message is skipped: %s%s", error, more, extra={"source": source, "offset": offset})
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

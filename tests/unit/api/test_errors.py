@@ -9,7 +9,9 @@ from uuid import uuid4
 import pytest
 
 from api.ports import Rejection
+from tests.simulation.loop import simulate
 from tests.unit.api.fakes import Answer, Backend, Client, make_client
+from tests.unit.api.streams import World
 
 ALLOWED = {
     "/_info": "GET, HEAD",
@@ -320,3 +322,15 @@ async def test_a_waiting_run_whose_client_has_gone_makes_room(monkeypatch: pytes
         assert (await waiting).status == 0
     assert (await client.call("POST", target)).status == 201
     assert len(backend.instance_rows) == 2
+
+
+def test_requests_during_an_outage_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with World().serving() as world:
+            world.backend.postgres_away = True
+            answers = [await world.client.call("GET", f"/instances/{world.workflow}") for _ in range(50)]
+            assert {answer.error for answer in answers} == {(503, "INTERNAL")}
+
+    simulate(test())
+    (line,) = [record.message for record in caplog.records if record.name == "api.routing"]
+    assert "since the last line: 1" in line

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from api.errors import Unavailable
-from api.repeats import SILENCE_SECONDS
 from api.streams import followers, hub
 from api.streams.hub import MAX_FAILURES, PAUSE_SECONDS, RETRY_SECONDS
 from api.streams.messages import State
 from api.v2 import render_instance
 from projections.queries.followed import FollowedInstance
+from schemas.repeats import SILENCE_SECONDS
 from tests.simulation.loop import in_world, simulate
 from tests.unit.api.streams import Event, World, read_events
 

@@ -1,6 +1,7 @@
 """Faults that are met again and again, as by each request while Postgres is away: a line of the log now and then."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -9,10 +10,20 @@ SILENCE_SECONDS: Final = 60.0
 """Between two lines about the same fault. Without it, an outage under load would fill the disk with what it says."""
 
 
-class Repeats:
-    """Says when a fault is worth a line."""
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
-    def __init__(self) -> None:
+
+class Repeats:
+    """Says when a fault is worth a line.
+
+    Args:
+        silence_seconds: between two lines about the same fault.
+        monotonic: the time, in seconds; that of the event loop when not given.
+    """
+
+    def __init__(self, silence_seconds: float = SILENCE_SECONDS, monotonic: Callable[[], float] = _loop_time) -> None:
+        self._silence_seconds, self._monotonic = silence_seconds, monotonic
         self._lines: dict[str, _Line] = {}
 
     def met(self, fault: str) -> int | None:
@@ -24,12 +35,12 @@ class Repeats:
         Returns:
             How often it was met since the last line, this time included; None if there is no need for another one yet.
         """
-        now = asyncio.get_running_loop().time()
+        now = self._monotonic()
         last = self._lines.get(fault)
-        if last is not None and now - last.at < SILENCE_SECONDS:
+        if last is not None and now - last.at < self._silence_seconds:
             last.repeats += 1
             return None
-        self._lines = {text: line for text, line in self._lines.items() if now - line.at < SILENCE_SECONDS}
+        self._lines = {text: line for text, line in self._lines.items() if now - line.at < self._silence_seconds}
         self._lines[fault] = _Line(now)
         return 1 if last is None else 1 + last.repeats
 
