@@ -38,7 +38,7 @@ from schemas.encryption.marks import KeyMissing
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
 from schemas.fillers import is_filler, is_loss
-from schemas.log_integrity import REMEDIES, LogFault, check_end, check_records, follows, key_missing, newer_build
+from schemas.log_integrity import REMEDIES, LogFault, check_end, check_holes, follows, key_missing, newer_build
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number
 from schemas.topics import EVENTS
 
@@ -278,26 +278,13 @@ class Restore:
             LogFault: records are missing, and nobody has said that it is known.
         """
         if inspected.repaired == NOT_REPAIRED and not inspected.lacks_events:
-            await self._check_holes(position, records, inspected.state.events.oldest)
+            oldest, find_marks = inspected.state.events.oldest, partial(self._log.marks, self._number)
+            _, fault = await check_holes(self._number, position, records, oldest, find_marks)
+            if fault is not None:
+                raise fault
         first = records[0].offset
         epochs = (read_number(header(record.headers, "epoch")) for record in records)
         return next((epoch for epoch in epochs if epoch is not None and epoch < first), -1)
-
-    async def _check_holes(self, position: int, records: Sequence[Record], oldest: int) -> None:
-        """Check records that don't follow on a position. Where others' transactions have ended, none are missing.
-
-        Raises:
-            LogFault: some are.
-        """
-        try:
-            check_records(self._number, position, records, oldest)
-        except LogFault as fault:
-            if fault.reason != "gap" or oldest > position:
-                raise
-        else:
-            return
-        marks = await self._log.marks(self._number, position, records[-1].offset)
-        check_records(self._number, position, records, oldest, marks=marks)
 
     async def _are_marks(self, start: int, stop: int) -> bool:
         """Whether nothing is there but the ends of others' transactions."""

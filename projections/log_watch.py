@@ -8,6 +8,7 @@ is looked at, now and then: records of another topic may fit by chance.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -15,8 +16,8 @@ from msgspec import Struct
 from projections.cancellation import to_its_end
 from schemas.epochs import check_claim
 from schemas.fillers import is_filler
-from schemas.kafka import Kafka, KafkaFault, Limits, Member, Place, Reader, TopicFinder, check_holes
-from schemas.log_integrity import LogFault, check_begin, check_end, check_identity
+from schemas.kafka import Kafka, KafkaFault, Limits, Member, Place, Reader, TopicFinder
+from schemas.log_integrity import LogFault, check_begin, check_end, check_holes, check_identity
 from schemas.records import Record
 
 LOOK_SECONDS: Final = 5.0
@@ -108,8 +109,17 @@ class LogWatch:
     async def check_holes(
         self, member: Member, place: Place, position: int, records: Sequence[Record]
     ) -> tuple[Sequence[Record], LogFault | None]:
-        """See `schemas.kafka.check_holes`."""
-        return await check_holes(self._kafka, member, place, position, records)
+        """Look what is wrong with records that a member has handed over, see `schemas.log_integrity.check_holes`.
+
+        Raises:
+            KafkaFault: Kafka is away.
+        """
+        oldest = (await member.limits([place]))[place].oldest
+        return await check_holes(place.partition, position, records, oldest, partial(self._marks, place))
+
+    async def _marks(self, place: Place, start: int, stop: int) -> frozenset[int]:
+        async with self._kafka.reader() as reader:
+            return await reader.marks(place, start, stop)
 
     @property
     def _is_old(self) -> bool:

@@ -25,7 +25,7 @@ something, and to pass over the record would be to forget it.
 | `key` | the record is encrypted with a key that the process does not have | who decodes it (`key_missing`) |
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
 from schemas.encryption.marks import KeyMissing
@@ -173,7 +173,42 @@ def check_records(
         position = record.offset + 1
 
 
-def before_gap(records: Sequence[Record], position: int, marks: frozenset[int] = NO_MARKS) -> Sequence[Record]:
+async def check_holes(
+    partition: int,
+    position: int,
+    records: Sequence[Record],
+    oldest: int,
+    find_marks: Callable[[int, int], Awaitable[frozenset[int]]],
+) -> tuple[Sequence[Record], LogFault | None]:
+    """Look what is wrong with records of `events`, where `follows` says that they don't follow on a position.
+
+    Args:
+        partition: which partition.
+        position: the offset of the record that comes next.
+        records: what was read from there on, in order.
+        oldest: as in `check_records`.
+        find_marks: the offsets from one to before another at which others' transactions have ended. It is only asked
+            where records may be missing.
+
+    Returns:
+        Those that follow, and why the others don't: None if all do.
+    """
+    try:
+        check_records(partition, position, records, oldest)
+    except LogFault as fault:
+        if fault.reason != "gap" or oldest > position:
+            return (), fault
+    else:
+        return records, None
+    marks = await find_marks(position, records[-1].offset)
+    try:
+        check_records(partition, position, records, oldest, marks=marks)
+    except LogFault as fault:
+        return _before_gap(records, position, marks), fault
+    return records, None
+
+
+def _before_gap(records: Sequence[Record], position: int, marks: frozenset[int]) -> Sequence[Record]:
     """The records up to where others are missing.
 
     Args:

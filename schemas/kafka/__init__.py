@@ -44,7 +44,6 @@ from schemas.kafka.errors import (
     TransactionFailed,
     UnreadableRecords,
 )
-from schemas.kafka.holes import check_holes
 from schemas.kafka.kept_reader import KeptReader
 from schemas.kafka.ports import (
     Admin,
@@ -95,7 +94,6 @@ __all__ = [
     "TransactionFailed",
     "Transactions",
     "UnreadableRecords",
-    "check_holes",
     "read_span",
     "search_tail",
     "staying",
