@@ -129,14 +129,12 @@ class Batch:
             case events.CommandRejected(bulk_id=str()) as event:  # it is counted, and nobody waits for it
                 count(self.bulk_outcomes, partition, event.bulk_id, event.code)
             case events.CommandRejected() as event if cause is not None:
-                if event.request_key is not None and event.request_digest is not None:
-                    self._came_late(id, event.request_key, event.request_digest)
+                self._note_late_abort(id, event)
                 self.rejections[partition, cause] = Rejection(
                     partition, cause, event.code, _text(event.message), event.at
                 )
             case events.SubmissionRejected() as event:
-                if (late := late_abort(id, event)) is not None:
-                    self._came_late(id, *late)
+                self._note_late_abort(id, event)
             case _:
                 # LateResultRecorded, InstanceRequested, CommandSkipped, ClaimConfirmed and other events of submissions
                 # change nothing.
@@ -347,10 +345,12 @@ class Batch:
         if event.request_key is not None and event.request_digest is not None:
             self.event_requests.append(EventRequest(id, event.request_key, event.request_digest))
 
-    def _came_late(self, id: str, key: str, digest: str) -> None:
-        """An abort came when its instance had ended."""
-        request = EventRequest(id, key, digest)
-        (self.event_requests if id in self.instances else self.late_requests).append(request)
+    def _note_late_abort(self, id: str, event: events.CommandRejected | events.SubmissionRejected) -> None:
+        """Keep the key of an abort that came when its instance had ended."""
+        late = late_abort(id, event)
+        if late is not None:
+            request = EventRequest(id, *late)
+            (self.event_requests if id in self.instances else self.late_requests).append(request)
 
     def _activity(
         self,

@@ -275,8 +275,8 @@ class State:
         for place, event in enumerate(events, offset):
             if event.bulk_id is not None:
                 self._bulks.note_decided(key, event.bulk_id, event.bulk_page, place)
-            elif event.request_key is not None and event.request_digest is not None:
-                self.duplicates.note_late_abort(key, event.request_key, event.request_digest, place)
+            elif (request := late_abort(key, event)) is not None:
+                self.duplicates.note_late_abort(key, *request, place)
         return ()
 
     def _replay_instance(self, key: str, events: Sequence[ev.InstanceEvent], offset: int) -> Sequence[str]:

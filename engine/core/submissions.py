@@ -39,6 +39,7 @@ from schemas.current import CurrentWorkflow
 from schemas.events import SubmissionHeld
 from schemas.idempotency import digest_of, id_for_key
 from schemas.ids import made_at_ms
+from schemas.late_aborts import submitted_abort
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """What the submissions of a partition that are held may take together. While `definitions` can't be read they would
@@ -229,11 +230,9 @@ def as_run(command: SubmitRun, workflow: CurrentWorkflow | None) -> RunWorkflow:
 def as_request(key: str, command: SubmitEvent | SubmitAbort) -> SendEvent | AbortInstance:
     """What a submission to an instance means. The API makes the same of the same idempotency key and content."""
     if isinstance(command, SubmitAbort):
+        request_key, request_digest = submitted_abort(key, command.idempotency_key)
         return AbortInstance(
-            request_key=str(id_for_key("abort", key, command.idempotency_key)),
-            request_digest=digest_of(None),
-            by=command.by,
-            reason=command.reason,
+            request_key=request_key, request_digest=request_digest, by=command.by, reason=command.reason
         )
     return SendEvent(
         name=command.name,
