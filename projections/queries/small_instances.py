@@ -19,6 +19,8 @@ MAX_INSTANCES: Final = 50
 """Of a page that is read so. With more, each would have room for few bytes only, and many pages would be read twice."""
 STAGE_BYTES: Final = 1_000
 """What a row takes, beside the texts of an instance."""
+_PRECEDED: Final = 25
+"""Index of the column that only pages next to a position have: whether there are rows on its other side."""
 
 
 def small_instances_query(
@@ -75,6 +77,6 @@ def small_instances(limit: int, rows: Sequence[Row]) -> Slice[InstanceRow] | Non
         if number is not None:
             if stages and number < stages[-1].number:
                 return None  # Postgres has sorted the page, and keeps no order then within an instance
-            stages.append(StageRow(*row[21:25]))
-    preceded = rows[0][25] is True if rows and len(rows[0]) > 25 else None
+            stages.append(StageRow(*row[21:_PRECEDED]))
+    preceded = rows[0][_PRECEDED] is True if rows and len(rows[0]) > _PRECEDED else None
     return Slice(found[:limit], len(found) > limit, preceded=preceded)
