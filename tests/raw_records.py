@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -77,13 +78,17 @@ async def put_raw(
     *,
     packing: int = 0,
 ) -> int:
-    """Append records as one batch, which `packing` compresses; returns the offset of the first one."""
+    """Append records of now as one batch, which `packing` compresses; returns the offset of the first one.
+
+    Records of long ago would be deleted half a minute after Kafka's start, where a topic has a retention.
+    """
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=128 * 1024 * 1024)
     producer._max_request_size = 32 * 1024 * 1024
     await producer.start()
     try:
         batch: BatchBuilder = producer.create_batch()
-        _fill(lambda offset, timestamp, **record: batch.append(timestamp=timestamp, **record), records)
+        now_ms = int(time.time() * 1000)
+        _fill(lambda offset, timestamp, **record: batch.append(timestamp=now_ms, **record), records)
         data = _renamed(bytes(batch._build()), records)
         batch._buffer = bytearray(packed_batch(data, packing, PACKING.get(packing, bytes)(data[RECORDS_OFFSET:])))
         ack = await (await producer.send_batch(batch, topic, partition=partition))
