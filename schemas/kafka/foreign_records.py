@@ -5,10 +5,11 @@ r"""Records that aiokafka can't hand out: with one, whoever can write to a topic
   again, and what it had taken from other partitions by then is lost.
 - **A batch that is too large once it is unpacked** (see `unpacking`).
 
-Importing this module teaches aiokafka to read such a name with `\xff` for what it can't decode, and to leave such a
-batch out. All else is read by aiokafka as before, at the same speed: only what is left of a fetch that failed is read
-again. The records of the batch that were handed out already are left out, as aiokafka leaves out all before its
-position.
+Importing this module teaches aiokafka to read such a name with `\xff` for what it can't decode, and to hand out one
+empty record for such a batch, at its last offset. Nobody takes an empty record for a good one, and whoever counts
+offsets learns at once that there was something. All else is read by aiokafka as before, at the same speed: only what is
+left of a fetch that failed is read again. The records of the batch that were handed out already are left out, as
+aiokafka leaves out all before its position.
 """
 
 import logging
@@ -63,9 +64,12 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 self._records = _LenientRecords(self._data, self.next_fetch_offset)
             except UnpackedTooLarge:
                 batch = self._records.last
+                last = batch.next_offset - 1
                 text = "the records of %s/%d from offset %d to %d are left out: unpacked, they have more than %d bytes"
-                self._tell(text, batch.next_offset - 1, MAX_UNPACKED_BYTES)
+                self._tell(text, last, MAX_UNPACKED_BYTES)
                 self.next_fetch_offset = batch.next_offset
+                empty = DefaultRecord(last, batch.max_timestamp, batch.timestamp_type, b"", b"", [])
+                yield self._consumer_record(self._place, empty)
             except EnoughUnpacked:
                 return  # the rest is fetched again
             else:

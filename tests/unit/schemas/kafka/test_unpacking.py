@@ -70,7 +70,8 @@ def test_a_batch_that_is_too_large_is_left_out(number: int, pack: Pack, caplog: 
     data = good + batch(number, pack, MAX, 5, records=3) + batch(number, pack, MAX // 2, 8)
     records = read(data + raw_batch([RawRecord(None, b"good")], base_offset=9))
     with caplog.at_level(logging.WARNING):
-        assert [(record.offset, len(record.value)) for record in records] == [(4, 4), (8, MAX // 2), (9, 4)]
+        found = [(record.offset, len(record.value)) for record in records]
+    assert found == [(4, 4), (7, 0), (8, MAX // 2), (9, 4)], "an empty record is in the place of the last one"
     assert records.next_fetch_offset == 10
     assert [line.getMessage() for line in caplog.records] == [
         "the records of t/3 from offset 5 to 7 are left out: unpacked, they have more than 100000 bytes"
@@ -106,17 +107,17 @@ def test_a_block_without_a_length_is_refused(length: int) -> None:
         unpacking.unpack_snappy(head + struct.pack("!i", length) + bytes(8))
 
 
-@pytest.mark.parametrize(("size", "found", "rounds"), [(MAX - 100, [0, 1, 2, 3, 4, 5], 2), (MAX, [], 3)])
-async def test_so_much_is_unpacked_at_once_and_the_rest_is_read_later(size: int, found: list[int], rounds: int) -> None:
+@pytest.mark.parametrize(("size", "found", "rounds"), [(MAX - 100, MAX - 100, 2), (MAX, 0, 3)])
+async def test_so_much_is_unpacked_at_once_and_the_rest_is_read_later(size: int, found: int, rounds: int) -> None:
     batches = [batch(LZ4, codec.lz4_encode, size, offset) for offset in range(6)]
     taken, position, times = [], 0, 0
     while position < 6:
         records = read(b"".join(batches[position:]), position)
-        taken += [record.offset for record in records]
+        taken += [(record.offset, len(record.value)) for record in records]
         assert not list(read(batches[0])), "other partitions wait too"
         position, times = records.next_fetch_offset, times + 1
         await asyncio.sleep(0)
-    assert (taken, times) == (found, rounds)
+    assert (taken, times) == ([(offset, found) for offset in range(6)], rounds)
 
 
 async def test_a_batch_that_is_read_twice_has_room() -> None:
