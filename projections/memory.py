@@ -416,14 +416,19 @@ def delete_ended(
         if row.request is not None:
             tables.deleted_instances.setdefault(row.id, row.request)
         add_up(tables.counts, [(CountKey(outcome, INSTANCE, NOW, row.workflow_id or ""), -1)])
-    ids = {row.id for row in gone}
+    if gone:
+        _delete_of(tables, {row.id for row in gone}, outcome)
+    return Deletion(len(gone), places[-1] if len(places) == limit else None)
+
+
+def _delete_of(tables: Tables, ids: set[str], outcome: InstanceState) -> None:
+    """Delete what there is of instances that are gone."""
     requests = Counter(id for id, _ in tables.event_requests if id in ids and outcome != "succeeded")
     unsaid = {id for id, count in requests.items() if count > retryable.MAX_REQUESTS}
     for name in OF_INSTANCES:
         table = getattr(tables, name)
         for key in [key for key in table if key[0] in ids and not (name == "event_requests" and key[0] in unsaid)]:
             del table[key]
-    return Deletion(len(gone), places[-1] if len(places) == limit else None)
 
 
 def _put_key(tables: Tables, found: FoundKey) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -37,6 +37,9 @@ from tests.simulation.bulk_reach import BulkReach
 from tests.simulation.history import ActivityRun, Attempt, History
 from tests.simulation.outcomes import Outcomes
 from tests.simulation.restoring import BAD
+
+SOON_SECONDS: Final = 1.0
+"""How long it is waited for what comes about soon."""
 
 Result = ev.ActivityFailed | ev.ActivityPaused | ev.ActivityEnded | ev.LateResultRecorded
 
@@ -110,11 +113,22 @@ class Observer:
         self.outcomes = [Outcomes(self.bounds, self.matches) for _ in range(self.partitions)]
         self._filters = [EpochFilter() for _ in range(self.partitions)]
         self._last_at = [datetime.min.replace(tzinfo=UTC)] * self.partitions
+        self._appended = asyncio.Event()
 
     def observe(self, partition: int, records: Sequence[Record]) -> None:
         """Check a batch as it is appended."""
         with self._noting():
             self._observe(partition, records)
+        self._appended.set()  # for those who wait now
+        self._appended.clear()
+
+    async def comes_about(self, holds: Callable[[], bool], within_seconds: float = SOON_SECONDS) -> bool:
+        """Whether something holds of the log, now or soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                while not holds():
+                    await self._appended.wait()
+        return holds()
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:

@@ -26,11 +26,11 @@ LIMITS: Final[dict[str, tuple[Any, ...]]] = {
 """What limits are set to: small enough to be reached, or so large that they are not."""
 
 RHYTHMS: Final[dict[str, tuple[Any, ...]]] = {
-    "schemas.kafka.ports.HEARTBEAT_SECONDS": (0.5, 1.5, 1.5, 1.5, 1.5, 1.5),
+    "schemas.kafka.ports.HEARTBEAT_SECONDS": (0.5, 2.0, 2.0, 2.0, 2.0, 2.0),
     "schemas.kafka.table.TAKE_SECONDS": (10.0,),
     "schemas.kafka.table.RECONNECT_SECONDS": (1.0, 1.0, 8.0),
     "engine.command_feed.POLL_SECONDS": (1.0, 5.0, 5.0),
-    "engine.command_feed.WATCH_SECONDS": (0.5, 3.0, 3.0),
+    "engine.command_feed.WATCH_SECONDS": (0.5, 3.0, 3.0, 3.0, 3.0, 3.0),
     "engine.triggers.listener.TAKE_SECONDS": (1.0, 5.0, 5.0),
 }
 """How often is looked at what mostly has not changed. With what is right in real time, hours of virtual time would be

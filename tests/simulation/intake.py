@@ -4,7 +4,6 @@ Engines wait for no transaction: what one has written counts, whatever becomes o
 partitions, which takes an offset and is no record. Those that end at the same time leave theirs side by side.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,9 +21,6 @@ from tests.simulation.producing import Transaction
 from tests.simulation.sending import Sending
 
 SOME_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
-MADE_SECONDS: Final = 0.001
-MADE_LOOKS: Final = 1000
-"""How often it is looked whether a workflow was made, and how many times."""
 IN_TRANSACTIONS: Final = 0.4
 """How often services write in transactions."""
 COMMITTED: Final = 0.7
@@ -64,10 +60,7 @@ class Intake:
         """A workflow is made, and run by another service as soon as whoever has made it is answered."""
         workflow_id = self._sending.new_id()
         self._sending.send(workflow_id, CreateWorkflow(name="", stages=[{"noop": {}}]))
-        for _ in range(MADE_LOOKS):
-            if workflow_id in self._sending.observer.defined:
-                break
-            await asyncio.sleep(MADE_SECONDS)
+        await self._sending.observer.comes_about(lambda: workflow_id in self._sending.observer.defined)
         self._submit_run(workflow_id, self._sending.send)
 
     def _transaction(self) -> Transaction:

@@ -114,6 +114,8 @@ class Step(asyncio.TimerHandle):
     __slots__ = ()
     _callback: Callable[..., object] | None
     _context: Context
+    _scheduled: bool
+    """Whether it waits for its time."""
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class Step(asyncio.TimerHandle):
         when: float | None = None,
     ):
         self._callback, self._args = callback, args
-        self._loop, self._when = loop, when
+        self._loop, self._when, self._scheduled = loop, when, when is not None
         self._context = copy_context() if context is None else context
         self._cancelled = False
 
@@ -132,7 +134,7 @@ class Step(asyncio.TimerHandle):
         if not self._cancelled:
             self._cancelled = True
             self._callback, self._args = None, ()
-            if self._when is not None:
+            if self._scheduled:
                 self._loop.timer_canceled()
 
     def when(self) -> float:
@@ -245,7 +247,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             super().call_exception_handler(context)
 
     def timer_canceled(self) -> None:
-        """A step is canceled that is to be called at its time."""
+        """A step is canceled whose time has not come."""
         self._canceled += 1
         if self._canceled > MIN_SWEPT and self._canceled > len(self._timers) // 2:
             self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
@@ -259,7 +261,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._go_on_to_next()
             timers, now = self._timers, self._now
             while timers and timers[0][0] <= now:
-                self._due.append(heapq.heappop(timers)[2])
+                step = heapq.heappop(timers)[2]
+                step._scheduled = False
+                self._due.append(step)
             due, self._due = self._due, []
             for step in due:
                 self._run(step)

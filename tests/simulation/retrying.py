@@ -17,9 +17,6 @@ from tests.retryable import retry_of
 from tests.simulation.outcomes import Run
 from tests.simulation.sending import Sending
 
-LOOK_SECONDS: Final = 0.001
-LOOKS: Final = 1000
-"""How often it is looked whether something has come about, and how many times."""
 REQUESTS: Final = (2, 3)
 """How many come before a retry: as many as an instance remembers in some seeds."""
 PAUSE_SECONDS: Final = 0.5
@@ -154,12 +151,9 @@ class Retrying:
 
     async def _comes_about(self, instance_id: str, holds: Callable[[Run], bool]) -> bool:
         """Whether something soon holds of an instance."""
-        for _ in range(LOOKS):
-            run = self._run(instance_id)
-            if run is not None and holds(run):
-                return True
-            await asyncio.sleep(LOOK_SECONDS)
-        return False
+        return await self._sending.observer.comes_about(
+            lambda: (run := self._run(instance_id)) is not None and holds(run)
+        )
 
     def _retry_of(self, instance_id: str) -> RetryInstance:
         """What retries an instance that has failed, as the read model knows it now: requests in the order of keys."""

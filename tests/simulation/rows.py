@@ -130,6 +130,7 @@ class ReadModelChecker:
 
     def _deleted(self, tables: Tables, gone: Set[str]) -> None:
         """Only those that ended long ago are gone, with all that belongs to them; their requests are known."""
+        unsaid = {id for id in gone if self._is_unsaid(self._tables.instances[id])}
         for id in sorted(gone):
             row = self._tables.instances.pop(id)
             is_old = self._retention.may_be_gone(row.state, row.terminated_at)
@@ -140,7 +141,6 @@ class ReadModelChecker:
                 self._gone_again += (row,)
             if row.request is not None:
                 self._tables.deleted_instances.setdefault(id, row.request)
-        unsaid = {row.id for row in self._gone if row.id in gone and self._is_unsaid(row)}
         for table in OF_INSTANCES:
             without = gone - unsaid if table == "event_requests" else gone
             shown, wanted = getattr(tables, table), getattr(self._tables, table)

@@ -1,6 +1,7 @@
 """The end of a seed, when nothing goes wrong any more: what is still to come, and what helps it to come."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final
 
 from schemas import rejections
@@ -12,6 +13,8 @@ from tests.simulation.installation import PARTITIONS, Installation
 
 LOOK_SECONDS: Final = 20.0
 """How often is looked whether everything has ended, and helped if not."""
+HELP_SECONDS: Final = (*[0.0] * 11, 300.0)
+"""After how long what waits for money is helped. Mostly at once, for hours of nothing else would show nothing new."""
 SETTLE_SECONDS: Final = 20.0
 """Time for the turns that take in the last results."""
 
@@ -33,10 +36,10 @@ class Settling:
     async def converge(self) -> None:
         """Nothing goes wrong any more: what does not wait for an event must end, and what does ends when it comes."""
         begin = asyncio.get_running_loop().time()
-        deadline, help_at = begin + 1800, begin + self._rng.choice((0, 0, 0, 0, 0, 400))
+        deadline, help_at = begin + 1800, begin + self._rng.choice(HELP_SECONDS)
         while not self._settled():
             self._observer.check()
-            assert asyncio.get_running_loop().time() < deadline, f"not settled: {self.unsettled()}"
+            assert asyncio.get_running_loop().time() < deadline, f"not settled: {list(self.unsettled())}"
             await asyncio.sleep(LOOK_SECONDS)
             self._memories.check()
             self._clients.start_refused()
@@ -81,34 +84,34 @@ class Settling:
 
     def _settled(self) -> bool:
         is_bad_known = self._bad is None or self._bad.is_known()  # first: its instance waits until it is set aside
-        return is_bad_known and not self.unsettled()
+        return is_bad_known and next(self.unsettled(), None) is None
 
     def _was_answered(self, instance_id: str) -> bool:
         """Whether a submitted run of a workflow that exists has started, or is too old to tell whether it had."""
         refused = self._observer.refused.get(instance_id, ())
         return instance_id in self._observer.instances or rejections.TOO_OLD in refused
 
-    def unsettled(self) -> list[str]:
-        """What is still to come, in words."""
-        open_commands = [
-            f"partition {p}: {len(self._topics.commands[p]) - len(self._observer.causes[p])} commands"
-            for p in range(PARTITIONS)
-            if len(self._topics.commands[p]) != len(self._observer.causes[p])
-        ]
-        requested = [f"{instance} has to be started for {o}" for o, instance in self._observer.to_start.items()]
-        waiting = [f"{t.id} waits for links of {o}" for t in self._observer.triggers.values() for o in t.waiting]
-        calls = [f"{self._stack.under_way} calls"] if self._stack.under_way else []
-        unsent = [f"{self._producing.program.under_way} appends"] if self._producing.program.under_way else []
-        return (
-            open_commands
-            + self._listening.lost(self._observer.admitted)
-            + calls
-            + unsent
-            + requested
-            + waiting
-            + self.waiting()
-            + [i for i in self._clients.runs if i not in self._observer.instances]
-            + [f"submissions to {i}" for some in self._observer.outcomes for i, held in some.held.items() if held]
-            + [f"the submitted run {i}" for i in self._clients.intake.sure if not self._was_answered(i)]
-            + self._front.unsettled()
-        )
+    def unsettled(self) -> Iterator[str]:
+        """What is still to come, in words. What takes long to find out comes last."""
+        for partition in range(PARTITIONS):
+            commands, decided = len(self._topics.commands[partition]), len(self._observer.causes[partition])
+            if commands != decided:
+                yield f"partition {partition}: {commands - decided} commands"
+        yield from self.waiting()
+        if self._stack.under_way:
+            yield f"{self._stack.under_way} calls"
+        if self._producing.program.under_way:
+            yield f"{self._producing.program.under_way} appends"
+        for occurrence, instance_id in self._observer.to_start.items():
+            yield f"{instance_id} has to be started for {occurrence}"
+        for trigger in self._observer.triggers.values():
+            for occurrence in trigger.waiting:
+                yield f"{trigger.id} waits for links of {occurrence}"
+        yield from (instance_id for instance_id in self._clients.runs if instance_id not in self._observer.instances)
+        for outcomes in self._observer.outcomes:
+            yield from (f"submissions to {instance_id}" for instance_id, held in outcomes.held.items() if held)
+        for instance_id in self._clients.intake.sure:
+            if not self._was_answered(instance_id):
+                yield f"the submitted run {instance_id}"
+        yield from self._listening.lost(self._observer.admitted)
+        yield from self._front.unsettled()
