@@ -16,6 +16,8 @@ INTERNAL_REPLICAS: Final = {
     "transaction.state.log.replication.factor": "the publisher and snapshots stop",
 }
 """Settings of brokers for Kafka's own topics, and what happens while the only broker is away that has one."""
+DENIED: Final = "Authorization"
+"""In the name of each error that says that a right is missing."""
 CREATE: Final = "run `orchestration topics create`"
 
 
@@ -46,7 +48,7 @@ def topics(wanted: Sequence[Topic], facts: ClusterFacts) -> Iterator[Finding]:
             yield wrong(about, "does not exist", CREATE)
             continue
         if found.error is not None:
-            yield wrong(about, f"can't be looked at: {found.error}", "give this user the rights of docs/operations.md")
+            yield _unseen(about, found.error, "give this user the rights of docs/operations.md")
             continue
         findings = [
             *_shape(about, topic, found),
@@ -68,9 +70,7 @@ def listened(names: Sequence[str], facts: ClusterFacts) -> Iterator[Finding]:
             remedy = f"create it, or take it off {variable('trigger_topics')}"
             yield warning(about, "does not exist, so its triggers never fire", remedy)
         elif found.error is not None:
-            yield wrong(
-                about, f"can't be looked at: {found.error}", "give this user the rights Read and Describe on it"
-            )
+            yield _unseen(about, found.error, "give this user the rights Read and Describe on it")
         else:
             yield from or_ok(list(_rights(about, found, ("Describe", "Read"))), about, "can be read")
 
@@ -85,7 +85,7 @@ def groups(found: Mapping[str, GroupFacts], processes: Mapping[str, str]) -> Ite
     for name, group in found.items():
         about = f"group {name}"
         if group.error is not None:
-            yield wrong(about, f"can't be looked at: {group.error}", "give this user the right Read on it")
+            yield _unseen(about, group.error, "give this user the right Read on it")
         elif not group.members:
             command = processes[name]
             yield warning(about, "has no members", f"start `orchestration {command}`, unless it is meant to be down")
@@ -105,7 +105,18 @@ def transactions(found: Mapping[str, str | None]) -> Iterator[Finding]:
         if error is None:
             yield ok(about, "may be used")
         else:
-            yield wrong(about, f"can't be used: {error}", "give this user the rights Describe and Write on them")
+            yield wrong(
+                about, f"can't be used: {error}", _remedy(error, "give this user the rights Describe and Write on them")
+            )
+
+
+def _unseen(about: str, error: str, rights: str) -> Finding:
+    return wrong(about, f"can't be looked at: {error}", _remedy(error, rights))
+
+
+def _remedy(error: str, rights: str) -> str:
+    """What to do about an error of Kafka: only some are about rights."""
+    return rights if DENIED in error else "look again in some seconds; if it stays so, look at the logs of the brokers"
 
 
 def _shape(about: str, topic: Topic, found: TopicFacts) -> Iterator[Finding]:

@@ -40,8 +40,11 @@ class PostgresFacts(Struct, frozen=True):
     clock_offset_seconds: float
     """How far its clock is ahead of ours."""
     standby: bool
+    read_only: bool
+    """Whether transactions of new connections may only read."""
     fsync: bool
     free_connections: int
+    """How many more we may have, by the limits of the server, of the user and of the database."""
     may_create: bool
     """Whether the user may create schemas."""
     schema_exists: bool
@@ -66,16 +69,26 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
     ) as connection:
         before = time.time()
         cursor = await connection.execute(
-            "SELECT current_setting('server_version_num')::int / 10000, current_user,"
-            " extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(), current_setting('fsync')::bool,"
-            " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend'),"
+            "WITH held AS (SELECT usename, datname FROM pg_stat_activity WHERE backend_type = 'client backend')"
+            " SELECT current_setting('server_version_num')::int / 10000, current_user,"
+            " extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(),"
+            # Not the value of this session, which sets it itself.
+            " (SELECT reset_val::bool FROM pg_settings WHERE name = 'default_transaction_read_only'),"
+            " current_setting('fsync')::bool,"
+            " least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+            " - (SELECT count(*) FROM held),"
+            " (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)"
+            " - (SELECT count(*) FROM held WHERE usename = current_user),"
+            " (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())"
+            " - (SELECT count(*) FROM held WHERE datname = current_database())),"
             " has_database_privilege(current_database(), 'CREATE'),"
             " to_regnamespace(quote_ident(%s)) IS NOT NULL,"
             " coalesce(has_schema_privilege(to_regnamespace(quote_ident(%s)), 'USAGE'), true)",
             (settings.database_schema, settings.database_schema),
         )
-        ((version, user, clock, standby, fsync, free, may_create, exists, may_use),) = await cursor.fetchall()
+        (
+            (version, user, clock, standby, read_only, fsync, free, may_create, exists, may_use),
+        ) = await cursor.fetchall()
         offset = clock - (before + time.time()) / 2
         tables = await _tables(connection, settings.database_schema) if may_use else {}
         return PostgresFacts(
@@ -83,6 +96,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             user=user,
             clock_offset_seconds=offset,
             standby=standby,
+            read_only=read_only,
             fsync=fsync,
             free_connections=free,
             may_create=may_create,
@@ -136,6 +150,10 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
         yield wrong("Postgres", f"is version {facts.version}", f"use {TESTED_VERSION}, which is tested")
     else:
         yield ok("Postgres", f"version {facts.version}, user {facts.user}")
+    if facts.read_only and not facts.standby:
+        text = "lets nobody write: default_transaction_read_only is on"
+        remedy = "turn it off; hosted databases turn it on themselves when their disk is nearly full: make room first"
+        yield wrong("Postgres", text, remedy)
     if not facts.fsync:
         remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"
         yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
@@ -144,7 +162,8 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
         yield warning(
             "Postgres",
             text,
-            "raise max_connections (an API takes up to 10 for each worker), or find out who holds so many",
+            "raise max_connections or the limit of the user or database (an API takes up to 10 for each worker),"
+            " or find out who holds so many",
         )
     yield _clock(facts.clock_offset_seconds)
 

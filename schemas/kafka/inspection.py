@@ -4,14 +4,17 @@ It only asks: no topic is made, no group is joined, and no transaction is opened
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaConnectionError,
     KafkaError,
+    NotCoordinatorForGroupError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -28,6 +31,8 @@ ANSWER_SECONDS: Final = 5.0
 """Deadline of one question. A broker that hangs is one of the things to be found."""
 RETRY_SECONDS: Final = 0.2
 """Pause before a question is asked again; without it a cluster that is not ready would be asked in a tight loop."""
+NOT_YET: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+"""What a broker answers about a group while it makes or loads the topic that groups are kept in, as a new one does."""
 GROUP: Final = 0
 TRANSACTIONS: Final = 1
 OPERATIONS: Final = {3: "Read", 4: "Write", 8: "Describe"}
@@ -152,11 +157,11 @@ class _Inspector:
         return found
 
     async def group(self, name: str) -> GroupFacts:
-        facts, error = await _asked(self._group(name))
+        facts, error = await _asked(_once_known(partial(self._group, name)))
         return facts or GroupFacts(error)
 
     async def _group(self, name: str) -> GroupFacts:
-        node = await self._coordinator(name, GROUP)
+        node = await self._client.find_coordinator(name, GROUP)
         (answer,) = await self._client.describe_consumer_groups([name], node)
         code, _, state, _, _, members, *_ = answer.groups[0]
         if code:
@@ -165,16 +170,18 @@ class _Inspector:
         return GroupFacts(None, state, len(members), {Place(*place): found.offset for place, found in offsets.items()})
 
     async def coordinator(self, transactional_id: str) -> str | None:
-        _, error = await _asked(self._coordinator(transactional_id, TRANSACTIONS))
+        ask = partial(self._client.find_coordinator, transactional_id, TRANSACTIONS)
+        _, error = await _asked(_once_known(ask))
         return error
 
-    async def _coordinator(self, name: str, kind: int) -> Any:
-        """Which broker looks after a group, or after the transactions of an id. A new cluster needs a while for it."""
-        while True:
-            try:
-                return await self._client.find_coordinator(name, kind)
-            except GroupCoordinatorNotAvailableError:
-                await asyncio.sleep(RETRY_SECONDS)
+
+async def _once_known(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again for as long as a broker says that it can't tell yet. A new cluster needs a while."""
+    while True:
+        try:
+            return await ask()
+        except NOT_YET:
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _asked(question: Awaitable[T]) -> tuple[T | None, str | None]:

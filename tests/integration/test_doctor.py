@@ -1,14 +1,22 @@
 """`orchestration doctor` on a real Kafka and a real Postgres."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
 
+import psycopg
 from click.testing import CliRunner, Result
 from msgspec import Struct
 from msgspec.structs import replace
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from deploy.cli import main
+from deploy.doctor import postgres
 from deploy.embedded.ports import HOST, free_ports
-from schemas.settings import ProjectionsSettings, environment_of, variable
+from schemas.settings import PostgresSettings, ProjectionsSettings, environment_of, variable
 from tests.integration.installation import Installation
 
 
@@ -56,3 +64,33 @@ async def test_what_is_missing_or_away_is_said(installation: Installation) -> No
     assert f"wrong    Kafka at {HOST}:{port}: can't be reached: " in result.stdout
     assert "wrong    Postgres: can't be asked: " in result.stdout
     assert f"wrong    stack http://{HOST}:{port}: can't be reached: " in result.stdout
+
+
+async def test_a_postgres_that_lets_nobody_write_is_told_from_what_the_doctor_asks_for(database_url: str) -> None:
+    for value, expected in (("off", False), ("on", True)):
+        url = make_conninfo(database_url, options=f"-c default_transaction_read_only={value}")
+        facts = await postgres.look(PostgresSettings(database_url=url))
+        assert facts.read_only is expected
+
+
+async def test_connections_are_counted_by_the_limit_of_the_database(database_url: str) -> None:
+    async with new_database(database_url, limit=5) as url:
+        assert (await postgres.look(PostgresSettings(database_url=url))).free_connections == 4
+    async with new_database(database_url, limit=-1) as url:
+        assert (await postgres.look(PostgresSettings(database_url=url))).free_connections > 4
+
+
+@asynccontextmanager
+async def new_database(url: str, *, limit: int) -> AsyncIterator[str]:
+    """A database that takes so many connections; its URL."""
+    name = f"t{uuid4().hex[:12]}"
+
+    def command(text: str, **parts: Any) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL(text).format(name=sql.Identifier(name), **parts))
+
+    await asyncio.to_thread(command, "CREATE DATABASE {name} CONNECTION LIMIT {limit}", limit=sql.Literal(limit))
+    try:
+        yield make_conninfo(url, dbname=name)
+    finally:
+        await asyncio.to_thread(command, "DROP DATABASE {name}")

@@ -71,6 +71,7 @@ def database(**changes: Any) -> PostgresFacts:
         user="app",
         clock_offset_seconds=0.01,
         standby=False,
+        read_only=False,
         fsync=True,
         free_connections=50,
         may_create=True,
@@ -227,10 +228,24 @@ def test_brokers_groups_and_rights() -> None:
     ]
 
 
+def test_only_what_is_denied_needs_rights() -> None:
+    groups = {
+        "orchestration-engine": GroupFacts("GroupAuthorizationFailed"),
+        "orchestration-publisher": GroupFacts("X"),
+    }
+    topics = {"a": TopicFacts("TopicAuthorizationFailed"), "b": TopicFacts("LeaderNotAvailable")}
+    found = [*kafka.groups(groups, examination.GROUPS), *kafka.listened("ab", replace(cluster(), topics=topics))]
+    found += kafka.transactions({"x-": "TransactionalIdAuthorizationFailed", "y-": "no answer within 5 s"})
+    assert ["right" in finding.remedy for finding in found] == [True, False, True, False, True, False]
+    assert found[1].remedy == "look again in some seconds; if it stays so, look at the logs of the brokers"
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"standby": True}, ("wrong", "is a standby, which can only be read")),
+        ({"standby": True, "read_only": True}, ("wrong", "is a standby, which can only be read")),
+        ({"read_only": True}, ("wrong", "lets nobody write: default_transaction_read_only is on")),
         ({"version": 11}, ("wrong", "is version 11")),
         ({"fsync": False}, ("warning", "fsync is off: a crash can damage the database")),
         ({"free_connections": 3}, ("warning", "3 connections are free")),
