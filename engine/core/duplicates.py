@@ -22,7 +22,8 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from engine.core.instance import MAX_REQUESTS, Attempt, Instance
+from engine.core import instance as instances
+from engine.core.instance import Attempt, Instance
 from engine.core.judgements import Fired, Judged
 from engine.core.sections import Queue, Section
 from engine.core.snapshots import Summary
@@ -261,10 +262,10 @@ class Duplicates:
         if any(one[0] == key for one in known):
             return
         requests = (*known, (key, digest, offset))
-        last = LateAborts(requests[-MAX_REQUESTS:], offset)
+        left_out, kept = requests[: -instances.MAX_REQUESTS], requests[-instances.MAX_REQUESTS :]
+        last = LateAborts(kept, offset)
         forgotten = self._late_aborts.append(instance_id, last, self._bounds.max_late_aborts)
-        lost = requests[:-MAX_REQUESTS] if forgotten is None else (*requests[:-MAX_REQUESTS], *forgotten.requests)
-        for _, _, place in lost:
+        for _, _, place in left_out if forgotten is None else (*left_out, *forgotten.requests):
             self._late_aborts_forgotten_before = max(self._late_aborts_forgotten_before, place + 1)
 
     # Messages

@@ -6,6 +6,7 @@ from tests.mutations.mutation import Mutation
 
 DECIDED: Final = "engine/core/retrying.py"
 SHARD: Final = "engine/core/shard.py"
+STATE: Final = "engine/core/state.py"
 STAGES: Final = "engine/core/stages.py"
 EFFECTS: Final = "engine/core/effects.py"
 FOLD: Final = "projections/fold.py"
@@ -97,5 +98,26 @@ MUTATIONS: Final = (
         "    if row.terminated_at is not None and row.error is None:\n",
         "    if row.terminated_at is not None:\n",
         "An instance goes on to pay, although its abort right after a retry was answered.",
+    ),
+    Mutation(
+        "an abort that came after the end is forgotten",
+        STATE,
+        "            elif (request := late_abort(key, event)) is not None:\n",
+        "            elif (request := None) is not None:\n",
+        "An abort that was answered comes again, and ends the pass that a retry has begun since.",
+    ),
+    Mutation(
+        "a retry leaves out which aborts came after the end",
+        SHARD,
+        "        command = self._with_late_aborts(key, command)\n",
+        "",
+        "An abort that was answered comes again, and ends the pass that a retry has begun since.",
+    ),
+    Mutation(
+        "aborts that came after the end are forgotten in silence",
+        SHARD,
+        "        if not self.duplicates.knows_late_aborts_since(command.seen_offset):\n",
+        "        if False:\n",
+        "After many others, an abort that was answered comes again, and ends the pass that a retry has begun since.",
     ),
 )

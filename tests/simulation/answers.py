@@ -76,6 +76,8 @@ class KnownInstance:
     """The history."""
     retried_by: dict[str, int] = field(default_factory=dict)
     """Which retry came of a request with a key."""
+    aborted_by: set[str] = field(default_factory=set)
+    """Requests with a key that have aborted it, or came to do so when it had ended: they must not end it any more."""
     marks: Counter[str] = field(default_factory=Counter)
     """How often events of a request were received."""
     received_by: dict[str, int] = field(default_factory=dict)
@@ -126,6 +128,9 @@ class KnownInstance:
             last = last._replace(terminated_at=None, error=None, started=count, ended=count, retries=retries)
         elif isinstance(event, ev.InstanceEnded):
             last = last._replace(terminated_at=event.at, error=event.error)
+            if event.request_key is not None:
+                assert event.request_key not in self.aborted_by, f"{event.request_key} came before, and has aborted it"
+                self.aborted_by.add(event.request_key)
         elif isinstance(event, ev.ActivityPaused):
             self.paused = {Pause(event.stage, event.index, event.at)}
         elif isinstance(event, ev.ActivityEnded):
@@ -230,6 +235,9 @@ class Known:
             self.triggers[id].deleted_at = event.at
         elif isinstance(event, ev.TriggerFired | ev.TriggerFailed):
             self.triggers[id].occurrences.append(event)
+        elif isinstance(event, ev.CommandRejected):
+            if id in self.instances and event.request_key is not None:
+                self.instances[id].aborted_by.add(event.request_key)
         elif isinstance(event, ev.InstanceEvent) and not isinstance(event, ev.LateResultRecorded):
             self._fold_instance(id, event, cause)
 

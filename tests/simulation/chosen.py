@@ -45,7 +45,7 @@ BEGINS: Final = {"schemas.expressions.turns._steps_here": 0}
 BOUNDS: Final = (
     DEFAULT_BOUNDS,
     Bounds(max_ended=1, identity_seconds=3.0),
-    Bounds(max_ended=3, max_identities=2),
+    Bounds(max_ended=3, max_identities=2, max_late_aborts=1),
 )
 """How much engines remember of what is over: so little that it is forgotten, or so much that it is not."""
 

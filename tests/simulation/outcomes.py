@@ -116,6 +116,8 @@ class Outcomes:
     """Where keyed instances ended."""
     retried: list[int] = field(default_factory=list)
     """Where instances were retried."""
+    late_aborts: list[int] = field(default_factory=list)
+    """Where aborts with a key came to instances that had ended."""
     held: dict[str, list[ev.SubmissionHeld]] = field(default_factory=dict)
     """Submissions to each instance that wait, in order."""
     bulks: BulkOutcomes = field(default_factory=BulkOutcomes)
@@ -143,7 +145,7 @@ class Outcomes:
         outcome, wanted = _outcome(first.event), self._wanted(aggregate_id, command)
         assert outcome in wanted, f"{type(command).__name__} {aggregate_id} was {outcome}, not {' or '.join(wanted)}"
         if isinstance(command, cm.AbortInstance) and outcome == rejections.ENDED and command.request_key is not None:
-            self._note_late(aggregate_id, command.request_key, command.request_digest)
+            self._note_late(aggregate_id, command.request_key, command.request_digest, first.offset)
         if isinstance(command, cm.SubmitEvent) and outcome == DECIDED:
             key = str(id_for_key("event", aggregate_id, command.idempotency_key))
             assert first.event.request_key == key, f"{aggregate_id}: a submitted event would not be known again"
@@ -255,8 +257,12 @@ class Outcomes:
         if (repeated := known.wanted(command)) is not None:
             return repeated
         wanted = {DECIDED} if run.ended and run.retries == command.retries else {rejections.NOT_RETRYABLE}
-        unseen = [offset for offset in self.retried if offset >= command.seen_offset]
-        return wanted | {rejections.RETRY} if run.ended and len(unseen) > self.bounds.max_retried else wanted
+        retries, aborts = (
+            sum(offset >= command.seen_offset for offset in some) for some in (self.retried, self.late_aborts)
+        )
+        forgets = retries > self.bounds.max_retried
+        forgets |= aborts > min(self.bounds.max_late_aborts, instance.MAX_REQUESTS)
+        return wanted | {rejections.RETRY} if run.ended and forgets else wanted
 
     def _is_known(self, trigger: Listening | None, message: cm.FireTrigger | cm.EvaluateTrigger) -> bool:
         if trigger is None or trigger.deleted or message.offset <= trigger.positions.get(message.source, -1):
@@ -327,7 +333,7 @@ class Outcomes:
                 self._fold_message(self.triggers[id], event)
             case ev.SubmissionRejected(code=rejections.ENDED, type="SubmitAbort"):
                 key = str(id_for_key("abort", id, event.idempotency_key or ""))
-                self._note_late(id, key, digest_of(None))
+                self._note_late(id, key, digest_of(None), recorded.offset)
             case ev.SubmissionHeld():
                 self.held.setdefault(id, []).append(event)
             case ev.SubmissionReleased():
@@ -339,13 +345,14 @@ class Outcomes:
                 fired = waited.once_key in trigger.fired_once
                 assert fired or not self.matches(waited), f"occurrence {event.occurrence_id} was lost"
 
-    def _note_late(self, id: str, key: str, digest: str | None) -> None:
+    def _note_late(self, id: str, key: str, digest: str | None, offset: int) -> None:
         """An abort came when its instance had ended: in the next pass it has had its effect."""
         run = self.runs.get(id)
         assert run is None or run.ended, f"{id}: an abort was refused while it ran"
         if run is not None:
             run.keys.setdefault(key, digest)
             run.carried_out.add(key)
+        self.late_aborts.append(offset)
 
     def _fold_retry(self, run: Run, event: ev.InstanceRetried) -> None:
         assert run.ended, "an instance was retried while it ran"

@@ -16,7 +16,7 @@ from tests.complaints import ComplaintsHandler
 from tests.simulation.seeds import run_last_seed, run_seed
 
 SEED_SECONDS: Final = 60
-"""How much time of a core a seed may take; it needs about half a second. What waits for ever is noticed in virtual
+"""How much time of a core a seed may take; it needs about two seconds. What waits for ever is noticed in virtual
 time, but not what runs for ever without waiting. On a machine that is busy with something else a seed takes longer."""
 MAX_SHOWN: Final = 500
 """Characters of an error: some show a whole state."""

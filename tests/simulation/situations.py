@@ -101,6 +101,7 @@ a retried instance forgot requests
 a forgotten request came again
 a bulk operation left alone what was aborted
 an abort came as soon as a retry was carried out
+aborts came again behind a retry
 a source came later
 a source got more partitions
 """

@@ -17,7 +17,7 @@ from tests.simulation.apis import HttpAnswer, HttpRequest, SimulatedApi
 TRIES: Final = 6
 PATIENCE_SECONDS: Final = (0.5, 3.0, 15.0, 60.0)
 """How long clients wait for an answer."""
-TOO_FAR_BEHIND: Final = "the read model is too far behind to tell whether this "
+TOO_FAR_BEHIND: Final = "the read model is too far behind to tell "
 """A request with a key is refused with this when engines remember little: the next try succeeds. Whether it had to be
 is judged by the log (`outcomes`)."""
 CUT: Final = "the log of commands was cut"

@@ -13,6 +13,8 @@ BESIDE_SECONDS = 0.15
 """By how much a second try comes later, at most: by then the first one is mostly carried out."""
 LOOK_SECONDS = 0.002
 """How often it is looked whether a retry is carried out."""
+LATE_ABORTS = (1, 1, 4)
+"""How many aborts come after an end, all of them with keys: also more than an instance remembers in some seeds."""
 REGRETTED = 0.3
 """How many retries are aborted at once that were not answered, maybe since the read model is behind."""
 
@@ -35,6 +37,7 @@ class Retries(Kind):
         return (
             Action(10, self._retry_any, self.has_instances),
             Action(4, lambda: self.regret(self.rng.choice(self.failed())), lambda: bool(self.failed())),
+            Action(8, lambda: self.abort_late(self.rng.choice(self.failed())), lambda: bool(self.failed())),
         )
 
     def failed(self) -> Sequence[str]:
@@ -65,6 +68,15 @@ class Retries(Kind):
         outcome = await trying
         if outcome.status not in (None, 503):
             self._check(id, sent, outcome)
+
+    async def abort_late(self, id: str) -> None:
+        """Abort an instance that has ended while it is retried, and send the aborts again: they act once at most."""
+        passes = len(self.answers.known.instances[id].passes)
+        aborts = [self._making.new(keyed=True) for _ in range(self.rng.choice(LATE_ABORTS))]
+        await asyncio.gather(*(self._acts.abort(id, sent, passes) for sent in aborts), self.retry(id))
+        for sent in aborts:
+            await self._acts.abort(id, sent, passes)
+        self.met["aborts came again behind a retry"] += len(self.answers.known.instances[id].passes) > passes
 
     async def retry(self, id: str, sent: Sent | None = None) -> None:
         """Retry an instance until it is answered, now and then twice at once."""
