@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from api.command_offsets import CommandOffsets, SeenCauses
-from api.errors import CommandLogUnavailable, TooLarge
+from api.errors import REPEAT, CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.ports import CommandPosition, Place
 from api.sticky_partitioner import StickyPartitioner
@@ -87,11 +87,13 @@ class KafkaCommandLog:
             raise CommandLogUnavailable(str(error)) from error
         except NotAcknowledged as error:
             self._metrics.count_append_failure()
-            raise CommandLogUnavailable("Kafka did not acknowledge the command") from error
+            raise CommandLogUnavailable(
+                f"Kafka did not acknowledge the request, so nobody knows whether it is carried out: {REPEAT}"
+            ) from error
         self._metrics.observe_append(time.perf_counter() - started)
         if offset < 0:
             # Kafka knows the record from an earlier try, but no longer where it is.
-            raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")
+            raise CommandLogUnavailable(f"Kafka accepted the request, but did not say where: {REPEAT}")
         self._offsets.appended(partition, offset, taken)
         return CommandPosition(partition, offset)
 

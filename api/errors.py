@@ -3,10 +3,13 @@
 An operation raises one of these; `routing` answers it. Messages are for people.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from schemas.error_texts import BoundedError, cut_error
 from schemas.resources import ErrorCode
+
+REPEAT: Final = "repeat it with the same Idempotency-Key; without a key, a repetition would be a second request"
+"""What whoever does not learn the outcome of a request is told. Money would move twice otherwise."""
 
 
 class ApiError(BoundedError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ def run(options: Options) -> None:
         sys.stdout.write(f"ready {installation.url}\n")
         if installation.console_url:
             sys.stdout.write(f"console {installation.console_url}\n")
+        sys.stdout.write("for doctor, log, verify and other programs, in another terminal:\n")
+        for name, value in installation.environment.items():
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()
         with contextlib.suppress(Stopped):
             installation.supervise()

@@ -30,7 +30,7 @@ from deploy.embedded.ports import HOST, check_free, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.errors import DevError
 from deploy.supervisor import Service, say, stop_all, wait_ready
-from deploy.topics import create_topics
+from deploy.topics import create_topics, trigger_topics
 from schemas.settings import (
     PREFIX,
     ApiSettings,
@@ -50,6 +50,8 @@ LOCAL_HOSTS: Final = "localhost,127.0.0.1,[::1]"
 127.0.0.1."""
 PARTITIONS: Final = 1
 """Fewer than the default: on one machine more partitions only split batches."""
+TOLD: Final = ("kafka_bootstrap_servers", "partitions", "database_url")
+"""What a program needs to know of an installation, beside its stack."""
 MIN_FREE_BYTES: Final = 1024**3
 """Kafka and Postgres need some hundred megabytes to start, and break in odd ways on a full disk."""
 READY_TIMEOUT_SECONDS: Final = 60.0
@@ -92,6 +94,8 @@ class Installation:
         self.url = ""
         self.sandbox_url = ""
         self.engine_url = ""
+        self.environment: dict[str, str] = {}
+        """By which `orchestration doctor`, `log`, `verify` and other programs find what runs here."""
 
     @property
     def console_url(self) -> str:
@@ -196,7 +200,7 @@ class Installation:
         )
         if variable("partitions") not in os.environ:
             kafka = msgspec.structs.replace(kafka, partitions=PARTITIONS)
-        asyncio.run(create_topics(kafka))
+        asyncio.run(create_topics(kafka, others=trigger_topics(load(EngineSettings))))
         database.result()
         self._services = self._make_services(kafka)
         for service in self._services:
@@ -240,6 +244,8 @@ class Installation:
         )
         self.url = f"http://{HOST}:{api_port}{api.base_path}"
         self.engine_url = f"http://{HOST}:{engine_port}"
+        told = {"stack_url": stack.stack_url} | {name: common[name] for name in TOLD}
+        self.environment = {variable(name): str(value) for name, value in told.items()}
         services = [
             self._service("api", api, api_port, more=stack),
             self._service("engine", engine, engine_port),

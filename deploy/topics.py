@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy.errors import TopicsError
 from schemas.kafka import Admin, Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
-from schemas.settings import KafkaSettings, variable
+from schemas.settings import EngineSettings, KafkaSettings, variable
 from schemas.topics import Topic, topics
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,12 @@ LOOK_SECONDS: Final = 0.1
 """Between two looks."""
 
 
-async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> list[str]:
+def trigger_topics(engine: EngineSettings) -> list[str]:
+    """The topics of other services that are listened to."""
+    return sorted({name for name in (text.strip() for text in engine.trigger_topics.split(",")) if name})
+
+
+async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, others: Sequence[str] = ()) -> list[str]:
     """Make the topics that don't exist yet and return their names, once everybody can use all topics.
 
     Kafka answers when it has decided to make them. Brokers learn of them, and of their leaders, a moment later.
@@ -26,6 +31,7 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> 
     Args:
         settings: which topics.
         kafka: where; as the settings say when not given.
+        others: topics of other services, which are made where nobody else does.
 
     Raises:
         TopicsError: Kafka can't be reached or refuses, a topic exists with another number of partitions, or some can't
@@ -39,6 +45,8 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None) -> 
             wanted = topics(settings)
             for topic in wanted:
                 _check(topic, existing.get(topic.name))
+            ours = {topic.name for topic in wanted}
+            wanted = (*wanted, *(Topic(name, 1, {}) for name in others if name not in ours))
             missing = [topic for topic in wanted if topic.name not in existing]
             made = await _create(admin, missing, settings.replication_factor) if missing else []
             await _be_ready(admin, [topic.name for topic in wanted])

@@ -81,6 +81,10 @@ def _malformed(error: yaml.YAMLError, document: str) -> MalformedBody:
     line = document.split("\n")[mark.line : mark.line + 1]
     if line and line[0][mark.column : mark.column + 1] == "\t":
         return _at(mark.line + 1, mark.column + 1, "a tab, where only spaces indent a line")
+    if line and line[0][max(mark.column - 1, 0) : mark.column + 1] == "${":
+        return _at(
+            mark.line + 1, mark.column, 'between { and } or [ and ], a text with a variable needs quotes: "${…}"'
+        )
     told = (getattr(error, name, None) for name in ("context", "problem"))
     return _at(mark.line + 1, mark.column + 1, ": ".join(part for part in told if part))
 

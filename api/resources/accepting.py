@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 from uuid import UUID
 
-from api.errors import ApiError, Conflict, Fault, InstanceEnded, Invalid, NotFound, TooLarge, Unavailable
+from api.errors import REPEAT, ApiError, Conflict, Fault, InstanceEnded, Invalid, NotFound, TooLarge, Unavailable
 from api.ports import Rejection, Starting
 from api.services import Services
 from projections.queries.errors import ReadModelUnavailable
@@ -17,7 +17,7 @@ from schemas.commands import Command
 
 T = TypeVar("T")
 
-UNSEEN: Final = "the request was accepted, but its effect does not show yet"
+UNSEEN: Final = f"the request was accepted, but its effect does not show yet: {REPEAT}"
 
 
 def command_deadline(services: Services) -> float:

@@ -76,9 +76,17 @@ def read_variables(body: Any) -> dict[str, str]:
     for name, value in body.items():
         if not isinstance(value, str):
             if value is not None:
-                raise Invalid(f"variable {name[:100]!r} must be a string")
+                raise Invalid(f"variable {name[:100]!r} must be a string{_hint(value)}")
             body[name] = ""
     return body
+
+
+def _hint(value: Any) -> str:
+    """What to do about a variable that is not a string."""
+    if isinstance(value, dict | list):
+        return ': the body itself is the object of variables, {"name": "text"}'
+    # A float's digits may not be those of the body, and of a long integer nobody wants all digits.
+    return f': write "{value}"' if type(value) is int and abs(value) < 10**18 else ", in quotes"
 
 
 async def _start_new(

@@ -10,7 +10,8 @@ from deploy.doctor import encryption, progress, stack
 from deploy.doctor import kafka as kafka_checks
 from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
-from deploy.doctor.fitting import AllSettings, settings, trigger_topics
+from deploy.doctor.fitting import AllSettings, settings
+from deploy.topics import trigger_topics
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
 from projections.publisher.public_writer import TRANSACTIONAL_ID as PUBLISHER_ID

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from deploy.doctor.findings import Finding, or_ok, warning, wrong
+from deploy.topics import trigger_topics
 from schemas.kafka.inspection import BrokerFacts
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings, variable
 from schemas.topics import topics
@@ -106,8 +107,3 @@ def _retention(given: AllSettings) -> Iterator[Finding]:
                 " what may have to be retried is deleted before what has succeeded"
             )
             yield warning("settings", text, "make the first one longer")
-
-
-def trigger_topics(engine: EngineSettings) -> list[str]:
-    """The topics that are listened to."""
-    return sorted({name for name in (text.strip() for text in engine.trigger_topics.split(",")) if name})

@@ -5,17 +5,24 @@ Nothing is said where a variable decides.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from schemas.definition.delay import Delay
-from schemas.definition.ends import AccountEnd
+from schemas.definition.ends import AccountEnd, PaymentSource, WalletEnd
 from schemas.definition.errors import Path, shown_path
 from schemas.definition.findings import Report
 from schemas.definition.instants import format_instant
-from schemas.definition.send import Send
+from schemas.definition.ledger_texts import ADDRESS, ASSET
+from schemas.definition.send import Destination, Send, Source
 from schemas.definition.stages import ResolvedStage
+from schemas.definition.suggestions import as_asset, as_reference
 from schemas.definition.text import has_reference, quoted
+from schemas.definition.update import Update
 from schemas.definition.wait_event import WaitEvent
+
+MAIN: Final = "main"
+"""The balance that a wallet pays another one from, whatever the stage says (contract: `workflows`, "`send`, by
+pair")."""
 
 
 class Advice:
@@ -30,6 +37,7 @@ class Advice:
         self._report = report
         self._now = now
         self._awaited: dict[str, Path] = {}
+        self._ledgers: dict[str, tuple[Path, str]] = {}
 
     def give(self, path: Path, values: Mapping[str, Any], stage: ResolvedStage) -> None:
         """Warn about a stage.
@@ -44,8 +52,10 @@ class Advice:
                 self._delay(path, values, stage)
             case WaitEvent():
                 self._wait_event(path, stage)
-            case Send(source=AccountEnd() as source, destination=AccountEnd() as destination):
-                self._transfer(path, source, destination)
+            case Send():
+                self._send(path, values, stage)
+            case Update():
+                self._update(path, values, stage)
 
     def _delay(self, path: Path, values: Mapping[str, Any], stage: Delay) -> None:
         name = "duration" if stage.until is None else "until"
@@ -65,6 +75,55 @@ class Advice:
                 "this one needs another event of that name"
             )
             self._report.warn((*path, "event"), message)
+
+    def _send(self, path: Path, values: Mapping[str, Any], stage: Send) -> None:
+        for place, end in (((*path, "source"), stage.source), ((*path, "destination"), stage.destination)):
+            self._end((*place, end.kind), end)
+        if stage.amount is not None:
+            self._asset((*path, "amount", "asset"), stage.amount.asset)
+        match stage:
+            case Send(source=AccountEnd() as source, destination=AccountEnd() as destination):
+                self._transfer(path, source, destination)
+            case Send(source=WalletEnd() as source, destination=WalletEnd() as destination):
+                self._between_wallets(path, source, destination)
+
+    def _end(self, path: Path, end: Source | Destination) -> None:
+        match end:
+            case AccountEnd():
+                self._ledgers.setdefault(end.id, (path, end.ledger))
+                self._address((*path, "id"), end.id)
+                self._address((*path, "throughAccount"), end.through_account)
+            case PaymentSource():
+                self._address((*path, "throughAccount"), end.through_account)
+                if end.holding_account:
+                    self._address((*path, "holdingAccount"), end.holding_account)
+
+    def _address(self, path: Path, text: str) -> None:
+        if not has_reference(text) and ADDRESS.fullmatch(text) is None:
+            message = f"no ledger takes {quoted(text)} as an address, which is like users:7: letters, digits, _ and -"
+            self._report.warn(path, message, as_reference(text))
+
+    def _asset(self, path: Path, text: str) -> None:
+        if not has_reference(text) and ASSET.fullmatch(text) is None:
+            message = f"no ledger takes {quoted(text)} as an asset, which is like EUR/2: capitals, then its decimals"
+            self._report.warn(path, message, as_asset(text))
+
+    def _update(self, path: Path, values: Mapping[str, Any], stage: Update) -> None:
+        self._address((*path, "account", "id"), stage.account)
+        first, ledger = self._ledgers.get(stage.account, (path, stage.ledger))
+        if ledger != stage.ledger and not values["account"].get("ledger"):
+            message = (
+                f"without `ledger` this is an account of ledger {quoted(stage.ledger)}, "
+                f"but {shown_path(first)} is on ledger {quoted(ledger)}"
+            )
+            self._report.warn((*path, "account"), message)
+
+    def _between_wallets(self, path: Path, source: WalletEnd, destination: WalletEnd) -> None:
+        if source.balance != MAIN and not has_reference(source.balance):
+            message = f"has no effect between wallets of one ledger: the money comes from the balance {quoted(MAIN)}"
+            self._report.warn((*path, "source", "wallet", "balance"), message)
+        if (source.id, source.name, MAIN) == (destination.id, destination.name, destination.balance):
+            self._report.warn(path, "source and destination are the same wallet")
 
     def _transfer(self, path: Path, source: AccountEnd, destination: AccountEnd) -> None:
         if source.ledger != destination.ledger:

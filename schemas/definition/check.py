@@ -5,7 +5,6 @@ refuses a definition if, and only if, there are errors here, and says what the f
 """
 
 from datetime import datetime
-from typing import Final
 
 from schemas.definition.advice import Advice
 from schemas.definition.checking import CheckedFields
@@ -14,10 +13,7 @@ from schemas.definition.errors import InvalidField, Path
 from schemas.definition.findings import Report
 from schemas.definition.reading import read_object
 from schemas.definition.stages import STAGES, stage_parts
-from schemas.definition.suggestions import MAX_CHARACTERS, did_you_mean
-
-MAIN_FIELDS: Final = {"delay": "duration", "wait_event": "event"}
-"""What people mean who write a text in place of a stage's fields."""
+from schemas.definition.suggestions import as_object, did_you_mean
 
 
 def check_definition(value: object, now: datetime) -> Report:
@@ -57,14 +53,6 @@ def _check_stage(place: Path, stage: object, report: Report, advice: Advice) -> 
         advice.give((*place, name), values, read)
 
 
-def _as_object(name: str, value: object) -> str:
-    """What to write for a stage that has a text in place of its fields."""
-    field = MAIN_FIELDS.get(name)
-    if field is None or not isinstance(value, str) or len(value) > MAX_CHARACTERS:
-        return ""
-    return f"did you mean `{name}: {{{field}: {value}}}`?"
-
-
 def _suggestion(stage: object) -> str:
     """What to do about something that is not a stage."""
     if not isinstance(stage, dict):
@@ -73,7 +61,7 @@ def _suggestion(stage: object) -> str:
     if len(stage) == 1:
         ((name, value),) = stage.items()
         if name in STAGES:
-            return _as_object(name, value)
+            return as_object(name, value)
         return did_you_mean(name, STAGES) or f"the stages are {', '.join(STAGES)}"
     if len(names) > 1:
         return "make each stage an item of its own"

@@ -12,7 +12,7 @@ from schemas.definition.errors import InvalidField, Path
 from schemas.definition.fields import Readable, T
 from schemas.definition.findings import ReadAs, Report, Use
 from schemas.definition.reading import ReadFields, check_entry
-from schemas.definition.suggestions import did_you_mean
+from schemas.definition.suggestions import as_amount, as_duration, as_instant, as_object, did_you_mean
 from schemas.definition.text import has_reference, is_one_reference, references
 
 _V = TypeVar("_V")
@@ -73,7 +73,7 @@ class CheckedFields:
 
     def amount(self, name: str) -> int:
         """An integer that must be there."""
-        return self._text(name, "integer", lambda: self._read.amount(name), 0, required=True)
+        return self._text(name, "integer", lambda: self._read.amount(name), 0, required=True, meant=as_amount)
 
     def count(self, name: str) -> int | None:
         """A JSON integer from 1 to 2^31-1."""
@@ -85,11 +85,11 @@ class CheckedFields:
 
     def instant(self, name: str) -> datetime | None:
         """An instant."""
-        return self._text(name, "date-time", lambda: self._read.instant(name), None)
+        return self._text(name, "date-time", lambda: self._read.instant(name), None, meant=as_instant)
 
     def duration(self, name: str) -> int:
         """A duration that must be there."""
-        return self._text(name, "duration", lambda: self._read.duration(name), 0, required=True)
+        return self._text(name, "duration", lambda: self._read.duration(name), 0, required=True, meant=as_duration)
 
     def texts(self, name: str) -> dict[str, str] | None:
         """A map of strings, of which every entry is looked at."""
@@ -124,7 +124,7 @@ class CheckedFields:
 
     def required_child(self, name: str, kind: type[T]) -> T:
         """What an object is that must be there."""
-        if self._try(name, lambda: self._read.required(name), None) is None:
+        if self._try(name, lambda: self._read.required(name), None, lambda value: as_object(name, value)) is None:
             return _placeholder(kind)
         return self._inside(name).read_as(kind)
 
@@ -172,27 +172,36 @@ class CheckedFields:
         return CheckedFields((*self._path, name), self._values[name], self._report, replaced=self._replaced)
 
     def _object(self, name: str) -> Mapping[str, Any] | None:
-        if self._try(name, lambda: self._read.inside(name), None) is None:
+        if self._try(name, lambda: self._read.inside(name), None, lambda value: as_object(name, value)) is None:
             return None
         values: Mapping[str, Any] = self._values[name]
         return values
 
     def _text(
-        self, name: str, read_as: ReadAs, read: Callable[[], _V], placeholder: _V, *, required: bool = False
+        self,
+        name: str,
+        read_as: ReadAs,
+        read: Callable[[], _V],
+        placeholder: _V,
+        *,
+        required: bool = False,
+        meant: Callable[[Any], str] | None = None,
     ) -> _V:
         needed = name in self._needed or (required and name not in self._alternatives)
         self._note_text(name, read_as, required=needed)
         self._alternatives.discard(name)
-        return self._try(name, read, placeholder)
+        return self._try(name, read, placeholder, meant)
 
-    def _try(self, name: str, read: Callable[[], _V], placeholder: _V) -> _V:
+    def _try(self, name: str, read: Callable[[], _V], placeholder: _V, meant: Callable[[Any], str] | None = None) -> _V:
+        """What `read` reads; if it can't, that is noted, with what `meant` makes of the value."""
         self._asked.add(name)
         try:
             return read()
         except InvalidField as error:
             if name not in self._wrong:
                 self._wrong.add(name)
-                self._report.error(error)
+                helps = meant if self._report.has_room("error") else None
+                self._report.error(error, helps(self._values.get(name)) if helps else "")
             return placeholder
 
     def _note_text(self, name: str, read_as: ReadAs, *, required: bool) -> None:

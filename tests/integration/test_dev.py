@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -43,6 +44,9 @@ class Dev:
         assert line.startswith("ready http://127.0.0.1:"), self.errors.read_text()
         self.url = line.split()[1]
         assert self.process.stdout.readline() == f"console {self.url}/console/\n"
+        assert self.process.stdout.readline().startswith("for doctor, log, verify ")
+        exports = [self.process.stdout.readline() for _ in range(4)]
+        self.environment = dict(shlex.split(line)[1].split("=", 1) for line in exports)
 
     def call(self, method: str, path: str, body: object = None) -> int:
         data = None if body is None else json.dumps(body).encode()
@@ -70,7 +74,9 @@ class Dev:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    running = Dev(tmp_path_factory.mktemp("dev") / "data", "--sandbox")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORCHESTRATION_TRIGGER_TOPICS", "orders")
+        running = Dev(tmp_path_factory.mktemp("dev") / "data", "--sandbox")
     yield running
     assert running.stop() == 0
     assert processes_of(running.folder) == []
@@ -94,6 +100,17 @@ def refused(*arguments: str, **variables: str) -> str:
 
 def test_a_second_start_on_the_same_folder_is_refused(running: Dev) -> None:
     assert "in use by another" in refused("dev", "--port", "0", "--data-dir", str(running.folder))
+
+
+def test_other_programs_find_what_runs_here(running: Dev) -> None:
+    environment = {**os.environ, **running.environment, "ORCHESTRATION_TRIGGER_TOPICS": "orders"}
+    done = subprocess.run(
+        [*COMMAND, "doctor"], capture_output=True, text=True, timeout=EXIT_SECONDS, check=False, env=environment
+    )
+    found = done.stdout.splitlines()
+    assert found[-1].endswith(" 0 wrong"), done.stdout
+    for what in ("brokers", "topic orders", "Postgres", "read model", "stack"):
+        assert any(line.startswith("ok") and what in line for line in found), done.stdout
 
 
 def test_a_process_that_is_killed_is_started_again(running: Dev) -> None:

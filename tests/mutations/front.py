@@ -187,7 +187,7 @@ MUTATIONS: Final = (
     Mutation(
         "answered at an unknown offset",
         COMMAND_LOG,
-        '            raise CommandLogUnavailable("Kafka accepted the command, but did not say at which offset")\n',
+        '            raise CommandLogUnavailable(f"Kafka accepted the request, but did not say where: {REPEAT}")\n',
         "            return CommandPosition(partition, offset)\n",
         "A POST is answered before it is carried out, when Kafka does not say where it stands.",
     ),

@@ -3,7 +3,6 @@
 Contract: `workflows`, "`send`, by pair" and the table of `allowOverdraft`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,14 +10,10 @@ from engine.core.errors import StageFailed
 from engine.core.send.steps import Move
 from schemas.activities import Activity, create_transaction
 from schemas.definition import AccountEnd, Amount
+from schemas.definition.ledger_texts import ADDRESS, ASSET
 
 # The one account that may always go below zero.
 WORLD: Final = "world"
-
-# The ledger's grammar. In a posting the ledger checks it; in a script, text that breaks out of its place would become
-# part of the program and could move other money.
-_ADDRESS: Final = re.compile(r"[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*")
-_ASSET: Final = re.compile(r"[A-Z][A-Z0-9]{0,16}(/[0-9]{1,6})?")
 
 
 def move_to(ledger: str) -> dict[str, str]:
@@ -88,10 +83,12 @@ def needs_overdraft(through_account: str, *, allowed: bool) -> bool:
 
 
 def _overdraft_script(source: str, destination: str, amount: Amount) -> str:
+    # In a posting the ledger checks texts; in a script, one that breaks out of its place would become part of the
+    # program and could move other money.
     for what, text, grammar in (
-        ("account", source, _ADDRESS),
-        ("account", destination, _ADDRESS),
-        ("asset", amount.asset, _ASSET),
+        ("account", source, ADDRESS),
+        ("account", destination, ADDRESS),
+        ("asset", amount.asset, ASSET),
     ):
         if grammar.fullmatch(text) is None:
             raise StageFailed(f"invalid {what}: {text[:100]!r}")

@@ -200,7 +200,10 @@ async def test_a_command_that_was_accepted_is_said_to_be(method: str, path: str,
     backend.commands = Away(backend)
     answer = await make_client(backend).call(method, path.format(**names), text)
     assert answer.error == (503, "INTERNAL")
-    assert answer.json()["errorMessage"] == "the request was accepted, but its effect does not show yet"
+    assert answer.json()["errorMessage"] == (
+        "the request was accepted, but its effect does not show yet: repeat it with the same Idempotency-Key; "
+        "without a key, a repetition would be a second request"
+    )
     assert len(backend.commands) == 1
 
 

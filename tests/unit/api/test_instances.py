@@ -71,6 +71,22 @@ async def test_other_bodies_are_refused(body: bytes) -> None:
     assert not backend.commands
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"amount": 1250}', "variable 'amount' must be a string: write \"1250\""),
+        (b'{"amount": 12.50}', "variable 'amount' must be a string, in quotes"),
+        (b'{"vip": true}', "variable 'vip' must be a string, in quotes"),
+        (
+            b'{"variables": {"a": "1"}}',
+            'variable \'variables\' must be a string: the body itself is the object of variables, {"name": "text"}',
+        ),
+    ],
+)
+async def test_a_variable_that_is_not_a_string_is_refused_with_a_hint(body: bytes, message: str) -> None:
+    assert (await run(Backend(), body)).json()["errorMessage"] == message
+
+
 @pytest.mark.parametrize("workflow_id", ["abc", UNKNOWN])
 async def test_an_unknown_workflow_does_not_run(workflow_id: str) -> None:
     backend = Backend()

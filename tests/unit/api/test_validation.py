@@ -123,6 +123,13 @@ MALFORMED: list[tuple[bytes, bool, int, int, str]] = [
     (b"stages: []\nstages: []\n", True, 2, 1, "key 'stages' occurs twice"),
     (b"stages: []\n---\nstages: []\n", True, 2, 1, "only one document is allowed"),
     ("name: é\tx\nstages: *a\n".encode(), True, 2, 9, "alias 'a' has no complete anchor"),
+    (
+        b"stages: [{wait_event: {event: ${e}}}]",
+        True,
+        1,
+        31,
+        'malformed YAML: between { and } or [ and ], a text with a variable needs quotes: "${…}"',
+    ),
     (b"stages:\n\t- noop: {}\n", True, 2, 1, "malformed YAML: a tab, where only spaces indent a line"),
     (b"a: 1\nn\xc3\xa9: \xff", True, 2, 5, "malformed YAML: byte 0xff is not UTF-8; save the file as UTF-8"),
     (b"a: \x01", True, 0, 0, "malformed YAML: unacceptable character #x0001"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from schemas.definition import InvalidDefinition, Report, check_definition, parse_definition, shown_path
 from schemas.definition.errors import located
 from schemas.definition.findings import MAX_FINDINGS
+from schemas.definition.suggestions import SMALLEST_UNIT
 from tests.definition_strategies import definitions
 from tests.unit.schemas.definition.test_definition import (
     ACCEPTED_STAGES,
@@ -178,6 +179,62 @@ def test_what_to_do_about_what_is_not_a_stage(stage: Any, suggestion: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("stage", "suggestion"),
+    [
+        ({"delay": "5m"}, "did you mean `delay: {duration: 5m}`?"),
+        ({"wait_event": "${e}"}, 'did you mean `wait_event: {event: "${e}"}`?'),
+        (send(source={"account": "users:7"}), "did you mean `account: {id: users:7}`?"),
+        (send(source={"wallet": "${w}"}), 'did you mean `wallet: {id: "${w}"}`?'),
+        (send(amount="1250 EUR/2"), "did you mean `amount: {amount: 1250, asset: EUR/2}`?"),
+        (send(amount="1250"), ""),
+        ({"update": {"account": "users:7"}}, "did you mean `account: {id: users:7}`?"),
+        (send_amount(12.5), SMALLEST_UNIT),
+        (send_amount("12,50"), SMALLEST_UNIT),
+        (send_amount("12.50"), SMALLEST_UNIT),
+        (send_amount("1e3"), ""),
+        (send_amount(-5), ""),
+        ({"delay": {"duration": "1d"}}, "did you mean `24h`?"),
+        ({"delay": {"duration": "2 weeks"}}, "did you mean `336h`?"),
+        ({"delay": {"duration": "5 minutes"}}, "did you mean `5m`?"),
+        ({"delay": {"duration": "30"}}, "did you mean `30s`?"),
+        ({"delay": {"duration": "a month"}}, ""),
+        ({"delay": {"until": "2026-04-01"}}, "did you mean `2026-04-01T00:00:00Z`?"),
+        ({"delay": {"until": "2026-04-01 10:30"}}, "did you mean `2026-04-01T10:30:00Z`?"),
+        ({"delay": {"until": "2026-13-01"}}, ""),
+        ({"delay": {"until": "tomorrow"}}, ""),
+        (send(timestamp="2026-04-01T10:30:05"), "did you mean `2026-04-01T10:30:05Z`?"),
+    ],
+)
+def test_what_was_probably_meant(stage: Any, suggestion: str) -> None:
+    (found,) = [found for found in check(stage).findings if found.severity == "error"]
+    assert found.suggestion == suggestion
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "suggestion"),
+    [
+        (send(source={"account": {"id": "users:$user"}}), "source.account.id", "did you mean `users:${user}`?"),
+        (send(source={"account": {"id": "users:{{ user }}"}}), "source.account.id", "did you mean `users:${user}`?"),
+        (send(source={"account": {"id": "my shop"}}), "source.account.id", ""),
+        (send(source={"account": {"id": "b", "throughAccount": "a:"}}), "source.account.throughAccount", ""),
+        (send(source={"payment": {"id": "p", "throughAccount": "ä"}}), "source.payment.throughAccount", ""),
+        (send(source={"payment": {"id": "p", "holdingAccount": "a b"}}), "source.payment.holdingAccount", ""),
+        (send(source={"wallet": {"id": "w"}}, amount=AMOUNT | {"asset": "eur/2"}), "amount.asset",
+         "did you mean `EUR/2`?"),
+        (send(source={"wallet": {"id": "w"}}, amount=AMOUNT | {"asset": "EUR 2"}), "amount.asset", ""),
+    ],
+)  # fmt: skip
+def test_what_no_ledger_takes(stage: Any, path: str, suggestion: str) -> None:
+    (found,) = check(stage).findings
+    assert (found.severity, shown_path(found.path), found.suggestion) == (
+        "warning",
+        f"stages[0].send.{path}",
+        suggestion,
+    )
+    assert found.message.startswith("no ledger takes ")
+
+
+@pytest.mark.parametrize(
     ("stages", "path", "message"),
     [
         ([], "stages", "there are no stages"),
@@ -199,6 +256,23 @@ def test_what_to_do_about_what_is_not_a_stage(stage: Any, suggestion: str) -> No
             "stages[0].send.source.account.allowOverdraft",
             "has no effect between two accounts of one ledger",
         ),
+        (
+            [send(source={"wallet": {"id": "w"}}, destination={"wallet": {"id": "w"}})],
+            "stages[0].send",
+            "source and destination are the same wallet",
+        ),
+        (
+            [send(source={"wallet": {"id": "w", "balance": "savings"}}, destination={"wallet": {"id": "v"}})],
+            "stages[0].send.source.wallet.balance",
+            'has no effect between wallets of one ledger: the money comes from the balance "main"',
+        ),
+        (
+            [send(source={"wallet": {"id": "w"}}), update()],
+            "stages[1].update.account",
+            'without `ledger` this is an account of ledger "main", but stages[0].send.destination.account is on '
+            'ledger "default"',
+        ),
+        ([update(id="my shop")], "stages[0].update.account.id", 'no ledger takes "my shop" as an address'),
         ([{"wait_event": {"event": "${}"}}], "stages[0].wait_event.event", "`${` without a name"),
         ([{"wait_event": {"event": "${a} ${b"}}], "stages[0].wait_event.event", "`${` without a name"),
         ([update(metadata={"${k}": "v"})], "stages[0].update.account.metadata.${k}", "not in keys"),
@@ -221,6 +295,11 @@ def test_warnings(stages: list[Any], path: str, message: str) -> None:
         [send(source={"account": {"id": "a", "allowOverdraft": "${x}"}})],
         [send(source={"account": {"id": "a", "allowOverdraft": True, "ledger": "other"}})],
         [send(source={"wallet": {"id": "users:7"}})],
+        [send(source={"account": {"id": "m-${who} x"}}, amount=AMOUNT | {"asset": "${cur}/2"})],
+        [send(source={"wallet": {"id": "w"}}, destination={"wallet": {"id": "w", "balance": "savings"}})],
+        [send(source={"wallet": {"id": "w", "balance": "${b}"}}, destination={"wallet": {"name": "w"}})],
+        [send(source={"wallet": {"id": "w"}}), update(ledger="main")],
+        [send(source={"wallet": {"id": "w"}}), update(id="c")],
     ],
 )
 def test_nothing_is_said_where_nothing_is_sure(stages: list[Any]) -> None:
