@@ -36,12 +36,16 @@ async def create(
     """Create a trigger: messages of type EVENT run WORKFLOW."""
     from deploy.client.names import workflow_id
     from deploy.client.parsing import variables
+    from deploy.client.warnings import warn_of_names, warn_of_variables
 
     body: dict[str, Any] = {"event": event}
-    optional = {"name": name, "filter": condition, "version": version, "vars": variables(given)}
+    values = variables(given)
+    optional = {"name": name, "filter": condition, "version": version, "vars": values}
     body |= {key: value for key, value in optional.items() if value}
     body["workflowID"] = await workflow_id(session.api, workflow)
     made = await session.api.post("triggers", body=body)
+    warn_of_names(session, {"filter": condition or "nil"} | {f"vars.{name}": text for name, text in values.items()})
+    await warn_of_variables(session, body["workflowID"], values)
     session.output.show(made, lambda: [f"created trigger {made['id']}"])
 
 

@@ -113,10 +113,12 @@ async def run(session: Session, workflow: str, given: tuple[str, ...], wait: boo
     """
     from deploy.client.names import workflow_id
     from deploy.client.parsing import variables
+    from deploy.client.warnings import warn_of_variables
     from deploy.client.watching import watch
 
     body = variables(given)
     found = await workflow_id(session.api, workflow)
+    await warn_of_variables(session, found, body)
     key = idempotency_key or str(uuid.uuid4())
     try:
         made = await session.api.post("workflows", found, "instances", body=body, key=key)

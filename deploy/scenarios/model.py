@@ -30,6 +30,7 @@ INSTANT: Final = "instant"
 ASSET: Final = "asset"
 ADDRESS: Final = "address"
 ID: Final = "id"
+BALANCE: Final = "balance"
 """Kinds of texts, each of which is read by rules of its own; see `reading`."""
 
 Duration = Annotated[str, Meta(extra={"kind": DURATION}, examples=["90s", "1h30m", "720h"])]
@@ -41,6 +42,7 @@ Status = Annotated[int, Meta(ge=400, le=599)]
 Asset = Annotated[str, Meta(pattern=rf"^{ASSET_PATTERN}\Z", extra={"kind": ASSET}, examples=["EUR/2"])]
 Address = Annotated[str, Meta(pattern=rf"^{ADDRESS_PATTERN}\Z", extra={"kind": ADDRESS}, examples=["users:7"])]
 LedgerName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,63}\Z", extra={"kind": ID}, examples=["default"])]
+BalanceName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z", extra={"kind": BALANCE}, examples=["main"])]
 Id = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z", extra={"kind": ID}, examples=["alice"])]
 
 Amounts = Annotated[
@@ -97,7 +99,7 @@ class Wallet(Model, frozen=True, kw_only=True):
         Name | None, Meta(description="Its name, by which `wallet: {name: …}` finds it; the id if not given.")
     ] = None
     metadata: Annotated[Texts, Meta(description="Metadata of the wallet.")] = {}
-    balances: Annotated[dict[Id, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 1250}`.")] = {}
+    balances: Annotated[dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 1250}`.")] = {}
 
 
 class Payment(Model, frozen=True, kw_only=True):
@@ -241,7 +243,7 @@ class Transfer(Model, frozen=True, kw_only=True):
 class ExpectedWallet(Model, frozen=True, kw_only=True):
     """A wallet as it should be in the end."""
 
-    balances: Annotated[dict[Id, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 750}`.")] = {}
+    balances: Annotated[dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 750}`.")] = {}
 
 
 class Expect(Model, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 from msgspec import inspect
 
-from deploy.scenarios.model import ADDRESS, ASSET, DURATION, ID, INSTANT, MOMENT
+from deploy.scenarios.model import ADDRESS, ASSET, BALANCE, DURATION, ID, INSTANT, MOMENT
 from deploy.scenarios.times import read_duration, read_instant
 from schemas.definition import Path
 from schemas.definition.suggestions import did_you_mean
@@ -225,6 +225,7 @@ _KINDS: Final = {
     ASSET: "an asset such as EUR/2",
     ADDRESS: "the address of an account, such as users:7",
     ID: "an id of letters, digits, - and _",
+    BALANCE: "the name of a balance, as in `main: {EUR/2: 1250}`",
 }
 
 

@@ -217,3 +217,34 @@ def test_a_run_that_nobody_answers_says_how_to_try_again(
     (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
     again = made(run("workflows", "run", workflow, "--idempotency-key", key))
     assert list(whole.database.tables.instances) == [again]
+
+
+NEEDS: Final = """
+{"name": "pays", "stages": [
+  {"update": {"account": {"id": "users:${user}", "metadata": {"order": "${order}"}}}}
+]}
+"""
+
+
+def test_variables_that_are_missing_or_unknown_are_warned_of(run: Run) -> None:
+    run("workflows", "create", "-", stdin=NEEDS)
+    assert run("workflows", "run", "pays", "-v", "user=7", "-v", "order=A-1").stderr == ""
+    assert run("workflows", "run", "pays", "-v", "user=7").stderr == ""  # metadata may be empty
+    told = run("workflows", "run", "pays", "-v", "usr=7").stderr.splitlines()
+    assert told == [
+        'warning: the workflow has no variable "usr"; did you mean `user`?',
+        'warning: the workflow needs the variable "user", which is not given',
+    ]
+
+
+def test_what_a_trigger_can_not_mean_is_warned_of(run: Run) -> None:
+    run("workflows", "create", "-", stdin=NEEDS)
+    create = ("triggers", "create", "PAID", "pays")
+    assert run(*create, "--filter", "event.total > 5", "--vars", "user=event.id").stderr == ""
+    told = run(*create, "--filter", "let x = 1; total > x", "--vars", "user=customer.id").stderr.splitlines()
+    assert told == [
+        'warning: filter: "total" is always nil, since the message\'s payload is `event`; did you mean `event.total`?',
+        'warning: vars.user: "customer" is always nil, since the message\'s payload is `event`; '
+        "did you mean `event.customer`?",
+    ]
+    assert "needs the variable" in run(*create).stderr

@@ -1,0 +1,44 @@
+"""Warnings of what the API accepts, and what is surely not meant. They go to standard error, and stop nothing."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from deploy.client.session import Session
+from schemas.definition import check_definition
+from schemas.definition.suggestions import did_you_mean
+from schemas.definition.text import quoted
+from schemas.expressions import ExpressionSyntaxError
+from schemas.expressions.names import unknown_names
+
+
+async def warn_of_variables(session: Session, workflow_id: str, given: Collection[str]) -> None:
+    """Warn of variables that a workflow needs and does not get, and of those that it does not have."""
+    workflow = await session.api.get("workflows", workflow_id)
+    uses = check_definition(workflow["config"], datetime.now(UTC)).uses
+    known = list(dict.fromkeys(use.variable for use in uses))
+    for name in given:
+        if name not in known:
+            meant = did_you_mean(name, known)
+            session.output.note(f"warning: the workflow has no variable {quoted(name)}{f'; {meant}' if meant else ''}")
+    for name in dict.fromkeys(use.variable for use in uses if use.required):
+        if name not in given:
+            session.output.note(f"warning: the workflow needs the variable {quoted(name)}, which is not given")
+
+
+def warn_of_names(session: Session, expressions: Mapping[str, str]) -> None:
+    """Warn of names in expressions that stand for nothing.
+
+    Args:
+        session: has the output.
+        expressions: each by the place that the warning names, such as `filter`.
+    """
+    for place, text in expressions.items():
+        try:
+            unknown = unknown_names(text)
+        except ExpressionSyntaxError:  # an API of another version has taken it
+            continue
+        for name in unknown:
+            session.output.note(
+                f"warning: {place}: {quoted(name)} is always nil, since the message's payload is `event`; "
+                f"did you mean `event.{name}`?"
+            )
