@@ -99,7 +99,9 @@ class Wallet(Model, frozen=True, kw_only=True):
         Name | None, Meta(description="Its name, by which `wallet: {name: …}` finds it; the id if not given.")
     ] = None
     metadata: Annotated[Texts, Meta(description="Metadata of the wallet.")] = {}
-    balances: Annotated[dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 1250}`.")] = {}
+    balances: Annotated[
+        dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 1250}`.")
+    ] = {}
 
 
 class Payment(Model, frozen=True, kw_only=True):
@@ -243,7 +245,9 @@ class Transfer(Model, frozen=True, kw_only=True):
 class ExpectedWallet(Model, frozen=True, kw_only=True):
     """A wallet as it should be in the end."""
 
-    balances: Annotated[dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 750}`.")] = {}
+    balances: Annotated[
+        dict[BalanceName, Amounts], Meta(description="Money in it, by balance: `main: {EUR/2: 750}`.")
+    ] = {}
 
 
 class Expect(Model, frozen=True, kw_only=True):

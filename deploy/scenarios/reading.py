@@ -225,7 +225,7 @@ _KINDS: Final = {
     ASSET: "an asset such as EUR/2",
     ADDRESS: "the address of an account, such as users:7",
     ID: "an id of letters, digits, - and _",
-    BALANCE: "the name of a balance, as in `main: {EUR/2: 1250}`",
+    BALANCE: "a balance, as in `main: {EUR/2: 1250}`",
 }
 
 

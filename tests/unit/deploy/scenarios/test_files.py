@@ -99,7 +99,7 @@ def test_files_as_a_whole(tmp_path: Path, text: str, told: list[str]) -> None:
         ("  given: {wallets: {'a:b': {}}}", "4:21: `a:b` is not an id of letters, digits, - and _"),
         (
             "  expect: {wallets: {a: {balances: {EUR/2: {}}}}}",
-            "4:37: `EUR/2` is not the name of a balance, as in `main: {{EUR/2: 1250}}`",
+            "4:37: `EUR/2` is not a balance, as in `main: {{EUR/2: 1250}}`",
         ),
         (
             "  given: {payments: {p: {amount: 1.5, asset: E}}}",

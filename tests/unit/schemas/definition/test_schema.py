@@ -19,6 +19,7 @@ from tests.unit.schemas.definition.test_definition import ACCEPTED_STAGES, REFUS
 
 EXAMPLES = Path(__file__).parents[4] / "deploy" / "examples"
 FILE = EXAMPLES / "workflow.schema.json"
+DOCUMENT = EXAMPLES.parents[1] / "docs" / "workflows.md"
 
 SCHEMA = definition_schema()
 CHECK = jsonschema_rs.Draft202012Validator(SCHEMA)
@@ -147,3 +148,33 @@ def test_examples_are_valid_and_name_the_schema(name: str) -> None:
     text = (EXAMPLES / name).read_text()
     assert f"# yaml-language-server: $schema={FILE.name}\n" in text
     assert is_valid(yaml.safe_load(text))
+
+
+def rows(schema: Any) -> Iterator[str]:
+    """A row of the reference for each field."""
+    required, fields = schema.get("required", ()), dict[str, Any]()
+    for part in (schema, *schema.get("anyOf", ())):
+        fields |= {name: field for name, field in part.get("properties", {}).items() if name not in fields}
+    for name, field in fields.items():
+        default = f" Default: `{field['default']}`." if field.get("default") else ""
+        needed = " (required)" if name in required or name in IN_EACH_ALTERNATIVE else ""
+        if name not in SAID_OTHERWISE:
+            yield f"| `{name}`{needed} | {field['description']}{default} |"
+
+
+IN_EACH_ALTERNATIVE = ("source", "destination")
+"""Of `send`: each of its alternatives requires them."""
+SAID_OTHERWISE = ("stages", "account")
+"""What the reference has no row for, or one in shorter words."""
+
+
+@pytest.mark.parametrize("described", [SCHEMA, *SCHEMA["$defs"].values()], ids=lambda one: one["description"])
+def test_the_reference_has_every_field(described: Any) -> None:
+    text = DOCUMENT.read_text()
+    missing = [row for row in rows(described) if row not in text]
+    assert not missing, "\n".join(["docs/workflows.md needs these rows:", *missing])
+
+
+def test_the_example_of_the_reference_is_created() -> None:
+    (block,) = re.findall(r"```yaml\n(name: .*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert is_created(yaml.safe_load(block))
