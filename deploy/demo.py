@@ -1,7 +1,7 @@
 """`orchestration demo`: a scenario on an installation of its own, told step by step, with a timeline at the end.
 
 It plays the first scenario of a file (see `deploy.scenarios`), through the HTTP APIs and in real time. So it takes no
-scenario that needs the time to jump.
+scenario that needs the time to jump, which shows when it is played without an installation first.
 """
 
 import asyncio
@@ -26,8 +26,10 @@ from deploy.installation import Installation, Options
 from deploy.scenarios.files import Case, read_cases
 from deploy.scenarios.live import put_in
 from deploy.scenarios.model import Event, ExpectedWallet
+from deploy.scenarios.play import play as play_in_no_time
 from deploy.scenarios.problems import Unusable
 from deploy.scenarios.stack import as_rule
+from deploy.scenarios.times import shown
 from schemas.settings import ApiSettings, load, variable
 
 DEFAULT: Final = Path(__file__).with_name("examples") / "payout.scenarios.yaml"
@@ -88,6 +90,13 @@ def read_scenario(path: Path) -> Case:
         )
     if case.expect.outcome not in ("succeeded", "failed"):
         raise ScenarioError(f"scenario {path}:{case.line}: in the demo, an instance has to succeed or fail")
+    duration = play_in_no_time(case).story.duration
+    if duration is None or duration.total_seconds() > STEP_TIMEOUT_SECONDS:
+        takes = "does not end" if duration is None else f"takes {shown(duration)}"
+        raise ScenarioError(
+            f"scenario {path}:{case.line}: the instance {takes}, and the demo plays in real time, for "
+            f"{STEP_TIMEOUT_SECONDS:.0f} s at most: `orchestration test` can"
+        )
     return case
 
 
@@ -154,11 +163,11 @@ async def _look(sandbox: "_Client", case: Case, wallets: dict[str, str], console
     """Show where the money is in the end."""
     for name, id in wallets.items():
         wallet = await sandbox.call("GET", f"/api/wallets/wallets/{id}")
-        for balance, shown in wallet["balances"].items():
-            money = " and ".join(f"{amount} {asset}" for asset, amount in shown["assets"].items()) or "nothing"
+        for balance, held in wallet["balances"].items():
+            money = " and ".join(f"{amount} {asset}" for asset, amount in held["assets"].items()) or "nothing"
             console.print(f"balance {balance} of wallet {name} in the end: {money}")
             expected = case.expect.wallets.get(name, NOT_EXPECTED).balances.get(balance, {})
-            if any(shown["assets"].get(asset, 0) != amount for asset, amount in expected.items()):
+            if any(held["assets"].get(asset, 0) != amount for asset, amount in expected.items()):
                 raise ScenarioError(f"balance {balance} of wallet {name} should be {expected}")
     for transfer in await sandbox.call("GET", "/sandbox/transfer-initiations"):
         text = msgspec.json.encode(transfer).decode()

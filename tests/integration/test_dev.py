@@ -224,6 +224,8 @@ FIRST = "workflow: {stages: []}\nscenarios: [{name: a, "
         FIRST + "abort: 1s}]",
         FIRST + "events: [{event: a, at: 1s}]}]",
         FIRST + "expect: {outcome: waiting}}]",
+        FIRST.replace("[]", "[{delay: {duration: 61s}}]") + "}]",
+        FIRST.replace("[]", "[{wait_event: {event: e}}]") + "}]",
     ],
 )
 def test_a_wrong_scenario_is_said(tmp_path: Path, text: str) -> None:
