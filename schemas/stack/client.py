@@ -61,10 +61,11 @@ class StackClient:
             return await self.transport.send(method, url, headers=headers, body=body)
         token = await self._tokens.token()
         answer = await self._send_as(token, method, url, headers, body)
-        if answer.status == 401:
+        if answer.status == 401 and self._tokens.reject(token):
             # Revoked, or the stack's clock is ahead. Once only: a new token that is refused too is the client's fault.
-            self._tokens.reject(token)
             answer = await self._send_as(await self._tokens.token(), method, url, headers, body)
+            if answer.status == 401:
+                self._tokens.reject_new()
         return answer
 
     async def _send_as(self, token: str, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:

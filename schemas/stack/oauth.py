@@ -31,6 +31,10 @@ FAILURE_PAUSE_SECONDS: Final = 1.0
 """After a failed renewal, the next one is not tried sooner. Without the pause, all calls of a busy engine would take
 turns at a token endpoint that is in trouble."""
 
+REFUSAL_PAUSE_SECONDS: Final = 1.0
+"""After a new token was refused, too, no refusal is a reason for another one for so long. Without the pause, calls of a
+service that refuses all of them would each take the token away from all others, and make a new one."""
+
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """The characters of a header's value. A line break in a token would let the token endpoint write its own headers."""
 
@@ -73,6 +77,7 @@ class TokenSource:
         self._expires_at = 0.0
         self._problem: str | None = None
         self._paused_until = 0.0
+        self._kept_until = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
     async def token(self) -> str:
@@ -91,10 +96,17 @@ class TokenSource:
             raise NoToken(f"no access token: {self._problem or 'it expired on the way'}")
         return self._token
 
-    def reject(self, token: str) -> None:
-        """The stack does not take this token. If it was not replaced meanwhile, the next call waits for a new one."""
+    def reject(self, token: str) -> bool:
+        """The stack does not take this token. Whether another one is worth a try; the next call waits for it then."""
         if token == self._token:
+            if self._monotonic() < self._kept_until:
+                return False
             self._token = None
+        return True
+
+    def reject_new(self) -> None:
+        """The stack does not take the one either that came after a `reject`: it is not the token."""
+        self._kept_until = self._monotonic() + REFUSAL_PAUSE_SECONDS
 
     async def close(self) -> None:
         """Stop a renewal under way."""

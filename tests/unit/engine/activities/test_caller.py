@@ -27,6 +27,7 @@ from engine.metrics import Metrics
 from schemas import activities
 from schemas.activities import Activity
 from schemas.settings import EngineSettings, SettingsError
+from schemas.stack import oauth
 
 HUGE = 2**70 + 1
 TOKEN = Token("call", 3, 1, 2)
@@ -231,7 +232,8 @@ async def test_wrong_credentials_fail_the_call_and_are_not_shown() -> None:
         assert "GetWallet" not in app.state.sandbox.calls
 
 
-async def test_a_second_401_is_a_failure() -> None:
+async def test_a_second_401_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oauth, "REFUSAL_PAUSE_SECONDS", 1000.0)
     seen: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -241,8 +243,9 @@ async def test_a_second_401_is_a_failure() -> None:
         return web.Response(status=401)
 
     async with serving(handler) as url, caller_of(url, **CREDENTIALS, stack_token_url=f"{url}/token") as stack:
-        assert await stack.failure(GET_WALLET) == Failure("HTTP 401", 401)
-    assert seen == ["Bearer t0", "Bearer t1"]
+        for _ in range(3):
+            assert await stack.failure(GET_WALLET) == Failure("HTTP 401", 401)
+    assert seen == ["Bearer t0", "Bearer t1", "Bearer t1", "Bearer t1"], "it does not make a token for each call"
 
 
 # What no stack should do

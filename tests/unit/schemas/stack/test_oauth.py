@@ -12,7 +12,7 @@ from engine.activities.attempts import as_failure
 from schemas.settings import EngineSettings
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NoToken
-from schemas.stack.oauth import FAILURE_PAUSE_SECONDS, TokenSource
+from schemas.stack.oauth import FAILURE_PAUSE_SECONDS, REFUSAL_PAUSE_SECONDS, TokenSource
 
 URL = "https://stack.example/api/auth/oauth/token"
 DISCOVERY = "https://stack.example/api/auth/.well-known/openid-configuration"
@@ -226,10 +226,23 @@ async def test_only_the_token_that_was_refused_is_dropped() -> None:
     server = Server(grant("a"), grant("b"), grant("c"))
     tokens = source(server)
     assert await tokens.token() == "a"
-    tokens.reject("a")
+    assert tokens.reject("a")
     assert await tokens.token() == "b"
-    tokens.reject("a")
+    assert tokens.reject("a"), "the other one is worth a try"
     assert await tokens.token() == "b"
+
+
+async def test_a_token_is_kept_for_a_while_when_a_new_one_did_not_help() -> None:
+    server, clock = Server(grant("a"), grant("b"), grant("c")), Clock()
+    tokens = source(server, clock)
+    assert tokens.reject(await tokens.token())
+    assert await tokens.token() == "b"
+    tokens.reject_new()
+    assert not tokens.reject("b")
+    assert await tokens.token() == "b"
+    clock.now += REFUSAL_PAUSE_SECONDS
+    assert tokens.reject("b")
+    assert await tokens.token() == "c"
 
 
 async def test_closing_ends_a_renewal() -> None:
