@@ -183,6 +183,12 @@ class Protocol(HttpToolsProtocol):
         return self._head_bytes + self._held_bytes if self._in_head and not self._deaf else 0
 
     @property
+    def body_bytes(self) -> int:
+        """How much of a body that is not complete is in memory."""
+        is_kept = not self._in_head and not self._deaf and not self.cycle.response_complete
+        return self._body_bytes if is_kept else 0
+
+    @property
     def write_deadline(self) -> float:
         """Until when the client has to take more of its answer; the earliest has been waited for longest."""
         return self._write_deadline

@@ -29,6 +29,8 @@ a large list and take nothing of it would fill the memory before that."""
 MAX_HEADS_BYTES: Final = 64 * 1024 * 1024
 """What all clients together may have sent of heads that are not complete. Each may send 64 KiB and take 10 s for it,
 before anybody asks who it is: thousands that do so would fill the memory."""
+MAX_BODIES_BYTES: Final = 256 * 1024 * 1024
+"""Likewise of bodies that are not complete. Each may have 512 KiB, and take 30 s for it."""
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long a connection may be idle between two requests. Gateways keep theirs for a minute: with less, a POST could be
 sent on a connection that is being closed, and nobody would know whether it was read."""
@@ -88,6 +90,7 @@ class Server(uvicorn.Server):
             connections = [c for c in self.server_state.connections if isinstance(c, Protocol)]
             bound_unread(connections)
             bound_heads(connections)
+            bound_bodies(connections)
             limits = getattr(self.config.http_protocol_class, "limits", None)
             if isinstance(limits, Limits) and limits.refused_connections > refused:
                 logger.warning(
@@ -122,12 +125,22 @@ def bound_heads(connections: Sequence[Protocol], max_bytes: int = MAX_HEADS_BYTE
         connections: all of a server.
         max_bytes: of all of them. The largest go first: what ordinary clients send is small.
     """
-    heads = [(connection, size) for connection in connections if (size := connection.head_bytes)]
-    if aborted := _abort_until(max_bytes, sorted(heads, key=lambda head: -head[1])):
+    _bound_incomplete("heads", [(connection, connection.head_bytes) for connection in connections], max_bytes)
+
+
+def bound_bodies(connections: Sequence[Protocol], max_bytes: int = MAX_BODIES_BYTES) -> None:
+    """Likewise for bodies that are not complete."""
+    _bound_incomplete("bodies", [(connection, connection.body_bytes) for connection in connections], max_bytes)
+
+
+def _bound_incomplete(what: str, sizes: Sequence[tuple[Protocol, int]], max_bytes: int) -> None:
+    largest_first = sorted(((connection, size) for connection, size in sizes if size), key=lambda sized: -sized[1])
+    if aborted := _abort_until(max_bytes, largest_first):
         logger.warning(
-            "%d connections aborted: together, clients sent more than %d bytes of heads that are not complete",
+            "%d connections aborted: together, clients sent more than %d bytes of %s that are not complete",
             aborted,
             max_bytes,
+            what,
         )
 
 

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from deploy.http import protocol as limits
-from deploy.http.server import KEEP_ALIVE_SECONDS, bound_heads, bound_unread
+from deploy.http.server import KEEP_ALIVE_SECONDS, bound_bodies, bound_heads, bound_unread
 from tests.unit.deploy.http.wire import Wire, connect, read_answers
 
 GET = b"GET /%d HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -489,6 +489,20 @@ async def test_what_clients_send_of_heads_together_is_bounded() -> None:
     assert all(wire.is_open() for wire in wires)
     bound_heads(protocols, 100_000)
     assert [wire.was_aborted() for wire in wires] == [False, True, False, True, False]
+    for wire in wires:
+        await wire.settle()
+
+
+async def test_bodies_that_are_not_complete_are_bounded_together() -> None:
+    wires = [connect() for _ in range(4)]
+    for wire, size in zip(wires, (10_000, 60_000, 20_000, 50_000), strict=True):
+        wire.send(b"POST / HTTP/1.1\r\nContent-Length: 60001\r\n\r\n" + b"x" * size)
+    wires[0].send(b"x" * 50_001)  # complete: its request is being answered
+    protocols = [wire.protocol for wire in wires]
+    bound_bodies(protocols, 130_000)
+    assert all(wire.is_open() for wire in wires)
+    bound_bodies(protocols, 69_000)
+    assert [wire.was_aborted() for wire in wires] == [False, True, False, True]
     for wire in wires:
         await wire.settle()
 
