@@ -19,7 +19,7 @@ from schemas.commands import Command
 from schemas.kafka import Kafka, KafkaAway, NotAcknowledged
 from schemas.records import RecordCodec
 from schemas.settings import ApiSettings
-from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name
+from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name, used_partitions
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 """Deadline of `reachable`; probes of orchestrators give up soon after."""
@@ -52,7 +52,7 @@ class KafkaCommandLog:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ):
-        self._topic = topic_name(settings, COMMANDS)
+        self._settings, self._topic = settings, topic_name(settings, COMMANDS)
         self._metrics = metrics
         self._codec = RecordCodec()
         self._clock = clock
@@ -111,6 +111,6 @@ class KafkaCommandLog:
 
     async def _partitions(self, deadline: float) -> int:
         try:
-            return await self._producer.partitions(self._topic, deadline)
+            return used_partitions(self._settings, await self._producer.partitions(self._topic, deadline))
         except KafkaAway as error:
             raise CommandLogUnavailable(str(error)) from error

@@ -18,7 +18,7 @@ from schemas.kafka import Kafka, KafkaFault, KeptReader, Place, Reader
 from schemas.log_entries import UNREAD, Entry, Judge, entry
 from schemas.records import RecordCodec
 from schemas.settings import KafkaSettings
-from schemas.topics import EVENTS, partition_of, topic_name
+from schemas.topics import EVENTS, partition_of, topic_name, used_partitions
 
 MAX_READ: Final = 20_000
 """Records that a request reads at most, of whichever instance: a tenth of a second of one core."""
@@ -50,7 +50,7 @@ class KafkaLogReader:
 
     def __init__(self, kafka: Kafka, settings: KafkaSettings):
         self._reader = KeptReader(kafka)
-        self._topic = topic_name(settings, EVENTS)
+        self._settings, self._topic = settings, topic_name(settings, EVENTS)
         self._codec = RecordCodec()
 
     async def open(self) -> None:
@@ -69,7 +69,7 @@ class KafkaLogReader:
             partitions = await reader.partitions(self._topic)
             if not partitions:
                 raise Unavailable("the log of events is not there")
-            place = Place(self._topic, partition_of(key, partitions))
+            place = Place(self._topic, partition_of(key, used_partitions(self._settings, partitions)))
             limits = (await reader.limits([place]))[place]
             end = await _first_since(reader, place, _ms(until) + AFTER_MS, limits.end)
             if after is None:

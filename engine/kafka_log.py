@@ -9,9 +9,10 @@ from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
-from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, read_span
+from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, Reader, read_span
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec
-from schemas.settings import EngineSettings
+from schemas.settings import EngineSettings, variable
 from schemas.topics import (
     COMMANDS,
     COMMANDS_DEAD,
@@ -21,6 +22,7 @@ from schemas.topics import (
     TRIGGERS_POSITIONS,
     partition_of,
     topic_name,
+    used_partitions,
 )
 
 LOOK_SECONDS: Final = 30.0
@@ -45,7 +47,7 @@ class KafkaEventLog:
     """
 
     def __init__(self, kafka: Kafka, settings: EngineSettings, codec: RecordCodec):
-        self._kafka = kafka
+        self._kafka, self._settings = kafka, settings
         self._codec = codec
         self._events = topic_name(settings, EVENTS)
         self._commands = topic_name(settings, COMMANDS)
@@ -84,17 +86,13 @@ class KafkaEventLog:
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         """See `EventLog.send`."""
         deadline = self._deadline()
-        partitions = await _acknowledged(self._producer.partitions(self._commands, deadline))
+        found = await _acknowledged(self._producer.partitions(self._commands, deadline))
+        partitions = used_partitions(self._settings, found)
         by_partition: dict[int, list[NewRecord]] = {}
         for key, command in commands:
             record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
             by_partition.setdefault(partition_of(key.encode(), partitions), []).append(record)
         await _acknowledged(self._producer.append_all(self._commands, by_partition, deadline))
-
-    async def partition_of(self, key: str) -> int:
-        """See `EventLog.partition_of`."""
-        partitions = await _acknowledged(self._producer.partitions(self._commands, self._deadline()))
-        return partition_of(key.encode(), partitions)
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""
@@ -127,11 +125,29 @@ class KafkaEventLog:
         try:
             ids = [await self._id(place.topic) for place in (events, commands)]
             async with asyncio.timeout(LOOK_SECONDS), self._asker.use() as reader:
+                partitions = await self._used(reader, partition)
                 # One after the other: commands are in their topic before events follow from them.
                 limits = await reader.limits([events]) | await reader.limits([commands])
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"what partition {partition} of {self._events} holds: {error!r}") from error
-        return LogState(limits[events], limits[commands], *ids)
+        return LogState(limits[events], limits[commands], events_id=ids[0], commands_id=ids[1], partitions=partitions)
+
+    async def _used(self, reader: Reader, partition: int) -> int:
+        """How many partitions are used, of which this must be one. Those behind must hold nothing.
+
+        Raises:
+            LogFault: `partitions`.
+        """
+        counts = [await reader.partitions(topic) for topic in (self._commands, self._events)]
+        used = used_partitions(self._settings, min(counts))
+        if partition >= used:
+            text = f"the installation uses the first {used} partitions, so this one was added later"
+            raise LogFault("partitions", COMMANDS, partition, text)
+        more = [Place(self._events, number) for number in range(used, counts[1])]
+        if more and any(limits.end for limits in (await reader.limits(more)).values()):
+            text = f"partitions behind the first {used} hold events, so {variable('partitions')} is not {used}"
+            raise LogFault("partitions", EVENTS, partition, text)
+        return used
 
     async def _id(self, topic: str) -> str:
         found = await self._finder.find(topic)

@@ -42,14 +42,13 @@ from engine.slots import CallSlots
 from engine.snapshot_rounds import LogIds, SnapshotRounds
 from engine.turn import Turn
 from engine.workflow_finder import WorkflowFinder
-from schemas.commands import Submission
 from schemas.encryption.marks import KeyMissing
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
 from schemas.log_integrity import LogFault, check_end, key_missing
 from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
-from schemas.topics import COMMANDS
+from schemas.topics import COMMANDS, partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +122,7 @@ class Partition:
     ):
         self.number = number
         self.epoch = -1
+        self._partitions = 1
         self.end = 0
         self.next_command = 0
         self.restored = False
@@ -258,6 +258,7 @@ class Partition:
 
     async def _claim(self, inspected: Inspected) -> None:
         begin, state = self._clock.monotonic(), inspected.state
+        self._partitions = state.partitions
         self._ids = LogIds(state.events_id, state.commands_id)
         self.epoch = await self._append_somewhere([self._claim_record(commands_end=state.commands.end)])
         self.end, self._held_at = self.epoch + 1, begin
@@ -376,8 +377,7 @@ class Partition:
                 continue
             try:
                 key, command = self._codec.decode_command(record)
-                if isinstance(command, Submission):
-                    await self._check_place(key)
+                self._check_place(key)
                 turn.command(record.offset, key, command)
             except UndecodableRecord as error:
                 await self._bury(turn, record, str(error))
@@ -386,19 +386,20 @@ class Partition:
                 self._unreadable = key_missing(COMMANDS, self.number, error)
                 return
 
-    async def _check_place(self, key: str) -> None:
-        """Check that a submission is where all others to its instance are.
+    def _check_place(self, key: str) -> None:
+        """Check that a command is where all others to its instance are.
 
         Two with one id in two partitions would both start an instance.
 
         Raises:
-            UndecodableRecord: it is in another partition. Clients of Kafka have more than one partitioner.
+            UndecodableRecord: it is in another partition. Clients of Kafka have more than one partitioner, and an API
+                may be told another number of partitions.
         """
-        partition = await self._log.partition_of(key)
+        partition = partition_of(key.encode(), self._partitions)
         if partition != self.number:
             raise UndecodableRecord(
-                f"it is in partition {self.number}, and its key belongs to {partition}: the producer has to choose"
-                " partitions by murmur2, as Java's clients do"
+                f"it is in partition {self.number}, and its key belongs to {partition}: the producer has to choose one"
+                f" of the first {self._partitions} partitions by murmur2, as Java's clients do"
             )
 
     async def _bury(self, turn: Turn, record: Record, reason: str) -> None:

@@ -27,6 +27,8 @@ class LogState(Struct, frozen=True):
     events_id: str
     """Kafka's id of the topic; empty where the broker does not tell it."""
     commands_id: str
+    partitions: int
+    """How many of them the installation uses."""
 
 
 class EventLog(Protocol):
@@ -57,6 +59,7 @@ class EventLog(Protocol):
         """What the partition of `events` and that of `commands` hold now.
 
         Raises:
+            LogFault: `partitions`: it is not one that the installation uses, or it has used more before.
             ReadFailed: Kafka is away, or a topic does not exist.
         """
 
@@ -72,13 +75,6 @@ class EventLog(Protocol):
 
         Raises:
             AppendFailed: nobody knows which of them were or will be appended.
-        """
-
-    async def partition_of(self, key: str) -> int:
-        """The partition of `commands` that an aggregate belongs to.
-
-        Raises:
-            AppendFailed: Kafka is away.
         """
 
     async def bury(self, partition: int, command: Record, reason: str) -> None:

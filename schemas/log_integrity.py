@@ -23,6 +23,9 @@ something, and to pass over the record would be to forget it.
 |---|---|---|
 | `newer` | the record is of a type or schema that only a newer build knows | who decodes it (`newer_build`) |
 | `key` | the record is encrypted with a key that the process does not have | who decodes it (`key_missing`) |
+
+Nor is anything lost if a topic has more partitions than the installation was made with (`partitions`). The first ones
+go on, so that all keys stay where they are. The others are not used.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +36,7 @@ from schemas.error_texts import BoundedError
 from schemas.records import Record, UnknownMessage
 from schemas.topics import COMMANDS, EVENTS
 
-Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer", "key"]
+Reason = Literal["cut", "gap", "claim", "remade", "commands", "newer", "key", "partitions"]
 
 MARK_OFFSETS: Final = 1
 """What the end of a transaction takes in a partition, without a record that anybody is handed. We write none to these
@@ -44,6 +47,7 @@ REPAIR: Final = "This partition stands still until it is repaired: run `orchestr
 REMEDIES: Final[dict[Reason, str]] = {
     "newer": "This partition stands still here until this process is upgraded to the build that wrote the record.",
     "key": "This partition stands still here until this process is started again with the key.",
+    "partitions": "This partition stands still here: see *Partitions that were added* in docs/operations.md.",
 }
 """What to do where a repair would not help. In these cases the log is whole."""
 

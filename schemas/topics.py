@@ -87,6 +87,19 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int(murmurhash2(key, MURMUR2_SEED) & 0x7FFFFFFF) % partitions
 
 
+def used_partitions(settings: KafkaSettings, found: int) -> int:
+    """How many partitions of `commands` and `events` an installation uses.
+
+    Somebody may give a topic more than it was made with, and Kafka takes none away again. If keys moved to other
+    partitions then, nobody would find there what an instance has done before.
+
+    Args:
+        settings: say with how many the topics were made.
+        found: how many there are now.
+    """
+    return min(found, settings.partitions)
+
+
 def topics(settings: KafkaSettings) -> tuple[Topic, ...]:
     """All topics of an installation, with their configuration.
 

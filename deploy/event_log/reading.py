@@ -20,7 +20,7 @@ from schemas.kafka import Kafka, Limits, Place, Reader
 from schemas.log_entries import Entry, Judge, Verdict, entry, epoch_of, owner_of
 from schemas.records import Record, RecordCodec, read_number
 from schemas.settings import KafkaSettings, variable
-from schemas.topics import EVENTS, partition_of, topic_name
+from schemas.topics import EVENTS, partition_of, topic_name, used_partitions
 
 OnProgress = Callable[[int, int], None]
 """Takes the records read and the records to read."""
@@ -78,7 +78,7 @@ class EventLog:
     """
 
     def __init__(self, kafka: Kafka, settings: KafkaSettings, progress: OnProgress = lambda done, total: None):
-        self._kafka = kafka
+        self._kafka, self._settings = kafka, settings
         self._topic = topic_name(settings, EVENTS)
         self._progress = progress
         self._codec = RecordCodec()
@@ -131,7 +131,9 @@ class EventLog:
                 f"topic {self._topic} does not exist: check {variable('topic_prefix')}, or run `orchestration topics"
                 " create`"
             )
-        partition = partition_of((query.id or "").encode(), partitions) if query.partition is None else query.partition
+        partition = query.partition
+        if partition is None:
+            partition = partition_of((query.id or "").encode(), used_partitions(self._settings, partitions))
         if not 0 <= partition < partitions:
             raise EventLogError(f"topic {self._topic} has the partitions 0 to {partitions - 1}, not {partition}")
         place = Place(self._topic, partition)

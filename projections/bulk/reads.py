@@ -67,7 +67,7 @@ class Reads:
 
         Args:
             ids: the instances.
-            partitions: how many `events` has.
+            partitions: how many of `events` are used.
         """
         found: dict[str, RetryableRow] = {}
         for id in ids:

@@ -27,7 +27,7 @@ from projections.queries.rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
 from schemas.settings import KafkaSettings
-from schemas.topics import COMMANDS, EVENTS, topic_name
+from schemas.topics import EVENTS, topic_name
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class BulkRunner:
         clock: Callable[[], float] = time.time,
     ):
         self._reads, self._reader = Reads(database), KeptReader(kafka)
-        self._sender = Sender(kafka, topic_name(settings, COMMANDS), clock)
+        self._sender = Sender(kafka, settings, clock)
         self._events = topic_name(settings, EVENTS)
         self._metrics = Metrics(registry)
         self._partitions = partitions

@@ -9,7 +9,8 @@ from schemas import rejections
 from schemas.commands import AdvanceBulk, EndBulk, PageCommand, PassOverInstance
 from schemas.kafka import Kafka, NotAcknowledged
 from schemas.records import NewRecord, RecordCodec
-from schemas.topics import MAX_RECORD_BATCH_BYTES, partition_of
+from schemas.settings import KafkaSettings
+from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name, used_partitions
 
 APPEND_SECONDS: Final = 10.0
 """Deadline of appending a page's commands. After it the page is sent again."""
@@ -26,14 +27,15 @@ class Sender:
 
     Args:
         kafka: where the topic is.
-        topic: `commands`, with its prefix.
+        settings: name the topic, and say how many partitions are used.
         clock: seconds since 1970, for the records.
     """
 
-    def __init__(self, kafka: Kafka, topic: str, clock: Callable[[], float]):
-        self._topic, self._clock, self._codec = topic, clock, RecordCodec()
+    def __init__(self, kafka: Kafka, settings: KafkaSettings, clock: Callable[[], float]):
+        self._settings, self._topic = settings, topic_name(settings, COMMANDS)
+        self._clock, self._codec = clock, RecordCodec()
         self._producer = kafka.producer(
-            topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
+            self._topic, max_batch_bytes=MAX_BATCH_BYTES, max_request_bytes=MAX_RECORD_BATCH_BYTES, waits=False
         )
 
     async def close(self) -> None:
@@ -41,12 +43,15 @@ class Sender:
         await self._producer.close()
 
     async def partitions(self) -> int:
-        """How many partitions the topic has.
+        """How many partitions of the topic are used.
 
         Raises:
             KafkaFault: Kafka does not tell.
         """
-        return await self._producer.partitions(self._topic, asyncio.get_running_loop().time() + APPEND_SECONDS)
+        return await self._partitions(asyncio.get_running_loop().time() + APPEND_SECONDS)
+
+    async def _partitions(self, deadline: float) -> int:
+        return used_partitions(self._settings, await self._producer.partitions(self._topic, deadline))
 
     async def send(self, page: int, commands: Mapping[str, Command]) -> Sent:
         """Append commands by the ids of their aggregates.
@@ -59,7 +64,7 @@ class Sender:
             KafkaFault: it is unknown which of them were appended.
         """
         deadline = asyncio.get_running_loop().time() + APPEND_SECONDS
-        count = await self._producer.partitions(self._topic, deadline)
+        count = await self._partitions(deadline)
         appended = await asyncio.gather(
             *(self._append(key, command, count, deadline) for key, command in commands.items()), return_exceptions=True
         )

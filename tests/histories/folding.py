@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from engine.core.duplicates import DEFAULT_BOUNDS
@@ -104,7 +105,7 @@ class World:
             inspected = await inspect(0, log, _without_ids(known_by(await snapshots.last(0))), Breather(clock))
             state = inspected.state
             # The ids of the topics are those of the cluster where the history was recorded.
-            found = inspected._replace(state=type(state)(state.events, state.commands, "", ""))
+            found = inspected._replace(state=replace(state, events_id="", commands_id=""))
             return await Restore(
                 0,
                 log=log,

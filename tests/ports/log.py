@@ -116,10 +116,6 @@ class MemoryEventLog:
             record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
             self._log.append_command(partition_of(record.key, self._log.partitions), record)
 
-    async def partition_of(self, key: str) -> int:
-        """See `EventLog.partition_of`."""
-        return partition_of(key.encode(), self._log.partitions)
-
     async def bury(self, partition: int, command: Record, reason: str) -> None:
         """See `EventLog.bury`."""
         await self._reach()
@@ -150,6 +146,7 @@ class MemoryEventLog:
             Limits(log.command_starts[partition], len(log.commands[partition])),
             log.events_id,
             log.commands_id,
+            log.partitions,
         )
 
     async def _latency(self) -> None:

@@ -21,7 +21,7 @@ from tests.ports.log import Log, MemoryEventLog, StoredRecord
 CODEC = RecordCodec()
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 KNOWN = Known(next_offset=10, next_command=4, events_id="events-1", commands_id="commands-1")
-STATE = LogState(Limits(0, 20), Limits(0, 8), "events-1", "commands-1")
+STATE = LogState(Limits(0, 20), Limits(0, 8), "events-1", "commands-1", 1)
 
 
 def a_log() -> Log:

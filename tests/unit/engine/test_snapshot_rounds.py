@@ -123,7 +123,7 @@ def inspected(log: Log, topic: SnapshotTopic | None) -> Inspected:
     known = known_by(records[-1] if records else None)
     events = Limits(log.starts[0], len(log.events[0]))
     return Inspected(
-        LogState(events, Limits(0, 1000), log.events_id, log.commands_id),
+        LogState(events, Limits(0, 1000), log.events_id, log.commands_id, 1),
         known or Known(),
         has_snapshot=known is not None,
     )
