@@ -24,6 +24,7 @@ from schemas.log_integrity import (
     check_commands,
     check_end,
     check_identity,
+    check_partitions,
 )
 from schemas.records import Record, RecordCodec, UndecodableRecord
 from schemas.topics import COMMANDS, EVENTS
@@ -46,6 +47,8 @@ class Known(NamedTuple):
     events_id: str = ""
     """Kafka's id of topic `events`; empty where it is not known."""
     commands_id: str = ""
+    partitions: int = 0
+    """How many of them the installation used; 0 where it is not known."""
 
 
 class Inspected(NamedTuple):
@@ -76,10 +79,12 @@ def known_by_marker(marker: Marker | None) -> Known:
     """What a marker says; nothing without one."""
     if marker is None:
         return Known()
-    return Known(marker.next_offset, marker.next_command, marker.events_id, marker.commands_id)
+    return Known(marker.next_offset, marker.next_command, marker.events_id, marker.commands_id, marker.partitions)
 
 
-async def inspect(number: int, log: EventLog, known: Known | None, breather: Breather) -> Inspected:
+async def inspect(
+    number: int, log: EventLog, known: Known | None, breather: Breather, partitions: int = 0
+) -> Inspected:
     """Look whether a partition is the one that its newest snapshot knows.
 
     Args:
@@ -87,12 +92,14 @@ async def inspect(number: int, log: EventLog, known: Known | None, breather: Bre
         log: asked what the topics hold.
         known: what the snapshot says; None without one.
         breather: lets others run.
+        partitions: how many the installation used before; 0 if it is not known.
 
     Raises:
         LogFault: it is not.
         ReadFailed: Kafka is away.
     """
     state, repaired = await log.look(number), NOT_REPAIRED
+    check_partitions(number, partitions, state.partitions)
     if known is None:
         return Inspected(state, Known(), has_snapshot=False)
     try:

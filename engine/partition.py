@@ -31,7 +31,7 @@ from typing import Final
 from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.shard import Input, Shard
 from engine.errors import AppendFailed, Displaced, Superseded
-from engine.log_checks import READER, Inspected, inspect, known_by
+from engine.log_checks import READER, Inspected, Known, inspect, known_by
 from engine.metrics import Metrics
 from engine.pauses import Breather
 from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots, Workflows
@@ -39,7 +39,7 @@ from engine.restore import Restore
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
 from engine.slots import CallSlots
-from engine.snapshot_rounds import LogIds, SnapshotRounds
+from engine.snapshot_rounds import LogTopics, SnapshotRounds
 from engine.turn import Turn
 from engine.workflow_finder import WorkflowFinder
 from schemas.encryption.marks import KeyMissing
@@ -122,7 +122,6 @@ class Partition:
     ):
         self.number = number
         self.epoch = -1
-        self._partitions = 1
         self.end = 0
         self.next_command = 0
         self.restored = False
@@ -151,7 +150,7 @@ class Partition:
             wake=self._wakeup.set,
             ask_proof=self._ask_proof,
         )
-        self._ids = LogIds()
+        self._topics = LogTopics()
         self._held_at = -math.inf
         self._proof_wanted = False
         self._proven = asyncio.Event()
@@ -175,7 +174,9 @@ class Partition:
         """
         try:
             known = known_by(await self._snapshots.last(self.number))
-            inspected = await inspect(self.number, self._log, known, Breather(self._clock))
+            # One that was added has no snapshot of its own.
+            first = known or known_by(await self._snapshots.last(0)) or Known()
+            inspected = await inspect(self.number, self._log, known, Breather(self._clock), first.partitions)
             await self._claim(inspected)
             await self._restore(inspected)
             await self._feed.open(self.number, self.next_command)
@@ -258,8 +259,7 @@ class Partition:
 
     async def _claim(self, inspected: Inspected) -> None:
         begin, state = self._clock.monotonic(), inspected.state
-        self._partitions = state.partitions
-        self._ids = LogIds(state.events_id, state.commands_id)
+        self._topics = LogTopics(state.events_id, state.commands_id, state.partitions)
         self.epoch = await self._append_somewhere([self._claim_record(commands_end=state.commands.end)])
         self.end, self._held_at = self.epoch + 1, begin
 
@@ -268,8 +268,8 @@ class Partition:
         claim = PartitionClaimed(
             at=now,
             owner=self._owner,
-            events_id=self._ids.events,
-            commands_id=self._ids.commands,
+            events_id=self._topics.events,
+            commands_id=self._topics.commands,
             commands_end=commands_end,
             events_end=events_end,
         )
@@ -296,7 +296,7 @@ class Partition:
             end=self.end,
             marker=restored.marker if fenced else None,
             snapshot_end=restored.snapshot_end,
-            ids=self._ids,
+            topics=self._topics,
         )
         self.restored = True
         self._metrics.log_faults.clear(READER, self.number)
@@ -395,11 +395,11 @@ class Partition:
             UndecodableRecord: it is in another partition. Clients of Kafka have more than one partitioner, and an API
                 may be told another number of partitions.
         """
-        partition = partition_of(key.encode(), self._partitions)
+        partition = partition_of(key.encode(), self._topics.partitions)
         if partition != self.number:
             raise UndecodableRecord(
                 f"it is in partition {self.number}, and its key belongs to {partition}: the producer has to choose one"
-                f" of the first {self._partitions} partitions by murmur2, as Java's clients do"
+                f" of the first {self._topics.partitions} partitions by murmur2, as Java's clients do"
             )
 
     async def _bury(self, turn: Turn, record: Record, reason: str) -> None:

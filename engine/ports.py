@@ -59,7 +59,7 @@ class EventLog(Protocol):
         """What the partition of `events` and that of `commands` hold now.
 
         Raises:
-            LogFault: `partitions`: it is not one that the installation uses, or it has used more before.
+            LogFault: `partitions`: it is not one that the installation uses.
             ReadFailed: Kafka is away, or a topic does not exist.
         """
 

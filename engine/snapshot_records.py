@@ -52,6 +52,8 @@ class Marker(Struct, frozen=True, kw_only=True):
     """Kafka's id of topic `events`; empty where the broker does not tell it."""
     commands_id: str = ""
     """Likewise of topic `commands`."""
+    partitions: int = 0
+    """How many partitions of them the installation uses; 0 in old snapshots."""
     at: datetime
     summary: Summary
 

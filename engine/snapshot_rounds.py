@@ -75,11 +75,13 @@ WITHOUT_KEY: Final = (
 """What a key that is missing means for a round. Readers that need it stand still; rounds stop nobody."""
 
 
-class LogIds(NamedTuple):
-    """Kafka's ids of the topics that a partition's state comes from; empty where they are not known."""
+class LogTopics(NamedTuple):
+    """The topics that a partition's state comes from: Kafka's ids, empty where they are not known."""
 
     events: str = ""
     commands: str = ""
+    partitions: int = 0
+    """How many of them the installation uses; 0 if it is not known."""
 
 
 class _Point(NamedTuple):
@@ -123,7 +125,7 @@ class SnapshotRounds:
         self._opened_at = 0.0
         self._shard: Shard | None = None
         self._epoch = -1
-        self._ids = LogIds()
+        self._topics = LogTopics()
         self._task: asyncio.Task[None] | None = None
         self._wanted_from = 0
         """The end of the log from which on a round is due."""
@@ -157,7 +159,7 @@ class SnapshotRounds:
         end: int,
         marker: Marker | None,
         snapshot_end: int = 0,
-        ids: LogIds | None = None,
+        topics: LogTopics | None = None,
     ) -> None:
         """Begin to write snapshots.
 
@@ -167,9 +169,9 @@ class SnapshotRounds:
             end: of the log.
             marker: of the snapshot that the topic is known to hold, if any.
             snapshot_end: the offset behind that marker.
-            ids: of the topics.
+            topics: what the state comes from.
         """
-        self._shard, self._epoch, self._end, self._ids = shard, epoch, end, ids or LogIds()
+        self._shard, self._epoch, self._end, self._topics = shard, epoch, end, topics or LogTopics()
         if marker is None:
             shard.rebase()
         else:
@@ -303,8 +305,9 @@ class SnapshotRounds:
             next_offset=point.next_offset,
             epoch=self._epoch,
             next_command=point.next_command,
-            events_id=self._ids.events,
-            commands_id=self._ids.commands,
+            events_id=self._topics.events,
+            commands_id=self._topics.commands,
+            partitions=self._topics.partitions,
             at=self._clock.now(),
             summary=point.cut.summary,
         )

@@ -24,8 +24,9 @@ something, and to pass over the record would be to forget it.
 | `newer` | the record is of a type or schema that only a newer build knows | who decodes it (`newer_build`) |
 | `key` | the record is encrypted with a key that the process does not have | who decodes it (`key_missing`) |
 
-Nor is anything lost if a topic has more partitions than the installation was made with (`partitions`). The first ones
-go on, so that all keys stay where they are. The others are not used.
+Nor is anything lost if a topic has more partitions than the installation was made with, or this process is told of
+another number (`partitions`, `check_partitions`). Keys stay where they are: the first ones go on, and the others are
+not used.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -132,6 +133,22 @@ def check_end(partition: int, known: int, end: int, topic: str = EVENTS) -> None
     if end < known:
         text = f"it ends at offset {end}, but had records up to {known}: Kafka has lost what it had acknowledged"
         raise LogFault("cut", topic, partition, text)
+
+
+def check_partitions(partition: int, known: int, used: int) -> None:
+    """Check that the installation uses as many partitions as before.
+
+    Args:
+        partition: which one.
+        known: how many it used; 0 if that is not known.
+        used: how many it uses now.
+
+    Raises:
+        LogFault: `partitions`.
+    """
+    if known and known != used:
+        text = f"the installation has used {known} partitions, and now it is {used}"
+        raise LogFault("partitions", EVENTS, partition, text)
 
 
 def follows(records: Sequence[Record], position: int) -> bool:

@@ -141,6 +141,7 @@ class Recorder:
             next_command=self._next_command,
             events_id="topic-1",
             commands_id="topic-2",
+            partitions=1,
             at=self.now,
             summary=cut.summary,
         )
