@@ -34,8 +34,8 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, oth
         others: topics of other services, which are made where nobody else does.
 
     Raises:
-        TopicsError: Kafka can't be reached or refuses, a topic exists with another number of partitions, or some can't
-            be used in time.
+        TopicsError: Kafka can't be reached or refuses, a topic exists with fewer partitions, or some can't be used in
+            time.
         SettingsError: the settings for Kafka contradict each other.
     """
     kafka = kafka or KafkaClients(settings)
@@ -58,7 +58,12 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, oth
 
 
 def _check(topic: Topic, partitions: int | None) -> None:
-    if partitions is not None and partitions != topic.partitions:
+    if partitions is None:
+        return
+    if partitions > topic.partitions:
+        text = "topic %s has %d partitions, of which the installation uses %d: see *Partitions that were added* in"
+        logger.warning(f"{text} docs/operations.md", topic.name, partitions, topic.partitions)
+    if partitions < topic.partitions:
         raise TopicsError(
             f"topic {topic.name} has {partitions} partitions, not {topic.partitions}, and a topic with records can't "
             f"change that; set {variable('partitions')} to {partitions} or use another {variable('topic_prefix')}"

@@ -142,7 +142,7 @@ class KafkaSettings(ProcessSettings, frozen=True, kw_only=True):
     """Full name of the topic of public events, without the prefix; `<topic_prefix>orchestration` when not given.
     Installations must not share one, since their idempotency keys could be the same."""
     partitions: Positive = 16
-    """Partitions of `commands`, `events` and the public topic. `topics create` uses it; then it can't be changed."""
+    """Partitions of `commands`, `events` and the public topic that are used. After `topics create` it can't change."""
     replication_factor: Annotated[int, Meta(ge=-1, description="a whole number, -1 or above")] = -1
     """Replicas of each topic; -1 takes the broker's default."""
     topic_config: TopicConfig = ""

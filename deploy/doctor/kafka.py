@@ -121,7 +121,10 @@ def _remedy(error: str, rights: str) -> str:
 
 def _shape(about: str, topic: Topic, found: TopicFacts) -> Iterator[Finding]:
     count = len(found.partitions)
-    if count != topic.partitions:
+    if count > topic.partitions:
+        remedy = f"set {variable('partitions')} if it was made so; else see *Partitions that were added* in the docs"
+        yield warning(about, f"has {count} partitions, of which the installation uses {topic.partitions}", remedy)
+    elif count < topic.partitions:
         remedy = f"set {variable('partitions')} to {count}, or use another {variable('topic_prefix')}"
         yield wrong(about, f"has {count} partitions, not {topic.partitions}", remedy)
     if lost := [partition.partition for partition in found.partitions if partition.leader < 0]:

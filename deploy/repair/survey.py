@@ -19,7 +19,7 @@ from schemas.fillers import is_filler, is_loss
 from schemas.kafka import Kafka, Limits, Place, search_tail
 from schemas.log_integrity import LogFault, is_gap
 from schemas.records import Record, RecordCodec, UndecodableRecord, read_number
-from schemas.settings import OperatorSettings
+from schemas.settings import OperatorSettings, variable
 from schemas.topics import COMMANDS, EVENTS, EVENTS_PUBLISHED, SNAPSHOTS, public_topic, topic_name, topics
 
 
@@ -48,7 +48,7 @@ class Survey:
         """What there is to know of each partition, in order.
 
         Raises:
-            RepairError: a topic is missing, or has another number of partitions.
+            RepairError: a topic is missing, or has fewer partitions.
             KafkaFault: Kafka is away or refuses.
             KeyMissing: a snapshot or a claim can't be read without a key that is not here.
         """
@@ -69,8 +69,11 @@ class Survey:
                     raise RepairError(
                         f"topic {topic.name} does not exist: run `orchestration topics create`, and then this again"
                     )
-                if found.partitions != topic.partitions:
-                    raise RepairError(f"topic {topic.name} has {found.partitions} partitions, not {topic.partitions}")
+                if found.partitions < topic.partitions:
+                    raise RepairError(
+                        f"topic {topic.name} has {found.partitions} partitions, not {topic.partitions}: set"
+                        f" {variable('partitions')} to the number that topic {EVENTS} was made with, or make it again"
+                    )
                 ids[topic.name] = found.id
         finally:
             finder.close()

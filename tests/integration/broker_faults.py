@@ -1,11 +1,11 @@
-"""What only tests do to topics on a broker: delete records, and delete a topic and create it again."""
+"""What only tests do to topics on a broker: delete records, add partitions, delete a topic and create it again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from deploy.topics import create_topics
 from schemas.kafka.options import client_options
@@ -32,6 +32,16 @@ async def delete_records(settings: KafkaSettings, topic: str, before: Mapping[in
     places = {TopicPartition(name, number): RecordsToDelete(before_offset=at) for number, at in before.items()}
     async with _admin(settings) as admin:
         await admin.delete_records(places)
+
+
+async def grow(settings: KafkaSettings, partitions: int, *topics: str) -> None:
+    """Give topics more partitions, and wait until they are there."""
+    names = {topic_name(settings, topic) for topic in topics}
+    async with _admin(settings) as admin:
+        await admin.create_partitions({name: NewPartitions(partitions) for name in names})
+        # Kafka tells nobody when they are there.
+        while any(len(found["partitions"]) < partitions for found in await admin.describe_topics(list(names))):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def make_again(settings: KafkaSettings, *topics: str) -> None:

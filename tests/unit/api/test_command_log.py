@@ -104,9 +104,9 @@ class Seen:
         return self.cause
 
 
-def command_log(kafka: Kafka, **clocks: Callable[[], float]) -> KafkaCommandLog:
+def command_log(kafka: Kafka, partitions: int = 16, **clocks: Callable[[], float]) -> KafkaCommandLog:
     admission = Admission(1)
-    settings = ApiSettings(topic_prefix="test.")
+    settings = ApiSettings(topic_prefix="test.", partitions=partitions)
     return KafkaCommandLog(kafka, settings, Metrics(admission, admission), Seen(), **clocks)
 
 
@@ -131,6 +131,18 @@ async def test_new_instances_share_a_partition_for_a_moment() -> None:
     places = [await log.place(uuid4(), soon()) for _ in range(20)]
     assert len({place.partition for place in places}) == 1
     assert [await log.partition(place.id, soon()) for place in places] == [place.partition for place in places]
+
+
+async def test_partitions_that_were_added_are_not_used() -> None:
+    log = command_log(Kafka(), PARTITIONS - 1)
+    await log.open()
+    for _ in range(20):
+        key = uuid4()
+        expected = DefaultPartitioner()(str(key).encode(), list(range(PARTITIONS - 1)), [])
+        assert await log.partition(key, soon()) == expected
+        assert (await log.append(key, SendEvent(name="x"), soon())).partition == expected
+        assert (await log.place(key, soon())).partition < PARTITIONS - 1
+    await log.close()
 
 
 async def test_a_command_goes_to_the_partition_of_its_key() -> None:

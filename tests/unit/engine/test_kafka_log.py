@@ -1,8 +1,11 @@
 """What an engine reads of the log, on a cluster in memory."""
 
+import pytest
+
 from engine.kafka_log import KafkaEventLog
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
+from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings
 
@@ -15,4 +18,19 @@ async def test_of_records_that_have_expired_nothing_is_read() -> None:
     log = KafkaEventLog(MemoryKafka(cluster), EngineSettings(), RecordCodec())
     offsets = [[[record.offset for record in found] async for found in log.read(0, 1, stop)] for stop in (2, 3, 4, 5)]
     assert offsets == [[], [], [[3]], [[3, 4]]]
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    ("commands", "events", "setting", "used"), [(2, 2, 2, 2), (3, 2, 2, 2), (3, 3, 2, 2), (3, 2, 16, 2), (2, 2, 16, 2)]
+)
+async def test_partitions_that_were_added_are_not_used(commands: int, events: int, setting: int, used: int) -> None:
+    cluster = MemoryCluster()
+    cluster.create(NewTopic("commands", commands, 1))
+    cluster.create(NewTopic("events", events, 1))
+    log = KafkaEventLog(MemoryKafka(cluster), EngineSettings(partitions=setting), RecordCodec())
+    assert [(await log.look(number)).partitions for number in range(used)] == [used] * used
+    with pytest.raises(LogFault, match=f"it was added later, .* the first {used} partitions are used") as raised:
+        await log.look(used)
+    assert raised.value.reason == "partitions"
     await log.close()

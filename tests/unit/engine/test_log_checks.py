@@ -62,6 +62,16 @@ def fill(log: Log, count: int = 1) -> None:
     log.append_events(0, [filler(0)] * count)
 
 
+async def test_keys_stay_in_their_partitions() -> None:
+    breather = Breather(SystemClock())
+    for known in (KNOWN, None):
+        for used_before in (0, 1):
+            assert (await inspect(0, MemoryEventLog(a_log()), known, breather, used_before)).state == STATE
+        with pytest.raises(LogFault, match="has used 2 partitions, and now it is 1") as raised:
+            await inspect(0, MemoryEventLog(a_log()), known, breather, 2)
+        assert raised.value.reason == "partitions"
+
+
 async def test_a_partition_that_is_what_it_was_may_be_claimed() -> None:
     log = a_log()
     assert await inspected(log) == Inspected(STATE, KNOWN)

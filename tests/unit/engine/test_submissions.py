@@ -122,15 +122,18 @@ def test_a_fault_of_definitions_is_met_by_patience(caplog: pytest.LogCaptureFixt
     assert "submissions wait for topic definitions: KafkaFault('away')" in caplog.text
 
 
-def test_one_in_another_partition_is_a_dead_letter() -> None:
+@pytest.mark.parametrize(
+    "command", [RUN, RunWorkflow(workflow_id=WORKFLOW, stages=definition([WAIT]), variables={})], ids=["other", "api"]
+)
+def test_one_in_another_partition_is_a_dead_letter(command: Submission | RunWorkflow) -> None:
     async def scenario() -> None:
         owner = Owner(Log(2))
         await asyncio.sleep(0.1)
         key = next(made(number) for number in range(100) if partition_of(made(number).encode(), 2) == 1)
-        await give(owner, key, RUN)
+        await give(owner, key, command)
         (reason,) = [reason for *_, reason in owner.log.dead]
         assert reason.startswith("it is in partition 0, and its key belongs to 1: the producer has to choose")
-        assert "SubmissionHeld" not in names(owner.log, key)
+        assert not {"SubmissionHeld", "InstanceStarted"} & {*names(owner.log, key)}
 
     simulate(scenario())
 

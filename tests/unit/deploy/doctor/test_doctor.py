@@ -125,6 +125,10 @@ def test_a_cluster_where_all_is_well() -> None:
         ({"error": "TopicAuthorizationFailed"}, ("wrong", "can't be looked at: TopicAuthorizationFailed")),
         ({"partitions": [PartitionFacts(0, 1, 3, 3)]}, ("wrong", "has 1 partitions, not 2")),
         (
+            {"partitions": [PartitionFacts(n, 1, 3, 3) for n in range(3)]},
+            ("warning", "has 3 partitions, of which the installation uses 2"),
+        ),
+        (
             {"partitions": [PartitionFacts(0, 1, 3, 3), PartitionFacts(1, -1, 3, 0)]},
             ("wrong", "partitions without a leader: 1"),
         ),
