@@ -11,6 +11,7 @@ from deploy.doctor import kafka as kafka_checks
 from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
 from deploy.doctor.fitting import AllSettings, settings
+from deploy.repair.owners import topic_with_id
 from deploy.topics import trigger_topics
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
@@ -114,8 +115,10 @@ async def _progress(
             limits = await _limits(kafka, commands, facts)
             yield progress.commands(commands, limits, committed, engines=group.members)
         if _whole(facts, events) and database is not None and database.schema_exists:
-            limits = await _limits(kafka, events, facts)
-            for finding in progress.read_model(events, await _topic_id(kafka, events), limits, database.positions):
+            limits, id = await _limits(kafka, events, facts), await _topic_id(kafka, events)
+            others = {position.topic_id for position in database.positions.values()} - {"", id}
+            owner = await topic_with_id(kafka, others) if id and others else None
+            for finding in progress.read_model(events, id, limits, database.positions, owner):
                 yield finding
     except KafkaFault as error:
         yield wrong("Kafka", f"does not tell what partitions hold: {error}", "look at its log")

@@ -6,6 +6,7 @@ from typing import Final
 from deploy.doctor.findings import Finding, ok, or_ok, warning, wrong
 from projections.rows import ReadPosition
 from schemas.kafka import Limits
+from schemas.settings import variable
 
 MANY: Final = 10_000
 """Records that are caught up with in seconds. More of them are worth a look."""
@@ -32,7 +33,11 @@ def commands(topic: str, limits: Mapping[int, Limits], committed: Mapping[int, i
 
 
 def read_model(
-    topic: str, topic_id: str, limits: Mapping[int, Limits], positions: Mapping[int, ReadPosition]
+    topic: str,
+    topic_id: str,
+    limits: Mapping[int, Limits],
+    positions: Mapping[int, ReadPosition],
+    owner: str | None = None,
 ) -> Iterator[Finding]:
     """Whether the read model is of this log, and how far it is.
 
@@ -41,6 +46,7 @@ def read_model(
         topic_id: Kafka's id of it; empty if it does not tell.
         limits: what its partitions hold.
         positions: of the read model.
+        owner: another topic, if positions are of it.
     """
     about = "read model"
     findings: list[Finding] = []
@@ -49,12 +55,17 @@ def read_model(
         findings.append(
             wrong(about, text, "check the prefix of the topics and the schema: they belong to two installations")
         )
+    if owner is not None:
+        text = f"is of topic {owner}, which is another installation's"
+        remedy = f"check {variable('topic_prefix')} and {variable('database_schema')}"
+        findings.append(wrong(about, text, remedy))
     behind = 0
     for number, found in limits.items():
         position = positions.get(number, ReadPosition())
         where = f"partition {number} of {topic}"
         if position.topic_id and topic_id and position.topic_id != topic_id:
-            findings.append(wrong(about, f"{where} was deleted and created again", REPAIR))
+            if owner is None:
+                findings.append(wrong(about, f"{where} was deleted and created again", REPAIR))
         elif position.next_offset > found.end:
             text = f"{where} ends at offset {found.end}, but records up to {position.next_offset} were read"
             findings.append(wrong(about, text, REPAIR))

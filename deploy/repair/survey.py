@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from deploy.errors import RepairError
 from deploy.repair.facts import ENGINES, PUBLISHER, READ_MODEL, Hole, Known, PartitionFacts, Scan
+from deploy.repair.owners import topic_with_id
 from deploy.repair.partition_log import OnProgress, PartitionLog
 from engine.core.errors import SnapshotUnreadable
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
@@ -48,11 +49,12 @@ class Survey:
         """What there is to know of each partition, in order.
 
         Raises:
-            RepairError: a topic is missing, or has fewer partitions.
+            RepairError: a topic is missing, or has fewer partitions, or the read model is another installation's.
             KafkaFault: Kafka is away or refuses.
             KeyMissing: a snapshot or a claim can't be read without a key that is not here.
         """
         ids = await self._ids()
+        await self._check_owner(ids[topic_name(self._settings, EVENTS)])
         for number in range(self._settings.partitions):
             yield await self._facts(number, ids)
 
@@ -78,6 +80,15 @@ class Survey:
         finally:
             finder.close()
         return ids
+
+    async def _check_owner(self, events_id: str) -> None:
+        known = {position.topic_id for position in self._read_positions.values()} - {"", events_id}
+        if events_id and known and (owner := await topic_with_id(self._kafka, known)) is not None:
+            raise RepairError(
+                f"schema {self._settings.database_schema} holds the read model of topic {owner}, which is another"
+                f" installation's, so nothing was changed: check {variable('topic_prefix')} and"
+                f" {variable('database_schema')}"
+            )
 
     async def _facts(self, number: int, ids: Mapping[str, str]) -> PartitionFacts:
         events, commands = self._place(EVENTS, number), self._place(COMMANDS, number)

@@ -381,6 +381,12 @@ def test_whether_the_log_is_the_one_of_the_read_model(
     assert bad(progress.read_model("events", "a", limits, positions)) == expected
 
 
+def test_the_read_model_of_another_installation_is_told_from_a_topic_that_was_created_again() -> None:
+    (found,) = progress.read_model("events", "a", {0: Limits(0, 5)}, {0: ReadPosition(3, topic_id="b")}, "x.events")
+    assert (found.level, found.text) == ("wrong", "is of topic x.events, which is another installation's")
+    assert found.remedy == "check ORCHESTRATION_TOPIC_PREFIX and ORCHESTRATION_DATABASE_SCHEMA"
+
+
 async def examined(
     facts: Callable[[], ClusterFacts], look: Callable[[], PostgresFacts], memory: MemoryKafka
 ) -> list[Finding]:

@@ -90,6 +90,11 @@ class World:
     def read(self, next_offset: int, epoch: int, cause: int = -1) -> None:
         self.read_model.rows[0] = ReadPosition(next_offset, epoch, cause, self.cluster.topics["events"].id)
 
+    def read_of(self, name: str) -> None:
+        """Have the read model be of another installation's topic."""
+        self.cluster.create(NewTopic(name, 1, 1, {}))
+        self.read_model.rows[0] = ReadPosition(0, -1, -1, self.cluster.topics[name].id)
+
     def published(self, next_offset: int, epoch: int) -> None:
         position = PublishedPosition(next_offset, epoch, self.cluster.topics["events"].id)
         self.put("events.published", position_record(0, position, 0))
@@ -193,6 +198,12 @@ async def test_a_log_that_was_made_again_is_the_known_one_then(world: World) -> 
     world.claim()
     world.events(3, 30)
     assert await world.repair() == []
+
+
+async def test_the_read_model_of_another_installation_is_left_alone(world: World) -> None:
+    world.read_of("other.events")
+    with pytest.raises(RepairError, match=r"holds the read model of topic other\.events, which is another"):
+        await world.facts()
 
 
 async def test_positions_go_on_behind_a_gap(world: World) -> None:
