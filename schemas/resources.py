@@ -326,7 +326,11 @@ class V2Trigger(Trigger, frozen=True, kw_only=True):
 
 
 class TriggerBody(Struct, frozen=True, kw_only=True, rename={"workflow_id": "workflowID"}):
-    """Body of a request that creates a trigger; null counts as not given, and unknown keys are ignored."""
+    """Body of a request that creates a trigger; null counts as not given, and unknown keys are ignored.
+
+    `event` and `version` are the `type` and `version` of the messages that fire it. `filter` and the values of `vars`
+    are expressions, in which `event` is the payload of the message; `vars` are the variables of the instance.
+    """
 
     name: str | None = None
     event: Annotated[str, Meta(min_length=1)]

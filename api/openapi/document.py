@@ -16,6 +16,21 @@ ALWAYS: Final = (405, 500, 503)
 HEADERS: Final = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 """The header that an error has beside its body."""
 
+MEANINGS: Final = {
+    400: "The request is wrong, or does not fit what there is.",
+    401: "There is no token, or not a good one.",
+    403: "The token lacks a scope.",
+    404: "What the path names does not exist, or is deleted.",
+    405: "The path takes other methods.",
+    409: "Somebody else was faster. The message says what there is now.",
+    413: "The body is too large.",
+    500: "A fault.",
+    503: "The server is busy, or Kafka or Postgres is away.",
+}
+"""What an error means, by its status."""
+UNKNOWN: Final = " The request may have been carried out, or may be later: repeat it with the same Idempotency-Key."
+"""What a fault means beside that, where something is changed."""
+
 EVENT_STREAM: Final = "text/event-stream"
 
 Json = dict[str, Any]
@@ -85,7 +100,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
         str(status): _success(operation, status, answer, schemas) for status, answer in sorted(successes.items())
     }
     for status in sorted({*operation.errors, *ALWAYS}):
-        answers[str(status)] = _error(status, schemas)
+        answers[str(status)] = _error(operation, status, schemas)
     described: Json = {
         "operationId": operation.id,
         "summary": operation.summary,
@@ -136,9 +151,10 @@ def _messages(operation: Operation, schemas: _Schemas) -> Json:
     }
 
 
-def _error(status: int, schemas: _Schemas) -> Json:
+def _error(operation: Operation, status: int, schemas: _Schemas) -> Json:
+    is_unknown = status >= 500 and any(parameter.name == "Idempotency-Key" for parameter in operation.parameters)
     answer: Json = {
-        "description": HTTPStatus(status).phrase,
+        "description": MEANINGS[status] + (UNKNOWN if is_unknown else ""),
         "content": {"application/json": {"schema": schemas.of(Error)}},
     }
     if status in HEADERS:

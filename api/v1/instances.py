@@ -86,7 +86,11 @@ VARIABLES: Final = dict[str, str | None] | None
 """The body of a run."""
 
 WAIT: Final = Parameter(
-    name="wait", where="query", type=QUERY_BOOLEAN, description="Wait for the end of the instance before answering"
+    name="wait",
+    where="query",
+    type=QUERY_BOOLEAN,
+    description="Wait for the end of the instance before answering, at most for a time that is a setting (30 s by "
+    "default). After it, the answer shows the state of then: look at `terminated`",
 )
 
 LIST_FILTERS: Final = (

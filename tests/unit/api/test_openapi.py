@@ -162,3 +162,11 @@ def test_the_schema_of_a_definition_accepts_what_the_parser_accepts(stage: Any) 
 def test_the_schema_of_the_whole_body(body: Any) -> None:
     accepted = isinstance(body, dict) and body.get("stages") == [] and "name" not in body
     assert jsonschema_rs.is_valid(inlined_schema(), body) is accepted
+
+
+def test_a_fault_says_how_to_repeat_what_may_have_been_done() -> None:
+    """Whoever repeats a run without its key pays twice."""
+    path = document("", OPERATIONS)["paths"]["/v2/workflows/{workflowID}/instances"]
+    for status in ("500", "503"):
+        assert "repeat it with the same Idempotency-Key" in path["post"]["responses"][status]["description"]
+    assert "repeat" not in document("", OPERATIONS)["paths"]["/v2/instances"]["get"]["responses"]["503"]["description"]
