@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from deploy.client.output import clean, instant, moment, state, table
+from deploy.client.output import CANCELED, clean, instant, moment, state, table
 from deploy.client.timeline import View, about
 
 Json = dict[str, Any]
@@ -57,12 +57,22 @@ def _author(of: Happening) -> str:
 
 
 def happenings(view: View) -> list[Happening]:
-    """All that has happened, oldest first. Of attempts, the API tells the last failure of each activity."""
+    """All that has happened, oldest first.
+
+    Of attempts, the API tells the last failure of each activity; of acts of nobody, only retries and the last abort.
+    """
     found = [*_of_instance(view.instance)]
+    told = {act["at"] for act in view.instance.get("acts", []) if act["action"] == "retry"}
+    is_retried = False
     for stage, activities in zip(view.history, view.activities, strict=True):
+        if is_retried and stage["startedAt"] not in told:
+            found.append(Happening(stage["startedAt"], "retried"))
         found += _of_stage(stage)
         for activity in activities:
             found += _of_activity(activity)
+        is_retried = "retries" in stage
+        if is_retried:
+            found.append(_end_of_pass(stage))
     found += [*_end(view.instance)]
     return sorted(found, key=lambda one: instant(one.at))
 
@@ -74,6 +84,18 @@ def _of_instance(instance: Json) -> Iterator[Happening]:
         yield Happening(instance["createdAt"], "started", f"by trigger {trigger['triggerID']}" if trigger else "")
     for act in acts:
         yield Happening(act["at"], _done(act), "", act.get("by"), act.get("reason"))
+    paused = pending_activity(instance)
+    if paused is not None:
+        activity = paused[1]
+        told = f"after attempt {activity['attempt']}: {activity['lastFailure']}"
+        yield Happening(activity["pausedAt"], f"activity {activity['name']} paused", told)
+
+
+def _end_of_pass(stage: Json) -> Happening:
+    """How an instance ended that was retried then, by its last stage."""
+    if stage["error"] == CANCELED:
+        return Happening(stage["terminatedAt"], "instance aborted")
+    return Happening(stage["terminatedAt"], "instance failed", stage["error"])
 
 
 def _of_stage(stage: Json) -> Iterator[Happening]:
@@ -84,11 +106,16 @@ def _of_stage(stage: Json) -> Iterator[Happening]:
 
 
 def _of_activity(activity: Json) -> Iterator[Happening]:
-    name, attempt = activity["name"], activity["attempt"]
-    yield Happening(activity["startedAt"], f"activity {name}")
+    name, attempt, failure = activity["name"], activity["attempt"], activity.get("lastFailure", "")
+    is_tried_again = bool(failure) and not activity["terminated"]
+    yield Happening(
+        activity["startedAt"], f"activity {name}", f"attempt {attempt}: {failure}" if is_tried_again else ""
+    )
     if activity["terminated"]:
         tried = f"after {attempt} attempts" if attempt > 1 else ""
-        told = "; ".join(part for part in (activity.get("error", ""), tried) if part)
+        error = activity.get("error", "")
+        before = f"before: {failure}" if error == CANCELED and failure else ""
+        told = "; ".join(part for part in (error, tried, before) if part)
         yield Happening(activity["terminatedAt"], f"activity {name} {_outcome(activity)}", told)
 
 

@@ -109,9 +109,11 @@ async def test(session: Session, trigger: str, payload: str) -> None:
     """Show what a trigger would do with a message of this payload. Nothing is started."""
     from deploy.client.names import trigger_id
     from deploy.client.output import Styled, pairs, table
+    from deploy.client.warnings import warn_of_deletion
 
     found = await trigger_id(session.api, trigger)
     tested = await session.api.post("triggers", found, "test", text=payload.encode())
+    await warn_of_deletion(session, found)
     condition = tested.get("filter", {"match": True})
 
     def lines() -> Iterable[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
+from deploy.client.names import SHOWN_IDS
 from deploy.client.session import Session
 from schemas.definition import check_definition
 from schemas.definition.suggestions import did_you_mean
@@ -23,6 +24,25 @@ async def warn_of_variables(session: Session, workflow_id: str, given: Collectio
     for name in dict.fromkeys(use.variable for use in uses if use.required):
         if name not in given:
             session.output.note(f"warning: the workflow needs the variable {quoted(name)}, which is not given")
+
+
+async def warn_of_triggers(session: Session, workflow_id: str) -> None:
+    """Warn of triggers that name a workflow that is deleted."""
+    named = [item["id"] async for item in session.api.pages("triggers") if item["workflowID"] == workflow_id]
+    for trigger in named[:SHOWN_IDS]:
+        session.output.note(
+            f"warning: trigger {trigger} is for it, and leaves an error for each message: delete it, too"
+        )
+    if len(named) > SHOWN_IDS:
+        session.output.note(f"warning: so do {len(named) - SHOWN_IDS} other triggers")
+
+
+async def warn_of_deletion(session: Session, trigger_id: str) -> None:
+    """Warn of a trigger whose workflow is deleted."""
+    trigger = await session.api.get("triggers", trigger_id)
+    workflow = await session.api.get("workflows", trigger["workflowID"])
+    if workflow.get("deletedAt"):
+        session.output.note(f"warning: workflow {workflow['id']} is deleted, so a message would leave an error")
 
 
 def warn_of_names(session: Session, expressions: Mapping[str, str]) -> None:

@@ -93,10 +93,12 @@ async def show(session: Session, workflow: str) -> None:
 async def delete(session: Session, workflow: str) -> None:
     """Delete a workflow. Instances that are running go on."""
     from deploy.client.names import workflow_id
+    from deploy.client.warnings import warn_of_triggers
 
     found = await workflow_id(session.api, workflow)
     await session.api.delete("workflows", found)
     session.output.show({"id": found}, lambda: [f"deleted workflow {found}"])
+    await warn_of_triggers(session, found)
 
 
 @workflows.verb("run", aliases=("r",), short_help="Run a workflow.")

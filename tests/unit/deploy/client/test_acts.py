@@ -155,13 +155,13 @@ def test_a_paused_activity_is_resumed(run: Run, whole: Whole) -> None:
 
 def test_an_instance_of_a_trigger_names_it_in_its_log() -> None:
     at = "2026-03-01T10:00:00Z"
-    instance = {"createdAt": at, "terminated": False, "trigger": {"triggerID": "t-1"}, "acts": []}
+    instance = {"createdAt": at, "terminated": False, "trigger": {"triggerID": "t-1"}, "acts": [], "status": []}
     assert acts.happenings(View(instance, [], [])) == [acts.Happening(at, "started", "by trigger t-1")]
 
 
 def test_activities_in_the_log() -> None:
     times = [f"2026-03-01T10:00:0{second}Z" for second in range(5)]
-    instance = {"createdAt": times[0], "terminated": True, "terminatedAt": times[4], "error": "no"}
+    instance = {"createdAt": times[0], "terminated": True, "terminatedAt": times[4], "error": "no", "status": []}
     stage = {"name": "RunUpdate", "input": {"account": {"id": "a"}}, "startedAt": times[1], "terminated": True}
     stage |= {"terminatedAt": times[3], "error": "no"}
     call = {"name": "GetAccount", "attempt": 3, "startedAt": times[1], "terminated": True, "terminatedAt": times[2]}
@@ -174,6 +174,41 @@ def test_activities_in_the_log() -> None:
         ("stage update failed", "no"),
         ("instance failed", "no"),
     ]
+
+
+def test_pauses_and_passes_are_in_the_log(run: Run, whole: Whole) -> None:
+    """Also if nobody is known: without authorization and reasons the API tells no acts."""
+    id = started(run, PAUSES)
+    asyncio.run(whole.input(id, ActivityDone(whole.call_of(id).token, failure=Failure("no", 503))))
+
+    def told() -> list[str]:
+        return [re.sub(rf"^{TIME}  ", "", line) for line in run("instances", "log", id).stdout.splitlines()]
+
+    assert "activity AddAccountMetadata paused  after attempt 1: no" in told()
+    run("instances", "stop", id)
+    run("instances", "retry", id)
+    assert [line for line in told() if not line.startswith("stage")] == [
+        "started  by anna",
+        "activity AddAccountMetadata",
+        "aborted  by anna",
+        "activity AddAccountMetadata failed  canceled; before: no",
+        "instance aborted",
+        "retried  by anna",
+        "activity AddAccountMetadata",
+    ]
+    instance = json.loads(run("instances", "show", id, "--json").stdout) | {"acts": []}
+    history = [
+        {"name": "RunNoop", "input": {}, "startedAt": "9026-03-01T10:00:00Z", "terminated": True, "retries": 0}
+        | {"terminatedAt": "9026-03-01T10:00:01Z", "error": "no"},
+        {"name": "RunNoop", "input": {}, "startedAt": "9026-03-01T10:00:02Z", "terminated": False},
+    ]
+    found = acts.happenings(View(instance, history, [[], []]))
+    assert [one.what for one in found][1:5] == [
+        "stage noop failed",
+        "instance failed",
+        "retried",
+        "stage noop",
+    ] or found
 
 
 def test_an_aborted_instance_runs_once_more(run: Run) -> None:
@@ -248,3 +283,12 @@ def test_what_a_trigger_can_not_mean_is_warned_of(run: Run) -> None:
         "did you mean `event.customer`?",
     ]
     assert "needs the variable" in run(*create).stderr
+
+
+def test_triggers_of_a_deleted_workflow_are_warned_of(run: Run) -> None:
+    run("workflows", "create", "-", stdin=WAITS)
+    trigger = made(run("triggers", "create", "PAID", "waits"))
+    assert run("triggers", "test", trigger, "{}").stderr == ""
+    told = run("workflows", "delete", "waits").stderr
+    assert told == f"warning: trigger {trigger} is for it, and leaves an error for each message: delete it, too\n"
+    assert "is deleted, so a message would leave an error" in run("triggers", "test", trigger, "{}").stderr
