@@ -22,7 +22,7 @@ MEANINGS: Final = {
     403: "The token lacks a scope.",
     404: "What the path names does not exist, or is deleted.",
     405: "The path takes other methods.",
-    409: "Somebody else was faster. The message says what there is now.",
+    409: "The request does not fit what there is now, often since somebody else was faster.",
     413: "The body is too large.",
     500: "A fault.",
     503: "The server is busy, or Kafka or Postgres is away.",

@@ -71,10 +71,12 @@ def as_json(checked: Sequence[Checked]) -> str:
     return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
 
 
-def tell_errors(name: str, text: bytes) -> None:
-    """Write what is wrong with a definition that the API refuses, with its source lines."""
-    for line in lines(_checked(name, text)):
-        click.echo(line, err=True)
+def tell(name: str, text: bytes) -> None:
+    """Write to standard error what is wrong with a definition, or surely not meant, with its source lines."""
+    checked = _checked(name, text)
+    if checked.validation.findings:
+        for line in lines(checked):
+            click.echo(line, err=True)
 
 
 def as_yaml(value: object) -> str:

@@ -32,7 +32,7 @@ def workflows() -> None:
 @click.argument("file", type=FILES, metavar="FILE|-")
 async def create(session: Session, file: str) -> None:
     """Create a workflow from a file, or from standard input. It is YAML unless its name ends with .json."""
-    from deploy.client.definition_files import is_json, read, tell_errors
+    from deploy.client.definition_files import is_json, read, tell
     from deploy.client.errors import Refused
 
     text = read(file)
@@ -41,8 +41,9 @@ async def create(session: Session, file: str) -> None:
         made = await session.api.post("workflows", text=text, content_type=content_type)
     except Refused as refused:
         if refused.status == 400:
-            tell_errors(file, text)
+            tell(file, text)
         raise
+    tell(file, text)
     session.output.show(made, lambda: [f"created workflow {made['id']}"])
 
 

@@ -292,3 +292,10 @@ def test_triggers_of_a_deleted_workflow_are_warned_of(run: Run) -> None:
     told = run("workflows", "delete", "waits").stderr
     assert told == f"warning: trigger {trigger} is for it, and leaves an error for each message: delete it, too\n"
     assert "is deleted, so a message would leave an error" in run("triggers", "test", trigger, "{}").stderr
+
+
+def test_what_a_new_workflow_can_not_mean_is_warned_of(run: Run) -> None:
+    assert run("workflows", "create", "-", stdin=WAITS).stderr == ""
+    told = run("workflows", "create", "-", stdin='{"stages": [{"delay": {"duration": "0s"}}]}')
+    assert "warning: stages[0].delay.duration: the duration is not above zero" in told.stderr
+    assert told.stdout.startswith("created workflow ")
