@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +103,11 @@ def test_other_events_are_not_published(event: Any) -> None:
 def test_no_published_event_lacks_a_case_here() -> None:
     assert set(PUBLICATIONS) == {type(event) for event, _, _ in PUBLISHED}
     assert set(PUBLICATIONS) <= set(MESSAGES.values())
+
+
+def test_the_docs_name_every_public_event() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "triggers.md").read_text()
+    types = {
+        name for publication in PUBLICATIONS.values() for name in (publication.type, publication.failed_type) if name
+    }
+    assert {name for name in types if f"`{name}`" not in text} == set()
