@@ -84,7 +84,10 @@ class Acts(Kind):
                 was_retried = len(known.passes) > passes
                 assert known.ended or was_retried, "an abort was answered, and the instance goes on"
                 if known.ended:
-                    self.answers.promise_instance(id, len(known.moments) - 1)
+                    # If there was a retry meanwhile, perhaps another abort has ended it: then this answer tells of the
+                    # end before it alone.
+                    seen = [n for n, moment in enumerate(known.moments) if moment.retries < passes]
+                    self.answers.promise_instance(id, seen[-1])
                     self.answers.aborted[id] = known.moments[-1].retries
                 self.met["aborted by a client"] += 1
                 await self._looks.get(id, self.requests.any_api)
