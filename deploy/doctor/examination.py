@@ -64,7 +64,10 @@ async def examine(
         facts = await inspect(given.engine, [*(topic.name for topic in wanted), *listened], list(groups), ids)
     except KafkaFault as error:
         servers = given.engine.kafka_bootstrap_servers
-        yield wrong(f"Kafka at {servers}", f"can't be reached: {error}", f"check {variable('kafka_bootstrap_servers')}")
+        remedy = (
+            f"check {variable('kafka_bootstrap_servers')}, {variable('kafka_security_protocol')} and its credentials"
+        )
+        yield wrong(f"Kafka at {servers}", f"can't be reached: {error}", remedy)
     for finding in settings(given, facts.brokers if facts else ()):
         yield finding
     if facts is not None:
@@ -83,7 +86,8 @@ async def examine(
     except SettingsError as error:
         yield wrong("Postgres", str(error), "correct it")
     except (psycopg.Error, OSError) as error:
-        yield wrong("Postgres", f"can't be asked: {error}", f"check {variable('database_url')}")
+        remedy = f"check {variable('database_url')}, and how many connections its user may have"
+        yield wrong("Postgres", f"can't be asked: {error}", remedy)
     if database is not None:
         for finding in postgres_checks.server(database):
             yield finding
