@@ -71,6 +71,7 @@ class Clients(Sending):
     resumes: list[tuple[str, ResumeActivity]] = field(default_factory=list)
     """Those that were sent."""
     trigger: str | None = None
+    idle_trigger: str = ""
     workflows: list[str] = field(default_factory=list)
     """What triggers and other services start."""
     messages: int = 0
@@ -252,6 +253,21 @@ class Clients(Sending):
                 request_digest="d",
             )
             self.send_keyed(self.new_id(), create, True)
+        self.idle_trigger = self.new_id()
+        self.send(self.idle_trigger, CreateTrigger(name="", event="X", workflow_id=self.workflows[0]))
+        self.fire_idle(1)
+
+    def fire_idle(self, offset: int) -> None:
+        """A message for a trigger that hears of nothing else. They all are the same to their producer."""
+        message = FireTrigger(
+            occurrence_id=str(uuid5(UUID(self.idle_trigger), f"idle/{offset}")),
+            event=Raw(msgspec.json.encode({"type": "X", "payload": payload(offset)})),
+            source="idle/0",
+            offset=offset,
+            identity="the same",
+            stages=Raw(b"[]"),
+        )
+        self.send(self.idle_trigger, message)
 
     def publish(self) -> None:
         """Messages of other services."""

@@ -85,6 +85,7 @@ class World(Installation):
                 await self._set_clocks()
             await self._settling.converge()
         await self.front.act()
+        self.clients.fire_idle(3)  # in some seeds it is forgotten by now that there was one
         for instance_id in self.front.deleted(LATE_RETRIES):
             self.clients.retrying.retry_again_and_again(instance_id)
         await self._settling.converge()
@@ -174,6 +175,7 @@ class World(Installation):
         self.stack.faults = StackFaults()
         self.engines.link_faults.passing = 0.0
         self.stack.add_payment(LATE_PAYMENT)
+        self.clients.fire_idle(2)
         for instance_id in self.clients.runs:
             if self.rng.random() < 0.2:
                 self.clients.send(instance_id, AbortInstance())
