@@ -30,7 +30,7 @@ from deploy.embedded.ports import HOST, check_free, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.errors import DevError
 from deploy.supervisor import Service, say, stop_all, wait_ready
-from deploy.topics import create_topics, trigger_topics
+from deploy.topics import create_topics
 from schemas.settings import (
     PREFIX,
     ApiSettings,
@@ -44,6 +44,7 @@ from schemas.settings import (
     load,
     variable,
 )
+from schemas.topics import trigger_topics
 
 LOCAL_HOSTS: Final = "localhost,127.0.0.1,[::1]"
 """If any host were allowed, a web page could read and write everything here, under a name that resolves to

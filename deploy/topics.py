@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy.errors import TopicsError
 from schemas.kafka import Admin, Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
-from schemas.settings import EngineSettings, KafkaSettings, variable
+from schemas.settings import KafkaSettings, variable
 from schemas.topics import Topic, topics
 
 logger = logging.getLogger(__name__)
@@ -16,11 +16,6 @@ READY_SECONDS: Final = 60.0
 """How long it is waited until everybody can use the topics. A cluster that is busy needs some seconds."""
 LOOK_SECONDS: Final = 0.1
 """Between two looks."""
-
-
-def trigger_topics(engine: EngineSettings) -> list[str]:
-    """The topics of other services that are listened to."""
-    return sorted({name for name in (text.strip() for text in engine.trigger_topics.split(",")) if name})
 
 
 async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, others: Sequence[str] = ()) -> list[str]:
@@ -61,8 +56,13 @@ def _check(topic: Topic, partitions: int | None) -> None:
     if partitions is None:
         return
     if partitions > topic.partitions:
-        text = "topic %s has %d partitions, of which the installation uses %d: see *Partitions that were added* in"
-        logger.warning(f"{text} docs/operations.md", topic.name, partitions, topic.partitions)
+        logger.warning(
+            "topic %s has %d partitions, of which the installation uses %d: see *Partitions that were added* in"
+            " docs/operations.md",
+            topic.name,
+            partitions,
+            topic.partitions,
+        )
     if partitions < topic.partitions:
         raise TopicsError(
             f"topic {topic.name} has {partitions} partitions, not {topic.partitions}, and a topic with records can't "

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from murmurhash2 import murmurhash2
 
-from schemas.settings import KafkaSettings, SettingsError, variable
+from schemas.settings import EngineSettings, KafkaSettings, SettingsError, variable
 
 MAX_RECORD_BATCH_BYTES: Final = 8 * 1024 * 1024
 """`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
@@ -98,6 +98,11 @@ def used_partitions(settings: KafkaSettings, found: int) -> int:
         found: how many there are now.
     """
     return min(found, settings.partitions)
+
+
+def trigger_topics(settings: EngineSettings) -> list[str]:
+    """The topics of other services that are listened to, each once, as they are named."""
+    return list(dict.fromkeys(name for text in settings.trigger_topics.split(",") if (name := text.strip())))
 
 
 def topics(settings: KafkaSettings) -> tuple[Topic, ...]:

@@ -11,8 +11,7 @@ from deploy.doctor import kafka as kafka_checks
 from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
 from deploy.doctor.fitting import AllSettings, settings
-from deploy.repair.owners import topic_with_id
-from deploy.topics import trigger_topics
+from deploy.repair.owners import other_owner
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
 from projections.publisher.public_writer import TRANSACTIONAL_ID as PUBLISHER_ID
@@ -23,7 +22,7 @@ from schemas.kafka.inspection import ClusterFacts
 from schemas.kafka.inspection import inspect as inspect_cluster
 from schemas.settings import EngineSettings, KafkaSettings, PostgresSettings, SettingsError, StackSettings, variable
 from schemas.stack.errors import CallFailed
-from schemas.topics import COMMANDS, EVENTS, SEALED_TOPICS, topic_name, topics
+from schemas.topics import COMMANDS, EVENTS, SEALED_TOPICS, topic_name, topics, trigger_topics
 
 ENGINE_GROUP: Final = "orchestration-engine"
 SNAPSHOTS_ID: Final = "orchestration-snapshots-"
@@ -57,7 +56,7 @@ async def examine(
     """
     prefix = given.engine.topic_prefix
     facts: ClusterFacts | None = None
-    wanted, listened = topics(given.engine), trigger_topics(given.engine)
+    wanted, listened = topics(given.engine), sorted(trigger_topics(given.engine))
     groups = {prefix + name: command for name, command in GROUPS.items()}
     ids = [prefix + id for id in (PUBLISHER_ID, SNAPSHOTS_ID)]
     try:
@@ -120,8 +119,7 @@ async def _progress(
             yield progress.commands(commands, limits, committed, engines=group.members)
         if _whole(facts, events) and database is not None and database.schema_exists:
             limits, id = await _limits(kafka, events, facts), await _topic_id(kafka, events)
-            others = {position.topic_id for position in database.positions.values()} - {"", id}
-            owner = await topic_with_id(kafka, others) if id and others else None
+            owner = await other_owner(kafka, database.positions.values(), id)
             for finding in progress.read_model(events, id, limits, database.positions, owner):
                 yield finding
     except KafkaFault as error:

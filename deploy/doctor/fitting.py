@@ -6,10 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from deploy.doctor.findings import Finding, or_ok, warning, wrong
-from deploy.topics import trigger_topics
 from schemas.kafka.inspection import BrokerFacts
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings, variable
-from schemas.topics import topics
+from schemas.topics import topics, trigger_topics
 
 SHORT_RETENTION_SECONDS: Final = 24 * 3600
 """A shorter retention of events can be over before somebody has noticed that engines are down."""

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from deploy.errors import RepairError
 from deploy.repair.facts import ENGINES, PUBLISHER, READ_MODEL, Hole, Known, PartitionFacts, Scan
-from deploy.repair.owners import topic_with_id
+from deploy.repair.owners import other_owner
 from deploy.repair.partition_log import OnProgress, PartitionLog
 from engine.core.errors import SnapshotUnreadable
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
@@ -82,8 +82,8 @@ class Survey:
         return ids
 
     async def _check_owner(self, events_id: str) -> None:
-        known = {position.topic_id for position in self._read_positions.values()} - {"", events_id}
-        if events_id and known and (owner := await topic_with_id(self._kafka, known)) is not None:
+        owner = await other_owner(self._kafka, self._read_positions.values(), events_id)
+        if owner is not None:
             raise RepairError(
                 f"schema {self._settings.database_schema} holds the read model of topic {owner}, which is another"
                 f" installation's, so nothing was changed: check {variable('topic_prefix')} and"

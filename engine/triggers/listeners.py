@@ -11,6 +11,7 @@ from engine.triggers.positions import Positions
 from schemas.kafka import Kafka
 from schemas.process_name import ProcessName
 from schemas.settings import EngineSettings
+from schemas.topics import trigger_topics
 
 
 class Listeners:
@@ -44,7 +45,7 @@ class Listeners:
         self._reader = reader
         self._positions = positions
         self._finder = kafka.topic_finder()
-        self.topics = list(dict.fromkeys(name.strip() for name in settings.trigger_topics.split(",") if name.strip()))
+        self.topics = trigger_topics(settings)
         self._listeners = [
             Listener(
                 topic,

@@ -5,10 +5,10 @@ Nothing is said where a variable decides.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from schemas.definition.delay import Delay
-from schemas.definition.ends import AccountEnd, PaymentSource, WalletEnd
+from schemas.definition.ends import MAIN_BALANCE, AccountEnd, PaymentSource, WalletEnd
 from schemas.definition.errors import Path, shown_path
 from schemas.definition.findings import Report
 from schemas.definition.instants import format_instant
@@ -19,10 +19,6 @@ from schemas.definition.suggestions import as_asset, as_reference
 from schemas.definition.text import has_reference, quoted
 from schemas.definition.update import Update
 from schemas.definition.wait_event import WaitEvent
-
-MAIN: Final = "main"
-"""The balance that a wallet pays another one from, whatever the stage says (contract: `workflows`, "`send`, by
-pair")."""
 
 
 class Advice:
@@ -119,10 +115,13 @@ class Advice:
             self._report.warn((*path, "account"), message)
 
     def _between_wallets(self, path: Path, source: WalletEnd, destination: WalletEnd) -> None:
-        if source.balance != MAIN and not has_reference(source.balance):
-            message = f"has no effect between wallets of one ledger: the money comes from the balance {quoted(MAIN)}"
+        # The contract has the balance `main` here, whatever the stage says (`workflows`, "`send`, by pair").
+        if source.balance != MAIN_BALANCE and not has_reference(source.balance):
+            message = (
+                f"has no effect between wallets of one ledger: the money comes from the balance {quoted(MAIN_BALANCE)}"
+            )
             self._report.warn((*path, "source", "wallet", "balance"), message)
-        if (source.id, source.name, MAIN) == (destination.id, destination.name, destination.balance):
+        if (source.id, source.name, MAIN_BALANCE) == (destination.id, destination.name, destination.balance):
             self._report.warn(path, "source and destination are the same wallet")
 
     def _transfer(self, path: Path, source: AccountEnd, destination: AccountEnd) -> None:

@@ -3,11 +3,14 @@
 Contract: `workflows`, "Stages and what `input` of the stage history shows".
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from schemas.definition.fields import Fields
+
+MAIN_BALANCE: Final = "main"
+"""The balance of a wallet that is meant where none is named."""
 
 
 class AccountEnd(msgspec.Struct, frozen=True, tag_field="end", tag="account"):
@@ -59,12 +62,12 @@ class WalletEnd(msgspec.Struct, frozen=True, tag_field="end", tag="wallet"):
     kind: ClassVar[str] = "wallet"
     id: str = ""
     name: str = ""
-    balance: str = "main"
+    balance: str = MAIN_BALANCE
 
     @classmethod
     def read(cls, fields: Fields) -> "WalletEnd":
         """Read a wallet; raises `InvalidField`."""
-        balance = fields.text("balance", "main")
+        balance = fields.text("balance", MAIN_BALANCE)
         if fields.one_text_of("id", "name") == "id":
             return cls(id=fields.text("id"), balance=balance)
         return cls(name=fields.text("name"), balance=balance)

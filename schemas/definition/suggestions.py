@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from schemas.definition.instants import parse_instant
+from schemas.definition.ledger_texts import ASSET
 
 MAX_CHARACTERS: Final = 40
 """Nobody means one of our words by a longer one, and the comparison takes time that grows with the square."""
@@ -18,7 +19,7 @@ _MAIN_FIELDS: Final = {"account": "id", "delay": "duration", "wait_event": "even
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 """What needs no quotes between `{` and `}`."""
 _FRACTION: Final = re.compile(r"\+?[0-9]+[.,][0-9]+")
-_AMOUNT_OF: Final = re.compile(r"([0-9]+) ([A-Z][A-Z0-9]{0,16}(?:/[0-9]{1,6})?)")
+_AMOUNT_OF: Final = re.compile(rf"([0-9]+) ({ASSET.pattern})")
 _IN_WORDS: Final = re.compile(r"([0-9]{1,6}) ?(w|d|h|m|s|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?|secs?)?")
 _UNITS: Final = {"w": (168, "h"), "d": (24, "h"), "h": (1, "h"), "m": (1, "m"), "s": (1, "s")}
 _DATE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?)?")

@@ -6,6 +6,7 @@ from engine.core.send.transactions import arrive, move_from, move_to
 from engine.core.send.wallets import credit, debit, look_up
 from schemas.activities import account_subject, wallet_subject
 from schemas.definition import AccountEnd, Destination, PaymentDestination, WalletEnd
+from schemas.definition.ends import MAIN_BALANCE
 
 
 def from_wallet(source: WalletEnd, destination: Destination, move: Move) -> Plan[None]:
@@ -33,7 +34,7 @@ def _to_wallet(source: WalletEnd, destination: WalletEnd, move: Move) -> Plan[No
     paid = yield from look_up(destination)
     if paying.ledger == paid.ledger:
         # The contract has the balance `main` here, whatever the stage says.
-        yield from call(credit(paid, move, sources=[wallet_subject(paying.id, "main")]))
+        yield from call(credit(paid, move, sources=[wallet_subject(paying.id, MAIN_BALANCE)]))
         return
     yield from call(debit(paying, move, extra_metadata=move_to(paid.ledger)))
     yield from call(credit(paid, move, extra_metadata=move_from(paying.ledger)))
