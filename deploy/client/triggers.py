@@ -44,9 +44,9 @@ async def create(
     body |= {key: value for key, value in optional.items() if value}
     body["workflowID"] = await workflow_id(session.api, workflow)
     made = await session.api.post("triggers", body=body)
+    session.output.show(made, lambda: [f"created trigger {made['id']}"])
     warn_of_names(session, {"filter": condition or "nil"} | {f"vars.{name}": text for name, text in values.items()})
     await warn_of_variables(session, body["workflowID"], values)
-    session.output.show(made, lambda: [f"created trigger {made['id']}"])
 
 
 @triggers.verb("list", aliases=("ls", "l"), short_help="List triggers, newest first.")

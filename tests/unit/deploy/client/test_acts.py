@@ -294,6 +294,20 @@ def test_triggers_of_a_deleted_workflow_are_warned_of(run: Run) -> None:
     assert "is deleted, so a message would leave an error" in run("triggers", "test", trigger, "{}").stderr
 
 
+def test_a_warning_that_can_not_be_had_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow, send = made(run("workflows", "create", "-", stdin=NEEDS)), Transport.send
+
+    async def send_no_get(self: Transport, method: str, url: str, **more: Any) -> Answer:
+        return Answer(403, b"{}") if method == "GET" else await send(self, method, url, **more)
+
+    monkeypatch.setattr(Transport, "send", send_no_get)
+    assert run("workflows", "run", workflow).stdout.startswith("started instance ")
+    trigger = run("triggers", "create", "PAID", workflow)
+    assert trigger.stdout.startswith("created trigger ")
+    run("triggers", "test", made(trigger), "{}")
+    assert run("workflows", "delete", workflow).stdout == f"deleted workflow {workflow}\n"
+
+
 def test_what_a_new_workflow_can_not_mean_is_warned_of(run: Run) -> None:
     assert run("workflows", "create", "-", stdin=WAITS).stderr == ""
     told = run("workflows", "create", "-", stdin='{"stages": [{"delay": {"duration": "0s"}}]}')
