@@ -178,3 +178,20 @@ def connect(app: ASGIApp = echo, state: ServerState | None = None, *, max_connec
     return Wire(
         kind(config=config, server_state=state or ServerState(), app_state={}, _loop=asyncio.get_running_loop())
     )
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """A list in pieces that the client has to take."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(4):
+        await send({"type": "http.response.body", "body": b"a" * 1_000_000, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+def stalled(bytes_unread: int) -> Wire:
+    """A connection whose client takes nothing of a large answer any more."""
+    wire = connect(large)
+    wire.send(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+    wire.unread = bytes_unread
+    wire.protocol.pause_writing()
+    return wire
