@@ -1,7 +1,7 @@
 """The event log on Kafka: an idempotent producer, and a reader for restores and proofs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from engine.errors import AppendFailed, ReadFailed
@@ -138,12 +138,30 @@ class KafkaEventLog:
         Raises:
             LogFault: `partitions`.
         """
-        counts = [await reader.partitions(topic) for topic in (self._commands, self._events)]
-        used = used_partitions(self._settings, min(counts))
+        commands, events = [await reader.partitions(topic) for topic in (self._commands, self._events)]
+        used = used_partitions(self._settings, min(commands, events))
+        if events > used:
+            await self._check_unused(reader, partition, range(used, events))
         if partition >= used:
             text = f"it was added later, or {variable('partitions')} is wrong: the first {used} partitions are used"
             raise LogFault("partitions", COMMANDS, partition, text)
         return used
+
+    async def _check_unused(self, reader: Reader, partition: int, unused: Iterable[int]) -> None:
+        """Check that nobody has used partitions of `events` that are not used: else keys would move from there.
+
+        Snapshots know the number, but not those of older builds.
+
+        Raises:
+            LogFault: `partitions`.
+        """
+        ends = await reader.ends([Place(self._events, number) for number in unused])
+        if written := sorted(place.partition for place, end in ends.items() if end):
+            text = (
+                f"partition {written[-1]} has events, and {variable('partitions')} says that only the first"
+                f" {self._settings.partitions} are used"
+            )
+            raise LogFault("partitions", EVENTS, partition, text)
 
     async def _id(self, topic: str) -> str:
         found = await self._finder.find(topic)

@@ -34,3 +34,18 @@ async def test_partitions_that_were_added_are_not_used(commands: int, events: in
         await log.look(used)
     assert raised.value.reason == "partitions"
     await log.close()
+
+
+async def test_partitions_that_have_events_are_used_whatever_is_set() -> None:
+    """Else keys would move to others, if no snapshot knows how many there were."""
+    cluster = MemoryCluster()
+    for topic in ("commands", "events"):
+        cluster.create(NewTopic(topic, 4, 1))
+    log = KafkaEventLog(MemoryKafka(cluster), EngineSettings(partitions=2), RecordCodec())
+    assert (await log.look(0)).partitions == 2
+    cluster.append(Place("events", 2), [NewRecord(b"k", b"v", [], 0)])
+    for number in range(4):
+        with pytest.raises(LogFault, match=r"partition 2 has events, .* only the first 2 are used") as raised:
+            await log.look(number)
+        assert (raised.value.topic, raised.value.reason) == ("events", "partitions")
+    await log.close()
