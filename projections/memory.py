@@ -127,14 +127,19 @@ class MemoryDatabase:
         self.rejected_at: dict[tuple[int, int], datetime] = {}
         """When each rejection was written."""
         self.caught_up: set[int] = set()
-        self.partitions: int | None = None
-        """How many there are altogether, as was noted with the last that caught up."""
+        self.partitions = 0
+        """How many there are altogether: the most that was noted with those that caught up."""
         self.listeners: list[Callable[[str], None]] = []
         """Are called with each announcement of a batch that was written, whatever happens to connections."""
         self.hearing: list[Hearing] = []
         """The connections that listen."""
         self.starts = 0
         """How often it was started again."""
+
+    @property
+    def all_caught_up(self) -> bool | None:
+        """See `all_caught_up.sql`."""
+        return self.caught_up.issuperset(range(self.partitions)) if self.caught_up else None
 
     async def request(self, client: str) -> None:
         """Something is on its way to the database, or back.
@@ -185,7 +190,7 @@ class MemoryDatabase:
     def restart(self, backup: Tables) -> None:
         """Start again, from older tables, as after a crash: the last transactions are lost, connections are cut."""
         self.tables = backup.copy()
-        self.caught_up = set()
+        self.caught_up, self.partitions = set(), 0
         self.starts += 1
         cut, self.hearing = self.hearing, []
         for connection in cut:
@@ -249,7 +254,8 @@ class MemoryStore:
             known = self._database.tables.positions
             passed = {p for p, end in ends.items() if p in known and known[p].next_offset >= end}
             self._database.caught_up |= passed
-            self._database.partitions = partitions
+            if passed:
+                self._database.partitions = max(self._database.partitions, partitions)
             return passed
 
         return await self._ask(note)
@@ -279,7 +285,7 @@ class MemoryStore:
 
     async def all_caught_up(self) -> bool:
         """See `ports.Store.all_caught_up`."""
-        return await self._ask(lambda: len(self._database.caught_up) == self._database.partitions)
+        return await self._ask(lambda: self._database.all_caught_up is True)
 
     async def has_passed(self, ends: Mapping[int, int]) -> bool:
         """See `ports.Store.has_passed`."""

@@ -230,8 +230,7 @@ def _keys_of_instances(
 
 
 def _all_caught_up(database: MemoryDatabase, _: Any) -> list[Row]:
-    caught_up = database.caught_up
-    return [(len(caught_up) == database.partitions if caught_up else None,)]
+    return [(database.all_caught_up,)]
 
 
 def _positions(database: MemoryDatabase, _: Any) -> list[Row]:

@@ -462,6 +462,23 @@ class StoreContract:
         assert not store.connected
         assert await store.not_caught_up([0, 1]) == {0, 1}
 
+    async def test_a_partition_was_added_that_not_all_know_of(self, subject: Subject) -> None:
+        """Who notes it may know the old number; then those count that were there before."""
+        store = subject.store
+        await store.positions([0, 1, 2])
+        for partition in range(3):
+            happened = (id(partition + 1), started())
+            await store.write(batch_of(happened, advance=Advance(partition, 0, 1, 1, 1)))
+        assert not await store.all_caught_up()
+        assert await store.note_caught_up({0: 1}, 2) == {0}
+        assert not await store.all_caught_up()
+        assert await store.note_caught_up({2: 1}, 2) == {2}
+        assert not await store.all_caught_up(), "partition 1 is missing"
+        assert await store.note_caught_up({1: 1}, 2) == {1}
+        assert await store.all_caught_up()
+        assert await store.note_caught_up({1: 1}, 4) == {1}
+        assert not await store.all_caught_up(), "there is another one"
+
     async def test_old_rejections_are_pruned(self, subject: Subject) -> None:
         """By the time of their events, and by their time in here: clocks of engines may be wrong."""
         old, coming = datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC) + timedelta(hours=2)

@@ -12,6 +12,8 @@ STATE: Final = "engine/core/state.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
 EPOCHS: Final = "schemas/epochs.py"
+LOG_INTEGRITY: Final = "schemas/log_integrity.py"
+TOPICS: Final = "schemas/topics.py"
 
 MUTATIONS: Final = (
     Mutation(
@@ -118,5 +120,19 @@ MUTATIONS: Final = (
         "            del self._cold[id]\n",
         "            pass\n",
         "An instance that was aborted goes on.",
+    ),
+    Mutation(
+        "added partitions are used",
+        TOPICS,
+        "    return min(found, settings.partitions)\n",
+        "    return found\n",
+        "After a topic has grown, a run that is repeated starts again in another partition: money moves twice.",
+    ),
+    Mutation(
+        "another number of partitions goes unnoticed",
+        LOG_INTEGRITY,
+        "    if known and known != used:\n",
+        "    if False:\n",
+        "An engine whose settings are wrong rejects commands, or decides them where nobody knows of the others.",
     ),
 )

@@ -74,6 +74,8 @@ class Engines:
     observer: Observer
     link_faults: LinkFaults = field(default_factory=LinkFaults)
     processes: list[EngineProcess] = field(default_factory=list)
+    misled: dict[str, int] = field(default_factory=dict)
+    """Processes whose settings tell another number of partitions: which."""
     _registries: list[CollectorRegistry] = field(default_factory=list)
     _lines: dict[str, Line] = field(default_factory=dict)
 
@@ -88,7 +90,7 @@ class Engines:
         registry = CollectorRegistry()
         self._registries.append(registry)
         engine = Engine(
-            settings_of(self.settings, process.name),
+            settings_of(self.settings, process.name, self.misled.get(process.name)),
             process.kafka,
             caller=line,
             evaluator=MemoryLinks(
@@ -138,9 +140,9 @@ class Engines:
         return met
 
 
-def settings_of(settings: EngineSettings, name: str) -> EngineSettings:
-    """The settings of one engine."""
-    return replace(settings, engine_id=name)
+def settings_of(settings: EngineSettings, name: str, partitions: int | None = None) -> EngineSettings:
+    """The settings of one engine, which may tell another number of partitions."""
+    return replace(settings, engine_id=name, partitions=partitions or settings.partitions)
 
 
 def engine_settings(

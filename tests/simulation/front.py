@@ -251,8 +251,7 @@ class Front:
             away.append("the database is away")
         bulks = self.database.tables.bulks.values()
         behind += [f"bulk operation {row.id} goes on" for row in bulks if row.terminated_at is None]
-        caught_up = len(self.database.caught_up) == self.rows.partitions
-        return behind + away + ([] if caught_up else ["the read model has not caught up"])
+        return behind + away + ([] if self.database.all_caught_up else ["the read model has not caught up"])
 
     def needed(self, partition: int) -> int:
         """The first event of a partition that may be read again: by a projector after a crash, or by a publisher."""

@@ -52,7 +52,8 @@ class Harm(Witness):
     def __init__(self, rng: random.Random, topics: Topics, bounds: Bounds):
         self._rng, self._topics, self._bounds = rng, topics, bounds
         self._expiring = {partition for partition in range(topics.partitions) if rng.random() < 0.4}
-        self._is_harmful = rng.random() < 0.5
+        self.is_harmful = rng.random() < 0.5
+        """Whether snapshots are harmed at all."""
         self.harmed: dict[int, Damage] = {}
         """Partitions whose snapshots were harmed, until somebody writes one who must know of it."""
         self.met: Counter[str] = Counter()
@@ -90,7 +91,7 @@ class Harm(Witness):
             if marker is not None:
                 self._topics.expire(partition, self._rng.randint(0, min(marker.next_offset, needed(partition))))
                 self.met["events have expired"] += 1
-        elif self._is_harmful:
+        elif self.is_harmful:
             markers = self._markers(partition)
             if markers and self._harm(partition, markers, self._rng.randrange(6)):
                 snapshot, whole = self._topics.snapshot(partition), restored[partition]
@@ -100,7 +101,7 @@ class Harm(Witness):
     def choose(self) -> int | None:
         """A partition that may lose its last snapshot, or none."""
         some = [number for number in range(self._topics.partitions) if number not in self._expiring]
-        return self._rng.choice(some) if some and self._is_harmful and self._rng.random() < 0.6 else None
+        return self._rng.choice(some) if some and self.is_harmful and self._rng.random() < 0.6 else None
 
     def lose_last(self, partition: int) -> bool:
         """Lose the last snapshot of a partition: what is left looks like one. Whether there was one before it."""

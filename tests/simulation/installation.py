@@ -17,6 +17,7 @@ from tests.simulation.chosen import BOUNDS, chosen
 from tests.simulation.clients import Clients
 from tests.simulation.engines import Engines, engine_settings
 from tests.simulation.front import Front
+from tests.simulation.growth import Growth
 from tests.simulation.harm import Harm
 from tests.simulation.intake import Marks
 from tests.simulation.limits import Limits
@@ -89,6 +90,7 @@ class Installation:
             SimulatedProcess(f"engine-{number}", self.cluster, self.network, self.engines.make, self.trace)
             for number in range(engines)
         ]
+        self.growth = Growth(random.Random(f"growth {seed}"), self.topics, self.engines)
         self.trouble = Trouble(random.Random(seed + 4), self.topics, self.network)
         quiet = FaultyNetwork(random.Random(seed + 5), self.trace)
         self.producing = SimulatedProcess("clients", self.cluster, quiet, Producing, self.trace)

@@ -104,6 +104,8 @@ an abort came as soon as a retry was carried out
 aborts came again behind a retry
 a source came later
 a source got more partitions
+topics of ours got more partitions
+an engine believed in another number of partitions
 """
 """What the seeds have to meet: every pair, on one ledger and on two, whatever may become of an activity, what happens
 to snapshots, what strikes processes, the cluster and the database, and what clients of the API are answered."""

@@ -50,7 +50,10 @@ class Topics(Witness):
         self.witnesses: list[Witness] = []
         """Are told which writers of transactions are opened, and how transactions end."""
         self.trace, self._observe, self._told, self._secrecy = trace, observe, told, secrecy
+        self.ours: list[str] = []
+        """The names of the topics of the installation."""
         for topic in topics(settings):
+            self.ours.append(topic.name)
             self.cluster.create(NewTopic(topic.name, topic.partitions, 1, {**topic.wishes, **topic.config}))
         for name, partitions in sources.items():
             self.cluster.create(NewTopic(name, partitions, 1))
@@ -61,6 +64,8 @@ class Topics(Witness):
         """See `Witness.appended`."""
         records = self._secrecy.opened(place, records)
         self.trace.add(f"{place.topic}/{place.partition}", _in_words, records)
+        is_used = place.topic not in (COMMANDS, EVENTS, SNAPSHOTS) or place.partition < self.partitions
+        assert is_used, f"{place.topic}/{place.partition} is not used, and has records: {_in_words(records)}"
         if place.topic == EVENTS:
             self.events[place.partition] += records
             self._observe(place.partition, records)

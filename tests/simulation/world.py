@@ -73,6 +73,7 @@ class World(Installation):
             group.create_task(self.extremes.run())
             group.create_task(self.sources.run(self.cluster, self._append))
             group.create_task(self._roll_out())
+            group.create_task(self.growth.run(is_snapshot_safe=not self.harm.is_harmful))
         claimed = self.observer.claimed.copy()
         cut = self._quiet()
         losing = self.harm.choose()
@@ -122,7 +123,7 @@ class World(Installation):
         self.extremes.ended(self.observer.histories.values())
         self.met["an instance was reached by a bulk operation"] = self.observer.reach.reached
         self.met += self.engines.count() + self.harm.met + self.trouble.met + self.front.met + self.extremes.met
-        self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met
+        self.met += self.sources.met + self.secrecy.met + self.marks.met + self.stack.met + self.growth.met
         for outcomes in self.observer.outcomes:
             self.met += outcomes.met
 
