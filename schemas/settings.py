@@ -187,8 +187,9 @@ class ApiSettings(PostgresSettings, frozen=True, kw_only=True):
     """How long a live stream is silent at most, so that nobody between takes its connection for dead; as often its
     token is checked again."""
     max_connections: Positive = 8192
-    """How many connections may be open at once; a request on one more is answered 503 with `Retry-After`. The limit is
-    lower if the process may not open so many files."""
+    """How many connections may be open at once. For one more, the one that has been idle longest is closed; if none has
+    been for a second, a request on it is answered 503 with `Retry-After`. The limit is lower if the process may not
+    open so many files."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024, description="a whole number from 1024 to 1048576")] = (
         512 * 1024
     )

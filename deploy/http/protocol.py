@@ -6,7 +6,8 @@
 - Nothing lasts for ever: a head, a body, an idle connection, an answer that the client does not take. A connection has
   one deadline for what it waits for, and one for its answer. `check`, called every second, enforces them: timers would
   cost each request two.
-- Nothing grows without bound: heads, trailers, requests that are sent ahead, connections.
+- Nothing grows without bound: heads, trailers, requests that are sent ahead, connections. When as many are open as may
+  be, the one that has been idle longest makes room: else clients that do nothing would keep others out.
 - An answer without a length ends with its connection for a client of HTTP/1.0, which knows no chunks (RFC 9112, 6.1).
   uvicorn would send chunks, and the client would take their heads for a part of the answer.
 - Refusals are JSON and come behind the answers to earlier requests. After one, the connection is shut down for
@@ -60,6 +61,9 @@ WRITE_SECONDS: Final = 10.0
 the client has read everything, with the answer in memory."""
 MIN_WRITE_BYTES: Final = 64 * 1024
 """A client that takes less in `WRITE_SECONDS` counts as not reading. Any useful connection is faster than 6 KiB/s."""
+MIN_IDLE_SECONDS: Final = 1.0
+"""How long a connection must have been idle to make room for a new one when the cap is reached. Without it, a burst of
+clients would close the connections of those that are between two requests."""
 SPARE_CONNECTIONS: Final = 64
 """Connections above the cap whose requests are answered 503. One more is dropped at once, since refusals need file
 descriptors too."""
@@ -85,6 +89,27 @@ class Limits:
         self.keep_alive_seconds = keep_alive_seconds
         self.refused_connections = 0
         """How many were above the cap so far."""
+        self.idle: dict[Protocol, float] = {}
+        """Connections that wait for a request, and since when. The first has waited longest."""
+        self.displaced_connections = 0
+        """How many of them were closed to make room so far."""
+
+    def make_room(self, now: float) -> bool:
+        """Close the connection that has been idle longest; whether there was one.
+
+        Args:
+            now: time of the event loop.
+        """
+        while self.idle:
+            connection, since = next(iter(self.idle.items()))
+            if now - since < MIN_IDLE_SECONDS:
+                break
+            del self.idle[connection]
+            if not connection.transport.get_write_buffer_size():  # else closing would wait for its client to read
+                connection.transport.close()
+                self.displaced_connections += 1
+                return True
+        return False
 
 
 class _Refused(Exception):
@@ -137,17 +162,21 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Take the connection, as far as the cap allows."""
         super().connection_made(transport)
+        now = self.loop.time()
         above = len(self.connections) - self.limits.max_connections
-        if above > 0:
+        if above > 0 and not self.limits.make_room(now):
             self.limits.refused_connections += 1
             self._head_seconds = OVERLOADED_SECONDS
             self.app = _Overloaded(self.app)
             if above > SPARE_CONNECTIONS:
                 transport.abort()
-        self._deadline = self.loop.time() + self._head_seconds
+        else:
+            self.limits.idle[self] = now
+        self._deadline = now + self._head_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End all its requests."""
+        self.limits.idle.pop(self, None)
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -294,6 +323,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        self.limits.idle.pop(self, None)
         self._head_begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -336,7 +366,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         if self.cycle.response_complete:
-            self._deadline = self.loop.time() + self.limits.keep_alive_seconds
+            self._rest()
             return
         self.cycle.more_body = False
         self.cycle.message_event.set()
@@ -364,13 +394,20 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._deaf:
             self._hang_up()
+        elif self._in_head and self._head_bytes:
+            self._deadline = self.loop.time() + self._head_seconds
         elif self._in_head:
-            seconds = self._head_seconds if self._head_bytes else self.limits.keep_alive_seconds
-            self._deadline = self.loop.time() + seconds
+            self._rest()
         elif self.expect_100_continue and not self._body_bytes:
             self._hang_up()  # nobody knows whether the body or another request comes next
         else:
             self._deadline = self.loop.time() + DRAIN_SECONDS
+
+    def _rest(self) -> None:
+        """Wait for the next request."""
+        now = self.loop.time()
+        self._deadline = now + self.limits.keep_alive_seconds
+        self.limits.idle[self] = now
 
     def _flush(self) -> None:
         if self._writes is not None:
@@ -381,6 +418,7 @@ class Protocol(HttpToolsProtocol):
         self._deaf = True
         self._deadline = inf
         self._refusal = refusal
+        self.limits.idle.pop(self, None)
         if not self._in_head:
             if self.pipeline:
                 self.pipeline.popleft()

@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
 
     async def _check_connections(self) -> None:
         loop = asyncio.get_running_loop()
-        refused = 0
+        refused = displaced = 0
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = loop.time()
@@ -99,6 +99,13 @@ class Server(uvicorn.Server):
                     limits.max_connections,
                 )
                 refused = limits.refused_connections
+            if isinstance(limits, Limits) and limits.displaced_connections > displaced:
+                logger.warning(
+                    "%d idle connections closed to make room for others: %d are open",
+                    limits.displaced_connections - displaced,
+                    limits.max_connections,
+                )
+                displaced = limits.displaced_connections
 
 
 def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BYTES) -> None:

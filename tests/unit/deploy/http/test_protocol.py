@@ -9,7 +9,7 @@ from uvicorn.server import ServerState
 
 from deploy.http import protocol as limits
 from deploy.http.server import KEEP_ALIVE_SECONDS
-from tests.unit.deploy.http.wire import Wire, connect, read_answers, stalled
+from tests.unit.deploy.http.wire import Wire, connect, connector, echo, read_answers, stalled
 
 GET = b"GET /%d HTTP/1.1\r\nHost: api\r\n\r\n"
 BODY = b'{"who":"alice"}'
@@ -426,6 +426,49 @@ async def test_connections_are_capped() -> None:
     for wire in first:
         wire.send(GET % 1)
         assert (await wire.answer()).status == 200
+
+
+async def test_the_connection_that_is_idle_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = asyncio.Event()
+
+    async def until_told(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            await go.wait()
+        await echo(scope, receive, send)
+
+    new = connector(until_told, max_connections=5)
+    wires = [new() for _ in range(5)]
+    silent, busy, begun, answered, unread = wires
+    busy.send(b"GET /slow HTTP/1.1\r\n\r\n")
+    begun.send((GET % 1)[:10])
+    answered.send(GET % 1)
+    unread.send(GET % 1)
+    assert (await answered.answer()).status == 200
+    assert (await unread.answer()).status == 200
+    unread.unread = 1
+    now = silent.protocol.loop.time()
+    monkeypatch.setattr(silent.protocol.loop, "time", lambda: now)
+
+    async def one_more() -> int:
+        wire = new()
+        wire.send(post())
+        status = (await wire.answer()).status
+        wires.append(wire)
+        return status
+
+    assert await one_more() == 503  # nobody is idle for long enough
+    await wires[-1].settle()
+    now += limits.MIN_IDLE_SECONDS
+    assert await one_more() == 200
+    assert [wire.is_open() for wire in wires[:5]] == [False, True, True, True, True]
+    assert await one_more() == 200
+    assert [wire.is_open() for wire in wires[:5]] == [False, True, True, False, True]
+    assert await one_more() == 503
+    assert unread.is_open()  # to close it would wait for its client
+    go.set()
+    assert (await busy.answer()).status == 200
+    begun.send((GET % 1)[10:])
+    assert (await begun.answer()).status == 200
 
 
 # Clients that do not read

@@ -6,6 +6,7 @@ assert [answer.status for answer in await wire.answers()] == [200]
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httptools
@@ -170,14 +171,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def connect(app: ASGIApp = echo, state: ServerState | None = None, *, max_connections: int = 100) -> Wire:
-    """A new connection to a server with this application."""
+def connector(
+    app: ASGIApp = echo, state: ServerState | None = None, *, max_connections: int = 100
+) -> Callable[[], Wire]:
+    """Makes new connections to one server with this application."""
     config = server_config(app, max_connections=max_connections, stop_seconds=1)
     config.load()
     kind: Any = config.http_protocol_class
-    return Wire(
-        kind(config=config, server_state=state or ServerState(), app_state={}, _loop=asyncio.get_running_loop())
-    )
+    shared = state or ServerState()
+    return lambda: Wire(kind(config=config, server_state=shared, app_state={}, _loop=asyncio.get_running_loop()))
+
+
+def connect(app: ASGIApp = echo, state: ServerState | None = None, *, max_connections: int = 100) -> Wire:
+    """A new connection to a server with this application."""
+    return connector(app, state, max_connections=max_connections)()
 
 
 async def large(scope: Scope, receive: Receive, send: Send) -> None:
