@@ -46,8 +46,8 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, oth
             made = await _create(admin, missing, settings.replication_factor) if missing else []
             await _be_ready(admin, [topic.name for topic in wanted])
             return made
-    except KafkaUnreachable:
-        raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers} can't be reached") from None
+    except KafkaUnreachable as error:
+        raise TopicsError(f"Kafka can't be reached: {error}") from None
     except KafkaFault as error:
         raise TopicsError(f"Kafka at {settings.kafka_bootstrap_servers}: {error}") from error
 

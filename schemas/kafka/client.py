@@ -319,6 +319,8 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
     """
     try:
         return await create_conn(host, port, **options)
+    except KafkaError:  # which is a RuntimeError, too: it says why the broker refuses us
+        raise
     except RuntimeError as error:
         raise _broken(error) from error
 
@@ -334,6 +336,8 @@ def send(connection: AIOKafkaConnection, request: Any) -> Any:
     """
     try:
         return connection.send(request)
+    except KafkaError:
+        raise
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise _broken(error) from error

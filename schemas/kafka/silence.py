@@ -9,15 +9,21 @@ ask it lose time.
 """
 
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import Final
+
+from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
 logger = logging.getLogger(__name__)
 
 REFUSED_SECONDS: Final = 1.0
 """How long nothing is sent to a broker that did not answer. Without it each client would wait for it again and again;
 much longer, and a broker that is back would stay unused."""
+
+REFUSALS: Final = (SaslAuthenticationFailed, IllegalSaslStateError, UnsupportedSaslMechanismError, ssl.SSLError)
+"""Errors of a broker that answers, but with which we can't talk: passwords and certificates do not fit."""
 
 Address = tuple[str, int]
 """Host and port."""
@@ -37,7 +43,8 @@ class SilentBrokers:
     def noticed(self, address: Address, error: BaseException) -> None:
         """Note that the broker did not answer, or can't be reached. The first time in a row is logged."""
         if address not in self._refused_until:
-            logger.warning("the Kafka broker %s:%d does not answer: %r", *address, error)
+            what = "can't be used" if isinstance(error, REFUSALS) else "does not answer"
+            logger.warning("the Kafka broker %s:%d %s: %r", *address, what, error)
         # A connection that is refused costs no time, and may be there again in a moment.
         seconds = REFUSED_SECONDS if isinstance(error, TimeoutError) else 0.0
         self._refused_until[address] = self._clock() + seconds

@@ -79,7 +79,7 @@ class BrokerTopicFinder:
                 fault = error
             else:
                 return connection
-        raise KafkaConnectionError(f"none of {self._hosts} answers") from fault
+        raise KafkaConnectionError(f"none of {self._hosts} answers: {fault!r}") from fault
 
 
 def _found(response: Any, topic: str) -> FoundTopic | None:

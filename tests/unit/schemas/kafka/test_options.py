@@ -1,11 +1,14 @@
 """How clients log in to Kafka: what the settings become, and which are refused."""
 
 import ssl
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings, SettingsError
+from tests.chaos.tls import Certificates
 
 
 def test_plain_text_needs_nothing() -> None:
@@ -48,4 +51,25 @@ def test_sasl_over_tls() -> None:
 )
 def test_what_is_missing_is_named(settings: KafkaSettings, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
+        client_options(settings)
+
+
+def test_the_files_of_a_client_certificate_are_named(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    settings = KafkaSettings(
+        kafka_security_protocol="SSL", kafka_ssl_certfile=str(tmp_path / "missing"), kafka_ssl_keyfile=str(key)
+    )
+    with pytest.raises(SettingsError, match="ORCHESTRATION_KAFKA_SSL_CERTFILE and ORCHESTRATION_KAFKA_SSL_KEYFILE"):
+        client_options(settings)
+
+
+def test_a_key_with_a_passphrase_is_refused_and_not_asked_about(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    broker = tmp_path / "broker.pem"
+    private = serialization.load_pem_private_key(broker.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    key = tmp_path / "key.pem"
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    settings = KafkaSettings(**certificates.settings, kafka_ssl_certfile=str(broker), kafka_ssl_keyfile=str(key))
+    with pytest.raises(SettingsError, match="has a passphrase"):
         client_options(settings)
