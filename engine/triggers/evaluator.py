@@ -33,8 +33,12 @@ MAX_EVALUATIONS: Final = 32
 """Evaluations of an engine at once. Each holds a decoded message and the answers of its links, which can be large."""
 
 MAX_OF_TRIGGER: Final = 8
-"""Evaluations of one trigger at once. Its messages may all wait for a service that hangs: with all slots, they would
-keep those of other triggers waiting until the last of them has failed."""
+"""Evaluations of one trigger at once, as long as its links answer. Its messages may all wait for a service that hangs:
+with all slots, they would keep those of other triggers waiting until the last of them has failed."""
+
+MAX_OF_FAILING: Final = 16
+"""Evaluations at once of all triggers together whose last one had a link that failed. Many triggers may link to the
+same service: without a bound for all of them, those with other links would wait for it as well."""
 
 ATTEMPT_SECONDS: Final = 60.0
 """How long one evaluation may take, all its links together; past it, it is tried again like one whose link failed."""
@@ -71,7 +75,7 @@ class LinkEvaluator:
         self._fetcher, self._workflow_deleted = fetcher, workflow_deleted
         self._failures, self._metrics, self._clock = failures, metrics, clock
         self._retry = timedelta(seconds=retry_seconds)
-        self._slots = Shares(MAX_EVALUATIONS, MAX_OF_TRIGGER)
+        self._slots = Shares(MAX_EVALUATIONS, MAX_OF_TRIGGER, MAX_OF_FAILING)
         self._compiled: OrderedDict[str, CompiledTrigger] = OrderedDict()
 
     async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:
@@ -80,6 +84,7 @@ class LinkEvaluator:
             if not await may_start():
                 return None
             judgement, may_pass = await self._attempt(trigger, waiting)
+            self._slots.note(trigger.id, failed=may_pass)
             deleted = False
             if judgement.matches and judgement.error is None:
                 try:

@@ -2,20 +2,34 @@
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
+from typing import Final
+
+UNKNOWN: Final = 1
+"""Slots of a trigger of which nothing is known yet."""
+
+MAX_KNOWN: Final = 10_000
+"""Triggers of which it is known how they end; the one that was noted longest ago is forgotten first."""
 
 
 class Shares:
     """Slots. One that becomes free goes to the triggers in turn.
 
+    How many slots a trigger may have follows from how its uses ended: it begins with one, each good end adds one, and a
+    failure leaves one. So who may fail holds little while nobody knows, and has all of its slots after a few good ends.
+
     Args:
         slots: how many there are.
         most_of_one: how many of them one trigger has at most.
+        most_of_failing: how many of them all triggers together have at most whose last use has failed. However many
+            there are, the others have the rest.
     """
 
-    def __init__(self, slots: int, most_of_one: int):
-        self._free, self._most_of_one = slots, most_of_one
+    def __init__(self, slots: int, most_of_one: int, most_of_failing: int):
+        self._free, self._most_of_one, self._most_of_failing = slots, most_of_one, most_of_failing
+        self._room: OrderedDict[str, int] = OrderedDict()
+        """How many slots a trigger may have. 0 means that it has failed: one, within what those have together."""
         self._used: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -34,6 +48,13 @@ class Shares:
             else:
                 self._leave(trigger_id, given)
 
+    def note(self, trigger_id: str, *, failed: bool) -> None:
+        """Remember how a use of a slot has ended, before it is given back."""
+        room = self._room.pop(trigger_id, UNKNOWN)
+        self._room[trigger_id] = 0 if failed else min(room + 1, self._most_of_one)
+        if len(self._room) > MAX_KNOWN:
+            self._room.popitem(last=False)
+
     def _give(self) -> None:
         """Give free slots to those who wait, each trigger one in turn."""
         while self._free and (trigger_id := self._next()) is not None:
@@ -47,7 +68,12 @@ class Shares:
                 given.set_result(None)
 
     def _next(self) -> str | None:
-        return next((id for id in self._waiting if self._used[id] < self._most_of_one), None)
+        failing = sum(count for id, count in self._used.items() if not self._room.get(id, UNKNOWN))
+        for id in self._waiting:
+            room = self._room.get(id, UNKNOWN)
+            if self._used[id] < max(1, room) and (room or failing < self._most_of_failing):
+                return id
+        return None
 
     def _take_back(self, trigger_id: str) -> None:
         self._free += 1

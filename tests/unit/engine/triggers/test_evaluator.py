@@ -1,6 +1,7 @@
 """One evaluation of a message that needs links (`engine.triggers.evaluator`)."""
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,8 +39,10 @@ class FakeFetcher:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        self.seconds_of: dict[str, float] = {}
+        """Of links that take another time."""
         self.fetched: list[str] = []
-        self.most_at_once = self._at_once = 0
+        self.most_at_once = self.at_once = 0
 
     async def evaluate(
         self, expression: Expression, payload: Any, links: dict[str, LinkAnswer], allowance: Allowance
@@ -48,11 +51,12 @@ class FakeFetcher:
             try:
                 return await turns.evaluate(expression, payload, links, allowance)
             except LinkNeeded as needed:
-                self._at_once += 1
-                self.most_at_once = max(self.most_at_once, self._at_once)
-                await asyncio.sleep(self.seconds)
-                self._at_once -= 1
-                self.fetched.append(needed.uri.removeprefix("http://stack/"))
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
+                name = needed.uri.removeprefix("http://stack/")
+                await asyncio.sleep(self.seconds_of.get(name, self.seconds))
+                self.at_once -= 1
+                self.fetched.append(name)
                 links[needed.uri] = ANSWERS[needed.uri]
 
 
@@ -269,17 +273,69 @@ def test_messages_of_a_trigger_whose_links_hang_hold_up_no_other(monkeypatch: py
 
     simulate(scenario())
     assert ends["quick"] == 0
-    assert ends["c"] == 20
+    assert ends["c"] == 10
     assert ends["a19"] <= 120
     assert ends["b19"] <= 120
     assert desk.fetcher.most_at_once == 4
+
+
+def test_all_triggers_whose_links_hang_leave_slots_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four triggers, each with as many as it may have, would fill the slots until the last message has failed."""
+    monkeypatch.setattr(evaluating, "MAX_EVALUATIONS", 8)
+    monkeypatch.setattr(evaluating, "MAX_OF_TRIGGER", 2)
+    monkeypatch.setattr(evaluating, "MAX_OF_FAILING", 3)
+    fetcher = FakeFetcher()
+    fetcher.seconds_of["down"] = 10
+    desk = Desk(fetcher)
+    at_once: list[int] = []
+
+    async def hanging(trigger: int) -> None:
+        evaluated = await desk.evaluate(vars={f"t{trigger}": "link(event, 'down')"})
+        assert evaluated is not None
+        assert evaluated.may_pass
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        tasks = [asyncio.create_task(hanging(trigger)) for trigger in range(4) for _ in range(10)]
+        for seconds in (5, 15, 25, 35):
+            await asyncio.sleep(begin + seconds - loop.time())
+            at_once.append(fetcher.at_once)
+            await desk.evaluate(vars={"quick": "link(event, 'a')"})
+            assert loop.time() == begin + seconds
+        await asyncio.gather(*tasks)
+
+    simulate(scenario())
+    assert at_once == [4, 3, 3, 3]
+
+
+def test_a_trigger_whose_links_answer_again_has_all_its_slots() -> None:
+    shares = Shares(8, 4, 2)
+    held: list[int] = []
+
+    async def scenario() -> None:
+        for ends in ("", "f", "g", "gg", "gggg", "ggggf", "fg"):
+            shares._room.clear()
+            for end in ends:
+                shares.note("trigger", failed=end == "f")
+            async with contextlib.AsyncExitStack() as given:
+                count = 0
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        async with asyncio.timeout(1):
+                            await given.enter_async_context(shares.slot("trigger"))
+                        count += 1
+                held.append(count)
+
+    simulate(scenario())
+    assert held == [1, 1, 2, 3, 4, 1, 1]
 
 
 def test_who_does_not_wait_any_more_gets_no_slot() -> None:
     """Neither while it waits nor with the slot just given; and nothing of it is kept."""
 
     async def scenario() -> None:
-        shares = Shares(1, 1)
+        shares = Shares(1, 1, 1)
         had: list[str] = []
 
         async def have(name: str) -> None:
@@ -295,7 +351,7 @@ def test_who_does_not_wait_any_more_gets_no_slot() -> None:
         tasks[1].cancel()  # it has the slot, and has not run yet
         await asyncio.wait(tasks)
         assert had == ["first", "last"]
-        assert vars(shares) == vars(Shares(1, 1))
+        assert vars(shares) == vars(Shares(1, 1, 1))
 
     simulate(scenario())
 
