@@ -8,6 +8,7 @@ from typing import Final
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, UnknownTopicOrPartitionError
 
 from schemas.kafka.batches import batches
+from schemas.kafka.client import ending
 from schemas.kafka.errors import Fenced, TransactionFailed
 from schemas.kafka.ports import NO_RECORDS, Outgoing, Place
 from schemas.kafka.producer import ProducerClient, end
@@ -42,26 +43,26 @@ class TransactionalProducer:
 
     async def open(self) -> None:
         """See `ports.Transactions.open`."""
-        async with _failures():
+        async with _failures(self._producer):
             # It answers only when the transaction of the one before is committed or aborted everywhere.
             await self._producer.start()
 
     async def partitions(self, topic: str) -> int:
         """See `ports.Transactions.partitions`."""
-        async with _failures():
+        async with _failures(self._producer):
             with contextlib.suppress(UnknownTopicOrPartitionError):
                 return len(await self._producer.partitions_for(topic))
         return 0
 
     async def append(self, records: Mapping[Place, Sequence[Outgoing]]) -> dict[Place, int]:
         """See `ports.Transactions.append`."""
-        async with _failures():
+        async with _failures(self._producer):
             firsts = await self._append(records)
         return firsts
 
     async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
         """See `ports.Transactions.commit`."""
-        async with _failures():
+        async with _failures(self._producer):
             await self._append(records)
             await self._producer.commit_transaction()
             self._begun = False
@@ -88,7 +89,7 @@ class TransactionalProducer:
 
 
 @contextlib.asynccontextmanager
-async def _failures() -> AsyncIterator[None]:
+async def _failures(producer: ProducerClient) -> AsyncIterator[None]:
     """Sets the deadline and turns the client's errors into ours."""
     try:
         async with asyncio.timeout(TRANSACTION_SECONDS):
@@ -96,4 +97,13 @@ async def _failures() -> AsyncIterator[None]:
     except (ProducerFenced, InvalidProducerEpoch) as error:
         raise Fenced("another writer of this name was opened") from error
     except (KafkaError, OSError, TimeoutError) as error:
-        raise TransactionFailed(repr(error)) from error
+        raise TransactionFailed(repr(_cause(producer) or error)) from error
+
+
+def _cause(producer: ProducerClient) -> BaseException | None:
+    """Why Kafka refuses the transaction, if it has said so.
+
+    aiokafka appends all the same, and the broker answers that with an error of its own.
+    """
+    refused = producer._txn_manager._transaction_waiter  # noqa: SLF001
+    return ending(refused) if refused is not None and refused.done() else None

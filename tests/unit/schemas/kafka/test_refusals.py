@@ -5,13 +5,20 @@ import ssl
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import (
+    InvalidTxnState,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 
 from deploy.errors import DeployError
 from deploy.topics import create_topics
-from schemas.kafka import KafkaFault, client
+from schemas.kafka import KafkaFault, TransactionFailed, client
 from schemas.kafka.silence import SilentBrokers
 from schemas.kafka.topic_finder import BrokerTopicFinder
+from schemas.kafka.transactions import TransactionalProducer
 from schemas.settings import EngineSettings
 
 BROKER = ("kafka", 9093)
@@ -65,3 +72,21 @@ async def test_commands_say_why_no_broker_can_be_used(monkeypatch: pytest.Monkey
         await create_topics(settings)
     with pytest.raises(KafkaFault, match="invalid credentials"):
         await BrokerTopicFinder(settings).find("events")
+
+
+async def test_a_transaction_tells_what_it_was_refused_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions = TransactionalProducer(EngineSettings(), "publisher-0", open_seconds=10, max_batch_bytes=1000)
+    producer = transactions._producer
+
+    manager = producer._txn_manager
+
+    async def begin() -> None:
+        manager.set_pid_and_epoch(1, 0)
+        manager.begin_transaction()
+        manager.error_transaction(TopicAuthorizationFailedError({"orchestration"}))
+        raise InvalidTxnState
+
+    monkeypatch.setattr(producer, "begin_transaction", begin)
+    with pytest.raises(TransactionFailed, match="TopicAuthorizationFailed"):
+        await transactions.commit()
+    await transactions.close()
