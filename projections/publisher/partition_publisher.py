@@ -116,6 +116,8 @@ class PartitionPublisher:
         if partition in look.faults:
             raise look.faults[partition]
         self._repaired = look.repaired.get(partition, 0)
+        # Here too: one whose every transaction is refused never comes further.
+        self._metrics.lag.labels(partition).set(max(0, look.ends[partition] - position.next_offset))
         self._member.start_at(self._place, position.next_offset)
         if look.ends[partition] == position.next_offset:
             self._advanced()

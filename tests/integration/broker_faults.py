@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.topics import create_topics
 from schemas.kafka.options import client_options
@@ -42,6 +43,18 @@ async def grow(settings: KafkaSettings, partitions: int, *topics: str) -> None:
         # Kafka tells nobody when they are there.
         while any(len(found["partitions"]) < partitions for found in await admin.describe_topics(list(names))):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+
+async def configure(settings: KafkaSettings, topic: str, config: Mapping[str, str]) -> None:
+    """Give a topic this configuration, and no other.
+
+    Args:
+        settings: where Kafka is.
+        topic: full name.
+        config: values by name.
+    """
+    async with _admin(settings) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
 
 
 async def make_again(settings: KafkaSettings, *topics: str) -> None:

@@ -36,8 +36,9 @@ from schemas.kafka import Fenced, KafkaClients, Place, TransactionFailed, transa
 from schemas.kafka.batches import batches
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings, environment_of
-from schemas.topics import EVENTS, topic_name
+from schemas.topics import EVENTS, public_topic, topic_name
 from tests.happened import at, run
+from tests.integration.broker_faults import configure
 from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
 from tests.integration.publisher_world import Public, Running, publishing
 
@@ -334,6 +335,20 @@ async def test_a_log_that_was_created_again_is_not_published(settings: Projectio
         await until(lambda: fault(running, "remade"))
         await public.drain()
         assert not public.records
+
+
+async def test_what_kafka_refuses_to_take_is_behind(settings: ProjectionsSettings, log: Log, public: Public) -> None:
+    topic = public_topic(settings)
+    async with publishing(settings) as running:
+        await until(lambda: running.has("lag_records", partition="0"))
+        # Larger than the mark of a transaction that ends, which has to be taken.
+        await configure(settings, topic, {"max.message.bytes": "200"})
+        await log.append(0, uuid.uuid4(), *run())
+        await until(lambda: running.count("lag_records", partition="0") > 0)
+        assert running.count("failures_total", reason="transaction") > 0
+        await configure(settings, topic, {})
+        await public.until(4)
+        await until(lambda: running.count("lag_records", partition="0") == 0)
 
 
 async def test_partitions_are_shared_and_handed_over(settings: ProjectionsSettings, log: Log, public: Public) -> None:
