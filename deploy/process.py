@@ -26,6 +26,7 @@ from deploy.http.server import ManagedServer, bind, bind_shared, connections_wit
 from deploy.probes import probe_server
 from deploy.workers.metrics import AllMetrics
 from deploy.workers.place import Place, bind_own, parent_of
+from schemas.secret_files import exposed_files
 from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, ProjectionsSettings
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ def run_api(settings: ApiSettings, place: Place | None = None) -> None:
 def run(settings: ProcessSettings, main: Coroutine[Any, Any, None], **context: object) -> None:
     """Run a process's coroutine on its event loop. The context is that of all log records."""
     logs.configure(settings, **context)
+    for exposed in exposed_files(settings):
+        logger.warning("%s", exposed)
     # Everything loaded so far lives as long as the process. Each full collection scanned it all,
     # which took a tenth of the CPU.
     gc.collect()

@@ -32,5 +32,5 @@ def _complete(ctx: click.Context, path: str, incomplete: str, name_of: Callable[
 async def _names(profile: str | None, url: str | None, path: str, name_of: Callable[[Any], str]) -> list[str]:
     from deploy.client.session import open_api
 
-    async with asyncio.timeout(TIMEOUT_SECONDS), open_api(profile, url) as api:
+    async with asyncio.timeout(TIMEOUT_SECONDS), open_api(profile, url, quiet=True) as api:
         return [name_of(item) async for item in api.pages(path, limit=MAX_NAMES)]

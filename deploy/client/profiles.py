@@ -15,12 +15,14 @@ Address and credentials come from one place, so that a token never goes to anoth
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from deploy.client.errors import ProfileError
+from schemas.secret_files import exposed
 from schemas.settings import ApiSettings, ClientSettings, Url, variable
 
 DEFAULT_KEY: Final = "default"
@@ -41,13 +43,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     token_url: Url | None = None
 
 
-def choose(settings: ClientSettings, name: str | None, url: str | None) -> Profile:
+def choose(
+    settings: ClientSettings, name: str | None, url: str | None, tell: Callable[[str], None] = lambda _: None
+) -> Profile:
     """The profile to use.
 
     Args:
         settings: the environment.
         name: what the command line says of the profile.
         url: what it says of the address.
+        tell: is told what should be otherwise, in words.
 
     Raises:
         ProfileError: there is no such profile, or the file can't be read.
@@ -71,6 +76,8 @@ def choose(settings: ClientSettings, name: str | None, url: str | None) -> Profi
         profile = msgspec.convert(profiles[name], Profile)
     except msgspec.ValidationError as error:
         raise ProfileError(f"profile {name} in {path}: {error}") from None
+    if (profile.token or profile.client_secret) and (how := exposed(path)) is not None:
+        tell(f"warning: {how}, which has a token or secret: chmod 600 {path}")
     return _checked(profile, f"profile {name}")
 
 

@@ -84,13 +84,16 @@ async def _run(
         await function(Session(api, output), **arguments)
 
 
-def open_api(profile: str | None = None, url: str | None = None, reason: str | None = None) -> "Api":
+def open_api(
+    profile: str | None = None, url: str | None = None, reason: str | None = None, *, quiet: bool = False
+) -> "Api":
     """The API that options, environment and profiles say.
 
     Args:
         profile: its name.
         url: of the API.
         reason: why something is changed.
+        quiet: whether nothing may be written beside what is asked for.
 
     Raises:
         ProfileError: they can't be used.
@@ -105,4 +108,5 @@ def open_api(profile: str | None = None, url: str | None = None, reason: str | N
         settings = load(ClientSettings)
     except SettingsError as error:
         raise SettingsWrong(str(error)) from None
-    return Api(choose(settings, profile, url), settings.client_timeout_seconds, reason=reason)
+    tell = (lambda _: None) if quiet else functools.partial(click.echo, err=True)
+    return Api(choose(settings, profile, url, tell), settings.client_timeout_seconds, reason=reason)

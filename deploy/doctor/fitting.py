@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from deploy.doctor.findings import Finding, or_ok, warning, wrong
 from schemas.kafka.inspection import BrokerFacts
+from schemas.secret_files import exposed_files
 from schemas.settings import ApiSettings, EngineSettings, ProjectionsSettings, variable
 from schemas.topics import topics, trigger_topics
 
@@ -32,7 +33,13 @@ def settings(given: AllSettings, brokers: Sequence[BrokerFacts]) -> Iterator[Fin
         given: of all processes.
         brokers: of Kafka; none if it can't be asked.
     """
-    findings = [*_sessions(given, brokers), *_access(given), *_topics(given, brokers), *_retention(given)]
+    findings = [
+        *_sessions(given, brokers),
+        *_access(given),
+        *_files(given),
+        *_topics(given, brokers),
+        *_retention(given),
+    ]
     yield from or_ok(findings, "settings", "fit each other")
 
 
@@ -73,6 +80,11 @@ def _access(given: AllSettings) -> Iterator[Finding]:
     if (engine.stack_client_id is None) != (engine.stack_client_secret is None):
         text = f"{variable('stack_client_id')} and {variable('stack_client_secret')} need each other"
         yield wrong("settings", text, "set both, or none")
+
+
+def _files(given: AllSettings) -> Iterator[Finding]:
+    for exposed in exposed_files(given.engine):
+        yield warning("settings", exposed, "let only the user of the processes read it, and no other change it")
 
 
 def _topics(given: AllSettings, brokers: Sequence[BrokerFacts]) -> Iterator[Finding]:

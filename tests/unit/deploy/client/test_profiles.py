@@ -111,3 +111,14 @@ def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert file(ClientSettings()) == tmp_path / "orchestration" / "profiles.toml"
     monkeypatch.delenv("XDG_CONFIG_HOME")
     assert file(ClientSettings()) == Path.home() / ".config" / "orchestration" / "profiles.toml"
+
+
+def test_a_file_with_secrets_that_others_may_read_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "profiles.toml"
+    path.write_text('[secret]\nurl = "http://a"\ntoken = "t"\n[open]\nurl = "http://b"\n')
+    settings, told = ClientSettings(client_profiles=str(path)), list[str]()
+    for mode, name in ((0o600, "secret"), (0o644, "open"), (0o644, "secret")):
+        path.chmod(mode)
+        choose(settings, name, None, told.append)
+    (warning,) = told
+    assert warning.startswith(f"warning: everybody on this machine may read {path}")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -472,3 +473,14 @@ def test_what_the_stack_answers(
     settings: StackSettings, found: int | Exception, expected: list[tuple[str, str]]
 ) -> None:
     assert bad([stack.finding(settings, found)]) == expected
+
+
+def test_a_file_of_keys_that_everybody_may_read_is_warned_of(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.touch(mode=0o600)
+    given = changed(encryption_keys_file=str(keys))
+    assert bad(fitting.settings(given, cluster().brokers)) == []
+    keys.chmod(0o644)
+    ((level, text),) = bad(fitting.settings(given, cluster().brokers))
+    assert level == "warning"
+    assert text.startswith(f"ORCHESTRATION_ENCRYPTION_KEYS_FILE: everybody on this machine may read {keys}")
