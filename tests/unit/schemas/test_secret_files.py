@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.secret_files import exposed, exposed_files
-from schemas.settings import EngineSettings, SandboxSettings
+from schemas.settings import EngineSettings, ProcessSettings
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_the_files_of_settings_are_named_by_their_variable(tmp_path: Path) -> No
         f"ORCHESTRATION_ENCRYPTION_KEYS_FILE: everybody on this machine may read {files['keys']}",
         f"ORCHESTRATION_KAFKA_SSL_KEYFILE: everybody on this machine may read {files['key.pem']}",
     ]
-    assert exposed_files(SandboxSettings()) == []
+    assert exposed_files(ProcessSettings()) == []
