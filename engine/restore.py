@@ -302,7 +302,11 @@ class Restore:
         except UnknownMessage as error:
             raise newer_build(self._number, record, error) from error
         except UndecodableRecord as error:
-            self._set_aside(shard, (record.key or b"").decode(errors="replace"), record, error)
+            if record.key:
+                self._set_aside(shard, record.key.decode(errors="replace"), record, error)
+            else:  # such as the proof of a claim
+                text = "the event at offset %d of partition %d can't be used, and is of no aggregate: %s"
+                logger.error(text, record.offset, self._number, error)
             cause = read_number(header(record.headers, "cause"))
         else:
             cause = recorded.cause

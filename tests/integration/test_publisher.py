@@ -243,8 +243,9 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
     settings: ProjectionsSettings, public: Public, done: list[Step], left: list[Step]
 ) -> None:
     async def go_on() -> None:
-        for step in left:
-            await step(stale)
+        async with transactions._failures(producer_of(stale)):
+            for step in left:
+                await step(stale)
 
     kafka = KafkaClients(settings)
     stale, new = PublicWriter(kafka, settings, 0), PublicWriter(kafka, settings, 0)

@@ -429,6 +429,16 @@ def test_an_event_that_can_not_be_decoded_sets_its_aggregate_aside(
 
 
 @simulated
+async def test_an_event_of_no_aggregate_that_can_not_be_decoded_sets_nothing_aside() -> None:
+    world, owner = await waiting("a")
+    _put(world.log, "", b"{", "ClaimConfirmed")
+    restored = await restore(world.log)
+    assert restored.shard.aside == {}
+    assert restored.shard.instances == owner.partition.shard.instances
+    assert restored.next_command == 100, "the command was decided all the same"
+
+
+@simulated
 async def test_an_event_that_does_not_follow_sets_its_aggregate_aside_also_in_snapshots() -> None:
     world, _ = await waiting("a")
     _put(world.log, id_of("nobody"), _event("nobody"), cause=None)
