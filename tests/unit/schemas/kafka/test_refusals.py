@@ -65,6 +65,17 @@ def test_a_broker_that_refuses_us_is_not_said_to_be_silent(
     assert caplog.messages == [f"the Kafka broker kafka:9093 {words}: {error!r}"]
 
 
+def test_a_broker_that_is_back_and_refuses_us_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    brokers = SilentBrokers()
+    expired = ssl.SSLCertVerificationError(1, "certificate has expired")
+    for _ in range(2):
+        for error in (ConnectionRefusedError(), ConnectionRefusedError(), expired, TimeoutError(), expired):
+            brokers.noticed(BROKER, error)
+        brokers.heard(BROKER)
+    told = [message.split(": ")[0] for message in caplog.messages if "again" not in message]
+    assert told == ["the Kafka broker kafka:9093 does not answer", "the Kafka broker kafka:9093 can't be used"] * 2
+
+
 async def test_commands_say_why_no_broker_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, SaslAuthenticationFailed("invalid credentials"))
     settings = EngineSettings(kafka_bootstrap_servers="refusing:9093")
