@@ -66,7 +66,9 @@ def _check(topic: Topic, partitions: int | None) -> None:
     if partitions < topic.partitions:
         raise TopicsError(
             f"topic {topic.name} has {partitions} partitions, not {topic.partitions}, and a topic with records can't "
-            f"change that; set {variable('partitions')} to {partitions} or use another {variable('topic_prefix')}"
+            f"change that; set {variable('partitions')} to {partitions} if all were made so, or use another"
+            f" {variable('topic_prefix')}; if Kafka made this one by itself (auto.create.topics.enable), delete it and"
+            " run this again"
         )
 
 

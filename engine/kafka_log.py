@@ -1,7 +1,7 @@
 """The event log on Kafka: an idempotent producer, and a reader for restores and proofs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Final, TypeVar
 
 from engine.errors import AppendFailed, ReadFailed
@@ -147,7 +147,7 @@ class KafkaEventLog:
             raise LogFault("partitions", COMMANDS, partition, text)
         return used
 
-    async def _check_unused(self, reader: Reader, partition: int, unused: Iterable[int]) -> None:
+    async def _check_unused(self, reader: Reader, partition: int, unused: range) -> None:
         """Check that nobody has used partitions of `events` that are not used: else keys would move from there.
 
         Snapshots know the number, but not those of older builds.
@@ -157,10 +157,12 @@ class KafkaEventLog:
         """
         ends = await reader.ends([Place(self._events, number) for number in unused])
         if written := sorted(place.partition for place, end in ends.items() if end):
-            text = (
-                f"partition {written[-1]} has events, and {variable('partitions')} says that only the first"
-                f" {self._settings.partitions} are used"
+            says = (
+                f"topic {self._commands} has only {unused.start} partitions: it was made again with too few"
+                if unused.start < self._settings.partitions
+                else f"{variable('partitions')} says that only the first {unused.start} are used"
             )
+            text = f"partition {written[-1]} has events, and {says}"
             raise LogFault("partitions", EVENTS, partition, text)
 
     async def _id(self, topic: str) -> str:

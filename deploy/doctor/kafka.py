@@ -28,6 +28,9 @@ def brokers(found: Sequence[BrokerFacts]) -> Iterator[Finding]:
         yield wrong(f"broker {broker.address}", f"does not answer: {broker.error}", "look at its log and the network")
     if not silent:
         yield ok("brokers", f"all {len(found)} answer: {', '.join(broker.address for broker in found)}")
+    if any(broker.config.get("auto.create.topics.enable") == "true" for broker in found):
+        text = "auto.create.topics.enable is true: a topic that is deleted may come back with too few partitions"
+        yield warning("brokers", text, "set it to false")
     for name, effect in INTERNAL_REPLICAS.items():
         replicas = min((int(broker.config[name]) for broker in found if name in broker.config), default=None)
         if replicas is not None and replicas < min(len(found), MIN_REPLICAS_TO_SPARE_ONE):
@@ -125,7 +128,10 @@ def _shape(about: str, topic: Topic, found: TopicFacts) -> Iterator[Finding]:
         remedy = f"set {variable('partitions')} if it was made so; else see *Partitions that were added* in the docs"
         yield warning(about, f"has {count} partitions, of which the installation uses {topic.partitions}", remedy)
     elif count < topic.partitions:
-        remedy = f"set {variable('partitions')} to {count}, or use another {variable('topic_prefix')}"
+        remedy = (
+            f"set {variable('partitions')} to {count} if all were made so, or use another {variable('topic_prefix')};"
+            f" if Kafka made this one by itself, delete it, {CREATE} and `orchestration topics repair`"
+        )
         yield wrong(about, f"has {count} partitions, not {topic.partitions}", remedy)
     if lost := [partition.partition for partition in found.partitions if partition.leader < 0]:
         yield wrong(about, f"partitions without a leader: {_numbers(lost)}", "start the brokers that have them")

@@ -49,3 +49,15 @@ async def test_partitions_that_have_events_are_used_whatever_is_set() -> None:
             await log.look(number)
         assert (raised.value.topic, raised.value.reason) == ("events", "partitions")
     await log.close()
+
+
+async def test_commands_that_were_made_again_with_too_few_partitions_are_told() -> None:
+    """By brokers that make topics by themselves, which know no other number than one."""
+    cluster = MemoryCluster()
+    cluster.create(NewTopic("commands", 1, 1))
+    cluster.create(NewTopic("events", 4, 1))
+    log = KafkaEventLog(MemoryKafka(cluster), EngineSettings(partitions=4), RecordCodec())
+    cluster.append(Place("events", 3), [NewRecord(b"k", b"v", [], 0)])
+    with pytest.raises(LogFault, match="partition 3 has events, and topic commands has only 1 partitions"):
+        await log.look(0)
+    await log.close()

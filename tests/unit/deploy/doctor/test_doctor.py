@@ -194,7 +194,7 @@ def test_what_is_only_wished_for_is_a_warning() -> None:
 
 
 def test_brokers_groups_and_rights() -> None:
-    few = {**BROKER_CONFIG, "offsets.topic.replication.factor": "1"}
+    few = {**BROKER_CONFIG, "offsets.topic.replication.factor": "1", "auto.create.topics.enable": "true"}
     brokers = [
         BrokerFacts("a:1", None, few),
         BrokerFacts("b:1", "no answer within 5 s", {}),
@@ -202,6 +202,7 @@ def test_brokers_groups_and_rights() -> None:
     ]
     assert bad(kafka.brokers(brokers)) == [
         ("wrong", "does not answer: no answer within 5 s"),
+        ("warning", "auto.create.topics.enable is true: a topic that is deleted may come back with too few partitions"),
         ("warning", "offsets.topic.replication.factor is 1, so consumer groups stop while one broker is away"),
     ]
     groups = {
