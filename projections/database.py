@@ -5,6 +5,7 @@ psycopg's messages may hold parts of rows; they go to the log, never to a client
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from projections.deadlines import Deadline
+from projections.errors import NoSession
 from projections.ports import Connection, Database, Listener, Row
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings, SettingsError, variable
@@ -38,6 +40,11 @@ PARSED_ONCE: Final = {
 }
 """Session parameters for connections that only run prepared statements over primary keys. Without them a plan that was
 made while the tables were empty reads whole tables once they have grown."""
+
+SERVER_PROCESS: Final = sql.SQL("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+"""Which process of the server answers; its number alone comes again, as after a restart in a container."""
+_SESSIONS: Final = weakref.WeakValueDictionary[Row, PostgresConnection]()
+"""Our connections, by the process of the server that answered when they were made."""
 
 FAULTS: Final = (
     psycopg.OperationalError,
@@ -69,6 +76,19 @@ def conninfo(settings: PostgresSettings, name: str) -> str:
     return make_conninfo(settings.database_url, **{key: value for key, value in ours.items() if key not in given})
 
 
+async def _claim_session(connection: PostgresConnection) -> None:
+    """Make sure that the server's process is for this connection alone.
+
+    A pooler that lends the same one for each transaction mixes up prepared statements, notifications and parameters:
+    with another schema in the same database, even tables. It is not noticed if others took the process away meanwhile.
+    """
+    (process,) = await (await connection.execute(SERVER_PROCESS)).fetchall()
+    other = _SESSIONS.get(process)
+    if other is not None and not other.closed:
+        raise NoSession
+    _SESSIONS[process] = connection
+
+
 async def configure(connection: PostgresConnection, schema: str, parameters: Mapping[str, str]) -> None:
     """Set the session's schema and parameters in one round trip."""
     values = {"search_path": f'"{schema}"', "timezone": "UTC", "jit": "off", **parameters}
@@ -93,9 +113,11 @@ async def connect(
 
     Raises:
         psycopg.OperationalError: Postgres is away.
+        NoSession: a pooler gives the connection no session of its own.
     """
     connection = await PostgresConnection.connect(conninfo(settings, name), autocommit=True)
     try:
+        await _claim_session(connection)  # before parameters are set, which others would get
         timeout = {"statement_timeout": f"{statement_timeout_seconds * 1000:.0f}ms"}
         await configure(connection, settings.database_schema, {**timeout, **(parameters or {})})
     except BaseException:

@@ -3,6 +3,15 @@
 `PositionConflict`, `StoreAway` and `BatchRefused` are part of normal work. After the others an operator has to act.
 """
 
+import psycopg
+
+
+class NoSession(psycopg.OperationalError):
+    """A connection pooler mixes up our sessions. Give each client one of its own (PgBouncer: pool_mode=session)."""
+
+    def __init__(self) -> None:
+        super().__init__(str(self.__doc__))
+
 
 class ProjectionsError(Exception):
     """The projections can't go on."""

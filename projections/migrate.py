@@ -10,8 +10,8 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from projections.database import conninfo
-from projections.errors import MigrationChanged, SchemaTooNew
+from projections.database import SERVER_PROCESS, conninfo
+from projections.errors import MigrationChanged, NoSession, SchemaTooNew
 from schemas.settings import PostgresSettings
 
 LOCK_TIMEOUT_SECONDS: Final = 60
@@ -41,10 +41,15 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
     Raises:
         MigrationChanged: an applied migration has another text now. Nothing was applied.
         SchemaTooNew: the schema has a migration that is not among them. Nothing was applied.
+        NoSession: a pooler gives connections no session of their own, so nothing here would be locked.
         psycopg.Error: Postgres is away, or refused.
     """
     migrations = shipped() if migrations is None else migrations
-    with psycopg.connect(conninfo(settings, "migrate"), autocommit=True) as connection:
+    given = conninfo(settings, "migrate")
+    with psycopg.connect(given, autocommit=True) as connection:
+        with psycopg.connect(given, autocommit=True) as other:
+            if connection.execute(SERVER_PROCESS).fetchone() == other.execute(SERVER_PROCESS).fetchone():
+                raise NoSession
         connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{LOCK_TIMEOUT_SECONDS}s"))
         # Held until the connection closes.
         connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"migrate {settings.database_schema}",))

@@ -12,6 +12,7 @@ from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 
+from projections.errors import NoSession
 from projections.ports import Row
 
 MAX_STATEMENTS: Final = 100
@@ -19,6 +20,8 @@ MAX_STATEMENTS: Final = 100
 combination of filters, and for each of the tables that a batch has rows for."""
 
 _BINARY: Final = pq.Format.BINARY
+_MIXED_UP: Final = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
+"""The session has statements of others, or lacks ours: it is not ours alone."""
 _OK: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 _Key = tuple[bytes, tuple[int, ...]]
@@ -99,5 +102,8 @@ class PreparedStatements:
         if len(results) != 1:
             raise psycopg.InternalError(f"a statement has {len(results)} results")
         if results[0].status not in _OK:
-            raise error_from_result(results[0], self._dumper.encoding)
+            error = error_from_result(results[0], self._dumper.encoding)
+            if isinstance(error, _MIXED_UP):
+                raise NoSession from error
+            raise error
         return results[0]

@@ -12,6 +12,7 @@ from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
 from deploy.doctor.fitting import AllSettings, settings
 from deploy.repair.owners import other_owner
+from projections.errors import NoSession
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
 from projections.publisher.public_writer import TRANSACTIONAL_ID as PUBLISHER_ID
@@ -84,6 +85,8 @@ async def examine(
         database = await look(given.projections)
     except SettingsError as error:
         yield wrong("Postgres", str(error), "correct it")
+    except NoSession as error:
+        yield wrong("Postgres", str(error), "set it so, or connect to Postgres itself")
     except (psycopg.Error, OSError) as error:
         remedy = f"check {variable('database_url')}, and how many connections its user may have"
         yield wrong("Postgres", f"can't be asked: {error}", remedy)

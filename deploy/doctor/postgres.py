@@ -61,12 +61,17 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
     """Ask Postgres about itself. Nothing is changed.
 
     Raises:
+        NoSession: a pooler gives connections no session of their own.
         psycopg.Error: it is away, or refuses.
     """
     parameters = {"default_transaction_read_only": "on"}
-    async with await connect(
-        settings, "doctor", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS, parameters=parameters
-    ) as connection:
+    async with (
+        # Another connection, beside which a pooler that mixes up sessions shows.
+        await connect(settings, "doctor", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS),
+        await connect(
+            settings, "doctor", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS, parameters=parameters
+        ) as connection,
+    ):
         before = time.time()
         cursor = await connection.execute(
             "WITH held AS (SELECT usename, datname FROM pg_stat_activity WHERE backend_type = 'client backend')"
@@ -98,7 +103,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             standby=standby,
             read_only=read_only,
             fsync=fsync,
-            free_connections=free,
+            free_connections=free + 1,  # that of the other connection
             may_create=may_create,
             schema_exists=exists,
             lacking=([] if may_use else [USAGE])

@@ -10,6 +10,7 @@ import pytest
 
 from projections import prepared
 from projections.database import connect
+from projections.errors import NoSession
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings
 from tests.read_model_contract.subjects import until
@@ -193,3 +194,32 @@ async def until_true(connection: PostgresConnection, query: str, pid: object) ->
     async with asyncio.timeout(20):
         while await value(connection, query, pid) is not True:  # noqa: ASYNC110 - Postgres tells nobody
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("damage", "query"), [(b"PREPARE ours_2 AS SELECT 1", b"SELECT 2"), (b"DEALLOCATE ours_1", b"SELECT 1")]
+)
+async def test_a_session_with_statements_of_others_is_told_from_other_faults(
+    connection: PostgresConnection, damage: bytes, query: bytes
+) -> None:
+    assert await connection.fetch(b"SELECT 1", ()) == [(1,)]
+    await connection.execute(damage)
+    with pytest.raises(NoSession, match="pool_mode=session"):
+        await connection.fetch(query, ())
+
+
+async def test_two_connections_never_share_a_process_of_the_server(
+    settings: PostgresSettings, connection: PostgresConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pooled(conninfo: str, **options: object) -> PostgresConnection:
+        """What a pooler does that lends a process for each transaction."""
+        shared = PostgresConnection(connection.pgconn)
+        await shared.set_autocommit(True)
+        return shared
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresConnection, "connect", pooled)
+        with pytest.raises(NoSession, match="pool_mode=session"):
+            await connect(settings, "second", statement_timeout_seconds=30)
+    assert connection.closed
+    await (await connect(settings, "third", statement_timeout_seconds=30)).close()
