@@ -86,8 +86,11 @@ class KafkaEventLog:
     async def send(self, commands: Sequence[tuple[str, Command]], timestamp_ms: int) -> None:
         """See `EventLog.send`."""
         deadline = self._deadline()
-        found = await _acknowledged(self._producer.partitions(self._commands, deadline))
-        partitions = used_partitions(self._settings, found)
+        # By both topics, as `look` does, which has checked the number: only one of them may have grown.
+        found = [
+            await _acknowledged(self._producer.partitions(topic, deadline)) for topic in (self._commands, self._events)
+        ]
+        partitions = used_partitions(self._settings, min(found))
         by_partition: dict[int, list[NewRecord]] = {}
         for key, command in commands:
             record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)

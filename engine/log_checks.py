@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from engine.core.errors import SnapshotUnreadable
 from engine.pauses import Breather
-from engine.ports import EventLog, LogState
+from engine.ports import EventLog, LogState, Snapshots
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from schemas.epochs import header, is_claim
 from schemas.events import PartitionClaimed
@@ -114,6 +114,23 @@ async def inspect(
     check_end(number, known.next_offset, state.events.end)
     check_commands(number, known.next_command, state.commands.end)
     return Inspected(state, known, repaired)
+
+
+async def check_number(log: EventLog, snapshots: Snapshots) -> None:
+    """Check how many partitions are used before commands are sent that no owned partition has led to.
+
+    Whoever owns a partition has checked it (`inspect`). In an installation without a snapshot, nobody knows it yet.
+
+    Args:
+        log: asked what the topics hold.
+        snapshots: know how many the installation used before.
+
+    Raises:
+        LogFault: `partitions`; or a snapshot needs a key that this engine does not have.
+        ReadFailed: Kafka is away.
+    """
+    known = known_by(await snapshots.last(0)) or Known()
+    check_partitions(0, known.partitions, (await log.look(0)).partitions)
 
 
 async def last_filler(

@@ -19,6 +19,7 @@ from engine.errors import ReadFailed
 from engine.kafka_log import KafkaEventLog
 from engine.kafka_snapshots import KafkaSnapshots
 from engine.lateness import Lateness
+from engine.log_checks import check_number
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, MessageEvaluator
@@ -87,6 +88,7 @@ class Engine:
             reader=self._definitions,
             positions=Positions(kafka, settings, self._log.note),
             failures=failures,
+            check=lambda: check_number(self._log, self._snapshots),
             metrics=metrics,
             clock=clock,
         )

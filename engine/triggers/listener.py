@@ -7,10 +7,10 @@ others. Where a listener begins is decided before the first message is taken (se
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from engine.errors import AppendFailed
+from engine.errors import AppendFailed, ReadFailed
 from engine.metrics import Metrics
 from engine.ports import Clock, EventLog
 from engine.triggers.definitions import DefinitionsReader
@@ -31,6 +31,7 @@ from schemas.kafka import (
     UnreadableRecords,
     staying,
 )
+from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.repeats import Repeats
@@ -99,6 +100,7 @@ class Listener:
         positions: where listening goes on.
         finder: tells whether the topic exists.
         failures: is told of filters that could not be evaluated.
+        check: raises if the settings do not fit the log: commands would go where nobody reads them.
         metrics: what the engine counts.
         clock: the time.
     """
@@ -115,6 +117,7 @@ class Listener:
         positions: Positions,
         finder: TopicFinder,
         failures: FilterFailures,
+        check: Callable[[], Awaitable[None]],
         metrics: Metrics,
         clock: Clock,
     ):
@@ -123,7 +126,7 @@ class Listener:
         """Why the topic is not listened to at the moment."""
         self._group = f"{settings.topic_prefix}orchestration-triggers.{topic}"
         self._kafka, self._settings, self._name = kafka, settings, name
-        self._log, self._reader, self._failures = log, reader, failures
+        self._log, self._reader, self._failures, self._check = log, reader, failures, check
         self._positions, self._finder, self._metrics, self._clock = positions, finder, metrics, clock
         self._found = FoundTopic("", 0)
         self._away_since_ms: int | None = None
@@ -162,8 +165,8 @@ class Listener:
 
     def _tell(self, error: Exception) -> None:
         """Show why the topic is not listened to; in the log once for each reason."""
-        expected = isinstance(error, TopicError | KafkaFault | OSError | AppendFailed)
-        trouble = str(error) if isinstance(error, TopicError | KafkaFault) else repr(error)
+        expected = isinstance(error, TopicError | KafkaFault | OSError | AppendFailed | ReadFailed | LogFault)
+        trouble = str(error) if isinstance(error, TopicError | KafkaFault | LogFault) else repr(error)
         if trouble != self.trouble:
             text = "topic %s is not listened to for triggers: %s"
             logger.warning(text, self.topic, trouble, exc_info=None if expected else error)
@@ -176,6 +179,7 @@ class Listener:
         if found is None:
             raise TopicAway(f"topic {self.topic} does not exist")
         self._found, self._next, self._unsent, self._unsent_bytes = found, {}, [], 0
+        await self._check()
         await self._see_first()
         member = self._new_member()
         async with staying(member, lambda: self._write_last_positions(member)):
@@ -338,5 +342,6 @@ class Listener:
 
 
 def _longest_pause(error: Exception) -> float:
-    away = isinstance(error, KafkaFault | OSError | AppendFailed) and not isinstance(error, UnreadableRecords)
+    is_fault = isinstance(error, KafkaFault | OSError | AppendFailed | ReadFailed)
+    away = is_fault and not isinstance(error, UnreadableRecords)
     return MAX_AWAY_SECONDS if away else MAX_PAUSE_SECONDS

@@ -1,6 +1,7 @@
 """All topics that are listened to: a listener for each, and what they share."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from engine.metrics import Metrics
 from engine.ports import Clock, EventLog
@@ -25,6 +26,7 @@ class Listeners:
         reader: the current triggers and workflows; it runs as long as the listeners do.
         positions: where listening goes on.
         failures: is told of filters that could not be evaluated.
+        check: raises if the settings do not fit the log.
         metrics: what the engine counts.
         clock: the time.
     """
@@ -39,6 +41,7 @@ class Listeners:
         reader: DefinitionsReader,
         positions: Positions,
         failures: FilterFailures,
+        check: Callable[[], Awaitable[None]],
         metrics: Metrics,
         clock: Clock,
     ):
@@ -57,6 +60,7 @@ class Listeners:
                 positions=positions,
                 finder=self._finder,
                 failures=failures,
+                check=check,
                 metrics=metrics,
                 clock=clock,
             )

@@ -30,6 +30,10 @@ TYPE = "COMMITTED_TRANSACTIONS"
 TRIGGER, WORKFLOW = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 
 
+async def nothing_wrong() -> None:
+    """A check that finds nothing."""
+
+
 class World:
     """One installation's topics with one trigger for all messages, and topics of other services.
 
@@ -110,6 +114,7 @@ class Engine:
             reader=self._reader,
             positions=Positions(kafka, settings, world.log.note),
             failures=FilterFailures(self.metrics),
+            check=nothing_wrong,
             metrics=self.metrics,
             clock=SystemClock(),
         )

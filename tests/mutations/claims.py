@@ -12,6 +12,8 @@ STATE: Final = "engine/core/state.py"
 SUPERVISOR: Final = "engine/supervisor.py"
 TURN: Final = "engine/turn.py"
 EPOCHS: Final = "schemas/epochs.py"
+KAFKA_LOG: Final = "engine/kafka_log.py"
+LISTENER: Final = "engine/triggers/listener.py"
 LOG_INTEGRITY: Final = "schemas/log_integrity.py"
 TOPICS: Final = "schemas/topics.py"
 
@@ -134,5 +136,19 @@ MUTATIONS: Final = (
         "    if known and known != used:\n",
         "    if False:\n",
         "An engine whose settings are wrong rejects commands, or decides them where nobody knows of the others.",
+    ),
+    Mutation(
+        "who listens is not asked how many partitions there are",
+        LISTENER,
+        "        await self._check()\n",
+        "",
+        "An engine whose settings are wrong fires triggers into partitions where nobody reads them: no payment is made.",
+    ),
+    Mutation(
+        "what is sent goes by the number of commands alone",
+        KAFKA_LOG,
+        "used_partitions(self._settings, min(found))",
+        "used_partitions(self._settings, found[0])",
+        "After `commands` has grown, an engine whose settings are wrong starts instances where nobody reads of them.",
     ),
 )

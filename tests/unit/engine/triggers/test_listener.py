@@ -32,6 +32,10 @@ TRIGGERS = [str(UUID(int=n)) for n in (1, 2)]
 FOUND = FoundTopic("id", 2)
 
 
+async def nothing_wrong() -> None:
+    """A check that finds nothing."""
+
+
 class Line(Struct, frozen=True):
     """A record of another service's topic."""
 
@@ -136,6 +140,7 @@ class World:
             positions=self.positions,
             finder=self.finder,
             failures=FilterFailures(self.metrics),
+            check=nothing_wrong,
             metrics=self.metrics,
             clock=SystemClock(),
         )
@@ -326,6 +331,7 @@ def test_topics_are_listed_once() -> None:
         reader=FakeReader(KafkaClients(settings), settings),
         positions=FakePositions(settings),
         failures=FilterFailures(Metrics(CollectorRegistry())),
+        check=nothing_wrong,
         metrics=Metrics(CollectorRegistry()),
         clock=SystemClock(),
     )

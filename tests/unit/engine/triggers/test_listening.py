@@ -10,25 +10,30 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
 from deploy.topics import create_topics
+from engine.core.snapshots import Summary
 from engine.kafka_log import KafkaEventLog
+from engine.kafka_snapshots import KafkaSnapshots
+from engine.log_checks import check_number
 from engine.metrics import Metrics
+from engine.snapshot_records import Marker, marker_record
 from engine.triggers.definitions import DefinitionsReader
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
-from schemas.commands import FireTrigger
+from schemas.commands import AbortInstance, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
 from schemas.kafka import NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
 from schemas.process_name import ProcessName
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import EngineSettings
-from schemas.topics import COMMANDS
+from schemas.topics import COMMANDS, EVENTS, SNAPSHOTS
 from tests.simulation.loop import VirtualClock, in_world
 
 TYPE = "COMMITTED_TRANSACTIONS"
@@ -107,6 +112,7 @@ class Engine:
         self.network, metrics = Lossy(), Metrics(CollectorRegistry())
         self._kafka = MemoryKafka(world.cluster, self.network)
         log = KafkaEventLog(self._kafka, settings, RecordCodec())
+        snapshots = KafkaSnapshots(self._kafka, settings)
         self._reader = DefinitionsReader(self._kafka, settings)
         self.listeners = Listeners(
             self._kafka,
@@ -116,6 +122,7 @@ class Engine:
             reader=self._reader,
             positions=Positions(self._kafka, settings, log.note),
             failures=FilterFailures(metrics),
+            check=lambda: check_number(log, snapshots),
             metrics=metrics,
             clock=VirtualClock(),
         )
@@ -255,3 +262,49 @@ async def test_an_engine_whose_name_another_one_took_goes_on_under_another_one(w
     async with world.engine("engine-1") as first, world.engine("engine-1") as second:
         assert second.name.current == "engine-1" != first.name.current
         assert (first.listeners.troubles, second.listeners.troubles) == ({}, {})
+
+
+def put_snapshot(world: World, partitions: int) -> None:
+    """Have a snapshot say how many partitions the installation uses."""
+    summary = Summary(entries=0, last_at=None, sequences={}, ended_unkeyed=[], forgotten_before=0)
+    marker = Marker(
+        next_offset=1,
+        epoch=0,
+        next_command=0,
+        events_id="",
+        commands_id="",
+        partitions=partitions,
+        at=datetime(2026, 3, 1, tzinfo=UTC),
+        summary=summary,
+    )
+    place = Place(SNAPSHOTS, 0)
+    world.cluster.append(place, [marker_record(marker)], "snapshots")
+    world.cluster.log(place).end_transaction("snapshots", committed=True)
+
+
+@simulated
+async def test_who_is_told_another_number_of_partitions_sends_nothing(world: World) -> None:
+    world.make_topic()
+    put_snapshot(world, 3)
+    async with world.engine() as misled:
+        world.put(1)
+        await asyncio.sleep(LONG_SECONDS)
+        assert world.fired == []
+        assert "has used 3 partitions, and now it is 2" in misled.listeners.troubles[TOPIC]
+        put_snapshot(world, 2)
+        world.put(2)
+        await asyncio.sleep(LONG_SECONDS)
+        assert (world.fired, misled.listeners.troubles) == ([2], {})
+
+
+@simulated
+async def test_commands_stay_in_their_partitions_when_only_their_topic_grows(world: World) -> None:
+    """Also where the settings tell more: what is looked at goes by both topics, and so must what is sent."""
+    world.settings = EngineSettings(partitions=4)
+    kafka = MemoryKafka(world.cluster)
+    log = KafkaEventLog(kafka, world.settings, RecordCodec())
+    world.cluster.grow(COMMANDS, 4)
+    assert len(world.cluster.topics[EVENTS].partitions) == 2
+    await log.send([(str(uuid.UUID(int=n)), AbortInstance()) for n in range(20)], 0)
+    assert {partition for partition, some in world.cluster.records(COMMANDS).items() if some} == {0, 1}
+    await log.close()
