@@ -142,7 +142,7 @@ MUTATIONS: Final = (
         LISTENER,
         "        await self._check()\n",
         "",
-        "An engine whose settings are wrong fires triggers into partitions where nobody reads them: no payment is made.",
+        "An engine whose settings are wrong fires triggers where nobody reads them: no payment is made.",
     ),
     Mutation(
         "what is sent goes by the number of commands alone",

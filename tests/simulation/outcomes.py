@@ -43,6 +43,8 @@ class Run:
     """How many came before them, which the read model alone knows."""
     carried_out: set[str] = field(default_factory=set)
     """Keys of all of them, from the beginning."""
+    again: int = 0
+    """How many aborts came again that had come when it had ended. Engines count one that they have forgotten again."""
     stage: int = -1
     """The one that was started last."""
     running: bool = False
@@ -350,6 +352,7 @@ class Outcomes:
         run = self.runs.get(id)
         assert run is None or run.ended, f"{id}: an abort was refused while it ran"
         if run is not None:
+            run.again += key in run.carried_out
             run.keys.setdefault(key, digest)
             run.carried_out.add(key)
         self.late_aborts.append(offset)
@@ -360,7 +363,8 @@ class Outcomes:
         run.ended, run.failed = False, False
         run.retries, run.stage = event.retries, event.stage - 1
         run.kept = len(event.kept)
-        assert len(event.requests) + event.earlier_requests == run.count, "a retry does not know all requests"
+        counted = len(event.requests) + event.earlier_requests
+        assert run.count <= counted <= run.count + run.again, "a retry does not know all requests"
         if event.earlier_requests:
             run.keys, run.earlier = dict(event.requests), event.earlier_requests
         self._carried_out(run, event)
