@@ -194,7 +194,7 @@ def occupy_api_port(folder: Path) -> None:
         (
             ["topics", "create"],
             {"ORCHESTRATION_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
-            "127.0.0.1:1 can't be reached",
+            "no broker answers at 127.0.0.1:1",
         ),
         (
             ["demo"],

@@ -85,8 +85,9 @@ class Runs(Kind):
         ended_at = instance.moments[-1].terminated_at
         if not has_ended:
             waited = outcome.stopping or outcome.seconds >= self.requests.settings.wait_timeout_seconds
-            # Where the end can't be read just when it has come, the instance is shown as it was.
-            is_unread = ended_at is not None and not self.requests.quiet
+            # Where the end can't be read just when it has come, the instance is shown as it was. Or it was retried.
+            had_ended = any(moment.terminated_at is not None for moment in instance.moments)
+            is_unread = had_ended and not (self.requests.quiet and ended_at is not None)
             assert waited or is_unread, "a wait ended before its time"
         if self.requests.quiet and ended_at is not None:
             late = min(outcome.seconds, (VirtualClock().now() - ended_at).total_seconds())
