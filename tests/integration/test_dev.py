@@ -78,7 +78,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         patch.setenv("ORCHESTRATION_TRIGGER_TOPICS", "orders")
         running = Dev(tmp_path_factory.mktemp("dev") / "data", "--sandbox")
     yield running
-    assert running.stop() == 0
+    assert running.stop() == 0, running.errors.read_text()
     assert processes_of(running.folder) == []
 
 
