@@ -5,6 +5,7 @@ import contextlib
 import logging
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
@@ -23,6 +24,8 @@ FIRST_REQUEST_SECONDS: Final = 0.1
 they would be answered by a reset."""
 CHECK_SECONDS: Final = 1.0
 """Time between two checks of the connections' deadlines, so how late a deadline may be noticed."""
+REFUSED: Final = "%d connections refused: %d are open"
+DISPLACED: Final = "%d idle connections closed to make room for others: %d are open"
 MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
 """What all clients together may leave unread of their answers. Each of them has a deadline, but a thousand that ask for
 a large list and take nothing of it would fill the memory before that."""
@@ -76,7 +79,7 @@ class Server(uvicorn.Server):
 
     async def _check_connections(self) -> None:
         loop = asyncio.get_running_loop()
-        refused = displaced = 0
+        told: Counter[str] = Counter()
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = loop.time()
@@ -92,20 +95,11 @@ class Server(uvicorn.Server):
             bound_heads(connections)
             bound_bodies(connections)
             limits = getattr(self.config.http_protocol_class, "limits", None)
-            if isinstance(limits, Limits) and limits.refused_connections > refused:
-                logger.warning(
-                    "%d connections refused: %d are open",
-                    limits.refused_connections - refused,
-                    limits.max_connections,
-                )
-                refused = limits.refused_connections
-            if isinstance(limits, Limits) and limits.displaced_connections > displaced:
-                logger.warning(
-                    "%d idle connections closed to make room for others: %d are open",
-                    limits.displaced_connections - displaced,
-                    limits.max_connections,
-                )
-                displaced = limits.displaced_connections
+            if isinstance(limits, Limits):
+                for text, count in ((REFUSED, limits.refused_connections), (DISPLACED, limits.displaced_connections)):
+                    if count > told[text]:
+                        logger.warning(text, count - told[text], limits.max_connections)
+                        told[text] = count
 
 
 def bound_unread(connections: Sequence[Protocol], max_bytes: int = MAX_UNREAD_BYTES) -> None:

@@ -83,6 +83,9 @@ MAX_PAUSE_SECONDS: Final = 30.0
 MAX_AWAY_SECONDS: Final = 2.0
 """The same while Kafka is away: how long it may be back before we notice."""
 
+AWAY: Final = (KafkaFault, OSError, AppendFailed, ReadFailed)
+"""Errors that tell that Kafka is away, but for some of the first."""
+
 MAX_FAILURES_UNREADY: Final = 3
 """Failures in a row after which the engine counts as ready without the topic: it does all its other work."""
 
@@ -165,7 +168,7 @@ class Listener:
 
     def _tell(self, error: Exception) -> None:
         """Show why the topic is not listened to; in the log once for each reason."""
-        expected = isinstance(error, TopicError | KafkaFault | OSError | AppendFailed | ReadFailed | LogFault)
+        expected = isinstance(error, (*AWAY, TopicError, LogFault))
         trouble = str(error) if isinstance(error, TopicError | KafkaFault | LogFault) else repr(error)
         if trouble != self.trouble:
             text = "topic %s is not listened to for triggers: %s"
@@ -342,6 +345,5 @@ class Listener:
 
 
 def _longest_pause(error: Exception) -> float:
-    is_fault = isinstance(error, KafkaFault | OSError | AppendFailed | ReadFailed)
-    away = is_fault and not isinstance(error, UnreadableRecords)
+    away = isinstance(error, AWAY) and not isinstance(error, UnreadableRecords)
     return MAX_AWAY_SECONDS if away else MAX_PAUSE_SECONDS

@@ -116,19 +116,21 @@ class PartitionPublisher:
         if partition in look.faults:
             raise look.faults[partition]
         self._repaired = look.repaired.get(partition, 0)
-        # Here too: one whose every transaction is refused never comes further.
-        self._metrics.lag.labels(partition).set(max(0, look.ends[partition] - position.next_offset))
+        self._show_lag(look.ends[partition])  # one whose every transaction is refused never comes to `_check`
         self._member.start_at(self._place, position.next_offset)
         if look.ends[partition] == position.next_offset:
             self._advanced()
         return replace(position, topic_id=position.topic_id or look.topic_id)
+
+    def _show_lag(self, end: int) -> None:
+        self._metrics.lag.labels(self._place.partition).set(max(0, end - self._position.next_offset))
 
     async def _check(self) -> None:
         """Raises: LogFault: the topic is not the same any more, or ends before the position."""
         partition, position = self._place.partition, self._position
         end = self._member.highwater(self._place)
         if end is not None:
-            self._metrics.lag.labels(partition).set(max(0, end - position.next_offset))
+            self._show_lag(end)
             if end < position.next_offset:
                 # It may be older than the position, which another publisher may have moved.
                 check_end(partition, position.next_offset, (await self._member.limits([self._place]))[self._place].end)

@@ -39,18 +39,20 @@ class SilentBrokers:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._refused_until: dict[Address, float] = {}
-        self._told: set[tuple[Address, str]] = set()
-        """What was logged of brokers that have not answered since."""
+        self._refusing: set[Address] = set()
+        """Those of which is logged that they refuse us, and that have not answered since."""
 
     def noticed(self, address: Address, error: BaseException) -> None:
         """Note that the broker did not answer, or can't be reached. The first time in a row is logged.
 
         So is the first time that it refuses us: it may do so after a restart, and has not answered in between.
         """
-        what = "can't be used" if isinstance(error, REFUSALS) else "does not answer"
-        if address not in self._refused_until or (what == "can't be used" and (address, what) not in self._told):
-            self._told.add((address, what))
+        refuses = isinstance(error, REFUSALS)
+        if address not in self._refused_until or (refuses and address not in self._refusing):
+            what = "can't be used" if refuses else "does not answer"
             logger.warning("the Kafka broker %s:%d %s: %r", *address, what, error)
+        if refuses:
+            self._refusing.add(address)
         # A connection that is refused costs no time, and may be there again in a moment.
         seconds = REFUSED_SECONDS if isinstance(error, TimeoutError) else 0.0
         self._refused_until[address] = self._clock() + seconds
@@ -58,7 +60,7 @@ class SilentBrokers:
     def heard(self, address: Address) -> None:
         """Note that the broker answered."""
         if self._refused_until and self._refused_until.pop(address, None) is not None:
-            self._told = {told for told in self._told if told[0] != address}
+            self._refusing.discard(address)
             logger.info("the Kafka broker %s:%d answers again", *address)
 
     def suspects(self, address: Address) -> bool:
