@@ -108,7 +108,7 @@ async def all_go_on(installation: Installation) -> None:
     """Wait until nothing stands still."""
     for process in (installation.engine, installation.projections):
         await until_faults(process)
-        assert await process.ready()
+        await eventually(process.ready)
 
 
 async def test_when_nothing_is_wrong_nothing_is_done(installation: Installation, users: Users) -> None:
@@ -127,7 +127,7 @@ async def test_commands_that_were_made_again(installation: Installation, users: 
     assert all("the log of commands was cut" in answer.json()["errorMessage"] for answer in refused)
     assert await faults(installation.api) == {("commands", "commands")}
     await until_faults(engine, ("commands", "remade"))
-    assert await engine.ready(), "to start it again would not help"
+    await eventually(engine.ready)  # to start it again would not help; some partitions may be looked at a moment longer
     await engine.restart()
     await until_faults(engine, ("commands", "remade"))
     assert "commands/0: the topic was deleted and created again" in await repaired(installation)
