@@ -411,6 +411,8 @@ class Transactions(Protocol):
     async def commit(self, records: Mapping[Place, Sequence[Outgoing]] = NO_RECORDS) -> None:
         """Append the last records and commit: who reads committed records sees the whole transaction or nothing of it.
 
+        A broker answers before each partition has its mark: until then it holds back what follows, and its end.
+
         Raises:
             Fenced: another writer of this name was opened, or the transaction was open for too long; nothing was
                 committed.

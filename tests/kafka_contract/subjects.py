@@ -119,6 +119,18 @@ async def put(subject: Subject, topic: str, records: Mapping[int, Sequence[NewRe
         await producer.append_all(topic, records, soon())
 
 
+async def decided(subject: Subject, topic: str) -> None:
+    """Wait until no transaction of a topic is open: a broker answers a commit before each partition has its mark."""
+    async with (
+        asyncio.timeout(20),
+        subject.kafka.reader() as reader,
+        subject.kafka.reader(committed_only=True) as waiting,
+    ):
+        places = [Place(topic, number) for number in range(await reader.partitions(topic))]
+        while await waiting.ends(places) != await reader.ends(places):  # noqa: ASYNC110 - a broker tells nobody
+            await asyncio.sleep(0.005)
+
+
 async def read(reader: Reader, place: Place, count: int) -> list[Record]:
     """So many records, from where the reader is."""
     found: list[Record] = []

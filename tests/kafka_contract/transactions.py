@@ -6,7 +6,18 @@ from schemas.kafka import (
     Fenced,
     Place,
 )
-from tests.kafka_contract.subjects import BATCH_BYTES, PARTITIONS, Subject, make, put, read, read_all, some, values
+from tests.kafka_contract.subjects import (
+    BATCH_BYTES,
+    PARTITIONS,
+    Subject,
+    decided,
+    make,
+    put,
+    read,
+    read_all,
+    some,
+    values,
+)
 
 
 class TransactionsContract:
@@ -23,6 +34,8 @@ class TransactionsContract:
                 await transactions.commit({Place(one, 0): some(*[f"{n}{text}"] * 9), Place(other, 2): some(f"{n}")})
         finally:
             await transactions.close()
+        for topic in (one, other):
+            await decided(subject, topic)
         for committed_only in (True, False):
             found = [await read_all(subject, topic, committed_only=committed_only) for topic in (one, other)]
             assert found[0][0] == [f"0{text}"] * 9 + [f"1{text}"] * 9
@@ -46,6 +59,7 @@ class TransactionsContract:
         finally:
             for writer in writers:
                 await writer.close()
+        await decided(subject, topic)
         await put(subject, topic, {0: some("d")})
         for start, stop, marks in ((0, 7, {4, 5}), (0, 4, set()), (5, 6, {5}), (4, 6, {4, 5}), (6, 7, set())):
             async with subject.kafka.reader() as reader:
@@ -67,6 +81,7 @@ class TransactionsContract:
                 await transactions.commit({place: some("f")})
         finally:
             await transactions.close()
+        await decided(subject, topic)
         assert await read_all(subject, topic, committed_only=True) == {0: [*"abcef"], 1: ["d"], 2: []}
 
     async def test_who_opens_aborts_what_the_one_before_has_appended(self, subject: Subject) -> None:
@@ -107,6 +122,7 @@ class TransactionsContract:
         finally:
             await before.close()
             await after.close()
+        await decided(subject, topic)
         assert (await read_all(subject, topic, committed_only=True))[0] == ["a", "c"]
 
     async def test_what_was_left_open_is_aborted_by_the_next(self, subject: Subject) -> None:
@@ -151,6 +167,7 @@ class TransactionsContract:
                 assert values(await read(waiting, place, 1)) == ["a"]
                 assert await waiting.ends([place]) == {place: 1}, "the other one is not decided"
                 await aborting.open()
+                await decided(subject, topic)
                 assert await waiting.ends([place, other]) == {place: 5, other: 2}
                 await put(subject, topic, {0: some("e")})
                 found = await read(reader, place, 1)
