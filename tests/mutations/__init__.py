@@ -18,6 +18,7 @@
 | `bulk` | actions on many instances |
 | `retention` | instances that are deleted from the read model |
 | `encryption` | values that nobody reads without a key |
+| `finders` | which seed found each the last time, and so is tried first |
 | `trial` | a process of its own: runs seeds on the copy until one fails |
 | `runner` | copies, trials in parallel, deadlines |
 

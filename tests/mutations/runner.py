@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.mutations.finders import Finders
 from tests.mutations.mutation import Mutation
 
 
@@ -34,7 +35,7 @@ class Result:
 
     Attributes:
         mutation: which one.
-        seed: the first seed that failed; None if none did.
+        seed: the seed that failed; None if none did.
         error: how it failed, in one line.
         seconds: how long it took.
     """
@@ -45,13 +46,14 @@ class Result:
     seconds: float
 
 
-async def run_all(mutations: Sequence[Mutation], seeds: int, jobs: int) -> AsyncIterator[Result]:
+async def run_all(mutations: Sequence[Mutation], seeds: int, jobs: int, finders: Finders) -> AsyncIterator[Result]:
     """Run mutations, several at a time, and yield each result as it comes.
 
     Args:
         mutations: which.
         seeds: how many seeds each is given, from 1.
         jobs: how many processes at a time.
+        finders: which seeds come first.
 
     Raises:
         Broken: one can't be run.
@@ -60,14 +62,14 @@ async def run_all(mutations: Sequence[Mutation], seeds: int, jobs: int) -> Async
 
     async def run(mutation: Mutation) -> Result:
         async with slots:
-            return await run_one(mutation, seeds)
+            return await run_one(mutation, finders.order(mutation.name, seeds))
 
     for task in asyncio.as_completed([asyncio.create_task(run(mutation)) for mutation in mutations]):
         yield await task
 
 
-async def run_one(mutation: Mutation, seeds: int) -> Result:
-    """Run the simulation on a copy with the mutation until a seed fails.
+async def run_one(mutation: Mutation, seeds: Sequence[int]) -> Result:
+    """Run the simulation on a copy with the mutation, one of these seeds after the other, until one fails.
 
     Raises:
         Broken: it can't be run there.
@@ -76,13 +78,13 @@ async def run_one(mutation: Mutation, seeds: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder)
         await asyncio.to_thread(_copy, mutation, copy)
-        seed, error = await _run_seeds(copy, 1, seeds)
+        seed, error = await _run_seeds(copy, seeds)
     return Result(mutation, seed, error, time.monotonic() - begin)
 
 
 async def fails_anyway(seed: int) -> str:
     """How a seed fails without any mutation; nothing if it does not."""
-    _, error = await _run_seeds(ROOT, seed, seed)
+    _, error = await _run_seeds(ROOT, [seed])
     return error
 
 
@@ -96,11 +98,11 @@ def _copy(mutation: Mutation, root: Path) -> None:
     (root / mutation.path).write_text(mutation.mutated(ROOT))
 
 
-async def _run_seeds(root: Path, first: int, last: int) -> tuple[int | None, str]:
+async def _run_seeds(root: Path, seeds: Sequence[int]) -> tuple[int | None, str]:
     """The first seed that fails, and how."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.mutations.trial", str(first), str(last)),
+        *("-m", "tests.mutations.trial", *map(str, seeds)),
         cwd=root,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -108,25 +110,26 @@ async def _run_seeds(root: Path, first: int, last: int) -> tuple[int | None, str
     assert process.stdout is not None
     assert process.stderr is not None
     complaints = asyncio.create_task(process.stderr.read())
-    seed, ended = first, False
+    done, ended = 0, False
     try:
-        while True:
+        while done < len(seeds):
             async with asyncio.timeout(SILENT_SECONDS):
                 line = await process.stdout.readline()
             said = json.loads(line) if line else {}
-            ended = "seed" not in said or "error" in said
+            ended = not said or "error" in said
             if "error" in said:
                 return said["seed"], said["error"]
             if ended:
                 break
-            seed = said["seed"] + 1
+            done += 1
     except TimeoutError:
-        return seed, f"stopped: nothing was heard of the seed for {SILENT_SECONDS:.0f} s"
+        return seeds[done], f"stopped: nothing was heard of the seed for {SILENT_SECONDS:.0f} s"
     finally:
         if not ended:
             process.kill()
         await process.wait()
         text = (await complaints).decode(errors="replace")
-    if seed <= last:
+    if done < len(seeds):
+        seed = seeds[done]
         raise Broken(f"{root}, seed {seed}: {text.strip().splitlines()[-1] if text.strip() else process.returncode}")
     return None, ""

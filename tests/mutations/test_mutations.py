@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutations.catalogue import MUTATIONS
+from tests.mutations.finders import Finders
 from tests.mutations.mutation import DoesNotApply, Mutation
 from tests.mutations.runner import ROOT, Broken, run_one
 
@@ -39,7 +40,7 @@ def test_does_not_apply_when_the_old_text_is_not_there_once(text: str, tmp_path:
 def test_finds_a_mutation_and_leaves_the_sources_alone() -> None:
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == QUICK)
     before = (ROOT / mutation.path).read_text()
-    result = asyncio.run(run_one(mutation, seeds=10))
+    result = asyncio.run(run_one(mutation, range(1, 11)))
     assert result.seed is not None
     assert "(tests/simulation/" in result.error
     assert (ROOT / mutation.path).read_text() == before
@@ -47,14 +48,30 @@ def test_finds_a_mutation_and_leaves_the_sources_alone() -> None:
 
 def test_misses_what_changes_nothing() -> None:
     nothing = Mutation("nothing", "engine/partition.py", "import math\n", "import math  # as before\n", "none")
-    result = asyncio.run(run_one(nothing, seeds=1))
+    result = asyncio.run(run_one(nothing, [1]))
     assert (result.seed, result.error) == (None, "")
 
 
 def test_a_copy_that_does_not_even_start_is_not_found() -> None:
     broken = Mutation("broken", "engine/partition.py", "import math\n", "import nowhere\n", "everything")
     with pytest.raises(Broken, match="No module named 'nowhere'"):
-        asyncio.run(run_one(broken, seeds=1))
+        asyncio.run(run_one(broken, [1]))
+
+
+def test_those_that_have_found_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "found_by.json"
+    finders = Finders.read(path)
+    assert finders.order("a", 3) == [1, 2, 3]
+    for name, seed in (("d", 2), ("c", 4), ("b", 4), ("a", 5)):
+        finders.note(name, seed)
+    kept = Finders.read(path)
+    assert kept.found_by == {"a": 5, "b": 4, "c": 4, "d": 2}
+    assert [kept.order(name, 5) for name in ("a", "d", "new")] == [[5, 4, 2, 1, 3], [2, 4, 5, 1, 3], [4, 2, 5, 1, 3]]
+    assert kept.order("a", 3) == [2, 1, 3], "not one that is not asked for"
+
+
+def test_who_has_found_is_kept_of_mutations_that_are_there() -> None:
+    assert Finders.read().found_by.keys() <= {mutation.name for mutation in MUTATIONS}
 
 
 def test_the_command_ends_with_the_count() -> None:
@@ -71,6 +88,6 @@ def test_the_command_ends_with_the_count() -> None:
 
 def test_a_trial_tells_each_seed() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.mutations.trial", "1", "2"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tests.mutations.trial", "2", "1"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"seed": 1}, {"seed": 2}]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"seed": 2}, {"seed": 1}]

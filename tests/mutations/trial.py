@@ -1,8 +1,10 @@
-"""`python -m tests.mutations.trial FIRST LAST`: runs seeds of the simulation until one fails.
+"""`python -m tests.mutations.trial SEED…`: runs seeds of the simulation until one fails.
 
-Prints a line of JSON for each seed: `{"seed": 1}`, and for the one that fails also `"error"`, its first line.
+Prints a line of JSON for each seed: `{"seed": 1}`, and for the one that fails also `"error"`, its first line. What a
+mutated product prints by itself goes to stderr.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -32,14 +34,15 @@ def first_line(error: BaseException) -> str:
 def main() -> int:
     """Run the seeds; status 1 when one has failed."""
     logging.disable()
-    for seed in range(int(sys.argv[1]), int(sys.argv[2]) + 1):
+    told = sys.stdout
+    for seed in map(int, sys.argv[1:]):
         try:
-            with bounded(SEED_SECONDS):
+            with bounded(SEED_SECONDS), contextlib.redirect_stdout(sys.stderr):
                 run_seed(seed)
         except Exception as error:
-            print(json.dumps({"seed": seed, "error": first_line(error)}), flush=True)
+            print(json.dumps({"seed": seed, "error": first_line(error)}), file=told, flush=True)
             return 1
-        print(json.dumps({"seed": seed}), flush=True)
+        print(json.dumps({"seed": seed}), file=told, flush=True)
     return 0
 
 
