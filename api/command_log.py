@@ -16,7 +16,7 @@ from api.metrics import Metrics
 from api.ports import CommandPosition, Place
 from api.sticky_partitioner import StickyPartitioner
 from schemas.commands import Command
-from schemas.kafka import Kafka, KafkaAway, NotAcknowledged
+from schemas.kafka import Kafka, KafkaAway, NotAcknowledged, Refused
 from schemas.records import RecordCodec
 from schemas.settings import ApiSettings
 from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name, used_partitions
@@ -84,7 +84,10 @@ class KafkaCommandLog:
         try:
             offset = await self._producer.append(self._topic, partition, record, deadline)
         except KafkaAway as error:
-            raise CommandLogUnavailable(str(error)) from error
+            raise CommandLogUnavailable("Kafka is away, so the request is not carried out") from error
+        except Refused as error:
+            self._metrics.count_append_failure()
+            raise CommandLogUnavailable(f"Kafka refused the request, so it is not carried out: {error}") from error
         except NotAcknowledged as error:
             self._metrics.count_append_failure()
             raise CommandLogUnavailable(
@@ -113,4 +116,4 @@ class KafkaCommandLog:
         try:
             return used_partitions(self._settings, await self._producer.partitions(self._topic, deadline))
         except KafkaAway as error:
-            raise CommandLogUnavailable(str(error)) from error
+            raise CommandLogUnavailable("Kafka is away, so the request is not carried out") from error

@@ -92,7 +92,7 @@ class Unavailable(ApiError):
 
 
 class CommandLogUnavailable(Unavailable):
-    """The command was not acknowledged. It may have been appended all the same."""
+    """The command was not acknowledged. It may have been appended all the same, unless the message says otherwise."""
 
 
 class CommandsCut(CommandLogUnavailable):

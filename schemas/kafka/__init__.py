@@ -41,6 +41,7 @@ from schemas.kafka.errors import (
     KafkaUnreachable,
     NameTaken,
     NotAcknowledged,
+    Refused,
     TransactionFailed,
     UnreadableRecords,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Producer",
     "Reader",
     "Refusal",
+    "Refused",
     "TableReader",
     "TopicFinder",
     "TransactionFailed",

@@ -46,6 +46,10 @@ class KafkaAway(NotAcknowledged):
     """There is no connection to Kafka, so nothing was sent."""
 
 
+class Refused(NotAcknowledged):
+    """Kafka refused what was sent at the first try, so nothing was appended, and nothing will be."""
+
+
 class TransactionFailed(KafkaFault):
     """Kafka refused a transaction, or its outcome is unknown."""
 

@@ -176,6 +176,7 @@ class Producer(Protocol):
 
         Raises:
             KafkaAway: there is no connection; nothing was sent.
+            Refused: Kafka refused it; nothing was appended.
             NotAcknowledged: nobody knows whether it was or will be appended.
         """
 
@@ -188,6 +189,7 @@ class Producer(Protocol):
         Raises:
             BatchTooLarge: the records don't fit into one batch; nothing was sent.
             KafkaAway: there is no connection; nothing was sent.
+            Refused: Kafka refused it; nothing was appended.
             NotAcknowledged: nobody knows whether it was or will be appended.
         """
 

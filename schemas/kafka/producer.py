@@ -24,12 +24,23 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from aiokafka.producer.sender import Sender
+from aiokafka.errors import (
+    BrokerResponseError,
+    ClusterAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    kafka_errors,
+)
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
 
 from schemas.kafka.batches import batches, one_batch
 from schemas.kafka.client import BROKER_PRODUCE_MS, adopt, retrieve
-from schemas.kafka.errors import KafkaAway, NotAcknowledged
+from schemas.kafka.errors import KafkaAway, NotAcknowledged, Refused
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import Outgoing
 from schemas.settings import KafkaSettings
@@ -48,6 +59,28 @@ END_SECONDS: Final = 1.0
 GIVE_UP_MS: Final = 600_000
 """When aiokafka itself gives up a batch whose partition has no leader. Our deadlines come first: to give up a batch
 leaves a gap in the sequence numbers, by which all later ones are refused."""
+
+
+class InvalidRecordError(BrokerResponseError):  # type: ignore[misc]
+    """The broker's own checks of the content refuse a record. aiokafka does not know the code."""
+
+    errno = 87
+
+
+kafka_errors.setdefault(InvalidRecordError.errno, InvalidRecordError)
+
+REFUSALS: Final = (
+    ClusterAuthorizationFailedError,
+    InvalidRecordError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+"""What a broker answers only before it appends anything of a batch, and what is not tried again. Any other error may
+come after it has."""
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -126,8 +159,10 @@ class _Sender(Sender):  # type: ignore[misc]
 
     async def _send_produce_req(self, node_id: Any, batches: Any) -> None:
         self._track(asyncio.current_task())
-        await super()._send_produce_req(node_id, batches)
-        for batch in batches.values():
+        await _Append(self, batches).do(node_id)
+        self._in_flight.remove(node_id)
+        for place, batch in batches.items():
+            self._muted_partitions.remove(place)
             retrieve(batch.future)  # whoever sent it may have given up
 
     def _maybe_do_transactional_request(self) -> asyncio.Task[Any] | None:
@@ -151,6 +186,22 @@ class _Sender(Sender):  # type: ignore[misc]
             self.requests.add(task)
             task.add_done_callback(self.requests.discard)
             task.add_done_callback(retrieve)
+
+
+class _RefusedAtOnce(KafkaError):  # type: ignore[misc]
+    """A broker refused a batch at its first try."""
+
+
+class _Append(SendProduceReqHandler):  # type: ignore[misc]
+    """Sends batches to a broker, and tells which were refused at once: of those, nothing can have been appended."""
+
+    def _can_retry(self, error: KafkaError, batch: Any) -> bool:
+        again: bool = super()._can_retry(error, batch)
+        in_transaction = self._sender._txn_manager.transactional_id is not None  # noqa: SLF001
+        # An earlier try may have been appended, whatever the answer to a later one is.
+        if batch.retry_count == 1 and isinstance(error, REFUSALS) and not in_transaction:
+            batch.failure(_RefusedAtOnce(str(error)))  # the first failure of a batch counts
+        return again
 
 
 class _Link:
@@ -253,6 +304,7 @@ class IdempotentProducer:
 
         Raises:
             KafkaAway: there is no connection; nothing was sent.
+            Refused: Kafka refused it; nothing was appended.
             NotAcknowledged: nobody knows what was appended.
             Exception: any other error of `send`, which then must not have sent anything.
         """
@@ -261,6 +313,9 @@ class IdempotentProducer:
         try:
             async with asyncio.timeout_at(deadline):
                 return await send(link.producer, *args, **kwargs)
+        except Refused as error:
+            self._retire(link, error)
+            raise
         except (TimeoutError, KafkaError, OSError) as error:
             self._retire(link, error)
             raise NotAcknowledged(f"Kafka did not acknowledge in time: {error!r}") from error
@@ -347,13 +402,19 @@ class IdempotentProducer:
 
 async def _send(producer: AIOKafkaProducer, topic: str, partition: int, record: Outgoing) -> int:
     acknowledged = await producer.send(topic, record.value, record.key, partition, record.timestamp_ms, record.headers)
-    offset: int = (await acknowledged).offset
+    try:
+        offset: int = (await acknowledged).offset
+    except _RefusedAtOnce as error:
+        raise Refused(*error.args) from error
     return offset
 
 
 async def _send_batch(producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Outgoing]) -> int:
     acknowledged = await producer.send_batch(one_batch(producer, records), topic, partition=partition)
-    offset: int = (await acknowledged).offset
+    try:
+        offset: int = (await acknowledged).offset
+    except _RefusedAtOnce as error:
+        raise Refused(*error.args) from error
     return offset
 
 

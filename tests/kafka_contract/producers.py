@@ -11,6 +11,7 @@ from schemas.kafka import (
     KafkaFault,
     NotAcknowledged,
     Place,
+    Refused,
 )
 from schemas.records import NewRecord
 from tests.kafka_contract.subjects import (
@@ -120,6 +121,12 @@ class ProducerContract:
     async def test_a_record_that_the_topic_does_not_take_stops_no_other(self, subject: Subject) -> None:
         topic = await make(subject, config={"max.message.bytes": "5000"})
         async with producing(subject.kafka, topic) as producer:
-            with pytest.raises(NotAcknowledged):
+            with pytest.raises(Refused):
                 await producer.append(topic, 0, record("x" * 6000), soon())
             assert await producer.append(topic, 0, record("a"), soon()) == 0
+            with pytest.raises(Refused):
+                await producer.append_batch(topic, 0, some("x" * 6000), soon())
+            with pytest.raises(NotAcknowledged) as some_of_several:
+                await producer.append_all(topic, {0: some("x" * 6000), 1: some("b")}, soon())
+            assert some_of_several.type is NotAcknowledged, "the others may have been appended"
+            assert await producer.append(topic, 0, record("c"), soon()) == 1

@@ -8,7 +8,7 @@ from contextvars import Context
 from functools import partial
 from typing import Final, NamedTuple
 
-from schemas.kafka.errors import Fenced, KafkaFault
+from schemas.kafka.errors import Fenced, KafkaFault, Refused
 from schemas.kafka.memory.group import Group
 from schemas.kafka.memory.log import Batch, PartitionLog, Sent, StoredRecord
 from schemas.kafka.memory.network import RequestLost
@@ -208,7 +208,7 @@ class MemoryCluster:
     def _taking(self, place: Place, records: Sequence[Outgoing]) -> PartitionLog:
         log = self.log(place)
         if batch_bytes(records) > self.topics[place.topic].max_message_bytes:
-            raise KafkaFault("the batch is larger than the topic takes")
+            raise Refused("the batch is larger than the topic takes")
         return log
 
     def _replicate(self, place: Place, log: PartitionLog, batch: Batch) -> None:

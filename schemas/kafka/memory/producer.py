@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from schemas.kafka.errors import BatchTooLarge, KafkaAway, KafkaFault, NotAcknowledged
+from schemas.kafka.errors import BatchTooLarge, KafkaAway, KafkaFault, NotAcknowledged, Refused
 from schemas.kafka.memory.cluster import batch_bytes
 from schemas.kafka.memory.log import Sent
 from schemas.kafka.memory.network import RequestLost
@@ -64,7 +64,10 @@ class MemoryProducer:
         left = [(Place(topic, partition), self._batches(some)) for partition, some in records.items()]
         while left:
             ready = [(place, batch, more) for place, more in left if (batch := next(more, None)) is not None]
-            await asyncio.gather(*(session.send(place, batch) for place, batch, _ in ready))
+            try:
+                await asyncio.gather(*(session.send(place, batch) for place, batch, _ in ready))
+            except Refused as error:
+                raise NotAcknowledged(str(error)) from error  # others were not
             left = [(place, more) for place, _, more in ready]
 
     def _batches(self, records: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -104,6 +107,8 @@ class MemoryProducer:
             session.retired = True
             if session is self._session:
                 self._session = None
+            if isinstance(error, Refused):
+                raise
             raise NotAcknowledged(f"the cluster did not acknowledge in time: {error!r}") from error
         finally:
             session.uses -= 1
@@ -161,11 +166,17 @@ class _Session:
         if before is not None and not before.done():
             await asyncio.wait({before})
         process = self._process
+        is_first = True
         while not self._ended.is_set():
             try:
                 received = await process.ask_once("append", lambda: process.cluster.receive(place, records, sent))
             except RequestLost:
+                is_first = False
                 await asyncio.sleep(RETRY_SECONDS)
+            except Refused as error:
+                if is_first:
+                    raise
+                raise NotAcknowledged(str(error)) from error
             else:
                 forgotten = received.is_repeated and process.network.forgets_offset(process.name)
                 return -1 if forgotten else received.base

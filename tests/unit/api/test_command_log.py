@@ -15,7 +15,7 @@ from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.waiting import Admission
 from schemas.commands import AbortInstance, SendEvent
-from schemas.kafka import KafkaClients
+from schemas.kafka import KafkaClients, Refused
 from schemas.kafka.producer import IdempotentProducer
 from schemas.settings import ApiSettings, KafkaSettings
 
@@ -177,6 +177,21 @@ async def test_after_an_error_the_producer_is_replaced(error: Exception) -> None
     assert len(kafka.producers) == 2
     await eventually(lambda: kafka.producers[0].calls == DISCARDED)
     await log.close()
+
+
+async def test_whoever_is_refused_is_told_whether_something_may_have_been_accepted() -> None:
+    kafka = Kafka()
+    log = command_log(kafka)
+    await log.open()
+    kafka.failures = [Refused("[Error 29] TopicAuthorizationFailedError"), OutOfOrderSequenceNumber()]
+    with pytest.raises(CommandLogUnavailable, match=r"refused the request, so it is not carried out: \[Error 29\]"):
+        await append(log)
+    with pytest.raises(CommandLogUnavailable, match="nobody knows whether it is carried out"):
+        await append(log)
+    assert (await append(log)).offset == 0
+    await log.close()
+    with pytest.raises(CommandLogUnavailable, match="Kafka is away, so the request is not carried out"):
+        await append(log)
 
 
 async def test_past_its_deadline_a_command_is_given_up_and_thrown_away_with_its_producer() -> None:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from engine.errors import AppendFailed
 from engine.kafka_log import KafkaEventLog
 from projections.publisher import Publisher
-from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place
+from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place, Refused
 from schemas.kafka.client import abort
 from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import ConsumerClient
@@ -215,6 +215,45 @@ async def test_an_error_of_kafka_retires_the_producer_once(cluster: Cluster) -> 
         await append()
     assert await append() == 0
     assert cluster.producers == 2
+    await producer.close()
+
+
+@pytest.mark.parametrize("code", [10, 17, 18, 29, 31, 32, 44, 87])
+async def test_what_is_refused_at_once_is_not_appended(cluster: Cluster, code: int) -> None:
+    loop = asyncio.get_running_loop()
+    async with complaints() as heard:
+        producer = IdempotentProducer(cluster.settings, TOPIC, max_batch_bytes=1000, max_request_bytes=1000, waits=True)
+        cluster.refusals = [code]
+        with pytest.raises(Refused, match=f"Error {code}"):
+            await producer.append(TOPIC, 0, RECORD[0], loop.time() + 5)
+        cluster.refusals = [code]
+        with pytest.raises(Refused, match=f"Error {code}"):
+            await producer.append_batch(TOPIC, 0, RECORD, loop.time() + 5)
+        assert await producer.append(TOPIC, 0, RECORD[0], loop.time() + 5) == 0
+        await producer.close()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert heard == []
+
+
+@pytest.mark.parametrize("codes", [[7, 29], [20, 10], [-1], [45], [47], [56, 29]])
+async def test_what_may_have_been_appended_is_not_said_to_be_refused(cluster: Cluster, codes: list[int]) -> None:
+    """An earlier try may have been, or the error says nothing about it."""
+    producer = IdempotentProducer(cluster.settings, TOPIC, max_batch_bytes=1000, max_request_bytes=1000, waits=True)
+    cluster.refusals = [*codes]
+    with pytest.raises(NotAcknowledged) as caught:
+        await producer.append(TOPIC, 0, RECORD[0], asyncio.get_running_loop().time() + 5)
+    assert caught.type is NotAcknowledged
+    assert cluster.refusals == []
+    await producer.close()
+
+
+async def test_batches_of_which_one_is_refused_are_not_all_refused(cluster: Cluster) -> None:
+    producer = IdempotentProducer(cluster.settings, TOPIC, max_batch_bytes=1000, max_request_bytes=1000, waits=True)
+    cluster.refusals = [0, 29]
+    with pytest.raises(NotAcknowledged) as caught:
+        await producer.append_all(TOPIC, {0: RECORD, 1: RECORD}, asyncio.get_running_loop().time() + 5)
+    assert caught.type is NotAcknowledged
     await producer.close()
 
 
