@@ -41,6 +41,13 @@ PARSED_ONCE: Final = {
 """Session parameters for connections that only run prepared statements over primary keys. Without them a plan that was
 made while the tables were empty reads whole tables once they have grown."""
 
+LIFT_LIMITS: Final = sql.SQL(
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('lock_timeout', 'transaction_timeout',"
+    " 'idle_in_transaction_session_timeout', 'idle_session_timeout')"
+)
+"""For connections that have a long transaction, or hold a lock while others work: limits that the user or the database
+has by default would end them in the middle. Which of them there are depends on the version."""
+
 SERVER_PROCESS: Final = sql.SQL("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
 """Which process of the server answers; its number alone comes again, as after a restart in a container."""
 _SESSIONS: Final = weakref.WeakValueDictionary[Row, PostgresConnection]()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from projections.database import SERVER_PROCESS, conninfo
+from projections.database import LIFT_LIMITS, SERVER_PROCESS, conninfo
 from projections.errors import MigrationChanged, NoSession, SchemaTooNew
 from schemas.settings import PostgresSettings
 
@@ -50,6 +50,8 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
         with psycopg.connect(given, autocommit=True) as other:
             if connection.execute(SERVER_PROCESS).fetchone() == other.execute(SERVER_PROCESS).fetchone():
                 raise NoSession
+        connection.execute(LIFT_LIMITS)
+        connection.execute("SET statement_timeout = 0")  # a migration takes as long as tables are large
         connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{LOCK_TIMEOUT_SECONDS}s"))
         # Held until the connection closes.
         connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"migrate {settings.database_schema}",))

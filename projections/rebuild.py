@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql
 
 from projections.announcements import announcements
-from projections.database import connect
+from projections.database import LIFT_LIMITS, connect
 from projections.errors import RebuildInProgress, RowsWouldBeLost, StoreAway
 from projections.fold import Batch
 from projections.metrics import Metrics
@@ -90,6 +90,7 @@ async def rebuild(
     shadow = msgspec.structs.replace(settings, database_schema=f"{live}_rebuild")
     kafka = kafka or KafkaClients(settings)
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
+        await connection.execute(LIFT_LIMITS)
         await _claim(connection, live)
         topic_id = await _check_log(kafka, topic_name(settings, EVENTS), await _live_positions(connection, live))
         await _drop(connection, f"{live}_rebuild")

@@ -25,6 +25,14 @@ CLOCK_WARNING_SECONDS: Final = 1.0
 CLOCK_WRONG_SECONDS: Final = 60.0
 """How far clocks may differ: timers ring by the clock of the engines, rejections are deleted by that of Postgres."""
 SPARE_CONNECTIONS: Final = 10
+LIMITS: Final = {
+    "lock_timeout": 10_000,
+    "transaction_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 10_000,
+    "idle_session_timeout": 600_000,
+}
+"""What of Postgres ends our transactions and sessions, in ms; less than this is too short for us. `statement_timeout`
+is not among them: each of our connections sets its own."""
 RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 USAGE: Final = "USAGE on the schema"
 UNSEEN: Final = frozenset({USAGE, "SELECT on migrations"})
@@ -43,6 +51,8 @@ class PostgresFacts(Struct, frozen=True):
     read_only: bool
     """Whether transactions of new connections may only read."""
     fsync: bool
+    limits: dict[str, int]
+    """Those of `LIMITS` that new connections have, by their names, in ms."""
     free_connections: int
     """How many more we may have, by the limits of the server, of the user and of the database."""
     may_create: bool
@@ -80,6 +90,8 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             # Not the value of this session, which sets it itself.
             " (SELECT reset_val::bool FROM pg_settings WHERE name = 'default_transaction_read_only'),"
             " current_setting('fsync')::bool,"
+            " (SELECT coalesce(jsonb_object_agg(name, reset_val::bigint), '{}') FROM pg_settings"
+            " WHERE name = ANY(%s) AND reset_val <> '0'),"
             " least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
             " - (SELECT count(*) FROM held),"
             " (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)"
@@ -89,10 +101,10 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             " has_database_privilege(current_database(), 'CREATE'),"
             " to_regnamespace(quote_ident(%s)) IS NOT NULL,"
             " coalesce(has_schema_privilege(to_regnamespace(quote_ident(%s)), 'USAGE'), true)",
-            (settings.database_schema, settings.database_schema),
+            (list(LIMITS), settings.database_schema, settings.database_schema),
         )
         (
-            (version, user, clock, standby, read_only, fsync, free, may_create, exists, may_use),
+            (version, user, clock, standby, read_only, fsync, limits, free, may_create, exists, may_use),
         ) = await cursor.fetchall()
         offset = clock - (before + time.time()) / 2
         tables = await _tables(connection, settings.database_schema) if may_use else {}
@@ -103,6 +115,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             standby=standby,
             read_only=read_only,
             fsync=fsync,
+            limits=limits,
             free_connections=free + 1,  # that of the other connection
             may_create=may_create,
             schema_exists=exists,
@@ -162,6 +175,11 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
     if not facts.fsync:
         remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"
         yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
+    for name, milliseconds in sorted(facts.limits.items()):
+        if milliseconds < LIMITS[name]:
+            text = f"{name} is {milliseconds} ms: our {_ended_by(name)} are ended by it"
+            remedy = f"ALTER ROLE {facts.user} SET {name} = 0 (or the database, or the server, where it is set)"
+            yield warning("Postgres", text, remedy)
     if facts.free_connections < SPARE_CONNECTIONS:
         text = f"{facts.free_connections} connections are free"
         yield warning(
@@ -171,6 +189,10 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
             " or find out who holds so many",
         )
     yield _clock(facts.clock_offset_seconds)
+
+
+def _ended_by(limit: str) -> str:
+    return "connections that wait for news" if limit == "idle_session_timeout" else "transactions"
 
 
 def _clock(offset: float) -> Finding:

@@ -12,7 +12,7 @@ from psycopg import IsolationLevel, sql
 
 from projections import memory_counts
 from projections.counting import HOURS_PER_DAY, CountKey, Counts
-from projections.database import FAULTS, connect
+from projections.database import FAULTS, LIFT_LIMITS, connect
 from projections.errors import StoreAway
 from projections.memory import OF_INSTANCES, MemoryDatabase, Tables
 from projections.postgres_connection import PostgresConnection
@@ -122,6 +122,7 @@ class PostgresReadModel:
         try:
             connection = await connect(self._settings, "verify", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS)
             async with connection:
+                await connection.execute(LIFT_LIMITS)
                 await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
                 await connection.set_read_only(True)
                 async with connection.transaction():

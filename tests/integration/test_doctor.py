@@ -73,6 +73,13 @@ async def test_a_postgres_that_lets_nobody_write_is_told_from_what_the_doctor_as
         assert facts.read_only is expected
 
 
+async def test_limits_of_the_user_or_the_database_are_told(database_url: str) -> None:
+    assert (await postgres.look(PostgresSettings(database_url=database_url))).limits == {}
+    url = make_conninfo(database_url, options="-c lock_timeout=2s -c statement_timeout=3s -c idle_session_timeout=1min")
+    facts = await postgres.look(PostgresSettings(database_url=url))
+    assert facts.limits == {"lock_timeout": 2000, "idle_session_timeout": 60_000}
+
+
 async def test_connections_are_counted_by_the_limit_of_the_database(database_url: str) -> None:
     async with new_database(database_url, limit=5) as url:
         assert (await postgres.look(PostgresSettings(database_url=url))).free_connections == 4

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 
 from projections.errors import MigrationChanged, SchemaTooNew
 from projections.migrate import migrate, shipped
@@ -47,6 +49,13 @@ def test_concurrent_calls_take_turns(settings: ProjectionsSettings) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: migrate(settings), range(4)))
     assert sorted(applied) == [[], [], [], list(shipped())]
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "transaction_timeout"])
+def test_a_migration_may_take_longer_than_the_database_lets_others(settings: ProjectionsSettings, limit: str) -> None:
+    migrate(settings)
+    limited = replace(settings, database_url=make_conninfo(settings.database_url, options=f"-c {limit}=200"))
+    assert migrate(limited, {**shipped(), "9001_long.sql": b"SELECT pg_sleep(0.4)"}) == ["9001_long.sql"]
 
 
 def test_a_changed_migration_is_refused(settings: ProjectionsSettings) -> None:

@@ -8,6 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 
 from projections import rebuild as rebuilding
 from projections.errors import RebuildInProgress, RowsWouldBeLost
@@ -208,6 +210,24 @@ async def test_what_is_written_while_the_live_positions_are_locked_waits_for_the
         await rebuild(settings)
         await until(lambda: caught_up(log, tables))
     assert tables.rows(f"SELECT error FROM instances WHERE id = '{late}' AND terminated_at IS NOT NULL") == [(None,)]  # noqa: S608
+
+
+@pytest.mark.parametrize("limit", ["idle_in_transaction_session_timeout", "transaction_timeout"])
+async def test_a_rebuild_may_take_longer_than_the_database_lets_others(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    rename = rebuilding._rename
+
+    async def slow_rename(*args: object) -> None:
+        await asyncio.to_thread(tables.rows, "SELECT pg_sleep(0.5)")
+        await rename(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rebuilding, "_rename", slow_rename)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    await rebuild(replace(settings, database_url=make_conninfo(settings.database_url, options=f"-c {limit}=300")))
+    assert caught_up(log, tables)
+    assert leftovers(settings) == []
 
 
 async def test_an_interrupted_rebuild_leaves_the_live_model_alone(

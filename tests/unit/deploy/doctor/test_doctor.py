@@ -74,6 +74,7 @@ def database(**changes: Any) -> PostgresFacts:
         standby=False,
         read_only=False,
         fsync=True,
+        limits={"lock_timeout": 60_000},
         free_connections=50,
         may_create=True,
         schema_exists=True,
@@ -255,6 +256,11 @@ def test_only_what_is_denied_needs_rights() -> None:
         ({"version": 11}, ("wrong", "is version 11")),
         ({"fsync": False}, ("warning", "fsync is off: a crash can damage the database")),
         ({"free_connections": 3}, ("warning", "3 connections are free")),
+        ({"limits": {"lock_timeout": 500}}, ("warning", "lock_timeout is 500 ms: our transactions are ended by it")),
+        (
+            {"limits": {"idle_session_timeout": 60_000}},
+            ("warning", "idle_session_timeout is 60000 ms: our connections that wait for news are ended by it"),
+        ),
         (
             {"clock_offset_seconds": -1.5},
             ("warning", "the clock of Postgres is 1.50 s behind the clock of this machine"),
