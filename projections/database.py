@@ -53,6 +53,11 @@ SERVER_PROCESS: Final = sql.SQL("SELECT pid, backend_start FROM pg_stat_activity
 _SESSIONS: Final = weakref.WeakValueDictionary[Row, PostgresConnection]()
 """Our connections, by the process of the server that answered when they were made."""
 
+NO_CONNECTION: Final = (
+    "Postgres does not answer, or none is free (see its max_connections, or the pool size of a connection pooler)"
+)
+"""What it may be when no connection comes. A server without a free one mostly says so itself, a pooler lets us wait."""
+
 FAULTS: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -216,12 +221,22 @@ class Session:
                 raise
 
     async def connect(self) -> Connection:
-        """Connect now, unless connected."""
+        """Connect now, unless connected.
+
+        Raises:
+            one of `FAULTS`: Postgres is away, or has no connection left.
+        """
         if self._closed:
             raise psycopg.InterfaceError(f"session {self._name!r} is closed")
         if self._connection is None:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS + 1):
-                self._connection = await self._new_connection()
+            seconds = CONNECT_TIMEOUT_SECONDS + 1
+            try:
+                async with asyncio.timeout(seconds) as deadline:
+                    self._connection = await self._new_connection()
+            except TimeoutError as error:
+                if not deadline.expired():
+                    raise
+                raise TimeoutError(f"no connection within {seconds:g} s: {NO_CONNECTION}") from error
         return self._connection
 
     async def close(self) -> None:

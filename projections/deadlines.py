@@ -45,7 +45,7 @@ class Deadline:
         if self._is_over and task is not None:
             is_ours = task.uncancel() <= self._cancelling
             if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise TimeoutError from error
+                raise TimeoutError(f"no answer within {self._seconds:g} s") from error
 
     def close(self) -> None:
         """End the timer, unless a block runs."""

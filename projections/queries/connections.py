@@ -71,7 +71,9 @@ class Connections:
         try:
             return await future
         except TimeoutError:
-            raise ReadModelUnavailable("the read model can't be read: no connection is free") from None
+            raise ReadModelUnavailable(
+                f"the read model can't be read: all {MAX_CONNECTIONS} connections for lists are busy"
+            ) from None
         except asyncio.CancelledError:
             if not future.cancelled() and future.exception() is None:
                 self._hand_on(future.result())  # it came in the same moment

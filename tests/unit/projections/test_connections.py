@@ -120,8 +120,23 @@ async def test_who_waits_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     lists = Connections(server, "lists")
     monkeypatch.undo()
     await asked(lists, 0, MAX_CONNECTIONS)
-    with pytest.raises(ReadModelUnavailable, match="no connection is free"):
+    with pytest.raises(ReadModelUnavailable, match="connections for lists are busy"):
         await lists.execute(b"10", ())
     for query in list(server.running):
         await server.end(query)
     assert len(lists._free) == MAX_CONNECTIONS
+
+
+async def test_why_nothing_can_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.database.CONNECT_TIMEOUT_SECONDS", -0.99)
+    monkeypatch.setattr(connections, "TIMEOUT_SECONDS", -0.99)
+
+    class Full(Server):
+        async def connect(self, *_: Any, **__: Any) -> "Connection":
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    with pytest.raises(ReadModelUnavailable, match=r"no connection within .* max_connections"):
+        await Connections(Full(), "lists").execute(b"0", ())
+    with pytest.raises(ReadModelUnavailable, match=r"no answer within"):
+        await Connections(Server(), "lists").execute(b"0", ())
