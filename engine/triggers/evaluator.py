@@ -40,6 +40,11 @@ MAX_OF_FAILING: Final = 16
 """Evaluations at once of all triggers together whose last one had a link that failed. Many triggers may link to the
 same service: without a bound for all of them, those with other links would wait for it as well."""
 
+MAX_OF_UNPROVEN: Final = 24
+"""Evaluations at once of all triggers together whose last one failed so, or of which none has ended yet. The first
+messages of many triggers may link to a service that hangs, and with all slots they would hold up those whose links
+answer."""
+
 ATTEMPT_SECONDS: Final = 60.0
 """How long one evaluation may take, all its links together; past it, it is tried again like one whose link failed."""
 
@@ -75,7 +80,7 @@ class LinkEvaluator:
         self._fetcher, self._workflow_deleted = fetcher, workflow_deleted
         self._failures, self._metrics, self._clock = failures, metrics, clock
         self._retry = timedelta(seconds=retry_seconds)
-        self._slots = Shares(MAX_EVALUATIONS, MAX_OF_TRIGGER, MAX_OF_FAILING)
+        self._slots = Shares(MAX_EVALUATIONS, MAX_OF_TRIGGER, MAX_OF_FAILING, MAX_OF_UNPROVEN)
         self._compiled: OrderedDict[str, CompiledTrigger] = OrderedDict()
 
     async def evaluate(self, trigger: Trigger, waiting: Waiting, may_start: MayStart) -> Evaluated | None:

@@ -24,10 +24,13 @@ class Shares:
         most_of_one: how many of them one trigger has at most.
         most_of_failing: how many of them all triggers together have at most whose last use has failed. However many
             there are, the others have the rest.
+        most_of_unproven: how many of them those have at most together with all of which nothing is known yet. The rest
+            is for triggers whose last use was good, whatever comes first.
     """
 
-    def __init__(self, slots: int, most_of_one: int, most_of_failing: int):
-        self._free, self._most_of_one, self._most_of_failing = slots, most_of_one, most_of_failing
+    def __init__(self, slots: int, most_of_one: int, most_of_failing: int, most_of_unproven: int):
+        self._free, self._most_of_one = slots, most_of_one
+        self._most_of_failing, self._most_of_unproven = most_of_failing, most_of_unproven
         self._room: OrderedDict[str, int] = OrderedDict()
         """How many slots a trigger may have. 0 means that it has failed: one, within what those have together."""
         self._used: Counter[str] = Counter()
@@ -69,9 +72,13 @@ class Shares:
 
     def _next(self) -> str | None:
         failing = sum(count for id, count in self._used.items() if not self._room.get(id, UNKNOWN))
+        unproven = sum(count for id, count in self._used.items() if not self._room.get(id))
         for id in self._waiting:
             room = self._room.get(id, UNKNOWN)
-            if self._used[id] < max(1, room) and (room or failing < self._most_of_failing):
+            may_have = self._used[id] < max(1, room)
+            if may_have and self._room.get(id):
+                return id
+            if may_have and unproven < self._most_of_unproven and (room or failing < self._most_of_failing):
                 return id
         return None
 

@@ -309,8 +309,39 @@ def test_all_triggers_whose_links_hang_leave_slots_to_the_others(monkeypatch: py
     assert at_once == [4, 3, 3, 3]
 
 
+def test_the_first_messages_of_many_triggers_leave_slots_to_those_whose_links_have_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of none of the others it is known yet that its links hang."""
+    monkeypatch.setattr(evaluating, "MAX_EVALUATIONS", 8)
+    monkeypatch.setattr(evaluating, "MAX_OF_TRIGGER", 2)
+    monkeypatch.setattr(evaluating, "MAX_OF_FAILING", 3)
+    monkeypatch.setattr(evaluating, "MAX_OF_UNPROVEN", 6)
+    fetcher = FakeFetcher()
+    fetcher.seconds_of["down"] = 10
+    desk = Desk(fetcher)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        good: dict[str, Any] = {"vars": {"good": "link(event, 'a')"}}
+        await desk.evaluate(**good)
+        unknown = [
+            asyncio.create_task(desk.evaluate(vars={f"t{trigger}": "link(event, 'down')"})) for trigger in range(20)
+        ]
+        await asyncio.sleep(5)
+        assert fetcher.at_once == 6
+        for _ in range(5):
+            await asyncio.gather(*(desk.evaluate(**good) for _ in range(10)))
+        assert loop.time() == begin + 5
+        await asyncio.gather(*unknown)
+        assert loop.time() <= begin + 40
+
+    simulate(scenario())
+
+
 def test_a_trigger_whose_links_answer_again_has_all_its_slots() -> None:
-    shares = Shares(8, 4, 2)
+    shares = Shares(8, 4, 2, 8)
     held: list[int] = []
 
     async def scenario() -> None:
@@ -335,7 +366,7 @@ def test_who_does_not_wait_any_more_gets_no_slot() -> None:
     """Neither while it waits nor with the slot just given; and nothing of it is kept."""
 
     async def scenario() -> None:
-        shares = Shares(1, 1, 1)
+        shares = Shares(1, 1, 1, 1)
         had: list[str] = []
 
         async def have(name: str) -> None:
@@ -351,7 +382,7 @@ def test_who_does_not_wait_any_more_gets_no_slot() -> None:
         tasks[1].cancel()  # it has the slot, and has not run yet
         await asyncio.wait(tasks)
         assert had == ["first", "last"]
-        assert vars(shares) == vars(Shares(1, 1, 1))
+        assert vars(shares) == vars(Shares(1, 1, 1, 1))
 
     simulate(scenario())
 
