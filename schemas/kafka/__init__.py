@@ -21,7 +21,8 @@
 | `member` | a member of a consumer group: a seat in the group and a consumer that reads what the seat has |
 | `seat` | who has which partitions |
 | `reader` | reads partitions without a group |
-| `producer` | the idempotent producer that outlives its faults, and how any producer is ended |
+| `producer_client` | a producer of aiokafka as we need it: what a broker refuses for certain, and how one is ended |
+| `producer` | the idempotent producer that outlives its faults |
 | `transactions` | writes to several topics at once |
 | `batches` | record batches |
 | `admin` | makes topics |

@@ -11,7 +11,7 @@ from schemas.kafka.batches import batches
 from schemas.kafka.client import ending
 from schemas.kafka.errors import Fenced, TransactionFailed
 from schemas.kafka.ports import NO_RECORDS, Outgoing, Place
-from schemas.kafka.producer import ProducerClient, end
+from schemas.kafka.producer_client import ProducerClient, end
 from schemas.settings import KafkaSettings
 
 TRANSACTION_SECONDS: Final = 8.0

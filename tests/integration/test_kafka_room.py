@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from schemas.kafka import Kafka, KafkaClients, Place
 from schemas.kafka.options import client_options
-from schemas.kafka.producer import ProducerClient, end
+from schemas.kafka.producer_client import ProducerClient, end
 from schemas.records import NewRecord
 from schemas.settings import KafkaSettings
 from tests.kafka_contract import KafkaContract, Subject

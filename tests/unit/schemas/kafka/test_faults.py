@@ -22,7 +22,8 @@ from schemas.kafka.client import abort
 from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
-from schemas.kafka.producer import IdempotentProducer, ProducerClient, end
+from schemas.kafka.producer import IdempotentProducer
+from schemas.kafka.producer_client import ProducerClient, end
 from schemas.kafka.seat import Seat, _Coordinator
 from schemas.kafka.silence import REFUSED_SECONDS, SILENT, SilentBrokers
 from schemas.records import NewRecord, RecordCodec
@@ -47,7 +48,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("schemas.kafka.client.REQUEST_SECONDS", REQUEST_SECONDS)
     monkeypatch.setattr("schemas.kafka.client.READ_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("schemas.kafka.silence.REFUSED_SECONDS", 0.1)
-    monkeypatch.setattr("schemas.kafka.producer.END_SECONDS", 0.5)
+    monkeypatch.setattr("schemas.kafka.producer_client.END_SECONDS", 0.5)
     SILENT._refused_until.clear()
     yield
     SILENT._refused_until.clear()
@@ -141,7 +142,7 @@ async def test_a_request_without_an_answer_is_repeated_within_the_deadline_of_it
 
 
 async def test_replicas_that_are_late_cost_no_connection(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.kafka.producer.BROKER_PRODUCE_MS", int(REQUEST_SECONDS * 1000 / 3))
+    monkeypatch.setattr("schemas.kafka.producer_client.BROKER_PRODUCE_MS", int(REQUEST_SECONDS * 1000 / 3))
     (broker,) = cluster.brokers
     log = event_log(cluster, 5.0)
     cluster.late_appends = 2
