@@ -3,11 +3,11 @@
 Every operation that changes something takes an `Author`, and every command that it appends carries both parts.
 """
 
-import unicodedata
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from api.errors import Invalid
+from schemas.redaction import on_one_line
 
 MAX_REASON: Final = 500
 """Characters of a reason. It is kept for ever with what it is the reason for, and shown in every list: a page of
@@ -32,7 +32,7 @@ def read_reason(header: str | None) -> str | None:
         header: its bytes as latin-1. They are UTF-8; a percent sign before two hexadecimal digits is one byte of it.
 
     Raises:
-        Invalid: it is not UTF-8, too long, or has control characters.
+        Invalid: it is not UTF-8, too long, or has characters by which it would show as another text.
     """
     if header is None:
         return None
@@ -40,8 +40,11 @@ def read_reason(header: str | None) -> str | None:
         reason = unquote_to_bytes(header.encode("latin-1")).decode()
     except UnicodeDecodeError:
         raise Invalid("X-Reason: must be UTF-8; it may be percent-encoded, then a percent sign is %25") from None
-    if any(unicodedata.category(character) == "Cc" for character in reason):
-        raise Invalid("X-Reason: must be one line of text, without control characters")
+    if on_one_line(reason) != reason:
+        raise Invalid(
+            "X-Reason: must be one line of text, without control characters and those that turn the direction of"
+            " writing or can't be seen"
+        )
     reason = reason.strip()
     if len(reason) > MAX_REASON:
         raise Invalid(f"X-Reason: has {len(reason)} characters; at most {MAX_REASON} are allowed")

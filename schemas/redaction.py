@@ -6,9 +6,10 @@ from typing import Final
 _URL: Final = re.compile(r"""([a-zA-Z][a-zA-Z0-9+.-]{0,20}:(?:/{1,3}|\\{2}))([^\s"'<>]*)""")
 _QUERY: Final = re.compile(r"[?#]")
 
-_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line breaks of all kinds, characters that turn the direction of writing, and halves of surrogate
-pairs, which can't be written at all."""
+_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""Control characters, line breaks of all kinds, characters that turn the direction of writing or can't be seen, and
+halves of surrogate pairs, which can't be written at all. Those that join letters or emoji stay: some languages need
+them."""
 
 HIDDEN: Final = "…"
 

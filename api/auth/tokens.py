@@ -15,6 +15,7 @@ from joserfc.errors import ClaimError, ExpiredTokenError, JoseError
 
 from api.auth.errors import TokenInvalid
 from api.auth.issuer import Keys
+from schemas.redaction import on_one_line
 from schemas.settings import ApiSettings
 
 MAX_TOKEN_BYTES: Final = 8192
@@ -166,7 +167,7 @@ class TokenVerifier:
 
 def _subject(claims: dict[str, Any]) -> str | None:
     subject = claims.get("sub")
-    return subject[:MAX_SUBJECT] if isinstance(subject, str) and subject else None
+    return on_one_line(subject)[:MAX_SUBJECT] if isinstance(subject, str) and subject else None
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:

@@ -40,6 +40,7 @@ from schemas.events import SubmissionHeld
 from schemas.idempotency import digest_of, id_for_key
 from schemas.ids import made_at_ms
 from schemas.late_aborts import submitted_abort
+from schemas.redaction import on_one_line
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """What the submissions of a partition that are held may take together. While `definitions` can't be read they would
@@ -222,8 +223,8 @@ def as_run(command: SubmitRun, workflow: CurrentWorkflow | None) -> RunWorkflow:
         variables=command.variables,
         request_digest=digest_of_run(command),
         max_attempts=workflow.max_attempts,
-        by=command.by,
-        reason=command.reason,
+        by=_shown(command.by),
+        reason=_shown(command.reason),
     )
 
 
@@ -232,16 +233,24 @@ def as_request(key: str, command: SubmitEvent | SubmitAbort) -> SendEvent | Abor
     if isinstance(command, SubmitAbort):
         request_key, request_digest = submitted_abort(key, command.idempotency_key)
         return AbortInstance(
-            request_key=request_key, request_digest=request_digest, by=command.by, reason=command.reason
+            request_key=request_key,
+            request_digest=request_digest,
+            by=_shown(command.by),
+            reason=_shown(command.reason),
         )
     return SendEvent(
         name=command.name,
         payload=command.payload,
         request_key=str(id_for_key("event", key, command.idempotency_key)),
         request_digest=_digest_of_event(command),
-        by=command.by,
-        reason=command.reason,
+        by=_shown(command.by),
+        reason=_shown(command.reason),
     )
+
+
+def _shown(text: str | None) -> str | None:
+    """Who wants something, or why, as it is kept: no text shows as another one. The API refuses such a reason."""
+    return None if text is None else on_one_line(text)
 
 
 def _digest_of_event(command: SubmitEvent) -> str:

@@ -382,7 +382,9 @@ def test_reasons(header: str | None, reason: str | None) -> None:
     assert read_reason(header) == reason
 
 
-@pytest.mark.parametrize("header", ["Zo\xeb", "%FF", "%ED%A0%80", "a%0Ab", "a%00", "\x7f", "%C2%85", "x" * 501])
+@pytest.mark.parametrize(
+    "header", ["Zo\xeb", "%FF", "%ED%A0%80", "a%0Ab", "a%00", "\x7f", "%C2%85", "%E2%80%AE", "%E2%80%8B", "x" * 501]
+)
 def test_wrong_reasons(header: str) -> None:
     with pytest.raises(Invalid, match="X-Reason"):
         read_reason(header)

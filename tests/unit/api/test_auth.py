@@ -172,6 +172,12 @@ async def test_scopes(granted: Any, scopes: set[str]) -> None:
     assert await World().scopes(token(**granted)) - {""} == scopes
 
 
+async def test_a_subject_shows_as_no_other_text() -> None:
+    world = World()
+    for subject, kept in (("ada", "ada"), ("a\u202ed\na", r"a\u202ed\na"), ("\u202e" * 255, r"\u202e" * 42 + r"\u2")):
+        assert (await world.verifier.verify(token(sub=subject))).subject == kept
+
+
 async def test_without_an_audience_setting_any_will_do() -> None:
     world = World(auth_audience=None)
     assert await world.scopes(token(aud="other"))

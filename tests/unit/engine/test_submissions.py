@@ -242,6 +242,14 @@ def test_a_field_name_of_the_payload_tells_two_events_apart() -> None:
     assert submissions.as_request(made(), same) == replace(submissions.as_request(made(), given[0]), by="another")
 
 
+def test_who_and_why_show_as_no_other_text() -> None:
+    given: dict[str, Any] = {"by": "shop\u202e", "reason": "a\nb\u2066"}
+    run = submissions.as_run(SubmitRun(workflow_id=WORKFLOW, **given), FOUND)
+    event = submissions.as_request(made(), SubmitEvent(name="e", idempotency_key="k", **given))
+    abort = submissions.as_request(made(), SubmitAbort(idempotency_key="k", **given))
+    assert {(one.by, one.reason) for one in (run, event, abort)} == {(r"shop\u202e", r"a\nb\u2066")}
+
+
 def test_what_waits_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submissions, "MAX_HELD_BYTES", 300)
     shard = Shard()

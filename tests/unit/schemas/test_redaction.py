@@ -47,6 +47,8 @@ def test_long_texts_take_no_long_time() -> None:
         ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
         ("\u202eevil\u2066", r"\u202eevil\u2066"),
         ("half \ud800", r"half \ud800"),
+        ("pay\u200bpal\u2060\ufeff", r"pay\u200bpal\u2060\ufeff"),
+        ("می‌خواهم 👩‍💻", "می‌خواهم 👩‍💻"),
     ],
 )
 def test_foreign_text_stays_on_its_line(text: str, shown: str) -> None:
