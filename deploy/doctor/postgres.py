@@ -46,7 +46,7 @@ class PostgresFacts(Struct, frozen=True):
     """The major version."""
     user: str
     clock_offset_seconds: float
-    """How far its clock is ahead of ours."""
+    """How far its clock is ahead of ours, as far as that is certain."""
     standby: bool
     read_only: bool
     """Whether transactions of new connections may only read."""
@@ -106,7 +106,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
         (
             (version, user, clock, standby, read_only, fsync, limits, free, may_create, exists, may_use),
         ) = await cursor.fetchall()
-        offset = clock - (before + time.time()) / 2
+        offset = certain_offset(clock, before, time.time())
         tables = await _tables(connection, settings.database_schema) if may_use else {}
         return PostgresFacts(
             version=version,
@@ -193,6 +193,14 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
 
 def _ended_by(limit: str) -> str:
     return "connections that wait for news" if limit == "idle_session_timeout" else "transactions"
+
+
+def certain_offset(clock: float, before: float, after: float) -> float:
+    """How far a clock is ahead of ours for certain, that was read somewhere between two looks at ours.
+
+    An answer that takes its time says nothing about the clock.
+    """
+    return min(clock - before, 0.0) or max(clock - after, 0.0)
 
 
 def _clock(offset: float) -> Finding:

@@ -300,6 +300,11 @@ def test_what_can_be_wrong_with_postgres(changes: dict[str, Any], expected: tupl
     assert bad([*postgres.server(facts), *postgres.schema("orchestration", facts, shipped())]) == [expected]
 
 
+@pytest.mark.parametrize(("clock", "offset"), [(99.0, -1.0), (100.0, 0.0), (101.5, 0.0), (103.0, 0.0), (105.0, 2.0)])
+def test_a_slow_answer_is_no_clock_that_differs(clock: float, offset: float) -> None:
+    assert postgres.certain_offset(clock, 100.0, 103.0) == offset
+
+
 T = TypeVar("T", bound=KafkaSettings)
 
 
