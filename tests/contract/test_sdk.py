@@ -73,7 +73,7 @@ async def test_every_operation(client: Client) -> None:
     running = await client.call("list_instances", workflow_id=workflow.id, running=True)
     assert [row.id for row in listed(running)] == [instance.id]
     await client.call("send_event", instance_id=instance.id, request_body={"name": "approved"})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await client.call("get_instance", instance_id=instance.id)).terminated:  # noqa: ASYNC110 - polls
             await asyncio.sleep(0.05)
     history = await client.call("get_instance_history", instance_id=instance.id)

@@ -283,7 +283,7 @@ async def test_of_two_at_once_one_acts(whole: Whole, id: str, monkeypatch: pytes
     both, command = asyncio.Barrier(2), whole.command
 
     async def together(key: UUID, given: Any) -> int:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await both.wait()
         return await command(key, given)
 

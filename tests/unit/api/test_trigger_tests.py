@@ -110,7 +110,7 @@ async def test_past_the_deadline_what_is_left_has_an_error(monkeypatch: pytest.M
     backend.stalled = True
     backend.link_answers["http://stack/a"] = LinkAnswer({"owner": "Ada"})
     late = {"error": "not evaluated within 0.05 s"}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await outcome(backend, vars={"first": "1", "slow": WHO, "left": "2"}) == {
             "variables": {"first": {"value": "1"}, "slow": late, "left": late}
         }

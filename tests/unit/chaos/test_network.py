@@ -13,6 +13,7 @@ from deploy.embedded.ports import HOST
 from tests.chaos.network import Cut, Network, both_ways
 
 CLIENT, SERVER = "client", "server"
+DEADLINE_SECONDS = 60.0
 SHORT = 0.1
 """Long enough for what is not cut to arrive on loopback, so that what is cut can be told from it."""
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells who connects")
@@ -38,7 +39,7 @@ class Echo:
             writer.close()
 
     async def has(self, data: bytes) -> None:
-        async with asyncio.timeout(5.0), self.arrived:
+        async with asyncio.timeout(DEADLINE_SECONDS), self.arrived:
             await self.arrived.wait_for(lambda: self.got == data)
 
 
@@ -78,7 +79,7 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 
 
 async def read(reader: asyncio.StreamReader, count: int) -> bytes:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         return await reader.readexactly(count)
 
 
@@ -130,7 +131,7 @@ async def test_an_end_does_not_pass_a_cut(port: int, network: Network, echo: Ech
         echo.writers[0].close()
         assert await silent(reader)
         network.mend()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             assert await reader.read() == b""
 
 

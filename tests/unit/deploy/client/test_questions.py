@@ -11,7 +11,7 @@ import pytest
 
 from deploy.client.questions import confirmed
 
-TEST_SECONDS = 10.0
+TEST_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ CLIENTS = 3
 async def stop_before_they_are_accepted() -> None:
     with bind(HOST, 0) as listener:
         address = listener.getsockname()
-        server = ManagedServer(server_config(echo, max_connections=100, stop_seconds=1))
+        server = ManagedServer(server_config(echo, max_connections=100, stop_seconds=60))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0)

@@ -75,7 +75,7 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Client]:
     listener.listen()
     server = uvicorn.Server(server_config(create_app(settings)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=60)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         async with aiohttp.ClientSession(base_url, timeout=timeout) as session:
@@ -412,7 +412,7 @@ async def test_a_slow_answer_is_committed_before_the_delay() -> None:
             {"endpoint": "CreateTransaction", "kind": "slow", "delay_seconds": 30},
         )
         slow = asyncio.create_task(client.post(TRANSACTIONS, PAY_ALICE))
-        await asyncio.wait_for(asleep.wait(), 10)
+        await asyncio.wait_for(asleep.wait(), 60)
         assert await client.balance("alice") == 1250
         assert not slow.done()
         go_on.set()

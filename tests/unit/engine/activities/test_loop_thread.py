@@ -38,11 +38,11 @@ async def test_a_cancelled_wait_cancels_what_it_waits_for() -> None:
     there = LoopThread("there")
     there.start()
     waiting = asyncio.create_task(there.run(forever()))
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert await asyncio.to_thread(ended.wait, 10)
+    assert await asyncio.to_thread(ended.wait, 60)
     await there.stop()
 
 
@@ -56,7 +56,7 @@ async def test_what_still_runs_ends_with_the_thread() -> None:
     there = LoopThread("there")
     there.start()
     waiting = asyncio.create_task(there.run(forever()))
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     await there.stop()
     with pytest.raises(asyncio.CancelledError):
         await waiting

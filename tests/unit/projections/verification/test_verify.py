@@ -549,7 +549,7 @@ async def test_a_service_that_is_away_is_told(world: World) -> None:
     with pytest.raises(StoreAway):
         await world.verify(read_model=Away(world.database))
     with pytest.raises(KafkaFault):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await verify(SETTINGS, kafka=_Unreachable(world.cluster), read_model=MemoryReadModel(world.database))
 
 

@@ -62,7 +62,7 @@ class Broker:
 
     async def received(self, key: int, times: int = 1) -> None:
         """Wait until requests of a kind have been received."""
-        async with asyncio.timeout(10), self._heard:
+        async with asyncio.timeout(60), self._heard:
             await self._heard.wait_for(lambda: self.asked.count(key) >= times)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

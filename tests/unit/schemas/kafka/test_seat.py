@@ -112,13 +112,13 @@ class Seated:
 
     async def fails(self) -> None:
         """Wait until something is wrong, which is raised."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 self.seat.check()
                 await asyncio.sleep(0.01)
 
     async def until_told(self, times: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.told) < times:  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0.01)
 
