@@ -14,6 +14,7 @@ from schemas.kafka.producer_client import ProducerClient, end
 from schemas.records import NewRecord
 from schemas.settings import KafkaSettings
 from tests.kafka_contract import KafkaContract, Subject
+from tests.kafka_contract.subjects import DEADLINE_SECONDS
 
 SESSION_SECONDS: Final = 6.0
 """The shortest that a broker allows."""
@@ -67,7 +68,7 @@ class Brokers:
             await admin.close()
 
     async def _until_there_are(self, topic: str, partitions: int) -> None:
-        async with asyncio.timeout(20), self.kafka.reader() as reader:
+        async with asyncio.timeout(DEADLINE_SECONDS), self.kafka.reader() as reader:
             while await reader.partitions(topic) != partitions:  # noqa: ASYNC110 - Kafka sets no event
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -16,6 +16,7 @@ from schemas.kafka import (
 from schemas.records import NewRecord
 from tests.kafka_contract.subjects import (
     BATCH_BYTES,
+    DEADLINE_SECONDS,
     PARTITIONS,
     Subject,
     make,
@@ -40,7 +41,7 @@ class ProducerContract:
             offsets = await asyncio.gather(*(producer.append(topic, 1, record(str(n)), soon()) for n in range(50)))
             assert offsets == list(range(3, 53)), "concurrent appends keep their order"
             assert await producer.partitions(topic, soon()) == PARTITIONS
-            assert await producer.reachable(5.0)
+            assert await producer.reachable(DEADLINE_SECONDS)
         assert (await read_all(subject, topic))[1] == ["a", "a", "a", *map(str, range(50))]
 
     async def test_a_batch_tells_where_it_begins(self, subject: Subject) -> None:
@@ -93,11 +94,11 @@ class ProducerContract:
     async def test_a_kafka_that_is_away_is_told_or_waited_for(self, subject: Subject) -> None:
         away = subject.away()
         async with producing(away, "t", waits=False) as eager, producing(away, "t") as patient:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 with pytest.raises(KafkaAway):
-                    await eager.append("t", 0, record("a"), soon(60))
+                    await eager.append("t", 0, record("a"), soon(10 * DEADLINE_SECONDS))
                 with pytest.raises(KafkaAway):
-                    await eager.partitions("t", soon(60))
+                    await eager.partitions("t", soon(10 * DEADLINE_SECONDS))
                 with pytest.raises(KafkaAway):
                     await patient.append_batch("t", 0, some("a"), soon(0.05))
                 with pytest.raises(KafkaAway):

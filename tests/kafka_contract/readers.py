@@ -8,7 +8,17 @@ from schemas.kafka import (
     TableReader,
 )
 from schemas.records import Record, UndecodableRecord
-from tests.kafka_contract.subjects import PARTITIONS, Subject, make, put, read, record, some, values
+from tests.kafka_contract.subjects import (
+    DEADLINE_SECONDS,
+    PARTITIONS,
+    Subject,
+    make,
+    put,
+    read,
+    record,
+    some,
+    values,
+)
 
 
 class ReaderContract:
@@ -48,7 +58,7 @@ class ReaderContract:
         await put(subject, topic, {0: some(*map(str, range(10)))})
         async with subject.kafka.reader() as reader:
             reader.read_from({place: 0})
-            taken = [values((await reader.take(5.0, 4))[place]) for _ in range(3)]
+            taken = [values((await reader.take(DEADLINE_SECONDS, 4))[place]) for _ in range(3)]
             assert taken == [["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8", "9"]]
 
     async def test_what_is_appended_meanwhile_is_read(self, subject: Subject) -> None:

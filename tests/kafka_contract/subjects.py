@@ -13,12 +13,15 @@ from schemas.kafka import (
     Place,
     Producer,
     Reader,
+    Transactions,
 )
 from schemas.kafka.memory import Network, Request
 from schemas.records import NewRecord, Record
 
 BATCH_BYTES = 100_000
 PARTITIONS = 3
+DEADLINE_SECONDS = 60.0
+"""Of what takes milliseconds. A busy machine may take long for it, or stand still meanwhile."""
 
 
 class Away(Network):
@@ -71,7 +74,7 @@ def content(taken: Mapping[Place, Sequence[Record]]) -> dict[Place, list[str]]:
     return {place: values(records) for place, records in taken.items()}
 
 
-def soon(seconds: float = 10.0) -> float:
+def soon(seconds: float = DEADLINE_SECONDS) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
@@ -79,8 +82,8 @@ def numbers(places: Collection[Place]) -> set[int]:
     return {place.partition for place in places}
 
 
-async def until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not holds():  # noqa: ASYNC110 - a member tells nobody
             await asyncio.sleep(0.005)
 
@@ -95,7 +98,7 @@ async def make(
     async with subject.kafka.admin() as admin:
         assert await admin.create([NewTopic(topic, partitions, 1, kept)]) == {}
     places = [Place(topic, number) for number in range(partitions)]
-    async with asyncio.timeout(20), subject.kafka.reader() as reader:
+    async with asyncio.timeout(DEADLINE_SECONDS), subject.kafka.reader() as reader:
         while True:
             try:
                 assert await reader.limits(places) == dict.fromkeys(places, Limits(0, 0))
@@ -114,6 +117,13 @@ async def producing(kafka: Kafka, topic: str, *, waits: bool = True) -> AsyncIte
         await producer.close()
 
 
+def transacting(subject: Subject, name: str) -> Transactions:
+    """The transactions of a name of the test's own. They stay open for as long as the test may take."""
+    return subject.kafka.transactions(
+        subject.topic(name), open_seconds=10 * DEADLINE_SECONDS, max_batch_bytes=BATCH_BYTES
+    )
+
+
 async def put(subject: Subject, topic: str, records: Mapping[int, Sequence[NewRecord]]) -> None:
     async with producing(subject.kafka, topic) as producer:
         await producer.append_all(topic, records, soon())
@@ -122,7 +132,7 @@ async def put(subject: Subject, topic: str, records: Mapping[int, Sequence[NewRe
 async def decided(subject: Subject, topic: str) -> None:
     """Wait until no transaction of a topic is open: a broker answers a commit before each partition has its mark."""
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(DEADLINE_SECONDS),
         subject.kafka.reader() as reader,
         subject.kafka.reader(committed_only=True) as waiting,
     ):
@@ -134,7 +144,7 @@ async def decided(subject: Subject, topic: str) -> None:
 async def read(reader: Reader, place: Place, count: int) -> list[Record]:
     """So many records, from where the reader is."""
     found: list[Record] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while len(found) < count:
             found += (await reader.take(1.0)).get(place, [])
     assert len(found) == count
@@ -148,7 +158,7 @@ async def read_all(subject: Subject, topic: str, *, committed_only: bool = False
         ends = await reader.ends(places)
         found: dict[int, list[str]] = {place.partition: [] for place in places}
         reader.read_from(dict.fromkeys(places, 0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while any([await reader.position(place) < ends[place] for place in places]):
                 for place, records in (await reader.take(0.1)).items():
                     found[place.partition] += values(records)

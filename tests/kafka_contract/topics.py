@@ -1,9 +1,11 @@
 """What must hold of `ports.Admin` and `ports.TopicFinder`."""
 
+import asyncio
+
 from schemas.kafka import (
     NewTopic,
 )
-from tests.kafka_contract.subjects import PARTITIONS, Subject, make
+from tests.kafka_contract.subjects import DEADLINE_SECONDS, PARTITIONS, Subject, make
 
 
 class TopicsContract:
@@ -14,6 +16,9 @@ class TopicsContract:
         async with subject.kafka.admin() as admin:
             refused = await admin.create([NewTopic(topic, 5, 1), NewTopic(subject.topic("new"), 2, -1)])
             assert {name: refusal.reason for name, refusal in refused.items()} == {topic: "exists"}
+            async with asyncio.timeout(DEADLINE_SECONDS):  # a broker learns of it a moment after the controller
+                while await admin.unready([subject.topic("new")]):  # noqa: ASYNC110 - a broker tells nobody
+                    await asyncio.sleep(0.01)
             partitions = await admin.partitions()
         assert (partitions[topic], partitions[subject.topic("new")]) == (PARTITIONS, 2)
 

@@ -16,6 +16,7 @@ from tests.kafka_contract.subjects import (
     read,
     read_all,
     some,
+    transacting,
     values,
 )
 
@@ -25,7 +26,7 @@ class TransactionsContract:
 
     async def test_all_of_a_transaction_is_seen(self, subject: Subject) -> None:
         one, other = await make(subject, "one"), await make(subject, "other")
-        transactions = subject.kafka.transactions(subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
+        transactions = transacting(subject, "w")
         try:
             await transactions.open()
             assert await transactions.partitions(one) == PARTITIONS
@@ -48,8 +49,7 @@ class TransactionsContract:
         topic = await make(subject)
         place = Place(topic, 0)
         await put(subject, topic, {0: some("a", "b")})
-        names = [subject.topic(name) for name in ("w", "x")]
-        writers = [subject.kafka.transactions(name, open_seconds=10.0, max_batch_bytes=BATCH_BYTES) for name in names]
+        writers = [transacting(subject, name) for name in ("w", "x")]
         try:
             for writer in writers:
                 await writer.open()
@@ -68,7 +68,7 @@ class TransactionsContract:
     async def test_a_transaction_is_seen_when_it_is_committed(self, subject: Subject) -> None:
         topic = await make(subject)
         place = Place(topic, 0)
-        transactions = subject.kafka.transactions(subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
+        transactions = transacting(subject, "w")
         try:
             await transactions.open()
             assert await transactions.append({place: some("a", "b")}) == {place: 0}
@@ -87,10 +87,7 @@ class TransactionsContract:
     async def test_who_opens_aborts_what_the_one_before_has_appended(self, subject: Subject) -> None:
         topic = await make(subject)
         place = Place(topic, 0)
-        name = subject.topic("w")
-        before, after, later = (
-            subject.kafka.transactions(name, open_seconds=10.0, max_batch_bytes=BATCH_BYTES) for _ in range(3)
-        )
+        before, after, later = (transacting(subject, "w") for _ in range(3))
         try:
             await before.open()
             await before.append({place: some("a")})
@@ -108,10 +105,7 @@ class TransactionsContract:
 
     async def test_who_opens_shuts_the_one_before_out(self, subject: Subject) -> None:
         topic = await make(subject)
-        before, after = (
-            subject.kafka.transactions(subject.topic("w"), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
-            for _ in range(2)
-        )
+        before, after = (transacting(subject, "w") for _ in range(2))
         try:
             await before.open()
             await before.commit({Place(topic, 0): some("a")})
@@ -136,7 +130,7 @@ class TransactionsContract:
             reader.read_from({place: 0})
             assert values(await read(reader, place, 1)) == ["a"]
             assert await reader.take(0.1) == {}
-            transactions = subject.kafka.transactions(subject.topic("w"), open_seconds=9.0, max_batch_bytes=BATCH_BYTES)
+            transactions = transacting(subject, "w")
             try:
                 await transactions.open()
             finally:
@@ -149,10 +143,7 @@ class TransactionsContract:
     async def test_transactions_that_end_side_by_side_leave_a_mark_each(self, subject: Subject) -> None:
         topic = await make(subject)
         place, other = Place(topic, 0), Place(topic, 1)
-        first, second, aborting = (
-            subject.kafka.transactions(subject.topic(name), open_seconds=10.0, max_batch_bytes=BATCH_BYTES)
-            for name in ("v", "w", "w")
-        )
+        first, second, aborting = (transacting(subject, name) for name in ("v", "w", "w"))
         try:
             await first.open()
             await second.open()
