@@ -7,7 +7,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from tests.browser.finding import found
-from tests.browser.page import Page
+from tests.browser.page import TIMEOUT_SECONDS, Page
 from tests.browser.site import Switch, served, without_streams
 from tests.browser.stories import Stories
 from tests.unit.api.fakes import Backend, make_client
@@ -28,10 +28,11 @@ OPTIONS = (
 
 QUICK = """
 const after = window.setTimeout;
-window.setTimeout = (run, pause, ...given) => after(run, pause > 300 && pause !== 6000 ? pause / 16 : pause, ...given);
+const quick = (pause) => pause === 6000 ? 60000 : pause > 300 ? pause / 16 : pause;
+window.setTimeout = (run, pause, ...given) => after(run, quick(pause), ...given);
 """
-"""Pages look again sooner than they do for people, so that no test waits for them. Notices are shown as long as they
-are for people: a test may be slow."""
+"""Pages look again sooner than they do for people, so that no test waits for them. Notices are shown for longer: a test
+may be slow."""
 
 
 def chromium(browser: str, chromedriver: str) -> webdriver.Chrome:
@@ -42,7 +43,7 @@ def chromium(browser: str, chromedriver: str) -> webdriver.Chrome:
     for option in OPTIONS:
         options.add_argument(option)
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(TIMEOUT_SECONDS)
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": QUICK})
     return driver
 

@@ -12,7 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-TIMEOUT_SECONDS: Final = 10.0
+TIMEOUT_SECONDS: Final = 60.0
+"""Of what takes milliseconds. A busy machine may take long for it, or stand still meanwhile."""
 POLL_SECONDS: Final = 0.02
 NOWHERE: Final = "#/nothing"
 """A page that there is not."""

@@ -66,7 +66,7 @@ def test_everything_can_be_reached_with_the_keyboard(page: Page, backend: Backen
     id = stories.waiting()
     page.open(wait="approved since")
     page.keys("/")
-    assert page.is_focused("Find an instance")
+    page.until(lambda: page.is_focused("Find an instance"))
     page.keys(str(id), Keys.ENTER)
     page.sees(WHY_IT_WAITS)
     page.tab_to("Send event")
@@ -218,12 +218,14 @@ def test_no_markup_and_no_foreign_place_gets_past_the_policy(page: Page) -> None
     page.open()
     refused, ran = page.driver.execute_async_script("""
         const done = arguments[0], refused = new Set();
+        const all = () => ["require-trusted-types-for", "img-src", "connect-src"].every((one) => refused.has(one));
+        const end = () => (all() ? done([[...refused], window.ran ?? 0]) : setTimeout(end, 100));
         addEventListener("securitypolicyviolation", (event) => refused.add(event.effectiveDirective));
         try { document.body.innerHTML = "<b>x</b>" } catch { }
         const script = document.createElement("script");
         try { script.textContent = "window.ran = 1"; document.body.append(script) } catch { }
         document.body.append(Object.assign(new Image(), { src: "http://localhost:1/x.png" }));
-        fetch("http://localhost:1/").catch(() => setTimeout(() => done([[...refused], window.ran ?? 0]), 100));
+        fetch("http://localhost:1/").catch(() => setTimeout(end, 100));
     """)
     assert {"require-trusted-types-for", "img-src", "connect-src"} <= set(refused)
     assert ran == 0
