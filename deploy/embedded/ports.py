@@ -15,11 +15,17 @@ MAX_TRIES: Final = 1000
 """Ports that are looked at before giving up."""
 
 
-def is_free(port: int, host: str = HOST) -> bool:
-    """Whether a server could listen on the port now."""
+def is_free(port: int, host: str = HOST, *, unused: bool = False) -> bool:
+    """Whether a server could listen on the port now.
+
+    Args:
+        port: the port.
+        host: address.
+        unused: whether nobody may have it, not even without listening, or have had it a moment ago.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a connection of an earlier run in TIME_WAIT doesn't make the port taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not unused)
         try:
             probe.bind((host, port))
         except OSError:
@@ -34,7 +40,7 @@ def check_free(port: int, host: str = HOST) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports nobody listens on. They are not reserved: use them soon.
+    """Different ports nobody has. They are not reserved: use them soon.
 
     Raises:
         PortInUse: next to all are taken.
@@ -44,6 +50,6 @@ def free_ports(count: int) -> list[int]:
         if len(ports) == count:
             return sorted(ports)
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        if is_free(port):
+        if is_free(port, unused=True):
             ports.add(port)
     raise PortInUse(f"no {count} free ports on {HOST} between {FIRST_PORT} and {LAST_PORT}")

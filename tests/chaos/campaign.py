@@ -36,7 +36,7 @@ WARM_SECONDS: Final = 4.0
 AFTER_SECONDS: Final = 3.0
 """Load behind the recovery."""
 RECOVERY_SECONDS: Final = 120.0
-LISTEN_SECONDS: Final = 60.0
+LISTEN_SECONDS: Final = 120.0
 MONEY_WORKFLOWS: Final = 8
 
 
@@ -124,7 +124,7 @@ class Campaign:
                     for partition in range(MESSAGE_PARTITIONS):
                         envelope = {"type": MESSAGE_TYPE, "version": "v2", "payload": {"run": f"first {number}"}}
                         record = NewRecord(b"", json.dumps(envelope | {"number": partition}).encode(), [], now)
-                        await producer.append(MESSAGES, partition, record, loop.time() + 10.0)
+                        await producer.append(MESSAGES, partition, record, loop.time() + LISTEN_SECONDS)
                     number += 1
                     await asyncio.sleep(0.3)
                     reply = await self.clients.call("occurrences", "GET", path)

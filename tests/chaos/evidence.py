@@ -172,7 +172,7 @@ async def old(system: System, clients: Clients) -> dict[str, Old]:
 
 async def rows(system: System, query: str, *values: Any) -> list[Any]:
     """Rows of the read model, past the network."""
-    async with await psycopg.AsyncConnection.connect(system.database_url, connect_timeout=5) as connection:
+    async with await psycopg.AsyncConnection.connect(system.database_url, connect_timeout=60) as connection:
         await connection.execute(f"SET search_path TO {system.settings.database_schema}".encode())
         cursor = await connection.execute(query.encode(), values)
         return await cursor.fetchall()

@@ -28,7 +28,7 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 from deploy.embedded.cluster import EmbeddedCluster
-from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.ports import HOST
 from deploy.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from deploy.topics import create_topics
 from projections.migrate import migrate
@@ -53,6 +53,7 @@ from tests.chaos.tls import Certificates
 from tests.integration.broker_faults import make_again
 from tests.integration.installation import Process
 from tests.performance.written_log import WrittenLog
+from tests.reserved_ports import reserved_port
 
 BROKERS: Final = 3
 PARTITIONS: Final = 4
@@ -165,7 +166,7 @@ class System:
             **security,
         }
         postgres: dict[str, Any] = {"database_url": _url(self._sockets)}
-        sandbox, sandbox_port = free_ports(2)
+        sandbox = reserved_port()
         sandbox_port = self.network.port_for("sandbox", sandbox)
         self.stack_url = f"http://{HOST}:{sandbox_port}"
         self.sandbox_url = f"http://{HOST}:{sandbox}"
@@ -173,10 +174,12 @@ class System:
         self.settings = ProjectionsSettings(**kafka, **postgres, retention_succeeded_days=days)
         stack: dict[str, Any] = {"stack_url": self.stack_url}
         self._add("sandbox-1", "sandbox", SandboxSettings(sandbox_host=HOST, sandbox_port=sandbox), sandbox)
-        for number, port in enumerate(free_ports(APIS), 1):
+        for number in range(1, APIS + 1):
+            port = reserved_port()
             api = ApiSettings(**kafka, **postgres, host=HOST, port=port)
             self._add(f"api-{number}", "api", api, port, **stack)
-        for number, port in enumerate(free_ports(ENGINES), 1):
+        for number in range(1, ENGINES + 1):
+            port = reserved_port()
             engine = EngineSettings(
                 **kafka,
                 **stack,
@@ -186,7 +189,8 @@ class System:
                 snapshot_seconds=2.0,
             )
             self._add(f"engine-{number}", "engine", engine, port)
-        for number, port in enumerate(free_ports(PROJECTIONS), 1):
+        for number in range(1, PROJECTIONS + 1):
+            port = reserved_port()
             both = msgspec.structs.replace(self.settings, projections_metrics_host=HOST, projections_metrics_port=port)
             self._add(f"projections-{number}", "projections", both, port)
 

@@ -8,6 +8,7 @@ fails or is itself killed; the output of those that run when a test fails is sho
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ import msgspec
 import psutil
 
 from deploy.embedded.child import Child
-from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.ports import HOST
 from deploy.topics import create_topics
 from projections.migrate import migrate
 from schemas.settings import (
@@ -37,10 +38,12 @@ from schemas.settings import (
 from tests.complaints import complaints
 from tests.integration.http_client import Client
 from tests.integration.projection_world import Tables
+from tests.reserved_ports import reserved_port
 
 PARTITIONS = 4
-READY_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 20.0
+READY_TIMEOUT_SECONDS = 120.0
+STOP_TIMEOUT_SECONDS = 60.0
+"""Above the deadline of a stop in order. Only a failure takes as long."""
 POLL_SECONDS = 0.05
 SHOWN_LINES = 60
 RUNNING: "list[Installation]" = []
@@ -145,6 +148,15 @@ class Process:
     def resume(self) -> None:
         """Let it go on after `pause`."""
         self.program.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have it stand still meanwhile. It still takes connections, and what comes over them: the kernel does."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
 
     async def restart(self) -> None:
         """Kill it and start it again."""
@@ -267,24 +279,24 @@ class Installation:
 
     def add_api(self, command: str = "api") -> Process:
         """One more API process, not started."""
-        (port,) = free_ports(1)
+        port = reserved_port()
         settings = ApiSettings(**self._kafka, **self._postgres, host=HOST, port=port)
         return self._add("api", command, settings, port, environment={variable("stack_url"): self._stack_url})
 
     def add_engine(self, **engine: Any) -> Process:
         """One more engine, not started."""
-        (port,) = free_ports(1)
+        port = reserved_port()
         probes = {"engine_metrics_host": HOST, "engine_metrics_port": port}
         settings = EngineSettings(**self._kafka, **{"stack_url": self._stack_url, **probes, **self._engine, **engine})
         return self._add("engine", "engine", settings, port)
 
     def _add_projections(self) -> Process:
-        (port,) = free_ports(1)
+        port = reserved_port()
         settings = msgspec.structs.replace(self.settings, projections_metrics_host=HOST, projections_metrics_port=port)
         return self._add("projections", "projections", settings, port)
 
     def _add_sandbox(self) -> Process:
-        (port,) = free_ports(1)
+        port = reserved_port()
         settings = SandboxSettings(sandbox_host=HOST, sandbox_port=port)
         return self._add("sandbox", "sandbox", settings, port, "/sandbox/calls")
 

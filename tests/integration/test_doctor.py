@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,9 +16,11 @@ from psycopg.conninfo import make_conninfo
 
 from deploy.cli import main
 from deploy.doctor import postgres
-from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.ports import HOST
 from schemas.settings import PostgresSettings, ProjectionsSettings, environment_of, variable
 from tests.integration.installation import Installation
+from tests.integration.waiting import eventually
+from tests.reserved_ports import reserved_port
 
 
 async def run(settings: Struct, **more: str) -> Result:
@@ -26,16 +29,21 @@ async def run(settings: Struct, **more: str) -> Result:
     return await asyncio.to_thread(CliRunner(env=environment).invoke, main, ["doctor"])
 
 
+def surprises(result: Result) -> list[str]:
+    """Warnings, but for a broker of its own and no authorization: a test is not production."""
+    warnings = [line for line in result.stdout.splitlines() if line.startswith("warning")]
+    return [line for line in warnings if "one replica" not in line and "AUTH_ENABLED" not in line]
+
+
 async def test_an_installation_that_works(installation: Installation) -> None:
     assert installation.sandbox is not None
-    result = await run(installation.settings, stack_url=installation.sandbox.url)
+    looks = partial(run, installation.settings, stack_url=installation.sandbox.url)
+    # What the tests before have begun comes to rest.
+    result = await eventually(looks, lambda result: not surprises(result))
     lines = result.stdout.splitlines()
     assert result.exit_code == 1, result.output
     assert [line for line in lines if line.startswith("wrong")] == []
     prefix = installation.settings.topic_prefix
-    # A broker of its own, and no authorization: a test is not production.
-    warnings = [line for line in lines if line.startswith("warning")]
-    assert [line for line in warnings if "one replica" not in line and "AUTH_ENABLED" not in line] == []
     for about in (
         "brokers: all 1 answer",
         f"group {prefix}orchestration-engine: 1 members, stable",
@@ -50,7 +58,7 @@ async def test_an_installation_that_works(installation: Installation) -> None:
 
 
 async def test_what_is_missing_or_away_is_said(installation: Installation) -> None:
-    (port,) = free_ports(1)
+    port = reserved_port()
     nothing = replace(installation.settings, topic_prefix="nothing.", database_schema="nothing")
     result = await run(nothing)
     assert result.exit_code == 2
@@ -100,4 +108,4 @@ async def new_database(url: str, *, limit: int) -> AsyncIterator[str]:
     try:
         yield make_conninfo(url, dbname=name)
     finally:
-        await asyncio.to_thread(command, "DROP DATABASE {name}")
+        await asyncio.to_thread(command, "DROP DATABASE {name} WITH (FORCE)")

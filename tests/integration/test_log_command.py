@@ -7,9 +7,10 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from deploy.cli import main
-from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.ports import HOST
 from schemas.settings import KafkaSettings, OperatorSettings, environment_of
 from tests.integration.installation import Installation
+from tests.reserved_ports import reserved_port
 
 
 async def run(settings: KafkaSettings, *arguments: str) -> Result:
@@ -42,7 +43,7 @@ async def test_the_records_of_an_instance_and_of_its_partition(installation: Ins
 
 async def test_what_goes_wrong_is_one_line(installation: Installation) -> None:
     unknown = "00000000-0000-4000-8000-000000000001"
-    (port,) = free_ports(1)
+    port = reserved_port()
     away = OperatorSettings(kafka_bootstrap_servers=f"{HOST}:{port}")
     for settings, arguments, status, message in (
         (installation.settings, [unknown], 1, f"Error: nothing of {unknown} in partition "),

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from deploy.cli import main
-from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.ports import HOST
 from projections.rebuild import rebuild
 from projections.store import PostgresStore
 from projections.verification import verify
@@ -22,6 +22,7 @@ from schemas.settings import KafkaSettings, ProjectionsSettings, environment_of
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
 from tests.integration.projection_world import Log, Tables, prepared, until
 from tests.integration.test_projections import caught_up, running
+from tests.reserved_ports import reserved_port
 
 PARTITIONS: Final = 4
 INSTANCE: Final = uuid.UUID(int=77)
@@ -157,7 +158,7 @@ async def test_a_rebuild_in_the_middle_is_noticed(
 
 
 async def test_what_cannot_be_looked_at_has_a_status_of_its_own(settings: ProjectionsSettings) -> None:
-    (port,) = free_ports(1)
+    port = reserved_port()
     postgres = f"postgresql://postgres@{HOST}:{port}/postgres"
     for changed, message in (
         (replace(settings, topic_prefix="nothing."), "topic nothing.events does not exist"),
