@@ -28,8 +28,8 @@ from deploy.embedded.errors import JavaMissing, StartFailed
 from deploy.embedded.jars import kafka_cache, kafka_jars
 from deploy.embedded.ports import HOST, check_free, free_ports, is_free
 
-START_TIMEOUT_SECONDS: Final = 60.0
-"""Kafka is up in four seconds on two cores. A start that takes longer than this will not end."""
+START_TIMEOUT_SECONDS: Final = 120.0
+"""Kafka is up in four seconds on two cores that have time. A start that takes longer than this will not end."""
 POLL_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 10.0
 """How long an orderly stop may take; what is not on disk then is recovered at the next start."""

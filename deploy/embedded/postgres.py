@@ -31,7 +31,7 @@ import psycopg
 from deploy.embedded.child import Child, end_leftover
 from deploy.embedded.errors import StartFailed
 
-START_TIMEOUT_SECONDS: Final = 30.0
+START_TIMEOUT_SECONDS: Final = 120.0
 """Postgres is up in under a second. This leaves room for the recovery after a crash."""
 POLL_SECONDS: Final = 0.02
 MAX_SOCKET_PATH_BYTES: Final = 103
