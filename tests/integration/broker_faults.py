@@ -13,7 +13,7 @@ from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings
 from schemas.topics import public_topic, topic_name
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from schemas.records import RecordCodec, Recorded
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, topic_name, topics
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 async def records(

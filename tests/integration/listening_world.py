@@ -153,7 +153,7 @@ async def put(
     await (await producer.send_batch(batch, topic, partition=partition))
 
 
-async def until(holds: Any, seconds: float = 30.0) -> None:
+async def until(holds: Any, seconds: float = 60.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - Kafka sets no event

@@ -15,7 +15,7 @@ from schemas.settings import ProjectionsSettings
 from schemas.topics import public_topic
 from tests.integration.projection_world import DEADLINE_SECONDS
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 
 class Running:

@@ -24,7 +24,7 @@ from tests.integration.waiting import eventually
 COUNT = 120
 """More than a page."""
 WAITS = {"wait_event": {"event": "never"}}
-TERMINAL_SECONDS = 20.0
+TERMINAL_SECONDS = 60.0
 """How long a command may take that runs in a terminal."""
 
 

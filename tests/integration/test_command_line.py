@@ -53,7 +53,7 @@ def workflow_file(folder: Path, name: str, *stages: Any) -> str:
 
 
 async def until(run: Run, *arguments: str, shows: str) -> str:
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 60.0
     while shows not in (shown := (await run(*arguments)).stdout):
         assert time.monotonic() < deadline, shown
         await asyncio.sleep(0.05)

@@ -217,7 +217,7 @@ async def add_events(installation: Installation, count: int) -> None:
     )
     foreign = NewRecord(b"", b"", [("type", b"Foreign")], 0)
     added = {partition: [foreign] * count for partition in range(PARTITIONS)}
-    deadline = asyncio.get_running_loop().time() + 10
+    deadline = asyncio.get_running_loop().time() + STANDING_STILL_SECONDS
     await producer.append_all(topic_name(installation.settings, EVENTS), added, deadline)
     await producer.close()
 

@@ -88,6 +88,14 @@ async def snapshot_with(settings: ProjectionsSettings, instance_id: str) -> None
     assert await eventually(found)
 
 
+def content(segment: Path) -> bytes:
+    """What a file of Kafka's holds; nothing if Kafka has replaced it since, as it does with compacted ones."""
+    try:
+        return segment.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 async def started(client: Client, workflow: str, wait: bool = False) -> Any:
     path = f"/workflows/{workflow}/instances" + ("?wait=true" if wait else "")
     answer = await client.post(path, {"iban": SECRET})
@@ -135,9 +143,9 @@ async def test_an_encrypted_installation_does_all_that_others_do(
     assert marks(await records(settings, PUBLIC)) == {None}
     if "KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
         segments = list(tmp_path_factory.getbasetemp().glob(f"kafka*/data/{settings.topic_prefix}*/*.log"))
-        assert not [path for path in segments if SECRET.encode() in path.read_bytes()]
+        assert not [path for path in segments if SECRET.encode() in content(path)]
         other = tmp_path_factory.getbasetemp().glob(f"kafka*/data/{topic.name}-*/*.log")
-        assert not segments or any(SECRET.encode() in path.read_bytes() for path in other), "what is looked for"
+        assert not segments or any(SECRET.encode() in content(path) for path in other), "what is looked for"
     # The tools read it.
     verified = await command(settings, "verify")
     assert verified.exit_code == 0, verified.output

@@ -44,7 +44,7 @@ class Raw:
     async def answers(self) -> list[Answer]:
         """All answers, once the API has closed the connection."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return read_answers(await self._reader.read(-1))
         finally:
             self._writer.close()
@@ -79,7 +79,7 @@ async def test_a_run_of_a_client_that_asks_for_another_protocol_has_its_variable
 async def test_a_stop_cuts_nothing(installation: Installation) -> None:
     api = installation.add_api()
     assert isinstance(api.settings, ApiSettings)
-    api.settings = msgspec.structs.replace(api.settings, shutdown_timeout_seconds=3.0)
+    api.settings = msgspec.structs.replace(api.settings, shutdown_timeout_seconds=8.0)
     await api.start()
     client = installation.client(api)
     workflow = await client.workflow(WAITS)

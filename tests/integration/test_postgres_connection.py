@@ -13,7 +13,7 @@ from projections.database import connect
 from projections.errors import NoSession
 from projections.postgres_connection import PostgresConnection
 from schemas.settings import PostgresSettings
-from tests.read_model_contract.subjects import until
+from tests.read_model_contract.subjects import DEADLINE_SECONDS, until
 
 ACTIVE = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
 GONE = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
@@ -191,7 +191,7 @@ async def test_a_connection_that_the_server_ends_is_noticed_by_a_prepared_statem
 
 
 async def until_true(connection: PostgresConnection, query: str, pid: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await value(connection, query, pid) is not True:  # noqa: ASYNC110 - Postgres tells nobody
             await asyncio.sleep(0.01)
 

@@ -147,7 +147,7 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
         stop.set()
         await writing
         await until(lambda: caught_up(log, tables))
-        assert process.projections.ready
+        await until(lambda: process.projections.ready)
     shown = {row.id for part in [part async for part in model.instances()] for row in part.rows}
     assert shown >= set(written)
     assert len(shown) == 21 + len(written)
@@ -297,7 +297,21 @@ async def test_what_the_log_does_not_hold_is_not_lost(
     assert snapshot(tables) == live
 
 
-async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log) -> None:
+async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(log.ends.values()) > 0
-    results = await asyncio.gather(rebuild(settings), rebuild(settings), return_exceptions=True)
+    swap, one_has_ended = rebuilding._swap, asyncio.Event()
+
+    async def late_swap(*args: object) -> bool:
+        await one_has_ended.wait()  # the other one, which meets this one under way
+        return await swap(*args)  # type: ignore[arg-type]
+
+    async def rebuilt() -> None:
+        try:
+            await rebuild(settings)
+        finally:
+            one_has_ended.set()
+
+    monkeypatch.setattr(rebuilding, "_swap", late_swap)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        results = await asyncio.gather(rebuilt(), rebuilt(), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType", RebuildInProgress.__name__]

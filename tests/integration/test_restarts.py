@@ -26,8 +26,13 @@ from tests.integration.waiting import eventually
 
 SEED = int(os.environ.get("RESTARTS_SEED", "1"))
 """Decides who is killed when; set the variable to try another one."""
-LEAVE_SECONDS = 10.0
-"""Less than the session: what a process had that ends in order is not waited for."""
+LEAVE_SECONDS = 60.0
+SESSION_SECONDS = 2 * LEAVE_SECONDS
+"""It outlasts a stop and a start: what a process had that ends in order is not waited for."""
+CALL_SECONDS = 15.0
+"""Of a call that is to be under way when its engine stops. On a machine with time, what comes before takes a second."""
+DELAY_SECONDS = 6
+"""It outlasts a stop, also on a machine that stands still meanwhile."""
 RUNS = 60
 CLIENTS = 6
 ASSET = "EUR/2"
@@ -79,8 +84,8 @@ async def until_ended(client: Client, instance_id: str) -> Json:
 async def test_an_orderly_restart_carries_on(installation: Installation) -> None:
     client = installation.client()
     waiting = await client.run(await client.workflow(WAITS, {"noop": {}}))
-    delayed = await client.run(await client.workflow({"delay": {"duration": "1s"}}))
-    due = datetime.fromisoformat(delayed["createdAt"]) + timedelta(seconds=1)
+    delayed = await client.run(await client.workflow({"delay": {"duration": f"{DELAY_SECONDS}s"}}))
+    due = datetime.fromisoformat(delayed["createdAt"]) + timedelta(seconds=DELAY_SECONDS)
     processes = [installation.api, installation.engine, installation.projections]
     assert await asyncio.gather(*(process.terminate() for process in processes)) == [0, 0, 0]
     await eventually(lambda: clock_reads(due))
@@ -237,13 +242,13 @@ async def test_an_engine_that_stood_still_is_superseded(installation: Installati
     delay, pay = await client.workflow({"delay": {"duration": "3s"}}, SEND), await client.workflow(SEND)
     async with SandboxClient(installation.sandbox.url) as sandbox:
         # Money has moved, but no engine knows yet.
-        await sandbox.faults({"endpoint": "CreateTransaction", "kind": "slow", "delay_seconds": 8})
-        instances = [await client.run(pay, {"user": "called"}) for _ in range(8)]
+        await sandbox.faults({"endpoint": "CreateTransaction", "kind": "slow", "delay_seconds": CALL_SECONDS})
+        instances = await runs(client, pay, "called", 8)
         await eventually(lambda: payments(sandbox, "called"), lambda count: count == 8)
         await sandbox.faults()
-        instances += [await client.run(delay, {"user": "due"}) for _ in range(16)]
+        instances += await runs(client, delay, "due", 16)
         await sandbox.faults({"endpoint": "CreateTransaction", "kind": "error", "status": 503})
-        retrying = [await client.run(pay, {"user": "aborted"}) for _ in range(8)]
+        retrying = await runs(client, pay, "aborted", 8)
         for instance in retrying:
             await eventually(functools.partial(last_failure, client, instance["id"]))
         slow.pause()
@@ -269,8 +274,8 @@ async def test_an_engine_that_stood_still_is_superseded(installation: Installati
 
 
 async def test_an_engine_that_comes_back_without_a_setting_stops_nobody_else(installation: Installation) -> None:
-    # A session that outlasts the start of a process, also on a busy machine.
-    first, second = installation.engine, installation.add_engine(engine_id=None, engine_session_timeout_seconds=30.0)
+    settings = {"engine_id": None, "engine_session_timeout_seconds": SESSION_SECONDS}
+    first, second = installation.engine, installation.add_engine(**settings)
     await until_partitions(PARTITIONS, first)
     await second.start()
     await until_partitions(PARTITIONS // 2, first, second)
@@ -306,6 +311,11 @@ async def payments(sandbox: SandboxClient, user: str) -> int:
     """How many transactions paid a user."""
     paid = [t["postings"][0]["destination"] for t in await sandbox.transactions("default")]
     return paid.count(f"users:{user}")
+
+
+async def runs(client: Client, workflow: str, user: str, count: int) -> list[Json]:
+    """So many runs that pay a user, started side by side."""
+    return await asyncio.gather(*(client.run(workflow, {"user": user}) for _ in range(count)))
 
 
 async def until_partitions(count: int, *engines: Process) -> None:

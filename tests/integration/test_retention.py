@@ -29,7 +29,7 @@ from projections.verification import verify
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.happened import CREATED, START, WORKFLOW, at, run, started
-from tests.integration.projection_world import Log, Tables, Writer, planning, prepared, until
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, Writer, planning, prepared, until
 from tests.integration.test_pages import below
 from tests.integration.test_projections import caught_up, running
 from tests.retention_contract import OF_INSTANCES, no_log
@@ -218,7 +218,7 @@ async def test_readers_and_projectors_do_not_wait_for_a_batch(world: World) -> N
     model, positions = ReadModel(world.settings), ReadPositions(world.settings)
     await model.open()
     async with world.deleting() as connection:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             assert len((await model.instances_page(limit=9)).rows) == 7
             assert await model.history(world.old[0]) is not None
             new = uuid.uuid4()
@@ -257,7 +257,7 @@ async def test_an_instance_that_is_retried_in_this_moment_is_left_alone(world: W
         await connection.fetch(
             b"UPDATE instances SET state = 'running', terminated_at = NULL WHERE id = $1", (world.old[2],)
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             done = await world.delete()
         assert done.deleted == 5
         await connection.fetch(b"COMMIT", ())

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
+"""Of what takes milliseconds. A busy machine may take long for it, or stand still meanwhile."""
 POLL_SECONDS = 0.02
 
 
