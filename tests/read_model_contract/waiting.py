@@ -5,14 +5,14 @@ import uuid
 
 import pytest
 
+from projections.queries import positions
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.positions import POLL_SECONDS
 from projections.queries.rows import (
     Rejection,
 )
 from schemas import events, rejections
 from tests.happened import CREATED, WORKFLOW, at, run, started
-from tests.read_model_contract.subjects import Subject, soon, until
+from tests.read_model_contract.subjects import DEADLINE_SECONDS, Subject, soon, until
 
 
 class WaitingContract:
@@ -39,24 +39,23 @@ class WaitingContract:
 
     async def test_a_lost_notification_is_made_up_for(self, subject: Subject) -> None:
         id = uuid.uuid4()
-        ends = asyncio.create_task(subject.positions.wait_ended(id, soon()))
-        passes = asyncio.create_task(subject.positions.wait_cause(0, 5, soon()))
+        ends = asyncio.create_task(subject.positions.wait_ended(id, soon(2 * DEADLINE_SECONDS)))
+        passes = asyncio.create_task(subject.positions.wait_cause(0, 5, soon(2 * DEADLINE_SECONDS)))
         await subject.write((WORKFLOW, CREATED), *((id, event) for event in run()), cause=5, announce=False)
-        async with asyncio.timeout(POLL_SECONDS * 4):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await passes
             assert await ends
 
-    async def test_waiting_for_an_end(self, subject: Subject) -> None:
+    async def test_waiting_for_an_end(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(positions, "POLL_SECONDS", 10 * DEADLINE_SECONDS)  # so an announcement has to tell
         id = uuid.uuid4()
         await subject.write((id, started()), cause=1)
         assert not await subject.positions.wait_ended(id, soon(0.05))
         ends = asyncio.create_task(subject.positions.wait_ended(id, soon()))
-        await asyncio.sleep(0.05)
+        await until(lambda: subject.positions._waiting)
         await subject.write((id, events.InstanceEnded(workflow_id="w", at=at(1))), cause=2)
-        # The announcement tells, well before anything is polled.
-        async with asyncio.timeout(POLL_SECONDS / 2):
-            assert await ends
-            assert await subject.positions.wait_ended(id, soon())  # an end in the past
+        assert await ends
+        assert await subject.positions.wait_ended(id, soon())  # an end in the past
 
     async def test_rejections(self, subject: Subject) -> None:
         rejected = events.CommandRejected(at=at(0), code=rejections.ENDED, message="has ended\0")
@@ -75,18 +74,17 @@ class WaitingContract:
         assert await subject.model.workflows_page(limit=1)
         await subject.write((uuid.uuid4(), started()), cause=3)
         await subject.positions.wait_cause(0, 3, soon())
-        await until(lambda: subject.positions.ready)
-        assert subject.model.ready
+        await until(lambda: subject.positions.ready and subject.model.ready)
 
     async def test_positions_are_known_before_anything_happens(self, subject: Subject) -> None:
         written = await subject.write((uuid.uuid4(), started()), cause=6)
-        positions = subject.new_positions()
-        await positions.open()
-        assert positions.ready
-        assert positions.loaded
-        assert positions.seen_offset(0) == written.next_offset
-        await positions.wait_cause(0, 6, soon(-1))
-        await positions.close()
+        new = subject.new_positions()
+        await new.open()
+        assert new.ready
+        assert new.loaded
+        assert new.seen_offset(0) == written.next_offset
+        await new.wait_cause(0, 6, soon(-1))
+        await new.close()
 
     async def test_nothing_is_read_after_a_start_before_it_has_caught_up(self, subject: Subject) -> None:
         await subject.write((WORKFLOW, CREATED), cause=3)
