@@ -20,7 +20,7 @@ from projections.announcements import announcements
 from projections.counting import INSTANCE, NOW, CountKey, add_up, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
-from projections.ports import MIN_AGE_SECONDS, Deletion
+from projections.ports import Deletion
 from projections.queries import retryable
 from projections.queries.acts import joined
 from projections.queries.rows import RowPosition
@@ -297,12 +297,12 @@ class MemoryStore:
         return await self._ask(has_passed)
 
     async def delete_ended(
-        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+        self, outcome: InstanceState, before: datetime, age: timedelta, behind: RowPosition, limit: int
     ) -> Deletion | None:
         """See `ports.Store.delete_ended`."""
 
         def delete() -> Deletion:
-            oldest = min(before, self._database.now() - timedelta(seconds=MIN_AGE_SECONDS))
+            oldest = min(before, self._database.now() - age)
             done = delete_ended(self._database.tables, outcome, oldest, behind, limit)
             self._database.deleted()
             return done

@@ -10,17 +10,13 @@ connection that is lost, or a notification, they do with both.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
 
 from projections.fold import Batch
 from projections.queries.rows import RowPosition
 from projections.rows import ReadPosition
 from schemas.resources import InstanceState
-
-MIN_AGE_SECONDS: Final = 24 * 3600
-"""How long an instance is kept after its end at least, by the clock of the database. A repeated request, a retry or a
-bulk operation may be on its way, and a process whose clock is ahead must not delete what has just ended."""
 
 Row = tuple[Any, ...]
 """The columns of a row, in the order of the statement."""
@@ -90,7 +86,7 @@ class Store(Protocol):
         """Whether the read model has all of these partitions, by number, up to these offsets."""
 
     async def delete_ended(
-        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+        self, outcome: InstanceState, before: datetime, age: timedelta, behind: RowPosition, limit: int
     ) -> Deletion | None:
         """Delete some instances that ended before a time, with all that belongs to them, in one transaction.
 
@@ -98,7 +94,8 @@ class Store(Protocol):
 
         Args:
             outcome: of the instances.
-            before: when they ended. They must be a day old by the clock of the database, too: `MIN_AGE_SECONDS`.
+            before: when they ended.
+            age: how long ago that must be by the clock of the database, too. That of a process may be ahead.
             behind: the place behind which it looks, in the order in which instances were created.
             limit: how many instances it looks at.
 

@@ -168,10 +168,11 @@ class Retention:
             await self._sweep(outcome, days, pauses=0)
 
     async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> None:
-        before = datetime.fromtimestamp(self._clock(), UTC) - days * DAY
+        age = days * DAY
+        before = datetime.fromtimestamp(self._clock(), UTC) - age
         total = 0
         try:
-            async for deleted in self._batches(outcome, before, pauses):
+            async for deleted in self._batches(outcome, before, age, pauses):
                 total += deleted
                 self._metrics.deleted_instances.labels(outcome).inc(deleted)
         finally:
@@ -179,12 +180,12 @@ class Retention:
                 then = f"{before:%Y-%m-%d %H:%M} UTC"
                 logger.info("%d instances that had %s before %s are deleted", total, _VERBS[outcome], then)
 
-    async def _batches(self, outcome: State, before: datetime, pauses: int) -> AsyncIterator[int]:
+    async def _batches(self, outcome: State, before: datetime, age: timedelta, pauses: int) -> AsyncIterator[int]:
         """Delete batch by batch; how many instances each has deleted."""
         behind: RowPosition | None = FIRST
         while behind is not None:
             began = _now()
-            done = await self._store.delete_ended(outcome, before, behind, self._limit)
+            done = await self._store.delete_ended(outcome, before, age, behind, self._limit)
             took = _now() - began
             if done is None:  # another process does it
                 return

@@ -5,7 +5,7 @@ arrays and COPY take psycopg a conversion per value. COPY also needs a table in 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from projections.counting import KEPT_DAYS, counts_of, stage_key
 from projections.database import FAULTS, Postgres, Session
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
-from projections.ports import MIN_AGE_SECONDS, Deletion, Row
+from projections.ports import Deletion, Row
 from projections.queries import retryable
 from projections.queries.rows import RowPosition
 from projections.retries import add_retries
@@ -120,11 +120,11 @@ class PostgresStore:
         return await self._execute(statement("has_passed"), (list(ends), list(ends.values()))) == [(True,)]
 
     async def delete_ended(
-        self, outcome: InstanceState, before: datetime, behind: RowPosition, limit: int
+        self, outcome: InstanceState, before: datetime, age: timedelta, behind: RowPosition, limit: int
     ) -> Deletion | None:
         """See `ports.Store.delete_ended`."""
-        told = retryable.MAX_REQUESTS
-        rows = await self._execute(statement("delete_ended"), (outcome, before, *behind, limit, MIN_AGE_SECONDS, told))
+        seconds, told = int(age.total_seconds()), retryable.MAX_REQUESTS
+        rows = await self._execute(statement("delete_ended"), (outcome, before, *behind, limit, seconds, told))
         if not rows:
             return None
         ((deleted, seen, created_at, id),) = rows

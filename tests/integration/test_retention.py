@@ -16,7 +16,7 @@ from projections import retention
 from projections.database import PARSED_ONCE, Postgres
 from projections.metrics import Metrics
 from projections.migrate import migrate
-from projections.ports import MIN_AGE_SECONDS, Connection
+from projections.ports import Connection
 from projections.postgres_connection import PostgresConnection
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
@@ -175,7 +175,7 @@ class World:
         self.young = uuid.UUID(int=200)
 
     async def delete(self, limit: int = 10) -> Any:
-        return await self.store.delete_ended("failed", LATER, FIRST, limit)
+        return await self.store.delete_ended("failed", LATER, timedelta(days=1), FIRST, limit)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Connection]:
@@ -191,7 +191,7 @@ class World:
     async def deleting(self) -> AsyncIterator[Connection]:
         """While a deletion of all old instances is not committed."""
         async with self.connected() as connection:
-            parameters = ("failed", LATER, *FIRST, 100, MIN_AGE_SECONDS, MAX_REQUESTS)
+            parameters = ("failed", LATER, *FIRST, 100, 86400, MAX_REQUESTS)
             ((deleted, *_),) = await connection.fetch(statement("delete_ended"), parameters)
             assert deleted == len(self.old)
             yield connection

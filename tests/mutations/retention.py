@@ -20,8 +20,8 @@ MUTATIONS: Final = (
     Mutation(
         "every outcome is kept for a day",
         RETENTION,
-        "UTC) - days * DAY\n",
-        "UTC) - DAY\n",
+        "        age = days * DAY\n",
+        "        age = DAY\n",
         "Failed payments are gone before anybody has looked at them.",
     ),
     Mutation(

@@ -55,7 +55,6 @@ class Retention:
                 "projections.retention.DAY": self._day_long,
                 "projections.retention.SWEEP_SECONDS": sweep,
                 "projections.retention.WAIT_SECONDS": sweep,
-                "projections.memory.MIN_AGE_SECONDS": self._day,
             }
         self._was_ahead = False
 

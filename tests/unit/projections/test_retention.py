@@ -44,10 +44,12 @@ class World(MemoryStore):
     """A store whose statements take time, and what a retention makes of it."""
 
     def __init__(self) -> None:
-        self.database = MemoryDatabase(lambda: NOW)
+        self.database = MemoryDatabase(lambda: self.now - self.ahead)
         super().__init__(self.database)
         self.database.caught_up, self.database.partitions = {0}, 1
         self.now = NOW
+        self.ahead = timedelta()
+        """How far the clock of the process is ahead of that of the database."""
         self.takes = 0.01
         self.limits: list[int] = []
         self.faults: list[Exception | None] = []
@@ -81,14 +83,16 @@ class World(MemoryStore):
         offset = position.next_offset
         await self.write(batch_of(*happened, advance=Advance(0, offset, offset + 1, 1, 1)))
 
-    async def delete_ended(self, outcome: State, before: datetime, behind: Any, limit: int) -> Deletion | None:
+    async def delete_ended(
+        self, outcome: State, before: datetime, age: timedelta, behind: Any, limit: int
+    ) -> Deletion | None:
         await asyncio.sleep(self.takes)
         if self.faults and (fault := self.faults.pop(0)) is not None:
             raise fault
         if self.others:
             return None
         self.limits.append(limit)
-        return await super().delete_ended(outcome, before, behind, limit)
+        return await super().delete_ended(outcome, before, age, behind, limit)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -230,3 +234,12 @@ async def test_it_comes_again_for_what_has_grown_old(world: World) -> None:
 def test_constants_leave_readers_alone() -> None:
     assert retention.MAX_LIMIT <= 1000
     assert retention.MAX_BATCH_SECONDS <= 0.05
+
+
+@in_world(World)
+async def test_a_process_whose_clock_is_ahead_deletes_nothing_early(world: World) -> None:
+    await world.write_instances(1)
+    await world.write_instances(1, NOW - timedelta(days=29))
+    world.now, world.ahead = NOW + timedelta(days=1000), timedelta(days=1000)
+    assert await world.retention().sweep()
+    assert (world.left, world.deleted("succeeded")) == (1, 1)
