@@ -56,6 +56,10 @@ SNAPSHOT_COMPACTION_LAG_MS: Final = 3_600_000
 """By when Kafka compacts at the latest. Where small segments are not allowed, the newest one would grow to a gigabyte
 before that."""
 
+TIME_OF_APPEND: Final = "LogAppendTime"
+"""Commands expire by the clock of the brokers. By that of whoever has sent it, or by a time that another service has
+taken from what its submission is about, one could be deleted before it is decided."""
+
 MIN_REPLICAS_TO_SPARE_ONE: Final = 3
 """With this many replicas two of them acknowledge a write, and one broker may be away. With Kafka's default, one, an
 acknowledged payment could be lost together with the broker that alone had it."""
@@ -139,6 +143,7 @@ def _topics(settings: KafkaSettings) -> tuple[Topic, ...]:
             topic_name(settings, COMMANDS),
             settings.partitions,
             {"cleanup.policy": "delete", "retention.ms": str(settings.commands_retention_seconds * 1000), **size},
+            {"message.timestamp.type": TIME_OF_APPEND},
         ),
         Topic(
             topic_name(settings, EVENTS),

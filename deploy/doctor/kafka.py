@@ -18,6 +18,8 @@ INTERNAL_REPLICAS: Final = {
 """Settings of brokers for Kafka's own topics, and what happens while the only broker is away that has one."""
 DENIED: Final = "Authorization"
 """In the name of each error that says that a right is missing."""
+HARM: Final = {"message.timestamp.type": "commands of a sender whose clock is behind expire early"}
+"""What comes of a setting that is not as we wish, where that is not a slower start."""
 CREATE: Final = "run `orchestration topics create`"
 
 
@@ -180,7 +182,7 @@ def _config(about: str, topic: Topic, config: Mapping[str, str]) -> Iterator[Fin
             )
     for name, value in topic.wishes.items():
         if name != "min.insync.replicas" and config.get(name) != value:
-            text = f"{name} is {config.get(name)}, not {value}, so more is read at a start"
+            text = f"{name} is {config.get(name)}, not {value}, so {HARM.get(name, 'more is read at a start')}"
             yield warning(about, text, "change it, if this Kafka allows it")
     if config.get("compression.type", "producer") not in ("producer", "uncompressed"):
         text = f"compression.type is {config['compression.type']}, so brokers compress each batch again"

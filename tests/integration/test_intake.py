@@ -103,6 +103,20 @@ async def rejected(installation: Installation, instance_id: str, count: int = 1)
     return await eventually(read, lambda found: len(found) >= count)
 
 
+async def test_a_submission_that_says_it_is_old_does_not_expire_early(installation: Installation) -> None:
+    """Kafka would delete it before its retention is over, while no engine runs."""
+    topic = topic_name(installation.settings, COMMANDS)
+    async with AIOKafkaProducer(bootstrap_servers=installation.settings.kafka_bootstrap_servers) as producer:
+        appended = await producer.send_and_wait(
+            topic,
+            b'{"idempotency_key": "k"}',
+            str(new_id()).encode(),
+            timestamp_ms=1,
+            headers=[("type", b"SubmitAbort")],
+        )
+    assert appended.timestamp > 1
+
+
 async def test_a_run_and_an_event_that_come_twice_act_once(installation: Installation, sender: Sender) -> None:
     client = installation.client()
     workflow, id = await client.workflow(WAITS, {"noop": {}}, WAITS), str(new_id())

@@ -86,6 +86,7 @@ async def test_a_kafka_that_takes_everything_gets_all_that_we_wish_for() -> None
         "retention.bytes": "-1",
         "max.message.bytes": "8388608",
     }
+    assert admin.made["commands"].topic_configs["message.timestamp.type"] == "LogAppendTime"
     assert admin.made["events.published"].topic_configs == {"cleanup.policy": "compact", "segment.bytes": "8388608"}
     assert admin.made["snapshots"].topic_configs == {
         "cleanup.policy": "compact",

@@ -194,6 +194,18 @@ def test_what_is_only_wished_for_is_a_warning() -> None:
     ]
 
 
+def test_commands_that_may_expire_early_are_told() -> None:
+    commands = next(made for made in topics(ENGINE) if made.name == "commands")
+    facts = replace(cluster(), topics={"commands": topic(commands, config={"message.timestamp.type": "CreateTime"})})
+    assert bad(kafka.topics([commands], facts)) == [
+        (
+            "warning",
+            "message.timestamp.type is CreateTime, not LogAppendTime, so commands of a sender whose clock is behind"
+            " expire early",
+        )
+    ]
+
+
 def test_brokers_groups_and_rights() -> None:
     few = {**BROKER_CONFIG, "offsets.topic.replication.factor": "1", "auto.create.topics.enable": "true"}
     brokers = [
