@@ -28,7 +28,7 @@ import msgspec
 from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.ports import HOST, check_free, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.errors import DevError
+from deploy.errors import DevError, Stopped
 from deploy.supervisor import Service, say, stop_all, wait_ready
 from deploy.topics import create_topics
 from schemas.settings import (
@@ -59,6 +59,9 @@ READY_TIMEOUT_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.2
 PROCESS_STOP_SHARE: Final = 0.3
 """Share of the shutdown's deadline that each of our processes may take, so that Kafka and Postgres can end in order."""
+KILL_SECONDS: Final = 10.0
+"""How long everything may take to end at once. A second signal may come in the middle of a wait for a process, and its
+lock is free again only when the signal was handled: without the deadline nothing would end any more."""
 SANDBOX_READY_PATH: Final = "/sandbox/calls"
 RELAPSE_SECONDS: Final = 30.0
 """If Kafka or Postgres ends again this soon, another start would not help."""
@@ -141,36 +144,41 @@ class Installation:
             DeployError: Kafka or Postgres can't be kept running.
             Stopped: the user asked to stop.
         """
-        while True:
+        # A signal that comes while Python cleans up is only seen here: what its handler raises is lost there.
+        while not self.stopping:
             self._revive("kafka", self._kafka)
             self._revive("postgres", self._postgres)
             for service in self._services:
                 service.revive(time.monotonic())
             time.sleep(WATCH_SECONDS)
+        raise Stopped
 
     def stop(self) -> None:
         """Stop everything in order, by one deadline; what is still there then is killed."""
         self.stopping = True
         services = [service.stop for service in self._services]
-        stop_all(
-            [
-                *(self._shared(stop) for stop in services),
-                self._kafka.stop,
-                self._postgres.stop,
-            ],
-            self._api.shutdown_timeout_seconds,
-        )
-        if self._lock:
-            self._lock.close()
+        try:
+            stop_all(
+                [
+                    *(self._shared(stop) for stop in services),
+                    self._kafka.stop,
+                    self._postgres.stop,
+                ],
+                self._api.shutdown_timeout_seconds,
+            )
+        finally:
+            if self._lock:
+                self._lock.close()
 
     def kill(self) -> None:
-        """End everything at once."""
+        """End everything at once. What hangs ends with its guard, behind this process."""
         killers = [service.kill for service in self._services] + [self._kafka.kill, self._postgres.kill]
-        threads = [threading.Thread(target=kill) for kill in killers]
+        threads = [threading.Thread(target=kill, daemon=True) for kill in killers]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + KILL_SECONDS
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _shared(self, stop: Callable[[float], None]) -> Callable[[float], None]:
         share = self._api.shutdown_timeout_seconds * PROCESS_STOP_SHARE

@@ -166,7 +166,16 @@ def wait_ready(services: Sequence[Service], timeout_seconds: float, poll_seconds
 
 
 def stop_all(stops: Sequence[Callable[[float], None]], timeout_seconds: float) -> None:
-    """Call each with what is left of the one deadline, one after another."""
+    """Call each with what is left of the one deadline, one after another, also behind one that fails.
+
+    Raises:
+        Exception: the error of the last one that failed.
+    """
     deadline = time.monotonic() + timeout_seconds
-    for stop in stops:
-        stop(max(0.0, deadline - time.monotonic()))
+    with contextlib.ExitStack() as stack:
+        for stop in reversed(stops):
+            stack.callback(_stop_by, deadline, stop)
+
+
+def _stop_by(deadline: float, stop: Callable[[float], None]) -> None:
+    stop(max(0.0, deadline - time.monotonic()))

@@ -102,7 +102,8 @@ class Child:
         """End the program at once. Returns when it is gone."""
         leftover = _running(self._pid_file)
         if leftover is not None:
-            _kill_tree(leftover)
+            with contextlib.suppress(psutil.Error):  # what is left then ends with its guard
+                _kill_tree(leftover)
         with contextlib.suppress(subprocess.TimeoutExpired):
             # The guard reaps the program and leaves by itself.
             self.process.wait(2.0)
