@@ -7,13 +7,13 @@ from functools import partial
 
 from aiokafka import ConsumerRecord
 
-from projections.rebuild import rebuild
 from schemas import events
 from schemas.epochs import EpochFilter, header
 from schemas.records import RecordCodec
 from schemas.topics import COMMANDS, EVENTS
 from tests.integration.event_log_reader import records
 from tests.integration.installation import PARTITIONS, Installation
+from tests.integration.projection_world import rebuilt
 from tests.integration.test_rebuild import snapshot
 from tests.integration.waiting import eventually
 from tests.simulation.checkers import Observer
@@ -67,14 +67,14 @@ async def check_read_model(installation: Installation) -> None:
         before = await ends()
         await eventually(reached, partial(_covers, before))
         live = snapshot(installation.tables)
-        await rebuild(installation.settings)
-        rebuilt = snapshot(installation.tables)
+        await rebuilt(installation.settings)
+        again = snapshot(installation.tables)
         if await ends() == before:
             break
     else:
         raise AssertionError("the log goes on growing")
     for table, rows in live.items():
-        assert rebuilt[table] == rows, table
+        assert again[table] == rows, table
 
 
 def _covers(ends: Mapping[int, int], progress: Mapping[int, int]) -> bool:

@@ -12,15 +12,19 @@ from psycopg import sql
 
 from deploy.topics import create_topics
 from projections.database import connect
+from projections.errors import StoreAway
 from projections.migrate import migrate
 from projections.postgres_connection import PostgresConnection
+from projections.rebuild import rebuild
 from projections.rows import ReadPosition
 from projections.store import PostgresStore
 from schemas import events
+from schemas.kafka import KafkaFault
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import PostgresSettings, ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import START, next_batch
+from tests.integration.waiting import eventually
 
 DEADLINE_SECONDS = 60.0
 """Of what takes milliseconds. A busy machine may take long for it, or stand still meanwhile."""
@@ -57,6 +61,19 @@ async def until(holds: Callable[[], Any]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not holds():  # noqa: ASYNC110 - Postgres and Kafka set no event
             await asyncio.sleep(0.01)
+
+
+async def rebuilt(settings: ProjectionsSettings) -> None:
+    """Rebuild the read model; again, as whoever runs it does, if a service was too slow for it."""
+
+    async def tried() -> bool:
+        try:
+            await rebuild(settings)
+        except (KafkaFault, StoreAway, TimeoutError, psycopg.OperationalError):
+            return False
+        return True
+
+    await eventually(tried)
 
 
 class Tables:

@@ -30,7 +30,6 @@ from projections.publisher import publisher as publisher_module
 from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_events import PublicEvent
 from projections.publisher.public_writer import PublicWriter
-from projections.rebuild import rebuild
 from schemas import events
 from schemas.kafka import Fenced, KafkaClients, Place, TransactionFailed, transactions
 from schemas.kafka.batches import batches
@@ -39,7 +38,7 @@ from schemas.settings import ProjectionsSettings, environment_of
 from schemas.topics import EVENTS, public_topic, topic_name
 from tests.happened import at, run
 from tests.integration.broker_faults import configure
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, rebuilt, until
 from tests.integration.publisher_world import Public, Running, publishing
 
 PARTITIONS = 4
@@ -453,7 +452,7 @@ async def test_a_rebuild_of_the_read_model_publishes_nothing(
     try:
         await log.append(0, uuid.uuid4(), *run())
         await public.until(4)
-        await rebuild(settings)
+        await rebuilt(settings)
         await log.append(0, uuid.uuid4(), *run())
         await public.until(8)
     finally:

@@ -22,7 +22,7 @@ from schemas.fillers import filler
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, prepared, until
+from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, prepared, rebuilt, until
 from tests.integration.test_projections import caught_up, running
 from tests.unit.projections.test_changes import Heard
 
@@ -139,7 +139,7 @@ async def test_readers_and_projectors_go_on_during_a_rebuild(
         await until(lambda: len(written) > 5)
         for _ in range(2):
             before = heard.misses
-            await rebuild(settings)
+            await rebuilt(settings)
             await until(lambda before=before: heard.misses > before)  # type: ignore[misc]
             assert tables.rows("SELECT 'instances'::regclass::oid") != oid
             after = len(written)
@@ -305,7 +305,7 @@ async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log, mo
         await one_has_ended.wait()  # the other one, which meets this one under way
         return await swap(*args)  # type: ignore[arg-type]
 
-    async def rebuilt() -> None:
+    async def rebuild_here() -> None:
         try:
             await rebuild(settings)
         finally:
@@ -313,5 +313,5 @@ async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log, mo
 
     monkeypatch.setattr(rebuilding, "_swap", late_swap)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        results = await asyncio.gather(rebuilt(), rebuilt(), return_exceptions=True)
+        results = await asyncio.gather(rebuild_here(), rebuild_here(), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType", RebuildInProgress.__name__]
