@@ -1,4 +1,4 @@
-"""What operators do to the number of partitions: topics get some more, and an engine is told another number."""
+"""What operators do to the number of partitions: topics get some more, and engines are told another number."""
 
 import asyncio
 import random
@@ -15,6 +15,8 @@ ADDED: Final = (1, 2)
 ADDED_AFTER_SECONDS: Final = (1.0, 40.0)
 MISLED_SECONDS: Final = (1.0, 15.0)
 """How long one engine has another number in its settings."""
+MISLED: Final = 4
+"""How many engines have it at most, one after the other: it harms most where one has it that listens for triggers."""
 
 
 class Growth:
@@ -23,7 +25,7 @@ class Growth:
     Args:
         rng: decides what and when.
         topics: of the installation.
-        engines: one of which may be misled.
+        engines: of which one at a time may be misled.
     """
 
     def __init__(self, rng: random.Random, topics: Topics, engines: Engines):
@@ -33,7 +35,7 @@ class Growth:
         """How often what was done."""
 
     async def run(self, *, is_snapshot_safe: bool) -> None:
-        """Add partitions to topics; then mislead an engine, if it can know by a snapshot that it is wrong.
+        """Add partitions to topics; then mislead engines, if they can know by a snapshot that they are wrong.
 
         Args:
             is_snapshot_safe: whether nobody harms snapshots.
@@ -48,7 +50,8 @@ class Growth:
         self._topics.trace.add("", f"{', '.join(names)} have more partitions")
         self.met["topics of ours got more partitions"] += 1
         if is_snapshot_safe and self._topics.snapshot(0):
-            await self._mislead(self._rng.choice(self._engines.processes))
+            for _ in range(self._rng.randint(1, MISLED)):
+                await self._mislead(self._rng.choice(self._engines.processes))
 
     async def _mislead(self, process: EngineProcess) -> None:
         """Start an engine that takes partitions for used that are not, or the other way round."""
