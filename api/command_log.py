@@ -26,6 +26,7 @@ PROBE_TIMEOUT_SECONDS: Final = 1.0
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """Most that is collected while a request is on its way. aiokafka's 16 KiB would hold 30 commands, and make the next
 ones wait for a free batch."""
+AWAY: Final = "Kafka is away, so the request is not carried out"
 MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
 """Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
 
@@ -84,7 +85,7 @@ class KafkaCommandLog:
         try:
             offset = await self._producer.append(self._topic, partition, record, deadline)
         except KafkaAway as error:
-            raise CommandLogUnavailable("Kafka is away, so the request is not carried out") from error
+            raise CommandLogUnavailable(AWAY) from error
         except Refused as error:
             self._metrics.count_append_failure()
             raise CommandLogUnavailable(f"Kafka refused the request, so it is not carried out: {error}") from error
@@ -116,4 +117,4 @@ class KafkaCommandLog:
         try:
             return used_partitions(self._settings, await self._producer.partitions(self._topic, deadline))
         except KafkaAway as error:
-            raise CommandLogUnavailable("Kafka is away, so the request is not carried out") from error
+            raise CommandLogUnavailable(AWAY) from error

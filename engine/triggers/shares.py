@@ -71,14 +71,13 @@ class Shares:
                 given.set_result(None)
 
     def _next(self) -> str | None:
-        failing = sum(count for id, count in self._used.items() if not self._room.get(id, UNKNOWN))
-        unproven = sum(count for id, count in self._used.items() if not self._room.get(id))
+        used = {id: count for id, count in self._used.items() if not self._room.get(id)}
+        unproven, failing = sum(used.values()), sum(count for id, count in used.items() if id in self._room)
         for id in self._waiting:
-            room = self._room.get(id, UNKNOWN)
-            may_have = self._used[id] < max(1, room)
-            if may_have and self._room.get(id):
-                return id
-            if may_have and unproven < self._most_of_unproven and (room or failing < self._most_of_failing):
+            room = self._room.get(id)
+            known = room is not None
+            fits = room or (unproven < self._most_of_unproven and (not known or failing < self._most_of_failing))
+            if fits and self._used[id] < (room or UNKNOWN):
                 return id
         return None
 

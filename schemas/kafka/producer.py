@@ -156,9 +156,9 @@ class IdempotentProducer:
         try:
             async with asyncio.timeout_at(deadline):
                 return await send(link.producer, *args, **kwargs)
-        except Refused as error:
+        except RefusedAtOnce as error:
             self._retire(link, error)
-            raise
+            raise Refused(*error.args) from error
         except (TimeoutError, KafkaError, OSError) as error:
             self._retire(link, error)
             raise NotAcknowledged(f"Kafka did not acknowledge in time: {error!r}") from error
@@ -245,19 +245,13 @@ class IdempotentProducer:
 
 async def _send(producer: AIOKafkaProducer, topic: str, partition: int, record: Outgoing) -> int:
     acknowledged = await producer.send(topic, record.value, record.key, partition, record.timestamp_ms, record.headers)
-    try:
-        offset: int = (await acknowledged).offset
-    except RefusedAtOnce as error:
-        raise Refused(*error.args) from error
+    offset: int = (await acknowledged).offset
     return offset
 
 
 async def _send_batch(producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Outgoing]) -> int:
     acknowledged = await producer.send_batch(one_batch(producer, records), topic, partition=partition)
-    try:
-        offset: int = (await acknowledged).offset
-    except RefusedAtOnce as error:
-        raise Refused(*error.args) from error
+    offset: int = (await acknowledged).offset
     return offset
 
 
@@ -270,7 +264,10 @@ async def _send_all(producer: AIOKafkaProducer, topic: str, records: Mapping[int
             if batch is not None:
                 acknowledgements.append(await producer.send_batch(batch, topic, partition=partition))
                 sent.append((partition, waiting))
-        await asyncio.gather(*acknowledgements)
+        try:
+            await asyncio.gather(*acknowledgements)
+        except RefusedAtOnce as error:
+            raise KafkaError(*error.args) from error  # the others may have been appended
         left = sent
 
 

@@ -12,8 +12,7 @@ from deploy.topics import create_topics
 from schemas.kafka.options import client_options
 from schemas.settings import KafkaSettings
 from schemas.topics import public_topic, topic_name
-
-DEADLINE_SECONDS = 60.0
+from tests.integration.waiting import DEADLINE_SECONDS
 
 
 @asynccontextmanager

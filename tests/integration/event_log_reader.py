@@ -10,8 +10,7 @@ from schemas.kafka.options import client_options
 from schemas.records import RecordCodec, Recorded
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, topic_name, topics
-
-DEADLINE_SECONDS = 60.0
+from tests.integration.waiting import DEADLINE_SECONDS
 
 
 async def records(

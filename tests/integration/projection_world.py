@@ -24,10 +24,7 @@ from schemas.records import NewRecord, RecordCodec
 from schemas.settings import PostgresSettings, ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import START, next_batch
-from tests.integration.waiting import eventually
-
-DEADLINE_SECONDS = 60.0
-"""Of what takes milliseconds. A busy machine may take long for it, or stand still meanwhile."""
+from tests.integration.waiting import DEADLINE_SECONDS, eventually
 
 
 @asynccontextmanager

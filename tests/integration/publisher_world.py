@@ -13,7 +13,7 @@ from projections.publisher import Publisher
 from schemas.kafka import KafkaClients
 from schemas.settings import ProjectionsSettings
 from schemas.topics import public_topic
-from tests.integration.projection_world import DEADLINE_SECONDS
+from tests.integration.waiting import DEADLINE_SECONDS
 
 STOP_SECONDS = 30.0
 

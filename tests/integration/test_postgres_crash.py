@@ -29,9 +29,9 @@ from projections.queries.read_model import ReadModel
 from schemas import events, rejections
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, started
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, until
+from tests.integration.projection_world import Log, Tables, until
 from tests.integration.test_projections import caught_up, running
-from tests.integration.waiting import eventually
+from tests.integration.waiting import DEADLINE_SECONDS, eventually
 from tests.unit.api.fakes import Backend, Client, fake_services
 
 Request = tuple[str, str, Any, dict[str, str]]

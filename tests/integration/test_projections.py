@@ -31,7 +31,8 @@ from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import CREATED, WORKFLOW, at, run, started
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, Writer, prepared, until
+from tests.integration.projection_world import Log, Tables, Writer, prepared, until
+from tests.integration.waiting import DEADLINE_SECONDS
 
 PARTITIONS = 4
 

@@ -38,8 +38,9 @@ from schemas.settings import ProjectionsSettings, environment_of
 from schemas.topics import EVENTS, public_topic, topic_name
 from tests.happened import at, run
 from tests.integration.broker_faults import configure
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, rebuilt, until
+from tests.integration.projection_world import Log, Tables, rebuilt, until
 from tests.integration.publisher_world import Public, Running, publishing
+from tests.integration.waiting import DEADLINE_SECONDS
 
 PARTITIONS = 4
 RUN = ["STARTED_WORKFLOW", "STARTED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW_STAGE", "SUCCEEDED_WORKFLOW"]

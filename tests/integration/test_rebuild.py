@@ -22,8 +22,9 @@ from schemas.fillers import filler
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, prepared, rebuilt, until
+from tests.integration.projection_world import Log, Tables, prepared, rebuilt, until
 from tests.integration.test_projections import caught_up, running
+from tests.integration.waiting import DEADLINE_SECONDS
 from tests.unit.projections.test_changes import Heard
 
 PARTITIONS = 4

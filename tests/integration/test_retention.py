@@ -29,9 +29,10 @@ from projections.verification import verify
 from schemas import events
 from schemas.settings import ProjectionsSettings
 from tests.happened import CREATED, START, WORKFLOW, at, run, started
-from tests.integration.projection_world import DEADLINE_SECONDS, Log, Tables, Writer, planning, prepared, until
+from tests.integration.projection_world import Log, Tables, Writer, planning, prepared, until
 from tests.integration.test_pages import below
 from tests.integration.test_projections import caught_up, running
+from tests.integration.waiting import DEADLINE_SECONDS
 from tests.retention_contract import OF_INSTANCES, no_log
 from tests.store_contract import retry
 

@@ -15,8 +15,9 @@ from api.errors import CommandLogUnavailable, TooLarge
 from api.metrics import Metrics
 from api.waiting import Admission
 from schemas.commands import AbortInstance, SendEvent
-from schemas.kafka import KafkaClients, Refused
+from schemas.kafka import KafkaClients
 from schemas.kafka.producer import IdempotentProducer
+from schemas.kafka.producer_client import RefusedAtOnce
 from schemas.settings import ApiSettings, KafkaSettings
 
 PARTITIONS = 4
@@ -183,7 +184,7 @@ async def test_whoever_is_refused_is_told_whether_something_may_have_been_accept
     kafka = Kafka()
     log = command_log(kafka)
     await log.open()
-    kafka.failures = [Refused("[Error 29] TopicAuthorizationFailedError"), OutOfOrderSequenceNumber()]
+    kafka.failures = [RefusedAtOnce("[Error 29] TopicAuthorizationFailedError"), OutOfOrderSequenceNumber()]
     with pytest.raises(CommandLogUnavailable, match=r"refused the request, so it is not carried out: \[Error 29\]"):
         await append(log)
     with pytest.raises(CommandLogUnavailable, match="nobody knows whether it is carried out"):

@@ -279,11 +279,15 @@ def test_messages_of_a_trigger_whose_links_hang_hold_up_no_other(monkeypatch: py
     assert desk.fetcher.most_at_once == 4
 
 
+def allow_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an engine have 8 evaluations at once."""
+    for name, most in (("EVALUATIONS", 8), ("OF_TRIGGER", 2), ("OF_FAILING", 3), ("OF_UNPROVEN", 6)):
+        monkeypatch.setattr(evaluating, f"MAX_{name}", most)
+
+
 def test_all_triggers_whose_links_hang_leave_slots_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four triggers, each with as many as it may have, would fill the slots until the last message has failed."""
-    monkeypatch.setattr(evaluating, "MAX_EVALUATIONS", 8)
-    monkeypatch.setattr(evaluating, "MAX_OF_TRIGGER", 2)
-    monkeypatch.setattr(evaluating, "MAX_OF_FAILING", 3)
+    allow_few(monkeypatch)
     fetcher = FakeFetcher()
     fetcher.seconds_of["down"] = 10
     desk = Desk(fetcher)
@@ -313,10 +317,7 @@ def test_the_first_messages_of_many_triggers_leave_slots_to_those_whose_links_ha
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of none of the others it is known yet that its links hang."""
-    monkeypatch.setattr(evaluating, "MAX_EVALUATIONS", 8)
-    monkeypatch.setattr(evaluating, "MAX_OF_TRIGGER", 2)
-    monkeypatch.setattr(evaluating, "MAX_OF_FAILING", 3)
-    monkeypatch.setattr(evaluating, "MAX_OF_UNPROVEN", 6)
+    allow_few(monkeypatch)
     fetcher = FakeFetcher()
     fetcher.seconds_of["down"] = 10
     desk = Desk(fetcher)
