@@ -28,6 +28,7 @@ def installation(driver: webdriver.Chrome, backend: Backend, issuer: BrowserIssu
         with served(without_streams(client_of(backend, settings).app), lifespan="on") as address:
             page = Page(driver, f"{address}{BASE_PATH}/console/")
             page.shown_as()
+            page.complaints()  # what the tests before have left: a page that signs out may have just asked
             yield page
             driver.execute_script("sessionStorage.clear()")
             driver.get("about:blank")
