@@ -240,11 +240,18 @@ def repair(yes: bool) -> None:
 def rebuild() -> None:
     """Rebuild the read models from the event log, beside the live ones, and swap the two while everything runs."""
     from deploy import logs
+    from deploy.garbage import collect_seldom
+    from deploy.progress import Progress
     from projections.rebuild import rebuild as run
 
     settings = load(ProjectionsSettings)
     logs.configure(settings)
-    asyncio.run(run(settings))
+    progress = Progress("records")
+    collect_seldom()
+    try:
+        asyncio.run(run(settings, progress.show))
+    finally:
+        progress.clear()
     click.echo("rebuilt")
 
 
@@ -255,10 +262,12 @@ def verify(limit: int) -> None:
 
     Exit status: 0 if they are equal, 1 if they differ, 2 if they can't be compared.
     """
+    from deploy.garbage import collect_seldom
     from deploy.progress import Progress
     from projections.verification import verify as run
 
     _silence_kafka()
+    collect_seldom()
     progress = Progress("records")
     with _could_not_look():
         report = asyncio.run(run(load(ProjectionsSettings), limit=limit, progress=progress.show))

@@ -6,7 +6,6 @@ deadline, ends the process at once.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import math
 import os
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy import logs
 from deploy.errors import DeployError, NotStopped
+from deploy.garbage import collect_seldom
 from deploy.http.server import ManagedServer, bind, bind_shared, connections_within, server_config
 from deploy.probes import probe_server
 from deploy.workers.metrics import AllMetrics
@@ -30,10 +30,6 @@ from schemas.secret_files import exposed_files
 from schemas.settings import ApiSettings, EngineSettings, ProcessSettings, ProjectionsSettings
 
 logger = logging.getLogger(__name__)
-
-MIN_NEW_OBJECTS: Final = 20_000
-"""How many new objects there are before Python looks for cycles among them. Its own 700 is reached every few
-requests."""
 
 PROBES_STOP_SECONDS: Final = 1.0
 """How long the probes' server may take to end. A scraper that keeps its connection open would hold it for longer."""
@@ -96,11 +92,7 @@ def run(settings: ProcessSettings, main: Coroutine[Any, Any, None], **context: o
     logs.configure(settings, **context)
     for exposed in exposed_files(settings):
         logger.warning("%s", exposed)
-    # Everything loaded so far lives as long as the process. Each full collection scanned it all,
-    # which took a tenth of the CPU.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(MIN_NEW_OBJECTS)
+    collect_seldom()
     uvloop.run(main)
 
 

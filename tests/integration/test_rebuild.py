@@ -11,11 +11,10 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
-from projections import rebuild as rebuilding
 from projections.errors import RebuildInProgress, RowsWouldBeLost
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
-from projections.rebuild import rebuild
+from projections.rebuild import indexes, rebuild, rebuilding
 from projections.sql import statement
 from schemas import events
 from schemas.fillers import filler
@@ -106,6 +105,32 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
     # Readers that come now need not wait for the projections, which are gone.
     assert tables.rows(readable) == [(True,)]
     assert leftovers(settings) == []
+
+
+async def test_indexes_for_readers_are_made_when_the_rows_are_there(
+    settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = '{}' ORDER BY indexname"
+    live = tables.rows(query.format(settings.database_schema))
+    make = indexes.make
+    before: list[tuple[str, ...]] = []
+    rows: list[tuple[int]] = []
+
+    async def watched(*args: object) -> None:
+        shadow = f"{settings.database_schema}_rebuild"
+        before.extend(tables.rows(query.format(shadow)))
+        rows.extend(tables.rows(f'SELECT count(*) FROM "{shadow}".instances'))  # noqa: S608
+        await make(*args)  # type: ignore[arg-type]
+
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    monkeypatch.setattr(indexes, "make", watched)
+    await rebuild(settings)
+    grows = [index for index in before if index[0] in {"instances", "stages", "instance_keys", "occurrences"}]
+    assert rows == [(21,)]
+    assert len(grows) == 4
+    assert all("CREATE UNIQUE INDEX" in definition for _, _, definition in grows)
+    assert tables.rows(query.format(settings.database_schema)) == live
 
 
 async def test_readers_and_projectors_go_on_during_a_rebuild(

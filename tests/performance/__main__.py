@@ -19,7 +19,19 @@ import uvloop
 
 from deploy.bench.figures import Figures
 from deploy.installation import Installation
-from tests.performance import bulk, compare, console, encryption, reads, restart, retention, scaling, search, stats
+from tests.performance import (
+    bulk,
+    compare,
+    console,
+    encryption,
+    reads,
+    rebuild,
+    restart,
+    retention,
+    scaling,
+    search,
+    stats,
+)
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
 from tests.performance.figures import print_ratios, print_table
@@ -92,6 +104,9 @@ def main() -> None:
         commands.add_parser("encryption", description=encryption.__doc__, help="what encryption at rest costs")
     )
     reads.add_options(commands.add_parser("reads", description=reads.__doc__, help="how fast the read model is read"))
+    rebuild.add_options(
+        commands.add_parser("rebuild", description=rebuild.__doc__, help="how fast the read model is rebuilt")
+    )
     bulk.add_options(commands.add_parser("bulk", description=bulk.__doc__, help="what a bulk operation takes"))
     search.add_options(commands.add_parser("search", description=search.__doc__, help="how long a search takes"))
     stats.add_options(commands.add_parser("stats", description=stats.__doc__, help="what statistics cost"))
@@ -114,6 +129,7 @@ def main() -> None:
         "restart": restart,
         "encryption": encryption,
         "reads": reads,
+        "rebuild": rebuild,
         "bulk": bulk,
         "search": search,
         "stats": stats,

@@ -8,7 +8,7 @@ import pytest
 
 from projections.announcements import Announcement, Passed, Start
 from projections.queries.changes import Changes
-from projections.rebuild import swapped
+from projections.rebuild.replay import swapped
 from projections.rows import ReadPosition
 from tests.happened import START
 
