@@ -247,6 +247,8 @@ def rebuild() -> None:
     settings = load(ProjectionsSettings)
     logs.configure(settings)
     progress = Progress("records")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(progress.make_room)
     collect_seldom()
     try:
         asyncio.run(run(settings, progress.show))

@@ -10,7 +10,7 @@ MIN_NEW_OBJECTS: Final = 20_000
 def collect_seldom() -> None:
     """Look seldom, and never at what is loaded so far: it lives as long as the process.
 
-    Each full collection scanned it all, which took a tenth of the CPU of a server, and a fifth of that of a rebuild.
+    Each full collection scanned it all, which took a tenth of the CPU of a server, and a seventh of that of a rebuild.
     """
     gc.collect()
     gc.freeze()

@@ -26,7 +26,7 @@ class Progress:
         self._visible = self._stream.isatty()
         self._began_at = clock()
         self._shown_at = -SHOW_SECONDS
-        self._is_shown = False
+        self._is_shown, self._note = False, ""
         self._counted: tuple[str, int] | None = None
         self._since, self._before = self._began_at, 0
 
@@ -36,7 +36,7 @@ class Progress:
         return self._clock() - self._began_at
 
     def show(self, done: int, total: int, what: str = "", note: str = "") -> None:
-        """Show how far it is, unless that was done a moment ago.
+        """Show how far it is, unless that was done a moment ago, with the same note.
 
         Args:
             done: how much of it is done.
@@ -46,9 +46,9 @@ class Progress:
             note: what is done just now.
         """
         now = self._clock()
-        if not self._visible or now - self._shown_at < SHOW_SECONDS:
+        if not self._visible or (now - self._shown_at < SHOW_SECONDS and note == self._note):
             return
-        self._shown_at, self._is_shown = now, True
+        self._shown_at, self._is_shown, self._note = now, True, note
         if self._counted != (what, total):
             self._counted, self._since, self._before = (what, total), now, done
         share = done / total if total else 1.0
@@ -56,15 +56,25 @@ class Progress:
         rate = (done - self._before) / (now - self._since) if now > self._since else 0.0
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
         told = f"{done:,} of {total:,} {what or self._unit}{left}{'  ' if note else ''}{note}"
-        self._stream.write(f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {told}")
-        self._stream.flush()
+        self._write(f"{CLEAR}{bar:·<{BAR_CHARACTERS}} {share:4.0%}  {told}")
 
     def clear(self) -> None:
         """Make room for other output."""
         if self._is_shown:
             self._is_shown = False
-            self._stream.write(CLEAR)
+            self._write(CLEAR)
+
+    def make_room(self, record: object) -> bool:
+        """A filter for a handler of log records that go to the same terminal: all pass."""
+        self.clear()
+        return True
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
             self._stream.flush()
+        except OSError:  # the terminal is gone, and the command goes on
+            self._visible = self._is_shown = False
 
     def end(self, text: str) -> None:
         """Say in the end what was done, if anybody has watched."""

@@ -1,7 +1,7 @@
 """`orchestration rebuild`: builds the read model from the log, beside the live one, and swaps the two.
 
 1. A second schema is made and migrated; what an interrupted rebuild left behind is dropped first.
-2. The log is read into it from its start, until it has caught up with the live one. Indexes that only readers need are
+2. The log is read into it from its start, until it has caught up with the live one. Indexes that this does not need are
    made then: over rows that are there, that takes a fraction of what it takes row by row.
 3. What ended long ago is deleted again, if settings say so. Not before: the log may have a retry of it further on.
 4. In one transaction: the live positions are locked, which holds its projectors up for a moment; what they wrote last

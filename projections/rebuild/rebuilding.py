@@ -69,9 +69,11 @@ async def rebuild(
         taken_away = await indexes.take_away(connection, shadow.database_schema)
         async with replaying(kafka, shadow, log, progress) as replay:
             await replay.catch_up(await live_positions(connection, live))
-            await indexes.make(connection, taken_away)
+            replay.tell("making indexes")
+            await indexes.make(connection, shadow.database_schema, taken_away)
             if days := retention_days(settings):
                 await replay.catch_up(await live_positions(connection, live))
+                replay.tell("deleting what ended long ago")
                 await replay.delete_ended(days, clock)
             for _ in range(MAX_SWAPS):
                 await replay.catch_up(await live_positions(connection, live))

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -29,8 +29,13 @@ from schemas.records import Record
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 
-OnProgress = Callable[[int, int], None]
-"""Takes the records read and the records in the log."""
+
+class OnProgress(Protocol):
+    """Takes the records read and the records in the log, and what is done just now."""
+
+    def __call__(self, done: int, total: int, *, note: str = "") -> None:
+        """See the class."""
+
 
 READERS: Final = 2
 """How many read at the same time, unless there are fewer partitions."""
@@ -45,25 +50,15 @@ class _Share:
 
     Args:
         reader: of the log.
-        store: the new schema; closed elsewhere.
         topic: the log.
         partitions: which ones.
-        settings: the batches' size, and whether instances are found by keys.
+        settings: where the new schema is, the batches' size, and whether instances are found by keys.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        store: PostgresStore,
-        topic: str,
-        partitions: Sequence[int],
-        settings: ProjectionsSettings,
-    ):
-        self._reader, self.store = reader, store
-        self._topic, self._partitions = topic, partitions
-        self.projector = Projector(
-            store, Metrics(CollectorRegistry()), settings.max_batch_events, finds_keys=settings.search_keys
-        )
+    def __init__(self, reader: Reader, topic: str, partitions: Sequence[int], settings: ProjectionsSettings):
+        self._reader, self._topic, self._partitions, self._settings = reader, topic, partitions, settings
+        self.positions: dict[int, ReadPosition] = {}
+        """How far the new schema is, by partition."""
         self.read = 0
         """Records that were read."""
         self.total: int | None = None
@@ -77,13 +72,29 @@ class _Share:
             topic_id: the id of the log, if it is known.
             tell: is called when more was read.
         """
-        reader, positions = self._reader, self.projector.positions
+        # A connection that was kept would be idle while indexes are made, for longer than a server may allow.
+        store = PostgresStore(self._settings, "rebuild reader")
+        try:
+            projector = Projector(
+                store,
+                Metrics(CollectorRegistry()),
+                self._settings.max_batch_events,
+                finds_keys=self._settings.search_keys,
+            )
+            await self._catch_up(projector, targets, topic_id, tell)
+        finally:
+            await store.close()
+
+    async def _catch_up(
+        self, projector: Projector, targets: Mapping[int, LivePosition], topic_id: str, tell: Callable[[], None]
+    ) -> None:
+        reader = self._reader
         limits = await reader.limits([Place(self._topic, partition) for partition in self._partitions])
-        # The last call may have been cut off anywhere.
-        await self.projector.load(self._partitions)
+        await projector.load(self._partitions)
+        self.positions = projector.positions
         if topic_id:
-            await self.projector.note_topic(topic_id, self._partitions)
-        reader.read_from({place: positions[place.partition].next_offset for place in limits})
+            await projector.note_topic(topic_id, self._partitions)
+        reader.read_from({place: self.positions[place.partition].next_offset for place in limits})
         self.total = sum(found.end - found.oldest for found in limits.values())
         goals = {
             place: min(targets[place.partition].next_offset if place.partition in targets else 0, found.end)
@@ -95,9 +106,9 @@ class _Share:
             tell()
             if all(reached[place] >= goal for place, goal in goals.items()):
                 return
-            await self._project_some()
+            await self._project_some(projector)
 
-    async def _project_some(self) -> None:
+    async def _project_some(self, projector: Projector) -> None:
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 while not (taken := await self._reader.take(TAKE_SECONDS)):
@@ -106,12 +117,12 @@ class _Share:
             raise KafkaFault("Kafka sends nothing, although the log has more") from error
         for place, records in taken.items():
             self._check(place, records)
-        faults = await self.projector.project({place.partition: records for place, records in taken.items()})
+        faults = await projector.project({place.partition: records for place, records in taken.items()})
         for fault in faults.values():
             raise fault
 
     def _check(self, place: Place, records: Sequence[Record]) -> None:
-        position = self.projector.positions[place.partition].next_offset
+        position = self.positions[place.partition].next_offset
         if records[0].offset > position:
             text = f"begins at offset {records[0].offset}: what came before has been deleted"
             raise RowsWouldBeLost(refusal(place, text))
@@ -127,12 +138,15 @@ class Replay:
 
     Args:
         shares: all partitions, each in one of them.
+        settings: where the new schema is.
         topic_id: the id of the log, if it is known.
         progress: called now and then.
     """
 
-    def __init__(self, shares: Sequence[_Share], topic_id: str, progress: OnProgress | None):
-        self._shares, self._topic_id, self._progress = shares, topic_id, progress
+    def __init__(
+        self, shares: Sequence[_Share], settings: ProjectionsSettings, topic_id: str, progress: OnProgress | None
+    ):
+        self._shares, self._settings, self._topic_id, self._progress = shares, settings, topic_id, progress
 
     async def catch_up(self, targets: Mapping[int, LivePosition]) -> None:
         """Read until every partition has reached its target, or the end of the log if that comes first.
@@ -141,19 +155,31 @@ class Replay:
             RowsWouldBeLost: something is missing in the log.
             LogFault: a record of the log belongs to a claim that is not in it.
             KafkaFault: Kafka is away or refuses, or the log does not exist.
+            StoreAway: Postgres is away.
         """
+        # Not a task group: it would wrap the error, and in Python 3.11 a timeout around it takes its own cancellation
+        # for somebody else's.
+        reading = [
+            asyncio.create_task(share.catch_up(targets, self._topic_id, self.tell), name="replay-share")
+            for share in self._shares
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                for share in self._shares:
-                    group.create_task(share.catch_up(targets, self._topic_id, self._tell), name="replay-share")
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors  # one has ended the others
+            await asyncio.gather(*reading)
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
 
-    def _tell(self) -> None:
+    def tell(self, note: str = "") -> None:
+        """Tell how far it is.
+
+        Args:
+            note: what is done just now, if it is not reading.
+        """
         totals = [share.total for share in self._shares if share.total is not None]
         if self._progress is not None and len(totals) == len(self._shares):
             read = sum(share.read for share in self._shares)
-            self._progress(read, max(read, sum(totals)))
+            self._progress(read, max(read, sum(totals)), note=note)
 
     async def delete_ended(self, days: Mapping[State, int], clock: Callable[[], float] = time.time) -> None:
         """Delete what ended long ago, see `projections.retention`.
@@ -161,17 +187,18 @@ class Replay:
         Raises:
             StoreAway: Postgres is away.
         """
-        metrics = Metrics(CollectorRegistry())
-        await Retention(self._shares[0].store, days, metrics, self._ends, clock).delete_all()
+        store = PostgresStore(self._settings, "rebuild retention")
+        try:
+            await Retention(store, days, Metrics(CollectorRegistry()), self._ends, clock).delete_all()
+        finally:
+            await store.close()
 
     async def _ends(self) -> dict[int, int]:
         return {partition: position.next_offset for partition, position in self._positions.items()}
 
     @property
     def _positions(self) -> dict[int, ReadPosition]:
-        return {
-            partition: reached for share in self._shares for partition, reached in share.projector.positions.items()
-        }
+        return {partition: reached for share in self._shares for partition, reached in share.positions.items()}
 
     def announcements(self) -> list[str]:
         """Where the new read model is, for whoever waits for the live one."""
@@ -212,10 +239,10 @@ async def replaying(
     """
     topic, readers = topic_name(shadow, EVENTS), min(READERS, log.partitions)
     async with contextlib.AsyncExitStack() as stack:
-        shares = list[_Share]()
-        for number in range(readers):
-            store = PostgresStore(shadow)
-            stack.push_async_callback(store.close)
-            reader = await stack.enter_async_context(kafka.reader())
-            shares.append(_Share(reader, store, topic, range(number, log.partitions, readers), shadow))
-        yield Replay(shares, log.id, progress)
+        shares = [
+            _Share(
+                await stack.enter_async_context(kafka.reader()), topic, range(number, log.partitions, readers), shadow
+            )
+            for number in range(readers)
+        ]
+        yield Replay(shares, shadow, log.id, progress)

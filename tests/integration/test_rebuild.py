@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import psycopg
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,6 +19,8 @@ from projections.rebuild import indexes, rebuild, rebuilding
 from projections.sql import statement
 from schemas import events
 from schemas.fillers import filler
+from schemas.kafka import KafkaFault
+from schemas.kafka.reader import PartitionReader
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 from tests.happened import CREATED, LISTENS, WORKFLOW, at, fired, run, started
@@ -94,7 +97,13 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
     tables.rows(f'CREATE SCHEMA "{settings.database_schema}_rebuild"')
     tables.rows(f'CREATE TABLE "{settings.database_schema}_rebuild".leftover ()')
     seen: list[tuple[int, int]] = []
-    await rebuild(settings, lambda done, total: seen.append((done, total)))
+    notes: list[str] = []
+
+    def progress(done: int, total: int, *, note: str = "") -> None:
+        seen.append((done, total))
+        notes.append(note)
+
+    await rebuild(settings, progress)
     rebuilt = snapshot(tables)
     # The running projections may have pruned this one already.
     assert len(rebuilt.pop("rejections")) == 1
@@ -102,6 +111,7 @@ async def test_a_rebuild_equals_what_was_projected(settings: ProjectionsSettings
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1] == sum(log.ends.values())
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert [note for note in notes if note] == ["making indexes"]
     # Readers that come now need not wait for the projections, which are gone.
     assert tables.rows(readable) == [(True,)]
     assert leftovers(settings) == []
@@ -131,6 +141,53 @@ async def test_indexes_for_readers_are_made_when_the_rows_are_there(
     assert len(grows) == 4
     assert all("CREATE UNIQUE INDEX" in definition for _, _, definition in grows)
     assert tables.rows(query.format(settings.database_schema)) == live
+
+
+async def test_the_swap_waits_until_readers_can_use_the_indexes(
+    settings: ProjectionsSettings,
+    log: Log,
+    tables: Tables,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shadow = f"{settings.database_schema}_rebuild"
+    unusable = f"SELECT 1 FROM pg_index WHERE indcheckxmin AND indrelid = '\"{shadow}\".instances'::regclass"  # noqa: S608
+    monkeypatch.setattr(indexes, "TOLD_SECONDS", 0.0)
+    id = uuid.uuid4()
+    begin, *rest = run(50)
+    await log.append(1, id, begin, cause=50)
+    for n in range(10):  # so that it is changed by another batch
+        await log.append(1, uuid.uuid4(), *run(60 + n), cause=60 + n)
+    await log.append(1, id, *rest, cause=80)
+    async with running(settings):
+        await until(lambda: caught_up(log, tables))
+    with psycopg.connect(settings.database_url) as other:
+        other.execute("SELECT txid_current()")  # its transaction is open
+        task = asyncio.create_task(rebuild(settings))
+        await until(lambda: task.done() or "a transaction of another program" in caplog.text)
+        assert not task.done()
+        assert tables.rows(unusable)
+        other.rollback()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await task
+    assert leftovers(settings) == []
+
+
+async def test_a_fault_of_kafka_in_a_rebuild_is_told_as_it_is(
+    settings: ProjectionsSettings, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: object) -> object:
+        raise KafkaFault("no partition is read") from ConnectionError("Connect call failed")
+
+    async with running(settings):
+        await until(lambda: caught_up(log, Tables(settings)))
+    monkeypatch.setattr(PartitionReader, "take", away)
+    with pytest.raises(KafkaFault, match="no partition is read") as raised:
+        await rebuild(settings)
+    assert repr(raised.value.__cause__) == repr(ConnectionError("Connect call failed"))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_readers_and_projectors_go_on_during_a_rebuild(
@@ -238,17 +295,24 @@ async def test_what_is_written_while_the_live_positions_are_locked_waits_for_the
     assert tables.rows(f"SELECT error FROM instances WHERE id = '{late}' AND terminated_at IS NOT NULL") == [(None,)]  # noqa: S608
 
 
-@pytest.mark.parametrize("limit", ["idle_in_transaction_session_timeout", "transaction_timeout"])
+@pytest.mark.parametrize(
+    "limit", ["idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"]
+)
 async def test_a_rebuild_may_take_longer_than_the_database_lets_others(
     settings: ProjectionsSettings, log: Log, tables: Tables, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    rename = rebuilding._rename
+    rename, make = rebuilding._rename, indexes.make
 
     async def slow_rename(*args: object) -> None:
         await asyncio.to_thread(tables.rows, "SELECT pg_sleep(0.5)")
         await rename(*args)  # type: ignore[arg-type]
 
+    async def slow_make(*args: object) -> None:
+        await make(*args)  # type: ignore[arg-type]
+        await asyncio.to_thread(tables.rows, "SELECT pg_sleep(0.5)")
+
     monkeypatch.setattr(rebuilding, "_rename", slow_rename)
+    monkeypatch.setattr(indexes, "make", slow_make)
     async with running(settings):
         await until(lambda: caught_up(log, tables))
     await rebuild(replace(settings, database_url=make_conninfo(settings.database_url, options=f"-c {limit}=300")))

@@ -31,7 +31,7 @@ from tests.performance.written_log import WrittenLog
 
 POLL_SECONDS: Final = 0.05
 MEASURED: Final = ("rebuild", "kafka", "postgres")
-REBUILD: Final = (*os.environ.get("SPY", "").split(), sys.executable, "-P", "-m", "deploy.cli", "rebuild")
+REBUILD: Final = (sys.executable, "-P", "-m", "deploy.cli", "rebuild")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The line that tells how far a long command is."""
 
 import io
+import logging
 
 from deploy.progress import CLEAR, Progress
 
@@ -47,3 +48,35 @@ def test_a_file_shows_nothing() -> None:
     progress.clear()
     progress.end("done")
     assert file.getvalue() == ""
+
+
+def test_a_new_note_is_shown_at_once() -> None:
+    terminal, clock = Terminal(), Clock()
+    progress = Progress("records", terminal, clock)
+    progress.show(9, 10)
+    progress.show(10, 10)
+    progress.show(10, 10, note="making indexes")
+    assert terminal.getvalue().split(CLEAR)[1:] == [
+        "━━━━━━━━━━━━━━━━━━━━━━··  90%  9 of 10 records",
+        "━━━━━━━━━━━━━━━━━━━━━━━━ 100%  10 of 10 records  making indexes",
+    ]
+
+
+def test_a_line_of_the_log_has_a_line_of_its_own() -> None:
+    terminal = Terminal()
+    progress = Progress("records", terminal, Clock())
+    handler = logging.StreamHandler(terminal)
+    handler.addFilter(progress.make_room)
+    progress.show(1, 2)
+    handler.handle(logging.makeLogRecord({"msg": "said"}))
+    assert terminal.getvalue().endswith(f"1 of 2 records{CLEAR}said\n")
+
+
+def test_a_terminal_that_is_gone_ends_nothing() -> None:
+    class Gone(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError("Input/output error")
+
+    progress = Progress("records", Gone(), Clock())
+    progress.show(1, 2)
+    progress.clear()
