@@ -6,6 +6,7 @@ A test fails when asyncio complains while it runs, see `tests.complaints`.
 import gc
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
@@ -34,6 +35,10 @@ pytest.register_assert_rewrite(*(f"tests.{name}" for name in CONTRACTS))
 
 # Kafka lives for minutes at most here. For so little its optimizing compiler costs more than it saves: a fifth of all.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+# Whoever runs the tests in the background of a script ignores Ctrl-C, and so would all processes that tests send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = "tests/simulation/test_seeds.py"
 """It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
