@@ -6,7 +6,7 @@ Row by row, each of them would change a page of its own for each instance; at on
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import sql
 
@@ -24,14 +24,14 @@ TOLD_SECONDS: Final = 10.0
 MAX_WAIT_SECONDS: Final = 3600.0
 """How long the transaction of another program may hold them up. A rebuild that gives up has changed nothing."""
 
-_FIND: Final = """
+_FIND: Final = b"""
 SELECT c.relname, pg_get_indexdef(c.oid)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = ANY(%s::regclass[]) AND NOT i.indisunique
+WHERE i.indrelid = ANY($1::regclass[]) AND NOT i.indisunique
 ORDER BY i.indrelid, c.relname
 """
-_OLD_VERSIONS: Final = "SELECT count(*) FROM pg_index WHERE indrelid = ANY(%s::regclass[]) AND indcheckxmin"
-_HOLDERS: Final = """
+_OLD_VERSIONS: Final = b"SELECT count(*) FROM pg_index WHERE indrelid = ANY($1::regclass[]) AND indcheckxmin"
+_HOLDERS: Final = b"""
 SELECT 'process ' || pid || ' (' || coalesce(nullif(application_name, ''), usename, backend_type) || ')'
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 ORDER BY xact_start NULLS LAST LIMIT 1
@@ -53,7 +53,7 @@ async def take_away(connection: PostgresConnection, schema: str) -> list[Index]:
         connection: to the database.
         schema: which nobody uses yet.
     """
-    found = [Index(*row) for row in await _rows(connection, _FIND, _tables(connection, schema))]
+    found = [Index(*row) for row in await connection.fetch(_FIND, (_tables(connection, schema),))]
     for index in found:
         await connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index.name)))
     return found
@@ -78,12 +78,12 @@ async def make(connection: PostgresConnection, schema: str, indexes: Sequence[In
         async with connection.transaction():
             await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute(index.definition.encode())
-    if await _rows(connection, _OLD_VERSIONS, _tables(connection, schema)) == [(0,)]:
+    if await connection.fetch(_OLD_VERSIONS, (_tables(connection, schema),)) == [(0,)]:
         return
-    ((made,),) = await _rows(connection, "SELECT txid_current()")
+    ((made,),) = await connection.fetch(b"SELECT txid_current()", ())
     loop = asyncio.get_running_loop()
     began, told = loop.time(), False
-    while await _rows(connection, "SELECT txid_snapshot_xmin(txid_current_snapshot()) > %s", made) == [(False,)]:
+    while await connection.fetch(b"SELECT txid_snapshot_xmin(txid_current_snapshot()) > $1", (made,)) == [(False,)]:
         waited = loop.time() - began
         if waited > MAX_WAIT_SECONDS:
             raise TimeoutError(
@@ -99,15 +99,9 @@ async def make(connection: PostgresConnection, schema: str, indexes: Sequence[In
 
 
 async def _holder(connection: PostgresConnection) -> str:
-    rows = await _rows(connection, _HOLDERS)
-    return rows[0][0] if rows else "a prepared transaction, perhaps"
+    rows = await connection.fetch(_HOLDERS, ())
+    return str(rows[0][0]) if rows else "a prepared transaction, perhaps"
 
 
 def _tables(connection: PostgresConnection, schema: str) -> list[str]:
     return [sql.Identifier(schema, table).as_string(connection) for table in TABLES]
-
-
-async def _rows(connection: PostgresConnection, query: str, *parameters: Any) -> list[Any]:
-    cursor: Any = await connection.execute(query.encode(), parameters)
-    rows: list[Any] = await cursor.fetchall()
-    return rows

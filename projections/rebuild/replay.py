@@ -6,7 +6,6 @@ rows of others.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -154,7 +153,7 @@ class Replay:
         Raises:
             RowsWouldBeLost: something is missing in the log.
             LogFault: a record of the log belongs to a claim that is not in it.
-            KafkaFault: Kafka is away or refuses, or the log does not exist.
+            KafkaFault: Kafka is away or refuses.
             StoreAway: Postgres is away.
         """
         # Not a task group: it would wrap the error, and in Python 3.11 a timeout around it takes its own cancellation
@@ -181,7 +180,7 @@ class Replay:
             read = sum(share.read for share in self._shares)
             self._progress(read, max(read, sum(totals)), note=note)
 
-    async def delete_ended(self, days: Mapping[State, int], clock: Callable[[], float] = time.time) -> None:
+    async def delete_ended(self, days: Mapping[State, int], clock: Callable[[], float]) -> None:
         """Delete what ended long ago, see `projections.retention`.
 
         Raises:
