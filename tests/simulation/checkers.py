@@ -52,6 +52,8 @@ class Claim:
     offset: int
     at: float = 0.0
     """When it was appended, as time of the event loop."""
+    owner: str = ""
+    """The name of the engine that has made it."""
 
 
 @dataclass
@@ -152,7 +154,11 @@ class Observer:
             if not self._filters[partition].admits(record):
                 if is_claim(record):
                     self.claimed[partition] += 1
-                    self.claims[partition] = Claim(partition, record.offset, asyncio.get_running_loop().time())
+                    event = self.codec.decode_event(record).event
+                    assert isinstance(event, ev.PartitionClaimed)
+                    self.claims[partition] = Claim(
+                        partition, record.offset, asyncio.get_running_loop().time(), event.owner
+                    )
                 continue
             recorded = self._decoded(record)
             self.admitted[partition].append(recorded)

@@ -54,12 +54,14 @@ class Settling:
                     self._help(instance_id)
                 if self._observer.instances[instance_id].paused:
                     self._clients.resume(instance_id)
-        settling = asyncio.get_running_loop().time()
+        owners = [claim.owner for claim in self._observer.claims]
         await asyncio.sleep(SETTLE_SECONDS)
         self._observer.check()
         self._memories.check()
         self._memories.check_whole()
-        assert all(claim.at <= settling for claim in self._observer.claims), "engines take partitions from each other"
+        # An owner may claim again what is its own: it has met a late record of an older claim.
+        left = [claim.owner for claim in self._observer.claims]
+        assert left == owners, f"engines take partitions from each other: {owners}, and now {left}"
 
     def _waits_for_event(self, instance_id: str) -> bool:
         stages = self._observer.histories[instance_id].stages
