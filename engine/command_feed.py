@@ -29,8 +29,9 @@ MAX_TAKEN: Final = 2_000
 """Most commands that are taken at once. A megabyte that was fetched holds a million, if they are empty and compressed:
 they would stop the engine for seconds, and then wait in its memory."""
 
-FETCH_WAIT_SECONDS: Final = 0.1
-"""A command waits for a fetch under way that does not ask for its partition; this bounds how long."""
+FETCH_WAIT_SECONDS: Final = 0.25
+"""A command waits for a fetch under way that does not ask for its partition; this bounds how long.
+Much less, and a process that has nothing to do would keep itself and Kafka busy."""
 
 COORDINATOR_AWAY_SECONDS: Final = 10.0
 """How long a group may be without a coordinator: a broker that dies or hangs is replaced after about 9 s. Meanwhile

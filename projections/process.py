@@ -59,8 +59,9 @@ LIMITS_TIMEOUT_SECONDS: Final = 3.0
 """Deadline of asking Kafka what a partition holds whose records have a hole. The other partitions wait for it."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of a commit, which the next one replaces. Without it one that hangs would be the last."""
-FETCH_WAIT_SECONDS: Final = 0.1
-"""A record waits for a fetch under way that does not ask for its partition yet; this bounds how long."""
+FETCH_WAIT_SECONDS: Final = 0.25
+"""A record waits for a fetch under way that does not ask for its partition yet; this bounds how long. With
+much less, a process that has nothing to do would keep itself and Kafka busy."""
 MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
 """Most that a fetch brings from one partition. Without it one that is far behind would hide the others."""
 MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES

@@ -78,7 +78,7 @@ class Wire(asyncio.Transport):
         """What was written, call by call."""
         self.unread = 0
         """Bytes that were written and not taken by the client."""
-        self.closing = self.aborted = self.half_closed = self.reading_paused = False
+        self.closing = self.aborted = self.lost = self.half_closed = self.reading_paused = False
         protocol.connection_made(self)
 
     # The client's end
@@ -138,7 +138,10 @@ class Wire(asyncio.Transport):
         self._lose()
 
     def _lose(self) -> None:
-        self.protocol.loop.call_soon(self.protocol.connection_lost, None)
+        # Once, as asyncio does: the protocol then closes its connection once more.
+        if not self.lost:
+            self.lost = True
+            self.protocol.loop.call_soon(self.protocol.connection_lost, None)
 
     def is_closing(self) -> bool:
         return self.closing
