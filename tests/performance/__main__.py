@@ -31,6 +31,7 @@ from tests.performance import (
     scaling,
     search,
     stats,
+    timers,
 )
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
@@ -110,6 +111,9 @@ def main() -> None:
     bulk.add_options(commands.add_parser("bulk", description=bulk.__doc__, help="what a bulk operation takes"))
     search.add_options(commands.add_parser("search", description=search.__doc__, help="how long a search takes"))
     stats.add_options(commands.add_parser("stats", description=stats.__doc__, help="what statistics cost"))
+    timers.add_options(
+        commands.add_parser("timers", description=timers.__doc__, help="many delays that end at the same moment")
+    )
     console.add_options(
         commands.add_parser("console", description=console.__doc__, help="how long the console's pages take")
     )
@@ -136,6 +140,7 @@ def main() -> None:
         "console": console,
         "retention": retention,
         "scaling": scaling,
+        "timers": timers,
     }
     for command, module in modules.items():
         if options.command == command:
