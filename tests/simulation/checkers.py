@@ -91,6 +91,8 @@ class Observer:
     claims: list[Claim] = field(init=False)
     claimed: list[int] = field(init=False)
     """How often each partition was claimed."""
+    moved: int = 0
+    """How often one was claimed by another engine than before."""
     causes: list[list[int]] = field(init=False)
     admitted: list[list[Recorded]] = field(init=False)
     reach: BulkReach = field(default_factory=BulkReach)
@@ -156,9 +158,9 @@ class Observer:
                     self.claimed[partition] += 1
                     event = self.codec.decode_event(record).event
                     assert isinstance(event, ev.PartitionClaimed)
-                    self.claims[partition] = Claim(
-                        partition, record.offset, asyncio.get_running_loop().time(), event.owner
-                    )
+                    self.moved += event.owner != self.claims[partition].owner
+                    at = asyncio.get_running_loop().time()
+                    self.claims[partition] = Claim(partition, record.offset, at, event.owner)
                 continue
             recorded = self._decoded(record)
             self.admitted[partition].append(recorded)
