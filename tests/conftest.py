@@ -43,6 +43,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONGEST = "tests/simulation/test_seeds.py"
 """It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
 UNIT = "tests/unit/"
+"""They need neither Kafka nor Postgres."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 

@@ -50,8 +50,7 @@ async def _run_and_wait(
     meter = CpuMeter(os.getpid())
     async with Client(installation.url, clients) as load:
         before = meter.read()
-        path = f"/workflows/{workflow}/instances?wait=true"
-        figures = await load.measure(f"{name}, {clients} clients", seconds, "POST", [path])
+        figures = await load.run_and_wait(f"{name}, {clients} clients", seconds, workflow)
         figures.cpu = meter.since(before, figures.count)
     return figures
 

@@ -24,8 +24,6 @@ STARTERS: Final = 64
 OTHERS: Final = 8
 """Clients that run and wait beside the operation."""
 POLL_SECONDS: Final = 0.2
-STEP_SECONDS: Final = 2.0
-"""How long instances are started until they are counted."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +42,7 @@ async def _measure(installation: Installation, count: int, beside: float) -> Non
     async with Client(installation.url, 1) as load:
         waiting, noop = await load.create_workflow(WAIT), await load.create_workflow(NOOP)
     async with Client(installation.url, STARTERS) as load:
-        began = time.perf_counter()
-        started = 0
-        while started < count:
-            started += (await load.measure("start", STEP_SECONDS, "POST", [f"/workflows/{waiting}/instances"])).count
-        print(f"{started:,} instances were started in {time.perf_counter() - began:.1f} s", flush=True)
+        await load.start_instances(waiting, count)
     rows = [await _run_and_wait(installation, noop, beside, "run and wait alone")]
     async with Client(installation.url, 1) as load:
         body = msgspec.json.encode({"action": "abort", "filter": {"workflowID": waiting}})
@@ -74,4 +68,4 @@ async def _state(load: Client, id: str) -> Any:
 
 async def _run_and_wait(installation: Installation, workflow: str, seconds: float, name: str) -> Figures:
     async with Client(installation.url, OTHERS) as load:
-        return await load.measure(name, seconds, "POST", [f"/workflows/{workflow}/instances?wait=true"])
+        return await load.run_and_wait(name, seconds, workflow)

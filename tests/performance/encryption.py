@@ -118,6 +118,6 @@ async def _round(installation: Installation, name: str, workflow: str, seconds: 
     meter = CpuMeter(os.getpid())
     async with Client(installation.url, CLIENTS) as load:
         before = meter.read()
-        figures = await load.measure(name, seconds, "POST", [f"/workflows/{workflow}/instances?wait=true"])
+        figures = await load.run_and_wait(name, seconds, workflow)
         figures.cpu = meter.since(before, figures.count)
     return figures

@@ -21,7 +21,7 @@ from schemas.epochs import header
 from schemas.events import InstanceEnded
 from schemas.kafka import KafkaClients, Place
 from schemas.records import RecordCodec
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, load
 from schemas.topics import EVENTS, topic_name
 from tests.performance.client import Client
 from tests.performance.cpu import CpuMeter
@@ -30,10 +30,10 @@ from tests.performance.fresh import NOOP, fresh_installation
 
 STARTERS: Final = 64
 """Clients that start the instances."""
-STEP_SECONDS: Final = 2.0
-"""How long instances are started until they are counted."""
 MARGIN_SECONDS: Final = 3.0
-"""How long before the moment all of them have to be there."""
+"""How long before the moment all that comes before it has to be done."""
+LIMIT_SECONDS: Final = 300.0
+"""How long all may take to end and to be shown. If one was lost, it would never be so."""
 ROUND_SECONDS: Final = 1.0
 """Length of the rounds of those who run and wait. What is under way at the end of one is waited for."""
 POLL_SECONDS: Final = 0.2
@@ -56,10 +56,11 @@ def run(options: argparse.Namespace) -> None:
 
 async def _measure(installation: Installation, options: argparse.Namespace) -> None:
     due = datetime.now(UTC) + timedelta(seconds=options.due_in)
-    async with Client(installation.url, 1) as load:
-        noop = await load.create_workflow(NOOP)
-        waits = await load.create_workflow({"stages": [{"delay": {"until": due.isoformat()}}]})
-    started = await _start(installation, waits, options.instances, due - timedelta(seconds=MARGIN_SECONDS))
+    async with Client(installation.url, 1) as client:
+        noop = await client.create_workflow(NOOP)
+        waits = await client.create_workflow({"stages": [{"delay": {"until": due.isoformat()}}]})
+    deadline = due - timedelta(seconds=options.before + MARGIN_SECONDS)
+    started = await _start(installation, waits, options.instances, deadline)
     rows = [await _run_and_wait(installation, noop, options.beside, options.before, "run and wait, before")]
     ended = asyncio.create_task(_ends(installation, started))
     await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
@@ -67,12 +68,13 @@ async def _measure(installation: Installation, options: argparse.Namespace) -> N
     before = meter.read()
     shown = asyncio.create_task(_until_all_shown(installation, waits))
     beside = Figures("run and wait, meanwhile", [], 0.0)
-    while not shown.done():
-        figures = await _run_and_wait(installation, noop, options.beside, ROUND_SECONDS, "")
-        beside.latencies += figures.latencies
-    await shown
-    beside.seconds = time.perf_counter() - began
-    late = sorted(at - due.timestamp() for at in await ended)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not shown.done():
+            figures = await _run_and_wait(installation, noop, options.beside, ROUND_SECONDS, "")
+            beside.latencies += figures.latencies
+        await shown
+        beside.seconds = time.perf_counter() - began
+        late = sorted(at - due.timestamp() for at in await ended)
     shares = "  ".join(f"{name} {1000 * seconds:.3f}" for name, seconds in meter.since(before, started).items())
     half = quantile(late, 0.5) / 1000
     print(f"{started:,} delays ended {late[0]:.2f} to {late[-1]:.2f} s late, half of them up to {half:.2f} s")
@@ -84,19 +86,17 @@ async def _measure(installation: Installation, options: argparse.Namespace) -> N
 
 async def _start(installation: Installation, workflow: str, count: int, deadline: datetime) -> int:
     """Start so many instances at least; how many there are."""
-    started, began = 0, time.perf_counter()
-    async with Client(installation.url, STARTERS) as load:
-        while started < count:
-            if datetime.now(UTC) > deadline - timedelta(seconds=STEP_SECONDS):
-                raise SystemExit(f"only {started:,} instances were started in time: choose a longer --due-in")
-            started += (await load.measure("start", STEP_SECONDS, "POST", [f"/workflows/{workflow}/instances"])).count
-    print(f"{started:,} instances were started in {time.perf_counter() - began:.1f} s", flush=True)
-    return started
+    try:
+        async with asyncio.timeout((deadline - datetime.now(UTC)).total_seconds()):
+            async with Client(installation.url, STARTERS) as client:
+                return await client.start_instances(workflow, count)
+    except TimeoutError:
+        raise SystemExit(f"fewer than {count:,} instances were started in time: choose a longer --due-in") from None
 
 
 async def _ends(installation: Installation, count: int) -> list[float]:
     """When so many delays have ended by the log; seconds since 1970."""
-    settings = KafkaSettings(kafka_bootstrap_servers=installation.kafka_bootstrap_servers, partitions=1)
+    settings = load(KafkaSettings, {**os.environ, **installation.environment})
     places = [Place(topic_name(settings, EVENTS), partition) for partition in range(settings.partitions)]
     ends, codec = list[float](), RecordCodec()
     async with KafkaClients(settings).reader() as reader:
@@ -114,18 +114,18 @@ async def _ends(installation: Installation, count: int) -> list[float]:
 
 async def _until_all_shown(installation: Installation, workflow: str) -> None:
     """Wait until the read model shows no instance that waits."""
-    async with Client(installation.url, 1) as load:
-        while await _waits(load, workflow):  # noqa: ASYNC110 - the API sets no event
+    async with Client(installation.url, 1) as client:
+        while await _waits(client, workflow):  # noqa: ASYNC110 - the API sets no event
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _waits(load: Client, workflow: str) -> bool:
+async def _waits(client: Client, workflow: str) -> bool:
     """Whether an instance has not ended."""
-    status, body = await load.request("GET", f"/v2/instances?workflowID={workflow}&running=true&pageSize=1")
+    status, body = await client.request("GET", f"/v2/instances?workflowID={workflow}&running=true&pageSize=1")
     assert status == 200, body
     return b'"data":[]' not in body
 
 
 async def _run_and_wait(installation: Installation, workflow: str, clients: int, seconds: float, name: str) -> Figures:
-    async with Client(installation.url, clients) as load:
-        return await load.measure(name, seconds, "POST", [f"/workflows/{workflow}/instances?wait=true"])
+    async with Client(installation.url, clients) as client:
+        return await client.run_and_wait(name, seconds, workflow)
