@@ -3,7 +3,8 @@
 | module | holds |
 |---|---|
 | `app` | `create_app`: routes, start and stop |
-| `command_log` | appends commands to Kafka |
+| `command_log`, `sticky_partitioner` | appends commands to Kafka; which partition a new instance goes to |
+| `command_offsets` | whether `commands` is still the log that the read model follows from |
 | `log_reader` | reads an instance's records in the log |
 | `ports`, `services` | what the operations work with |
 | `routing` | which operation a request is for, and what is answered when it fails |
@@ -13,8 +14,12 @@
 | `bodies` | JSON and YAML into values |
 | `resources` | what an operation does, the same for every surface |
 | `rendering` | rows into resources |
+| `validation` | the text of a definition, checked; the command line uses it, too |
+| `ids`, `authors` | ids that we make, and those in paths; who wants something, and why |
 | `v1`, `v2`, `flows` | the surfaces: their paths, what they name differently |
 | `cursors` | places in the lists of v2 |
+| `streams` | live streams of instances |
+| `console` | the pages for people |
 | `waiting`, `web_pages` | how many requests may be in progress; what web pages may send |
 | `health`, `metrics`, `openapi` | probes, Prometheus, the API's description |
 """

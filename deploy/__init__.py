@@ -2,8 +2,11 @@
 
 | module | holds |
 |---|---|
-| `cli` | the command line |
-| `process` | one process: its signals, deadlines, `logs` and `probes` |
+| `cli`, `entry`, `errors` | the command line; where it begins; what it says in one line |
+| `client` | its commands for people who use an installation, over the API |
+| `event_log`, `doctor`, `repair` | `orchestration log`, `doctor`, and `topics repair` |
+| `progress` | how far a long command is |
+| `process`, `garbage` | one process: its signals, deadlines, `logs` and `probes`; how often it looks for cycles |
 | `workers` | several processes of the API behind one port |
 | `http` | the HTTP server of every process |
 | `topics` | makes the topics |

@@ -5,14 +5,19 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | module | holds |
 |---|---|
 | `commands`, `events`, `activities` | the messages |
-| `records`, `epochs`, `topics` | how messages are laid out in Kafka, which of them count, where they are |
+| `ended_activities`, `late_aborts`, `bulk` | parts of them |
+| `upcasters` | how this build reads what older ones have written |
+| `submission_schema`, `idempotency` | commands of other services: their JSON Schema, and what a key means |
+| `records`, `fillers`, `epochs`, `topics` | how messages are laid out in Kafka, which of them count, where they are |
+| `log_integrity`, `log_faults` | a log that was cut or created again: what tells it, and its gauge |
 | `log_entries` | records of the log, as they are shown to people |
 | `current`, `dead_letters`, `trigger_positions` | the records of the other topics |
 | `definition` | workflows: what is accepted, and what its variables resolve to |
 | `expressions` | filters and variables of triggers |
-| `resources` | what the HTTP API shows and takes |
+| `encryption` | encryption at rest |
+| `resources`, `stats` | what the HTTP API shows and takes |
 | `rejections`, `error_texts` | why a command was rejected; how long an error may be |
-| `settings`, `service_links` | what the environment sets |
+| `settings`, `secret_files`, `service_links` | what the environment sets |
 | `process_name` | what a process is called in its consumer groups |
 | `ids`, `nesting` | UUIDs, how deep JSON is nested |
 | `redaction`, `repeats` | what logs may show, and how often |

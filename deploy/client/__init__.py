@@ -3,7 +3,9 @@
 | module | holds |
 |---|---|
 | `workflows`, `instances`, `triggers` | the commands, a group each |
+| `bulk` | `instances bulk`: actions on many instances |
 | `stats`, `bench` | commands of their own |
+| `instance_filters` | filters of instances, as options |
 | `groups` | groups whose commands have aliases |
 | `session` | what a command has at hand, and the options that all of them have |
 | `profiles`, `connection` | where the API is and who calls it; the API over HTTP |
@@ -11,5 +13,6 @@
 | `output`, `timeline`, `acts`, `watching` | what a user sees: tables, JSON, an instance while it runs |
 | `server_events`, `news` | streams of the API, and when an instance may have changed |
 | `patience` | waiting for an API that is away |
+| `questions`, `warnings`, `errors` | what is asked; what does not stop a command; what does, and the exit status |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

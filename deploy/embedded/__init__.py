@@ -1,7 +1,12 @@
 """Kafka and Postgres as children of this process: no container engine, no service to install.
 
-`kafka` and `postgres` each hold one class with `start()` and `stop()`, and so does `cluster`, several
-brokers as one Kafka.
-`jars` brings Kafka's jars into the cache; `aot` prepares Java for quick starts of Kafka, with the load of `training`;
-`child` runs a program so that it never outlives its owner, by way of `guard`; `ports` picks free ports.
+| module | holds |
+|---|---|
+| `kafka`, `postgres` | one of each, with `start()` and `stop()` |
+| `cluster` | several brokers as one Kafka, likewise; for tests |
+| `jars` | brings Kafka's jars into the cache |
+| `aot`, `training` | prepares Java for quick starts of Kafka, with a load that is typical |
+| `child`, `guard` | runs a program so that it never outlives its owner |
+| `ports` | picks free ports |
+| `errors` | why something does not start |
 """

@@ -6,9 +6,10 @@
 | module | holds |
 |---|---|
 | `facts` | what is known of one partition, and what Kafka holds of it |
-| `survey` | finds that out |
+| `survey`, `partition_log` | finds that out; reads a partition |
+| `owners` | whether the read model is that of this installation |
 | `findings` | what is wrong, and what would repair it; pure |
-| `acts` | does it |
+| `acts`, `definitions` | does it; the records that topic `definitions` has to get again |
 | `command` | puts these together, and tells the user |
 
 Nothing is done that is not needed, so a second run after a repair finds nothing wrong. A run that is interrupted is

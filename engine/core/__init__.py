@@ -2,18 +2,21 @@
 
 | module | holds |
 |---|---|
-| `shard` | the state of one partition: `decide`, `replay`, `effect`, `cut` |
+| `shard` | one partition as its owner sees it: `decide`, `replay`, `effect`, `cut` |
+| `state` | what it decides on: the state, and how events change it |
 | `decisions`, `stages`, `send` | what follows from an input for an instance: its stages, and the activities of a send |
-| `instance`, `trigger`, `workflow` | the aggregates: their states, and `evolve`, which folds an event into one |
+| `instance`, `trigger`, `workflow`, `bulk` | the aggregates: their states, and `evolve`, which folds events into them |
 | `evaluation` | messages that wait for links |
 | `submissions` | commands of other services, and those of them that wait for a definition |
 | `instances`, `occurrences` | all instances, and all occurrences of triggers that something is still to be done for |
 | `duplicates`, `judgements` | what tells commands, messages and results that come again |
 | `definition` | definitions, shared by their instances |
 | `sections`, `snapshots` | what changed since the last snapshot; how one is written and read |
+| `log_time` | the time of the log, and what of it counts as passed |
 | `effects` | what has to happen outside, as data |
 | `retries` | when an activity is tried again |
 | `retrying` | what is done again when an instance that has failed runs once more |
+| `errors` | what a decision can raise |
 
 Effects are a function of the state, so a restart derives them again.
 """

@@ -14,6 +14,7 @@ Commands under way are bounded by a page for each operation that runs. So others
 | `steps` | what an operation needs next; pure |
 | `actions` | the command for each instance of a page, by action |
 | `sending` | appends commands, and tells whether all of them have been decided |
+| `reads` | what operations need of the read model |
 | `runner` | does the steps of all operations of this process's partitions |
 | `metrics` | what it shows Prometheus |
 """

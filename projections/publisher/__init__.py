@@ -17,6 +17,15 @@ The position is not kept in the consumer group. Kafka drops the offsets of a gro
 long outage would publish everything again; and without `require_stable`, which aiokafka can't ask for, the group may
 answer with the position before the last transaction. It can't be read from the public topic either, whose records may
 have expired. It does not depend on the read model, so a rebuild publishes nothing.
+
+| module | holds |
+|---|---|
+| `publisher` | the member of the consumer group: which partitions are published here |
+| `partition_publisher` | one partition: read, map, publish |
+| `public_events` | events of the log as public events; pure |
+| `public_writer` | transactions on the public topic |
+| `positions`, `lost_positions` | how far events were published, and where to go on when that was lost |
+| `metrics`, `errors` | what Prometheus sees; why a partition is not published |
 """
 
 from projections.publisher.publisher import Publisher

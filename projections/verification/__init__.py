@@ -22,6 +22,7 @@ rows of what lives. If these are too many, fewer buckets are looked at, and the 
 | `skipped` | what is not compared, since the projections may have deleted it |
 | `differences` | what differs, in words |
 | `comparison` | the way through all this |
+| `errors` | why there is no comparison |
 """
 
 from projections.verification.comparison import verify

@@ -10,6 +10,8 @@
 | `schema`, `patterns` | `definition_schema`: what creation accepts, as JSON Schema |
 | `findings`, `advice`, `suggestions` | what a check says |
 | `text`, `durations`, `instants` | `${name}`, Go's durations, RFC 3339 |
+| `ledger_texts` | addresses of accounts, and assets |
+| `errors` | what is wrong with a definition, or with a stage that is to run |
 
 Contract: `workflows`.
 """

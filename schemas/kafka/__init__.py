@@ -21,10 +21,12 @@
 | `member` | a member of a consumer group: a seat in the group and a consumer that reads what the seat has |
 | `seat` | who has which partitions |
 | `reader` | reads partitions without a group |
+| `marks` | where the ends of transactions are, which nobody is handed |
 | `producer_client` | a producer of aiokafka as we need it: what a broker refuses for certain, and how one is ended |
 | `producer` | the idempotent producer that outlives its faults |
 | `transactions` | writes to several topics at once |
 | `batches` | record batches |
+| `metadata` | a question about topics that makes none by asking |
 | `admin` | makes topics |
 | `faults` | turns errors of aiokafka into ours |
 | `closing` | the one way to close a consumer, a seat or an admin client, by a deadline |

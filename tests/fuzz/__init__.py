@@ -7,6 +7,7 @@
 | `heads` | requests in any segments and framing, and damaged ones, at a server on a real connection |
 | `records` | damaged records of each topic, at whatever reads that topic |
 | `expressions` | expressions of triggers, at payloads of all kinds |
+| `partition` | the owner of a partition that `records` damages the commands of |
 | `runner` | runs the cases of a target, and reports those that fail |
 | `__main__` | `python -m tests.fuzz`: all of it, or the one case that failed |
 

@@ -18,6 +18,8 @@ is something new to be recorded, `record` makes the next generation of all stori
 | `lines` | the files |
 | `recorder` | an owner of a partition that writes down all that it writes, and what it was given |
 | `stories` | what happens |
+| `states` | what a history comes to, as files keep it |
 | `folding` | a history read again: restored, decided again, projected |
+| `deciding` | a history decided once more, to the same events |
 | `layouts` | the fields of messages |
 """

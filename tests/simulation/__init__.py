@@ -9,6 +9,7 @@
 | `secrecy` | encryption at rest: keys of processes, and that there is no plain text |
 | `trouble` | what strikes processes and the cluster |
 | `harm` | what happens to topics: compaction, retention, lost snapshots |
+| `growth` | what operators do to the number of partitions |
 | `bad` | an instance with an event that nobody can use |
 | `engines` | makes the engines |
 | `stack` | the sandbox's domain as the stack, with requests and answers that are lost, late or slow |
@@ -25,6 +26,7 @@
 | `history` | an instance as its events tell it; the rules of attempts, retries and aborts |
 | `money` | what the stack's books hold against what the log says; also for a real stack and log |
 | `outcomes` | what every command has to come to, and every message |
+| `bulk_outcomes` | what commands of bulk operations have to come to |
 | `bulk_reach` | no operation passes over an instance, or retries what it is not about |
 | `listening` | what has to become of the messages of other services |
 | `front` | what stands between the log and its users: all of the following |
@@ -43,7 +45,7 @@
 | `installation` | all of that, made and put together |
 | `settling` | what is still to come when nothing goes wrong any more, and what helps it to come |
 | `world` | the course of a seed: faults for a while, then quiet, then everything must have ended |
-| `seeds` | one seed, with all that is checked at its end |
+| `seeds`, `running` | one seed, with all that is checked at its end; in a process that runs many |
 | `trace` | the last steps, in words |
 | `test_seeds`, `situations` | the tests of seeds, and what they have to meet |
 

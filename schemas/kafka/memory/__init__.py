@@ -7,6 +7,7 @@
 | `log` | one partition: batches, transactions, what a reader sees |
 | `group` | one consumer group: who is in it, and who has which partitions |
 | `network` | what lies between a process and the cluster. What goes wrong there is decided by whoever overrides it |
+| `process` | what all clients of one process share |
 | `producer`, `member`, `reader`, `transactions`, `topics` | the clients |
 
 It has no threads, opens no connections and takes its time from the event loop alone, so it runs on a virtual clock. The

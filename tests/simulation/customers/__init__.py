@@ -9,7 +9,7 @@ Some clients are dishonest, and use a key for something else.
 | `requests` | one request and its answer; GETs that are tried again; whole lists |
 | `kind` | what every kind of customer is made of, and what customers have made so far |
 | `making` | requests that make something, with all their tries |
-| `looks` | who reads |
+| `looks`, `searches` | who reads, and who searches |
 | `streams` | who follows instances and lists |
 | `flows`, `runs`, `acts`, `triggers` | who makes workflows, runs them, acts on instances, and makes triggers |
 | `retries`, `resumes` | who has instances run once more, and paused activities go on |
