@@ -12,7 +12,7 @@
 | `runner`, `wanted`, `timers`, `slots`, `effect_queue`, `run_commands`, `workflow_finder` | carrying out effects |
 | `activities` | calls of the stack |
 | `triggers` | listening to other services' messages |
-| `supervisor`, `process` | which partitions this engine owns, and how it is put together |
+| `supervisor`, `shared`, `process` | which partitions this engine owns, what they share, and how it is put together |
 | `command_feed`, `kafka_log`, `kafka_snapshots` | commands, events and snapshots on Kafka |
 | `pauses`, `lateness` | letting others run during long work, and measuring how late they are |
 | `ports`, `clock`, `metrics`, `errors` | what these share |

@@ -28,17 +28,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.core.shard import Input, Shard
 from engine.errors import AppendFailed, Displaced, Superseded
 from engine.log_checks import READER, Inspected, Known, inspect, known_by
-from engine.metrics import Metrics
 from engine.pauses import Breather
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots, Workflows
+from engine.ports import CommandFeed
 from engine.restore import Restore
 from engine.run_commands import RunCommands
 from engine.runner import EffectRunner
-from engine.slots import CallSlots
+from engine.shared import Shared
 from engine.snapshot_rounds import LogTopics, SnapshotRounds
 from engine.turn import Turn
 from engine.workflow_finder import WorkflowFinder
@@ -47,7 +45,7 @@ from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler
 from schemas.log_integrity import LogFault, check_end, key_missing
-from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
+from schemas.records import NewRecord, Record, UndecodableRecord
 from schemas.topics import COMMANDS, partition_of
 
 logger = logging.getLogger(__name__)
@@ -83,43 +81,11 @@ class Partition:
 
     Args:
         number: which partition.
-        log: the event log.
-        snapshots: what a restore begins with.
-        snapshot_seconds: when the next snapshot is due.
-        writing_snapshot: held while a snapshot is written, shared by the partitions of an engine.
+        shared: what it works with.
         feed: hands the partition's commands to `feed_commands` once it has been opened.
-        caller: calls the stack.
-        slots: for calls, shared by the partitions of an engine.
-        evaluator: evaluates messages that need links.
-        workflows: the current ones, for submissions.
-        clock: the time.
-        owner: name of this engine, written into the claim.
-        codec: makes and reads records.
-        metrics: what the engine counts.
-        bounds: how much is remembered of what is over.
-        max_attempts: see `Shard`.
     """
 
-    def __init__(
-        self,
-        number: int,
-        *,
-        log: EventLog,
-        snapshots: Snapshots,
-        snapshot_seconds: float,
-        writing_snapshot: asyncio.Lock,
-        feed: CommandFeed,
-        caller: ActivityCaller,
-        slots: CallSlots,
-        evaluator: MessageEvaluator,
-        workflows: Workflows,
-        clock: Clock,
-        owner: str,
-        codec: RecordCodec,
-        metrics: Metrics,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        max_attempts: int | None = None,
-    ):
+    def __init__(self, number: int, shared: Shared, feed: CommandFeed):
         self.number = number
         self.epoch = -1
         self.end = 0
@@ -127,11 +93,10 @@ class Partition:
         self.restored = False
         self.in_turn = False
         """Whether the state may hold more than what is proven to be in the log."""
-        self._log, self._snapshots, self._feed, self._clock = log, snapshots, feed, clock
-        self._owner, self._codec, self._metrics = owner, codec, metrics
-        self._bounds, self._max_attempts = bounds, max_attempts
-        self._caller, self._slots, self._evaluator, self._workflows = caller, slots, evaluator, workflows
-        self._shard = Shard(bounds, max_attempts)
+        self._shared, self._feed = shared, feed
+        self._log, self._snapshots, self._clock = shared.log, shared.snapshots, shared.clock
+        self._codec, self._metrics = shared.codec, shared.metrics
+        self._shard = self._new_shard()
         self._wakeup = asyncio.Event()
         self._decided = 0
         """Behind the last command whose events are in the log."""
@@ -142,11 +107,11 @@ class Partition:
         self._runner = self._new_runner(self._shard)
         self._rounds = SnapshotRounds(
             number,
-            snapshots=snapshots,
-            clock=clock,
-            metrics=metrics,
-            seconds=snapshot_seconds,
-            writing=writing_snapshot,
+            snapshots=shared.snapshots,
+            clock=shared.clock,
+            metrics=shared.metrics,
+            seconds=shared.snapshot_seconds,
+            writing=shared.writing_snapshot,
             wake=self._wakeup.set,
             ask_proof=self._ask_proof,
         )
@@ -199,7 +164,7 @@ class Partition:
 
         Owner and effects refer to each other, so Python would find out late.
         """
-        self._shard = Shard(self._bounds, self._max_attempts)
+        self._shard = self._new_shard()
         self._runner = self._new_runner(self._shard)
 
     def fail(self, fault: LogFault) -> None:
@@ -235,15 +200,18 @@ class Partition:
         """How many timers are set."""
         return self._runner.timers
 
+    def _new_shard(self) -> Shard:
+        return Shard(self._shared.bounds, self._shared.max_attempts)
+
     def _new_runner(self, shard: Shard) -> EffectRunner:
         return EffectRunner(
             self.number,
             shard,
-            caller=self._caller,
-            slots=self._slots,
-            evaluator=self._evaluator,
+            caller=self._shared.caller,
+            slots=self._shared.slots,
+            evaluator=self._shared.evaluator,
             run_commands=RunCommands(self.number, self._log, self._clock, self._give),
-            finder=WorkflowFinder(self.number, self._workflows, self._give),
+            finder=WorkflowFinder(self.number, self._shared.workflows, self._give),
             clock=self._clock,
             in_turn=lambda: self.in_turn,
             claim_held=self._claim_held,
@@ -267,7 +235,7 @@ class Partition:
         now = self._clock.now()
         claim = PartitionClaimed(
             at=now,
-            owner=self._owner,
+            owner=self._shared.owner,
             events_id=self._topics.events,
             commands_id=self._topics.commands,
             commands_end=commands_end,
@@ -284,8 +252,8 @@ class Partition:
             codec=self._codec,
             clock=self._clock,
             metrics=self._metrics,
-            bounds=self._bounds,
-            max_attempts=self._max_attempts,
+            bounds=self._shared.bounds,
+            max_attempts=self._shared.max_attempts,
         ).run(self.epoch, inspected)
         self._shard, self._runner = restored.shard, self._new_runner(restored.shard)
         self.next_command = self._decided = restored.next_command

@@ -23,6 +23,7 @@ from engine.log_checks import check_number
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import ActivityCaller, Clock, MessageEvaluator
+from engine.shared import Shared
 from engine.slots import CallSlots
 from engine.supervisor import Supervisor
 from engine.triggers.definitions import DefinitionsReader
@@ -103,17 +104,16 @@ class Engine:
                 clock,
                 settings.link_retry_seconds,
             )
-        self._supervisor = Supervisor(
+        shared = Shared(
+            owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             log=self._log,
             snapshots=self._snapshots,
             snapshot_seconds=settings.snapshot_seconds,
-            feed=self._feed,
             caller=caller,
             slots=slots,
             evaluator=evaluator,
             workflows=self._definitions,
             clock=clock,
-            owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             codec=codec,
             metrics=metrics,
             bounds=bounds
@@ -122,6 +122,7 @@ class Engine:
             ),
             max_attempts=settings.activity_max_attempts,
         )
+        self._supervisor = Supervisor(shared, self._feed)
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
         metrics.paused_activities.set_function(self._sum(lambda partition: partition.shard.paused))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))

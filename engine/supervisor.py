@@ -5,15 +5,13 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from engine.core.duplicates import DEFAULT_BOUNDS, Bounds
 from engine.errors import AppendFailed, Displaced, ReadFailed, SnapshotUnusable, Superseded
 from engine.log_checks import READER
-from engine.metrics import Metrics
 from engine.partition import Partition
-from engine.ports import ActivityCaller, Clock, CommandFeed, EventLog, MessageEvaluator, Snapshots, Workflows
-from engine.slots import CallSlots
+from engine.ports import CommandFeed
+from engine.shared import Shared
 from schemas.log_integrity import LogFault, Reason
-from schemas.records import Record, RecordCodec
+from schemas.records import Record
 
 logger = logging.getLogger(__name__)
 
@@ -49,45 +47,13 @@ class Supervisor:
     """Runs the partitions that the group assigns.
 
     Args:
-        log: the event log.
-        snapshots: what restores begin with.
-        snapshot_seconds: when the next snapshot of a partition is due.
+        shared: what each of them works with.
         feed: commands and assignment; it calls `assigned`, `received` and `failed`.
-        caller: calls the stack.
-        slots: for calls, shared by the partitions.
-        evaluator: evaluates messages that need links.
-        workflows: the current ones.
-        clock: the time.
-        owner: name of this engine.
-        codec: makes and reads records.
-        metrics: what the engine counts.
-        bounds: how much each partition remembers of what is over.
-        max_attempts: see `Shard`.
     """
 
-    def __init__(
-        self,
-        *,
-        log: EventLog,
-        snapshots: Snapshots,
-        snapshot_seconds: float,
-        feed: GroupFeed,
-        caller: ActivityCaller,
-        slots: CallSlots,
-        evaluator: MessageEvaluator,
-        workflows: Workflows,
-        clock: Clock,
-        owner: str,
-        codec: RecordCodec,
-        metrics: Metrics,
-        bounds: Bounds = DEFAULT_BOUNDS,
-        max_attempts: int | None = None,
-    ):
-        self._log, self._feed, self._caller, self._evaluator, self._clock = log, feed, caller, evaluator, clock
-        self._slots, self._workflows = slots, workflows
-        self._owner, self._codec, self._metrics = owner, codec, metrics
-        self._bounds, self._max_attempts = bounds, max_attempts
-        self._snapshots, self._snapshot_seconds, self._writing_snapshot = snapshots, snapshot_seconds, asyncio.Lock()
+    def __init__(self, shared: Shared, feed: GroupFeed):
+        self._shared, self._feed = shared, feed
+        self._clock, self._metrics = shared.clock, shared.metrics
         self._partitions: dict[int, Partition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning: dict[int, asyncio.Lock] = {}
@@ -169,7 +135,7 @@ class Supervisor:
     async def _own_alone(self, number: int) -> None:
         pause = FIRST_PAUSE_SECONDS
         while self._feed.owns(number) and not self._stopping:
-            partition = self._partitions[number] = self._new_partition(number)
+            partition = self._partitions[number] = Partition(number, self._shared, self._feed)
             longest, superseded, again, began = MAX_PAUSE_SECONDS, False, False, self._clock.monotonic()
             try:
                 await partition.run()
@@ -210,26 +176,6 @@ class Supervisor:
         # The client library has no event for it.
         while self._feed.owns(number) and self._feed.silence_seconds() >= self._clock.monotonic() - since:  # noqa: ASYNC110
             await asyncio.sleep(CONFIRM_SECONDS)
-
-    def _new_partition(self, number: int) -> Partition:
-        return Partition(
-            number,
-            log=self._log,
-            snapshots=self._snapshots,
-            snapshot_seconds=self._snapshot_seconds,
-            writing_snapshot=self._writing_snapshot,
-            feed=self._feed,
-            caller=self._caller,
-            slots=self._slots,
-            evaluator=self._evaluator,
-            workflows=self._workflows,
-            clock=self._clock,
-            owner=self._owner,
-            codec=self._codec,
-            metrics=self._metrics,
-            bounds=self._bounds,
-            max_attempts=self._max_attempts,
-        )
 
     def _stands_still(self, partition: Partition, fault: LogFault) -> None:
         """Tell what is wrong with the log of a partition, once unless it went on in between."""

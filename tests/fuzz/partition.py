@@ -14,6 +14,7 @@ from engine.core.effects import CallActivity
 from engine.metrics import Metrics
 from engine.partition import Partition
 from engine.ports import MayStart
+from engine.shared import Shared
 from engine.slots import CallSlots
 from projections.event_reader import EventReader
 from projections.metrics import Metrics as ProjectionsMetrics
@@ -81,13 +82,10 @@ def _workflows() -> MemoryWorkflows:
 
 async def _own(log: Log) -> int:
     """Own the partition for a while; returns the next command that it would read."""
-    partition = Partition(
-        0,
+    shared = Shared(
         log=MemoryEventLog(log),
         snapshots=MemorySnapshots(),
         snapshot_seconds=10.0,
-        writing_snapshot=asyncio.Lock(),
-        feed=(feed := MemoryFeed(log, lambda _, records: partition.feed_commands(records))),
         caller=_Caller(),
         slots=CallSlots(100, service_of),
         evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
@@ -97,6 +95,8 @@ async def _own(log: Log) -> int:
         codec=CODEC,
         metrics=Metrics(CollectorRegistry()),
     )
+    feed = MemoryFeed(log, lambda _, records: partition.feed_commands(records))
+    partition = Partition(0, shared, feed)
     feed.assigned = {0}
     feeding = asyncio.create_task(feed.run())
     owner = asyncio.create_task(partition.run())

@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -13,7 +12,9 @@ from prometheus_client import CollectorRegistry
 from engine.core.duplicates import Bounds
 from engine.lateness import Lateness
 from engine.partition import Partition
+from engine.ports import CommandFeed
 from engine.process import Engine
+from engine.shared import Shared
 from schemas.records import Record
 from schemas.settings import EngineSettings
 from tests.simulation.checkers import Observer
@@ -46,8 +47,8 @@ class WatchedPartition(Partition):
         number: see `Partition`, as all that follows.
     """
 
-    def __init__(self, handed: Callable[[int], None], number: int, **ports: Any):
-        super().__init__(number, **ports)
+    def __init__(self, handed: Callable[[int], None], number: int, shared: Shared, feed: CommandFeed):
+        super().__init__(number, shared, feed)
         self._handed = handed
 
     def feed_commands(self, records: Sequence[Record]) -> None:
@@ -109,9 +110,9 @@ class Engines:
         made.append(engine)
         return engine
 
-    def own(self, number: int, **ports: Any) -> Partition:
+    def own(self, number: int, shared: Shared, feed: CommandFeed) -> Partition:
         """What an engine makes to own a partition."""
-        return WatchedPartition(self.observer.handed, number, **ports)
+        return WatchedPartition(self.observer.handed, number, shared, feed)
 
     def queued(self) -> list[str]:
         """Instances whose call waits for a slot."""

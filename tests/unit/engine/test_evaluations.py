@@ -17,6 +17,7 @@ from engine.errors import Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import MayStart
+from engine.shared import Shared
 from engine.slots import CallSlots
 from schemas.commands import Command, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger
 from schemas.events import PartitionClaimed
@@ -81,13 +82,10 @@ class Owner:
 
     def __init__(self, links: Links, log: Log | None = None):
         self.log, self.links, self.clock = log or Log(1), links, VirtualClock()
-        self.partition = Partition(
-            0,
+        shared = Shared(
             log=MemoryEventLog(self.log),
             snapshots=MemorySnapshots(),
             snapshot_seconds=10.0,
-            writing_snapshot=asyncio.Lock(),
-            feed=Feed(),
             caller=Caller(),
             slots=CallSlots(100, service_of),
             evaluator=links,
@@ -97,6 +95,7 @@ class Owner:
             codec=CODEC,
             metrics=Metrics(CollectorRegistry()),
         )
+        self.partition = Partition(0, shared, Feed())
         self.task = asyncio.create_task(self.partition.run())
 
     async def commands(self, *commands: Command) -> None:

@@ -21,6 +21,7 @@ from engine.errors import AppendFailed, Displaced, Superseded
 from engine.metrics import Metrics
 from engine.partition import MAX_INBOX_BYTES, MAX_UNPROVEN_SECONDS, Partition
 from engine.ports import ActivityCaller, MayStart, Snapshots
+from engine.shared import Shared
 from engine.slots import CallSlots
 from schemas.commands import (
     AbortInstance,
@@ -127,13 +128,10 @@ class Owner:
         self.log, self.caller, self.clock, self.feed = log or Log(1), Caller(), VirtualClock(), feed or Feed()
         self.event_log, self.workflows = HeldLog(self.log), MemoryWorkflows()
         self.commands = len(self.log.commands[0])
-        self.partition = Partition(
-            0,
+        shared = Shared(
             log=self.event_log,
             snapshots=snapshots or MemorySnapshots(),
             snapshot_seconds=10.0,
-            writing_snapshot=asyncio.Lock(),
-            feed=self.feed,
             caller=caller or self.caller,
             slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
@@ -143,6 +141,7 @@ class Owner:
             codec=CODEC,
             metrics=Metrics(CollectorRegistry()),
         )
+        self.partition = Partition(0, shared, self.feed)
         self.task = asyncio.create_task(self.partition.run())
 
     async def command(self, command: Command, name: str = "i") -> None:

@@ -17,6 +17,7 @@ from engine.activities import service_of
 from engine.core.shard import Shard
 from engine.errors import AppendFailed
 from engine.metrics import Metrics
+from engine.shared import Shared
 from engine.slots import CallSlots
 from engine.supervisor import MAX_FAULT_PAUSE_SECONDS, Supervisor
 from schemas.commands import AbortInstance, RunWorkflow
@@ -64,11 +65,10 @@ class Engine:
         self.feed = MemoryFeed(self.shared, lambda partition, records: None)
         self.metrics = Metrics(CollectorRegistry())
         self.topic = SnapshotTopic()
-        self.supervisor = Supervisor(
+        shared = Shared(
             log=self.log,
             snapshots=MemorySnapshots(self.topic),
             snapshot_seconds=10.0,
-            feed=self.feed,
             caller=Caller(),
             slots=CallSlots(100, service_of),
             evaluator=MemoryLinks(random.Random(1), LinkFaults(), Observer(1, CODEC), dict),
@@ -78,6 +78,7 @@ class Engine:
             codec=CODEC,
             metrics=self.metrics,
         )
+        self.supervisor = Supervisor(shared, self.feed)
 
     def assign(self) -> None:
         """Give the partition to the engine."""
