@@ -36,14 +36,13 @@ class EventReader:
 
     Args:
         metrics: counts what can't be read.
-        codec: reads the records.
         finds_keys: whether instances are to be found by keys.
     """
 
-    def __init__(self, metrics: Metrics, codec: RecordCodec | None = None, *, finds_keys: bool = True):
+    def __init__(self, metrics: Metrics, *, finds_keys: bool = True):
         self._metrics = metrics
         self._finds_keys = finds_keys
-        self._codec = codec or RecordCodec()
+        self._codec = RecordCodec()
 
     def read(
         self,

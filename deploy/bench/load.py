@@ -108,7 +108,6 @@ class LoadClient:
         seconds: float,
         method: str,
         paths: Sequence[str],
-        body: bytes = b"",
         judge: Judge | None = None,
     ) -> Figures:
         """Send requests over and over from every client.
@@ -119,7 +118,6 @@ class LoadClient:
             method: of HTTP.
             paths: below the base: the first client asks for the first one, and so on, from the front again where there
                 are more clients.
-            body: of each request.
             judge: says what is wrong with the body of a success.
 
         Raises:
@@ -129,7 +127,7 @@ class LoadClient:
         cpu, start = time.process_time(), self._clock()
         end = start + seconds
         tasks = [
-            asyncio.create_task(self._client(figures, connection, method, path, body, judge, start, end))
+            asyncio.create_task(self._client(figures, connection, method, path, judge, start, end))
             for connection, path in zip(self._connections, itertools.cycle(paths), strict=False)
         ]
         try:
@@ -152,12 +150,11 @@ class LoadClient:
         connection: Connection,
         method: str,
         path: str,
-        body: bytes,
         judge: Judge | None,
         start: float,
         end: float,
     ) -> None:
-        request, clock = self._address.request(method, path, body), self._clock
+        request, clock = self._address.request(method, path), self._clock
         ended, took = figures.ends.append, figures.latencies.append
         while (began := clock()) < end:
             problem, answer = "", b""

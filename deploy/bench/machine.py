@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -70,11 +69,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def output_of(*command: str, environment: Mapping[str, str] | None = None) -> str:
+def output_of(*command: str) -> str:
     """What a command says in its first lines; `""` if it can't be run or fails."""
     try:
         ended = subprocess.run(  # noqa: S603 - our own commands
-            command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS, env=environment
+            command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -15,28 +15,27 @@ MAX_TRIES: Final = 1000
 """Ports that are looked at before giving up."""
 
 
-def is_free(port: int, host: str = HOST, *, unused: bool = False) -> bool:
-    """Whether a server could listen on the port now.
+def is_free(port: int, *, unused: bool = False) -> bool:
+    """Whether a server could listen on the port of `HOST` now.
 
     Args:
         port: the port.
-        host: address.
         unused: whether nobody may have it, not even without listening, or have had it a moment ago.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a connection of an earlier run in TIME_WAIT doesn't make the port taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not unused)
         try:
-            probe.bind((host, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
     return True
 
 
-def check_free(port: int, host: str = HOST) -> None:
+def check_free(port: int) -> None:
     """Raise `PortInUse` when a server could not listen on the port; 0 (any port) is always fine."""
-    if port and not is_free(port, host):
-        raise PortInUse(f"port {port} on {host} is in use; choose another one, or end what listens there")
+    if port and not is_free(port):
+        raise PortInUse(f"port {port} on {HOST} is in use; choose another one, or end what listens there")
 
 
 def free_ports(count: int) -> list[int]:

@@ -18,14 +18,7 @@ Say = Callable[[str], None]
 """Takes a line for the user."""
 
 
-async def repair(
-    settings: OperatorSettings,
-    *,
-    act: bool,
-    say: Say,
-    progress: OnProgress = lambda done, total: None,
-    kafka: Kafka | None = None,
-) -> bool:
+async def repair(settings: OperatorSettings, *, act: bool, say: Say, progress: OnProgress) -> bool:
     """Look at all partitions, and repair them.
 
     Args:
@@ -33,7 +26,6 @@ async def repair(
         act: change something; else only say what would be done.
         say: is called with each line of the outcome.
         progress: is called while a partition is read.
-        kafka: where the topics are; as the settings say when not given.
 
     Returns:
         Whether something was wrong.
@@ -44,7 +36,7 @@ async def repair(
         StoreAway: Postgres is away.
         SettingsError: the settings contradict each other.
     """
-    kafka = kafka or KafkaClients(settings)
+    kafka = KafkaClients(settings)
     async with _acts(kafka, settings) as (acts, read_model):
         wrong = False
         # All of it is known before anything is changed: a repair that can't reach something changes nothing.

@@ -11,7 +11,6 @@ from deploy.http.server import Server
 from deploy.http.server import server_config as config
 from deploy.sandbox.app import create_app
 from deploy.sandbox.endpoint import ABORT_EXTENSION
-from deploy.sandbox.state import SandboxSettings
 
 KEEP_ALIVE_SECONDS: Final = 120
 """Longer than clients keep idle connections: else a call would now and then meet a connection that is just being
@@ -49,6 +48,6 @@ def server_config(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> uvi
     )
 
 
-def serve(host: str, port: int, settings: SandboxSettings | None = None) -> None:
+def serve(host: str, port: int) -> None:
     """Runs a sandbox until the process is told to stop (SIGINT, SIGTERM)."""
-    Server(server_config(create_app(settings), host, port)).run()
+    Server(server_config(create_app(), host, port)).run()

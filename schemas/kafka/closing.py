@@ -25,17 +25,16 @@ C = TypeVar("C")
 
 
 @contextlib.asynccontextmanager
-async def closing(client: C, seconds: float = CLOSE_SECONDS) -> AsyncIterator[C]:
+async def closing(client: C) -> AsyncIterator[C]:
     """Close a client at the end of the block, however that ends. The block starts the client.
 
     Args:
         client: a consumer, a seat in a group or an admin client, started or not.
-        seconds: its deadline.
     """
     try:
         yield client
     finally:
-        await close(client, seconds)
+        await close(client)
 
 
 async def close(client: Any, seconds: float = CLOSE_SECONDS) -> None:

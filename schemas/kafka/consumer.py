@@ -27,13 +27,12 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
 
     Args:
         settings: how to reach Kafka.
-        topics: to read all partitions of, without a group.
         options: those of `AIOKafkaConsumer`.
     """
 
-    def __init__(self, settings: KafkaSettings, *topics: str, **options: Any):
+    def __init__(self, settings: KafkaSettings, **options: Any):
         defaults = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
-        super().__init__(*topics, **client_options(settings), **{**defaults, **options})
+        super().__init__(**client_options(settings), **{**defaults, **options})
         adopt(self._client)
 
     async def getmany(self, *partitions: TopicPartition, **options: Any) -> Any:
