@@ -166,7 +166,7 @@ class ActivityCaller(Protocol):
 
         Args:
             activity: what to call.
-            may_start: asked right before the attempt starts.
+            may_start: asked right before the attempt starts, and again where it then had to wait for what it needs.
 
         Returns:
             Its result; None when it was not started.

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.oauth import TokenSource
 from schemas.stack.transport import Transport
+
+if TYPE_CHECKING:
+    from schemas.stack.session import Before
 
 
 class StackClient:
@@ -43,7 +47,12 @@ class StackClient:
         await self.transport.close()
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        before: "Before | None" = None,
     ) -> Answer:
         """One request to the stack. The caller bounds the time.
 
@@ -52,22 +61,31 @@ class StackClient:
             url: absolute, below `url`, percent-encoded.
             headers: beside those that every request has.
             body: bytes of the body.
+            before: awaited right before the request is sent, each time: there may be a second one with another token.
 
         Raises:
-            CallFailed: a token or an answer could not be had.
+            CallFailed: a token or an answer could not be had, or `before` has raised it.
         """
         headers = dict(headers or {})
         if self._tokens is None:
-            return await self.transport.send(method, url, headers=headers, body=body)
+            return await self.transport.send(method, url, headers=headers, body=body, before=before)
         token = await self._tokens.token()
-        answer = await self._send_as(token, method, url, headers, body)
+        answer = await self._send_as(token, method, url, headers, body, before)
         if answer.status == 401 and self._tokens.reject(token):
             # Revoked, or the stack's clock is ahead. Once only: a new token that is refused too is the client's fault.
-            answer = await self._send_as(await self._tokens.token(), method, url, headers, body)
+            answer = await self._send_as(await self._tokens.token(), method, url, headers, body, before)
             if answer.status == 401:
                 self._tokens.reject_new()
         return answer
 
-    async def _send_as(self, token: str, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def _send_as(
+        self,
+        token: str,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        before: "Before | None",
+    ) -> Answer:
         headers = {**headers, "Authorization": f"Bearer {token}"}
-        return await self.transport.send(method, url, headers=headers, body=body)
+        return await self.transport.send(method, url, headers=headers, body=body, before=before)

@@ -36,5 +36,9 @@ class Refused(CallFailed):
     """The stack answered with an error."""
 
 
+class Withdrawn(CallFailed):
+    """The request was not sent: while it waited for a token or a connection, whoever wanted it changed their mind."""
+
+
 class Unreadable(CallFailed):
     """The stack reports success, but its answer is not what the contract says."""

@@ -5,8 +5,9 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -26,6 +27,12 @@ CHUNK_BYTES: Final = 64 * 1024
 """How much of an answer is read at once. An answer may exceed its limit by this much before it is given up."""
 
 
+Before = Callable[[], Awaitable[None]]
+"""Awaited when a request has its connection, right before it is sent. If it raises, the request is not sent."""
+
+_before: Final = ContextVar[Before | None]("before", default=None)
+
+
 class Streamed(NamedTuple):
     """An answer whose body comes bit by bit."""
 
@@ -33,6 +40,21 @@ class Streamed(NamedTuple):
     content_type: str
     pieces: AsyncIterator[bytes]
     """Raises `NoAnswer` when the connection breaks."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections of a pool. Whoever gets one has a last chance not to use it: a new one may have taken long."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **kwargs)
+        before = _before.get()
+        if before is not None:
+            try:
+                await before()
+            except BaseException:
+                connection.release()
+                raise
+        return connection
 
 
 class Session:
@@ -47,7 +69,7 @@ class Session:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         # The callers bound how many exchanges there are. A limit here would count waiting for a connection as slowness.
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_CACHE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS)
+        connector = _Connector(limit=0, ttl_dns_cache=DNS_CACHE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds),
@@ -61,8 +83,16 @@ class Session:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: bytes | None,
+        before: Before | None = None,
+    ) -> Answer:
         """See `Transport.send`; the URL is known to be percent-encoded."""
+        outer = _before.set(before)
         try:
             # Redirects are not followed: they would carry the token wherever an answer points.
             async with self._session.request(
@@ -73,6 +103,8 @@ class Session:
             raise self._not_connected() from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(_reason(error)) from None
+        finally:
+            _before.reset(outer)
 
     @contextlib.asynccontextmanager
     async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:

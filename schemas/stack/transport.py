@@ -9,7 +9,7 @@ from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable
 
 if TYPE_CHECKING:
-    from schemas.stack.session import Session, Streamed
+    from schemas.stack.session import Before, Session, Streamed
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
@@ -51,7 +51,13 @@ class Transport:
             self._session = None
 
     async def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        before: "Before | None" = None,
     ) -> Answer:
         """Send a request and read its answer. The caller bounds the time.
 
@@ -60,13 +66,15 @@ class Transport:
             url: absolute, percent-encoded; it is sent as it is.
             headers: beside those that every request has.
             body: bytes of the body.
+            before: awaited when there is a connection, right before the request is sent.
 
         Raises:
             NotSendable: the URL is not percent-encoded.
             NoAnswer: no connection, or it broke.
             Unreadable: the answer is too large.
+            CallFailed: `before` has raised it; nothing was sent.
         """
-        return await self._session_for(url).send(method, url, headers, body)
+        return await self._session_for(url).send(method, url, headers, body, before)
 
     @contextlib.asynccontextmanager
     async def stream(self, url: str, *, headers: Mapping[str, str]) -> "AsyncIterator[Streamed]":

@@ -56,7 +56,12 @@ class LinkService(StackClient):
         self._rng, self._faults = rng, faults
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
         """See `StackClient.send`."""
         await asyncio.sleep(self._rng.uniform(*SECONDS))

@@ -60,8 +60,11 @@ class Watched:
         assert done is not None
         return done
 
+    async def start(self, activity: Activity, may_start: Callable[[], Awaitable[bool]]) -> ActivityDone | None:
+        return await self._caller.call(attempt(activity), may_start)
+
     async def refused(self, activity: Activity) -> None:
-        assert await self._caller.call(attempt(activity), no) is None
+        assert await self.start(activity, no) is None
 
     async def output(self, activity: Activity, key: str = "i1:0:0") -> Any:
         done = await self.call(activity, key)
@@ -369,6 +372,78 @@ async def test_a_call_that_may_not_start_is_not_made() -> None:
         assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") is None
         await stack.output(activities.list_wallets("a"))
         assert stack.counted("activity_attempts_total", activity="ListWallets", outcome="ok") == 1
+
+
+async def test_a_call_that_had_to_wait_for_its_token_asks_again_before_it_is_sent() -> None:
+    now, tokens, calls = 1000.0, [asyncio.Event(), asyncio.Event()], list[str]()
+    token_wanted = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.path != "/token":
+            calls.append(request.path)
+            return web.Response(status=401) if len(calls) == 1 else web.Response(status=204)
+        token_wanted.set()
+        await tokens[len(calls)].wait()
+        return web.json_response({"access_token": f"t{len(calls)}", "expires_in": 3600})
+
+    asked: list[bool] = []
+    allowed = True
+
+    async def may_start() -> bool:
+        asked.append(allowed)
+        return allowed
+
+    async with (
+        serving(handler) as url,
+        caller_of(url, lambda: now, **CREDENTIALS, stack_token_url=f"{url}/token") as stack,
+    ):
+        waiting = asyncio.create_task(stack.start(_transfer(), may_start))
+        await token_wanted.wait()
+        # The instance is aborted meanwhile, and that is answered.
+        now, allowed = now + 5, False
+        tokens[0].set()
+        assert await waiting is None
+        assert (asked, calls) == ([True, False], []), "nothing was sent after the abort"
+        assert stack.counted("activity_attempts_total", activity="CreateTransferInitiation", outcome="retry") is None
+
+        # Likewise behind a token that the stack does not take any more.
+        allowed = True
+        token_wanted.clear()
+        waiting = asyncio.create_task(stack.start(_transfer(), may_start))
+        await token_wanted.wait()
+        now, allowed = now + 5, False
+        tokens[1].set()
+        assert await waiting is None
+        assert (asked[2:], len(calls)) == ([True, False], 1)
+
+        allowed = True
+        assert await stack.start(_transfer(), may_start) == ActivityDone(TOKEN)
+        assert (asked[4:], len(calls)) == ([True], 2), "what did not wait asks once"
+
+
+async def test_a_call_that_had_to_wait_for_its_connection_asks_again_before_it_is_sent() -> None:
+    now, calls = 1000.0, list[str]()
+
+    async def handler(request: web.Request) -> web.Response:
+        calls.append(request.path)
+        return web.Response(status=204)
+
+    def slow() -> float:
+        """A clock by which everything takes a second."""
+        nonlocal now
+        now += 1
+        return now
+
+    answers = iter((True, False, True, True))
+
+    async def may_start() -> bool:
+        return next(answers)
+
+    async with serving(handler) as url, caller_of(url, slow) as stack:
+        assert await stack.start(_transfer(), may_start) is None
+        assert calls == []
+        assert await stack.start(_transfer(), may_start) == ActivityDone(TOKEN)
+        assert len(calls) == 1
 
 
 async def test_calls_under_way_are_counted_also_when_they_are_cancelled() -> None:
