@@ -19,7 +19,14 @@ from schemas.commands import Command
 from schemas.kafka import Kafka, KafkaAway, NotAcknowledged, Refused
 from schemas.records import RecordCodec
 from schemas.settings import ApiSettings
-from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name, used_partitions
+from schemas.topics import (
+    COMMANDS,
+    MAX_COMMAND_BYTES,
+    MAX_RECORD_BATCH_BYTES,
+    partition_of,
+    topic_name,
+    used_partitions,
+)
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 """Deadline of `reachable`; probes of orchestrators give up soon after."""
@@ -27,8 +34,6 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 """Most that is collected while a request is on its way. aiokafka's 16 KiB would hold 30 commands, and make the next
 ones wait for a free batch."""
 AWAY: Final = "Kafka is away, so the request is not carried out"
-MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
-"""Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
 
 
 class KafkaCommandLog:

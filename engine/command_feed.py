@@ -10,7 +10,18 @@ from typing import Final
 from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from schemas.fillers import Passed
-from schemas.kafka import Kafka, KafkaFault, KeptReader, Member, Membership, NameTaken, Place, read_span, staying
+from schemas.kafka import (
+    PROMPT_FETCH_SECONDS,
+    Kafka,
+    KafkaFault,
+    KeptReader,
+    Member,
+    Membership,
+    NameTaken,
+    Place,
+    read_span,
+    staying,
+)
 from schemas.log_integrity import LogFault, check_commands, check_records, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -18,6 +29,9 @@ from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, topic_name
 
 logger = logging.getLogger(__name__)
+
+GROUP: Final = "orchestration-engine"
+"""Name of the consumer group, behind the prefix of the topics."""
 
 COMMIT_SECONDS: Final = 2.0
 """How often offsets are committed. They are for lag metrics and autoscaling alone."""
@@ -28,10 +42,6 @@ POLL_SECONDS: Final = 1.0
 MAX_TAKEN: Final = 2_000
 """Most commands that are taken at once. A megabyte that was fetched holds a million, if they are empty and compressed:
 they would stop the engine for seconds, and then wait in its memory."""
-
-FETCH_WAIT_SECONDS: Final = 0.25
-"""A command waits for a fetch under way that does not ask for its partition; this bounds how long.
-Much less, and a process that has nothing to do would keep itself and Kafka busy."""
 
 COORDINATOR_AWAY_SECONDS: Final = 10.0
 """How long a group may be without a coordinator: a broker that dies or hangs is replaced after about 9 s. Meanwhile
@@ -137,10 +147,10 @@ class KafkaCommandFeed:
 
     def _membership(self) -> Membership:
         return Membership(
-            group=f"{self._settings.topic_prefix}orchestration-engine",
+            group=self._settings.topic_prefix + GROUP,
             member_id=self._name.current,
             session_timeout_seconds=self._settings.engine_session_timeout_seconds,
-            fetch_wait_seconds=FETCH_WAIT_SECONDS,
+            fetch_wait_seconds=PROMPT_FETCH_SECONDS,
         )
 
     async def _watch(self) -> None:

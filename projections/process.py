@@ -34,12 +34,12 @@ from projections.publisher import Publisher
 from projections.retention import Retention, log_ends, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
-from schemas.kafka import Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
+from schemas.kafka import PROMPT_FETCH_SECONDS, Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
 from schemas.log_integrity import LogFault, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
 from schemas.settings import ProjectionsSettings
-from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+from schemas.topics import EVENTS, MAX_FETCH_BYTES, topic_name
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +59,6 @@ LIMITS_TIMEOUT_SECONDS: Final = 3.0
 """Deadline of asking Kafka what a partition holds whose records have a hole. The other partitions wait for it."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 """Deadline of a commit, which the next one replaces. Without it one that hangs would be the last."""
-FETCH_WAIT_SECONDS: Final = 0.25
-"""A record waits for a fetch under way that does not ask for its partition yet; this bounds how long. With
-much less, a process that has nothing to do would keep itself and Kafka busy."""
-MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
-"""Most that a fetch brings from one partition. Without it one that is far behind would hide the others."""
-MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
-"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
 MAX_IDLE_SECONDS: Final = 24 * 3600.0
 """While Postgres is away no records are taken. Kafka's client must not leave the group for that: see below."""
 LEAVE_SECONDS: Final = 15.0
@@ -241,9 +234,8 @@ class Projections:
                 member_id=self._name.current,
                 session_timeout_seconds=self._settings.projections_session_timeout_seconds,
                 max_idle_seconds=MAX_IDLE_SECONDS,
-                fetch_wait_seconds=FETCH_WAIT_SECONDS,
+                fetch_wait_seconds=PROMPT_FETCH_SECONDS,
                 fetch_max_bytes=MAX_FETCH_BYTES,
-                fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
             ),
             assigned=self._admission.assigned,
             revoked=self._admission.revoked,

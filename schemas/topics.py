@@ -17,6 +17,10 @@ from schemas.settings import EngineSettings, KafkaSettings, SettingsError, varia
 
 MAX_RECORD_BATCH_BYTES: Final = 8 * 1024 * 1024
 """`max.message.bytes` of our topics: one decision is one batch, and a batch above this would be refused for ever."""
+MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
+"""Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
+MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
+"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
 
 MURMUR2_SEED: Final = 0x9747B28C
 """That of Kafka's clients: `org.apache.kafka.common.utils.Utils.murmur2`."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from deploy.client.completion import complete_workflows
+from deploy.client.instance_filters import STATES
 from deploy.client.session import Session, connected
 
 if TYPE_CHECKING:
     from deploy.client.output import Cell
 
-STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
 OUTCOMES: Final = ("succeeded", "failed", "aborted")
 MAX_HOURS: Final = 93 * 24
 """As the API has it."""

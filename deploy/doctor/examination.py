@@ -12,6 +12,8 @@ from deploy.doctor import postgres as postgres_checks
 from deploy.doctor.findings import Finding, wrong
 from deploy.doctor.fitting import AllSettings, settings
 from deploy.repair.owners import other_owner
+from engine.command_feed import GROUP as ENGINE_GROUP
+from engine.kafka_snapshots import TRANSACTIONAL_ID as SNAPSHOTS_ID
 from projections.errors import NoSession
 from projections.migrate import shipped
 from projections.process import GROUP as PROJECTIONS_GROUP
@@ -25,8 +27,6 @@ from schemas.settings import EngineSettings, KafkaSettings, PostgresSettings, Se
 from schemas.stack.errors import CallFailed
 from schemas.topics import COMMANDS, EVENTS, SEALED_TOPICS, topic_name, topics, trigger_topics
 
-ENGINE_GROUP: Final = "orchestration-engine"
-SNAPSHOTS_ID: Final = "orchestration-snapshots-"
 GROUPS: Final = {ENGINE_GROUP: "engine", PROJECTIONS_GROUP: "projections", PUBLISHER_GROUP: "projections"}
 """The groups of our processes, and the command that runs them."""
 

@@ -10,14 +10,19 @@ from schemas.commands import AdvanceBulk, EndBulk, PageCommand, PassOverInstance
 from schemas.kafka import Kafka, NotAcknowledged
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import KafkaSettings
-from schemas.topics import COMMANDS, MAX_RECORD_BATCH_BYTES, partition_of, topic_name, used_partitions
+from schemas.topics import (
+    COMMANDS,
+    MAX_COMMAND_BYTES,
+    MAX_RECORD_BATCH_BYTES,
+    partition_of,
+    topic_name,
+    used_partitions,
+)
 
 APPEND_SECONDS: Final = 10.0
 """Deadline of appending a page's commands. After it the page is sent again."""
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """Most that is collected in a batch of one partition."""
-MAX_COMMAND_BYTES: Final = MAX_RECORD_BATCH_BYTES - 4096
-"""Largest command, with room for key and headers. One that only the broker refuses would kill the producer."""
 
 Command = PageCommand | AdvanceBulk | EndBulk
 

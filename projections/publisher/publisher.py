@@ -19,7 +19,7 @@ from schemas.kafka import Fenced, Kafka, KafkaFault, Member, Membership, NameTak
 from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.settings import ProjectionsSettings
-from schemas.topics import EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
+from schemas.topics import EVENTS, MAX_FETCH_BYTES, topic_name
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,6 @@ LEAVE_TIMEOUT_SECONDS: Final = 2.0
 FETCH_MIN_BYTES: Final = 64 * 1024
 FETCH_WAIT_SECONDS: Final = 0.2
 """The broker gathers as much, for as long. A fetch for each record would take the processor from requests."""
-MAX_PARTITION_FETCH_BYTES: Final = 1024 * 1024
-"""Most that a fetch brings from one partition. Without it one that is far behind would hide the others."""
-MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
-"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
 MAX_IDLE_SECONDS: Final = 24 * 3600.0
 """While transactions fail no records are taken. To give the partitions to another publisher then would not help."""
 
@@ -134,7 +130,6 @@ class Publisher:
                 fetch_wait_seconds=FETCH_WAIT_SECONDS,
                 fetch_min_bytes=FETCH_MIN_BYTES,
                 fetch_max_bytes=MAX_FETCH_BYTES,
-                fetch_max_partition_bytes=MAX_PARTITION_FETCH_BYTES,
             ),
             assigned=self._assigned,
             revoked=self._revoked,

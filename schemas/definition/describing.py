@@ -10,7 +10,7 @@ Descriptions are those of the docstrings: a class's first paragraph, and its att
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -18,14 +18,13 @@ import msgspec
 
 from schemas.definition import patterns
 from schemas.definition.fields import Readable, T
-from schemas.definition.reading import MAX_COUNT
+from schemas.definition.reading import ANY_INSTANT, MAX_COUNT
 
 Schema: TypeAlias = dict[str, Any]
 Refer: TypeAlias = Callable[[type[Readable]], Schema]
 """Makes the schema of an object inside another one."""
 
 _NULL: Final[Schema] = {"type": "null"}
-_ANY_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def describe(kind: type[Readable], refer: Refer) -> Schema:
@@ -141,7 +140,7 @@ class DescribedFields:
             self._note(name, _texts(patterns.INSTANT))
         else:
             self._note(name, {"anyOf": [_NULL, _texts(patterns.EMPTY, patterns.INSTANT)]}, required=False)
-        return _ANY_INSTANT
+        return ANY_INSTANT
 
     def duration(self, name: str) -> int:
         """A duration that must be there."""

@@ -31,7 +31,8 @@ _TOO_LONG: Final = f"is longer than {MAX_RESOLVED_CHARACTERS} characters with it
 _BOOLEANS: Final = {"true": True, "false": False}
 MAX_COUNT: Final = 2**31 - 1
 """Largest count of something (contract: workflows, Attempt limit, pause and resume)."""
-_ANY_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+ANY_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""In place of one that depends on variables."""
 
 
 class ReadFields:
@@ -131,7 +132,7 @@ class ReadFields:
 
     def instant(self, name: str) -> datetime | None:
         """An RFC 3339 text, in UTC; None if missing, null or empty."""
-        return self._parsed(name, "an RFC 3339 date and time", parse_instant, _ANY_INSTANT) if self.text(name) else None
+        return self._parsed(name, "an RFC 3339 date and time", parse_instant, ANY_INSTANT) if self.text(name) else None
 
     def duration(self, name: str) -> int:
         """A duration that must be there, in nanoseconds."""

@@ -50,6 +50,7 @@ from schemas.kafka.errors import (
 )
 from schemas.kafka.kept_reader import KeptReader
 from schemas.kafka.ports import (
+    PROMPT_FETCH_SECONDS,
     Admin,
     FoundTopic,
     Kafka,
@@ -72,6 +73,7 @@ from schemas.kafka.tail import search_tail
 
 __all__ = [
     "CLIENT_LOGGER",
+    "PROMPT_FETCH_SECONDS",
     "Admin",
     "BatchTooLarge",
     "Fenced",

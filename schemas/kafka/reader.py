@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -16,10 +15,7 @@ from schemas.kafka.ports import Limits, Place
 from schemas.kafka.span import read_span
 from schemas.records import Record
 from schemas.settings import KafkaSettings
-from schemas.topics import MAX_RECORD_BATCH_BYTES
-
-MAX_FETCH_BYTES: Final = 2 * MAX_RECORD_BATCH_BYTES
-"""Most that a fetch brings, which bounds the memory that it takes. At least one record batch must fit."""
+from schemas.topics import MAX_FETCH_BYTES
 
 
 @contextlib.asynccontextmanager

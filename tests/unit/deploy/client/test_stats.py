@@ -6,7 +6,8 @@ import click
 import pytest
 
 from api.resources.stats import MAX_DAYS
-from deploy.client.stats import MAX_HOURS, STATES, lines, since
+from deploy.client.instance_filters import STATES
+from deploy.client.stats import MAX_HOURS, lines, since
 
 NONE: dict[str, Any] = {"count": 0}
 ENDED: dict[str, Any] = {
