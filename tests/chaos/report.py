@@ -31,7 +31,8 @@ def table(rounds: Sequence[Round]) -> Iterator[str]:
     yield f"{outcomes.total()} requests"
     yield from (f"{count:7} {text}" for text, count in sorted(outcomes.items()))
     for kind in sorted({kind for result in rounds for kind in result.longest}):
-        yield f"longest request {kind}: {max(result.longest.get(kind, 0.0) for result in rounds):.1f} s"
+        longest = max(rounds, key=lambda result: result.longest.get(kind, 0.0))
+        yield f"longest request {kind}: {longest.longest[kind]:.1f} s, in round {longest.name}"
 
 
 def _row(recovery: Recovery) -> str:
