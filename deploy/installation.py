@@ -6,9 +6,8 @@
         run/<name>.pid       our processes
         logs/<name>.log      their output
 
-While Kafka starts, so does Postgres with its migrations, and api, engine and projections (and the sandbox) load their
-code as processes of their own. They start once Kafka has its topics. A later start on the same folder carries on where
-this one ended.
+Kafka with its topics and Postgres with its migrations start side by side; then api, engine and projections (and the
+sandbox) start as processes of their own. A later start on the same folder carries on where this one ended.
 """
 
 import asyncio
@@ -18,6 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -202,29 +202,25 @@ class Installation:
         check_free(self._options.port)
 
     def _start(self) -> None:
-        self._kafka.launch()
-        self._postgres.start()
+        database = _in_background(self._start_database)
+        bootstrap_servers = self._kafka.start()
         kafka = msgspec.structs.replace(
-            load(KafkaSettings),
-            kafka_bootstrap_servers=self._kafka.bootstrap_servers,
-            kafka_security_protocol="PLAINTEXT",
+            load(KafkaSettings), kafka_bootstrap_servers=bootstrap_servers, kafka_security_protocol="PLAINTEXT"
         )
         if variable("partitions") not in os.environ:
             kafka = msgspec.structs.replace(kafka, partitions=PARTITIONS)
-        self._services = self._make_services(kafka)
-        for service in self._services:
-            service.load()
-        self._migrate()
-        self._kafka.wait()
         asyncio.run(create_topics(kafka, others=trigger_topics(load(EngineSettings))))
+        database.result()
+        self._services = self._make_services(kafka)
         for service in self._services:
             service.start()
         wait_ready(self._services, READY_TIMEOUT_SECONDS)
 
-    def _migrate(self) -> None:
+    def _start_database(self) -> None:
         from projections.migrate import migrate
 
-        migrate(OperatorSettings(database_url=self._postgres.url, database_schema=self._api.database_schema))
+        url = self._postgres.start()
+        migrate(OperatorSettings(database_url=url, database_schema=self._api.database_schema))
 
     def _make_services(self, kafka: KafkaSettings) -> list[Service]:
         api_port, engine_port, projections_port, sandbox_port = free_ports(4)
@@ -281,6 +277,8 @@ class Installation:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return Service(
             name,
+            # -P: modules in the user's current directory must not replace ours.
+            ["-P", "-m", "deploy.cli", name],
             {**inherited, **(environment_of(more) if more else {}), **environment_of(settings)},
             port=port,
             folder=self._folder,
@@ -301,3 +299,19 @@ class Installation:
         server.start()
         if (self._kafka.bootstrap_servers, self._postgres.url) != before:
             raise DevError(f"{name} could not get its address back: another process has taken it")
+
+
+def _in_background(work: Callable[[], None]) -> Future[None]:
+    """Run in a daemon thread, which an exit doesn't wait for."""
+    future: Future[None] = Future()
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=target, daemon=True).start()
+    return future

@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import io
 import logging.handlers
-import os
 import re
 import sys
 import threading
@@ -15,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from deploy.embedded.child import Child
 from deploy.embedded.ports import HOST
@@ -38,7 +37,8 @@ class Service:
     """One of our processes.
 
     Args:
-        name: the command that it runs, shown to the user; names its files.
+        name: shown to the user; names its files.
+        arguments: of the Python interpreter.
         environment: all its variables.
         port: where its probes are.
         folder: takes its pid file (`run/`) and log (`logs/`).
@@ -49,6 +49,7 @@ class Service:
     def __init__(
         self,
         name: str,
+        arguments: Sequence[str],
         environment: Mapping[str, str],
         *,
         port: int,
@@ -57,6 +58,7 @@ class Service:
         ready_path: str = "/readyz",
     ) -> None:
         self.name = name
+        self._command = [sys.executable, *arguments]
         self._environment = environment
         self._port = port
         self._ready_path = ready_path
@@ -68,34 +70,14 @@ class Service:
         self._due: float | None = None
         self._child: Child | None = None
         self._output: threading.Thread | None = None
-        self._told: IO[bytes] | None = None
-
-    def load(self) -> None:
-        """Start the process and let it load its code. It does nothing else before `start`."""
-        reading, writing = os.pipe()
-        self._told = os.fdopen(writing, "wb", buffering=0)
-        try:
-            self._run(["-m", "deploy.standby", str(reading), self.name], [reading])
-        finally:
-            os.close(reading)
 
     def start(self) -> None:
-        """Start the process, or let go on what was loaded; `ready` tells when it does its work."""
-        if self._told is None:
-            self._run(["-m", "deploy.cli", self.name])
-            return
-        with self._told as told, contextlib.suppress(BrokenPipeError):  # it has ended: `ready` tells why
-            told.write(b"1")
-        self._told = None
-
-    def _run(self, arguments: Sequence[str], descriptors: Sequence[int] = ()) -> None:
-        # -P: modules in the user's current directory must not replace ours.
-        command = [sys.executable, "-P", *arguments]
+        """Start the process; `ready` tells when it does its work."""
         for path in (self._pid_file, self._log):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._lines.clear()
         self._due = None
-        self._child = Child(command, pid_file=self._pid_file, environment=self._environment, descriptors=descriptors)
+        self._child = Child(self._command, pid_file=self._pid_file, environment=self._environment)
         self._output = threading.Thread(target=self._copy_output, args=(self._child,), daemon=True)
         self._output.start()
 
@@ -144,8 +126,6 @@ class Service:
 
     def stop(self, timeout_seconds: float) -> None:
         """End the process in order, or kill it when the time is over."""
-        if self._told:
-            self._told.close()
         if self._child:
             self._child.stop(timeout_seconds)
             if self._output:

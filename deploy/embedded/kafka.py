@@ -141,7 +141,11 @@ class EmbeddedKafka:
             StartFailed: it ended, or was not ready in time.
         """
         self.launch()
-        self.wait()
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.kill()
+            raise
         return self.bootstrap_servers
 
     def launch(self) -> None:
@@ -184,27 +188,6 @@ class EmbeddedKafka:
             directory=self._data_dir,
         )
         self.bootstrap_servers = f"{HOST}:{broker}"
-
-    def wait(self) -> None:
-        """Wait until the broker serves that was launched. If it does not, it is ended.
-
-        Raises:
-            StartFailed: it ended, or was not ready in time.
-        """
-        assert self.process is not None  # noqa: S101 - for the type checker
-        deadline, logs = time.monotonic() + START_TIMEOUT_SECONDS, self._logs
-        try:
-            while not self.serves:
-                if self.process.returncode is not None:
-                    raise StartFailed(f"Kafka ended while starting: {_reason(logs)} ({logs})")
-                if time.monotonic() > deadline:
-                    raise StartFailed(
-                        f"Kafka is not ready after {START_TIMEOUT_SECONDS:.0f} s: {_reason(logs)} ({logs})"
-                    )
-                time.sleep(POLL_SECONDS)
-        except BaseException:
-            self.kill()
-            raise
 
     @property
     def serves(self) -> bool:
@@ -291,6 +274,16 @@ class EmbeddedKafka:
         if done.returncode:
             raise StartFailed(f"Kafka's data folder can't be formatted: {_last_line(done.stderr or done.stdout)}")
         done_before.touch()
+
+    def _wait_ready(self) -> None:
+        assert self.process is not None  # noqa: S101 - for the type checker
+        deadline, logs = time.monotonic() + START_TIMEOUT_SECONDS, self._logs
+        while not self.serves:
+            if self.process.returncode is not None:
+                raise StartFailed(f"Kafka ended while starting: {_reason(logs)} ({logs})")
+            if time.monotonic() > deadline:
+                raise StartFailed(f"Kafka is not ready after {START_TIMEOUT_SECONDS:.0f} s: {_reason(logs)} ({logs})")
+            time.sleep(POLL_SECONDS)
 
 
 def new_cluster_id() -> str:

@@ -175,15 +175,15 @@ def occupy_api_port(folder: Path) -> None:
     """Start an installation whose API port is taken between the check and the start of the API."""
     (port,) = free_ports(1)
     dev = installation.Installation(installation.Options(port=port, data_dir=folder, quiet=True))
-    migrate = dev._migrate
+    start_database = dev._start_database
     with socket.socket() as taken:
 
         def take_port() -> None:
             taken.bind(("127.0.0.1", port))
             taken.listen()
-            migrate()
+            start_database()
 
-        dev._migrate = take_port  # type: ignore[method-assign]
+        dev._start_database = take_port  # type: ignore[method-assign]
         with dev:
             pass
 
