@@ -18,7 +18,7 @@ from projections.ports import Database
 from projections.queries.followed import FollowedInstances
 from projections.queries.positions import ReadPositions as QueriedPositions
 from projections.queries.read_model import ReadModel as QueriedReadModel
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.repeats import Repeats
 from schemas.settings import ApiSettings, StackSettings, load
 from schemas.stack.links import LinkFetcher
@@ -59,7 +59,7 @@ def outside(settings: ApiSettings) -> Outside:
     Raises:
         SettingsError: the settings for Kafka or the stack can't be used.
     """
-    return Outside(kafka=KafkaClients(settings), database=Postgres(settings), links=LinkFetcher(load(StackSettings)))
+    return Outside(kafka=clients_of(settings), database=Postgres(settings), links=LinkFetcher(load(StackSettings)))
 
 
 def services_of(

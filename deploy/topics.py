@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from deploy.errors import TopicsError
-from schemas.kafka import Admin, Kafka, KafkaClients, KafkaFault, KafkaUnreachable, NewTopic, Refusal
+from schemas.kafka import Admin, Kafka, KafkaFault, KafkaUnreachable, NewTopic, Refusal, clients_of
 from schemas.settings import KafkaSettings, variable
 from schemas.topics import Topic, topics
 
@@ -33,7 +33,7 @@ async def create_topics(settings: KafkaSettings, kafka: Kafka | None = None, oth
             time.
         SettingsError: the settings for Kafka contradict each other.
     """
-    kafka = kafka or KafkaClients(settings)
+    kafka = kafka or clients_of(settings)
     try:
         async with kafka.admin() as admin:
             existing = await admin.partitions()

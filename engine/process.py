@@ -31,7 +31,7 @@ from engine.triggers.evaluator import LinkEvaluator
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName
 from schemas.records import RecordCodec
@@ -67,7 +67,7 @@ class Engine:
         lateness: Lateness | None = None,
         bounds: Bounds | None = None,
     ):
-        kafka = kafka or KafkaClients(settings)
+        kafka = kafka or clients_of(settings)
         self._timeout = settings.shutdown_timeout_seconds
         metrics = Metrics(registry)
         codec = RecordCodec()

@@ -34,7 +34,7 @@ from projections.publisher import Publisher
 from projections.retention import Retention, log_ends, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
-from schemas.kafka import PROMPT_FETCH_SECONDS, Kafka, KafkaClients, KafkaFault, Member, Membership, NameTaken, Place
+from schemas.kafka import PROMPT_FETCH_SECONDS, Kafka, KafkaFault, Member, Membership, NameTaken, Place, clients_of
 from schemas.log_integrity import LogFault, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -91,7 +91,7 @@ class Projections:
         name: ProcessName | None = None,
         clock: Callable[[], float] = time.time,
     ):
-        self._kafka = kafka or KafkaClients(settings)
+        self._kafka = kafka or clients_of(settings)
         self._settings = settings
         self._metrics = metrics or Metrics()
         self._topic = topic_name(settings, EVENTS)

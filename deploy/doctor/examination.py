@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import psycopg
-from msgspec.structs import replace
 
 from deploy.doctor import encryption, progress, stack
 from deploy.doctor import kafka as kafka_checks
@@ -96,7 +95,7 @@ async def examine(
         for finding in postgres_checks.schema(given.projections.database_schema, database, shipped()):
             yield finding
     if facts is not None:
-        raw = kafka or KafkaClients(_unencrypted(given.engine))
+        raw = kafka or KafkaClients(given.engine)  # which hands records out as they are
         async for finding in _progress(given, raw, facts, database):
             yield finding
         async for finding in _encryption(given.engine, raw, facts):
@@ -148,11 +147,6 @@ async def _encryption(settings: EngineSettings, kafka: Kafka, facts: ClusterFact
         return
     for finding in encryption.fits(keys, settings.encryption_required, ends):
         yield finding
-
-
-def _unencrypted(settings: EngineSettings) -> EngineSettings:
-    """Settings whose clients hand out records as they are."""
-    return replace(settings, encryption_keys_file=None, encryption_key_id=None, encryption_required=False)
 
 
 def _whole(facts: ClusterFacts, topic: str) -> bool:

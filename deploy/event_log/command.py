@@ -9,7 +9,7 @@ import click
 from deploy.event_log.reading import EventLog, Query, Span
 from deploy.event_log.shown import as_json, as_line
 from deploy.progress import Progress
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.settings import KafkaSettings
 
 FLUSH_SECONDS: Final = 0.2
@@ -29,7 +29,7 @@ def show(settings: KafkaSettings, query: Query, *, json: bool, kafka: Kafka | No
         EventLogError: it is not there.
         KafkaFault: Kafka is away or refuses.
     """
-    asyncio.run(_show(kafka or KafkaClients(settings), settings, query, json=json))
+    asyncio.run(_show(kafka or clients_of(settings), settings, query, json=json))
 
 
 async def _show(kafka: Kafka, settings: KafkaSettings, query: Query, *, json: bool) -> None:

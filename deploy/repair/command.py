@@ -10,7 +10,7 @@ from deploy.repair.findings import Fill, Move, repair_of
 from deploy.repair.partition_log import OnProgress
 from deploy.repair.survey import Survey
 from projections.repairs import ReadModelRepairs
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.settings import OperatorSettings
 from schemas.topics import COMMANDS, DEFINITIONS, EVENTS
 
@@ -36,7 +36,7 @@ async def repair(settings: OperatorSettings, *, act: bool, say: Say, progress: O
         StoreAway: Postgres is away.
         SettingsError: the settings contradict each other.
     """
-    kafka = KafkaClients(settings)
+    kafka = clients_of(settings)
     async with _acts(kafka, settings) as (acts, read_model):
         wrong = False
         # All of it is known before anything is changed: a repair that can't reach something changes nothing.

@@ -18,7 +18,7 @@ from projections.rebuild import indexes
 from projections.rebuild.held import check_log, live_positions
 from projections.rebuild.replay import OnProgress, Replay, replaying
 from projections.retention import retention_days
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 
@@ -58,7 +58,7 @@ async def rebuild(
     """
     live = settings.database_schema
     shadow = msgspec.structs.replace(settings, database_schema=f"{live}_rebuild")
-    kafka = kafka or KafkaClients(settings)
+    kafka = kafka or clients_of(settings)
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
         await connection.execute(LIFT_LIMITS)
         await _claim(connection, live)

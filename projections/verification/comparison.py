@@ -16,7 +16,7 @@ from projections.verification.read_model import PostgresReadModel, ReadModel, Sn
 from projections.verification.replay import Replay, replaying
 from projections.verification.skipped import Skipped
 from projections.verification.tables import TABLES, Table, Values
-from schemas.kafka import Kafka, KafkaClients
+from schemas.kafka import Kafka, clients_of
 from schemas.log_integrity import check_identity
 from schemas.settings import ProjectionsSettings, variable
 from schemas.topics import EVENTS, topic_name
@@ -61,7 +61,7 @@ async def verify(
         LogFault: the log was cut or created again.
         KafkaFault, StoreAway: a service is away.
     """
-    kafka = kafka or KafkaClients(settings)
+    kafka = kafka or clients_of(settings)
     verification = _Verification(kafka, read_model or PostgresReadModel(settings), settings, progress, max_bytes)
     return await verification.run(limit)
 

@@ -11,7 +11,7 @@
 | `tail` | the newest record of some kind, looked for from the end; on the protocols |
 | `sealed` | the protocols with encryption at rest (`schemas.encryption`); on the protocols |
 | `memory` | the protocols on a cluster in memory |
-| `clients` | the protocols on aiokafka, made of all that follows |
+| `clients` | `clients_of` settings: the protocols on aiokafka, made of all that follows, `sealed` if there are keys |
 | `options` | where the brokers are, how to log in |
 | `client` | connections, timeouts and silent brokers, for everything below |
 | `silence` | which brokers don't answer |
@@ -35,7 +35,7 @@
 | `topic_finder` | which topics exist, with Kafka's ids |
 """
 
-from schemas.kafka.clients import CLIENT_LOGGER, KafkaClients
+from schemas.kafka.clients import CLIENT_LOGGER, KafkaClients, clients_of
 from schemas.kafka.errors import (
     BatchTooLarge,
     Fenced,
@@ -101,6 +101,7 @@ __all__ = [
     "TransactionFailed",
     "Transactions",
     "UnreadableRecords",
+    "clients_of",
     "read_span",
     "search_tail",
     "staying",

@@ -39,23 +39,9 @@ class Sealing:
         self._vault = vault
         self._names = {prefix + topic: topic for topic in SEALED_TOPICS}
 
-    def producer(self, producer: Producer) -> Producer:
-        """A producer that seals."""
-        return SealedProducer(producer, self)
-
-    def member(self, member: Member, topic: str) -> Member:
-        """A member that opens what it reads of a topic, if that is one of those."""
-        return SealedMember(member, self) if topic in self._names else member
-
-    @asynccontextmanager
-    async def reader(self, reader: AbstractAsyncContextManager[Reader]) -> AsyncIterator[Reader]:
-        """A reader that opens."""
-        async with reader as connected:
-            yield SealedReader(connected, self)
-
-    def transactions(self, transactions: Transactions) -> Transactions:
-        """Transactions that seal."""
-        return SealedTransactions(transactions, self)
+    def covers(self, topic: str) -> bool:
+        """Whether a topic is one of those."""
+        return topic in self._names
 
     def seal(self, topic: str, partition: int, records: Iterable[Outgoing]) -> Sequence[Outgoing]:
         """Records as they are to be written."""
@@ -176,7 +162,7 @@ class SealedKafka:
         producer = self._kafka.producer(
             topic, max_batch_bytes=max_batch_bytes, max_request_bytes=max_request_bytes, waits=waits
         )
-        return self._sealing.producer(producer)
+        return SealedProducer(producer, self._sealing)
 
     def member(
         self,
@@ -189,16 +175,18 @@ class SealedKafka:
     ) -> Member:
         """See `ports.Kafka.member`."""
         member = self._kafka.member(topic, membership, begin=begin, assigned=assigned, revoked=revoked)
-        return self._sealing.member(member, topic)
+        return SealedMember(member, self._sealing) if self._sealing.covers(topic) else member
 
-    def reader(self, *, committed_only: bool = False) -> AbstractAsyncContextManager[Reader]:
+    @asynccontextmanager
+    async def reader(self, *, committed_only: bool = False) -> AsyncIterator[Reader]:
         """See `ports.Kafka.reader`."""
-        return self._sealing.reader(self._kafka.reader(committed_only=committed_only))
+        async with self._kafka.reader(committed_only=committed_only) as reader:
+            yield SealedReader(reader, self._sealing)
 
     def transactions(self, name: str, *, open_seconds: float, max_batch_bytes: int) -> Transactions:
         """See `ports.Kafka.transactions`."""
         transactions = self._kafka.transactions(name, open_seconds=open_seconds, max_batch_bytes=max_batch_bytes)
-        return self._sealing.transactions(transactions)
+        return SealedTransactions(transactions, self._sealing)
 
     def admin(self) -> AbstractAsyncContextManager[Admin]:
         """See `ports.Kafka.admin`."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.records import NewRecord
 from tests.chaos.answers import Run
 from tests.chaos.bank import FAULTS as STACK_FAULTS
@@ -111,7 +111,7 @@ class Campaign:
         workflow = await self.clients.workflow("messages", [{"noop": {}}])
         body = {"event": MESSAGE_TYPE, "workflowID": workflow, "vars": {"run": "event.run"}}
         made = await self.clients.insist("trigger", "POST", lambda surface: "/triggers", body, key="messages")
-        producer = KafkaClients(self.system.settings).producer(
+        producer = clients_of(self.system.settings).producer(
             MESSAGES, max_batch_bytes=2**20, max_request_bytes=2**20, waits=True
         )
         path = f"/triggers/{made.data['data']['id']}/occurrences"

@@ -17,7 +17,7 @@ import aiohttp
 
 from schemas.events import CANCELED
 from schemas.idempotency import id_for_key
-from schemas.kafka import KafkaClients, KafkaFault, Producer
+from schemas.kafka import KafkaFault, Producer, clients_of
 from schemas.records import NewRecord
 from schemas.topics import partition_of
 from tests.chaos.answers import Answers, Plan, Probe, Request, Run
@@ -466,7 +466,7 @@ class Clients:
             await producer.close()
 
     def _producer(self) -> Producer:
-        kafka = KafkaClients(self._system.settings)
+        kafka = clients_of(self._system.settings)
         return kafka.producer(MESSAGES, max_batch_bytes=2**20, max_request_bytes=2**20, waits=False)
 
     async def each(self, work: Callable[[Run], Awaitable[object]], runs: list[Run]) -> None:

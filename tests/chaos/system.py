@@ -32,7 +32,7 @@ from deploy.embedded.ports import HOST
 from deploy.embedded.postgres import SOCKET_NAME, EmbeddedPostgres
 from deploy.topics import create_topics
 from projections.migrate import migrate
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.kafka.options import client_options
 from schemas.kafka.ports import Place
 from schemas.settings import (
@@ -209,7 +209,7 @@ class System:
         return msgspec.structs.replace(self.settings, database_url=self.postgres.url)
 
     async def _write_old(self) -> None:
-        kafka = KafkaClients(self.settings)
+        kafka = clients_of(self.settings)
         log = WrittenLog(kafka, self.settings, datetime.now(UTC) - OLD)
         await log.write(waiting=self.old_instances, finished=self.old_instances)
         places = [Place(topic_name(self.settings, EVENTS), partition) for partition in range(PARTITIONS)]

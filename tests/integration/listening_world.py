@@ -21,7 +21,7 @@ from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.process_name import ProcessName
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
@@ -43,7 +43,7 @@ class World:
 
     def __init__(self, settings: EngineSettings):
         self.settings = settings
-        self.log = KafkaEventLog(KafkaClients(settings), settings, RecordCodec())
+        self.log = KafkaEventLog(clients_of(settings), settings, RecordCodec())
         self.admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
         self.producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, max_batch_size=2**20)
 
@@ -102,7 +102,7 @@ class Engine:
             engine_id=engine_id,
             engine_session_timeout_seconds=6.0,
         )
-        kafka = KafkaClients(settings)
+        kafka = clients_of(settings)
         self.metrics = Metrics(CollectorRegistry())
         self.commands: list[FireTrigger] = []
         self._reader = DefinitionsReader(kafka, settings)

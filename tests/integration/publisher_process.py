@@ -3,13 +3,13 @@
 import asyncio
 
 from projections.publisher import Publisher
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.settings import ProjectionsSettings, load
 
 
 async def main() -> None:
     settings = load(ProjectionsSettings)
-    Publisher(KafkaClients(settings), settings).start()
+    Publisher(clients_of(settings), settings).start()
     await asyncio.Event().wait()
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from projections.publisher import Publisher
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.settings import ProjectionsSettings
 from schemas.topics import public_topic
 from tests.integration.waiting import DEADLINE_SECONDS
@@ -23,7 +23,7 @@ class Running:
 
     def __init__(self, settings: ProjectionsSettings):
         self.registry = CollectorRegistry()
-        self.publisher = Publisher(KafkaClients(settings), settings, self.registry)
+        self.publisher = Publisher(clients_of(settings), settings, self.registry)
         self.publisher.start()
 
     def has(self, name: str, **labels: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from projections.publisher.public_events import public_event
 from schemas.epochs import EpochFilter
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.records import NewRecord, RecordCodec
 from schemas.topics import (
     COMMANDS,
@@ -212,7 +212,7 @@ async def test_events_that_were_made_again(installation: Installation, users: Us
 
 async def add_events(installation: Installation, count: int) -> None:
     """Append records to each partition that nobody has read."""
-    producer = KafkaClients(installation.settings).producer(
+    producer = clients_of(installation.settings).producer(
         topic_name(installation.settings, EVENTS), max_batch_bytes=1_000_000, max_request_bytes=1_000_000, waits=True
     )
     foreign = NewRecord(b"", b"", [("type", b"Foreign")], 0)

@@ -19,7 +19,7 @@ from engine.kafka_log import KafkaEventLog
 from engine.ports import EventLog
 from schemas.commands import AbortInstance, Command, SendEvent
 from schemas.current import Current, CurrentWorkflow, decode_current
-from schemas.kafka import KafkaClients, Place
+from schemas.kafka import Place, clients_of
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.kafka.options import client_options
 from schemas.records import NewRecord, Record, RecordCodec
@@ -102,7 +102,7 @@ class Kafka(Subject):
         return self._new(EngineSettings(kafka_bootstrap_servers="127.0.0.1:1", **options))  # type: ignore[arg-type]
 
     def _new(self, settings: EngineSettings) -> EventLog:
-        self.writers.append(KafkaEventLog(KafkaClients(settings), settings, CODEC))
+        self.writers.append(KafkaEventLog(clients_of(settings), settings, CODEC))
         return self.writers[-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from schemas.kafka import Kafka, KafkaClients, Place
+from schemas.kafka import Kafka, Place, clients_of
 from schemas.kafka.options import client_options
 from schemas.kafka.producer_client import ProducerClient, end
 from schemas.records import NewRecord
@@ -29,13 +29,13 @@ class Brokers:
 
     def __init__(self, settings: KafkaSettings):
         self._settings = settings
-        self.kafka: Kafka = KafkaClients(settings)
+        self.kafka: Kafka = clients_of(settings)
 
     def topic(self, name: str) -> str:
         return self._settings.topic_prefix + name
 
     def away(self) -> Kafka:
-        return KafkaClients(KafkaSettings(kafka_bootstrap_servers="127.0.0.1:1"))
+        return clients_of(KafkaSettings(kafka_bootstrap_servers="127.0.0.1:1"))
 
     async def grow(self, topic: str, partitions: int) -> None:
         await self._administer("create_partitions", {topic: NewPartitions(partitions)})

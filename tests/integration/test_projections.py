@@ -26,7 +26,7 @@ from projections.publisher import publisher
 from projections.rows import Advance, Instance
 from projections.store import PostgresStore
 from schemas import events, rejections
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
@@ -350,7 +350,7 @@ async def test_positions_name_their_topic(settings: ProjectionsSettings, log: Lo
     async with running(settings):
         await log.append(0, uuid.uuid4(), *run(), cause=1)
         await until(lambda: caught_up(log, tables))
-        finder = KafkaClients(settings).topic_finder()
+        finder = clients_of(settings).topic_finder()
         found = await finder.find(topic_name(settings, EVENTS))
         finder.close()
         assert found is not None

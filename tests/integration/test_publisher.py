@@ -31,7 +31,7 @@ from projections.publisher.positions import PublishedPosition, position_record
 from projections.publisher.public_events import PublicEvent
 from projections.publisher.public_writer import PublicWriter
 from schemas import events
-from schemas.kafka import Fenced, KafkaClients, Place, TransactionFailed, transactions
+from schemas.kafka import Fenced, Place, TransactionFailed, clients_of, transactions
 from schemas.kafka.batches import batches
 from schemas.records import NewRecord
 from schemas.settings import ProjectionsSettings, environment_of
@@ -248,7 +248,7 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
             for step in left:
                 await step(stale)
 
-    kafka = KafkaClients(settings)
+    kafka = clients_of(settings)
     stale, new = PublicWriter(kafka, settings, 0), PublicWriter(kafka, settings, 0)
     try:
         assert await stale.open() == PublishedPosition()
@@ -269,7 +269,7 @@ async def test_the_next_publisher_settles_what_a_stale_one_has_begun(
 
 
 async def test_many_aborted_transactions_do_not_hide_the_position(settings: ProjectionsSettings) -> None:
-    kafka = KafkaClients(settings)
+    kafka = clients_of(settings)
     for n in range(7):
         publisher = PublicWriter(kafka, settings, 0)
         try:
@@ -289,7 +289,7 @@ def fault(running: Running, reason: str) -> bool:
 
 async def position(settings: ProjectionsSettings, then: PublishedPosition | None = None) -> PublishedPosition:
     """How far partition 0 is published; moved, if wanted."""
-    writer = PublicWriter(KafkaClients(settings), settings, 0)
+    writer = PublicWriter(clients_of(settings), settings, 0)
     try:
         position = await writer.open()
         if then is not None:
@@ -411,7 +411,7 @@ async def test_kafka_may_stand_still_or_go_away(
         servers = await asyncio.to_thread(embedded.start)
         settings = ProjectionsSettings(kafka_bootstrap_servers=servers, topic_prefix=topic_prefix, partitions=1)
         await create_topics(settings)
-        kafka = KafkaClients(settings)
+        kafka = clients_of(settings)
         stalled, next_one = PublicWriter(kafka, settings, 0), PublicWriter(kafka, settings, 0)
         try:
             await stalled.open()

@@ -9,7 +9,7 @@ from deploy.topics import create_topics
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
 from engine.kafka_snapshots import KafkaSnapshots
 from engine.ports import Snapshots
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.records import NewRecord
 from schemas.settings import EngineSettings
@@ -54,7 +54,7 @@ class Brokers(Subject):
         return self._new(EngineSettings(kafka_bootstrap_servers="127.0.0.1:1"))
 
     def _new(self, settings: EngineSettings) -> Snapshots:
-        self._made.append(KafkaSnapshots(KafkaClients(settings), settings))
+        self._made.append(KafkaSnapshots(clients_of(settings), settings))
         return self._made[-1]
 
     async def close(self) -> None:

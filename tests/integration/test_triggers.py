@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from engine.kafka_log import KafkaEventLog
 from schemas import events
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import PUBLIC
@@ -437,7 +437,7 @@ async def rewind(installation: Installation, topic: Topic) -> None:
     """Have the engines begin at the start of the topic again, as a listener can that has lost it without knowing it."""
     settings = installation.engine.settings
     assert isinstance(settings, EngineSettings)
-    kafka = KafkaClients(settings)
+    kafka = clients_of(settings)
     finder, log = kafka.topic_finder(), KafkaEventLog(kafka, settings, RecordCodec())
     try:
         found = await finder.find(topic.name)

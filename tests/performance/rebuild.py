@@ -23,7 +23,7 @@ from projections.fold import Batch
 from projections.migrate import migrate
 from projections.rows import Advance
 from projections.store import PostgresStore
-from schemas.kafka import KafkaClients, Place
+from schemas.kafka import Place, clients_of
 from schemas.settings import ProjectionsSettings, environment_of
 from schemas.topics import EVENTS, topic_name
 from tests.performance.cpu import CpuMeter, Reading
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
 async def _write(settings: ProjectionsSettings, instances: int) -> int:
     """Write the log; how many events."""
     await create_topics(settings)
-    log = WrittenLog(KafkaClients(settings), settings)
+    log = WrittenLog(clients_of(settings), settings)
     await log.write(waiting=0, finished=instances)
     return log.events
 
@@ -74,7 +74,7 @@ async def _write(settings: ProjectionsSettings, instances: int) -> int:
 async def _note_read(settings: ProjectionsSettings) -> None:
     """Put the live read model, which is empty, behind the log: a rebuild reads as far as it is."""
     places = [Place(topic_name(settings, EVENTS), partition) for partition in range(settings.partitions)]
-    async with KafkaClients(settings).reader() as reader:
+    async with clients_of(settings).reader() as reader:
         ends = await reader.ends(places)
     store = PostgresStore(settings)
     try:

@@ -26,7 +26,7 @@ from deploy.embedded.ports import HOST, free_ports
 from deploy.topics import create_topics
 from schemas.commands import SendEvent
 from schemas.epochs import header, is_claim
-from schemas.kafka import Kafka, KafkaClients, Place
+from schemas.kafka import Kafka, Place, clients_of
 from schemas.records import RecordCodec
 from schemas.settings import EngineSettings
 from schemas.topics import COMMANDS, EVENTS, MAX_RECORD_BATCH_BYTES, topic_name
@@ -228,7 +228,7 @@ async def _measure(kafka: EmbeddedKafka, folder: Path, options: argparse.Namespa
         )
         (folder / str(number)).mkdir()
         trial = Trial(
-            KafkaClients(settings),
+            clients_of(settings),
             settings,
             folder / str(number),
             finished=finished,

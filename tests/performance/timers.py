@@ -19,7 +19,7 @@ from deploy.bench.figures import Figures, quantile
 from deploy.installation import Installation
 from schemas.epochs import header
 from schemas.events import InstanceEnded
-from schemas.kafka import KafkaClients, Place
+from schemas.kafka import Place, clients_of
 from schemas.records import RecordCodec
 from schemas.settings import KafkaSettings, load
 from schemas.topics import EVENTS, topic_name
@@ -99,7 +99,7 @@ async def _ends(installation: Installation, count: int) -> list[float]:
     settings = load(KafkaSettings, {**os.environ, **installation.environment})
     places = [Place(topic_name(settings, EVENTS), partition) for partition in range(settings.partitions)]
     ends, codec = list[float](), RecordCodec()
-    async with KafkaClients(settings).reader() as reader:
+    async with clients_of(settings).reader() as reader:
         reader.read_from(await reader.ends(places))
         while len(ends) < count:
             for records in (await reader.take(TAKE_SECONDS)).values():

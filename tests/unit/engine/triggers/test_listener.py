@@ -21,7 +21,7 @@ from engine.triggers.listeners import Listeners
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
-from schemas.kafka import FoundTopic, KafkaClients, KafkaFault, Place, UnreadableRecords
+from schemas.kafka import FoundTopic, KafkaFault, Place, UnreadableRecords, clients_of
 from schemas.process_name import ProcessName
 from schemas.records import Headers, NewRecord, Record, UndecodableRecord
 from schemas.settings import EngineSettings
@@ -80,7 +80,7 @@ class FakePositions(Positions):
     """Reads at once what it writes."""
 
     def __init__(self, settings: EngineSettings):
-        super().__init__(KafkaClients(settings), settings, self.write)
+        super().__init__(clients_of(settings), settings, self.write)
 
     async def catch_up(self) -> None:
         """Always."""
@@ -129,7 +129,7 @@ class World:
         self.log, self.positions, self.finder = FakeLog(), FakePositions(settings), FakeFinder()
         self.metrics = Metrics(CollectorRegistry())
         self.member: Any = FakeMember()
-        kafka = KafkaClients(settings)
+        kafka = clients_of(settings)
         self.listener = kind(
             "ledger",
             kafka,
@@ -324,11 +324,11 @@ class FailingListener(Listener):
 def test_topics_are_listed_once() -> None:
     settings = EngineSettings(trigger_topics=" ledger, wallets,, ledger,")
     listeners = Listeners(
-        KafkaClients(settings),
+        clients_of(settings),
         settings,
         name=ProcessName("engine", "engine-1", settings),
         log=FakeLog(),  # type: ignore[arg-type]
-        reader=FakeReader(KafkaClients(settings), settings),
+        reader=FakeReader(clients_of(settings), settings),
         positions=FakePositions(settings),
         failures=FilterFailures(Metrics(CollectorRegistry())),
         check=nothing_wrong,
@@ -342,7 +342,7 @@ def test_topics_are_listed_once() -> None:
 async def test_without_its_own_topic_nothing_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not read before it exists: a broker may make what is read, with settings by which positions expire."""
     settings = EngineSettings()
-    positions, finder = Positions(KafkaClients(settings), settings, FakeLog().send), FakeFinder()  # type: ignore[arg-type]
+    positions, finder = Positions(clients_of(settings), settings, FakeLog().send), FakeFinder()  # type: ignore[arg-type]
     finder.found = None
     runs = 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.encryption.keys import Keys, keys_of
-from schemas.kafka import KafkaClients
+from schemas.kafka import clients_of
 from schemas.settings import KafkaSettings, SettingsError, load
 
 KEY, OTHER = b64encode(b"k" * 32).decode(), b64encode(b"o" * 32).decode()
@@ -47,7 +47,7 @@ def test_nothing_is_encrypted_by_default() -> None:
 )
 def test_a_file_that_is_wrong_is_told_without_its_content(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=f"ORCHESTRATION_ENCRYPTION_KEYS_FILE.*{told}") as error:
-        KafkaClients(settings(tmp_path, text))
+        clients_of(settings(tmp_path, text))
     assert KEY not in str(error.value)
     assert KEY[:-8] not in str(error.value)
 

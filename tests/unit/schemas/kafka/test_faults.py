@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from engine.errors import AppendFailed
 from engine.kafka_log import KafkaEventLog
 from projections.publisher import Publisher
-from schemas.kafka import KafkaAway, KafkaClients, KafkaFault, Membership, NotAcknowledged, Place, Refused
+from schemas.kafka import KafkaAway, KafkaFault, Membership, NotAcknowledged, Place, Refused, clients_of
 from schemas.kafka.client import abort
 from schemas.kafka.closing import close, closing
 from schemas.kafka.consumer import ConsumerClient
@@ -75,7 +75,7 @@ async def pair() -> AsyncIterator[Cluster]:
 def event_log(cluster: Cluster, seconds: float) -> KafkaEventLog:
     servers = cluster.settings.kafka_bootstrap_servers
     settings = EngineSettings(kafka_bootstrap_servers=servers, append_timeout_seconds=seconds)
-    return KafkaEventLog(KafkaClients(settings), settings, RecordCodec())
+    return KafkaEventLog(clients_of(settings), settings, RecordCodec())
 
 
 def client_tasks() -> list[str]:
