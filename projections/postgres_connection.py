@@ -7,6 +7,7 @@ is silent: if it is not, it is not watched any more.
 
 import asyncio
 import contextlib
+import select
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -29,6 +30,8 @@ class PostgresConnection(AsyncConnection[Row]):
     _watched: asyncio.AbstractEventLoop | None = None
     """The event loop that watches the socket."""
     _socket = -1
+    _broken: "select.poll | None" = None
+    """Tells whether the socket is broken."""
     _readable: asyncio.Future[None] | None = None
     """Whoever waits for an answer."""
     _statements: PreparedStatements | None = None
@@ -71,6 +74,8 @@ class PostgresConnection(AsyncConnection[Row]):
         self._readable = loop.create_future()
         if self._watched is None:
             self._watched, self._socket = loop, self.pgconn.socket
+            self._broken = select.poll()
+            self._broken.register(self._socket, 0)
             loop.add_reader(self._socket, self._come)
         try:
             await self._readable
@@ -78,10 +83,12 @@ class PostgresConnection(AsyncConnection[Row]):
             self._readable = None
 
     def _come(self) -> None:
-        """There is something to read."""
-        if self._readable is None:
-            self._stop_watching()  # the server has ended the connection, or tells something; the next statement sees it
-        elif not self._readable.done():
+        """There is something to read, or the socket is broken."""
+        # If nobody waits, the server has ended the connection, or tells something; the next statement sees it. A broken
+        # socket may have more to read, but uvloop tells of it once, and watches it no more.
+        if self._readable is None or (self._broken is not None and self._broken.poll(0)):
+            self._stop_watching()
+        if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
 
     def _stop_watching(self) -> None:

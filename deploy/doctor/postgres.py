@@ -64,7 +64,7 @@ class PostgresFacts(Struct, frozen=True):
     """Migrations by name, with the hash of their text."""
     positions: dict[int, ReadPosition]
     readable: bool | None
-    """Whether readers are let in; None without a read model."""
+    """Whether readers are let in; None without a read model, and on a standby."""
 
 
 async def look(settings: PostgresSettings) -> PostgresFacts:
@@ -131,7 +131,8 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
                     "SELECT partition, next_offset, epoch, cause, topic_id FROM positions",
                 )
             },
-            readable=await _readable(connection, tables),
+            # A standby has nothing in unlogged tables, and refuses to read them.
+            readable=None if standby else await _readable(connection, tables),
         )
 
 

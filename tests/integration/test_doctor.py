@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from click.testing import CliRunner, Result
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,6 +19,8 @@ from psycopg.conninfo import make_conninfo
 from deploy.cli import main
 from deploy.doctor import postgres
 from deploy.embedded.ports import HOST
+from deploy.embedded.postgres import SETTINGS, EmbeddedPostgres
+from projections.migrate import migrate
 from schemas.settings import PostgresSettings, ProjectionsSettings, environment_of, variable
 from tests.integration.installation import Installation
 from tests.integration.waiting import eventually
@@ -79,6 +83,23 @@ async def test_a_postgres_that_lets_nobody_write_is_told_from_what_the_doctor_as
         url = make_conninfo(database_url, options=f"-c default_transaction_read_only={value}")
         facts = await postgres.look(PostgresSettings(database_url=url))
         assert facts.read_only is expected
+
+
+async def test_a_standby_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETTINGS, "wal_level", "replica")
+    server = EmbeddedPostgres(tmp_path)
+    try:
+        settings = PostgresSettings(database_url=await asyncio.to_thread(server.start))
+        await asyncio.to_thread(migrate, settings)
+        await asyncio.to_thread(server.stop)
+        (tmp_path / "data" / "standby.signal").touch()
+        await asyncio.to_thread(server.start)
+        facts = await postgres.look(settings)
+    finally:
+        await asyncio.to_thread(server.kill)
+    assert facts.standby
+    assert facts.applied
+    assert facts.readable is None
 
 
 async def test_limits_of_the_user_or_the_database_are_told(database_url: str) -> None:

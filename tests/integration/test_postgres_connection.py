@@ -1,13 +1,17 @@
 """Our connection to Postgres does what psycopg's does, whatever comes over its socket, and whenever."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+import uvloop
+from psycopg.conninfo import make_conninfo
 
+from deploy.embedded.ports import HOST
 from projections import prepared
 from projections.database import connect
 from projections.errors import NoSession
@@ -17,6 +21,7 @@ from tests.read_model_contract.subjects import DEADLINE_SECONDS, until
 
 ACTIVE = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
 GONE = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
+Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 @pytest.fixture
@@ -188,6 +193,71 @@ async def test_a_connection_that_the_server_ends_is_noticed_by_a_prepared_statem
     with pytest.raises(psycopg.OperationalError):
         await (statement or connection.fetch(b"SELECT 1", ()))
     assert connection.closed
+
+
+class Relay:
+    """A way to Postgres over TCP, for one connection. Over a Unix socket nobody learns that the other end is gone.
+
+    Args:
+        url: of Postgres.
+    """
+
+    def __init__(self, url: str):
+        self._url = url
+        self._parameters = psycopg.conninfo.conninfo_to_dict(url)
+        self._server: asyncio.Server | None = None
+        self.ended = asyncio.Event()
+
+    async def settings(self) -> PostgresSettings:
+        """Begin to listen; returns how to connect."""
+        self._server = await asyncio.start_server(self._relay, HOST)
+        port = self._server.sockets[0].getsockname()[1]
+        return PostgresSettings(database_url=make_conninfo(self._url, host=HOST, hostaddr=None, port=port))
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._server is not None
+        self._server.close()
+        host, port = str(self._parameters["host"]), str(self._parameters.get("port", 5432))
+        if host.startswith("/"):
+            answers, server = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            answers, server = await asyncio.open_connection(host, int(port))
+        asking = asyncio.create_task(self._ask(reader, server))
+        while answer := await answers.read(65536):
+            writer.write(answer)
+        asking.cancel()
+        await asyncio.wait({asking})
+        for end in (writer, server):
+            end.close()
+            await end.wait_closed()
+        self.ended.set()
+
+    async def _ask(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        while asked := await reader.read(65536):
+            server.write(asked)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_over_tcp_a_connection_that_was_ended_while_idle_is_noticed_by_the_next_statement(
+    database_url: str, run: Run
+) -> None:
+    """What is sent to an end that is gone is answered by a reset, behind which there is still something to read."""
+
+    async def scenario() -> None:
+        relay = Relay(database_url)
+        connection = await connect(await relay.settings(), "ours", statement_timeout_seconds=30)
+        other = await connect(PostgresSettings(database_url=database_url), "other", statement_timeout_seconds=30)
+        pid = await value(connection, "SELECT pg_backend_pid()")
+        await connection.fetch(b"SELECT 1", ())
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await value(other, "SELECT pg_terminate_backend(%s)", pid)
+            await relay.ended.wait()
+            with pytest.raises(psycopg.OperationalError):
+                await connection.fetch(b"SELECT 1", ())
+        assert connection.closed
+        await other.close()
+
+    run(scenario())
 
 
 async def until_true(connection: PostgresConnection, query: str, pid: object) -> None:
