@@ -13,6 +13,7 @@
 | `auth` | tokens: who may call the operations |
 | `bodies` | JSON and YAML into values |
 | `resources` | what an operation does, the same for every surface |
+| `parameters` | parameters that operations on several resources have |
 | `rendering` | rows into resources |
 | `validation` | the text of a definition, checked; the command line uses it, too |
 | `ids`, `authors` | ids that we make, and those in paths; who wants something, and why |

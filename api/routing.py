@@ -1,7 +1,7 @@
 """From a request to its operation, and from its result or error to an answer.
 
-An `Operation` is one verb and path of the contract; handlers are pure functions from a `Call` to an `Answer`. The
-same table of operations makes the routes here and the description in `openapi`.
+An `Operation` is one verb and path of the contract; a handler makes an `Answer` of a `Call`. The same table
+of operations makes the routes here and the description in `openapi`.
 
 `PathRoute` replaces Starlette's `Route`: it knows all methods of its path, answers every error in JSON, HEAD wherever
 there is a GET, and takes a trailing slash without a redirect.

@@ -1,4 +1,8 @@
-"""What an engine needs from the outside, as small protocols. Each has a twin in memory that passes the same tests."""
+"""What an engine needs from the outside, as small protocols.
+
+Tests of single parts have twins of them in memory (`tests/ports`). Those of the log and of the snapshots pass the same
+tests as what speaks to Kafka.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime

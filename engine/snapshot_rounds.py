@@ -1,4 +1,4 @@
-"""Writes the snapshots of one partition, in rounds, behind the back of its owner.
+"""Writes the snapshots of one partition, in rounds, while its owner goes on.
 
 A round:
 

@@ -5,11 +5,12 @@ from typing import Final
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.ports import InstanceFilters, InstanceRow
 from api.resources import instance_events, instances, workflows
 from api.routing import Operation, Parameter
 from api.v1.instances import VARIABLES, WAIT, running
-from api.v1.workflows import FLOW_ID, IDEMPOTENCY_KEY, REASON
+from api.v1.workflows import FLOW_ID
 from schemas.resources import Data, EventBody, RunStatus, WorkflowOccurrence
 
 

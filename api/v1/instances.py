@@ -8,11 +8,11 @@ from msgspec import UNSET
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
+from api.parameters import IDEMPOTENCY_KEY, QUERY_BOOLEAN, REASON
 from api.ports import InstanceRow
 from api.resources import instance_events, instances
 from api.resources.instance_filters import of_workflow
 from api.routing import Handler, Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import Data, EventBody, WorkflowInstance
 
 
@@ -78,9 +78,6 @@ async def abort_instance(call: Call) -> Answer:
     await instance_events.abort_instance(call.services, call.params["instanceID"], call.idempotency_key, call.author)
     return NO_CONTENT
 
-
-QUERY_BOOLEAN: Final = {"anyOf": [{"type": "boolean"}, {"type": "string"}]}
-"""`true` and `1` are true; anything else is false, not an error."""
 
 VARIABLES: Final = dict[str, str | None] | None
 """The body of a run."""

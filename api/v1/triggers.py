@@ -9,10 +9,10 @@ from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
 from api.calls import Call
 from api.cursors import read_page_size
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.ports import TriggerRow
 from api.resources import triggers
 from api.routing import Handler, Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import Data, Trigger, TriggerBody, TriggerOccurrence
 
 

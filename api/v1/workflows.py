@@ -7,15 +7,14 @@ from uuid import UUID
 
 from api import rendering
 from api.answers import NO_CONTENT, Answer, json_answer, list_answer
-from api.authors import MAX_REASON
 from api.bodies.json_body import decode_json_not_yaml
 from api.bodies.yaml_body import decode_yaml
 from api.calls import Call
 from api.errors import Invalid
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.ports import WorkflowRow
 from api.resources import workflows
 from api.routing import Handler, Operation, Parameter
-from schemas.commands import HEADER_TEXT
 from schemas.definition import inlined_schema
 from schemas.resources import Data, Workflow
 
@@ -78,19 +77,6 @@ async def _definition(call: Call) -> Any:
 
 
 FLOW_ID: Final = Parameter(name="flowId", where="path", description="The workflow's id")
-IDEMPOTENCY_KEY: Final = Parameter(
-    name="Idempotency-Key",
-    where="header",
-    type={"type": "string", "pattern": HEADER_TEXT.replace(r"\A", "^").replace(r"\Z", "$")},
-    description="Repeating a request with the same key and body has no second effect and gets the same answer."
-    " With another body the key is refused. It is printable ASCII, without spaces at its ends.",
-)
-REASON: Final = Parameter(
-    name="X-Reason",
-    where="header",
-    description=f"Why, in at most {MAX_REASON} characters: it is kept with what the request does, and shown."
-    " UTF-8, which may be percent-encoded.",
-)
 
 OPERATIONS: Final = (
     Operation(

@@ -7,10 +7,10 @@ from msgspec import UNSET
 from api.answers import Answer, json_answer
 from api.calls import Call
 from api.cursors import Cursor, Cursors
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.ports import BulkRow
 from api.resources import bulks
 from api.routing import Operation, Parameter
-from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from api.v2.instances import render as render_instance
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from schemas.resources import BulkBody, BulkOperation, BulkPreview, Data, Paged

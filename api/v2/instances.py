@@ -8,6 +8,7 @@ from api import rendering
 from api.answers import Answer, json_answer
 from api.calls import Call
 from api.cursors import Cursor, Cursors
+from api.parameters import QUERY_BOOLEAN
 from api.ports import InstanceRow
 from api.resources import instances
 from api.resources.instance_filters import (
@@ -19,7 +20,7 @@ from api.resources.instance_filters import (
 )
 from api.resources.times import TIME_SCHEMA
 from api.routing import Parameter
-from api.v1.instances import QUERY_BOOLEAN, running
+from api.v1.instances import running
 from api.v2.differences import Difference
 from api.v2.paging import PAGE_PARAMETERS, page_answer, read_cursor
 from projections.keys import MAX_KEY_CHARACTERS

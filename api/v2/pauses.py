@@ -6,10 +6,10 @@ from msgspec import Meta
 
 from api.answers import NO_CONTENT, Answer
 from api.calls import Call
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.resources import pauses
 from api.routing import Operation, Parameter
 from api.v1.instances import INSTANCE_ID
-from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from schemas.resources import ResumeBody
 
 Number = Annotated[int, Meta(ge=0)]

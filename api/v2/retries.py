@@ -4,10 +4,10 @@ from typing import Final
 
 from api.answers import Answer, json_answer
 from api.calls import Call
+from api.parameters import IDEMPOTENCY_KEY, REASON
 from api.resources import retries
 from api.routing import Operation
 from api.v1.instances import INSTANCE_ID
-from api.v1.workflows import IDEMPOTENCY_KEY, REASON
 from api.v2.instances import render
 from schemas.resources import Data, V2WorkflowInstance
 
