@@ -34,6 +34,7 @@ class Advice:
         self._now = now
         self._awaited: dict[str, Path] = {}
         self._ledgers: dict[str, tuple[Path, str]] = {}
+        self._holdings: dict[tuple[str, str], str] = {}
 
     def give(self, path: Path, values: Mapping[str, Any], stage: ResolvedStage) -> None:
         """Warn about a stage.
@@ -93,6 +94,18 @@ class Advice:
                 self._address((*path, "throughAccount"), end.through_account)
                 if end.holding_account:
                     self._address((*path, "holdingAccount"), end.holding_account)
+                    self._holding((*path, "holdingAccount"), end)
+
+    def _holding(self, path: Path, payment: PaymentSource) -> None:
+        # Its name is the transaction's reference, which a ledger takes once (contract: `workflows`, "`send`, by pair").
+        first = self._holdings.setdefault((payment.ledger, payment.holding_account), payment.id)
+        is_shared = has_reference(payment.id) and not has_reference(payment.holding_account)
+        if is_shared or first != payment.id:
+            message = (
+                "each payment needs an account of its own: "
+                "of all that share one, the first is ingested, and the others count as ingested before"
+            )
+            self._report.warn(path, message)
 
     def _address(self, path: Path, text: str) -> None:
         if not has_reference(text) and ADDRESS.fullmatch(text) is None:

@@ -85,7 +85,8 @@ class PaymentSource(msgspec.Struct, frozen=True, tag_field="end", tag="payment_s
         through_account: The account that it is ingested from.
         allow_overdraft: Whether that account may go below zero.
         ledger: The ledger to ingest it on; an internal one if not given.
-        holding_account: The account to ingest it into; one named after the payment if not given.
+        holding_account: The account to ingest it into, which no other payment may share: the ledger would take that one
+            for ingested before. One named after the payment if not given.
     """
 
     kind: ClassVar[str] = "payment"

@@ -272,6 +272,19 @@ def test_what_no_ledger_takes(stage: Any, path: str, suggestion: str) -> None:
             'without `ledger` this is an account of ledger "main", but stages[0].send.destination.account is on '
             'ledger "default"',
         ),
+        (
+            [send(source={"payment": {"id": "${p}", "holdingAccount": "incoming"}})],
+            "stages[0].send.source.payment.holdingAccount",
+            "each payment needs an account of its own",
+        ),
+        (
+            [
+                send(source={"payment": {"id": "p1", "holdingAccount": "incoming"}}),
+                send(source={"payment": {"id": "p2", "holdingAccount": "incoming"}}),
+            ],
+            "stages[1].send.source.payment.holdingAccount",
+            "the first is ingested, and the others count as ingested before",
+        ),
         ([update(id="my shop")], "stages[0].update.account.id", 'no ledger takes "my shop" as an address'),
         ([{"wait_event": {"event": "${}"}}], "stages[0].wait_event.event", "`${` without a name"),
         ([{"wait_event": {"event": "${a} ${b"}}], "stages[0].wait_event.event", "`${` without a name"),
@@ -290,6 +303,12 @@ def test_warnings(stages: list[Any], path: str, message: str) -> None:
         [{"delay": {"until": "2026-03-01T00:00:00.1Z"}}],
         [{"delay": {"until": "${u}"}}],
         [{"delay": {"duration": "${d}"}}],
+        [send(source={"payment": {"id": "p", "holdingAccount": "incoming"}})] * 2,
+        [send(source={"payment": {"id": "${p}", "holdingAccount": "incoming:${p}"}})] * 2,
+        [
+            send(source={"payment": {"id": "p1", "holdingAccount": "incoming"}}),
+            send(source={"payment": {"id": "p2", "holdingAccount": "incoming", "ledger": "other"}}),
+        ],
         [{"delay": {"duration": "1h", "until": None}}],
         [{"wait_event": {"event": "go"}}, {"wait_event": {"event": "Go"}}],
         [send(source={"account": {"id": "a", "allowOverdraft": "${x}"}})],
