@@ -1,7 +1,7 @@
 """What happens in the histories: something of everything that a log can hold."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -182,8 +182,8 @@ def retries(r: Recorder) -> None:
 
 
 def bulks(r: Recorder) -> None:
-    """Bulk operations begin, come again, act on instances once, are stopped and end."""
-    first, second, third = id_of(80), id_of(81), id_of(82)
+    """Bulk operations begin, come again, act on instances once, are stopped and end; a clock was ahead before one."""
+    first, second, third, fourth = id_of(80), id_of(81), id_of(82), id_of(83)
     start = StartBulk(action="abort", filter=Raw(b'{"running":true}'), expected=3, by="anna", request_digest="d1")
     r.give(*((id_of(number), run([WAIT])) for number in (60, 61, 62, 63)))
     r.give((first, start), (first, start), (second, StartBulk(action="resume", filter=Raw(b"{}"), reason="all paid")))
@@ -207,6 +207,7 @@ def bulks(r: Recorder) -> None:
     r.snapshot()
     r.give((second, EndBulk(pages=1)))
     r.give((third, start))
+    r.give((fourth, StartBulk(action="retry", filter=Raw(b"{}"), newest_at=r.now + timedelta(hours=1))))
 
 
 def acts(r: Recorder) -> None:
