@@ -81,7 +81,8 @@ def read_marker(value: bytes | None) -> Marker:
     try:
         schema = _versioned.decode(value or b"").schema
         if schema not in READABLE:
-            raise SnapshotUnreadable(f"it is of schema {schema}, and this build reads schemas 1 to {SCHEMA}")
+            why = ": a newer build has written it" if schema > SCHEMA else ""
+            raise SnapshotUnreadable(f"it is of schema {schema}, and this build reads schemas 1 to {SCHEMA}{why}")
         return _marker.decode(value or b"")
     except (ValueError, RecursionError) as error:  # msgspec's errors are among them
         raise SnapshotUnreadable(f"its marker can't be read: {error}") from error
