@@ -9,6 +9,7 @@
 | `evaluation` | messages that wait for links |
 | `submissions` | commands of other services, and those of them that wait for a definition |
 | `instances`, `occurrences` | all instances, and all occurrences of triggers that something is still to be done for |
+| `requests` | requests that come again, by their Idempotency-Key |
 | `duplicates`, `judgements` | what tells commands, messages and results that come again |
 | `definition` | definitions, shared by their instances |
 | `sections`, `snapshots` | what changed since the last snapshot; how one is written and read |

@@ -26,8 +26,9 @@ from typing import Any, Final, NamedTuple, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.decisions import TICK, check_same_request
+from engine.core.decisions import TICK
 from engine.core.errors import IllegalTransition, Rejected
+from engine.core.requests import check_same_request
 from engine.core.sections import Queue, Section, Table
 from schemas import events as ev
 from schemas import rejections

@@ -15,10 +15,11 @@ from engine.core import stages
 from engine.core.effects import Token, Wake, effect
 from engine.core.errors import Rejected
 from engine.core.instance import Attempt, Instance, evolve
+from engine.core.requests import came_before, check_same_request
 from engine.core.retries import Failure, backoff, is_final
 from schemas import events as ev
 from schemas import rejections
-from schemas.commands import AbortInstance, ResumeActivity, RetryInstance, RunWorkflow, SendEvent
+from schemas.commands import AbortInstance, ResumeActivity, RunWorkflow, SendEvent
 
 
 class Due(Struct, frozen=True):
@@ -116,16 +117,6 @@ def start_in_vain(command: RunWorkflow, now: datetime, error: str) -> Sequence[e
     return (_started(command, now), ev.InstanceEnded(at=now, workflow_id=command.workflow_id, error=error))
 
 
-def check_same_request(known: str | None, given: str | None) -> None:
-    """Check that a second command for an id repeats the first.
-
-    Raises:
-        Rejected: the Idempotency-Key came with another body.
-    """
-    if known != given:
-        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
-
-
 def _alive(state: Instance | None) -> Instance:
     # The API has seen the instance in the read model, so one that is not known here any more has ended.
     if state is None or state.ended:
@@ -147,30 +138,6 @@ def _send_event(state: Instance, command: SendEvent, now: datetime, clock: datet
         reason=command.reason,
     )
     return _go_on(state, received, now, clock)
-
-
-def came_before(
-    state: Instance | RetryInstance, command: SendEvent | ResumeActivity | AbortInstance | RetryInstance
-) -> bool:
-    """Whether the same request, known by its Idempotency-Key, was carried out before.
-
-    Args:
-        state: the instance; once it has ended, what the command that retries it says of it.
-        command: the request.
-
-    Raises:
-        Rejected: the key came with another body, or nobody can tell: when the API looked for it, the read model did not
-            have all those that are forgotten here.
-    """
-    if command.request_key is None:
-        return False
-    known = dict(state.requests).get(command.request_key)
-    if known is not None:
-        check_same_request(known, command.request_digest)
-        return True
-    if command.seen_requests is not None and command.seen_requests < state.earlier_requests:
-        raise Rejected(rejections.RETRY, "the read model is too far behind to tell whether this was done before")
-    return False
 
 
 def _resume(state: Instance, command: ResumeActivity, now: datetime) -> Sequence[ev.InstanceEvent]:

@@ -25,6 +25,7 @@ from engine.core.errors import Rejected
 from engine.core.evaluation import Evaluated, failing, size_bytes
 from engine.core.instance import Instance
 from engine.core.occurrences import subject_of
+from engine.core.requests import came_before, check_same_request
 from engine.core.retries import Failure
 from engine.core.state import State
 from engine.core.submissions import Resolved
@@ -253,7 +254,7 @@ class Shard(State):
         digest = command.request_digest
         known = self.duplicates.ended_request(key)
         if known is not None:
-            decisions.check_same_request(known, digest)
+            check_same_request(known, digest)
             return True
         if digest is None:
             return self.duplicates.has_ended_lately(key)
@@ -273,10 +274,10 @@ class Shard(State):
         """
         state = self._find(key)
         if state is not None:
-            if decisions.came_before(state, command):
+            if came_before(state, command):
                 return Decision(0, ())
             raise Rejected(rejections.NOT_RETRYABLE, "the instance is running")
-        if decisions.came_before(command, command):
+        if came_before(command, command):
             # It was carried out, and the pass has ended, between the API's look for the request and that at the end.
             return Decision(0, ())
         last = self.duplicates.retried(key)

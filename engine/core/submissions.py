@@ -11,7 +11,7 @@ A submission that comes again:
 
 - A run is known by its id, as long as the instance runs, and then with the last `Bounds.max_ended` that have ended. Ids
   say when they were made. A run whose id is not younger than all that is forgotten may be one of these. It is rejected.
-- An event or an abort is known by its key (`decisions.came_before`). Once its instance has forgotten requests, it may
+- An event or an abort is known by its key (`requests.came_before`). Once its instance has forgotten requests, it may
   be one of these. It is rejected.
 """
 

@@ -18,11 +18,11 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from engine.core.definition import Definition
-from engine.core.errors import IllegalTransition, Rejected
+from engine.core.errors import IllegalTransition
 from engine.core.evaluation import Evaluated, Waiting, failing, kept
+from engine.core.requests import check_same_request
 from engine.core.retries import backoff
 from schemas import events as ev
-from schemas import rejections
 from schemas.commands import NO_STAGES, CreateTrigger, DeleteTrigger, EvaluateTrigger, FireTrigger, RunWorkflow
 from schemas.error_texts import cut_error
 
@@ -147,8 +147,7 @@ def _create(state: Trigger | None, command: CreateTrigger, now: datetime) -> lis
                 reason=command.reason,
             )
         ]
-    if state.request_digest != command.request_digest:
-        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
+    check_same_request(state.request_digest, command.request_digest)
     return []
 
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.errors import IllegalTransition, Rejected
-from schemas import rejections
+from engine.core.errors import IllegalTransition
+from engine.core.requests import check_same_request
 from schemas.commands import CreateWorkflow, DeleteWorkflow
 from schemas.events import WorkflowCreated, WorkflowDeleted, WorkflowEvent
 
@@ -40,8 +40,7 @@ def decide(state: Workflow | None, command: CreateWorkflow | DeleteWorkflow, now
                 reason=command.reason,
             )
         ]
-    if state.request_digest != command.request_digest:
-        raise Rejected(rejections.CONFLICT, "this Idempotency-Key was used with another body")
+    check_same_request(state.request_digest, command.request_digest)
     return []
 
 

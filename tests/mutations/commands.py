@@ -8,6 +8,7 @@ PARTITION: Final = "engine/partition.py"
 RESTORE: Final = "engine/restore.py"
 DECISIONS: Final = "engine/core/decisions.py"
 DUPLICATES: Final = "engine/core/duplicates.py"
+REQUESTS: Final = "engine/core/requests.py"
 INSTANCE: Final = "engine/core/instance.py"
 SHARD: Final = "engine/core/shard.py"
 STAGES: Final = "engine/core/stages.py"
@@ -96,27 +97,27 @@ MUTATIONS: Final = (
     Mutation(
         "ended runs not remembered",
         SHARD,
-        "        if known is not None:\n            decisions",
-        "        if False:\n            decisions",
+        "        if known is not None:\n            check_same",
+        "        if False:\n            check_same",
         "A run repeated with its Idempotency-Key after its end runs again.",
     ),
     Mutation(
         "CONFLICT check gone",
-        DECISIONS,
+        REQUESTS,
         "    if known != given:\n",
         "    if False:\n",
         "A client that uses an Idempotency-Key for something else is told that it was done.",
     ),
     Mutation(
         "keyed events not deduplicated",
-        DECISIONS,
+        REQUESTS,
         "    if command.request_key is None:\n",
         "    if command.request_key != '':\n",
         "A repeated event lets an instance pass two of its stages.",
     ),
     Mutation(
         "forgotten requests not in doubt",
-        DECISIONS,
+        REQUESTS,
         "command.seen_requests < state.earlier_requests:\n",
         "command.seen_requests < 0:\n",
         "A repetition that comes after a hundred other requests, while the read model is behind, has its effect again.",

@@ -53,7 +53,7 @@ MUTATIONS: Final = (
     Mutation(
         "a retry that comes again on the next end",
         SHARD,
-        "        if decisions.came_before(command, command):\n",
+        "        if came_before(command, command):\n",
         "        if False:\n",
         "A client that sends its retry twice at once has it carried out twice, if the first pass fails at once.",
     ),
