@@ -10,6 +10,7 @@ matters is the last one:
 | refused for good, at the first attempt with its key | done again, with a new key: nothing has come of the old one |
 | refused for good, after another attempt with its key | done again, with the same key |
 | refused with CONFLICT | likewise: the call that it conflicts with may be one of its own |
+| refused since its key was used with another body | likewise: so a call with this key was carried out |
 | canceled by an abort, given up by the engine | likewise: the call may have been carried out |
 
 With the same key, the stack gives the answer of the first call that it has carried out. What it refused leaves no key
@@ -39,6 +40,11 @@ READING: Final = frozenset({GET_ACCOUNT, GET_PAYMENT, GET_WALLET, LIST_WALLETS})
 
 CERTAIN_CODES: Final = FINAL_CODES - {"CONFLICT"}
 """errorCodes after which it is certain that the call was not carried out, and is not under way either."""
+
+KEY_USED: Final = "idempotency"
+"""What the stack says in a `VALIDATION` that is about the key (contract: `stack-api`, `invalid idempotency hash …`). It
+has carried out a call with this key: one of an engine that was replaced before the answer came, or of a log that has
+lost it since. The body may differ by what the stack makes of it, as wallets do of balances that expire."""
 
 
 class Beginning(NamedTuple):
@@ -110,9 +116,13 @@ def _beginning(command: RetryInstance) -> Beginning:
         return Beginning(ended)
     if last.name in READING:
         return Beginning(ended[:-1])
-    if last.code in CERTAIN_CODES and not last.key_used:
+    if last.code in CERTAIN_CODES and not last.key_used and not _tells_key_used(last):
         return Beginning(ended[:-1], last.key_number + 1)
     return Beginning(ended[:-1], last.key_number, key_used=True)
+
+
+def _tells_key_used(refused: EndedActivity) -> bool:
+    return refused.error is not None and KEY_USED in refused.error.casefold()
 
 
 def _resolved(command: RetryInstance) -> Send | Update | None:

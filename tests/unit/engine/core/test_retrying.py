@@ -23,6 +23,7 @@ from tests.unit.engine.core.histories import Live as LiveShard
 
 REFUSED = Failure("no such ledger", 400, "VALIDATION")
 TAKEN = Failure("taken", 400, "CONFLICT")
+OTHER_BODY = Failure("invalid idempotency hash when using idempotency key 'i:0:0'", 400, "VALIDATION")
 AWAY = Failure("HTTP 503", 503)
 FROM_WALLET: dict[str, Any] = {
     "send": {
@@ -133,12 +134,24 @@ def test_money_is_not_debited_again_in_a_third_pass() -> None:
         ([REFUSED], ["i:0:0", "i:0:0:1"]),
         ([REFUSED, REFUSED], ["i:0:0", "i:0:0:1", "i:0:0:2"]),
         ([TAKEN], ["i:0:0", "i:0:0"]),
+        ([OTHER_BODY], ["i:0:0", "i:0:0"]),
+        ([REFUSED, OTHER_BODY, REFUSED], ["i:0:0", "i:0:0:1", "i:0:0:1", "i:0:0:1"]),
         ([None], ["i:0:0", "i:0:0"]),
         ([None, REFUSED], ["i:0:0"] * 3),
         ([REFUSED, None], ["i:0:0", "i:0:0:1", "i:0:0:1"]),
         ([REFUSED, TAKEN, REFUSED], ["i:0:0", "i:0:0:1", "i:0:0:1", "i:0:0:1"]),
     ],
-    ids=["refused", "refused twice", "conflict", "aborted", "aborted, then refused", "refused, then aborted", "all"],
+    ids=[
+        "refused",
+        "refused twice",
+        "conflict",
+        "key used with another body",
+        "refused, then key used with another body",
+        "aborted",
+        "aborted, then refused",
+        "refused, then aborted",
+        "all",
+    ],
 )
 def test_a_call_has_a_new_key_only_if_nothing_can_have_come_of_the_old_one(
     failures: list[Failure | None], keys: list[str]
