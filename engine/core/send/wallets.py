@@ -31,7 +31,8 @@ def look_up(end: WalletEnd) -> Plan[Wallet]:
     """Find a wallet by id or by name.
 
     Raises:
-        StageFailed: No wallet has the name, or more than one, or the answer can't be used.
+        StageFailed: No wallet has the name, or more than one, or the answer can't be used, or has a wallet of another
+            name: a gateway that loses the query would let money go there.
     """
     if end.id:
         lookup = GET_WALLET
@@ -44,6 +45,8 @@ def look_up(end: WalletEnd) -> Plan[Wallet]:
         if len(wallets) > 1:
             raise StageFailed("found multiple wallets with the same name")
         found = wallets[0]
+        if isinstance(found, dict) and found.get("name", end.name) != end.name:
+            raise StageFailed(f"{lookup}: the stack's answer has a wallet of another name")
     return Wallet(
         id=answered(found, lookup, "id", kind=str),
         ledger=answered(found, lookup, "ledger", kind=str),

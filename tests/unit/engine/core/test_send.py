@@ -40,7 +40,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GetWallet", "w-1"): {"data": {"id": "w-1", "ledger": "wallets-002", "metadata": {"formanceAccountID": "acc-1"}}},
     ("GetWallet", "w-far"): {"data": {"id": "w-far", "ledger": "wallets-far", "metadata": {}}},
     ("ListWallets", "alice"): {
-        "cursor": {"data": [{"id": "w-2", "ledger": "wallets-002", "metadata": {"iban": "DE1"}}]}
+        "cursor": {"data": [{"id": "w-2", "name": "alice", "ledger": "wallets-002", "metadata": {"iban": "DE1"}}]}
     },
     ("GetAccount", "users:7"): {"data": {"address": "users:7", "metadata": {"formanceAccountID": "acc-7"}}},
     ("GetPayment", "pay-1-x"): {"data": {"id": "pay-1-x", "initialAmount": 2000, "amount": 1, "asset": "USD/2"}},
@@ -387,6 +387,11 @@ FAILURES: dict[str, tuple[Send | Update, list[Outcome], str]] = {
         send(USER_7, ALICE),
         [Outcome({"cursor": {"data": [{"id": "1", "ledger": "l"}, {"id": "2", "ledger": "l"}]}})],
         "found multiple wallets with the same name",
+    ),
+    "a wallet of another name": (
+        send(ALICE, SHOP),
+        [Outcome({"cursor": {"data": [{"id": "1", "name": "bob", "ledger": "l"}]}})],
+        "ListWallets: the stack's answer has a wallet of another name",
     ),
     "second wallet unknown": (
         send(ALICE, FAR),
