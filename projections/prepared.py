@@ -99,11 +99,12 @@ class PreparedStatements:
 
     def _result(self) -> PQGen[pq.abc.PGresult]:
         results: list[pq.abc.PGresult] = yield from generators.execute(self._connection.pgconn)
+        for result in results:
+            if result.status not in _OK:  # a pooler tells what the server said at its end, and then that it has ended
+                error = error_from_result(result, self._dumper.encoding)
+                if isinstance(error, _MIXED_UP):
+                    raise NoSession from error
+                raise error
         if len(results) != 1:
             raise psycopg.InternalError(f"a statement has {len(results)} results")
-        if results[0].status not in _OK:
-            error = error_from_result(results[0], self._dumper.encoding)
-            if isinstance(error, _MIXED_UP):
-                raise NoSession from error
-            raise error
         return results[0]

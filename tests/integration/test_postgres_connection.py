@@ -200,10 +200,12 @@ class Relay:
 
     Args:
         url: of Postgres.
+        last_words: what follows what Postgres sends at the end.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, last_words: bytes = b""):
         self._url = url
+        self._last_words = last_words
         self._parameters = psycopg.conninfo.conninfo_to_dict(url)
         self._server: asyncio.Server | None = None
         self.ended = asyncio.Event()
@@ -225,6 +227,7 @@ class Relay:
         asking = asyncio.create_task(self._ask(reader, server))
         while answer := await answers.read(65536):
             writer.write(answer)
+        writer.write(self._last_words)
         asking.cancel()
         await asyncio.wait({asking})
         for end in (writer, server):
@@ -258,6 +261,21 @@ def test_over_tcp_a_connection_that_was_ended_while_idle_is_noticed_by_the_next_
         await other.close()
 
     run(scenario())
+
+
+async def test_a_pooler_that_says_more_does_not_hide_why_a_connection_ended(
+    database_url: str, other: PostgresConnection
+) -> None:
+    text = b"SFATAL\0C08P01\0Mserver conn crashed?\0\0"
+    relay = Relay(database_url, b"E" + (len(text) + 4).to_bytes(4) + text)
+    connection = await connect(await relay.settings(), "ours", statement_timeout_seconds=30)
+    pid = await value(connection, "SELECT pg_backend_pid()")
+    statement = asyncio.create_task(connection.fetch(b"SELECT pg_sleep(1000)", ()))
+    await until_true(other, ACTIVE, pid)
+    await value(other, "SELECT pg_terminate_backend(%s)", pid)
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        await statement
+    assert connection.closed
 
 
 async def until_true(connection: PostgresConnection, query: str, pid: object) -> None:
