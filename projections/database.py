@@ -64,6 +64,7 @@ FAULTS: Final = (
     psycopg.InternalError,
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidColumnReference,
     psycopg.errors.FeatureNotSupported,
     psycopg.errors.InsufficientPrivilege,
     OSError,
@@ -71,7 +72,8 @@ FAULTS: Final = (
 )
 """Postgres is away, too slow, in trouble or not migrated yet: trying again may help. What is not supported is a
 statement that was prepared before a migration changed the type of a column; a new connection prepares it again. A right
-that was taken away may be given back."""
+that was taken away may be given back. A column reference is invalid while a backup is restored: `ON CONFLICT` misses a
+key, which comes last."""
 
 
 def conninfo(settings: PostgresSettings, name: str) -> str:

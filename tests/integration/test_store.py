@@ -11,6 +11,7 @@ from psycopg import sql
 
 from projections import rows
 from projections.counting import CountKey, Counts
+from projections.errors import StoreAway
 from projections.migrate import migrate
 from projections.ports import Store
 from projections.postgres_connection import PostgresConnection
@@ -98,6 +99,21 @@ class Postgres:
     def close(self) -> None:
         self._listener.close()
         self._tables.drop()
+
+
+async def test_a_table_that_is_being_restored_is_waited_for(database_url: str, database_schema: str) -> None:
+    """`pg_restore` makes keys behind the rows."""
+    settings = ProjectionsSettings(database_url=database_url, database_schema=database_schema)
+    migrate(settings)
+    tables, store = Tables(settings), PostgresStore(settings)
+    try:
+        await store.positions([0])
+        tables.rows("ALTER TABLE caught_up DROP CONSTRAINT caught_up_pkey")
+        with pytest.raises(StoreAway):
+            await store.note_caught_up({0: 0}, 1)
+    finally:
+        await store.close()
+        tables.drop()
 
 
 @pytest.fixture
