@@ -2,15 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
 
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
 from schemas.stack.oauth import TokenSource
-from schemas.stack.transport import Transport
-
-if TYPE_CHECKING:
-    from schemas.stack.session import Before
+from schemas.stack.transport import Before, Transport
 
 
 class StackClient:
@@ -52,7 +49,7 @@ class StackClient:
         url: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        before: "Before | None" = None,
+        before: Before | None = None,
     ) -> Answer:
         """One request to the stack. The caller bounds the time.
 
@@ -66,26 +63,18 @@ class StackClient:
         Raises:
             CallFailed: a token or an answer could not be had, or `before` has raised it.
         """
-        headers = dict(headers or {})
+        send = partial(self.transport.send, method, url, body=body, before=before)
         if self._tokens is None:
-            return await self.transport.send(method, url, headers=headers, body=body, before=before)
+            return await send(headers=headers)
         token = await self._tokens.token()
-        answer = await self._send_as(token, method, url, headers, body, before)
+        answer = await send(headers=_authorized(headers, token))
         if answer.status == 401 and self._tokens.reject(token):
             # Revoked, or the stack's clock is ahead. Once only: a new token that is refused too is the client's fault.
-            answer = await self._send_as(await self._tokens.token(), method, url, headers, body, before)
+            answer = await send(headers=_authorized(headers, await self._tokens.token()))
             if answer.status == 401:
                 self._tokens.reject_new()
         return answer
 
-    async def _send_as(
-        self,
-        token: str,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: bytes | None,
-        before: "Before | None",
-    ) -> Answer:
-        headers = {**headers, "Authorization": f"Bearer {token}"}
-        return await self.transport.send(method, url, headers=headers, body=body, before=before)
+
+def _authorized(headers: Mapping[str, str] | None, token: str) -> Mapping[str, str]:
+    return {**(headers or {}), "Authorization": f"Bearer {token}"}

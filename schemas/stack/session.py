@@ -5,7 +5,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from yarl import URL
 
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, Unreadable
+from schemas.stack.transport import Before
 
 KEEPALIVE_SECONDS: Final = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers close theirs. If it were kept
@@ -25,10 +26,6 @@ go to the old address of a stack that has moved."""
 
 CHUNK_BYTES: Final = 64 * 1024
 """How much of an answer is read at once. An answer may exceed its limit by this much before it is given up."""
-
-
-Before = Callable[[], Awaitable[None]]
-"""Awaited when a request has its connection, right before it is sent. If it raises, the request is not sent."""
 
 _before: Final = ContextVar[Before | None]("before", default=None)
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable
 
 if TYPE_CHECKING:
-    from schemas.stack.session import Before, Session, Streamed
+    from schemas.stack.session import Session, Streamed
+
+Before = Callable[[], Awaitable[None]]
+"""Awaited when a request has its connection, right before it is sent. If it raises, the request is not sent."""
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
@@ -57,7 +60,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        before: "Before | None" = None,
+        before: Before | None = None,
     ) -> Answer:
         """Send a request and read its answer. The caller bounds the time.
 

@@ -24,6 +24,7 @@ from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
 from schemas.stack.errors import NoAnswer
 from schemas.stack.links import LINK_TIMEOUT_SECONDS, LinkFetcher
+from schemas.stack.transport import Before
 from tests.simulation.checkers import Observer
 from tests.simulation.loop import VirtualClock
 from tests.simulation.sources import LINKS, OWNERS, link_matches, owner
@@ -61,7 +62,7 @@ class LinkService(StackClient):
         url: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        before: Callable[[], Awaitable[None]] | None = None,
+        before: Before | None = None,
     ) -> Answer:
         """See `StackClient.send`."""
         await asyncio.sleep(self._rng.uniform(*SECONDS))
