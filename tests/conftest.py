@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -45,8 +44,6 @@ LONGEST = "tests/simulation/test_seeds.py"
 """It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
 UNIT = "tests/unit/"
 """They need no service, and tell soonest what is broken."""
-SERVICES = ("database_url", "kafka_bootstrap_servers", "installation")
-"""Fixtures that start something which runs until the end of the session. Each needs the ones before it."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 
@@ -105,22 +102,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the file that takes longest to the first worker, and start each service as late as may be.
+    """Give the file that takes longest to the first worker, and run what needs no Kafka before one is started.
 
     A Kafka and an installation that nobody uses take a tenth of a core.
     """
-    needs: dict[Path, int] = {}
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        needed = max((SERVICES.index(name) + 1 for name in SERVICES if name in item.fixturenames), default=0)
-        needs[item.path] = max(needed, needs.get(item.path, 0))
-    items.sort(
-        key=lambda item: (
-            not item.nodeid.startswith(LONGEST),
-            not item.nodeid.startswith(UNIT),
-            needs[item.path],
-        )
-    )
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), not item.nodeid.startswith(UNIT)))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
