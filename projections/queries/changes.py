@@ -151,9 +151,11 @@ class Changes:
             offset = seen.get(partition, 0)
             if not self._floors.get(partition, 0) <= offset <= self._passed.get(partition, 0):
                 return None
-        return dict.fromkeys(
+        found = dict.fromkeys(
             id
             for change in self._recent
             if any(next_offset > seen.get(p, 0) for p, next_offset in change.positions.items())
             for id in change.ids
         )
+        # Of an announcement whose last part is still to come. That one does not name these once more.
+        return found | dict.fromkeys(self._ids)

@@ -13,6 +13,7 @@ from api.streams import followers, hub
 from api.streams.hub import MAX_FAILURES, PAUSE_SECONDS, RETRY_SECONDS
 from api.streams.messages import State
 from api.v2 import render_instance
+from projections.announcements import Announcement, Passed
 from projections.queries.followed import FollowedInstance
 from schemas.repeats import SILENCE_SECONDS
 from tests.simulation.loop import in_world, simulate
@@ -639,6 +640,25 @@ async def test_a_client_that_comes_back_during_a_read_is_not_said_to_have_seen_w
     assert str(first) in {event.data["id"] for event in await last.until(1)}
     for each in (watching, last):
         await each.leave()
+
+
+@in_world(lambda: World().serving())
+async def test_a_client_that_comes_back_between_the_parts_of_an_announcement_misses_nothing(world: World) -> None:
+    first, second = world.add(7), world.add(8)
+    reading = world.read("/instances/stream")
+    (begin,) = await reading.until(1)
+    await reading.leave()
+    world.change(first, announced=False)
+    world.backend.changes.announced(Announcement(changed=[first], begins={0: 0}))
+    again = world.read("/instances/stream", last_event_id=begin.id or "")
+    await again.begin()
+    await asyncio.sleep(1)
+    world.backend.changes.announced(Announcement(positions={0: Passed(-1, 1)}))
+    world.change(second)
+    events = await again.until(2)
+    assert [event.data["id"] for event in events] == [str(first), str(second)]
+    assert events[-1].id == "2"
+    await again.leave()
 
 
 @in_world(lambda: World().serving())

@@ -63,8 +63,10 @@ def test_the_parts_of_one_announcement_belong_together() -> None:
     changes.announced(Announcement(changed=[B], begins={0: 10}))
     assert heard.ids == [A, B]
     assert changes.mark == "10"
+    assert list(changes.since("10") or ()) == [A, B], "nobody is told of them again once the last part has come"
     changes.announced(Announcement(positions={0: Passed(-1, 12)}))
     assert (list(changes.since("10") or ()), heard.misses) == ([A, B], 0)
+    assert list(changes.since("12") or ()) == []
 
 
 @pytest.mark.parametrize("end", [10, 14])
