@@ -2,6 +2,9 @@
 
 A new action is an entry in `ACTIONS`. Whatever it does must be decided by the engine alone: between the look at the
 instance and the decision about its command any time may pass.
+
+Between a page and its commands hours may pass, if a process ends. What does not pass the filters any more by then is
+passed over: a person may have dealt with it, or money may be on its way.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,9 +12,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 from projections.queries.bulks import BulkRow, pause_of
 from projections.queries.instance_filters import InstanceFilters
+from projections.queries.passing import passes_now
 from projections.queries.retryable import NotRetryable, retry_command
 from projections.queries.rows import InstanceRow, RetryableRow
-from projections.states import ended_state
+from projections.states import ended_state, state_of
 from schemas import rejections
 from schemas.commands import AbortInstance, PageCommand, PassOverInstance, ResumeActivity
 
@@ -24,7 +28,7 @@ class Action(NamedTuple):
     """What an operation does with each instance."""
 
     command: Command
-    reads: Literal["nothing", "instances", "retryable"]
+    reads: Literal["instances", "retryable"]
     """What has to be read of the instances: rows of this kind are given to `command`."""
 
 
@@ -61,7 +65,12 @@ def action(row: BulkRow) -> Action:
     return found
 
 
-def _abort(instance: object, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
+def _abort(instance: InstanceRow | None, fields: dict[str, Any], filters: InstanceFilters) -> PageCommand:
+    if instance is None or instance.terminated_at is not None:
+        return AbortInstance(**fields)  # the engine says that it has ended
+    state = state_of(instance)
+    if not passes_now(filters, state, None, None):
+        return pass_over(fields, rejections.NOTHING_TO_DO, f"the instance has gone on meanwhile: it is {state} now")
     return AbortInstance(**fields)
 
 
@@ -81,8 +90,9 @@ def _retry(found: RetryableRow | None, fields: dict[str, Any], filters: Instance
     """
     if found is None:
         return pass_over(fields, rejections.NOT_RETRYABLE, "the read model does not know the instance")
-    if found.terminated_at is not None and filters.states and ended_state(found.error) not in filters.states:
-        text = f"the instance has ended again meanwhile: it is {ended_state(found.error)} now"
+    ended_at, state = found.terminated_at, ended_state(found.error)
+    if ended_at is not None and not passes_now(filters, state, ended_at, found.error):
+        text = f"the instance has ended again meanwhile, in another way: it is {state} now"
         return pass_over(fields, rejections.NOT_RETRYABLE, text)
     try:
         return retry_command(found, **fields)
@@ -96,7 +106,7 @@ def pass_over(fields: dict[str, Any], code: str, message: str) -> PassOverInstan
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    "abort": Action(_abort, reads="nothing"),
+    "abort": Action(_abort, reads="instances"),
     "resume": Action(_resume, reads="instances"),
     "retry": Action(_retry, reads="retryable"),
 }

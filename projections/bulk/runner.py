@@ -196,8 +196,6 @@ class BulkRunner:
                 page = commands(row, await self._reads.instances(row.page))
             case "retryable":
                 page = commands(row, await self._reads.retryable(row.page, await self._sender.partitions()))
-            case "nothing":
-                page = commands(row, {})
         memory.tries += 1
         self._metrics.commands.labels(row.action).inc(len(page))
         memory.sent = await self._sender.send(row.pages - 1, page)

@@ -16,12 +16,25 @@ def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = (
         row: the instance.
         keys: those that it has. Without the one of the filters, it counts as not having it.
     """
+    return may_have_passed(filters, row, keys) and passes_now(filters, state_of(row), row.terminated_at, row.error)
+
+
+def passes_now(
+    filters: InstanceFilters, state: State | None, terminated_at: datetime | None, error: str | None
+) -> bool:
+    """Whether an instance passes those filters that tell of what changes.
+
+    Args:
+        filters: what passes.
+        state: of the instance; None while nobody here can read what it waits for.
+        terminated_at: when it has ended, if it has.
+        error: with which it has ended, if it has.
+    """
     return (
-        may_have_passed(filters, row, keys)
-        and not (filters.running and row.terminated_at is not None)
-        and (not filters.states or _may_be(state_of(row), filters.states))
-        and (filters.error is None or _has(row.error, filters.error))
-        and _within(row.terminated_at, filters.terminated_after, filters.terminated_before)
+        not (filters.running and terminated_at is not None)
+        and (not filters.states or _may_be(state, filters.states))
+        and (filters.error is None or _has(error, filters.error))
+        and _within(terminated_at, filters.terminated_after, filters.terminated_before)
     )
 
 

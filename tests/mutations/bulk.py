@@ -58,7 +58,7 @@ MUTATIONS: Final = (
     Mutation(
         "a bulk retry revives what was aborted meanwhile",
         ACTIONS,
-        "filters.states and ended_state(found.error) not in filters.states:\n",
+        "not passes_now(filters, state, ended_at, found.error):\n",
         "False:\n",
         "A payment that somebody has aborted goes out, because others are retried that have failed.",
     ),

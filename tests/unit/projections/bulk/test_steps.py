@@ -1,6 +1,6 @@
 """What an operation needs next, and the commands of a page."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -68,10 +68,26 @@ def test_commands_that_are_decided_and_not_counted_are_sent_again_and_given_up_i
     assert next_step(operation(outcomes={"DONE": 1}), memory, {0: 3}) == Step("advance", lost=1)
 
 
-def test_an_abort_needs_no_look_at_the_instance() -> None:
+def test_an_abort_of_what_is_not_found_or_has_ended_is_left_to_the_engine() -> None:
     fields: dict[str, Any] = {"by": "ann", "reason": "wrong file", "bulk_id": str(UUID(int=9)), "bulk_page": 0}
-    made = commands(operation(by="ann", reason="wrong file"), {})
+    paused = Raw(b'{"state":["paused"],"running":true}')
+    made = commands(operation(by="ann", reason="wrong file", filter=paused), {A: instance(terminated_at=NOW)})
     assert made == {id: AbortInstance(**fields) for id in (A, B)}
+
+
+def test_an_abort_passes_over_what_has_gone_on_since_the_page_was_made() -> None:
+    found = {A: instance(PAUSED), B: instance()}
+    paused = commands(operation(filter=Raw(b'{"state":["paused"],"running":true}')), found)
+    assert isinstance(paused[A], AbortInstance)
+    resumed = paused[B]
+    assert isinstance(resumed, PassOverInstance)
+    assert (resumed.code, resumed.message) == (
+        rejections.NOTHING_TO_DO,
+        "the instance has gone on meanwhile: it is running now",
+    )
+    for filters in (b'{"running":true}', b'{"state":["paused","running"],"running":true}'):
+        made = commands(operation(filter=Raw(filters)), found)
+        assert [type(command) for command in made.values()] == [AbortInstance, AbortInstance]
 
 
 def test_a_resume_names_the_pause_and_what_is_not_paused_any_more_is_passed_over() -> None:
@@ -123,3 +139,13 @@ def test_a_retry_of_what_has_failed_does_not_revive_what_somebody_has_aborted_si
     assert [type(command) for command in failed.values()] == [RetryInstance, PassOverInstance]
     both = commands(operation(action="retry", filter=Raw(b'{"state":["failed","aborted"]}')), found)
     assert [type(command) for command in both.values()] == [RetryInstance, RetryInstance]
+
+
+@pytest.mark.parametrize(
+    "filters", ['{"error":"FUNDS","state":["failed","aborted"]}', '{"terminatedBefore":"2026-03-01T10:00:01Z"}']
+)
+def test_a_retry_passes_over_what_has_ended_again_in_another_way(filters: str) -> None:
+    later = NOW + timedelta(seconds=1)
+    found = {A: retryable("no funds"), B: retryable("canceled", terminated_at=later, retries=1)}
+    made = commands(operation(action="retry", filter=Raw(filters.encode())), found)
+    assert [type(command) for command in made.values()] == [RetryInstance, PassOverInstance]
