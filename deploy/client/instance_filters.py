@@ -6,10 +6,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from deploy.client.completion import complete_workflows
+from deploy.client.parsing import not_empty
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
+
+TEXTS: Final = ("key", "error", "created_after", "created_before", "terminated_after", "terminated_before")
+"""Options that are one text."""
 
 _OPTIONS: Final = (
     click.option(
@@ -52,9 +56,15 @@ async def query_of(api: Any, **options: Any) -> dict[str, Any]:
     Args:
         api: knows the ids of workflows.
         options: what the command was given.
+
+    Raises:
+        UsageError: a text is empty. Without this filter, there would be far more instances than was meant.
     """
     from deploy.client.names import workflow_id
 
+    for name in TEXTS:
+        if options[name] is not None:
+            not_empty(f"--{name.replace('_', '-')}", options[name])
     return {
         "workflowID": [await workflow_id(api, name) for name in options["workflows"]] or None,
         "running": "true" if options["running"] else None,

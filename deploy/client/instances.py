@@ -35,7 +35,9 @@ async def find(session: Session, key: str, limit: int) -> None:
     A key is the value of a variable, the name of an event that the instance waited for or was sent, the id of a
     payment, wallet, transaction, account or transfer that its activities used or made, or the id of the instance.
     """
-    await _list(session, limit, {"key": key})
+    from deploy.client.parsing import not_empty
+
+    await _list(session, limit, {"key": not_empty("the key", key)})
 
 
 async def _list(session: Session, limit: int, filters: dict[str, Any]) -> None:

@@ -6,26 +6,28 @@ from uuid import UUID
 
 from deploy.client.connection import Api
 from deploy.client.errors import NotUnique, Refused
+from deploy.client.parsing import not_empty
 
 SHOWN_IDS: Final = 5
 """How many of the ids that a name stands for are told."""
 
 
 async def workflow_id(api: Api, text: str) -> str:
-    """The id of the workflow that a text means.
+    """The id of the workflow that a text means. One without a name has no other.
 
     Raises:
+        UsageError: the text is empty.
         NotUnique: several workflows have this name.
         Refused: none has.
     """
-    return parse_id(text) or _only(
+    return parse_id(not_empty("the workflow", text)) or _only(
         "workflow", text, [item["id"] async for item in api.pages("workflows") if item["config"]["name"] == text]
     )
 
 
 async def trigger_id(api: Api, text: str) -> str:
     """The id of the trigger that a text means; raises as `workflow_id` does."""
-    return parse_id(text) or _only(
+    return parse_id(not_empty("the trigger", text)) or _only(
         "trigger", text, [item["id"] async for item in api.pages("triggers", name=text) if item["name"] == text]
     )
 

@@ -28,6 +28,21 @@ def variables(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def not_empty(what: str, text: str) -> str:
+    """A text that means something. An empty one is most likely a variable of a script that was not set.
+
+    Args:
+        what: the text is, for people.
+        text: as it was given.
+
+    Raises:
+        UsageError: it is empty, or white space.
+    """
+    if not text.strip():
+        raise click.UsageError(f"{what} is empty: is a variable not set?")
+    return text
+
+
 def _pairs(text: str) -> list[str]:
     pieces: list[str] = []
     for piece in text.split(","):

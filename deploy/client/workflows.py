@@ -115,14 +115,15 @@ async def run(session: Session, workflow: str, given: tuple[str, ...], wait: boo
     aborted.
     """
     from deploy.client.names import workflow_id
-    from deploy.client.parsing import variables
+    from deploy.client.parsing import not_empty, variables
     from deploy.client.warnings import warn_of_variables
     from deploy.client.watching import watch
 
     body = variables(given)
     found = await workflow_id(session.api, workflow)
     await warn_of_variables(session, found, body)
-    key = idempotency_key or str(uuid.uuid4())
+    # Without the key that was meant, to run it again would be to run it twice.
+    key = str(uuid.uuid4()) if idempotency_key is None else not_empty("--idempotency-key", idempotency_key)
     try:
         made = await session.api.post("workflows", found, "instances", body=body, key=key)
     except Unavailable as error:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import click
 import pytest
@@ -230,6 +231,32 @@ def test_whoever_stops_too_late_is_told_so(run: Run) -> None:
 def test_a_bulk_operation_needs_a_filter(run: Run) -> None:
     told = run("instances", "bulk", "start", "abort", "--yes", exit_code=2).stderr
     assert "say which instances to abort: give a filter, or --all" in told
+
+
+NAMELESS: Final = '{"stages": [{"wait_event": {"event": "go"}}]}'
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("workflows run", "workflows delete", "workflows show", "triggers delete", "stats", "instances find"),
+        *(
+            "instances list --key",
+            "instances list --error",
+            "instances list --created-after",
+            "instances list --workflow",
+        ),
+        *("instances bulk start abort --yes --no-wait --workflow", f"workflows run {UUID(int=1)} --idempotency-key"),
+    ],
+)
+def test_an_empty_text_is_no_name_and_no_filter(run: Run, words: str) -> None:
+    """It is most likely a variable of a script that was not set. And one workflow has no name."""
+    instance = started(run, NAMELESS)
+    told = run(*words.split(), "", exit_code=2).stderr
+    assert "is empty: is a variable not set?" in told
+    assert len(json.loads(run("workflows", "list", "--json").stdout)) == 1
+    (left,) = json.loads(run("instances", "list", "--json").stdout)
+    assert (left["id"], left["terminated"]) == (instance, False)
 
 
 def test_a_run_that_nobody_answers_says_how_to_try_again(
