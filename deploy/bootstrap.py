@@ -35,7 +35,7 @@ USAGE = (
 )
 
 INSTALLERS = 2
-"""How many pip run at once, each with a part of the packages: what they do is unpack and compile, on one core each."""
+"""How many pip run at once, each with a part of the packages: what they do is unpack, on one core each."""
 
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"))
 """They take no time, and come first."""
@@ -97,6 +97,8 @@ def _install(extras: set[str]) -> None:
 def _pip(python: pathlib.Path, *calls: tuple[str, ...]) -> None:
     """Run pip with these arguments, several times at once."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
+    if not sys.dont_write_bytecode:  # or what is loaded would be compiled at each start
+        pip.append("--no-compile")  # most is never loaded, and the rest is compiled when it is
     # The user's pip settings for other installs must not decide where this one goes.
     environment = {**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     running = [subprocess.Popen([*pip, *arguments], env=environment) for arguments in calls]  # noqa: S603 - our own

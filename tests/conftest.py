@@ -12,7 +12,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
@@ -95,8 +94,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let it look from here on, but not through all that again. That was a sixth of what unit tests cost."""
-    gc.collect()
+    """Let it look from here on, but never through all that. That was a sixth of what unit tests cost."""
     gc.freeze()
     gc.enable()
 
@@ -107,16 +105,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A Kafka and an installation that nobody uses take a tenth of a core.
     """
     items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), not item.nodeid.startswith(UNIT)))
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test that schemathesis makes an id of its own.
-
-    Since pytest 9.2 the operation is in their names alone, and whoever runs tests by id takes all of them for one.
-    """
-    name, bracket, operation = item.name.partition("[")
-    if isinstance(item, SchemathesisFunction) and bracket and item.nodeid.endswith(f"::{name}"):
-        item._id = item.id.with_params(operation.removesuffix("]"))
 
 
 @pytest.hookimpl(wrapper=True)
