@@ -35,13 +35,16 @@ async def create(
 ) -> None:
     """Create a trigger: messages of type EVENT run WORKFLOW."""
     from deploy.client.names import workflow_id
-    from deploy.client.parsing import variables
+    from deploy.client.parsing import not_empty, variables
     from deploy.client.warnings import warn_of_names, warn_of_variables
 
-    body: dict[str, Any] = {"event": event}
+    body: dict[str, Any] = {"event": not_empty("the event", event)}
     values = variables(given)
-    optional = {"name": name, "filter": condition, "version": version, "vars": values}
-    body |= {key: value for key, value in optional.items() if value}
+    # Without the filter or version that was meant, it would fire for messages that were not.
+    texts = {"name": name, "filter": condition, "version": version}
+    body |= {key: not_empty(f"--{key}", text) for key, text in texts.items() if text is not None}
+    if values:
+        body["vars"] = values
     body["workflowID"] = await workflow_id(session.api, workflow)
     made = await session.api.post("triggers", body=body)
     session.output.show(made, lambda: [f"created trigger {made['id']}"])

@@ -114,12 +114,19 @@ def _identity(envelope: dict[str, Any], headers: Headers) -> str | None:
     key = envelope.get("idempotency_key")
     if not isinstance(key, str) or not key:
         given = dict(reversed(headers))
-        key = next((found.decode(errors="replace") for name in IDENTITY_HEADERS if (found := given.get(name))), None)
+        found = next((found for name in IDENTITY_HEADERS if (found := given.get(name))), None)
+        # Bytes that are no text, such as a counter of eight bytes, have to differ in it as they do.
+        key = _number(key) if found is None else found.decode(errors="backslashreplace")
     if key is None:
         return None
     app = envelope.get("app")
     about = msgspec.json.encode([app if isinstance(app, str) else "", key])
     return blake2b(about, digest_size=16).hexdigest()
+
+
+def _number(key: Any) -> str | None:
+    """The text of a key that is a number. 0 is what producers write that have no key, as they write `""`."""
+    return str(key) if type(key) in (int, float) and key else None
 
 
 async def fire(

@@ -43,11 +43,14 @@ def _to_float(budget: Budget, arguments: list[Any]) -> float:
 
 
 def _rounding(name: str, function: Callable[[float], float]) -> Function:
-    """Gives a float, also for an integer."""
+    """Gives a float, also for an integer that a float can hold. Any other stays: it may be an amount of money."""
 
-    def call(budget: Budget, arguments: list[Any]) -> float:
+    def call(budget: Budget, arguments: list[Any]) -> int | float:
         value = _number(name, arguments[0])
-        return to_float(value) if type(value) is int or not math.isfinite(value) else float(function(value))
+        if type(value) is int:
+            whole = to_float(value)
+            return whole if whole == value else value
+        return float(function(value)) if math.isfinite(value) else value
 
     return Function((NUMBER,), 1, gives(natures.FLOAT), call)
 

@@ -247,6 +247,7 @@ NAMELESS: Final = '{"stages": [{"wait_event": {"event": "go"}}]}'
             "instances list --workflow",
         ),
         *("instances bulk start abort --yes --no-wait --workflow", f"workflows run {UUID(int=1)} --idempotency-key"),
+        *(f"triggers create PAID {UUID(int=1)} --{option}" for option in ("filter", "version", "name")),
     ],
 )
 def test_an_empty_text_is_no_name_and_no_filter(run: Run, words: str) -> None:

@@ -381,8 +381,14 @@ async def test_errors_are_cut() -> None:
         pytest.param({}, [("_watermill_message_uuid", b"w1"), ("ce_id", None)], "e", id="a header without a value"),
         pytest.param({}, [("ce_id", b"h1"), ("ce_id", b"h2")], "d", id="a header that comes twice"),
         pytest.param({}, [("ce_id", b"\xff")], "f", id="bytes"),
+        pytest.param({}, [("ce_id", b"\xfe")], "g", id="other bytes"),
+        pytest.param({}, [("ce_id", b"\0\0\0\x81")], "h", id="a counter"),
+        pytest.param({"idempotency_key": 5}, [], "i", id="a number, where nothing else is there"),
+        pytest.param({"idempotency_key": 6}, [("ce_id", b"")], "j", id="another number"),
         pytest.param({}, [("x", b"y")], None, id="nothing"),
         pytest.param({"idempotency_key": None}, [], None, id="null"),
+        pytest.param({"idempotency_key": 0}, [], None, id="zero"),
+        pytest.param({"idempotency_key": True}, [], None, id="a boolean"),
     ],
 )
 def test_what_tells_a_message_from_others(fields: dict[str, Any], headers: Any, same_as: str | None) -> None:
@@ -393,6 +399,11 @@ def test_what_tells_a_message_from_others(fields: dict[str, Any], headers: Any, 
         "d": identity({"idempotency_key": "h1"}),
         "e": identity({"idempotency_key": "w1"}),
         "f": identity({}, [("ce_id", b"\xff")]),
+        "g": identity({}, [("ce_id", b"\xfe")]),
+        "h": identity({}, [("ce_id", b"\0\0\0\x81")]),
+        "counter before": identity({}, [("ce_id", b"\0\0\0\x80")]),
+        "i": identity({"idempotency_key": "5"}),
+        "j": identity({"idempotency_key": "6"}),
     }
     assert len(set(known.values())) == len(known)
     assert identity(fields, headers) == (known[same_as] if same_as else None)

@@ -152,6 +152,10 @@ def test_syntax_errors_say_what_is_wrong_and_where(text: str, message: str) -> N
         ("9223372036854775807 + 1", 2**63),
         ("9" * 400, 10**400 - 1),
         ("event.big / 10", float(_BIG) / 10),
+        ("int(round(event.big * 100))", _BIG * 100),
+        ("ceil(event.big)", _BIG),
+        ("floor(-event.big)", -_BIG),
+        ("round(event.big - event.big + 5)", 5.0),
     ],
 )
 def test_integers_are_exact_beyond_64_bits(text: str, value: Any) -> None:
