@@ -16,14 +16,17 @@ def variables(texts: Iterable[str]) -> dict[str, str]:
     A comma that no further `key=` follows belongs to the value: `--vars 'to=split(event.x, ",")[0]'`.
 
     Raises:
-        UsageError: a text is not `key=value`.
+        UsageError: a text is not `key=value`, or one with commas has a key that was given before.
     """
     found: dict[str, str] = {}
     for text in texts:
-        for pair in _pairs(text):
+        for place, pair in enumerate(_pairs(text)):
             key, equals, value = pair.partition("=")
             if not equals or not key.strip():
                 raise click.UsageError(f"{pair!r} is not key=value")
+            if place and key.strip() in found:
+                # A value that somebody else has written may hold `,amount=999999`, which must not replace the amount.
+                raise click.UsageError(f"{key.strip()!r} is given before; behind a comma, `key=` begins a variable")
             found[key.strip()] = value
     return found
 

@@ -39,10 +39,13 @@ def read_moment(text: str, start: datetime) -> datetime:
     """A moment: so long after the start, or a date and time.
 
     Raises:
-        ValueError: it is neither, or the date and time is before the start.
+        ValueError: it is neither, before the start, or behind the year 9999.
     """
     if "T" not in text.upper():
-        return start + read_duration(text)
+        try:
+            return start + read_duration(text)
+        except OverflowError:
+            raise ValueError(f"{text!r} after the start is behind the year 9999") from None
     at = read_instant(text)
     if at < start:
         raise ValueError(f"{text!r} is before the start of the instance")

@@ -53,6 +53,7 @@ def test_files_as_a_whole(tmp_path: Path, text: str, told: list[str]) -> None:
         ("  abort: -1s", "4:10: '-1s' is below zero: {duration}"),
         ("  abort: 60", '4:10: must be {moment}, not the number 60: write "60"'),
         ("  abort: 2025-01-01T00:00:00Z", "4:10: '2025-01-01T00:00:00Z' is before the start of the instance"),
+        ("  abort: 48h\n  starts: 9999-12-31T00:00:00Z", "4:10: '48h' after the start is behind the year 9999"),
         ("  starts: 2026-01-01", "4:11: '2026-01-01' is not a date and time: write one such as 2026-03-01T10:00:00Z"),
         ("  events: [{event: a, at: 1s, after: 1s}]", "4:12: `at` and `after` exclude each other"),
         ("  events: [1]", '4:12: must be a text or a mapping (`key: value`), not the number 1: write "1"'),
