@@ -248,6 +248,7 @@ NAMELESS: Final = '{"stages": [{"wait_event": {"event": "go"}}]}'
         ),
         *("instances bulk start abort --yes --no-wait --workflow", f"workflows run {UUID(int=1)} --idempotency-key"),
         *(f"triggers create PAID {UUID(int=1)} --{option}" for option in ("filter", "version", "name")),
+        *(f"instances send-event {UUID(int=1)}", f"instances send-event {UUID(int=1)} go --idempotency-key"),
     ],
 )
 def test_an_empty_text_is_no_name_and_no_filter(run: Run, words: str) -> None:
@@ -280,6 +281,28 @@ def test_a_run_that_nobody_answers_says_how_to_try_again(
     (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
     again = made(run("workflows", "run", workflow, "--idempotency-key", key))
     assert list(whole.database.tables.instances) == [again]
+
+
+TWO_APPROVALS: Final = '{"stages": [{"wait_event": {"event": "go"}}, {"wait_event": {"event": "go"}}]}'
+
+
+def test_an_event_that_nobody_answers_says_how_to_try_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have come. Sent again without its key, it would be the second approval."""
+    instance = started(run, TWO_APPROVALS)
+    send = Transport.send
+
+    async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
+        await send(self, method, url, **more)
+        raise NoAnswer("the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "send", lose)
+        patch.setattr(connection, "PAUSES_SECONDS", ())
+        lost = run("instances", "send-event", instance, "go", exit_code=4)
+    (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    run("instances", "send-event", instance, "go", "--idempotency-key", key)
+    shown = json.loads(run("instances", "show", instance, "--json").stdout)
+    assert [stage.get("terminatedAt") is not None for stage in shown["status"]] == [True, False]
 
 
 NEEDS: Final = """
