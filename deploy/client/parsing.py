@@ -1,10 +1,13 @@
 """What the command line says, read."""
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import click
+
+FILE: Final = "file"
+"""The argument that names a file. Such a name may be any bytes."""
 
 _BEGINS: Final = re.compile(r"\s*[^\s=,]+=(?!=)")
 """What begins the next `key=value`; `a == b` in an expression does not."""
@@ -44,6 +47,26 @@ def not_empty(what: str, text: str) -> str:
     if not text.strip():
         raise click.UsageError(f"{what} is empty: is a variable not set?")
     return text
+
+
+def check_encoded(given: Mapping[str, Any]) -> None:
+    """Check that all texts are UTF-8: what another encoding was used for can't be sent.
+
+    Args:
+        given: options and arguments, by name.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for name, value in given.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and name != FILE and not _is_utf8(text):
+                raise click.UsageError(f"{text!a} is not UTF-8: look at the encoding of the terminal or script")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text came as UTF-8. Other bytes are halves of surrogate pairs in it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _pairs(text: str) -> list[str]:

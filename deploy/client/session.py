@@ -66,7 +66,9 @@ def _command(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         **arguments: Any,
     ) -> None:
         from deploy.client.output import Output
+        from deploy.client.parsing import check_encoded
 
+        check_encoded({"reason": reason, **arguments})
         asyncio.run(_run(function, profile, url, reason, Output(as_json=as_json or output == "json"), arguments))
 
     return command

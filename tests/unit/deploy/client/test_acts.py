@@ -261,6 +261,18 @@ def test_an_empty_text_is_no_name_and_no_filter(run: Run, words: str) -> None:
     assert (left["id"], left["terminated"]) == (instance, False)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["workflows run waits --variable", "workflows run waits --reason", "triggers test x", "instances find"],
+)
+def test_what_is_not_utf8_is_refused_before_anything_is_sent(run: Run, whole: Whole, words: str) -> None:
+    """Status 1 would say that the instance has failed."""
+    run("workflows", "create", "-", stdin=WAITS)
+    told = run(*words.split(), b"name=Zo\xeb".decode(errors="surrogateescape"), exit_code=2).stderr
+    assert "is not UTF-8" in told
+    assert not whole.database.tables.instances
+
+
 def test_a_run_that_nobody_answers_says_how_to_try_again(
     run: Run, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
