@@ -75,7 +75,10 @@ class Metrics:
             f"{prefix}_trigger_messages", "Messages looked at for triggers.", registry=registry
         )
         self.skipped_messages = Counter(
-            f"{prefix}_skipped_messages", "Messages that are not JSON or not an envelope.", registry=registry
+            f"{prefix}_skipped_messages",
+            "Messages that fire nothing, by topic and reason: not JSON (json), not an envelope, or too large (size).",
+            ["topic", "reason"],
+            registry=registry,
         )
         self.filter_failures = Counter(
             f"{prefix}_trigger_filter_failures",

@@ -315,7 +315,7 @@ class Listener:
         try:
             message: Message = read_message(source, record.offset, record.value, record.headers)
         except NoEnvelope as error:
-            self._metrics.skipped_messages.inc()
+            self._metrics.skipped_messages.labels(self.topic, error.reason).inc()
             self._tell_skipped(error, source, record.offset)
             return
         definitions = self._reader.definitions

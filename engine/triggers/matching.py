@@ -46,8 +46,21 @@ IDENTITY_HEADERS: Final = ("ce_id", "_watermill_message_uuid")
 """Record headers that tell a message from others of its producer, the first one that is there."""
 
 
+NOT_JSON: Final = "json"
+NOT_AN_ENVELOPE: Final = "envelope"
+TOO_LARGE: Final = "size"
+
+
 class NoEnvelope(ValueError):
-    """A record is not JSON, or not in the form of the contract, or too large."""
+    """A record is not JSON, or not in the form of the contract, or too large.
+
+    Attributes:
+        reason: one of the constants above, by which it is counted.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 class Message(Struct, frozen=True):
@@ -86,17 +99,17 @@ def read_message(source: str, offset: int, value: bytes | None, headers: Headers
     """
     value = value or b""
     if len(value) > MAX_MESSAGE_BYTES:
-        raise NoEnvelope(f"it has {len(value)} bytes, more than {MAX_MESSAGE_BYTES}")
+        raise NoEnvelope(TOO_LARGE, f"it has {len(value)} bytes, more than {MAX_MESSAGE_BYTES}")
     if is_wider(value, MAX_COMPOUNDS):
-        raise NoEnvelope(f"it has more than {MAX_COMPOUNDS} lists and objects")
+        raise NoEnvelope(TOO_LARGE, f"it has more than {MAX_COMPOUNDS} lists and objects")
     try:
         envelope = msgspec.json.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise NoEnvelope(f"not JSON: {error}") from None
+        raise NoEnvelope(NOT_JSON, f"not JSON: {error}") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("type"), str):
-        raise NoEnvelope("not an envelope: `type` is missing")
+        raise NoEnvelope(NOT_AN_ENVELOPE, "not an envelope: `type` is missing")
     if is_deeper(value, MAX_DEPTH):
-        raise NoEnvelope(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise NoEnvelope(TOO_LARGE, f"it is nested more than {MAX_DEPTH} levels deep")
     version = envelope.get("version")
     return Message(
         source,

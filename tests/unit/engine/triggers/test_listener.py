@@ -18,6 +18,7 @@ from engine.triggers.errors import PositionsMissing, TopicAway, TopicChanged
 from engine.triggers.failures import FilterFailures
 from engine.triggers.listener import Listener
 from engine.triggers.listeners import Listeners
+from engine.triggers.matching import MAX_MESSAGE_BYTES
 from engine.triggers.positions import Positions
 from schemas.commands import Command, FireTrigger
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
@@ -388,4 +389,17 @@ async def test_skipped_messages_are_logged_now_and_then(caplog: pytest.LogCaptur
     assert len(lines) == 2
     assert "others" not in lines[0]
     assert lines[1].endswith("(and 99 others since the last line like this)")
-    assert world.metrics.skipped_messages._value.get() == 150
+    assert world.metrics.skipped_messages.labels(FIRST.topic, "json")._value.get() == 150
+
+
+async def test_skipped_messages_are_counted_by_topic_and_reason() -> None:
+    world = World()
+    values = (b"{", b"[]", b'{"type": 1}', b'{"type": "X", "payload": "' + b"x" * MAX_MESSAGE_BYTES + b'"}')
+    await world.take({FIRST: [Line(offset, value) for offset, value in enumerate(values)]})
+    counted = {
+        (sample.labels["topic"], sample.labels["reason"]): sample.value
+        for metric in world.metrics.skipped_messages.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {(FIRST.topic, "json"): 1, (FIRST.topic, "envelope"): 2, (FIRST.topic, "size"): 1}
