@@ -3,13 +3,16 @@
 An optional field that is null was not given. Messages begin with the field they are about.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from api.errors import Invalid
 from schemas.expressions import Expression, ExpressionSyntaxError, turns
 from schemas.expressions.limits import MAX_TRIGGER_PATTERN_STEPS, excess
+
+FIELDS: Final = ("name", "event", "version", "workflowID", "filter", "vars")
+_IN_ANY_CASE: Final = {field.lower(): field for field in FIELDS}
 
 
 class NewTrigger(Struct, frozen=True, kw_only=True):
@@ -27,10 +30,14 @@ def read_trigger(body: Any) -> NewTrigger:
     """The trigger of a decoded body. Its expressions are not compiled yet, its workflow may be unknown.
 
     Raises:
-        Invalid: the body is not an object, or a field is missing or of another type.
+        Invalid: the body is not an object, or a field is missing, of another type or in other letters.
     """
     if not isinstance(body, dict):
         raise Invalid("the body must be an object with an event and a workflowID")
+    for name in body:
+        # The reference reads these in any case. Without its `Filter`, the trigger would fire for every message.
+        if name not in FIELDS and (meant := _IN_ANY_CASE.get(name.lower())) is not None:
+            raise Invalid(f"{meant}: must be written like this, not {name}")
     return NewTrigger(
         name=_text(body, "name") or "",
         event=_required(body, "event"),

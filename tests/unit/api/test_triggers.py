@@ -98,6 +98,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"event": "X", "workflowID": ""}, "workflowID: "),
     ({"event": "X", "workflowID": None}, "workflowID: "),
     ({"event": "X", "workflowID": 7}, "workflowID: must be a string"),
+    (trigger(UNKNOWN, Filter="true"), "filter: must be written like this, not Filter"),
     ({"Event": "X", "workflowID": UNKNOWN}, "event: "),
     ({"event": "X", "workflowId": UNKNOWN}, "workflowID: "),
     (trigger(UNKNOWN, name=1), "name: must be a string"),
