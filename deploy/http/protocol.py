@@ -329,7 +329,8 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; trailers are ignored, as nobody here has asked for any."""
         if self._in_head:
-            super().on_header(name, value)
+            # White space behind a value is no part of it (RFC 9110, 5.5). The parser only takes away what is before it.
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """A request begins, unless its head has to be parsed again."""

@@ -91,6 +91,30 @@ async def test_a_client_that_waits_for_100_continue_gets_it(headers: tuple[bytes
     assert wire.is_open()
 
 
+async def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    request = post(b"Idempotency-Key:\t k 1 \t ", b"Empty: \t", *UPGRADES[0])
+    for segments in ((request,), tuple(b"%c" % byte for byte in request)):
+        seen: list[tuple[bytes, bytes]] = []
+
+        async def look(scope: Scope, receive: Receive, send: Send, seen: list[tuple[bytes, bytes]] = seen) -> None:
+            seen += scope["headers"]
+            await echo(scope, receive, send)
+
+        wire = connect(look)
+        wire.send(*segments)
+        assert (await wire.answer()).status == 200
+        assert {(b"idempotency-key", b"k 1"), (b"empty", b"")} <= {*seen}
+
+
+async def test_100_continue_with_white_space_behind_it() -> None:
+    wire = connect()
+    wire.send(post(b"Expect: 100-continue ")[: -len(BODY)])
+    await wire.settle()
+    assert wire.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.send(BODY)
+    await wire.settle()
+
+
 async def test_an_answer_goes_out_in_one_piece() -> None:
     wire = connect()
     wire.send(GET % 1, GET % 2, post())
