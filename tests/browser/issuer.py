@@ -1,7 +1,9 @@
 """An issuer of tokens that a browser signs in at: the code flow with PKCE, for a public client (RFC 6749, RFC 7636)."""
 
+import asyncio
 import base64
 import hashlib
+import threading
 import time
 from functools import cache
 from typing import Any
@@ -15,6 +17,7 @@ from starlette.routing import Route
 
 CLIENT = "console"
 CODE = "one-code"
+REFRESH = "one-refresh"
 
 
 @cache
@@ -35,6 +38,10 @@ class BrowserIssuer:
         self.granted = granted
         self.key = _key()
         self.asked: dict[str, str] = {}
+        self.seconds = 600
+        """How long its tokens are good when somebody signs in."""
+        self.renewing, self.renew = threading.Event(), threading.Event()
+        """Whether it is asked for a new token, and whether it may give one."""
         self.app = Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._discovery),
@@ -64,6 +71,11 @@ class BrowserIssuer:
 
     async def _token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        if form["grant_type"] == "refresh_token":
+            self.renewing.set()
+            await asyncio.to_thread(self.renew.wait)
+            assert form["refresh_token"] == REFRESH
+            return JSONResponse({"access_token": self.token()}, headers={"access-control-allow-origin": "*"})
         digest = hashlib.sha256(form["code_verifier"].encode()).digest()
         good = (
             form["code"] == CODE
@@ -71,5 +83,7 @@ class BrowserIssuer:
             and form["redirect_uri"] == self.asked["redirect_uri"]
             and base64.urlsafe_b64encode(digest).decode().rstrip("=") == self.asked["code_challenge"]
         )
-        body = {"access_token": self.token(), "token_type": "Bearer"} if good else {"error": "invalid_grant"}
+        token = self.token(exp=int(time.time()) + self.seconds)
+        given = {"access_token": token, "token_type": "Bearer", "refresh_token": REFRESH}
+        body = given if good else {"error": "invalid_grant"}
         return JSONResponse(body, 200 if good else 400, {"access-control-allow-origin": "*"})

@@ -18,6 +18,13 @@ TOKENS = {"not a token": "That is not a token", "a.b.c": "The token is not valid
 ACTS = {"Act on all of them", "New workflow", "Start", "Delete", "Test", "Stop it", "Create workflow"}
 OFFERED = "return [...document.querySelectorAll('main button, main a')].map((one) => one.innerText.trim())"
 
+RENEWAL = """
+const [done] = arguments;
+import(new URL('data/session.js', document.querySelector('script[type=module]').src))
+  .then((session) => { window.renewal = session.renewed(); done(); })
+"""
+"""All who need a new token share one try."""
+
 
 @contextlib.contextmanager
 def installation(driver: webdriver.Chrome, backend: Backend, issuer: BrowserIssuer, **more: Any) -> Iterator[Page]:
@@ -51,6 +58,28 @@ def test_people_sign_in_at_the_issuer_and_come_back_to_their_place(
         page.sees(WHY_IT_WAITS)
         page.press("Sign out")
         page.sees("This installation asks who you are.")
+
+
+def test_a_token_that_has_expired_is_renewed_unless_somebody_signs_out_meanwhile(
+    driver: webdriver.Chrome, backend: Backend, stories: Stories
+) -> None:
+    id = stories.waiting()
+    for signs_out in (False, True):
+        issuer = BrowserIssuer()
+        issuer.seconds = -60
+        with installation(driver, backend, issuer, console_client_id=CLIENT) as page:
+            page.open(f"#/instances/{id}", wait="This installation asks who you are.")
+            page.press("Sign in")
+            page.until(issuer.renewing.is_set)
+            driver.execute_async_script(RENEWAL)
+            if signs_out:
+                page.press("Sign out")
+                page.sees("This installation asks who you are.")
+            issuer.renew.set()
+            renewed = driver.execute_async_script("window.renewal.then(arguments[0])")
+            assert renewed is not signs_out
+            page.sees("This installation asks who you are." if signs_out else WHY_IT_WAITS)
+            assert driver.execute_script("return sessionStorage.length") == (0 if signs_out else 1)
 
 
 def test_who_may_only_read_sees_everything_and_changes_nothing(

@@ -168,6 +168,8 @@ async function exchanged(form) {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     const given = await answer.json();
+    // Whoever has signed out meanwhile stays signed out, and another person who has signed in is not replaced.
+    if (form.refresh_token && form.refresh_token !== session.value.tokens?.refresh) return false;
     if (!answer.ok || typeof given.access_token !== "string") {
       change({ problem: words.signIn.refused(String(given.error_description ?? given.error ?? answer.status)) });
       return false;
