@@ -46,8 +46,8 @@ TIDYING_SECONDS = 60.0
 """How long pytest may take to end what it has started."""
 
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
-"""One more than there are cores: it waits for the seeds of the simulation, which run in processes of their own. The
-others have a Kafka and a Postgres each. With still one more, the suite takes as long, and tests run out of time."""
+"""One more than there are cores: it waits for the seeds of the simulation, which run in processes of their own. With
+still one more, the suite takes as long, and tests run out of time."""
 PYTEST = ("pytest", "-q", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 """Files come in the order that `tests/conftest.py` gives them. By the number of their tests, the one that takes longest
 would come last, and one worker would wait for the other."""

@@ -3,15 +3,20 @@
 A test fails when asyncio complains while it runs, see `tests.complaints`.
 """
 
+import functools
 import gc
 import logging
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.complaints import ComplaintsHandler
 from tests.integration.installation import RUNNING, Installation
@@ -43,8 +48,16 @@ LONGEST = "tests/simulation/test_seeds.py"
 """It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
 UNIT = "tests/unit/"
 """They need no service, and tell soonest what is broken."""
+NEEDS_KAFKA = re.compile(r"\b(kafka_bootstrap_servers|installation): ")
+"""What a file says that has a test with one of these fixtures."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
+
+
+@functools.cache
+def needs_kafka(path: Path) -> bool:
+    """Whether tests of this file need the session's Kafka. They run if this is wrong, but take longer."""
+    return NEEDS_KAFKA.search(path.read_text()) is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,12 +112,36 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the file that takes longest to the first worker, and run what needs no Kafka before one is started.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the file that takes longest to the first worker, and all that need Kafka to the second.
 
-    A Kafka and an installation that nobody uses take a tenth of a core.
+    A worker alone runs these last: a Kafka and an installation that nobody uses take a tenth of a core.
     """
-    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), not item.nodeid.startswith(UNIT)))
+    is_alone = not hasattr(config, "workerinput")
+    asks = {path: needs_kafka(path) for path in {item.path for item in items}}
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(LONGEST),
+            asks[item.path] == is_alone,
+            not item.nodeid.startswith(UNIT),
+        )
+    )
+
+
+class ByService(LoadFileScheduling):  # type: ignore[misc]
+    """Tests of a file run in one worker, and so do all files that need Kafka: there is only one, and one installation.
+
+    Another one would cost as much as the tests that it could serve.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "kafka" if needs_kafka(self.config.rootpath / file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByService | None:
+    """Whoever has the tests of a file run in one worker saves a Kafka, too."""
+    return ByService(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)
