@@ -48,7 +48,8 @@ LONGEST = "tests/simulation/test_seeds.py"
 """It only computes, for minutes. It comes first: its processes fill the time in which others wait."""
 UNIT = "tests/unit/"
 """They need no service, and tell soonest what is broken."""
-NEEDS_KAFKA = re.compile(r"\b(kafka_bootstrap_servers|installation): ")
+KAFKA = "kafka_bootstrap_servers"
+NEEDS_KAFKA = re.compile(rf"\b({KAFKA}|installation): ")
 """What a file says that has a test with one of these fixtures."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
@@ -56,7 +57,7 @@ __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_
 
 @functools.cache
 def needs_kafka(path: Path) -> bool:
-    """Whether tests of this file need the session's Kafka. They run if this is wrong, but take longer."""
+    """Whether tests of this file need the session's Kafka."""
     return NEEDS_KAFKA.search(path.read_text()) is not None
 
 
@@ -119,6 +120,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     is_alone = not hasattr(config, "workerinput")
     asks = {path: needs_kafka(path) for path in {item.path for item in items}}
+    for item in items:
+        if isinstance(item, pytest.Function) and KAFKA in item.fixturenames and not asks[item.path]:
+            raise pytest.UsageError(f"{item.nodeid} needs Kafka, and nothing in its file says so: see {__name__}")
     items.sort(
         key=lambda item: (
             not item.nodeid.startswith(LONGEST),
@@ -136,7 +140,7 @@ class ByService(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "kafka" if needs_kafka(self.config.rootpath / file) else file
+        return KAFKA if needs_kafka(self.config.rootpath / file) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByService | None:
