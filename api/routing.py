@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.answers import Answer, error_answer, json_answer
 from api.calls import Call
-from api.errors import ApiError, ClientGone, Fault, NotAllowed, NotFound, Unavailable
+from api.errors import REPEAT, ApiError, ClientGone, Fault, NotAllowed, NotFound, Unavailable
 from api.metrics import Metrics
 from api.services import Services
 from api.waiting import Admission
@@ -219,7 +219,11 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
     except ClientGone:
         return None
     except asyncio.CancelledError:  # by the server, whose stop can't wait any longer
-        return error_answer(Unavailable("the server is stopping"))
+        if operation.method == "GET" or operation.reads:
+            return error_answer(Unavailable("the server is stopping"))
+        return error_answer(
+            Unavailable(f"the server is stopping, and nobody knows whether this is carried out: {REPEAT}")
+        )
     except Exception:
         logger.exception("%s failed", operation.id)
         return error_answer(Fault())

@@ -227,6 +227,23 @@ async def test_kafka_away_is_503_for_commands(call: Call) -> None:
     assert answer.headers["retry-after"] == "1"
 
 
+async def test_who_is_cut_off_by_a_stop_learns_how_to_repeat_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    backend = Backend()
+    monkeypatch.setattr(backend, "check", cut_off)
+    monkeypatch.setattr(backend, "take", cut_off)
+    client = make_client(backend)
+    read, made = await client.call("GET", "/workflows"), await client.call("POST", "/workflows", {"stages": []})
+    assert [read.error, made.error] == [(503, "INTERNAL")] * 2
+    assert read.json()["errorMessage"] == "the server is stopping"
+    assert (
+        "nobody knows whether this is carried out: repeat it with the same Idempotency-Key"
+        in made.json()["errorMessage"]
+    )
+
+
 @pytest.mark.parametrize("call", COMMANDS)
 async def test_an_effect_that_does_not_show_in_time_is_503(call: Call) -> None:
     backend = Backend()
