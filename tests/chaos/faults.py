@@ -24,6 +24,7 @@ PULSE_SECONDS: Final = 1.5
 """Between two resets of a link that keeps breaking."""
 SPREAD_SECONDS: Final = 6.0
 """Between the beginnings of faults that are there at once."""
+MORE_PARTITIONS: Final = "one more partition of messages"
 
 
 @dataclass
@@ -283,7 +284,7 @@ async def isolate(scene: Scene) -> None:
 
 async def add_partition(scene: Scene) -> None:
     """The topic of another service, which engines listen to, gets one more partition."""
-    async with scene.hit("one more partition of messages"):
+    async with scene.hit(MORE_PARTITIONS):
         await scene.system.add_partition()
 
 
