@@ -143,6 +143,7 @@ class ByService(LoadFileScheduling):  # type: ignore[misc]
         return KAFKA if needs_kafka(self.config.rootpath / file) else file
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByService | None:
     """Whoever has the tests of a file run in one worker saves a Kafka, too."""
     return ByService(config, log) if config.getoption("dist") == "loadfile" else None
