@@ -81,6 +81,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Whether its success is a stream of server-sent events: then `answer` is what their data may be, its time ends
     with its beginning, and it takes no place of other requests."""
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET" or self.reads
+
 
 def constant(id: str, path: str, summary: str, value: object, kind: Any) -> Operation:
     """A GET of what never changes, for everybody.
@@ -219,7 +224,7 @@ async def _answer(operation: Operation, call: Call) -> Answer | None:
     except ClientGone:
         return None
     except asyncio.CancelledError:  # by the server, whose stop can't wait any longer
-        if operation.method == "GET" or operation.reads:
+        if operation.only_reads:
             return error_answer(Unavailable("the server is stopping"))
         return error_answer(
             Unavailable(f"the server is stopping, and nobody knows whether this is carried out: {REPEAT}")

@@ -56,7 +56,7 @@ class Guard:
         return tuple(operation if operation.public else self._protected(operation) for operation in operations)
 
     def _protected(self, operation: Operation) -> Operation:
-        allowing = (READ, WRITE) if operation.method == "GET" or operation.reads else (WRITE,)
+        allowing = (READ, WRITE) if operation.only_reads else (WRITE,)
         handler: Handler = operation.handler
 
         async def guarded(call: Call) -> Answer:

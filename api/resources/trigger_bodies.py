@@ -11,8 +11,7 @@ from api.errors import Invalid
 from schemas.expressions import Expression, ExpressionSyntaxError, turns
 from schemas.expressions.limits import MAX_TRIGGER_PATTERN_STEPS, excess
 
-FIELDS: Final = ("name", "event", "version", "workflowID", "filter", "vars")
-_IN_ANY_CASE: Final = {field.lower(): field for field in FIELDS}
+_FIELDS: Final = {field.lower(): field for field in ("name", "event", "version", "workflowID", "filter", "vars")}
 
 
 class NewTrigger(Struct, frozen=True, kw_only=True):
@@ -36,7 +35,8 @@ def read_trigger(body: Any) -> NewTrigger:
         raise Invalid("the body must be an object with an event and a workflowID")
     for name in body:
         # The reference reads these in any case. Without its `Filter`, the trigger would fire for every message.
-        if name not in FIELDS and (meant := _IN_ANY_CASE.get(name.lower())) is not None:
+        meant = _FIELDS.get(name.lower(), name)
+        if name != meant:
             raise Invalid(f"{meant}: must be written like this, not {name}")
     return NewTrigger(
         name=_text(body, "name") or "",

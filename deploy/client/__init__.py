@@ -12,7 +12,7 @@
 | `names`, `parsing`, `completion` | what the command line says |
 | `output`, `timeline`, `acts`, `watching` | what a user sees: tables, JSON, an instance while it runs |
 | `server_events`, `news` | streams of the API, and when an instance may have changed |
-| `patience` | waiting for an API that is away |
+| `patience`, `repeats` | waiting for an API that is away; requests that may be sent once more |
 | `questions`, `warnings`, `errors` | what is asked; what does not stop a command; what does, and the exit status |
 | `definition_files` | `workflows validate`: files that are checked without a server |
 """

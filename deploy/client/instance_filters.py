@@ -12,9 +12,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
 
-TEXTS: Final = ("key", "error", "created_after", "created_before", "terminated_after", "terminated_before")
-"""Options that are one text."""
-
 _OPTIONS: Final = (
     click.option(
         "--workflow",
@@ -62,9 +59,9 @@ async def query_of(api: Any, **options: Any) -> dict[str, Any]:
     """
     from deploy.client.names import workflow_id
 
-    for name in TEXTS:
-        if options[name] is not None:
-            not_empty(f"--{name.replace('_', '-')}", options[name])
+    for name, value in options.items():
+        if isinstance(value, str):
+            not_empty(f"--{name.replace('_', '-')}", value)
     return {
         "workflowID": [await workflow_id(api, name) for name in options["workflows"]] or None,
         "running": "true" if options["running"] else None,

@@ -1,6 +1,5 @@
 """`orchestration instances …`."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -180,17 +179,13 @@ async def resume(session: Session, instance: str) -> None:
 @click.option("--idempotency-key", metavar="KEY", help="Sending again with the same key sends nothing new.")
 async def send_event(session: Session, instance: str, event: str, idempotency_key: str | None) -> None:
     """Send an event to an instance. One event ends one stage: sent twice, it may end two that wait for its name."""
-    from deploy.client.errors import Unavailable
     from deploy.client.names import instance_id
     from deploy.client.parsing import not_empty
+    from deploy.client.repeats import repeatable
 
     found, body = instance_id(instance), {"name": not_empty("the event", event)}
-    key = str(uuid.uuid4()) if idempotency_key is None else not_empty("--idempotency-key", idempotency_key)
-    try:
+    with repeatable(idempotency_key, "it may have come all the same; to try again without sending it twice") as key:
         await session.api.post("instances", found, "events", body=body, key=key)
-    except Unavailable as error:
-        hint = f"it may have come all the same; to try again without sending it twice, add --idempotency-key {key}"
-        raise Unavailable(f"{error.message}; {hint}") from None
     session.output.show({"id": found, "event": event}, lambda: [f"sent {event} to instance {found}"])
 
 

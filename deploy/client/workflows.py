@@ -1,13 +1,11 @@
 """`orchestration workflows …`."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
 import click
 
 from deploy.client.completion import complete_workflows
-from deploy.client.errors import Unavailable
 from deploy.client.groups import Aliased
 from deploy.client.session import Session, acting, connected
 
@@ -115,21 +113,16 @@ async def run(session: Session, workflow: str, given: tuple[str, ...], wait: boo
     aborted.
     """
     from deploy.client.names import workflow_id
-    from deploy.client.parsing import not_empty, variables
+    from deploy.client.parsing import variables
+    from deploy.client.repeats import repeatable
     from deploy.client.warnings import warn_of_variables
     from deploy.client.watching import watch
 
     body = variables(given)
     found = await workflow_id(session.api, workflow)
     await warn_of_variables(session, found, body)
-    # Without the key that was meant, to run it again would be to run it twice.
-    key = str(uuid.uuid4()) if idempotency_key is None else not_empty("--idempotency-key", idempotency_key)
-    try:
+    with repeatable(idempotency_key, "it may run all the same; to try again without running it twice") as key:
         made = await session.api.post("workflows", found, "instances", body=body, key=key)
-    except Unavailable as error:
-        # Without the key, to run it again would be to run it twice.
-        hint = f"it may run all the same; to try again without running it twice, add --idempotency-key {key}"
-        raise Unavailable(f"{error.message}; {hint}") from None
     if not wait:
         session.output.show(made, lambda: [f"started instance {made['id']}"])
         return
