@@ -1,6 +1,7 @@
 """Answers: what goes back over ASGI.
 
 An answer with a body says `Content-Type: application/json`, exactly (contract: `http-api`, Rules for every operation).
+It says too that nobody may keep it: some caches in front of an API keep an answer that says nothing for a day.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from schemas.resources import Error, ErrorCode
 Row = TypeVar("Row")
 Header = tuple[bytes, bytes]
 
-JSON: Final = (b"content-type", b"application/json")
+JSON: Final[Sequence[Header]] = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+"""Headers of every answer with a body."""
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
 """Seconds. Without it clients retry at once, or give up."""
@@ -44,7 +46,7 @@ class Answer:
     def __init__(self, status: int, body: bytes | None, headers: Sequence[Header] = ()):
         self.status = status
         self._body = b"" if body is None else body
-        self._headers = [*headers] if body is None else [JSON, (b"content-length", b"%d" % len(body)), *headers]
+        self._headers = [*headers] if body is None else [*JSON, (b"content-length", b"%d" % len(body)), *headers]
 
     async def send(self, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -80,7 +82,7 @@ class StreamedList(Answer, Generic[Row]):
         """Send it, unless the client goes away."""
         gone = asyncio.ensure_future(disconnected(receive))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+            await send({"type": "http.response.start", "status": 200, "headers": [*JSON]})
             # What waits for a slow client is one page, as bytes.
             first, self._first = self._first, b""
             await _piece(send, b'{"data":[' + first)
@@ -100,7 +102,7 @@ class StreamedList(Answer, Generic[Row]):
     async def send_head(self, send: Send) -> None:
         """Send what comes before the list."""
         await _close(self._pages)
-        await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+        await send({"type": "http.response.start", "status": 200, "headers": [*JSON]})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -25,4 +25,4 @@ async def answer_fault(request: Request, error: Exception) -> Response:
 
 def _response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
     body = msgspec.json.encode(Error(error_code=error.code, error_message=error.message))
-    return Response(body, error.status, headers, "application/json")
+    return Response(body, error.status, {**(headers or {}), "cache-control": "no-store"}, "application/json")

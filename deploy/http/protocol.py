@@ -340,6 +340,9 @@ class Protocol(HttpToolsProtocol):
             raise _Refused(refusals.HEAD_TOO_LARGE)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _Refused(refusals.TOO_MANY_REQUESTS_AHEAD)
+        if self.parser.get_http_version() == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+            # HTTP/1.0 has no chunks, so a proxy in front may see the end of the body elsewhere (RFC 9112, 6.1).
+            raise _Refused(refusals.MALFORMED)
         super().on_headers_complete()
         self._in_head = self._head_begun = False
         self._held_bytes = 0

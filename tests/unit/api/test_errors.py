@@ -60,6 +60,7 @@ async def test_head_answers_as_get_without_the_body(path: str) -> None:
     got, answer = await client.call("GET", target), await client.call("HEAD", target)
     assert (answer.status, answer.headers, answer.body) == (got.status, got.headers, b"")
     assert got.body
+    assert got.headers["cache-control"] == "no-store"
     assert answer.complete
 
 

@@ -42,6 +42,7 @@ class Answer:
         assert set(body) == {"errorCode", "errorMessage"}
         assert body["errorMessage"]
         assert self.headers["content-type"] == "application/json"
+        assert self.headers["cache-control"] == "no-store"
         return self.status, body["errorCode"]
 
 

@@ -106,6 +106,14 @@ async def test_white_space_around_a_value_is_no_part_of_it() -> None:
         assert {(b"idempotency-key", b"k 1"), (b"empty", b"")} <= {*seen}
 
 
+@pytest.mark.parametrize("headers", [(), UPGRADES[0]])
+async def test_http_1_0_has_no_chunks(headers: tuple[bytes, ...]) -> None:
+    for version, status in ((b"HTTP/1.1", 200), (b"HTTP/1.0", 400)):
+        wire = connect()
+        wire.send(chunked(*headers).replace(b"HTTP/1.1", version, 1))
+        assert (await wire.answer()).status == status
+
+
 async def test_100_continue_with_white_space_behind_it() -> None:
     wire = connect()
     wire.send(post(b"Expect: 100-continue ")[: -len(BODY)])
