@@ -32,6 +32,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY):
         prefix = "orchestration_engine"
         self.events = Counter(f"{prefix}_events", "Events appended to the log.", registry=registry)
+        self.commands = Counter(f"{prefix}_commands", "Commands decided, of whomever.", registry=registry)
         self.turn_seconds = Histogram(
             f"{prefix}_turn_seconds",
             "From the first decision of a turn to the proof that its events are in the log.",
@@ -44,6 +45,11 @@ class Metrics:
             registry=registry,
         )
         self.partitions = Gauge(f"{prefix}_partitions", "Partitions restored and at work here.", registry=registry)
+        self.configured_partitions = Gauge(
+            f"{prefix}_configured_partitions",
+            "Partitions that the installation has: as many should be at work, in all engines together.",
+            registry=registry,
+        )
         self.instances = Gauge(f"{prefix}_instances", "Instances in memory.", registry=registry)
         self.timers = Gauge(f"{prefix}_timers", "Delays and retries that wait for their time.", registry=registry)
         self.paused_activities = Gauge(

@@ -347,6 +347,7 @@ class Partition:
                 key, command = self._codec.decode_command(record)
                 self._check_place(key)
                 turn.command(record.offset, key, command)
+                self._metrics.commands.inc()
             except UndecodableRecord as error:
                 await self._bury(turn, record, str(error))
             except KeyMissing as error:

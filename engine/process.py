@@ -131,6 +131,7 @@ class Engine:
         metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)
         metrics.calls_waiting.set_function(lambda: slots.waiting)
         metrics.set_aside.set_function(self._sum(lambda partition: len(partition.shard.aside)))
+        metrics.configured_partitions.set(settings.partitions)
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 
     def _connected(self, connection: C) -> C:

@@ -86,7 +86,8 @@ def conninfo(settings: PostgresSettings, name: str) -> str:
         given = psycopg.conninfo.conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
         raise SettingsError(f"setting {variable('database_url')} is not a libpq URL or key-value string") from None
-    ours: dict[str, Any] = {**NETWORK, "application_name": f"orchestration {name}"}
+    # The encoding also where the environment or the user has another one, which lacks characters.
+    ours: dict[str, Any] = {**NETWORK, "application_name": f"orchestration {name}", "client_encoding": "UTF8"}
     return make_conninfo(settings.database_url, **{key: value for key, value in ours.items() if key not in given})
 
 

@@ -40,6 +40,10 @@ class SchemaTooNew(ProjectionsError):
     """The database holds migrations that this build does not know. Run a build that is at least as new."""
 
 
+class WrongEncoding(ProjectionsError):
+    """The database does not hold all characters. Create one with ENCODING 'UTF8', from template0."""
+
+
 class RowsWouldBeLost(ProjectionsError):
     """The log does not hold everything that the read model shows. Keep the read model."""
 

@@ -11,12 +11,16 @@ import psycopg
 from psycopg import sql
 
 from projections.database import LIFT_LIMITS, SERVER_PROCESS, conninfo
-from projections.errors import MigrationChanged, NoSession, SchemaTooNew
+from projections.errors import MigrationChanged, NoSession, SchemaTooNew, WrongEncoding
 from schemas.settings import PostgresSettings
 
 LOCK_TIMEOUT_SECONDS: Final = 60
 """How long to wait for another migration of the same schema, and for tables in use. Without it a migration that meets a
 long transaction would wait for ever, and block all that comes after it."""
+
+ENCODING: Final = "UTF8"
+"""What a database must have. In another one, events with a character that it lacks would be left out of the read model,
+though their instances run and pay."""
 
 Migrations = dict[str, bytes]
 
@@ -41,6 +45,7 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
     Raises:
         MigrationChanged: an applied migration has another text now. Nothing was applied.
         SchemaTooNew: the schema has a migration that is not among them. Nothing was applied.
+        WrongEncoding: the database does not hold all characters. Nothing was applied.
         NoSession: a pooler gives connections no session of their own, so nothing here would be locked.
         psycopg.Error: Postgres is away, or refused.
     """
@@ -50,6 +55,10 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
         with psycopg.connect(given, autocommit=True) as other:
             if connection.execute(SERVER_PROCESS).fetchone() == other.execute(SERVER_PROCESS).fetchone():
                 raise NoSession
+        if (encoding := connection.info.parameter_status("server_encoding")) != ENCODING:
+            raise WrongEncoding(
+                f"the database's encoding is {encoding}: create one with ENCODING '{ENCODING}', from template0"
+            )
         connection.execute(LIFT_LIMITS)
         connection.execute("SET statement_timeout = 0")  # a migration takes as long as tables are large
         connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{LOCK_TIMEOUT_SECONDS}s"))

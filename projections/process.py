@@ -248,6 +248,7 @@ class Projections:
         finally:
             await self._leave(member, for_good=stop.is_set() or gives_up)
         if gives_up:
+            self._metrics.lag.clear()  # others may have the partitions, and show how far they are
             await self._reach_store(stop)
 
     async def _work(self, member: Member, stop: asyncio.Event) -> bool:
@@ -266,6 +267,7 @@ class Projections:
                 if _now() - away_at >= LEAVE_SECONDS:
                     logger.warning("Postgres: away for %.0f s; others may have the partitions meanwhile", LEAVE_SECONDS)
                     return True
+                self._show_lag(member)  # it grows meanwhile
                 self._admission.reload()
                 await self._pause("Postgres", fault, stop)
         return False
@@ -358,10 +360,7 @@ class Projections:
     async def _chores(self, member: Member) -> None:
         self._chores_at = _now() + CHORES_SECONDS
         positions = self._projector.positions
-        self._metrics.lag.clear()  # of partitions that went to another projector
-        for partition, position in positions.items():
-            if end := member.highwater(Place(self._topic, partition)):
-                self._metrics.lag.labels(partition).set(max(0, end - position.next_offset))
+        self._show_lag(member)
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(member.commit(self._offsets(member), COMMIT_TIMEOUT_SECONDS))
         self._admission.check(member, positions)
@@ -369,6 +368,12 @@ class Projections:
         more = await self._store.prune_rejections(self._settings.rejections_retention_seconds)
         if await self._store.merge_counts() or more:
             self._chores_at = 0.0
+
+    def _show_lag(self, member: Member) -> None:
+        self._metrics.lag.clear()  # of partitions that went to another projector
+        for partition, position in self._projector.positions.items():
+            if end := member.highwater(Place(self._topic, partition)):
+                self._metrics.lag.labels(partition).set(max(0, end - position.next_offset))
 
     def _offsets(self, member: Member) -> dict[Place, int]:
         positions = self._projector.positions

@@ -3,14 +3,15 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from msgspec import Struct
 from psycopg import sql
 
 from deploy.doctor.findings import Finding, ok, warning, wrong
 from projections.database import connect
-from projections.migrate import Migrations
+from projections.migrate import ENCODING, Migrations
 from projections.ports import Row
 from projections.postgres_connection import PostgresConnection
 from projections.rows import ReadPosition
@@ -33,6 +34,19 @@ LIMITS: Final = {
 }
 """What of Postgres ends our transactions and sessions, in ms; less than this is too short for us. `statement_timeout`
 is not among them: each of our connections sets its own."""
+MANY_IDS: Final = 1_000_000_000
+"""Transactions since the oldest one that a row still names. Autovacuum keeps them below 200 million unless something
+stops it, and Postgres takes no more writes at 2,147 million."""
+LONG_SECONDS: Final = 3600.0
+"""Longest transaction that is nothing to worry about. Of what is changed meanwhile, no old version goes away: what each
+batch changes is read more and more slowly."""
+MUCH_WAL_BYTES: Final = 1024**3
+"""How much a slot that nobody reads may keep. It grows until the disk is full, and Postgres ends."""
+SPILL: Final = b"SELECT count(*) FROM generate_series(1, 100000)"
+LITTLE_MEMORY: Final = b"SET work_mem = '64kB'"
+"""A question whose rows don't fit into memory: Postgres writes 1 MB into a file beside the tables and deletes it again.
+It needs no rights, and changes nothing that stays. A small write would not show that the disk is full: it goes into
+memory, and into a log that has its room already."""
 RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 USAGE: Final = "USAGE on the schema"
 UNSEEN: Final = frozenset({USAGE, "SELECT on migrations"})
@@ -51,6 +65,8 @@ class PostgresFacts(Struct, frozen=True):
     read_only: bool
     """Whether transactions of new connections may only read."""
     fsync: bool
+    encoding: str
+    """Of the database."""
     limits: dict[str, int]
     """Those of `LIMITS` that new connections have, by their names, in ms."""
     free_connections: int
@@ -65,6 +81,14 @@ class PostgresFacts(Struct, frozen=True):
     positions: dict[int, ReadPosition]
     readable: bool | None
     """Whether readers are let in; None without a read model, and on a standby."""
+    oldest_id: int
+    """How many transactions have begun since the oldest one that a row of any database still names."""
+    open_seconds: float
+    """How long the oldest transaction has been open that the user may see. One that was only prepared counts, too."""
+    unread_wal: dict[str, int]
+    """Slots of replication that nobody reads now, with the bytes that are kept for each."""
+    no_room: str | None
+    """Why Postgres can't write a file of 1 MB; None if it can."""
 
 
 async def look(settings: PostgresSettings) -> PostgresFacts:
@@ -89,7 +113,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             " extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(),"
             # Not the value of this session, which sets it itself.
             " (SELECT reset_val::bool FROM pg_settings WHERE name = 'default_transaction_read_only'),"
-            " current_setting('fsync')::bool,"
+            " current_setting('fsync')::bool, current_setting('server_encoding'),"
             " (SELECT coalesce(jsonb_object_agg(name, reset_val::bigint), '{}') FROM pg_settings"
             " WHERE name = ANY(%s) AND reset_val <> '0'),"
             " least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
@@ -104,7 +128,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             (list(LIMITS), settings.database_schema, settings.database_schema),
         )
         (
-            (version, user, clock, standby, read_only, fsync, limits, free, may_create, exists, may_use),
+            (version, user, clock, standby, read_only, fsync, encoding, limits, free, may_create, exists, may_use),
         ) = await cursor.fetchall()
         offset = certain_offset(clock, before, time.time())
         tables = await _tables(connection, settings.database_schema) if may_use else {}
@@ -115,6 +139,7 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             standby=standby,
             read_only=read_only,
             fsync=fsync,
+            encoding=encoding,
             limits=limits,
             free_connections=free + 1,  # that of the other connection
             may_create=may_create,
@@ -133,7 +158,38 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             },
             # A standby has nothing in unlogged tables, and refuses to read them.
             readable=None if standby else await _readable(connection, tables),
+            **await _dangers(connection),
+            no_room=await _no_room(connection),
         )
+
+
+async def _dangers(connection: PostgresConnection) -> dict[str, Any]:
+    """What grows until Postgres stops."""
+    cursor = await connection.execute(
+        "SELECT (SELECT max(greatest(age(datfrozenxid), mxid_age(datminmxid))) FROM pg_database),"
+        " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM"
+        " (SELECT xact_start FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        " UNION ALL SELECT prepared FROM pg_prepared_xacts) AS transactions (since)),"
+        " (SELECT coalesce(jsonb_object_agg(slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()"
+        " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)::bigint), '{}')"
+        " FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL)"
+    )
+    ((oldest_id, open_seconds, unread_wal),) = await cursor.fetchall()
+    return {"oldest_id": oldest_id, "open_seconds": open_seconds, "unread_wal": unread_wal}
+
+
+async def _no_room(connection: PostgresConnection) -> str | None:
+    # Not before the other questions, whose answers would not fit into memory, either.
+    await connection.execute(LITTLE_MEMORY)
+    try:
+        await connection.execute(SPILL)
+    except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.QueryCanceled):
+        return None  # temp_file_limit, or it takes too long: that says nothing about the disk
+    except psycopg.errors.Error as error:
+        if connection.closed:
+            raise
+        return error.diag.message_primary or str(error)
+    return None
 
 
 async def _tables(connection: PostgresConnection, schema: str) -> dict[str, set[str]]:
@@ -173,9 +229,19 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
         text = "lets nobody write: default_transaction_read_only is on"
         remedy = "turn it off; hosted databases turn it on themselves when their disk is nearly full: make room first"
         yield wrong("Postgres", text, remedy)
+    if facts.no_room is not None:
+        text = f"can't write 1 MB beside its tables: {facts.no_room}"
+        yield wrong(
+            "Postgres", text, "make room on its disk: see *When the disk of Postgres is full* in docs/operations.md"
+        )
+    yield from _growing(facts)
     if not facts.fsync:
         remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"
         yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
+    if facts.encoding != ENCODING:
+        text = f"the database's encoding is {facts.encoding}: events with characters that it lacks are left out"
+        remedy = f"create a database with ENCODING '{ENCODING}' from template0, and build the read model in it"
+        yield wrong("Postgres", text, f"{remedy} (*Backup and rebuild* in docs/operations.md)")
     for name, milliseconds in sorted(facts.limits.items()):
         if milliseconds < LIMITS[name]:
             text = f"{name} is {milliseconds} ms: our {_ended_by(name)} are ended by it"
@@ -190,6 +256,25 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
             " or find out who holds so many",
         )
     yield _clock(facts.clock_offset_seconds)
+
+
+def _growing(facts: PostgresFacts) -> Iterator[Finding]:
+    for slot, kept in sorted(facts.unread_wal.items()):
+        if kept > MUCH_WAL_BYTES:
+            text = f"keeps {kept / 1024**3:.1f} GB of its log for slot {slot}, which nobody reads: that fills the disk"
+            yield warning("Postgres", text, f"let its reader run, or SELECT pg_drop_replication_slot('{slot}')")
+    if facts.open_seconds > LONG_SECONDS:
+        text = f"a transaction has been open for {facts.open_seconds / 3600:.1f} hours, so dead rows stay and pile up"
+        yield warning("Postgres", text, "find it in pg_stat_activity (xact_start) or pg_prepared_xacts, and end it")
+    if facts.oldest_id > MANY_IDS:
+        text = (
+            f"{facts.oldest_id / 1e6:,.0f} million transactions have begun since the oldest that rows name;"
+            " at 2,147 million nothing can be written"
+        )
+        remedy = (
+            "end what holds up autovacuum (old transactions, slots), then VACUUM the databases with the highest age"
+        )
+        yield warning("Postgres", text, f"{remedy} of datfrozenxid or datminmxid")
 
 
 def _ended_by(limit: str) -> str:

@@ -20,8 +20,10 @@ from deploy.cli import main
 from deploy.doctor import postgres
 from deploy.embedded.ports import HOST
 from deploy.embedded.postgres import SETTINGS, EmbeddedPostgres
+from projections.database import connect
 from projections.migrate import migrate
 from schemas.settings import PostgresSettings, ProjectionsSettings, environment_of, variable
+from tests.chaos.disk import SmallDisk, can_mount
 from tests.integration.installation import Installation
 from tests.integration.waiting import eventually
 from tests.reserved_ports import reserved_port
@@ -100,6 +102,43 @@ async def test_a_standby_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert facts.standby
     assert facts.applied
     assert facts.readable is None
+
+
+@pytest.mark.skipif(not can_mount(), reason="only root can make a small disk, and only on Linux")
+async def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    disk = SmallDisk(tmp_path / "disk", 128 * 1024 * 1024)
+    disk.mount()
+    server = EmbeddedPostgres(tmp_path / "disk" / "postgres")
+    try:
+        settings = PostgresSettings(database_url=await asyncio.to_thread(server.start))
+        assert (await postgres.look(settings)).no_room is None
+        disk.fill()
+        assert "No space left on device" in str((await postgres.look(settings)).no_room)
+        disk.free()
+        assert (await postgres.look(settings)).no_room is None
+    finally:
+        await asyncio.to_thread(server.kill)
+        disk.unmount()
+
+
+async def test_the_question_about_room_writes_a_file_and_no_more(database_url: str) -> None:
+    """Also where nobody may make a small disk: a limit of such files is reached, which is not a full disk."""
+    url = make_conninfo(database_url, options="-c temp_file_limit=500kB")
+    connection = await connect(PostgresSettings(database_url=url), "test", statement_timeout_seconds=10)
+    await connection.execute(postgres.LITTLE_MEMORY)
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        await connection.execute(postgres.SPILL)
+    await connection.close()
+    assert (await postgres.look(PostgresSettings(database_url=url))).no_room is None
+
+
+async def test_what_holds_up_postgres_is_seen(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT 1")
+        facts = await postgres.look(PostgresSettings(database_url=database_url))
+    assert facts.open_seconds > 0
+    assert facts.oldest_id > 0
+    assert facts.unread_wal == {}
 
 
 async def test_limits_of_the_user_or_the_database_are_told(database_url: str) -> None:

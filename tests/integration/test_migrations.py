@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import psycopg
 import pytest
 from msgspec.structs import replace
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from projections.errors import MigrationChanged, SchemaTooNew
+from projections.errors import MigrationChanged, SchemaTooNew, WrongEncoding
 from projections.migrate import migrate, shipped
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import Tables
@@ -78,3 +80,22 @@ def test_a_failing_migration_leaves_nothing(settings: ProjectionsSettings) -> No
         migrate(settings, broken)
     assert Tables(settings).rows("SELECT to_regclass('later')") == [(None,)]
     assert migrate(settings, {**shipped(), "9001_broken.sql": b"CREATE TABLE later ()"}) == ["9001_broken.sql"]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_lacks_characters_is_refused(settings: ProjectionsSettings, encoding: str) -> None:
+    name = sql.Identifier(f"t{uuid4().hex[:12]}")
+    made = sql.SQL("CREATE DATABASE {} ENCODING {} LOCALE 'C' TEMPLATE template0").format(name, encoding)
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(made)
+        try:
+            url = make_conninfo(settings.database_url, dbname=name.as_string()[1:-1])
+            with pytest.raises(WrongEncoding, match=encoding):
+                migrate(replace(settings, database_url=url))
+            with psycopg.connect(url) as other:
+                schemas = other.execute(
+                    "SELECT nspname FROM pg_namespace WHERE nspname = %s", (settings.database_schema,)
+                )
+                assert schemas.fetchall() == []
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {}").format(name))

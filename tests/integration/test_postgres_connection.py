@@ -60,6 +60,18 @@ async def test_what_does_not_fit_into_the_socket_arrives_both_ways(connection: P
         assert row == (text + "y",)
 
 
+async def test_all_characters_are_taken_whatever_the_environment_says(
+    settings: PostgresSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    connection = await connect(settings, "ours", statement_timeout_seconds=30)
+    try:
+        row = await (await connection.execute("SELECT %s || '5'", ["€"])).fetchone()
+    finally:
+        await connection.close()
+    assert row == ("€5",)
+
+
 async def test_an_error_of_a_statement_leaves_the_connection_as_it_is(connection: PostgresConnection) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
         await value(connection, "SELECT 1/0")

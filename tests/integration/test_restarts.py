@@ -109,9 +109,12 @@ async def test_an_orderly_restart_carries_on(installation: Installation) -> None
 
 async def test_a_killed_engine_reads_the_snapshot_and_what_came_after_it(installation: Installation) -> None:
     client, engine = installation.client(), installation.engine
+    assert await engine.metric("orchestration_engine_configured_partitions") == PARTITIONS
+    decided = await engine.metric("orchestration_engine_commands_total")
     ends, waits = await client.workflow({"noop": {}}), await client.workflow(WAITS)
     instances = [instance["id"] for instance in await asyncio.gather(*(client.run(waits) for _ in range(10)))]
     await asyncio.gather(*(client.run(ends, wait=True) for _ in range(60)))
+    assert await engine.metric("orchestration_engine_commands_total") >= decided + 72
     await eventually(functools.partial(snapshot_ages, engine), lambda ages: max(ages) == 0.0)
     events = await engine.metric("orchestration_engine_events_total")
     instances += [(await client.run(waits))["id"] for _ in range(3)]

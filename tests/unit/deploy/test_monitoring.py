@@ -40,6 +40,7 @@ FOREIGN = {
     "ALERTS": {"alertname", "alertstate", "severity"},
     # Of prometheus_client, on Linux.
     "process_cpu_seconds_total": set(),
+    "process_start_time_seconds": set(),
     "process_resident_memory_bytes": set(),
 }
 OF_THE_SCRAPE = {"job", "instance", "worker"}

@@ -30,6 +30,7 @@ from tests.definitions import definition
 from tests.simulation.loop import START, VirtualClock, simulate
 
 PARTITIONS: Final = 3
+LAG: Final = "orchestration_projections_lag_records"
 PATIENCE_SECONDS: Final = 300.0
 """Of virtual time: everything is done long before, unless it never is."""
 SETTINGS: Final = ProjectionsSettings(partitions=PARTITIONS)
@@ -453,6 +454,29 @@ def test_who_alone_cannot_reach_the_database_gives_its_partitions_to_others() ->
             await until(lambda: first.projections.ready)
             await until(lambda: len(world.published) == len(world.ids))
         world.check()
+
+    simulate(main())
+
+
+def test_the_lag_that_is_shown_grows_while_the_database_is_away() -> None:
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as process:
+
+            def lag() -> float | None:
+                found = [process.registry.get_sample_value(LAG, {"partition": str(n)}) for n in range(PARTITIONS)]
+                return None if all(lag is None for lag in found) else sum(lag or 0 for lag in found)
+
+            await until(lambda: process.projections.ready and world.caught_up and lag() == 0)
+            world.database.cut_from = {"a"}
+            begin = asyncio.get_running_loop().time()
+            for _ in range(2 * PARTITIONS):
+                world.run_instance()
+            await until(lambda: (lag() or 0) >= 2 * PARTITIONS)
+            assert asyncio.get_running_loop().time() - begin < LEAVE_SECONDS
+            await until(lambda: lag() is None)  # others may have the partitions
+            world.database.cut_from = set()
+            await until(lambda: world.caught_up and lag() == 0)
 
     simulate(main())
 

@@ -74,6 +74,7 @@ def database(**changes: Any) -> PostgresFacts:
         standby=False,
         read_only=False,
         fsync=True,
+        encoding="UTF8",
         limits={"lock_timeout": 60_000},
         free_connections=50,
         may_create=True,
@@ -82,6 +83,10 @@ def database(**changes: Any) -> PostgresFacts:
         applied={name: hashlib.sha256(text).hexdigest() for name, text in shipped().items()},
         positions={0: ReadPosition(0), 1: ReadPosition(0)},
         readable=True,
+        oldest_id=200_000_000,
+        open_seconds=60.0,
+        unread_wal={"standby": 1_000_000},
+        no_room=None,
     )
     return replace(facts, **changes)
 
@@ -267,6 +272,30 @@ def test_only_what_is_denied_needs_rights() -> None:
         ({"read_only": True}, ("wrong", "lets nobody write: default_transaction_read_only is on")),
         ({"version": 11}, ("wrong", "is version 11")),
         ({"fsync": False}, ("warning", "fsync is off: a crash can damage the database")),
+        (
+            {"encoding": "LATIN1"},
+            ("wrong", "the database's encoding is LATIN1: events with characters that it lacks are left out"),
+        ),
+        (
+            {"no_room": "No space left on device"},
+            ("wrong", "can't write 1 MB beside its tables: No space left on device"),
+        ),
+        (
+            {"unread_wal": {"a": 0, "b": 3 * 1024**3}},
+            ("warning", "keeps 3.0 GB of its log for slot b, which nobody reads: that fills the disk"),
+        ),
+        (
+            {"open_seconds": 5400.0},
+            ("warning", "a transaction has been open for 1.5 hours, so dead rows stay and pile up"),
+        ),
+        (
+            {"oldest_id": 1_500_000_000},
+            (
+                "warning",
+                "1,500 million transactions have begun since the oldest that rows name;"
+                " at 2,147 million nothing can be written",
+            ),
+        ),
         ({"free_connections": 3}, ("warning", "3 connections are free")),
         ({"limits": {"lock_timeout": 500}}, ("warning", "lock_timeout is 500 ms: our transactions are ended by it")),
         (
