@@ -146,7 +146,7 @@ def _topics(settings: KafkaSettings) -> tuple[Topic, ...]:
         Topic(
             topic_name(settings, COMMANDS),
             settings.partitions,
-            {"cleanup.policy": "delete", "retention.ms": str(settings.commands_retention_seconds * 1000), **size},
+            {**log, "retention.ms": str(settings.commands_retention_seconds * 1000)},
             {"message.timestamp.type": TIME_OF_APPEND},
         ),
         Topic(

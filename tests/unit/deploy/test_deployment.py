@@ -22,7 +22,7 @@ import yaml
 
 from deploy.cli import main as command_line
 from deploy.container import healthcheck
-from deploy.http.server import bind
+from deploy.http.server import KEEP_ALIVE_SECONDS, bind
 from deploy.probes import probe_server
 from schemas.settings import (
     ALL,
@@ -160,6 +160,18 @@ def test_gateway_leads_to_the_api() -> None:
     assert f"path {api.base_path} {api.base_path}/*" in text
     assert ":8080 {" in text
     assert services()["gateway"]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_gateway_closes_idle_connections_before_the_api_does() -> None:
+    (seconds,) = re.findall(r"\bkeepalive (\d+)s\b", (COMPOSE / "Caddyfile").read_text())
+    assert int(seconds) < KEEP_ALIVE_SECONDS
+
+
+def test_commands_in_the_handbook_do_not_run_the_setup() -> None:
+    """It changes the installation, and fails while something is away, which is when somebody runs `doctor`."""
+    runs = re.findall(r"docker compose run\b[^`\n]*", (ROOT / "docs" / "operations.md").read_text())
+    assert len(runs) > 3
+    assert [text for text in runs if "--no-deps" not in text] == []
 
 
 # Image

@@ -87,6 +87,8 @@ async def test_a_kafka_that_takes_everything_gets_all_that_we_wish_for() -> None
         "max.message.bytes": "8388608",
     }
     assert admin.made["commands"].topic_configs["message.timestamp.type"] == "LogAppendTime"
+    # With a limit of the brokers' own, many commands would be deleted before an engine that was down has decided them.
+    assert admin.made["commands"].topic_configs["retention.bytes"] == "-1"
     assert admin.made["events.published"].topic_configs == {"cleanup.policy": "compact", "segment.bytes": "8388608"}
     assert admin.made["snapshots"].topic_configs == {
         "cleanup.policy": "compact",
