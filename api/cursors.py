@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 
 from api.errors import Invalid
 from projections.queries.pages import NEWEST
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from schemas.settings import ApiSettings
 
 F = TypeVar("F")

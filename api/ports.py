@@ -17,7 +17,8 @@ from projections.queries.changes import Changes
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.leases import LEASE_SECONDS
 from projections.queries.positions import Starting
-from projections.queries.rows import (
+from projections.queries.stats import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
+from projections.read_rows import (
     BEFORE_ALL,
     LIVE,
     ActivityRow,
@@ -37,7 +38,6 @@ from projections.queries.rows import (
     WaitingRow,
     WorkflowRow,
 )
-from projections.queries.stats import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
 from schemas.commands import Command
 from schemas.expressions import Allowance, Expression, LinkAnswer
 from schemas.log_entries import Entry

@@ -6,6 +6,7 @@
 | `projector`, `event_reader` | records to batches, and what to do about a record that can't be stored |
 | `fold`, `rows`, `names`, `states`, `keys` | what events mean for rows; pure |
 | `bulk_rows`, `retries` | likewise, of bulk operations and of instances that are retried |
+| `read_rows`, `acts` | rows as they are read, and what people did; pure |
 | `ports` | the read model as the projections write it |
 | `store` | on Postgres: one batch, one transaction |
 | `counting` | roll-ups of rows, which statistics are answered from |

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.fold import Batch
-from projections.queries.rows import StageRow
+from projections.read_rows import StageRow
 
 MAX_BYTES: Final = 7_900
 """Longest notification. Postgres refuses 8,000 bytes and more, and with them the whole batch."""

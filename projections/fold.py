@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from projections.acts import joined, line_of
 from projections.bulk_rows import count, fold_bulk
 from projections.keys import MAX_KEYS, ids_in, keys_of
 from projections.names import folded
-from projections.queries.acts import joined, line_of
-from projections.queries.rows import Pause, Retryable, WaitingRow
+from projections.read_rows import Pause, Retryable, WaitingRow
 from projections.rows import (
     Activity,
     Advance,

@@ -16,14 +16,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from projections import memory_counts
+from projections.acts import joined
 from projections.announcements import announcements
 from projections.counting import INSTANCE, NOW, CountKey, add_up, hour_of
 from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import Deletion
 from projections.queries import retryable
-from projections.queries.acts import joined
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.retries import restored_keys, restored_rows
 from projections.rows import (
     Activity,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from projections.fold import Batch
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.rows import ReadPosition
 from schemas.resources import InstanceState
 

@@ -33,7 +33,7 @@ from uuid import UUID
 from projections.errors import StoreAway
 from projections.metrics import Metrics
 from projections.ports import Store
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.states import State
 from schemas.kafka import Kafka, KafkaFault, Place
 from schemas.settings import ProjectionsSettings

@@ -15,7 +15,7 @@
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from projections.queries.rows import InstanceRow, UnreadableWaiting, WaitingRow
+from projections.read_rows import InstanceRow, UnreadableWaiting, WaitingRow
 from schemas.events import CANCELED
 from schemas.resources import InstanceState
 

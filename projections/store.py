@@ -18,7 +18,7 @@ from projections.errors import BatchRefused, PositionConflict, StoreAway
 from projections.fold import Batch
 from projections.ports import Deletion, Row
 from projections.queries import retryable
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.retries import add_retries
 from projections.rows import Count, ReadPosition
 from projections.sql import COUNTED, project, statement

@@ -22,7 +22,7 @@ from projections.ports import Store
 from projections.queries import retryable
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.queries.retryable import retry_command
-from projections.queries.rows import DeletedInstance, KnownRequests, RowPosition
+from projections.read_rows import DeletedInstance, KnownRequests, RowPosition
 from projections.rows import Advance, Instance
 from projections.states import ENDED, State
 from schemas import events

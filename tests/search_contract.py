@@ -15,7 +15,7 @@ import pytest
 from projections.queries import instance_filters, passing
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.read_model import ReadModel
-from projections.queries.rows import InstanceRow, RowPosition
+from projections.read_rows import InstanceRow, RowPosition
 from projections.states import STATES, State
 from schemas import events
 from tests.happened import CREATED, WORKFLOW, at, started

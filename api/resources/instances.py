@@ -22,7 +22,7 @@ from api.resources.instance_filters import CursorFilters, from_cursor
 from api.resources.pages import Fetch, PageOf, read_page
 from api.resources.workflows import no_workflow, startable
 from api.services import Services
-from projections.queries.acts import acts_of, line_of
+from projections.acts import acts_of, line_of
 from projections.queries.errors import ReadModelUnavailable
 from schemas.commands import RunWorkflow
 

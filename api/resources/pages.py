@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from api.cursors import END, START, Cursor, F
-from projections.queries.rows import RowPosition, Slice
+from projections.read_rows import RowPosition, Slice
 
 
 class Placed(Protocol):

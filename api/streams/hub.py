@@ -20,7 +20,7 @@ from api.streams.followers import Follower, InstanceFollower, ListFollower
 from api.streams.messages import State
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.followed import FollowedInstance
-from projections.queries.rows import InstanceRow
+from projections.read_rows import InstanceRow
 from schemas.repeats import Repeats
 
 logger = logging.getLogger(__name__)

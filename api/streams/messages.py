@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 from sse_starlette import ServerSentEvent
 
-from projections.queries.rows import InstanceRow
+from projections.read_rows import InstanceRow
 from schemas.resources import Error
 
 Event = Literal["instance", "left", "end", "open", "reset", "heartbeat", "unavailable", "expired"]

@@ -10,7 +10,7 @@ from api.calls import Call
 from api.cursors import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Cursor, Cursors, F, first_page, read_page_size
 from api.resources.pages import PageOf, Row
 from api.routing import Parameter
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from schemas.resources import Page, Paged
 
 Resource = TypeVar("Resource")

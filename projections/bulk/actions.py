@@ -14,7 +14,7 @@ from projections.queries.bulks import BulkRow, pause_of
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.passing import passes_now
 from projections.queries.retryable import NotRetryable, retry_command
-from projections.queries.rows import InstanceRow, RetryableRow
+from projections.read_rows import InstanceRow, RetryableRow
 from projections.states import ended_state, state_of
 from schemas import rejections
 from schemas.commands import AbortInstance, PageCommand, PassOverInstance, ResumeActivity

@@ -12,8 +12,8 @@ from projections.queries.columns import InstanceColumns
 from projections.queries.connections import IN_ORDER
 from projections.queries.instance_filters import instances_query
 from projections.queries.retryable import retryable_query, retryable_row
-from projections.queries.rows import InstanceRow, RetryableRow, RowPosition
 from projections.queries.searching import instances_slice
+from projections.read_rows import InstanceRow, RetryableRow, RowPosition
 from projections.sql import statement
 from schemas.topics import partition_of
 

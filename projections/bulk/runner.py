@@ -23,7 +23,7 @@ from projections.database import FAULTS
 from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running
 from projections.queries.errors import RowUnreadable
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
 from schemas.settings import KafkaSettings

@@ -3,10 +3,10 @@
 | module | holds |
 |---|---|
 | `read_model` | all questions: begin here |
-| `rows`, `columns` | what is answered; how it is made of the statements' columns |
+| `columns` | how rows (`projections.read_rows`) are made of the statements' columns |
 | `pages`, `searching`, `small_instances` | a page of a list; of instances that were searched; of those that are small |
 | `instance_filters`, `passing` | which instances a list is about, for a statement and for a row that was read |
-| `stats`, `bulks`, `acts`, `retryable` | statistics, bulk operations, what people did, and what a retry needs |
+| `stats`, `bulks`, `retryable` | statistics, bulk operations, and what a retry needs |
 | `positions`, `caught_up` | how far the read model is, and waiting until it is far enough; whether it may be read |
 | `changes`, `followed` | which instances have changed, and reading them again; for streams |
 | `connections` | connections with prepared statements |

@@ -12,7 +12,7 @@ from projections.bulk_rows import DONE
 from projections.ports import Row
 from projections.queries.errors import RowUnreadable
 from projections.queries.instance_filters import InstanceFilters
-from projections.queries.rows import InstanceRow, Pause, RowPosition, UnreadableWaiting
+from projections.read_rows import InstanceRow, Pause, RowPosition, UnreadableWaiting
 
 _decode_page = msgspec.json.Decoder(list[str]).decode
 _decode_filters = msgspec.json.Decoder(InstanceFilters).decode

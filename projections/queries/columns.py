@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from projections.queries.acts import acts_of
-from projections.queries.rows import (
+from projections.acts import acts_of
+from projections.read_rows import (
     ActivityRow,
     EndedActivityRow,
     EndedStageRow,

@@ -13,7 +13,7 @@ from projections.ports import Database
 from projections.queries.caught_up import wait_caught_up
 from projections.queries.columns import InstanceColumns
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.rows import InstanceRow
+from projections.read_rows import InstanceRow
 from projections.sql import statement
 
 TIMEOUT_SECONDS: Final = 5.0

@@ -18,7 +18,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from projections.queries.pages import NEWEST, PageQuery, page_query
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.states import ENDED, LIVE, STATES, State
 from schemas.events import CANCELED
 

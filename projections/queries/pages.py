@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from projections.ports import Row
-from projections.queries.rows import RowPosition, Slice
+from projections.read_rows import RowPosition, Slice
 from projections.sql import page
 
 T = TypeVar("T", covariant=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from projections.queries.instance_filters import InstanceFilters, ascii_lower, own_id
-from projections.queries.rows import InstanceRow
+from projections.read_rows import InstanceRow
 from projections.states import LIVE, State, state_of
 
 

@@ -23,7 +23,7 @@ from projections.queries.caught_up import wait_caught_up
 from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
 from projections.queries.loader import DEADLINE_SECONDS, Loader
-from projections.queries.rows import Rejection
+from projections.read_rows import Rejection
 from projections.sql import statement
 from schemas.settings import PostgresSettings
 

@@ -35,7 +35,11 @@ from projections.queries.leases import Leases
 from projections.queries.loader import DEADLINE_SECONDS, Loader
 from projections.queries.pages import Columns, PageQuery, page_query, sliced
 from projections.queries.retryable import retryable_query, retryable_row
-from projections.queries.rows import (
+from projections.queries.searching import instances_slice
+from projections.queries.sharing import SharedReads
+from projections.queries.small_instances import MAX_INSTANCES, small_instances, small_instances_query
+from projections.queries.stats import StatsRow, Window, stats_query, stats_row
+from projections.read_rows import (
     BEFORE_ALL,
     LIVE,
     ActivityRow,
@@ -51,10 +55,6 @@ from projections.queries.rows import (
     TriggerRow,
     WorkflowRow,
 )
-from projections.queries.searching import instances_slice
-from projections.queries.sharing import SharedReads
-from projections.queries.small_instances import MAX_INSTANCES, small_instances, small_instances_query
-from projections.queries.stats import StatsRow, Window, stats_query, stats_row
 from projections.sql import statement
 from schemas.settings import PostgresSettings
 

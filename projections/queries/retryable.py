@@ -9,7 +9,7 @@ import msgspec
 from projections.ports import Row
 from projections.queries.columns import RetryableColumns
 from projections.queries.errors import RowUnreadable
-from projections.queries.rows import EndedActivityRow, RetryableRow
+from projections.read_rows import EndedActivityRow, RetryableRow
 from projections.sql import statement
 from schemas.commands import RetryInstance
 from schemas.ended_activities import EndedActivity

@@ -2,7 +2,7 @@
 
 from projections.ports import Row
 from projections.queries.columns import InstanceColumns
-from projections.queries.rows import InstanceRow, RowPosition, Slice
+from projections.read_rows import InstanceRow, RowPosition, Slice
 
 
 def instances_slice(rows: list[Row]) -> Slice[InstanceRow]:

@@ -13,7 +13,7 @@ from projections.queries import pages
 from projections.queries.columns import instance_of, workflow_of
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.pages import NEWEST, PageQuery, page_query
-from projections.queries.rows import InstanceRow, RowPosition, Slice, StageRow, WorkflowRow
+from projections.read_rows import InstanceRow, RowPosition, Slice, StageRow, WorkflowRow
 
 MAX_INSTANCES: Final = 50
 """Of a page that is read so. With more, each would have room for few bytes only, and many pages would be read twice."""

@@ -12,7 +12,7 @@ from projections.counting import ALL_WORKFLOWS, INSTANCE, STARTED, add_up
 from projections.ports import Row
 from projections.queries.columns import waiting_row
 from projections.queries.errors import RowUnreadable
-from projections.queries.rows import UnreadableWaiting, WaitingRow
+from projections.read_rows import UnreadableWaiting, WaitingRow
 from projections.sql import page
 from projections.states import STATES
 

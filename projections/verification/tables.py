@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from projections import rows
-from projections.queries.rows import DeletedInstance
+from projections.read_rows import DeletedInstance
 
 Values = tuple[Any, ...]
 """A row: the values of its columns, ids as texts."""

@@ -9,7 +9,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from projections.queries.bulks import BulkRow
-from projections.queries.rows import (
+from projections.queries.stats import Happened, OldestRow, StatsRow, WorkflowStatsRow
+from projections.read_rows import (
     ActivityRow,
     EndedStageRow,
     InstanceRow,
@@ -23,7 +24,6 @@ from projections.queries.rows import (
     WaitingRow,
     WorkflowRow,
 )
-from projections.queries.stats import Happened, OldestRow, StatsRow, WorkflowStatsRow
 from schemas.commands import CreateTrigger
 from schemas.log_entries import Entry
 from tests.unit.api.fakes import Backend

@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from api.bodies.yaml_body import decode_yaml
-from projections.queries.rows import Rejection
+from projections.read_rows import Rejection
 from schemas import rejections
 from schemas.commands import (
     AbortInstance,

@@ -20,7 +20,7 @@ from projections.queries.connections import IN_ORDER, Connections
 from projections.queries.instance_filters import InstanceFilters, instances_query
 from projections.queries.pages import NEWEST, page_query
 from projections.queries.read_model import ReadModel
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.sql import statement
 from schemas import events
 from schemas.settings import ApiSettings, ProjectionsSettings

@@ -33,7 +33,7 @@ from projections.migrate import migrate
 from projections.ports import Connection, Deletion
 from projections.queries.connections import IN_ORDER, TIMEOUT_SECONDS
 from projections.queries.instance_filters import InstanceFilters, instances_query
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.retention import Retention
 from projections.states import ENDED
 from projections.store import PostgresStore

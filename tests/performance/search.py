@@ -30,7 +30,7 @@ from projections.database import PARSED_ONCE, Postgres, conninfo
 from projections.migrate import migrate
 from projections.queries.connections import IN_ORDER, TIMEOUT_SECONDS
 from projections.queries.instance_filters import InstanceFilters, instances_query
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from projections.states import STATES
 from schemas.settings import PostgresSettings
 from tests.performance.figures import print_table

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from projections.queries.rows import (
+from projections.read_rows import (
     LIVE,
     ActivityRow,
     Pause,

@@ -20,14 +20,14 @@ from projections.queries.instance_filters import InstanceFilters
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.queries.retryable import MAX_REQUESTS
-from projections.queries.rows import (
+from projections.queries.stats import Happened, OldestRow, StatsRow, Window
+from projections.read_rows import (
     EndedStageRow,
     HistoryPlace,
     Retryable,
     StageRow,
     WaitingRow,
 )
-from projections.queries.stats import Happened, OldestRow, StatsRow, Window
 from projections.sql import statement
 from schemas import events
 from schemas.settings import ProjectionsSettings

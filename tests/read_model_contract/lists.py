@@ -13,12 +13,12 @@ from projections.queries.connections import Connections
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.pages import page_query
 from projections.queries.read_model import CHUNK_ROWS, FIRST_ROWS
-from projections.queries.rows import (
+from projections.queries.small_instances import STAGE_BYTES
+from projections.read_rows import (
     InstanceRow,
     RowPosition,
     Slice,
 )
-from projections.queries.small_instances import STAGE_BYTES
 from projections.sql import page_of
 from schemas import events
 from tests.happened import CREATED, WORKFLOW, at, started

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from projections.queries import read_model
-from projections.queries.rows import (
+from projections.read_rows import (
     OccurrenceRow,
     RowPosition,
     Slice,

@@ -7,7 +7,7 @@ import pytest
 
 from projections.queries import positions
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.rows import (
+from projections.read_rows import (
     Rejection,
 )
 from schemas import events, rejections

@@ -1,4 +1,4 @@
-    -- Acts are added to those there: the first one and the last 99 stay (projections.queries.acts.MAX_ACTS).
+    -- Acts are added to those there: the first one and the last 99 stay (projections.acts.MAX_ACTS).
     acts = CASE WHEN r.acts IS NULL THEN i.acts ELSE (
         SELECT string_agg(act, E'\n' ORDER BY number)
         FROM (

@@ -19,7 +19,7 @@ from api.errors import Invalid
 from api.routing import Handler, Operation
 from engine.core.decisions import ActivityDone
 from engine.core.retries import Failure
-from projections.queries.acts import MAX_ACTS, MAX_NAME
+from projections.acts import MAX_ACTS, MAX_NAME
 from tests.unit.api.fakes import Answer as Answered
 from tests.unit.api.whole import Whole
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from api.ports import InstanceRow, Rejection, RowPosition
 from api.resources import bulks
 from projections.bulk_rows import DONE
-from projections.queries.rows import Slice
+from projections.read_rows import Slice
 from schemas import rejections
 from schemas.commands import StartBulk, StopBulk
 from tests.simulation.loop import simulate

@@ -18,7 +18,7 @@ from api.resources.instance_filters import MAX_ERROR_CHARACTERS, MAX_WORKFLOWS, 
 from api.resources.pages import PageOf, read_page
 from projections.keys import MAX_KEY_CHARACTERS
 from projections.queries.instance_filters import InstanceFilters
-from projections.queries.rows import RowPosition, Slice
+from projections.read_rows import RowPosition, Slice
 from schemas.settings import ApiSettings
 from tests.unit.api.fakes import Backend, make_client
 

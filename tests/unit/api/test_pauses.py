@@ -9,7 +9,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from api.ports import ActivityRow, InstanceRow, Rejection
-from projections.queries.rows import Pause, WaitingRow
+from projections.read_rows import Pause, WaitingRow
 from schemas import rejections
 from schemas.commands import CreateWorkflow, ResumeActivity, RunWorkflow
 from tests.unit.api.fakes import START, Backend, Client, make_client

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from api.ports import ActivityRow, Rejection, RetryableRow, StageHistoryRow
 from api.resources.idempotency import keyed_request
-from projections.queries.rows import EndedActivityRow, EndedStageRow, Retryable
+from projections.read_rows import EndedActivityRow, EndedStageRow, Retryable
 from schemas import rejections
 from schemas.commands import RetryInstance
 from schemas.ended_activities import EndedActivity

@@ -10,7 +10,7 @@ from api.errors import Invalid
 from api.ports import Happened, OldestRow, StatsRow, Window, WorkflowStatsRow
 from api.resources.stats import MAX_DAYS, StatsRequest, read_window
 from projections.counting import bucket_of, hour_of
-from projections.queries.rows import WaitingRow
+from projections.read_rows import WaitingRow
 from tests.unit.api.fakes import Backend, make_client
 
 NOW: Final = datetime(2026, 3, 10, 10, 30, tzinfo=UTC)

@@ -16,7 +16,7 @@ from projections.announcements import Announcement, Passed, Start, announcements
 from projections.event_reader import EventReader, chunks, halves
 from projections.fold import Batch, BatchFull
 from projections.metrics import Metrics
-from projections.queries.rows import StageRow
+from projections.read_rows import StageRow
 from projections.rows import (
     Activity,
     Advance,

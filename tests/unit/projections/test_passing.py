@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.passing import may_have_passed, passes
-from projections.queries.rows import InstanceRow, WaitingRow, WorkflowRow
+from projections.read_rows import InstanceRow, WaitingRow, WorkflowRow
 
 AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
 LATER = AT + timedelta(seconds=1)

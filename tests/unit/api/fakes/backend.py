@@ -25,7 +25,7 @@ from api.ports import (
 )
 from projections.queries.changes import Changes
 from projections.queries.errors import ReadModelUnavailable
-from projections.queries.rows import StageRow
+from projections.read_rows import StageRow
 from schemas.commands import (
     AbortInstance,
     Command,

@@ -14,7 +14,7 @@ from projections.memory_queries import MemoryQueries
 from projections.queries import instance_filters
 from projections.queries.bulks import BulkRow
 from projections.queries.instance_filters import InstanceFilters
-from projections.queries.rows import RowPosition
+from projections.read_rows import RowPosition
 from schemas import events
 from tests.happened import CREATED, WORKFLOW, at, next_batch, started
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from projections.bulk.actions import UnknownAction, commands
 from projections.bulk.steps import MAX_TRIES, Memory, Sent, Step, next_step
 from projections.queries.bulks import BulkRow, fits
-from projections.queries.rows import InstanceRow, Pause, Retryable, RetryableRow, WaitingRow, WorkflowRow
+from projections.read_rows import InstanceRow, Pause, Retryable, RetryableRow, WaitingRow, WorkflowRow
 from schemas import rejections
 from schemas.commands import AbortInstance, PassOverInstance, ResumeActivity, RetryInstance
 
