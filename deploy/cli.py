@@ -119,7 +119,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
     from engine.errors import EngineError
     from projections.errors import ProjectionsError
-    from schemas.encryption.marks import KeyMissing
+    from schemas.encryption_marks import KeyMissing
     from schemas.kafka import KafkaFault
     from schemas.log_integrity import LogFault
 

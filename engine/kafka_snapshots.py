@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from engine.errors import ReadFailed, SnapshotFailed, SnapshotFenced
-from schemas.encryption.marks import KeyMissing, check_opened
+from schemas.encryption_marks import KeyMissing, check_opened
 from schemas.kafka import Fenced, Kafka, KafkaFault, KeptReader, Place, Transactions, read_span, search_tail
 from schemas.log_integrity import key_missing
 from schemas.records import NewRecord, Record

@@ -40,7 +40,7 @@ from engine.shared import Shared
 from engine.snapshot_rounds import LogTopics, SnapshotRounds
 from engine.turn import Turn
 from engine.workflow_finder import WorkflowFinder
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.epochs import is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler

@@ -34,7 +34,7 @@ from engine.metrics import Metrics
 from engine.pauses import Breather
 from engine.ports import Clock, EventLog, Snapshots
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.epochs import EpochFilter, header, is_claim
 from schemas.error_texts import cut_error
 from schemas.fillers import is_filler, is_loss

@@ -8,7 +8,7 @@ from msgspec import Struct
 from projections.fold import Batch, BatchFull
 from projections.metrics import Metrics
 from projections.rows import Advance, ReadPosition
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.epochs import EpochFilter, header
 from schemas.log_integrity import LogFault, unreadable_here
 from schemas.records import Record, RecordCodec, UndecodableRecord, UnknownMessage, read_number

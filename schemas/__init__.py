@@ -14,7 +14,7 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | `current`, `dead_letters`, `trigger_positions` | the records of the other topics |
 | `definition` | workflows: what is accepted, and what its variables resolve to |
 | `expressions` | filters and variables of triggers |
-| `encryption` | encryption at rest |
+| `encryption`, `encryption_marks` | encryption at rest; what a record's headers say of it |
 | `resources`, `stats` | what the HTTP API shows and takes |
 | `rejections`, `error_texts` | why a command was rejected; how long an error may be |
 | `settings`, `secret_files`, `service_links` | what the environment sets |

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from schemas.encryption.marks import check_opened
+from schemas.encryption_marks import check_opened
 from schemas.epochs import header
 from schemas.ids import is_id
 from schemas.records import (

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.epochs import CLAIM_TYPE, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss

@@ -32,7 +32,7 @@ not used.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.error_texts import BoundedError
 from schemas.records import Record, UnknownMessage
 from schemas.topics import COMMANDS, EVENTS

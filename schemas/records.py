@@ -28,7 +28,7 @@ from eventsourcing.persistence import Compressor, Mapper, StoredEvent
 from msgspec import Struct
 
 from schemas import commands, events
-from schemas.encryption.marks import check_opened, damage
+from schemas.encryption_marks import check_opened, damage
 from schemas.error_texts import BoundedError
 from schemas.ids import is_id
 from schemas.nesting import is_deeper

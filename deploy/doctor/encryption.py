@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from deploy.doctor.findings import Finding, or_ok, warning, wrong
 from schemas.encryption.keys import Keys
-from schemas.encryption.marks import is_sealed
+from schemas.encryption_marks import is_sealed
 from schemas.kafka import Kafka, Limits, Place
 from schemas.records import Record
 from schemas.settings import variable

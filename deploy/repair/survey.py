@@ -13,7 +13,7 @@ from engine.snapshot_records import MARKER_KEY, Marker, read_marker
 from projections.publisher.lost_positions import check_not_lost, last_published
 from projections.publisher.positions import PublishedPosition, last_position
 from projections.rows import ReadPosition
-from schemas.encryption.marks import check_opened
+from schemas.encryption_marks import check_opened
 from schemas.epochs import EpochFilter, check_claim, header, is_claim
 from schemas.events import PartitionClaimed
 from schemas.fillers import is_filler, is_loss

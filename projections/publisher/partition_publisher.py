@@ -17,7 +17,7 @@ from projections.publisher.metrics import Metrics
 from projections.publisher.positions import PublishedPosition
 from projections.publisher.public_events import PublicEvent, public_event
 from projections.publisher.public_writer import PublicWriter
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.epochs import EpochFilter
 from schemas.kafka import KafkaFault, Member, Place
 from schemas.log_integrity import (

@@ -5,11 +5,11 @@
                    Vault: seal, open ──► Keys            (docs/adr/0030-encryption-at-rest.md)
 
 Only values are encrypted. Keys and headers of records (ids, types, versions, offsets) stay readable, but can't be
-changed: they are authenticated together with the value. Header `encrypted` names the key.
+changed: they are authenticated together with the value. Header `encrypted` names the key. What a record's headers say
+about all this is beside this package, in `schemas.encryption_marks`: whoever reads records needs it, and no key.
 
 | module | holds |
 |---|---|
 | `keys` | the keys of an installation, as the settings name them |
 | `vault` | seals and opens records |
-| `marks` | what a record's headers say about it, and the error of one that can't be opened |
 """

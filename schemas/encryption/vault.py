@@ -22,7 +22,7 @@ from eventsourcing.cryptography import AESCipher
 from msgspec import Struct
 
 from schemas.encryption.keys import Keys
-from schemas.encryption.marks import DAMAGED, ENCRYPTED, is_sealed
+from schemas.encryption_marks import DAMAGED, ENCRYPTED, is_sealed
 from schemas.records import Headers, Record
 from schemas.topics import COMMANDS
 
@@ -142,7 +142,7 @@ class Vault:
     def open(self, topic: str, partition: int, record: Record) -> Record:
         """The record as it was before it was sealed, or as it is if it was not sealed.
 
-        Of one that can't be opened the headers say why (see `schemas.encryption.marks`), and its value can't be
+        Of one that can't be opened the headers say why (see `schemas.encryption_marks`), and its value can't be
         decoded.
         """
         headers, sealed = record.headers, record.value

@@ -4,7 +4,7 @@ The stack is what Formance calls the services that an installation works with: l
 
 | module | holds |
 |---|---|
-| `transport`, `session` | one HTTP exchange; the pooled session that it uses |
+| `transport`, `session`, `exchange` | one HTTP exchange; the pooled session that it uses; what these two share |
 | `discovery` | OIDC discovery, for the stack's tokens and for those of the API's clients |
 | `oauth` | access tokens by client credentials |
 | `client` | a request with the service's credentials |

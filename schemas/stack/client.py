@@ -6,8 +6,9 @@ from functools import partial
 
 from schemas.settings import SettingsError, StackSettings, variable
 from schemas.stack.answers import Answer
+from schemas.stack.exchange import Before
 from schemas.stack.oauth import TokenSource
-from schemas.stack.transport import Before, Transport
+from schemas.stack.transport import Transport
 
 
 class StackClient:

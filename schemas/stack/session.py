@@ -7,14 +7,14 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, Unreadable
-from schemas.stack.transport import Before
+from schemas.stack.exchange import Before, Streamed
 
 KEEPALIVE_SECONDS: Final = 4.0
 """How long an idle connection is kept: less than the 5 s after which common servers close theirs. If it were kept
@@ -28,15 +28,6 @@ CHUNK_BYTES: Final = 64 * 1024
 """How much of an answer is read at once. An answer may exceed its limit by this much before it is given up."""
 
 _before: Final = ContextVar[Before | None]("before", default=None)
-
-
-class Streamed(NamedTuple):
-    """An answer whose body comes bit by bit."""
-
-    status: int
-    content_type: str
-    pieces: AsyncIterator[bytes]
-    """Raises `NoAnswer` when the connection breaks."""
 
 
 class _Connector(aiohttp.TCPConnector):

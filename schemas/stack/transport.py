@@ -2,17 +2,15 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from schemas.stack.answers import Answer
 from schemas.stack.errors import NoAnswer, NotSendable
+from schemas.stack.exchange import Before, Streamed
 
 if TYPE_CHECKING:
-    from schemas.stack.session import Session, Streamed
-
-Before = Callable[[], Awaitable[None]]
-"""Awaited when a request has its connection, right before it is sent. If it raises, the request is not sent."""
+    from schemas.stack.session import Session
 
 NOT_ENCODED: Final = "it holds characters that must be percent-encoded in a URL"
 
@@ -80,7 +78,7 @@ class Transport:
         return await self._session_for(url).send(method, url, headers, body, before)
 
     @contextlib.asynccontextmanager
-    async def stream(self, url: str, *, headers: Mapping[str, str]) -> "AsyncIterator[Streamed]":
+    async def stream(self, url: str, *, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
         """Send a GET and read its answer as it comes. The caller bounds the time and the size.
 
         Args:

@@ -21,8 +21,8 @@ from projections.publisher.partition_publisher import PartitionPublisher
 from projections.verification import verify
 from projections.verification.read_model import MemoryReadModel
 from schemas.encryption.keys import Keys
-from schemas.encryption.marks import KeyMissing
 from schemas.encryption.vault import SealedRecord, Vault
+from schemas.encryption_marks import KeyMissing
 from schemas.kafka import KafkaFault, NewTopic, Place
 from schemas.kafka.memory import MemoryKafka
 from schemas.log_integrity import LogFault

@@ -23,8 +23,8 @@ from schemas.settings import EngineSettings
 from schemas.stack.answers import Answer
 from schemas.stack.client import StackClient
 from schemas.stack.errors import NoAnswer
+from schemas.stack.exchange import Before
 from schemas.stack.links import LINK_TIMEOUT_SECONDS, LinkFetcher
-from schemas.stack.transport import Before
 from tests.simulation.checkers import Observer
 from tests.simulation.loop import VirtualClock
 from tests.simulation.sources import LINKS, OWNERS, link_matches, owner

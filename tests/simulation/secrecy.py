@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
 from schemas.encryption.keys import Keys
-from schemas.encryption.marks import ENCRYPTED
 from schemas.encryption.vault import Vault
+from schemas.encryption_marks import ENCRYPTED
 from schemas.kafka import Kafka, Place
 from schemas.kafka.memory import StoredRecord
 from schemas.kafka.ports import Outgoing

@@ -19,7 +19,7 @@ from engine.ports import LogState, SnapshotWriter
 from engine.restore import Restore, Restored
 from engine.snapshot_records import MARKER_KEY, Marker, read_marker, slices
 from schemas.commands import AbortInstance, RunWorkflow, SendEvent
-from schemas.encryption.marks import KeyMissing
+from schemas.encryption_marks import KeyMissing
 from schemas.events import ClaimConfirmed
 from schemas.kafka import Limits
 from schemas.log_integrity import key_missing

@@ -14,8 +14,8 @@ from schemas.commands import SendEvent
 from schemas.current import Current, CurrentTrigger, decode_current, encode_current
 from schemas.encryption import vault as module
 from schemas.encryption.keys import Keys
-from schemas.encryption.marks import ENCRYPTED, KeyMissing
 from schemas.encryption.vault import OpenedRecord, RecordCipher, Vault
+from schemas.encryption_marks import ENCRYPTED, KeyMissing
 from schemas.events import EventReceived, PartitionClaimed
 from schemas.fillers import filler, is_filler
 from schemas.records import Headers, NewRecord, Record, RecordCodec, UndecodableRecord

@@ -1,4 +1,4 @@
-"""What the headers of a record say about its encryption."""
+"""What the headers of a record say about its encryption, and the error of one that can't be opened."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
