@@ -6,12 +6,13 @@
 | `client` | its commands for people who use an installation, over the API |
 | `event_log`, `doctor`, `repair` | `orchestration log`, `doctor`, and `topics repair` |
 | `progress` | how far a long command is |
-| `process`, `garbage` | one process: its signals, deadlines, `logs` and `probes`; how often it looks for cycles |
+| `roles` | what a process is: an API, an engine or the projections, with its `probes` |
+| `process`, `garbage` | one process: its signals, deadlines and `logs`; how often it looks for cycles |
 | `workers` | several processes of the API behind one port |
 | `http` | the HTTP server of every process |
 | `topics` | makes the topics |
 | `dev`, `demo` | everything on one machine, and a scenario on it |
-| `installation`, `supervisor` | the processes of `dev` and `demo`: started, watched, started again, stopped |
+| `installation`, `children` | the processes of `dev` and `demo`: started, watched, started again, stopped |
 | `pauses` | how long a process is not started again |
 | `embedded` | the Kafka and the Postgres that they run on |
 | `scenarios` | `orchestration test`: scenarios of workflows, on a virtual clock |

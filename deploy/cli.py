@@ -150,11 +150,11 @@ def api(workers: int, worker: tuple[int, int, int, int, Path] | None) -> None:
     """Run the HTTP API: checks requests, appends commands to Kafka, answers from Postgres."""
     settings = load(ApiSettings)
     if workers > 1:
-        from deploy.workers.supervisor import run_workers
+        from deploy.workers.parent import run_workers
 
         run_workers(settings, workers)
         return
-    from deploy.process import run_api
+    from deploy.roles import run_api
     from deploy.workers.place import Place
 
     run_api(settings, None if worker is None else Place(*worker))
@@ -163,7 +163,7 @@ def api(workers: int, worker: tuple[int, int, int, int, Path] | None) -> None:
 @main.command(short_help="Run an engine.")
 def engine() -> None:
     """Run an engine: decides commands, runs instances, calls ledger, wallets and payments, listens for triggers."""
-    from deploy.process import run_engine
+    from deploy.roles import run_engine
 
     run_engine(load(EngineSettings))
 
@@ -171,7 +171,7 @@ def engine() -> None:
 @main.command(short_help="Run the projections.")
 def projections() -> None:
     """Run the projections: write what happened into Postgres and publish public events."""
-    from deploy.process import run_projections
+    from deploy.roles import run_projections
 
     run_projections(load(ProjectionsSettings))
 
@@ -443,7 +443,7 @@ main.add_later("workflows", "deploy.client.workflows", aliases=("work", "w"))
 main.add_later("instances", "deploy.client.instances", aliases=("ins", "i"))
 main.add_later("triggers", "deploy.client.triggers", aliases=("trig", "t"))
 main.add_later("stats", "deploy.client.stats")
-main.add_later("bench", "deploy.client.bench")
+main.add_later("bench", "deploy.bench.command")
 
 
 if __name__ == "__main__":

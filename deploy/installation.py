@@ -25,11 +25,11 @@ from typing import IO, Final, Self
 
 import msgspec
 
+from deploy.children import Service, say, stop_all, wait_ready
 from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.ports import HOST, check_free, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.errors import DevError, Stopped
-from deploy.supervisor import Service, say, stop_all, wait_ready
 from deploy.topics import create_topics
 from schemas.settings import (
     PREFIX,

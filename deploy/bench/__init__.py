@@ -2,6 +2,7 @@
 
 | module | holds |
 |---|---|
+| `command` | the command |
 | `load`, `http` | the load generator, and the connections of its clients |
 | `figures` | what one round has measured |
 | `scenarios`, `preparing` | what is measured, and what has to be there before |

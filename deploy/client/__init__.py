@@ -4,7 +4,7 @@
 |---|---|
 | `workflows`, `instances`, `triggers` | the commands, a group each |
 | `bulk` | `instances bulk`: actions on many instances |
-| `stats`, `bench` | commands of their own |
+| `stats` | a command of its own |
 | `instance_filters` | filters of instances, as options |
 | `groups` | groups whose commands have aliases |
 | `session` | what a command has at hand, and the options that all of them have |

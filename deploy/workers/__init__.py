@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| `supervisor` | the parent: starts the workers, starts those again that end, stops all |
+| `parent` | the parent: starts the workers, starts those again that end, stops all |
 | `place` | a worker: its place among the others, and what it and its parent tell each other |
 | `metrics` | one answer to Prometheus with the metrics of all |
 

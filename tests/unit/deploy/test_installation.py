@@ -8,11 +8,11 @@ import psutil
 import pytest
 
 from deploy import installation
+from deploy.children import stop_all
 from deploy.embedded import child as embedded_child
 from deploy.embedded.child import Child
 from deploy.errors import Stopped
 from deploy.installation import Installation, Options
-from deploy.supervisor import stop_all
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from deploy.http.server import bind_shared
-from deploy.process import _serve_api_worker
+from deploy.roles import _serve_api_worker
 from deploy.workers.place import Place
 from schemas.settings import ApiSettings
 
