@@ -5,6 +5,7 @@ woken twice for it.
 """
 
 from asyncio import AbstractEventLoop, Transport
+from collections.abc import Callable
 
 
 class JoinedWrites:
@@ -13,13 +14,15 @@ class JoinedWrites:
     Args:
         transport: of the connection.
         loop: the event loop.
+        close: ends the connection behind what was written.
     """
 
-    __slots__ = ("_held", "_loop", "_transport", "_waits")
+    __slots__ = ("_close", "_held", "_loop", "_transport", "_waits")
 
-    def __init__(self, transport: Transport, loop: AbstractEventLoop):
+    def __init__(self, transport: Transport, loop: AbstractEventLoop, close: Callable[[], object]):
         self._transport = transport
         self._loop = loop
+        self._close = close
         self._held = b""
         self._waits = True
         """Whether the next piece is the first one."""
@@ -46,6 +49,6 @@ class JoinedWrites:
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the transport, behind what was written."""
+        """End the connection, behind what was written."""
         self.flush()
-        self._transport.close()
+        self._close()

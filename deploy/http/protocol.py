@@ -12,7 +12,8 @@
   uvicorn would send chunks, and the client would take their heads for a part of the answer.
 - Refusals are JSON and come behind the answers to earlier requests. After one, the connection is shut down for
   writing, and what still comes is thrown away until the client closes: closing at once would reset the connection,
-  perhaps before the client has read the answer.
+  perhaps before the client has read the answer. So it is with any last answer that comes before the end of a body.
+  uvicorn closes at once there, and a gateway that uses a connection for each request tells its client 502.
 """
 
 import contextlib
@@ -153,6 +154,8 @@ class Protocol(HttpToolsProtocol):
         """To be answered once nothing runs."""
         self._deaf = False
         """Whether what comes is thrown away."""
+        self._last = False
+        """Whether the answer was the last one, and more of its request's body comes."""
         self._deadline = inf
         self._write_deadline = inf
         self._write_goal = 0
@@ -379,7 +382,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        self._writes = JoinedWrites(self.transport, self.loop)
+        self._writes = JoinedWrites(self.transport, self.loop, self._close)
         cycle.transport = cast(Transport, self._writes)  # of which it uses nothing else
         if cycle.scope["http_version"] == "1.0":
             app = _WithoutChunks(app, cycle)
@@ -398,6 +401,9 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._deaf:
             self._hang_up()
+        elif self._last:
+            self._hang_up()
+            self._deadline = self.loop.time() + DRAIN_SECONDS
         elif self._in_head and self._head_bytes:
             self._deadline = self.loop.time() + self._head_seconds
         elif self._in_head:
@@ -412,6 +418,13 @@ class Protocol(HttpToolsProtocol):
         now = self.loop.time()
         self._deadline = now + self.limits.keep_alive_seconds
         self.limits.idle[self] = now
+
+    def _close(self) -> None:
+        """Close it behind the answer, at once unless its request's body is still on its way."""
+        if self._in_head or self._running is not self.cycle or not self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self._last = True
 
     def _flush(self) -> None:
         if self._writes is not None:

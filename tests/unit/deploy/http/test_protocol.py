@@ -416,6 +416,28 @@ async def test_the_rest_of_a_body_after_its_answer_has_a_deadline() -> None:
     assert len(await wire.answers()) == 2, "a client that sends the rest goes on"
 
 
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+async def test_a_last_answer_before_the_end_of_the_body_is_not_lost(version: bytes) -> None:
+    """As gateways send it that use a connection for each request, which nginx does by default."""
+    request = post(b"Connection: close").replace(b"HTTP/1.1", version)
+    wire = connect(refusing)
+    wire.send(request[:-5])
+    assert (await wire.answer()).status == 413
+    assert wire.half_closed, "the client sees the end of the answer"
+    assert not wire.closing, "a close would reset the connection when the rest comes"
+    wire.send(BODY[-5:], GET % 1)
+    assert len(await wire.answers()) == 1, "what comes behind the last answer is thrown away"
+    wire.after(limits.DRAIN_SECONDS - 0.1)
+    assert not wire.closing
+    wire.after(limits.DRAIN_SECONDS + 0.1)
+    assert wire.was_aborted()
+
+    wire = connect(refusing)
+    wire.send(request)
+    assert (await wire.answer()).status == 413
+    assert wire.closing, "nothing more comes"
+
+
 async def test_a_request_that_runs_has_no_deadline_here() -> None:
     go = asyncio.Event()
 
