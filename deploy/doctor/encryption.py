@@ -17,6 +17,9 @@ ABOUT: Final = "encryption"
 LOOK_SECONDS: Final = 10.0
 """Deadline of a look. Without it a broker that is slow would hold up all that comes after it."""
 TAKE_SECONDS: Final = 0.2
+RECENT_SECONDS: Final = 600
+"""How old the newest record may be to say how its writer is set up. Where little happens, it may be of the time before
+encryption was turned on."""
 NEWEST_OFFSETS: Final = 16
 """How far from the end the newest record is looked for: marks of transactions take offsets, too."""
 
@@ -26,14 +29,17 @@ class Ends(Struct, frozen=True):
 
     oldest: Record | None = None
     newest: Record | None = None
+    recent: bool = False
+    """Whether the last one is of the time that was asked for."""
 
 
-async def look(kafka: Kafka, limits: Mapping[Place, Limits]) -> dict[Place, Ends]:
+async def look(kafka: Kafka, limits: Mapping[Place, Limits], since_ms: int) -> dict[Place, Ends]:
     """Read the ends of partitions, as they are in Kafka.
 
     Args:
         kafka: without a vault.
         limits: what the partitions hold.
+        since_ms: from when on a record is recent, in milliseconds since 1970.
 
     Raises:
         KafkaFault: Kafka is away or refuses.
@@ -58,8 +64,16 @@ async def look(kafka: Kafka, limits: Mapping[Place, Limits]) -> dict[Place, Ends
                 if not last:
                     left -= found.keys()
             ends.append(found)
+        since = await reader.first_since(dict.fromkeys(filled, since_ms)) if filled else {}
     oldest, newest = ends
-    return {place: Ends(oldest.get(place), newest.get(place)) for place in limits}
+    return {
+        place: Ends(oldest.get(place), last := newest.get(place), _is_recent(last, since.get(place)))
+        for place in limits
+    }
+
+
+def _is_recent(newest: Record | None, first: int | None) -> bool:
+    return newest is not None and first is not None and newest.offset >= first
 
 
 def fits(keys: Keys | None, required: bool, ends: Mapping[Place, Ends]) -> Iterator[Finding]:
@@ -86,13 +100,13 @@ def fits(keys: Keys | None, required: bool, ends: Mapping[Place, Ends]) -> Itera
     ]
     current = None if keys is None else keys.current
     sealed = [place.topic for place, found in ends.items() if _name(found.newest) is not None]
-    plain = [place.topic for place, found in ends.items() if found.newest is not None and _name(found.newest) is None]
+    plain = [place.topic for place, found in ends.items() if found.recent and _name(found.newest) is None]
     if current is None and sealed:
         text = f"the newest records of {_listed(sealed)} are encrypted, but this environment would write plain ones"
         findings.append(warning(ABOUT, text, f"set {variable('encryption_key_id')}, unless a rotation is under way"))
     if current is not None and plain:
-        text = f"the newest records of {_listed(plain)} are not encrypted"
-        remedy = f"if they are new, a process runs without {variable('encryption_key_id')}: give it this environment"
+        text = f"records of {_listed(plain)} that were written within the last ten minutes are not encrypted"
+        remedy = f"give all processes {variable('encryption_key_id')}; if they have it, look again in ten minutes"
         findings.append(warning(ABOUT, text, remedy))
     before = [place.topic for place, found in ends.items() if found.oldest is not None and _name(found.oldest) is None]
     if required and before:

@@ -1,5 +1,6 @@
 """Everything that is looked at, in order."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
@@ -88,6 +89,8 @@ async def examine(
         yield wrong("Postgres", str(error), "set it so, or connect to Postgres itself")
     except (psycopg.Error, OSError) as error:
         remedy = f"check {variable('database_url')}, and how many connections its user may have"
+        if postgres_checks.FULL in str(error):
+            remedy = postgres_checks.MAKE_ROOM
         yield wrong("Postgres", f"can't be asked: {error}", remedy)
     if database is not None:
         for finding in postgres_checks.server(database):
@@ -141,7 +144,7 @@ async def _encryption(settings: EngineSettings, kafka: Kafka, facts: ClusterFact
                 limits |= {
                     Place(topic, number): found for number, found in (await _limits(kafka, topic, facts)).items()
                 }
-        ends = await encryption.look(kafka, limits)
+        ends = await encryption.look(kafka, limits, int((time.time() - encryption.RECENT_SECONDS) * 1000))
     except KafkaFault as error:
         yield wrong(encryption.ABOUT, f"Kafka does not tell what is encrypted: {error}", "look at its log")
         return

@@ -43,6 +43,9 @@ batch changes is read more and more slowly."""
 MUCH_WAL_BYTES: Final = 1024**3
 """How much a slot that nobody reads may keep. It grows until the disk is full, and Postgres ends."""
 SPILL: Final = b"SELECT count(*) FROM generate_series(1, 100000)"
+MAKE_ROOM: Final = "make room on its disk: see *When the disk of Postgres is full* in docs/operations.md"
+FULL: Final = "No space left on device"
+"""In what Postgres answers to a new connection when its disk has been full for some minutes."""
 LITTLE_MEMORY: Final = b"SET work_mem = '64kB'"
 """A question whose rows don't fit into memory: Postgres writes 1 MB into a file beside the tables and deletes it again.
 It needs no rights, and changes nothing that stays. A small write would not show that the disk is full: it goes into
@@ -231,9 +234,7 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
         yield wrong("Postgres", text, remedy)
     if facts.no_room is not None:
         text = f"can't write 1 MB beside its tables: {facts.no_room}"
-        yield wrong(
-            "Postgres", text, "make room on its disk: see *When the disk of Postgres is full* in docs/operations.md"
-        )
+        yield wrong("Postgres", text, MAKE_ROOM)
     yield from _growing(facts)
     if not facts.fsync:
         remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"

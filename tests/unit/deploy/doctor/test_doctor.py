@@ -477,6 +477,14 @@ async def test_everything_is_looked_at(memory: MemoryKafka) -> None:
     assert about[-1] == "stack http://127.0.0.1:8090"
 
 
+async def test_a_disk_that_is_too_full_for_a_connection_is_told(memory: MemoryKafka) -> None:
+    def look() -> PostgresFacts:
+        raise psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
+
+    remedies = [finding.remedy for finding in await examined(cluster, look, memory) if finding.about == "Postgres"]
+    assert remedies == ["make room on its disk: see *When the disk of Postgres is full* in docs/operations.md"]
+
+
 async def test_what_is_away_does_not_hide_the_rest(memory: MemoryKafka) -> None:
     def away() -> ClusterFacts:
         raise KafkaUnreachable("no broker answers")

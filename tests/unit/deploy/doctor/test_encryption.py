@@ -31,11 +31,12 @@ def written(*writers: str | None) -> MemoryCluster:
     return made
 
 
-async def told(made: MemoryCluster, keys: Keys | None, *, required: bool = False) -> list[str]:
+async def told(made: MemoryCluster, keys: Keys | None, *, required: bool = False, since_ms: int = 0) -> list[str]:
     kafka = MemoryKafka(made)
     async with kafka.reader() as reader:
         limits = await reader.limits([Place("events", 0), Place("events", 1)])
-    return [finding.line() for finding in encryption.fits(keys, required, await encryption.look(kafka, limits))]
+    ends = await encryption.look(kafka, limits, since_ms)
+    return [finding.line() for finding in encryption.fits(keys, required, ends)]
 
 
 async def test_all_is_well() -> None:
@@ -68,7 +69,15 @@ async def test_what_writes_plain_records() -> None:
         "warning  encryption: the newest records of events are encrypted, but this environment would"
     )
     (line,) = await told(written("one", None), Keys(KEYS, "one"))
-    assert line.startswith("warning  encryption: the newest records of events are not encrypted")
+    assert line.startswith(
+        "warning  encryption: records of events that were written within the last ten minutes are not"
+    )
+
+
+async def test_what_was_written_before_encryption_was_turned_on_does_not_tell_of_a_process_without_a_key() -> None:
+    assert await told(written(None), Keys(KEYS, "one"), since_ms=1) == [
+        "ok       encryption: 2 keys read what is there, and one encrypts"
+    ]
 
 
 async def test_plain_records_where_encryption_is_required() -> None:
