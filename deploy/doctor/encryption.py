@@ -67,7 +67,7 @@ async def look(kafka: Kafka, limits: Mapping[Place, Limits], since_ms: int) -> d
         since = await reader.first_since(dict.fromkeys(filled, since_ms)) if filled else {}
     oldest, newest = ends
     return {
-        place: Ends(oldest.get(place), last := newest.get(place), _is_recent(last, since.get(place)))
+        place: Ends(oldest.get(place), newest.get(place), _is_recent(newest.get(place), since.get(place)))
         for place in limits
     }
 
