@@ -67,43 +67,23 @@ class Engine:
         lateness: Lateness | None = None,
         bounds: Bounds | None = None,
     ):
-        kafka = kafka or clients_of(settings)
+        kafka, clock = kafka or clients_of(settings), clock or SystemClock()
+        metrics, codec = Metrics(registry), RecordCodec()
         self._timeout = settings.shutdown_timeout_seconds
-        metrics = Metrics(registry)
-        codec = RecordCodec()
         self._log = KafkaEventLog(kafka, settings, codec)
         self._snapshots = KafkaSnapshots(kafka, settings)
         self._connections: list[StackCaller | LinkFetcher] = []
         self._name = ProcessName("engine", settings.engine_id, settings)
         self._feed = KafkaCommandFeed(kafka, settings, metrics, self._name)
-        failures = FilterFailures(metrics)
-        clock = clock or SystemClock()
         self._lateness = lateness or Lateness(time.monotonic)
-        slots = CallSlots(settings.max_activities_in_flight, service_of)
         self._definitions = DefinitionsReader(kafka, settings)
-        self.listeners = Listeners(
-            kafka,
-            settings,
-            name=self._name,
-            log=self._log,
-            reader=self._definitions,
-            positions=Positions(kafka, settings, self._log.note),
-            failures=failures,
-            check=lambda: check_number(self._log, self._snapshots),
-            metrics=metrics,
-            clock=clock,
-        )
+        failures = FilterFailures(metrics)
+        self.listeners = self._new_listeners(kafka, settings, failures, metrics, clock)
         if caller is None:
             caller = self._connected(StackCaller(settings, metrics))
         if evaluator is None:
-            evaluator = LinkEvaluator(
-                self._connected(LinkFetcher(settings)),
-                self.listeners.workflow_deleted,
-                failures,
-                metrics,
-                clock,
-                settings.link_retry_seconds,
-            )
+            evaluator = self._new_evaluator(settings, failures, metrics, clock)
+        slots = CallSlots(settings.max_activities_in_flight, service_of)
         shared = Shared(
             owner=settings.engine_id or f"{socket.gethostname()}-{os.getpid()}",
             log=self._log,
@@ -116,13 +96,43 @@ class Engine:
             clock=clock,
             codec=codec,
             metrics=metrics,
-            bounds=bounds
-            or Bounds(
-                identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities
-            ),
+            bounds=bounds or _bounds(settings),
             max_attempts=settings.activity_max_attempts,
         )
         self._supervisor = Supervisor(shared, self._feed)
+        metrics.configured_partitions.set(settings.partitions)
+        self._show(metrics, slots)
+
+    def _new_listeners(
+        self, kafka: Kafka, settings: EngineSettings, failures: FilterFailures, metrics: Metrics, clock: Clock
+    ) -> Listeners:
+        return Listeners(
+            kafka,
+            settings,
+            name=self._name,
+            log=self._log,
+            reader=self._definitions,
+            positions=Positions(kafka, settings, self._log.note),
+            failures=failures,
+            check=lambda: check_number(self._log, self._snapshots),
+            metrics=metrics,
+            clock=clock,
+        )
+
+    def _new_evaluator(
+        self, settings: EngineSettings, failures: FilterFailures, metrics: Metrics, clock: Clock
+    ) -> LinkEvaluator:
+        return LinkEvaluator(
+            self._connected(LinkFetcher(settings)),
+            self.listeners.workflow_deleted,
+            failures,
+            metrics,
+            clock,
+            settings.link_retry_seconds,
+        )
+
+    def _show(self, metrics: Metrics, slots: CallSlots) -> None:
+        """Have the gauges show what is here whenever somebody looks."""
         metrics.instances.set_function(self._sum(lambda partition: partition.shard.instances))
         metrics.paused_activities.set_function(self._sum(lambda partition: partition.shard.paused))
         metrics.waiting_evaluations.set_function(self._sum(lambda partition: partition.shard.waiting))
@@ -131,7 +141,6 @@ class Engine:
         metrics.loop_late_seconds.set_function(self._lateness.worst_seconds)
         metrics.calls_waiting.set_function(lambda: slots.waiting)
         metrics.set_aside.set_function(self._sum(lambda partition: len(partition.shard.aside)))
-        metrics.configured_partitions.set(settings.partitions)
         metrics.partitions.set_function(self._sum(lambda partition: int(partition.restored)))
 
     def _connected(self, connection: C) -> C:
@@ -198,3 +207,8 @@ class Engine:
 
     def _sum(self, value: Callable[[Partition], int]) -> Callable[[], float]:
         return lambda: float(sum(value(partition) for partition in self._supervisor.partitions))
+
+
+def _bounds(settings: EngineSettings) -> Bounds:
+    """How much partitions remember of what is over, as the settings say."""
+    return Bounds(identity_seconds=settings.trigger_identity_seconds, max_identities=settings.max_trigger_identities)

@@ -118,26 +118,28 @@ class Projections:
         )
         self._bulk: BulkRunner | None = None
         if database is not None or store is None:
-            self._bulk = BulkRunner(
-                self._kafka,
-                database or Postgres(settings),
-                settings,
-                self._metrics.registry,
-                lambda: self._projector.positions.keys(),
-                clock,
-            )
+            self._bulk = self._new_bulk(database or Postgres(settings), clock)
         self._retention_store: Store | None = None
         self._retention: Retention | None = None
         if days := retention_days(settings):
             # A connection of its own: no batch of the projector waits for it.
             self._retention_store = store or PostgresStore(settings, "retention")
-            self._retention = Retention(
-                self._retention_store, days, self._metrics, partial(log_ends, self._kafka, self._topic), clock
-            )
+            ends = partial(log_ends, self._kafka, self._topic)
+            self._retention = Retention(self._retention_store, days, self._metrics, ends, clock)
         self._admission = self._new_admission()
         self._faults_in_a_row = 0
         self._chores_at = 0.0
         self._commit: asyncio.Task[bool] | None = None
+
+    def _new_bulk(self, database: Database, clock: Callable[[], float]) -> BulkRunner:
+        return BulkRunner(
+            self._kafka,
+            database,
+            self._settings,
+            self._metrics.registry,
+            lambda: self._projector.positions.keys(),
+            clock,
+        )
 
     @property
     def ready(self) -> bool:
