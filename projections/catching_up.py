@@ -110,10 +110,7 @@ class CatchingUp:
             self._ask_at = self._clock() + RETRY_SECONDS
             logger.warning("Kafka does not tell where the events end, so reads wait: %s", fault or type(fault).__name__)
             return False
-        # A partition without a record has nothing to be read, however high its offsets are.
-        self._ends = {
-            place.partition: limits.end if limits.oldest < limits.end else 0 for place, limits in found.items()
-        }
+        self._ends = {place.partition: limits.read_to for place, limits in found.items()}
         shown = ", ".join(f"{partition}: {end}" for partition, end in sorted(self._ends.items()))
         logger.info("Postgres was started; reads wait until the read model has passed these offsets: %s", shown)
         return True

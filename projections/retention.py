@@ -77,7 +77,7 @@ def retention_days(settings: ProjectionsSettings) -> dict[State, int]:
 
 
 async def log_ends(kafka: Kafka, topic: str) -> Mapping[int, int]:
-    """Where the partitions of a topic end now.
+    """Up to where the partitions of a topic must be read now, see `Limits.read_to`.
 
     Raises:
         KafkaFault, TimeoutError: Kafka is away or too slow.
@@ -85,8 +85,7 @@ async def log_ends(kafka: Kafka, topic: str) -> Mapping[int, int]:
     async with asyncio.timeout(ENDS_TIMEOUT_SECONDS), kafka.reader() as reader:
         count = await reader.partitions(topic)
         limits = await reader.limits([Place(topic, partition) for partition in range(count)])
-    # A partition without a record has nothing to be read, however high its offsets are.
-    return {place.partition: one.end if one.oldest < one.end else 0 for place, one in limits.items()}
+    return {place.partition: found.read_to for place, found in limits.items()}
 
 
 class Retention:

@@ -243,8 +243,7 @@ class BulkRunner:
                 limits = await reader.limits([Place(self._events, partition) for partition in range(count)])
         except TimeoutError as error:
             raise KafkaFault("Kafka does not tell in time where the events end") from error
-        # A partition without a record has nothing to be read, however high its offsets are.
-        return {place.partition: found.end if found.oldest < found.end else 0 for place, found in limits.items()}
+        return {place.partition: found.read_to for place, found in limits.items()}
 
 
 def _pause(failures: int) -> float:

@@ -74,6 +74,11 @@ class Limits(NamedTuple):
     end: int
     """The offset that comes next. For a reader of committed records: of the first one that is not decided yet."""
 
+    @property
+    def read_to(self) -> int:
+        """How far somebody must have read to know all of it: 0 without a record, however high its offsets are."""
+        return self.end if self.oldest < self.end else 0
+
 
 class FoundTopic(Struct, frozen=True):
     """A topic that exists."""
