@@ -32,7 +32,6 @@ from schemas.topics import COMMANDS, EVENTS
 NOT_REPAIRED: Final = -1
 """No filler says that what does not fit is known."""
 
-
 READER: Final = "engine"
 """Who meets faults, as the gauge knows it."""
 

@@ -13,8 +13,8 @@ from msgspec import UNSET, Raw
 from schemas.resources import Act, ActKind
 
 MAX_ACTS: Final = 100
-"""Of one row. Without a limit, an instance that gets an event a second would grow until nobody can list it. Statement
-`changed_instances` has the same number."""
+"""Of one row. Without a limit, an instance that gets an event a second would grow until nobody can list it. Part
+`joined_acts` of the statement that writes a batch has the same number."""
 MAX_NAME: Final = 100
 """Characters of a name that are kept. That of an event may be as long as a body."""
 

@@ -31,8 +31,6 @@ READER: Final = "the read model"
 """What stands still, as operators are told."""
 RETRY_SECONDS: Final = 1.0
 """Pause after a look that failed. Without it a broker that is away would be asked in a tight loop."""
-
-
 CLOSE_SECONDS: Final = 2.0
 """How long the looks under way may take to end. Without it a broker that hangs would hold up the end of the process."""
 

@@ -8,6 +8,7 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | `ended_activities`, `late_aborts`, `bulk` | parts of them |
 | `upcasters` | how this build reads what older ones have written |
 | `submission_schema`, `idempotency` | commands of other services: their JSON Schema, and what a key means |
+| `json_schema` | what our JSON Schemas have in common |
 | `records`, `fillers`, `epochs`, `topics` | how messages are laid out in Kafka, which of them count, where they are |
 | `log_integrity`, `log_faults` | a log that was cut or created again: what tells it, and its gauge |
 | `log_entries` | records of the log, as they are shown to people |

@@ -12,6 +12,10 @@ import msgspec
 NAMESPACE: Final = UUID("b3f6ac8e-54e9-5b0c-9b52-1ce2a7a5b0d4")
 """Namespace of the ids that are made of an idempotency key. If it changed, every key would count as new."""
 
+KEPT_REQUESTS: Final = 100
+"""Requests with a key of which an engine knows for each instance that they came before, and which a retry takes along.
+The read model knows all of them, so more are needed only for repetitions that come before it has caught up."""
+
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 

@@ -5,8 +5,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from schemas.commands import HEADER_TEXT, Submission
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+from schemas.json_schema import DIALECT
 
 TITLE: Final = "Submission"
 

@@ -10,14 +10,11 @@ from msgspec import Struct
 
 from api.auth.errors import IssuerFault
 from schemas.stack.answers import read_as
-from schemas.stack.discovery import check_protected, discover
+from schemas.stack.discovery import MAX_DOCUMENT_BYTES, check_protected, discover
 from schemas.stack.errors import CallFailed
 from schemas.stack.transport import Transport
 
 logger = logging.getLogger(__name__)
-
-MAX_DOCUMENT_BYTES: Final = 256 * 1024
-"""Largest document that is read. Without a limit a broken issuer could fill the memory; known key sets have few KiB."""
 
 MAX_KEYS: Final = 32
 """How many keys of a key set are used. A token that names no key is tried with each, so this bounds its cost."""

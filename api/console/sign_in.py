@@ -15,7 +15,7 @@ from msgspec import Struct
 from yarl import URL
 
 from schemas.settings import ApiSettings
-from schemas.stack.discovery import Sender, check_protected, discover
+from schemas.stack.discovery import MAX_DOCUMENT_BYTES, Sender, check_protected, discover
 from schemas.stack.errors import CallFailed
 from schemas.stack.transport import Transport
 
@@ -27,9 +27,6 @@ TIMEOUT_SECONDS: Final = 3.0
 PAUSE_SECONDS: Final = 5.0
 """Shortest time between two questions to an issuer that did not answer. Without it everybody who opens the console
 would wait for it and load it."""
-
-MAX_DOCUMENT_BYTES: Final = 256 * 1024
-"""Largest answer of the issuer that is read, as for its keys."""
 
 
 class Endpoints(Struct, frozen=True):

@@ -11,6 +11,7 @@ from deploy.client.parsing import not_empty
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STATES: Final = ("running", "waiting", "delayed", "retrying", "paused", "succeeded", "failed", "aborted")
+"""As the API has them, which a test compares. To import its resources for that would make every command start later."""
 
 _OPTIONS: Final = (
     click.option(

@@ -1,12 +1,11 @@
 """The JSON Schema of scenario files, for editors."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from deploy.scenarios.model import ScenarioFile
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+from schemas.json_schema import DIALECT
 
 
 def schema() -> dict[str, Any]:

@@ -52,7 +52,6 @@ recorded; without a bound, calls that never return would fill the memory."""
 MAX_EARLIER: Final = 10
 """Likewise, the calls of earlier passes of one instance."""
 
-
 STEPS: Final = 100
 """Into how many steps the time is divided for which identities are known. With few, a clock that is ahead for a moment
 would have a trigger forget much of what it has judged, and messages would fire again."""

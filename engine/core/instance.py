@@ -35,10 +35,10 @@ from engine.core.definition import Definition
 from engine.core.errors import IllegalTransition
 from schemas import events as ev
 from schemas.ended_activities import KeptActivity
+from schemas.idempotency import KEPT_REQUESTS
 
-MAX_REQUESTS: Final = 100
-"""Events with an `Idempotency-Key` whose repetitions an instance recognises by itself. The read model knows all of
-them, so more are needed only for repetitions that come before it has caught up."""
+MAX_REQUESTS: Final = KEPT_REQUESTS
+"""Requests with an `Idempotency-Key` whose repetitions an instance recognises by itself."""
 
 
 class Attempt(Struct, frozen=True, array_like=True):

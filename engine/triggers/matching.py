@@ -45,7 +45,6 @@ MAX_ONCE_BYTES: Final = 128
 IDENTITY_HEADERS: Final = ("ce_id", "_watermill_message_uuid")
 """Record headers that tell a message from others of its producer, the first one that is there."""
 
-
 NOT_JSON: Final = "json"
 NOT_AN_ENVELOPE: Final = "envelope"
 TOO_LARGE: Final = "size"

@@ -13,8 +13,9 @@ from projections.read_rows import EndedActivityRow, RetryableRow
 from projections.sql import statement
 from schemas.commands import RetryInstance
 from schemas.ended_activities import EndedActivity
+from schemas.idempotency import KEPT_REQUESTS
 
-MAX_REQUESTS: Final = 100
+MAX_REQUESTS: Final = KEPT_REQUESTS
 """Keys of requests that a retry takes along, if there are no more: as many as an engine keeps of an instance that runs.
 With more, only the read model tells whether a request was carried out."""
 

@@ -6,8 +6,8 @@ from schemas.definition.definition import Definition
 from schemas.definition.describing import Schema, describe
 from schemas.definition.fields import Readable
 from schemas.definition.stages import STAGES
+from schemas.json_schema import DIALECT
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TITLE: Final = "WorkflowDefinition"
 
 

@@ -11,6 +11,10 @@ from msgspec import Struct
 from schemas.stack.answers import Answer, read_as
 from schemas.stack.errors import Unreadable
 
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+"""Largest document of an issuer that the API reads. Without a limit a broken issuer could fill the memory; known sets
+of keys have few KiB."""
+
 _PLAIN: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?].*)?")
 """A URL with a host that can be named in a header, such as a page's security policy, and without a user."""
 

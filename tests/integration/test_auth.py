@@ -27,9 +27,10 @@ from api.app import create_app
 from api.auth import keys as keys_module
 from api.auth import tokens as tokens_module
 from api.auth.errors import IssuerFault
-from api.auth.issuer import MAX_DOCUMENT_BYTES, Issuer
+from api.auth.issuer import Issuer
 from deploy.http.server import ManagedServer, bind, server_config
 from schemas.settings import ApiSettings
+from schemas.stack.discovery import MAX_DOCUMENT_BYTES
 from tests.integration.http_client import Answer, Client
 from tests.unit.api.fakes import Backend, fake_services
 

@@ -2,11 +2,13 @@
 
 import itertools
 import random
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from projections.counting import BOUNDS, NOW, bucket_of, by_day, hour_of, moment_of, percentile
+from projections.migrate import shipped
 
 AT = datetime(2026, 3, 1, 10, 59, 59, 999_999, tzinfo=UTC)
 
@@ -22,6 +24,11 @@ def test_bounds_go_up_by_half_and_a_little() -> None:
     steps = [after / before for before, after in itertools.pairwise(BOUNDS)]
     assert 1.56 <= min(steps) <= max(steps) <= 1.6
     assert (BOUNDS[0], BOUNDS[-1]) == (1000, 6.3 * 10**12)
+
+
+def test_postgres_has_the_same_bounds() -> None:
+    (text,) = re.findall(rb"ARRAY\[([0-9,\s]+)\]::bigint", shipped()["0010_stats.sql"])
+    assert tuple(map(int, text.split(b","))) == BOUNDS
 
 
 def test_a_bucket_begins_with_its_bound() -> None:

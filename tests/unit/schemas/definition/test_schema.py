@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.definition import InvalidDefinition, definition_schema, inlined_schema, parse_definition
-from schemas.definition.schema import DIALECT
+from schemas.json_schema import DIALECT
 from tests.definition_strategies import definitions
 from tests.unit.schemas.definition.test_definition import ACCEPTED_STAGES, REFUSED_BODIES, REFUSED_STAGES, send_amount
 
