@@ -48,7 +48,9 @@ def as_line(entry: Entry, *, with_id: bool) -> str:
     about.append(f"{'' if entry.version is None else f'v{entry.version}':<4}")
     about.append(f"{'' if entry.cause is None else f'cause {entry.cause}':<13}")
     if entry.epoch is not None:
-        owner = "(claim not in the log)" if entry.owner is None else _cut(entry.owner, MAX_NAME)
+        # Where the record can't be read, its claim may be there and can't be read, either: without the key, say.
+        missing = "(claim not in the log)" if entry.error is None else "(claim not in the log, or can't be read)"
+        owner = missing if entry.owner is None else _cut(entry.owner, MAX_NAME)
         about.append(f"epoch {entry.epoch} {owner}")
     if entry.reason is not None:
         about.append(f"[{REASONS[entry.reason]}]")

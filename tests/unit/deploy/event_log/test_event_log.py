@@ -231,3 +231,12 @@ async def test_lines_are_short_and_json_is_whole(log: Log) -> None:
 def test_every_line_of_the_id_stays_in_its_columns() -> None:
     entry = Entry(partition=0, offset=12, counts=False, reason="unclaimed", type="t\t" * 500, id=str(UUID(int=1)))
     assert len(as_line(entry, with_id=True)) < 250
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(None, "epoch 5 (claim not in the log)"), ("no key", "epoch 5 (claim not in the log, or can't be read)")],
+)
+def test_a_claim_that_nobody_can_read_here_is_not_said_to_be_lost(error: str | None, said: str) -> None:
+    entry = Entry(partition=0, offset=12, counts=True, type="StageEnded", epoch=5, error=error)
+    assert said in as_line(entry, with_id=False)
