@@ -22,6 +22,8 @@ from deploy.errors import DevError
 from deploy.pauses import Pauses
 
 PROBE_TIMEOUT_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 0.05
+"""Between two looks whether all are ready."""
 KEPT_LINES: Final = 200
 MAX_LOG_BYTES: Final = 8 * 1024 * 1024
 ERROR_LINE: Final = re.compile(r"\b(Error|ERROR|CRITICAL|\w+Error|\w+Exception)\b")
@@ -148,7 +150,7 @@ class Service:
                     say(f"{self.name:<11} | {line}")
 
 
-def wait_ready(services: Sequence[Service], timeout_seconds: float, poll_seconds: float = 0.05) -> None:
+def wait_ready(services: Sequence[Service], timeout_seconds: float) -> None:
     """Wait until all do their work.
 
     Raises:
@@ -162,7 +164,7 @@ def wait_ready(services: Sequence[Service], timeout_seconds: float, poll_seconds
             names = ", ".join(service.name for service in waiting)
             raise DevError(f"not ready after {timeout_seconds:g} s: {names}: {waiting[0].last_words}")
         if waiting:
-            time.sleep(poll_seconds)
+            time.sleep(POLL_SECONDS)
 
 
 def stop_all(stops: Sequence[Callable[[float], None]], timeout_seconds: float) -> None:

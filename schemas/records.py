@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any, Protocol, cast, get_args
 
 import msgspec
-from eventsourcing.persistence import Compressor, Mapper, StoredEvent
+from eventsourcing.persistence import Mapper, StoredEvent
 from msgspec import Struct
 
 from schemas import commands, events
@@ -113,14 +113,10 @@ class Message(Struct, frozen=True):
 
 
 class MessageMapper(Mapper[str]):
-    """Turns messages into stored events and back.
+    """Turns messages into stored events and back, as the library has it. `RecordCodec` needs the states alone."""
 
-    Args:
-        compressor: packs states that are large.
-    """
-
-    def __init__(self, compressor: Compressor | None = None):
-        super().__init__(transcoder=None, compressor=compressor)  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        super().__init__(transcoder=None)  # type: ignore[arg-type]
         self._encoder = msgspec.json.Encoder()
         self._decoders = {name: msgspec.json.Decoder(cls) for name, cls in MESSAGES.items()}
         self._newest = {name: newest(name) for name in MESSAGES}
@@ -142,10 +138,7 @@ class MessageMapper(Mapper[str]):
 
     def encode_state(self, message: Struct) -> bytes:
         """The state of a message as it is stored."""
-        state = self._encoder.encode(message)
-        if self.compressor:
-            state = self.compressor.compress(state)
-        return state
+        return self._encoder.encode(message)
 
     def decode_state(self, name: str, state: bytes, schema: int = 1) -> Struct:
         """The message of a name from its stored state.
@@ -160,20 +153,18 @@ class MessageMapper(Mapper[str]):
         if not 1 <= schema <= known:
             raise UnknownMessage(f"schema {schema} of {name} is newer than this build, which knows {known}")
         try:
-            if self.compressor:
-                state = self.compressor.decompress(state)
             if schema != known:
                 state = upcast(name, state, schema, raw_fields(MESSAGES[name]))
             return decoder.decode(state)
-        except Exception as error:  # a compressor or an upcaster has errors of its own
+        except Exception as error:  # an upcaster has errors of its own
             raise UndecodableRecord(f"{name}: {error}") from error
 
 
 class RecordCodec:
     """Builds and reads the records of `commands` and `events`."""
 
-    def __init__(self, mapper: MessageMapper | None = None):
-        self._mapper = mapper or MessageMapper()
+    def __init__(self) -> None:
+        self._mapper = MessageMapper()
         self._headers = {message: _headers_of(name) for name, message in MESSAGES.items()}
 
     def encode(

@@ -64,16 +64,15 @@ class State:
         return self.digest + END_SUFFIX
 
 
-def message(event: Event, data: str = NOTHING, id: str | None = None, retry_ms: int | None = None) -> bytes:
+def message(event: Event, data: str = NOTHING, id: str | None = None) -> bytes:
     """A message.
 
     Args:
         event: its name.
         data: JSON in one line.
         id: what the client sends as `Last-Event-ID` when it comes back.
-        retry_ms: how long the client waits before it comes back.
     """
-    return ServerSentEvent(data, event=event, id=id, retry=retry_ms, sep="\n").encode()
+    return ServerSentEvent(data, event=event, id=id, sep="\n").encode()
 
 
 def id_data(id: UUID) -> str:

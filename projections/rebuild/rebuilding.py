@@ -18,7 +18,7 @@ from projections.rebuild import indexes
 from projections.rebuild.held import check_log, live_positions
 from projections.rebuild.replay import OnProgress, Replay, replaying
 from projections.retention import retention_days
-from schemas.kafka import Kafka, clients_of
+from schemas.kafka import clients_of
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 
@@ -38,7 +38,6 @@ async def rebuild(
     settings: ProjectionsSettings,
     progress: OnProgress | None = None,
     *,
-    kafka: Kafka | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Rebuild the read model of these settings. Until the swap, the live one is only read.
@@ -46,7 +45,6 @@ async def rebuild(
     Args:
         settings: of the live projections.
         progress: called now and then.
-        kafka: where the log is; as the settings say when not given.
         clock: seconds since 1970.
 
     Raises:
@@ -58,7 +56,7 @@ async def rebuild(
     """
     live = settings.database_schema
     shadow = msgspec.structs.replace(settings, database_schema=f"{live}_rebuild")
-    kafka = kafka or clients_of(settings)
+    kafka = clients_of(settings)
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
         await connection.execute(LIFT_LIMITS)
         await _claim(connection, live)
