@@ -366,14 +366,7 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
     for retry in batch.retries.values():
         _retry(tables, retry)
     for instance in batch.instances.values():
-        was = tables.instances.get(instance.id)
-        kept = ("terminated_at", "error", "activity", "waiting", "state", "retries", "retryable")
-        _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept, added=("acts",))
-        if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
-            tables.instances[instance.id] = replace(changed, waiting=None)
-        if was is not None and instance.created_at is None and instance.keys is not None:
-            keys = (was.keys or 0) + instance.keys
-            tables.instances[instance.id] = replace(tables.instances[instance.id], keys=keys)
+        _put_instance(tables, instance)
     for instance in restored:
         tables.instances[instance.id] = instance
         tables.restored[instance.id] = None
@@ -392,6 +385,23 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
         tables.rejections.setdefault(number, replace(rejection))
     for request in (*batch.event_requests, *late_requests):
         tables.event_requests.setdefault((request.instance_id, request.key), replace(request))
+    _put_bulks(tables, batch)
+    return restored
+
+
+def _put_instance(tables: Tables, instance: Instance) -> None:
+    was = tables.instances.get(instance.id)
+    kept = ("terminated_at", "error", "activity", "waiting", "state", "retries", "retryable")
+    _put(tables.instances, instance.id, instance, instance.created_at, ("updated_at",), kept, added=("acts",))
+    if (changed := tables.instances.get(instance.id)) is not None and changed.waiting == "":
+        tables.instances[instance.id] = replace(changed, waiting=None)
+    if was is not None and instance.created_at is None and instance.keys is not None:
+        keys = (was.keys or 0) + instance.keys
+        tables.instances[instance.id] = replace(tables.instances[instance.id], keys=keys)
+
+
+def _put_bulks(tables: Tables, batch: Batch) -> None:
+    """Add operations and what became of their commands, and change those that are there."""
     for id, bulk in batch.bulks.items():
         _put(tables.bulks, id, bulk, bulk.created_at, ("updated_at",), BULK_CHANGES)
         if (ended := tables.bulks.get(id)) is not None and ended.terminated_at is not None:
@@ -400,7 +410,6 @@ def write(tables: Tables, batch: Batch) -> list[Instance]:
         before = tables.bulk_outcomes.get(counted)
         total = outcome.instances + (0 if before is None else before.instances)
         tables.bulk_outcomes[counted] = replace(outcome, instances=total)
-    return restored
 
 
 def delete_ended(
