@@ -30,7 +30,7 @@ class Lateness:
         """Each is worse than all that came after it."""
 
     async def run(self) -> None:
-        """Measure until canceled."""
+        """Measure until cancelled."""
         while True:
             due = self._monotonic() + EVERY_SECONDS
             await asyncio.sleep(EVERY_SECONDS)

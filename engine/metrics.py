@@ -8,10 +8,13 @@ from schemas import rejections
 from schemas.log_faults import LogFaults
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+"""Buckets of turns and of calls."""
 
 LONG_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 240.0)
+"""Buckets of snapshots and of restores."""
 
 OK: Final = "ok"
+"""Outcome of submissions that are not rejected."""
 SUBMISSION_CODES: Final = (
     rejections.NO_WORKFLOW,
     rejections.WRONG_ID,

@@ -59,7 +59,7 @@ class _Line:
     def _move(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
-            if not turn.done():  # it may have been canceled
+            if not turn.done():  # it may have been cancelled
                 turn.set_result(None)
                 asyncio.get_running_loop().call_soon(self._move)
                 return

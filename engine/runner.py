@@ -1,7 +1,7 @@
 """Carries out the effects of one partition: timers, calls, evaluations, run commands, definitions to look up.
 
 It knows which effect each subject wants (its token), and nothing else of the state. An effect starts once; a result is
-handed back as an input. What a subject does without any more is not started, or is canceled where nobody would miss
+handed back as an input. What a subject does without any more is not started, or is cancelled where nobody would miss
 its result. The result of a call is always handed back.
 
 A partition may have a million effects. So what waits is a small entry in the timers or in a queue for a slot, a restore
@@ -46,7 +46,7 @@ MAX_SHARED_TOKENS: Final = 1000
 the numbers of stages and attempts would add up."""
 
 STOP_SECONDS: Final = 1.0
-"""How long canceled attempts may take to end; without it a call that ignores its end would hold up its engine."""
+"""How long cancelled attempts may take to end; without it a call that ignores its end would hold up its engine."""
 
 
 class EffectRunner:
@@ -244,7 +244,7 @@ class EffectRunner:
             self._calls.discard(task)
             slots.give_back()
 
-        # Not by the task itself: one that is canceled before it begins does nothing at all.
+        # Not by the task itself: one that is cancelled before it begins does nothing at all.
         task.add_done_callback(ended)
 
     async def _attempt(self, wanted: Wanted, effect: CallActivity) -> None:

@@ -50,6 +50,7 @@ RECORD_OVERHEAD_BYTES: Final = 200
 """Room for key, headers and framing of a record, counted beside its value."""
 
 Unversioned = CommandRejected | CommandSkipped | ClaimConfirmed | SubmissionEvent
+"""Events that are outcomes, and none of an aggregate's versions."""
 
 DEFINING: Final = (WorkflowCreated, WorkflowDeleted, TriggerCreated, TriggerDeleted)
 """Events that change what topic `definitions` says."""
@@ -235,7 +236,7 @@ class Turn:
         self._outcome(key, rejected, offset)
 
     def _outcome(self, key: str, outcome: Unversioned, cause: int | None) -> None:
-        """Add an event that is none of its aggregate's versions."""
+        """Add an outcome, see `Unversioned`."""
         record = self._codec.encode(key, outcome, timestamp_ms=self.timestamp_ms, cause=cause, epoch=self._epoch)
         self._note_changed(self._shard.replay(key, (outcome,), self._end + len(self.records)))
         self.records.append(record)

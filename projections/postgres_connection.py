@@ -25,7 +25,7 @@ CANCEL_SECONDS: Final = 5.0
 
 
 class PostgresConnection(AsyncConnection[Row]):
-    """psycopg's connection. A statement whose caller is canceled ends the connection."""
+    """psycopg's connection. A statement whose caller is cancelled ends the connection."""
 
     _watched: asyncio.AbstractEventLoop | None = None
     """The event loop that watches the socket."""
@@ -54,7 +54,7 @@ class PostgresConnection(AsyncConnection[Row]):
             return value
         except BaseException as error:
             self._stop_watching()
-            if not isinstance(error, Exception):  # the caller is canceled
+            if not isinstance(error, Exception):  # the caller is cancelled
                 await self._give_up()
             raise
 

@@ -385,7 +385,7 @@ class Projections:
 
     async def _leave(self, member: Member, *, for_good: bool) -> None:
         # Leaving the group hands the partitions over at once; without an answer they follow by the session timeout.
-        commit, self._commit = self._commit, None  # it belongs to this member, and may be canceled here
+        commit, self._commit = self._commit, None  # it belongs to this member, and may be cancelled here
         try:
             await self._admission.close()
             with contextlib.suppress(TimeoutError):

@@ -114,7 +114,7 @@ class Retention:
         self._limit = FIRST_LIMIT
 
     async def run(self) -> None:
-        """Sweep now and then, until canceled."""
+        """Sweep now and then, until cancelled."""
         while True:
             done = False
             try:

@@ -99,7 +99,7 @@ class IssuerKeys:
         if not self._waiting.enter():
             raise KeysUnavailable("too many requests are waiting for the keys of the token issuer")
         try:
-            # Unlike awaiting it, this doesn't take the fetch away from the others when this request is canceled.
+            # Unlike awaiting it, this doesn't take the fetch away from the others when this request is cancelled.
             await asyncio.wait({self._fetching})
         finally:
             self._waiting.leave()
