@@ -167,6 +167,13 @@ def test_gateway_closes_idle_connections_before_the_api_does() -> None:
     assert int(seconds) < KEEP_ALIVE_SECONDS
 
 
+def test_no_client_can_have_the_gateway_leave_out_the_api() -> None:
+    """Caddy counts a request's broken body as a failure of the replica that it was sent to."""
+    directives = re.findall(r"^\s*(\w+)", (COMPOSE / "Caddyfile").read_text(), re.MULTILINE)
+    assert "reverse_proxy" in directives
+    assert not {"fail_duration", "unhealthy_status", "unhealthy_latency"} & set(directives)
+
+
 def test_commands_in_the_handbook_do_not_run_the_setup() -> None:
     """It changes the installation, and fails while something is away, which is when somebody runs `doctor`."""
     runs = re.findall(r"docker compose run\b[^`\n]*", (ROOT / "docs" / "operations.md").read_text())
