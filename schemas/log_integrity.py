@@ -118,21 +118,20 @@ def check_begin(partition: int, position: int, oldest: int, topic: str = EVENTS)
         raise LogFault("gap", topic, partition, f"{text}; it begins at {oldest}")
 
 
-def check_end(partition: int, known: int, end: int, topic: str = EVENTS) -> None:
-    """Check that the partition has all that is known to have been in it.
+def check_end(partition: int, known: int, end: int) -> None:
+    """Check that a partition of `events` has all that is known to have been in it.
 
     Args:
         partition: which one.
         known: the offset behind the last record that is known.
         end: the offset that comes next now.
-        topic: of the partition, without the prefix.
 
     Raises:
         LogFault: `cut`.
     """
     if end < known:
         text = f"it ends at offset {end}, but had records up to {known}: Kafka has lost what it had acknowledged"
-        raise LogFault("cut", topic, partition, text)
+        raise LogFault("cut", EVENTS, partition, text)
 
 
 def check_partitions(partition: int, known: int, used: int) -> None:

@@ -45,7 +45,7 @@ def test_what_fits_passes(check: Callable[[], None]) -> None:
     [
         (lambda: check_begin(3, 7, 9), "gap", "topic events, partition 3: the 2 records from offset 7 on were deleted"),
         (lambda: check_end(3, 7, 6), "cut", "it ends at offset 6, but had records up to 7"),
-        (lambda: check_end(3, 7, 0, "commands"), "cut", "topic commands, partition 3: it ends at offset 0"),
+        (lambda: check_end(3, 7, 0), "cut", "topic events, partition 3: it ends at offset 0"),
         (lambda: check_identity("a", "b"), "remade", "topic events: the topic was deleted and created again"),
         (lambda: check_identity("a", "b", "commands", 3), "remade", "topic commands, partition 3: "),
         (lambda: check_commands(3, 7, 6), "commands", "topic commands, partition 3: it ends at offset 6"),
