@@ -34,8 +34,8 @@ from projections.errors import StoreAway
 from projections.metrics import Metrics
 from projections.ports import Store
 from projections.read_rows import RowPosition
-from projections.states import State
 from schemas.kafka import Kafka, KafkaFault, Place
+from schemas.resources import InstanceState
 from schemas.settings import ProjectionsSettings
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ FIRST: Final = RowPosition(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 """In front of all instances."""
 
 
-def retention_days(settings: ProjectionsSettings) -> dict[State, int]:
+def retention_days(settings: ProjectionsSettings) -> dict[InstanceState, int]:
     """How long instances are kept after their end, in days, by outcome; what is kept for ever is left out."""
-    days: dict[State, int | None] = {
+    days: dict[InstanceState, int | None] = {
         "succeeded": settings.retention_succeeded_days,
         "failed": settings.retention_failed_days,
         "aborted": settings.retention_aborted_days,
@@ -103,7 +103,7 @@ class Retention:
     def __init__(
         self,
         store: Store,
-        days: Mapping[State, int],
+        days: Mapping[InstanceState, int],
         metrics: Metrics,
         ends: Callable[[], Awaitable[Mapping[int, int]]],
         clock: Callable[[], float],
@@ -166,7 +166,7 @@ class Retention:
         for outcome, days in self._days.items():
             await self._sweep(outcome, days, pauses=0)
 
-    async def _sweep(self, outcome: State, days: int, pauses: int = PAUSES) -> None:
+    async def _sweep(self, outcome: InstanceState, days: int, pauses: int = PAUSES) -> None:
         age = days * DAY
         before = datetime.fromtimestamp(self._clock(), UTC) - age
         total = 0
@@ -179,7 +179,9 @@ class Retention:
                 then = f"{before:%Y-%m-%d %H:%M} UTC"
                 logger.info("%d instances that had %s before %s are deleted", total, _VERBS[outcome], then)
 
-    async def _batches(self, outcome: State, before: datetime, age: timedelta, pauses: int) -> AsyncIterator[int]:
+    async def _batches(
+        self, outcome: InstanceState, before: datetime, age: timedelta, pauses: int
+    ) -> AsyncIterator[int]:
         """Delete batch by batch; how many instances each has deleted."""
         behind: RowPosition | None = FIRST
         while behind is not None:
@@ -195,7 +197,7 @@ class Retention:
                 await self._sleep(took * pauses)
 
 
-_VERBS: Final[Mapping[State, str]] = {"succeeded": "succeeded", "failed": "failed", "aborted": "been aborted"}
+_VERBS: Final[Mapping[InstanceState, str]] = {"succeeded": "succeeded", "failed": "failed", "aborted": "been aborted"}
 
 
 def next_limit(limit: int, took: float) -> int:

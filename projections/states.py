@@ -19,13 +19,11 @@ from projections.read_rows import InstanceRow, UnreadableWaiting, WaitingRow
 from schemas.events import CANCELED
 from schemas.resources import InstanceState
 
-State = InstanceState
+LIVE: Final[tuple[InstanceState, ...]] = ("running", "waiting", "delayed", "retrying", "paused")
+ENDED: Final[tuple[InstanceState, ...]] = ("succeeded", "failed", "aborted")
+STATES: Final[tuple[InstanceState, ...]] = get_args(InstanceState)
 
-LIVE: Final[tuple[State, ...]] = ("running", "waiting", "delayed", "retrying", "paused")
-ENDED: Final[tuple[State, ...]] = ("succeeded", "failed", "aborted")
-STATES: Final[tuple[State, ...]] = get_args(State)
-
-_BY_REASON: Final[Mapping[str, State]] = {
+_BY_REASON: Final[Mapping[str, InstanceState]] = {
     "event": "waiting",
     "delay": "delayed",
     "retry": "retrying",
@@ -33,7 +31,7 @@ _BY_REASON: Final[Mapping[str, State]] = {
 }
 
 
-def state_of(row: InstanceRow) -> State | None:
+def state_of(row: InstanceRow) -> InstanceState | None:
     """The state of an instance; None while it has not ended and nobody here can read what it waits for.
 
     It does not ask the column: rows of older builds have none.
@@ -43,12 +41,12 @@ def state_of(row: InstanceRow) -> State | None:
     return None if isinstance(row.waiting, UnreadableWaiting) else live_state(row.waiting)
 
 
-def live_state(waiting: WaitingRow | None) -> State:
+def live_state(waiting: WaitingRow | None) -> InstanceState:
     """The state of an instance that has not ended, by what it waits for."""
     return "running" if waiting is None else _BY_REASON[waiting.reason]
 
 
-def ended_state(error: str | None) -> State:
+def ended_state(error: str | None) -> InstanceState:
     """The state of an instance that has ended, by its error."""
     if error is None:
         return "succeeded"

@@ -24,9 +24,10 @@ from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
 from projections.queries.retryable import retry_command
 from projections.read_rows import DeletedInstance, KnownRequests, RowPosition
 from projections.rows import Advance, Instance
-from projections.states import ENDED, State
+from projections.states import ENDED
 from schemas import events
 from schemas.ended_activities import KeptActivity
+from schemas.resources import InstanceState
 from tests import happened
 from tests.counted import counted_again
 from tests.read_model_contract import Subject as Reads
@@ -53,7 +54,9 @@ async def no_log() -> dict[int, int]:
     return {}
 
 
-async def delete_all(store: Store, outcome: State, before: datetime, limit: int = 7, age: timedelta = DAY) -> int:
+async def delete_all(
+    store: Store, outcome: InstanceState, before: datetime, limit: int = 7, age: timedelta = DAY
+) -> int:
     """Delete what can be deleted, some at a time; how many instances that were."""
     total, behind = 0, FIRST
     while True:

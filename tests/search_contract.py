@@ -16,8 +16,9 @@ from projections.queries import instance_filters, passing
 from projections.queries.instance_filters import InstanceFilters
 from projections.queries.read_model import ReadModel
 from projections.read_rows import InstanceRow, RowPosition
-from projections.states import STATES, State
+from projections.states import STATES
 from schemas import events
+from schemas.resources import InstanceState
 from tests.happened import CREATED, WORKFLOW, at, started
 from tests.read_model_contract import Subject
 from tests.read_model_contract.subjects import NOBODY
@@ -32,13 +33,13 @@ class Known(NamedTuple):
     id: uuid.UUID
     workflow_id: uuid.UUID
     created_at: datetime
-    state: State
+    state: InstanceState
     keys: frozenset[str]
     error: str | None
     terminated_at: datetime | None
 
 
-def ways(number: int, seconds: float) -> dict[State, list[Any]]:
+def ways(number: int, seconds: float) -> dict[InstanceState, list[Any]]:
     """What follows on the start of an instance, by the state that it leads to."""
     stage: dict[str, Any] = {"workflow_id": "w", "number": 0}
     call: dict[str, Any] = {"at": at(seconds), "stage": 0, "index": 0}

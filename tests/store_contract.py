@@ -32,11 +32,12 @@ from projections.keys import MAX_KEYS
 from projections.memory import MemoryDatabase, MemoryStore
 from projections.ports import Store
 from projections.rows import Advance, Instance, PastStage, ReadPosition, Stage
-from projections.states import STATES, State
+from projections.states import STATES
 from schemas import events, rejections
 from schemas.ended_activities import KeptActivity
 from schemas.idempotency import id_for_key
 from schemas.records import Recorded
+from schemas.resources import InstanceState
 from tests.counted import counted_again
 from tests.definitions import definition
 
@@ -78,7 +79,7 @@ class Retained(NamedTuple):
 
     requests: dict[str, str]
     """Digests of the requests that started them, by id."""
-    ended_before: dict[State, datetime]
+    ended_before: dict[InstanceState, datetime]
     """Up to when they may have been deleted, by outcome."""
     restored: set[str]
     """Those that were retried all the same."""

@@ -13,7 +13,8 @@ from api.ids import parse_id
 from api.resources.times import read_time
 from projections.keys import MAX_KEY_CHARACTERS, normalised
 from projections.queries.instance_filters import EVERY_INSTANCE, InstanceFilters
-from projections.states import STATES, State
+from projections.states import STATES
+from schemas.resources import InstanceState
 
 NO_WORKFLOW: Final = UUID(int=0)
 """The nil UUID, which no workflow has. A malformed id filters by this one, so the list is empty."""
@@ -112,7 +113,7 @@ def _workflow_id(text: str) -> UUID:
     return parse_id(text) or NO_WORKFLOW
 
 
-def _states(texts: Sequence[str]) -> tuple[State, ...]:
+def _states(texts: Sequence[str]) -> tuple[InstanceState, ...]:
     for text in texts:
         if text not in STATES:
             raise Invalid(f"state: must be one of {', '.join(STATES)}, not {text[:100]!r}")

@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from projections.queries.pages import NEWEST, PageQuery, page_query
 from projections.read_rows import RowPosition
-from projections.states import ENDED, LIVE, STATES, State
+from projections.states import ENDED, LIVE, STATES
 from schemas.events import CANCELED
+from schemas.resources import InstanceState
 
 MAX_LOOKED_AT: Final = 2_000
 """Rows that a page looks at, in all its streams. Without it a page of something rare would read millions of rows, and
@@ -53,7 +54,7 @@ class InstanceFilters(
     """Only instances of one of these workflows."""
     running: bool = False
     """Only instances that have not ended."""
-    states: tuple[State, ...] = ()
+    states: tuple[InstanceState, ...] = ()
     """Only instances in one of these states."""
     key: str | None = None
     """Only instances that have this key, as `projections.keys.normalised` makes it, or this id."""
@@ -81,7 +82,7 @@ EVERY_INSTANCE: Final = InstanceFilters()
 """No filter at all."""
 
 
-def possible_states(filters: InstanceFilters) -> Sequence[State] | None:
+def possible_states(filters: InstanceFilters) -> Sequence[InstanceState] | None:
     """The states that instances can have which pass the filters; None if the filters say nothing about it."""
     found = set(filters.states or STATES)
     if filters.running:

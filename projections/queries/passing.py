@@ -5,7 +5,8 @@ from datetime import datetime
 
 from projections.queries.instance_filters import InstanceFilters, ascii_lower, own_id
 from projections.read_rows import InstanceRow
-from projections.states import LIVE, State, state_of
+from projections.states import LIVE, state_of
+from schemas.resources import InstanceState
 
 
 def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = ()) -> bool:
@@ -20,7 +21,7 @@ def passes(filters: InstanceFilters, row: InstanceRow, keys: Collection[str] = (
 
 
 def passes_now(
-    filters: InstanceFilters, state: State | None, terminated_at: datetime | None, error: str | None
+    filters: InstanceFilters, state: InstanceState | None, terminated_at: datetime | None, error: str | None
 ) -> bool:
     """Whether an instance passes those filters that tell of what changes.
 
@@ -53,7 +54,7 @@ def may_have_passed(filters: InstanceFilters, row: InstanceRow, keys: Collection
     )
 
 
-def _may_be(state: State | None, states: Collection[State]) -> bool:
+def _may_be(state: InstanceState | None, states: Collection[InstanceState]) -> bool:
     # What can't be read is not taken out of what somebody looks at.
     return state in states if state is not None else any(one in LIVE for one in states)
 

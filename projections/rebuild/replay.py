@@ -20,11 +20,11 @@ from projections.projector import Projector
 from projections.rebuild.held import LivePosition, refusal
 from projections.retention import Retention
 from projections.rows import Advance, ReadPosition
-from projections.states import State
 from projections.store import PostgresStore
 from schemas.fillers import is_filler
 from schemas.kafka import FoundTopic, Kafka, KafkaFault, Place, Reader
 from schemas.records import Record
+from schemas.resources import InstanceState
 from schemas.settings import ProjectionsSettings
 from schemas.topics import EVENTS, topic_name
 
@@ -180,7 +180,7 @@ class Replay:
             read = sum(share.read for share in self._shares)
             self._progress(read, max(read, sum(totals)), note=note)
 
-    async def delete_ended(self, days: Mapping[State, int], clock: Callable[[], float]) -> None:
+    async def delete_ended(self, days: Mapping[InstanceState, int], clock: Callable[[], float]) -> None:
         """Delete what ended long ago, see `projections.retention`.
 
         Raises:

@@ -7,9 +7,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from projections.rows import ReadPosition
-from projections.states import State
 from projections.verification.tables import Table, Values
 from schemas.redaction import on_one_line
+from schemas.resources import InstanceState
 
 MAX_SHOWN: Final = 160
 """Characters of a value that are shown; from where the two differ, if they are longer."""
@@ -61,7 +61,7 @@ class Report(Struct, frozen=True, kw_only=True):
     skipped: bool
     """Whether records of the log were left out, since this build can't decode them, or Postgres could not hold them."""
 
-    ended_before: Mapping[State, datetime] = {}
+    ended_before: Mapping[InstanceState, datetime] = {}
     """Instances that ended before that are not compared, by outcome: the retention may have deleted them."""
 
     @property

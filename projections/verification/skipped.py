@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from projections.states import State
 from projections.verification.tables import DELETED, TABLES, Values
+from schemas.resources import InstanceState
 
 MARGIN: Final = timedelta(hours=2)
 """How much more is not compared than what may be gone: a comparison takes time, and more is deleted meanwhile."""
@@ -17,7 +17,7 @@ _ENDED: Final = TABLES["instances"].columns.index("terminated_at")
 class Retained(NamedTuple):
     """What a read model knows of instances that were deleted."""
 
-    ended_before: Mapping[State, datetime]
+    ended_before: Mapping[InstanceState, datetime]
     """Up to when instances of an outcome may have been deleted."""
     restored: frozenset[str]
     """Those that were deleted and show again, from a retry on."""

@@ -29,9 +29,9 @@ from projections.retention import (
     retention_days,
 )
 from projections.rows import Advance
-from projections.states import State
 from schemas import events
 from schemas.kafka import KafkaFault
+from schemas.resources import InstanceState
 from schemas.settings import ProjectionsSettings
 from tests.simulation.loop import in_world
 from tests.store_contract import START, batch_of, id, started
@@ -84,7 +84,7 @@ class World(MemoryStore):
         await self.write(batch_of(*happened, advance=Advance(0, offset, offset + 1, 1, 1)))
 
     async def delete_ended(
-        self, outcome: State, before: datetime, age: timedelta, behind: Any, limit: int
+        self, outcome: InstanceState, before: datetime, age: timedelta, behind: Any, limit: int
     ) -> Deletion | None:
         await asyncio.sleep(self.takes)
         if self.faults and (fault := self.faults.pop(0)) is not None:
@@ -98,7 +98,7 @@ class World(MemoryStore):
         self.slept.append(seconds)
         await asyncio.sleep(seconds)
 
-    def retention(self, days: dict[State, int] | None = None) -> Retention:
+    def retention(self, days: dict[InstanceState, int] | None = None) -> Retention:
         days = {"succeeded": 30} if days is None else days
         return Retention(self, days, Metrics(self.registry), self.log_ends, lambda: self.now.timestamp(), self.sleep)
 
@@ -107,7 +107,7 @@ class World(MemoryStore):
             raise self.faults.pop(0) or KafkaFault
         return self.ends
 
-    def deleted(self, outcome: State) -> float:
+    def deleted(self, outcome: InstanceState) -> float:
         return self.registry.get_sample_value(DELETED, {"outcome": outcome}) or 0
 
     @property
