@@ -27,9 +27,9 @@ from engine.ports import ActivityCaller, Clock, MessageEvaluator
 from engine.run_commands import RunCommands
 from engine.slots import CallQueue, CallSlots, ServiceSlots
 from engine.timers import Timers
-from engine.turn import INTERNAL_FAULT
 from engine.wanted import Wanted
 from engine.workflow_finder import WorkflowFinder
+from schemas.error_texts import INTERNAL_FAULT
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from engine.errors import DecisionTooLarge
 from schemas import rejections
 from schemas.commands import AbortInstance, Command, Submission, SubmitRun
 from schemas.current import Current, CurrentTrigger, CurrentWorkflow
-from schemas.error_texts import cut_error
+from schemas.error_texts import INTERNAL_FAULT, cut_error
 from schemas.events import (
     ClaimConfirmed,
     CommandRejected,
@@ -42,9 +42,6 @@ logger = logging.getLogger(__name__)
 
 MAX_DECISION_BYTES: Final = 4 * 1024 * 1024
 """Most bytes of the events of one decision. Two such decisions fit into what the topic takes as one batch."""
-
-INTERNAL_FAULT: Final = "internal fault"
-"""What a client is told when a decision fails by a defect of ours; the log has the traceback."""
 
 RECORD_OVERHEAD_BYTES: Final = 200
 """Room for key, headers and framing of a record, counted beside its value."""

@@ -17,7 +17,7 @@ What the processes exchange, which opens no sockets (import-linter keeps aiohttp
 | `expressions` | filters and variables of triggers |
 | `encryption`, `encryption_marks` | encryption at rest; what a record's headers say of it |
 | `resources`, `stats` | what the HTTP API shows and takes |
-| `rejections`, `error_texts` | why a command was rejected; how long an error may be |
+| `rejections`, `error_texts` | why a command was rejected; what errors say, and how long they may be |
 | `settings`, `secret_files`, `service_links` | what the environment sets |
 | `process_name` | what a process is called in its consumer groups |
 | `ids`, `nesting` | UUIDs, how deep JSON is nested |

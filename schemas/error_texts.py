@@ -1,10 +1,13 @@
-"""How long an error's text may be where it is stored or answered."""
+"""What errors say where they are stored or answered, and how long their texts may be."""
 
 from typing import Final
 
 MAX_ERROR_BYTES: Final = 4096
 """As UTF-8. An error can repeat what its message or its author wrote: without a bound, one that repeats a million
 characters makes a record that no topic takes."""
+
+INTERNAL_FAULT: Final = "internal fault"
+"""What is stored, and what a client is told, when something fails by a defect of ours; the log has the traceback."""
 
 
 def cut_error(text: str, max_bytes: int = MAX_ERROR_BYTES) -> str:

@@ -16,6 +16,7 @@ from engine.activities.operations import Operation, Request
 from engine.core.decisions import ActivityDone
 from engine.core.effects import CallActivity
 from engine.core.retries import Failure
+from schemas.error_texts import INTERNAL_FAULT
 from schemas.stack.answers import Answer
 from schemas.stack.errors import CallFailed, NotSendable
 
@@ -59,7 +60,7 @@ async def attempt(activity: CallActivity, send: Send, timeout_seconds: float) ->
     except Exception:
         # A bug here must neither stop the partition nor leave the instance waiting for a result.
         logger.exception("an attempt failed", extra={"activity": activity.name})
-        failure = Failure("internal fault")
+        failure = Failure(INTERNAL_FAULT)
     return ActivityDone(activity.token, failure=failure)
 
 

@@ -23,7 +23,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import FILTER_LINK, Judgement, judge
 from engine.triggers.shares import Shares
 from schemas.current import CurrentTrigger
-from schemas.error_texts import cut_error
+from schemas.error_texts import INTERNAL_FAULT, cut_error
 from schemas.expressions import Allowance, Expression, LinkAnswer, prepare
 from schemas.stack.links import LinkFetcher
 
@@ -135,7 +135,7 @@ class LinkEvaluator:
         except Exception:
             # A bug here must neither stop the partition nor leave the message waiting for a result.
             logger.exception("an evaluation failed", extra={"trigger": trigger.id})
-            return Judgement(True, error="internal fault"), False
+            return Judgement(True, error=INTERNAL_FAULT), False
         if judgement.error is None or not any(answer.error is not None for answer in links.values()):
             return judgement, False
         failure = None if judgement.failure is None else FILTER_LINK

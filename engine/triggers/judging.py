@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from engine.triggers.definitions import CompiledTrigger
-from schemas.error_texts import cut_error
+from schemas.error_texts import INTERNAL_FAULT, cut_error
 from schemas.expressions import Allowance, EvaluationError, Expression, LinkNeeded
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
 
@@ -85,4 +85,4 @@ async def _value(expression: Expression, allowance: Allowance, evaluate: Evaluat
     except Exception:
         # A bug in the evaluation of one expression must not stop all other triggers, again and again.
         logger.exception("an expression could not be evaluated", extra={"expression": expression.text})
-        raise EvaluationError("internal fault") from None
+        raise EvaluationError(INTERNAL_FAULT) from None

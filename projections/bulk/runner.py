@@ -25,6 +25,7 @@ from projections.queries.bulks import BulkRow, Running
 from projections.queries.errors import RowUnreadable
 from projections.read_rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
+from schemas.error_texts import INTERNAL_FAULT
 from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, topic_name
@@ -171,7 +172,7 @@ class BulkRunner:
             self._failed(row, known, "unknown", str(error))
         except Exception:
             logger.exception("a step of bulk operation %s failed", row.id)
-            self._failed(row, known, "defect", "internal fault")
+            self._failed(row, known, "defect", INTERNAL_FAULT)
         else:
             known.failures = 0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+from schemas.error_texts import INTERNAL_FAULT
 from schemas.expressions.errors import EvaluationError, LinkNeeded, StepsNeeded
 from schemas.expressions.expression import Expression
 from schemas.expressions.limits import Allowance
@@ -63,7 +64,7 @@ async def evaluate(expression: Expression, payload: Any, links: Mapping[str, Lin
     except Exception:
         # A bug in the evaluation of one expression must not stop all others, again and again.
         logger.exception("an expression could not be evaluated", extra={"expression": expression.text})
-        raise EvaluationError("internal fault") from None
+        raise EvaluationError(INTERNAL_FAULT) from None
 
 
 def _is_short(expression: Expression) -> bool:
