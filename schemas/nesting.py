@@ -3,6 +3,12 @@
 import re
 from typing import Final
 
+MAX_DEPTH: Final = 100
+"""Most levels in what comes from outside: bodies, messages, answers of the stack. How deep a value may be decoded
+depends on how deep its decoder is in calls of its own, and decoders stop at about a thousand levels: what one process
+just manages, inside of a command or an event, would stop the next one. Records may have some more
+(`schemas.records`)."""
+
 _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _SAME_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")

@@ -31,6 +31,7 @@ from schemas import commands, events
 from schemas.encryption_marks import check_opened, damage
 from schemas.error_texts import BoundedError
 from schemas.ids import is_id
+from schemas.nesting import MAX_DEPTH as MAX_CONTENT_DEPTH
 from schemas.nesting import is_deeper
 from schemas.upcasters import newest, upcast
 
@@ -48,10 +49,9 @@ that such a number came to would never be written."""
 MAX_DIGITS = len(str(MAX_NUMBER))
 """`int` refuses texts of thousands of digits by an error of its own."""
 
-MAX_DEPTH = 128
-"""Most levels of lists and objects in each other in a command. How deep a value can be decoded depends on how deep its
-decoder is in calls of its own: an event with a value that one process just manages would stop the next one. The API
-refuses bodies and messages above 100 levels, and commands wrap them in a few."""
+MAX_DEPTH = MAX_CONTENT_DEPTH + 28
+"""Most levels of lists and objects in each other in a command: what comes from outside has less, and commands wrap it
+in a few. See `schemas.nesting`."""
 
 
 _HEADER_TEXT = re.compile(commands.HEADER_TEXT)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from api.bodies.values import COMPRESSED, GZIP, MAX_DEPTH, no_nul, too_deep
+from api.bodies.values import COMPRESSED, GZIP, no_nul, too_deep
 from api.errors import MalformedBody
-from schemas.nesting import is_deeper
+from schemas.nesting import MAX_DEPTH, is_deeper
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """U+0000 in a text of JSON, where it is always escaped. After an odd number of backslashes it is something else."""

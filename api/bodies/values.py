@@ -3,10 +3,7 @@
 from typing import Final
 
 from api.errors import MalformedBody
-
-MAX_DEPTH: Final = 100
-"""Most levels of lists and objects in each other. Engine and projections wrap values in a few levels more; one that
-only we can decode would be a command that nobody else can read."""
+from schemas.nesting import MAX_DEPTH
 
 GZIP: Final = b"\x1f\x8b"
 """What compressed bodies begin with. No content coding is taken, as in the reference."""

@@ -16,9 +16,9 @@ import msgspec
 import yaml
 
 from api.bodies.places import Place, YamlPlaces
-from api.bodies.values import COMPRESSED, GZIP, MAX_DEPTH, check_text, too_deep
+from api.bodies.values import COMPRESSED, GZIP, check_text, too_deep
 from api.errors import MalformedBody
-from schemas.nesting import is_deeper
+from schemas.nesting import MAX_DEPTH, is_deeper
 
 MAX_NODES: Final = 50_000
 """Most scalars, lists and objects; an alias counts as much as what it repeats. Without the limit, nine lines of aliases

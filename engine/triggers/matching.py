@@ -14,7 +14,7 @@ from engine.triggers.failures import FilterFailures
 from engine.triggers.judging import judge
 from schemas.commands import NO_STAGES, EvaluateTrigger, FireTrigger
 from schemas.expressions import Allowance, Expression, LinkNeeded, turns
-from schemas.nesting import is_deeper, is_wider
+from schemas.nesting import MAX_DEPTH, is_deeper, is_wider
 from schemas.records import Headers
 
 ONCE_EVER: Final = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
@@ -23,10 +23,6 @@ ONCE_EVER: Final = frozenset({"SAVED_PAYMENT", "SAVED_ACCOUNT"})
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Largest message that can fire. One command carries it with the workflow and the variables; one that topic `commands`
 does not take would be tried again for ever, and nothing behind it would fire."""
-
-MAX_DEPTH: Final = 100
-"""Most levels of lists and objects in each other in a message. How deep a value may be decoded depends on who decodes
-it: one that fires here could later stop its partition from being restored."""
 
 MAX_COMPOUNDS: Final = 100_000
 """Most lists and objects in a message. Each takes about a microsecond to read, in which an engine does nothing else:

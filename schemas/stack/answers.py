@@ -12,15 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from schemas.error_texts import MAX_ERROR_BYTES, cut_error
-from schemas.nesting import is_deeper
+from schemas.nesting import MAX_DEPTH, is_deeper
 from schemas.stack.errors import Refused, Unreadable
 
 MAX_CODE_CHARS: Final = 100
 """Longest errorCode that is kept. A longer one is cut."""
-
-MAX_DEPTH: Final = 100
-"""Deepest nesting of an answer. Decoders stop at about a thousand levels, so an answer that can just be read could
-not be encoded inside an event."""
 
 _ESCAPE_SEQUENCES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor

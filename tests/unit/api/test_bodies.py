@@ -8,9 +8,9 @@ import pytest
 
 from api.bodies.json_body import decode_json
 from api.bodies.places import YamlPlaces
-from api.bodies.values import MAX_DEPTH
 from api.bodies.yaml_body import MAX_DIRECTIVES, MAX_NODES, decode_yaml
 from api.errors import Invalid, MalformedBody
+from schemas.nesting import MAX_DEPTH
 
 LIMIT = 100_000
 

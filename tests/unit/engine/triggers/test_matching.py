@@ -16,7 +16,6 @@ from engine.triggers.failures import LOG_SECONDS, MAX_LABELLED, OTHERS, FilterFa
 from engine.triggers.matching import (
     MAX_COMMAND_BYTES,
     MAX_COMPOUNDS,
-    MAX_DEPTH,
     MAX_MESSAGE_BYTES,
     Message,
     NoEnvelope,
@@ -29,6 +28,7 @@ from schemas.definition import StageUnresolvable, resolve_stage
 from schemas.error_texts import MAX_ERROR_BYTES
 from schemas.expressions import Expression
 from schemas.expressions.limits import MAX_VARIABLES_LENGTH
+from schemas.nesting import MAX_DEPTH
 from schemas.records import UndecodableRecord
 from tests.ports.log import StoredRecord
 
