@@ -46,6 +46,8 @@ COULD_NOT_LOOK_STATUS: Final = 2
 
 DATA_DIR: Final = click.Path(file_okay=False, path_type=Path)
 PORT: Final = click.IntRange(0, 65535)
+MAX_WORKERS: Final = 256
+"""More than any machine has cores for. Without it, a number with a zero too many would take all its processes."""
 
 
 class CouldNotLook(click.ClickException):
@@ -140,7 +142,7 @@ def main() -> None:
 @main.command(short_help="Run the HTTP API.")
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_WORKERS),
     default=1,
     show_default=True,
     help="Processes that share the port. One uses one core. More than 1 need Linux.",

@@ -64,9 +64,7 @@ async def _supervise(settings: ApiSettings, count: int) -> None:
     with (
         bind_shared(settings.host, settings.port, first=True) as held,
         alone_on(*held.getsockname()[:2]),
-        tempfile.TemporaryDirectory(
-            prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR") or None
-        ) as folder,
+        _folder() as folder,
     ):
         host, port = held.getsockname()[:2]
         workers: list[_Worker] = []
@@ -95,6 +93,18 @@ def alone_on(host: str, port: int) -> Iterator[None]:
         except OSError:
             raise DeployError(f"can't listen on {host}:{port}: other workers have just started there") from None
         yield
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the sockets of workers.
+
+    Raises:
+        DeployError: it can't be made.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="orchestration-api-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+    except OSError as error:
+        raise DeployError(f"no folder for the workers' sockets, in XDG_RUNTIME_DIR or else TMPDIR: {error}") from None
 
 
 async def _keep(workers: list["_Worker"]) -> None:

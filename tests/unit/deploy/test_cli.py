@@ -34,3 +34,10 @@ def test_a_fault_of_kafka_is_told_in_the_clients_words(monkeypatch: pytest.Monke
 
 def test_ctrl_c_is_not_taken_for_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ends(monkeypatch, KeyboardInterrupt()) == (130, "")
+
+
+def test_a_number_of_workers_with_zeros_too_many_is_refused() -> None:
+    result = CliRunner(env={}).invoke(main, ["api", "--workers", "1000000"])
+    assert result.exit_code == 2
+    assert "--workers" in result.stderr
+    assert "1<=x<=256" in result.stderr

@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.errors import DeployError
@@ -17,6 +18,13 @@ def test_elsewhere_than_on_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(DeployError, match="--workers needs Linux"):
         parent.run_workers(ApiSettings(), 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs processes that share a port")
+def test_a_folder_for_sockets_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    with pytest.raises(DeployError, match=r"in XDG_RUNTIME_DIR .*No such file or directory: '/nowhere/"):
+        parent.run_workers(msgspec.structs.replace(ApiSettings(), port=0), 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names of sockets that are not files, as Linux has them")
