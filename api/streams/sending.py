@@ -14,7 +14,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Send
 
 from api.answers import Answer
-from api.errors import ApiError
+from api.errors import ApiError, Unavailable
 from api.streams.followers import Follower
 from api.streams.hub import Hub
 from api.streams.messages import error_data, message
@@ -100,6 +100,10 @@ class EventStream(Answer):
         if self._recheck is not None:
             try:
                 await self._recheck()
+            except Unavailable:
+                # Nobody can tell whether the token is good. The client comes back, and is answered 503 meanwhile.
+                follower.stop()
+                return []
             except ApiError as error:
                 follower.stop()
                 return [message("expired", error_data(error.message))]

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import psycopg
 from msgspec import Struct
@@ -56,6 +56,17 @@ UNSEEN: Final = frozenset({USAGE, "SELECT on migrations"})
 """Without these rights nobody can tell which migrations are applied."""
 
 
+class Growing(NamedTuple):
+    """What grows until Postgres stops."""
+
+    oldest_id: int
+    """How many transactions have begun since the oldest one that a row of any database still names."""
+    open_seconds: float
+    """How long the oldest transaction has been open that the user may see. One that was only prepared counts, too."""
+    unread_wal: dict[str, int]
+    """Slots of replication that nobody reads now, with the bytes that are kept for each."""
+
+
 class PostgresFacts(Struct, frozen=True):
     """What it tells."""
 
@@ -84,12 +95,7 @@ class PostgresFacts(Struct, frozen=True):
     positions: dict[int, ReadPosition]
     readable: bool | None
     """Whether readers are let in; None without a read model, and on a standby."""
-    oldest_id: int
-    """How many transactions have begun since the oldest one that a row of any database still names."""
-    open_seconds: float
-    """How long the oldest transaction has been open that the user may see. One that was only prepared counts, too."""
-    unread_wal: dict[str, int]
-    """Slots of replication that nobody reads now, with the bytes that are kept for each."""
+    growing: Growing
     no_room: str | None
     """Why Postgres can't write a file of 1 MB; None if it can."""
 
@@ -161,13 +167,12 @@ async def look(settings: PostgresSettings) -> PostgresFacts:
             },
             # A standby has nothing in unlogged tables, and refuses to read them.
             readable=None if standby else await _readable(connection, tables),
-            **await _dangers(connection),
+            growing=await _growth(connection),
             no_room=await _no_room(connection),
         )
 
 
-async def _dangers(connection: PostgresConnection) -> dict[str, Any]:
-    """What grows until Postgres stops."""
+async def _growth(connection: PostgresConnection) -> Growing:
     cursor = await connection.execute(
         "SELECT (SELECT max(greatest(age(datfrozenxid), mxid_age(datminmxid))) FROM pg_database),"
         " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM"
@@ -177,8 +182,8 @@ async def _dangers(connection: PostgresConnection) -> dict[str, Any]:
         " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)::bigint), '{}')"
         " FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL)"
     )
-    ((oldest_id, open_seconds, unread_wal),) = await cursor.fetchall()
-    return {"oldest_id": oldest_id, "open_seconds": open_seconds, "unread_wal": unread_wal}
+    (row,) = await cursor.fetchall()
+    return Growing(*row)
 
 
 async def _no_room(connection: PostgresConnection) -> str | None:
@@ -235,7 +240,7 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
     if facts.no_room is not None:
         text = f"can't write 1 MB beside its tables: {facts.no_room}"
         yield wrong("Postgres", text, MAKE_ROOM)
-    yield from _growing(facts)
+    yield from _grows(facts.growing)
     if not facts.fsync:
         remedy = "turn it on, or be ready to rebuild the read model after a crash of the machine"
         yield warning("Postgres", "fsync is off: a crash can damage the database", remedy)
@@ -259,17 +264,17 @@ def server(facts: PostgresFacts) -> Iterator[Finding]:
     yield _clock(facts.clock_offset_seconds)
 
 
-def _growing(facts: PostgresFacts) -> Iterator[Finding]:
-    for slot, kept in sorted(facts.unread_wal.items()):
+def _grows(growing: Growing) -> Iterator[Finding]:
+    for slot, kept in sorted(growing.unread_wal.items()):
         if kept > MUCH_WAL_BYTES:
             text = f"keeps {kept / 1024**3:.1f} GB of its log for slot {slot}, which nobody reads: that fills the disk"
             yield warning("Postgres", text, f"let its reader run, or SELECT pg_drop_replication_slot('{slot}')")
-    if facts.open_seconds > LONG_SECONDS:
-        text = f"a transaction has been open for {facts.open_seconds / 3600:.1f} hours, so dead rows stay and pile up"
+    if growing.open_seconds > LONG_SECONDS:
+        text = f"a transaction has been open for {growing.open_seconds / 3600:.1f} hours, so dead rows stay and pile up"
         yield warning("Postgres", text, "find it in pg_stat_activity (xact_start) or pg_prepared_xacts, and end it")
-    if facts.oldest_id > MANY_IDS:
+    if growing.oldest_id > MANY_IDS:
         text = (
-            f"{facts.oldest_id / 1e6:,.0f} million transactions have begun since the oldest that rows name;"
+            f"{growing.oldest_id / 1e6:,.0f} million transactions have begun since the oldest that rows name;"
             " at 2,147 million nothing can be written"
         )
         remedy = (

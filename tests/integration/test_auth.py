@@ -388,3 +388,19 @@ async def test_a_stream_ends_when_its_token_expires_or_its_key_is_withdrawn(
         withdrawn = await ending
         assert withdrawn.count(b"event: expired\n") == 1
         assert b"it is not signed with a key of the issuer" in withdrawn
+
+
+async def test_a_stream_does_not_call_a_token_expired_that_nobody_can_check(
+    issuer: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "MAX_STALE_SECONDS", 0.0)
+    impatient = {"auth_keys_ttl_seconds": 0.5, "stream_heartbeat_seconds": 0.1}
+    async with api(auth_issuer=issuer.issuer, **impatient) as client:
+        url, headers = f"{client.base_url}/v2/instances/stream", {"Authorization": f"Bearer {issuer.token()}"}
+        async with client._session.get(url, headers=headers) as answer:
+            assert answer.status == 200
+            issuer.answers[KEYS] = Response(status_code=500)
+            told = await answer.read()
+            assert b"event: open\n" in told
+            assert b"event: expired\n" not in told
+        assert (await call(client, "GET", "/workflows", issuer.token())).status == 503

@@ -136,9 +136,9 @@ async def test_what_holds_up_postgres_is_seen(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT 1")
         facts = await postgres.look(PostgresSettings(database_url=database_url))
-    assert facts.open_seconds > 0
-    assert facts.oldest_id > 0
-    assert facts.unread_wal == {}
+    assert facts.growing.open_seconds > 0
+    assert facts.growing.oldest_id > 0
+    assert facts.growing.unread_wal == {}
 
 
 async def test_limits_of_the_user_or_the_database_are_told(database_url: str) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from deploy.doctor import examination, fitting, kafka, postgres, progress, stack
 from deploy.doctor.findings import Finding, ok, or_ok, warning, worst, wrong
 from deploy.doctor.fitting import AllSettings
-from deploy.doctor.postgres import PostgresFacts
+from deploy.doctor.postgres import Growing, PostgresFacts
 from projections.migrate import shipped
 from projections.rows import ReadPosition
 from schemas.kafka import KafkaUnreachable, Limits, NewTopic, Place
@@ -41,6 +41,7 @@ BROKER_CONFIG: Final = {
     "group.max.session.timeout.ms": "1800000",
 }
 EVENTS: Final = next(topic for topic in topics(ENGINE) if topic.name == "events")
+GROWING: Final = Growing(oldest_id=200_000_000, open_seconds=60.0, unread_wal={"standby": 1_000_000})
 
 
 def topic(made: Topic, **changes: Any) -> TopicFacts:
@@ -83,9 +84,7 @@ def database(**changes: Any) -> PostgresFacts:
         applied={name: hashlib.sha256(text).hexdigest() for name, text in shipped().items()},
         positions={0: ReadPosition(0), 1: ReadPosition(0)},
         readable=True,
-        oldest_id=200_000_000,
-        open_seconds=60.0,
-        unread_wal={"standby": 1_000_000},
+        growing=GROWING,
         no_room=None,
     )
     return replace(facts, **changes)
@@ -281,15 +280,15 @@ def test_only_what_is_denied_needs_rights() -> None:
             ("wrong", "can't write 1 MB beside its tables: No space left on device"),
         ),
         (
-            {"unread_wal": {"a": 0, "b": 3 * 1024**3}},
+            {"growing": GROWING._replace(unread_wal={"a": 0, "b": 3 * 1024**3})},
             ("warning", "keeps 3.0 GB of its log for slot b, which nobody reads: that fills the disk"),
         ),
         (
-            {"open_seconds": 5400.0},
+            {"growing": GROWING._replace(open_seconds=5400.0)},
             ("warning", "a transaction has been open for 1.5 hours, so dead rows stay and pile up"),
         ),
         (
-            {"oldest_id": 1_500_000_000},
+            {"growing": GROWING._replace(oldest_id=1_500_000_000)},
             (
                 "warning",
                 "1,500 million transactions have begun since the oldest that rows name;"
