@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -147,7 +148,12 @@ def waits_for(instance: dict[str, Any]) -> str:
 
 def moment(text: str | None) -> str:
     """An instant of the API as people write it, in the time zone of this machine; `""` for none."""
-    return f"{instant(text).astimezone():%Y-%m-%d %H:%M:%S}" if text else ""
+    if not text:
+        return ""
+    at = instant(text)
+    with suppress(OverflowError):  # the year would be 0 or 10000 here, as in a delay until "never": it stays in UTC
+        at = at.astimezone()
+    return at.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def instant(text: str) -> datetime:

@@ -24,6 +24,7 @@ def triggers() -> None:
 @click.option("--filter", "condition", metavar="EXPRESSION", help="Only messages that make this true fire it.")
 @click.option("--vars", "given", multiple=True, metavar="KEY=EXPRESSION", help="A variable; may be repeated.")
 @click.option("--version", help="Only messages of this version fire it.")
+@click.option("--idempotency-key", metavar="KEY", help="Creating again with the same key creates nothing new.")
 async def create(
     session: Session,
     event: str,
@@ -32,10 +33,12 @@ async def create(
     condition: str | None,
     given: tuple[str, ...],
     version: str | None,
+    idempotency_key: str | None,
 ) -> None:
-    """Create a trigger: messages of type EVENT run WORKFLOW."""
+    """Create a trigger: messages of type EVENT run WORKFLOW. Created twice, it runs it twice for each of them."""
     from deploy.client.names import workflow_id
     from deploy.client.parsing import not_empty, variables
+    from deploy.client.repeats import repeatable
     from deploy.client.warnings import warn_of_names, warn_of_variables
 
     body: dict[str, Any] = {"event": not_empty("the event", event)}
@@ -46,7 +49,8 @@ async def create(
     if values:
         body["vars"] = values
     body["workflowID"] = await workflow_id(session.api, workflow)
-    made = await session.api.post("triggers", body=body)
+    with repeatable(idempotency_key, "it may be there all the same; to try again without creating it twice") as key:
+        made = await session.api.post("triggers", body=body, key=key)
     session.output.show(made, lambda: [f"created trigger {made['id']}"])
     warn_of_names(session, {"filter": condition or "nil"} | {f"vars.{name}": text for name, text in values.items()})
     await warn_of_variables(session, body["workflowID"], values)

@@ -247,7 +247,10 @@ NAMELESS: Final = '{"stages": [{"wait_event": {"event": "go"}}]}'
             "instances list --workflow",
         ),
         *("instances bulk start abort --yes --no-wait --workflow", f"workflows run {UUID(int=1)} --idempotency-key"),
-        *(f"triggers create PAID {UUID(int=1)} --{option}" for option in ("filter", "version", "name")),
+        *(
+            f"triggers create PAID {UUID(int=1)} --{option}"
+            for option in ("filter", "version", "name", "idempotency-key")
+        ),
         *(f"instances send-event {UUID(int=1)}", f"instances send-event {UUID(int=1)} go --idempotency-key"),
     ],
 )
@@ -315,6 +318,28 @@ def test_an_event_that_nobody_answers_says_how_to_try_again(run: Run, monkeypatc
     run("instances", "send-event", instance, "go", "--idempotency-key", key)
     shown = json.loads(run("instances", "show", instance, "--json").stdout)
     assert [stage.get("terminatedAt") is not None for stage in shown["status"]] == [True, False]
+
+
+def test_a_trigger_that_nobody_answers_says_how_to_try_again(
+    run: Run, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be there. Created again without its key, each message would run the workflow twice."""
+    create = ("triggers", "create", "PAID", made(run("workflows", "create", "-", stdin=WAITS)))
+    send = Transport.send
+
+    async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
+        answer = await send(self, method, url, **more)
+        if url.endswith("/triggers"):
+            raise NoAnswer("the connection broke")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "send", lose)
+        patch.setattr(connection, "PAUSES_SECONDS", ())
+        lost = run(*create, exit_code=4)
+    (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    again = made(run(*create, "--idempotency-key", key))
+    assert list(whole.database.tables.triggers) == [again]
 
 
 NEEDS: Final = """

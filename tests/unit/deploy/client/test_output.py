@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,22 @@ def test_states(instance: dict[str, Any], shown: str) -> None:
 def test_what_an_instance_waits_for(waiting: dict[str, Any] | None, shown: str) -> None:
     instance = {"terminated": False} | ({"waiting": waiting} if waiting else {})
     assert waits_for(instance) == shown.format(at=moment("2026-03-01T10:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "shown"),
+    [
+        ("UTC-2", "2026-03-01T10:00:00.5Z", "2026-03-01 12:00:00"),
+        ("UTC-2", "9999-12-31T23:59:59Z", "9999-12-31 23:59:59"),
+        ("UTC+2", "0001-01-01T00:00:00Z", "0001-01-01 00:00:00"),
+    ],
+)
+def test_moments_in_every_time_zone(monkeypatch: pytest.MonkeyPatch, zone: str, at: str, shown: str) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        assert moment(at) == shown
+    time.tzset()
 
 
 def test_what_the_server_cannot_read_is_said() -> None:
