@@ -19,7 +19,7 @@ from schemas.commands import (
     StartBulk,
 )
 from tests.browser.page import Page, other
-from tests.browser.stories import HOSTILE, STAGES, WHY_IT_WAITS, Stories, commands
+from tests.browser.stories import HOSTILE, SEND, STAGES, WHY_IT_WAITS, Stories, commands
 from tests.unit.api.fakes import Backend
 
 MORE_THAN_A_PAGE = 27
@@ -422,6 +422,13 @@ TEXTS = [
     HOSTILE,
     "1e5",
     "@a",
+    "<<",
+    "-.inf",
+    "... a",
+    "a\r#b",
+    "a\x7f\x85#b",
+    "a\u2028#b",
+    "\ufeff",
 ]
 
 
@@ -450,3 +457,22 @@ def test_a_definition_as_yaml_is_the_same_definition(page: Page) -> None:
     }
     written = page.call("domain/yaml.js", "yaml", definition)
     assert decode_yaml(written.encode(), 100_000) == definition
+
+
+FORGETFUL = """
+const parse = JSON.parse;
+JSON.parse = (text, revive) => parse(text, revive && function (key, value) { return revive.call(this, key, value); });
+"""
+"""Makes the browser one that does not tell how a number was written."""
+
+
+def test_a_copy_of_a_definition_has_all_digits_in_older_browsers_too(page: Page, stories: Stories) -> None:
+    """A rounded amount would be paid."""
+    stages = [{"send": {**SEND, "amount": {"amount": 1_000_000_000_000_000_001, "asset": "ETH/18"}}}]
+    workflow = stories.workflow("12345678901234567890", stages)
+    page.open()
+    page.driver.execute_script(FORGETFUL)
+    page.visit(f"#/workflows/new?from={workflow.id}")
+    written = page.one("textarea").get_attribute("value") or ""
+    assert decode_yaml(written.encode(), 100_000) == {"name": "12345678901234567890", "stages": stages}
+    page.load()

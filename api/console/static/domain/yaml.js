@@ -3,7 +3,10 @@
  */
 
 /** Texts that a reader could take for something else, or that YAML gives a meaning. */
-const AMBIGUOUS = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|: |:$| #|[\n\t]|\s$|^(true|false|null|yes|no|on|off|y|n|~)$|^[+-]?[\d.][\d_.,:a-foxtz+-]*$/i;
+const AMBIGUOUS = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|: |:$| #|\s$|^(true|false|null|yes|no|on|off|y|n|~|<<|[+-]?\.(inf|nan))$|^[+-]?[\d.][\d_.,:a-foxtz+-]*$|^\.\.\./i;
+
+/** What YAML takes for the end of a line or does not take, and JSON does not escape. */
+const UNESCAPED = /[\x7f-\x9f\u2028\u2029\ufeff]/g;
 
 /**
  * @param {unknown} value
@@ -51,5 +54,11 @@ function deeper(item, indent) {
 /** @param {unknown} value */
 function scalar(value) {
   if (typeof value !== "string") return typeof value === "bigint" ? String(value) : JSON.stringify(value);
-  return AMBIGUOUS.test(value) ? JSON.stringify(value) : value;
+  const quoted = JSON.stringify(value).replace(UNESCAPED, escaped);
+  return AMBIGUOUS.test(value) || quoted !== `"${value}"` ? quoted : value;
+}
+
+/** @param {string} char */
+function escaped(char) {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
