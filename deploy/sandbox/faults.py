@@ -82,6 +82,10 @@ class Faults:
         self._randoms: dict[str, random.Random] = {}
         self._calls: Counter[str] = Counter()
 
+    def calls(self, endpoint: str) -> int:
+        """How many calls were decided about, if there is a switch."""
+        return self._calls[endpoint]
+
     def draw(self, endpoint: str) -> Fate:
         """Decides about one call. Delays add up; of the other kinds the first in the list that strikes counts."""
         if not self.settings.faults:

@@ -98,6 +98,9 @@ class _Play:
             self._problems.append(f"it did not come to an end within {MAX_STEPS} steps: give it a shorter `until`")
         for event in self._awaited_events:
             self._problems.append(f"the event {event.event} was not sent, since the instance never waited for it")
+        for fault in self._case.setup.faults or ():
+            if self._stack.calls(fault.activity) < fault.call:
+                self._problems.append(f"call {fault.call} of {fault.activity} did not go wrong: there was no such call")
         return Played(self._story, self._stack.books, self._problems)
 
     def _prepare(self) -> None:

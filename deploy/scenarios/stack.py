@@ -84,6 +84,10 @@ class ScenarioStack:
         """Have calls go wrong from now on."""
         self._sandbox.faults = Faults(FaultSettings([as_rule(fault) for fault in faults]))
 
+    def calls(self, activity: str) -> int:
+        """How many calls of an activity there were since then, if any was to go wrong."""
+        return self._sandbox.faults.calls(activity)
+
     def put_in(self, stack: Stack) -> None:
         """Add accounts, wallets, payments and money.
 

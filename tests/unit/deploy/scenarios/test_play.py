@@ -166,6 +166,17 @@ def test_an_event_that_is_never_waited_for_is_a_problem(tmp_path: Path) -> None:
     assert it.problems == ["the event b was not sent, since the instance never waited for it"]
 
 
+def test_a_fault_that_no_call_meets_is_a_problem(tmp_path: Path) -> None:
+    """The scenario would pass, and would have shown nothing of it."""
+    faults = "[{activity: CreateTransaction}, {activity: CreateTransaction, call: 3}, {activity: CreditWallet}]"
+    it = played(tmp_path, one(f"{RICH}faults: {faults}"))
+    assert it.story.outcome == "succeeded"
+    assert it.problems == [
+        "call 3 of CreateTransaction did not go wrong: there was no such call",
+        "call 1 of CreditWallet did not go wrong: there was no such call",
+    ]
+
+
 def test_what_an_instance_does_at_a_moment_comes_before_what_comes_then(tmp_path: Path) -> None:
     workflow = "\n    - delay: {duration: 1h}\n    - noop: {}"
     it = played(tmp_path, one("abort: 1h", workflow))
