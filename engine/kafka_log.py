@@ -9,7 +9,17 @@ from engine.ports import LogState
 from schemas.commands import Command
 from schemas.current import Current, records_of
 from schemas.dead_letters import dead_letter
-from schemas.kafka import BatchTooLarge, Kafka, KafkaFault, KeptReader, NotAcknowledged, Place, Reader, read_span
+from schemas.kafka import (
+    BatchTooLarge,
+    FoundTopic,
+    Kafka,
+    KafkaFault,
+    KeptReader,
+    NotAcknowledged,
+    Place,
+    Reader,
+    read_span,
+)
 from schemas.log_integrity import LogFault
 from schemas.records import NewRecord, Record, RecordCodec
 from schemas.settings import EngineSettings, variable
@@ -126,22 +136,33 @@ class KafkaEventLog:
         """See `EventLog.look`."""
         events, commands = Place(self._events, partition), Place(self._commands, partition)
         try:
-            ids = [await self._id(place.topic) for place in (events, commands)]
+            found = {place: await self._find(place.topic) for place in (events, commands)}
             async with asyncio.timeout(LOOK_SECONDS), self._asker.use() as reader:
-                partitions = await self._used(reader, partition)
+                partitions = await self._used(reader, partition, found[commands].partitions, found[events].partitions)
                 # One after the other: commands are in their topic before events follow from them.
                 limits = await reader.limits([events]) | await reader.limits([commands])
         except (KafkaFault, TimeoutError) as error:
             raise ReadFailed(f"what partition {partition} of {self._events} holds: {error!r}") from error
-        return LogState(limits[events], limits[commands], events_id=ids[0], commands_id=ids[1], partitions=partitions)
+        return LogState(
+            limits[events],
+            limits[commands],
+            events_id=found[events].id,
+            commands_id=found[commands].id,
+            partitions=partitions,
+        )
 
-    async def _used(self, reader: Reader, partition: int) -> int:
+    async def _used(self, reader: Reader, partition: int, commands: int, events: int) -> int:
         """How many partitions are used, of which this must be one.
+
+        Args:
+            reader: asks what they hold.
+            partition: which one.
+            commands: how many partitions topic `commands` has.
+            events: likewise.
 
         Raises:
             LogFault: `partitions`.
         """
-        commands, events = [await reader.partitions(topic) for topic in (self._commands, self._events)]
         used = used_partitions(self._settings, min(commands, events))
         if events > used:
             await self._check_unused(reader, partition, range(used, events))
@@ -168,11 +189,11 @@ class KafkaEventLog:
             text = f"partition {written[-1]} has events, and {says}"
             raise LogFault("partitions", EVENTS, partition, text)
 
-    async def _id(self, topic: str) -> str:
+    async def _find(self, topic: str) -> FoundTopic:
         found = await self._finder.find(topic)
         if found is None:
             raise KafkaFault(f"topic {topic} does not exist: create it by `orchestration topics create`")
-        return found.id
+        return found
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout

@@ -1,6 +1,6 @@
 """Our consumers: aiokafka's, on our client (see `client`). None of them is in a group, see `seat`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -63,6 +63,30 @@ class ConsumerClient(AIOKafkaConsumer):  # type: ignore[misc]
             oldest = await self.beginning_offsets(own)
             ends = await self.end_offsets(own)
         return {Place(*place): Limits(oldest[place], ends[place]) for place in own}
+
+    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Any:
+        """Their oldest offsets."""
+        await self._meet(partitions)
+        return await super().beginning_offsets(partitions)
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Any:
+        """Where they end."""
+        await self._meet(partitions)
+        return await super().end_offsets(partitions)
+
+    async def offsets_for_times(self, timestamps: Mapping[TopicPartition, int]) -> Any:
+        """Their first records of a time or later."""
+        await self._meet(timestamps)
+        return await super().offsets_for_times(timestamps)
+
+    async def _meet(self, partitions: Collection[TopicPartition]) -> None:
+        """Learn who leads partitions of topics that were not asked for yet.
+
+        The client library does so by itself, one topic at a time, and looks for the outcome a tenth of a second later.
+        """
+        for topic in {partition.topic for partition in partitions}:
+            self._client.add_topic(topic)
+        await self._client._maybe_wait_metadata()  # noqa: SLF001 - as its own requests for offsets do
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """The end of a partition when it was last fetched; None before that, and when it is not assigned any more."""

@@ -19,7 +19,7 @@ from engine.kafka_log import KafkaEventLog
 from engine.ports import EventLog
 from schemas.commands import AbortInstance, Command, SendEvent
 from schemas.current import Current, CurrentWorkflow, decode_current
-from schemas.kafka import Place, clients_of
+from schemas.kafka import Place, client, clients_of, consumer
 from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.kafka.options import client_options
 from schemas.records import NewRecord, Record, RecordCodec
@@ -342,6 +342,17 @@ async def test_a_look_tells_what_a_partition_holds_and_of_which_topics(subject: 
     assert found.commands == (0, len((await subject.commands())[0]))
     assert (found.events_id, found.commands_id) == (before.events_id, before.commands_id)
     assert (await log.look(1)).events == (0, 0)
+
+
+@pytest.mark.parametrize("subject", ["kafka"], indirect=True)
+async def test_a_look_does_not_wait_before_it_asks(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine looks at each of its partitions, one after another, before it goes on with what another one left."""
+    monkeypatch.setattr(client, "READ_PAUSE_SECONDS", 10**6)
+    patient = {"retry_backoff_ms": 10**9}
+    monkeypatch.setattr(consumer, "client_options", lambda settings: {**client_options(settings), **patient})
+    async with asyncio.timeout(60):
+        for number in range(PARTITIONS):
+            assert (await log.look(number)).events == (0, 0)
 
 
 async def test_a_log_out_of_reach_is_an_error_in_time(subject: Subject) -> None:
