@@ -128,7 +128,7 @@ class TokenSource:
             self._problem = f"timeout after {RENEWAL_TIMEOUT_SECONDS:g} s"
         else:
             lifetime = granted.expires_in
-            if lifetime is None or lifetime <= 0:
+            if lifetime is None or not lifetime > 0:  # which NaN is not, either
                 lifetime = DEFAULT_LIFETIME_SECONDS
             now = self._monotonic()
             self._token, self._problem = granted.access_token, None

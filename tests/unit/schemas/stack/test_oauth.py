@@ -211,7 +211,10 @@ async def test_an_expired_token_is_not_handed_out() -> None:
     assert await problem(tokens) == "no access token: down"
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(None, 300), (0, 300), (-1, 300), ("50", 50), (50.5, 50.5)])
+LIFETIMES = [(None, 300), (0, 300), (-1, 300), ("NaN", 300), ("50", 50), (50.5, 50.5)]
+
+
+@pytest.mark.parametrize(("told", "seconds"), LIFETIMES)
 async def test_lifetimes_that_servers_tell(told: Any, seconds: float) -> None:
     server, clock = Server(grant("old", expires_in=told), NoAnswer("down")), Clock()
     tokens = source(server, clock)
