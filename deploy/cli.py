@@ -435,10 +435,12 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from deploy.client.completion import COMPLETION
+
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"{shell} can't be completed")
-    click.echo(made(main, {}, "orchestration", "_ORCHESTRATION_COMPLETE").source())
+    click.echo(made(main, {}, "orchestration", COMPLETION).source())
 
 
 main.add_later("workflows", "deploy.client.workflows", aliases=("work", "w"))

@@ -3,6 +3,7 @@
 rich-click changes click's classes, so that has to happen before commands are made of them.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,10 @@ GROUPS: Final = frozenset({"workflows", "work", "w", "instances", "ins", "i", "t
 
 def main() -> None:
     """Run a command."""
-    if asks_for_help(sys.argv[1:]):
+    from deploy.client.completion import COMPLETION
+
+    # A shell that asks for completions gives no arguments; and made beautiful, commands complete no names.
+    if COMPLETION not in os.environ and asks_for_help(sys.argv[1:]):
         _beautify()
     from deploy.cli import main as commands
 

@@ -41,6 +41,26 @@ def test_who_asks_for_no_help_loads_nothing_for_it() -> None:
     assert run(LOADED, "workflows", "schema").endswith("}\nFalse\n")
 
 
+def test_a_shell_that_completes_does_not_ask_for_help() -> None:
+    asked = {
+        "_ORCHESTRATION_COMPLETE": "bash_complete",
+        "COMP_WORDS": "orchestration workflows run pay",
+        "COMP_CWORD": "3",
+    }
+    code = f"""
+import os
+from deploy.client import completion
+from deploy.entry import main
+
+async def names(*of_what):
+    return ["payout"]
+
+completion._names = names
+os.environ |= {asked}
+main()"""
+    assert run(code) == "plain,payout\n"
+
+
 def test_a_command_loads_no_other_ones() -> None:
     loaded = "import sys; from deploy.entry import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
     modules = run(loaded, "--version").split()

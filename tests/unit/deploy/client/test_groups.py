@@ -42,6 +42,21 @@ def test_commands_options_and_names_are_completed(monkeypatch: pytest.MonkeyPatc
     assert completed("triggers", "show", "-p", "staging", "") == ["other", "triggers-1", "triggers-2"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "offered"),
+    [("bash", ["plain-1"]), ("zsh", ["$(id)", "Pay out", "plain-1"]), ("fish", ["$(id)", "Pay out", "plain-1"])],
+)
+def test_names_that_others_have_chosen_are_no_commands(
+    shell: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def names(*of_what: object) -> list[str]:
+        return ["plain-1", "Pay out", "$(id)", "--url=http://elsewhere", "two\nlines", "\x1b[2J", "\u202eback"]
+
+    monkeypatch.setattr(completion, "_names", names)
+    monkeypatch.setenv(completion.COMPLETION, f"{shell}_complete")
+    assert completed("workflows", "show", "") == offered
+
+
 def test_nothing_is_completed_when_the_api_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATION_CLIENT_URL", "http://127.0.0.1:1/api")
     monkeypatch.setattr(completion, "TIMEOUT_SECONDS", 0.05)
