@@ -132,7 +132,7 @@ class Api:
         await self._call("PUT", path, {}, headers={"Idempotency-Key": str(uuid.uuid4())})
 
     async def delete(self, *path: str) -> None:
-        """Delete something."""
+        """Delete something. What is gone after a try that nobody answered is deleted."""
         await self._call("DELETE", path, {})
 
     async def stream(self, *path: str, last_event_id: str) -> AsyncGenerator[ServerEvent, None]:
@@ -179,17 +179,20 @@ class Api:
         if given:
             url += f"?{urlencode(given, doseq=True)}"
         sent_headers = {**(headers or {}), **({} if method == "GET" else self._reason)}
-        problem = "it did not answer"
+        problem, unanswered = "it did not answer", False
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 for pause in (*PAUSES_SECONDS, None):
                     try:
                         answer = await self._send(method, url, body, sent_headers)
+                        if method == "DELETE" and answer.status == 404 and unanswered:
+                            return None  # an earlier try has deleted it, or somebody else
                         if answer.status != 503:
                             return self._read(answer)
                         problem = _message(answer)
                     except NoAnswer as error:
                         problem = str(error)
+                    unanswered = True
                     if pause is not None:
                         await self._sleep(pause)
         except TimeoutError:

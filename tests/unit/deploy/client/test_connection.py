@@ -76,6 +76,15 @@ async def test_a_put_is_repeated_with_the_same_key(monkeypatch: pytest.MonkeyPat
     assert len({headers["Idempotency-Key"] for _, _, headers, _ in world.requests}) == 1
 
 
+@pytest.mark.parametrize("first", [NoAnswer("reset"), error(503, "nobody knows whether this is carried out")])
+async def test_what_is_gone_after_a_delete_without_an_answer_is_deleted(
+    monkeypatch: pytest.MonkeyPatch, first: Answer | Exception
+) -> None:
+    await World(monkeypatch, first, error(404, "trigger not found")).api.delete("triggers", ID)
+    with pytest.raises(Refused, match="trigger not found"):
+        await World(monkeypatch, error(404, "trigger not found")).api.delete("triggers", ID)
+
+
 async def test_a_reason_goes_with_what_may_change_something(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, ok({}))
     world.api = Api(Profile(url=URL), 60.0, world.sleep, reason="Zoë, 100 %: “now”")
