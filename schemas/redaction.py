@@ -6,7 +6,10 @@ from typing import Final
 _URL: Final = re.compile(r"""([a-zA-Z][a-zA-Z0-9+.-]{0,20}:(?:/{1,3}|\\{2}))([^\s"'<>]*)""")
 _QUERY: Final = re.compile(r"[?#]")
 
-_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+_UNESCAPED: Final = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+"""Those of `_OBEYED` that stay as they are in JSON."""
+_OBEYED_IN_JSON: Final = re.compile(f"[{_UNESCAPED}]")
+_OBEYED: Final = re.compile(f"[\x00-\x1f{_UNESCAPED}]")
 """Control characters, line breaks of all kinds, characters that turn the direction of writing or can't be seen, and
 halves of surrogate pairs, which can't be written at all. Those that join letters or emoji stay: some languages need
 them."""
@@ -42,3 +45,8 @@ def on_one_line(text: str) -> str:
 
 def _written_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape", "surrogatepass").decode()
+
+
+def in_json(text: str) -> str:
+    r"""The JSON, of the same meaning, with `\u009b` in place of a character that a terminal obeys."""
+    return _OBEYED_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from api.validation import validate
+from schemas.redaction import in_json
 from schemas.resources import Validation, ValidationFinding
 from schemas.settings import ApiSettings
 
@@ -68,7 +69,7 @@ def _checked(name: str, body: bytes) -> Checked:
 def as_json(checked: Sequence[Checked]) -> str:
     """All that was found, as one list."""
     told: list[dict[str, Any]] = [{"file": one.name, **msgspec.to_builtins(one.validation)} for one in checked]
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    return in_json(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
 
 
 def tell(name: str, text: bytes) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import click
 import msgspec
 
+from schemas.redaction import in_json
+
 GAP: Final = "  "
 STATE_COLOURS: Final = {
     "succeeded": "green",
@@ -42,7 +44,7 @@ class Output:
     def show(self, value: Any, people: Callable[[], Iterable[str]]) -> None:
         """Write a value: as JSON, or in the lines that people get."""
         if self.as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+            click.echo(in_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
             return
         for line in people():
             click.echo(line)

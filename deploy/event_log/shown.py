@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.log_entries import Entry
-from schemas.redaction import on_one_line
+from schemas.redaction import in_json, on_one_line
 
 MAX_FIELD: Final = 48
 """Characters of a field of the event; a whole definition would hide what is around it."""
@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 def as_json(entry: Entry) -> str:
     """A record with everything, as a JSON object in one line."""
-    return _encode(entry).decode()
+    return in_json(_encode(entry).decode())
 
 
 def as_line(entry: Entry, *, with_id: bool) -> str:

@@ -9,6 +9,7 @@ from deploy.scenarios.junit import as_junit
 from deploy.scenarios.problems import Problem, Unusable
 from deploy.scenarios.report import as_json, lines_of, summary
 from deploy.scenarios.running import Result, run
+from schemas.redaction import in_json
 
 
 def test(
@@ -46,5 +47,5 @@ def test(
             say("\n".join(lines_of(results[-1])))
     if junit is not None:
         junit.write_bytes(as_junit(results))
-    say(as_json(results).decode() if json else summary(results, time.perf_counter() - begin))
+    say(in_json(as_json(results).decode()) if json else summary(results, time.perf_counter() - begin))
     return all(result.passed for result in results)

@@ -1,8 +1,10 @@
 """Credentials in URLs are not shown, and foreign text stays on its line."""
 
+import json
+
 import pytest
 
-from schemas.redaction import on_one_line, without_credentials
+from schemas.redaction import in_json, on_one_line, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,12 @@ def test_long_texts_take_no_long_time() -> None:
 def test_foreign_text_stays_on_its_line(text: str, shown: str) -> None:
     assert on_one_line(text) == shown
     on_one_line(text).encode()
+
+
+def test_json_does_not_speak_to_the_terminal() -> None:
+    value = {"a\x9b31m": ["\x1b[2J\x7f", "\u202eevil", "Grüße, 世界", 'quoted "\\']}
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    shown = in_json(text)
+    assert json.loads(shown) == value
+    assert [line for line in shown.splitlines() if on_one_line(line) != line] == []
+    assert "Grüße, 世界" in shown

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.bodies.yaml_body import decode_yaml
 from deploy.client.definition_files import as_yaml
-from deploy.client.output import Cell, Output, Styled, duration, moment, pairs, state, table, took, waits_for
+from deploy.client.output import Cell, Output, Styled, clean, duration, moment, pairs, state, table, took, waits_for
 from tests.definition_strategies import definitions
 
 
@@ -112,10 +112,12 @@ def test_pairs_without_a_value_are_left_out() -> None:
 def test_json_is_all_that_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output(as_json=True)
     output.say("started")
-    output.show({"n": 2**70, "é": None}, lambda: ["for people"])
+    value = {"n": 2**70, "é": None, "speaks to the terminal": "\x9b31m\x7f\u202e"}
+    output.show(value, lambda: ["for people"])
     output.note_limit(3, 3)
     written = capsys.readouterr()
-    assert json.loads(written.out) == {"n": 2**70, "é": None}
+    assert json.loads(written.out) == value
+    assert clean(written.out.replace("\n", "")) == written.out.replace("\n", "")
     assert "--limit 0" in written.err
     assert not output.is_live
 

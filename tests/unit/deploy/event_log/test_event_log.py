@@ -210,7 +210,7 @@ async def test_what_is_read_is_told_first(log: Log) -> None:
 
 
 async def test_lines_are_short_and_json_is_whole(log: Log) -> None:
-    text = "\x1b[31m" + "x" * 100_000
+    text = "\x1b[31m" + "x" * 100_000 + "\x9b31m\u202e"
     stages = events.StageStarted(at=AT, workflow_id="w", number=1, name="RunNoop", input={"text": text, "n": 10**40})
     log.put(claim("engine\n1"), CODEC.encode(ID, stages, timestamp_ms=0, version=3, cause=5, epoch=0), received("b", 7))
     shown, missing = await log.show(id=ID)
@@ -223,7 +223,7 @@ async def test_lines_are_short_and_json_is_whole(log: Log) -> None:
     parsed = json.loads(as_json(shown))
     assert parsed["value"]["input"] == {"text": text, "n": 10**40}
     assert (parsed["partition"], parsed["offset"], parsed["owner"], parsed["counts"]) == (log.p, 1, "engine\n1", True)
-    assert "\n" not in as_json(shown)
+    assert as_json(shown).isprintable()
     assert as_line(missing, with_id=False).startswith("✗        2  ")
     assert "[DOES NOT COUNT: it belongs to no claim before it]" in as_line(missing, with_id=False)
 
