@@ -37,6 +37,9 @@ _OUT_OF_ROOM: Final = "failed to write whole buffer"
 """What the library says when the unpacked bytes do not fit into the buffer that it was given."""
 _XERIAL_HEAD_BYTES: Final = 16
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_GZIP_PIECE_BYTES: Final = 4096
+"""How much of a member is given at once. What is behind a member is copied: if that were all the rest, a batch of
+members of one byte each would stop everybody who reads it for minutes."""
 
 
 class UnpackedTooLarge(Exception):
@@ -95,17 +98,21 @@ def _bounded(unpack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
 
 def unpack_gzip(packed: Any) -> bytes:
     """The bytes of all members of a gzip file."""
-    rest, parts, left = bytes(packed), [], MAX_UNPACKED_BYTES
-    while rest:
+    data, position, parts, left = memoryview(packed), 0, [], MAX_UNPACKED_BYTES
+    while position < len(data):
         member = zlib.decompressobj(_GZIP_WINDOW)
-        part = member.decompress(rest, left + 1)
-        left -= len(part)
-        if left < 0:
-            raise UnpackedTooLarge
+        while not member.eof and position < len(data):
+            piece = data[position : position + _GZIP_PIECE_BYTES]
+            part = member.decompress(piece, left + 1)
+            left -= len(part)
+            if left < 0:
+                raise UnpackedTooLarge
+            parts.append(part)
+            position += len(piece) - len(member.unused_data)
         if not member.eof:
             raise EOFError("the compressed records end in the middle")
-        parts.append(part)
-        rest = member.unused_data.lstrip(b"\0")
+        while position < len(data) and not data[position]:  # members may be filled up with zeros
+            position += 1
     return b"".join(parts)
 
 

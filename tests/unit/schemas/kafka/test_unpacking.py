@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,28 @@ def test_what_is_damaged_is_not_taken_for_too_large(number: int, pack: Pack) -> 
     with pytest.raises(Exception) as failed:  # noqa: PT011 - of many kinds; `consumer` makes one of them
         list(read(packed_batch(plain, number, packed[: len(packed) - 20])))
     assert not isinstance(failed.value, UnpackedTooLarge | EnoughUnpacked)
+
+
+def test_members_of_one_byte_are_not_copied_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = 0
+
+    class Member:
+        def __init__(self, window: int):
+            self._member = member(window)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal given
+            given += len(data)
+            return self._member.decompress(data, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._member, name)
+
+    member = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Member)
+    text = bytes(range(256)) * 40
+    assert unpacking.unpack_gzip(b"".join(gzip.compress(text[i : i + 1], mtime=0) for i in range(len(text)))) == text
+    assert given <= unpacking._GZIP_PIECE_BYTES * len(text)
 
 
 @pytest.mark.parametrize("length", [-4, 0, -(2**31)])
