@@ -40,6 +40,10 @@ class SchemaTooNew(ProjectionsError):
     """The database holds migrations that this build does not know. Run a build that is at least as new."""
 
 
+class TablesInUse(ProjectionsError):
+    """Transactions of other programs use the tables of the read model. End them, and migrate again."""
+
+
 class WrongEncoding(ProjectionsError):
     """The database does not hold all characters. Create one with ENCODING 'UTF8', from template0."""
 

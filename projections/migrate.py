@@ -1,9 +1,14 @@
 """Brings the read model's schema up to date: `migrations/*.sql` in the order of their names, one transaction each.
 
 Forward only. Table `migrations` remembers what was applied and with which text, so that an edited migration is noticed.
+
+A migration needs tables for itself for a moment. While it waits for one, readers who come later wait behind it. So it
+first waits, without any lock, until those have ended that use the tables now (a backup, `orchestration verify`).
 """
 
 import hashlib
+import logging
+import time
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,16 +16,36 @@ import psycopg
 from psycopg import sql
 
 from projections.database import LIFT_LIMITS, SERVER_PROCESS, conninfo
-from projections.errors import MigrationChanged, NoSession, SchemaTooNew, WrongEncoding
+from projections.errors import MigrationChanged, NoSession, RebuildInProgress, SchemaTooNew, TablesInUse, WrongEncoding
 from schemas.settings import PostgresSettings
 
-LOCK_TIMEOUT_SECONDS: Final = 60
-"""How long to wait for another migration of the same schema, and for tables in use. Without it a migration that meets a
-long transaction would wait for ever, and block all that comes after it."""
+logger = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_SECONDS: Final = 5
+"""How long a migration waits for a table that somebody uses who came after the look: longer than what our processes do
+takes. All who come later wait behind it, so clients are answered 503 for as long."""
+LOOK_SECONDS: Final = 0.2
+"""Pause between two looks at who uses the tables."""
+TOLD_SECONDS: Final = 10.0
+"""After how long it is told whom a migration waits for."""
+MAX_WAIT_SECONDS: Final = 3600.0
+"""How long the transactions of other programs may hold a migration up. Without it, a forgotten one would for ever."""
 
 ENCODING: Final = "UTF8"
 """What a database must have. In another one, events with a character that it lacks would be left out of the read model,
 though their instances run and pay."""
+
+_IN_USE: Final = """
+SELECT virtualtransaction, coalesce(
+    'process ' || pid || ' (' || coalesce(nullif(application_name, ''), usename) || ')', 'a prepared transaction'
+)
+FROM pg_locks JOIN pg_class ON pg_class.oid = relation LEFT JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'relation' AND granted AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (pid IS NULL OR pid <> pg_backend_pid() AND usesysid IS NOT NULL)
+ORDER BY xact_start NULLS LAST
+"""
+"""Transactions that use a table of the schema. Without those of autovacuum, which gives way."""
 
 Migrations = dict[str, bytes]
 
@@ -46,6 +71,9 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
         MigrationChanged: an applied migration has another text now. Nothing was applied.
         SchemaTooNew: the schema has a migration that is not among them. Nothing was applied.
         WrongEncoding: the database does not hold all characters. Nothing was applied.
+        RebuildInProgress: a rebuild is under way, which would put a schema in the place that lacks what is applied now.
+            Nothing was applied.
+        TablesInUse: transactions of other programs have used the tables for very long. Those before were applied.
         NoSession: a pooler gives connections no session of their own, so nothing here would be locked.
         psycopg.Error: Postgres is away, or refused.
     """
@@ -61,18 +89,59 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
             )
         connection.execute(LIFT_LIMITS)
         connection.execute("SET statement_timeout = 0")  # a migration takes as long as tables are large
-        connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{LOCK_TIMEOUT_SECONDS}s"))
         # Held until the connection closes.
         connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"migrate {settings.database_schema}",))
+        connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{LOCK_TIMEOUT_SECONDS}s"))
         _enter_schema(connection, settings.database_schema)
         missing = _missing(connection, migrations)
+        if missing:
+            _keep_rebuilds_out(connection, settings.database_schema)
         for name in missing:
-            with connection.transaction():
-                connection.execute(migrations[name])
-                connection.execute(
-                    "INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (name, _digest(migrations[name]))
-                )
+            _apply(connection, settings.database_schema, name, migrations[name])
         return missing
+
+
+def _keep_rebuilds_out(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
+    # Held until the connection closes; see `projections.rebuild`.
+    ((is_held,),) = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"rebuild {schema}",)
+    ).fetchall()
+    if not is_held:
+        raise RebuildInProgress("a rebuild of this schema is under way: wait for it, or end it, before you migrate")
+
+
+def _apply(connection: psycopg.Connection[tuple[Any, ...]], schema: str, name: str, text: bytes) -> None:
+    until = time.monotonic() + MAX_WAIT_SECONDS
+    while True:
+        _wait_for_users(connection, schema, name, until)
+        try:
+            with connection.transaction():
+                connection.execute(text)
+                connection.execute("INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (name, _digest(text)))
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            if time.monotonic() > until:
+                raise TablesInUse from error
+            logger.warning("%s is tried again, since others use its tables: %s", name, type(error).__name__)
+
+
+def _wait_for_users(connection: psycopg.Connection[tuple[Any, ...]], schema: str, name: str, until: float) -> None:
+    """Wait until all transactions have ended that use tables of the schema now."""
+    tell_at = time.monotonic() + TOLD_SECONDS
+    users = _users(connection, schema)
+    while users:
+        first = next(iter(users.values()))
+        if time.monotonic() > until:
+            raise TablesInUse(f"{name} needs tables that others use: {first}. End it, and migrate again")
+        if time.monotonic() > tell_at:
+            logger.warning("%s waits until others have ended that use its tables: %s", name, first)
+            tell_at = until
+        time.sleep(LOOK_SECONDS)
+        users = {id: who for id, who in _users(connection, schema).items() if id in users}
+
+
+def _users(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> dict[str, str]:
+    return dict(connection.execute(_IN_USE, (schema,)).fetchall())
 
 
 def _enter_schema(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:

@@ -1,7 +1,9 @@
 """Migrations on a real Postgres."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -10,10 +12,11 @@ from msgspec.structs import replace
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from projections.errors import MigrationChanged, SchemaTooNew, WrongEncoding
+from projections.errors import MigrationChanged, RebuildInProgress, SchemaTooNew, TablesInUse, WrongEncoding
 from projections.migrate import migrate, shipped
 from schemas.settings import ProjectionsSettings
 from tests.integration.projection_world import Tables
+from tests.integration.waiting import DEADLINE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -58,6 +61,87 @@ def test_a_migration_may_take_longer_than_the_database_lets_others(settings: Pro
     migrate(settings)
     limited = replace(settings, database_url=make_conninfo(settings.database_url, options=f"-c {limit}=200"))
     assert migrate(limited, {**shipped(), "9001_long.sql": b"SELECT pg_sleep(0.4)"}) == ["9001_long.sql"]
+
+
+@contextmanager
+def using_instances(settings: ProjectionsSettings) -> Iterator[None]:
+    """A transaction of another program that has read a table."""
+    with psycopg.connect(settings.database_url, application_name="backup") as connection:
+        connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(settings.database_schema, "instances")))
+        yield
+
+
+@pytest.fixture
+def later(settings: ProjectionsSettings) -> Callable[[], list[str]]:
+    """Applies one migration more than there are, which needs a table for itself."""
+    migrate(settings)
+    return lambda: migrate(settings, {**shipped(), "9001_later.sql": b"ALTER TABLE instances ADD COLUMN later text"})
+
+
+async def test_nobody_waits_behind_a_migration_that_a_long_transaction_holds_up(
+    settings: ProjectionsSettings,
+    later: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("projections.migrate.TOLD_SECONDS", 0.0)
+
+    async def waits() -> bool:
+        return "9001_later.sql waits" in caplog.text and "(backup)" in caplog.text
+
+    with using_instances(settings):
+        migrating = asyncio.create_task(asyncio.to_thread(later))
+        await eventually(waits)
+        Tables(settings).rows("SET statement_timeout = 1000; SELECT count(*) FROM instances")
+        assert not migrating.done()
+    assert await migrating == ["9001_later.sql"]
+
+
+async def test_a_migration_that_meets_a_long_transaction_is_tried_again(
+    settings: ProjectionsSettings,
+    later: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("projections.migrate.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("projections.migrate._wait_for_users", lambda *given: None)
+
+    async def is_tried_again() -> bool:
+        return "LockNotAvailable" in caplog.text
+
+    with using_instances(settings):
+        migrating = asyncio.create_task(asyncio.to_thread(later))
+        await eventually(is_tried_again)
+    assert await migrating == ["9001_later.sql"]
+
+
+def test_a_migration_that_waits_for_very_long_says_for_whom(
+    settings: ProjectionsSettings, later: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.migrate.MAX_WAIT_SECONDS", 0.0)
+    with using_instances(settings), pytest.raises(TablesInUse, match=r"9001_later\.sql .*\(backup\)"):
+        later()
+    assert later() == ["9001_later.sql"]
+
+
+def test_a_migration_waits_for_another_for_as_long_as_it_takes(
+    settings: ProjectionsSettings, later: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.migrate.LOCK_TIMEOUT_SECONDS", 1)
+    long = {**shipped(), "9001_later.sql": b"ALTER TABLE instances ADD COLUMN later text; SELECT pg_sleep(3)"}
+    with ThreadPoolExecutor(2) as pool:
+        applied = [pool.submit(migrate, settings, long) for _ in range(2)]
+        assert sorted(each.result(DEADLINE_SECONDS) for each in applied) == [[], ["9001_later.sql"]]
+
+
+def test_nothing_is_migrated_during_a_rebuild(settings: ProjectionsSettings, later: Callable[[], list[str]]) -> None:
+    with psycopg.connect(settings.database_url, autocommit=True) as rebuilding:
+        lock = f"rebuild {settings.database_schema}"
+        rebuilding.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (lock,))
+        with pytest.raises(RebuildInProgress):
+            later()
+        assert migrate(settings) == []
+    assert later() == ["9001_later.sql"]
 
 
 def test_a_changed_migration_is_refused(settings: ProjectionsSettings) -> None:
