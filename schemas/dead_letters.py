@@ -16,6 +16,9 @@ MAX_VALUE_BYTES: Final = 1024 * 1024
 MAX_HEADERS_BYTES: Final = 64 * 1024
 """Most bytes that are kept of each part. A command may be as large as the topic takes, and larger if it was compressed:
 topic `commands.dead` would refuse it for ever, and nothing behind it would be decided."""
+HEADER_BYTES: Final = 10
+"""Most bytes of a header beside its name and content: their lengths. Without them, millions of empty headers would count
+for nothing."""
 
 
 class DeadLetter(Struct, frozen=True):
@@ -41,7 +44,7 @@ def dead_letter(topic: str, partition: int, command: Record, reason: str) -> Dea
     headers: list[tuple[str, bytes | None]] = []
     room = MAX_HEADERS_BYTES
     for name, content in command.headers:
-        room -= len(name.encode()) + len(content or b"")
+        room -= HEADER_BYTES + len(name.encode()) + len(content or b"")
         if room < 0:
             break
         headers.append((name, content))

@@ -148,6 +148,13 @@ def test_a_dead_letter_fits_into_its_topic(record: StoredRecord, cut: bytes | No
     assert "large" not in headers
 
 
+def test_headers_without_content_take_room_in_a_dead_letter() -> None:
+    record = StoredRecord(7, ID.encode(), b"{}", (("type", b"RunWorkflow"), *(("", None) for _ in range(1_000_000))))
+    letter = dead_letter("p.commands", 3, record, "why")
+    assert dict(letter.headers)["dead-cut"] == b"headers"
+    assert len(letter.headers) < MAX_HEADERS_BYTES
+
+
 # Events
 
 
