@@ -17,8 +17,8 @@ MAX_HEADERS_BYTES: Final = 64 * 1024
 """Most bytes that are kept of each part. A command may be as large as the topic takes, and larger if it was compressed:
 topic `commands.dead` would refuse it for ever, and nothing behind it would be decided."""
 HEADER_BYTES: Final = 10
-"""Most bytes of a header beside its name and content: their lengths. Without them, millions of empty headers would count
-for nothing."""
+"""Most bytes of a header beside its name and content: their lengths. Without them, millions of empty headers would
+count for nothing."""
 
 
 class DeadLetter(Struct, frozen=True):
