@@ -6,6 +6,7 @@ other requests must not wait for it.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,6 +20,8 @@ from schemas.log_entries import UNREAD, Entry, Judge, entry
 from schemas.records import RecordCodec
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, partition_of, topic_name, used_partitions
+
+logger = logging.getLogger(__name__)
 
 MAX_READ: Final = 20_000
 """Records that a request reads at most, of whichever instance: a tenth of a second of one core."""
@@ -85,8 +88,9 @@ class KafkaLogReader:
                 yield reader
         except TimeoutError:
             raise Unavailable("the log of events could not be read in time; try again") from None
-        except KafkaFault:
-            raise Unavailable("Kafka can't be reached, so the log of events can't be read") from None
+        except KafkaFault as fault:
+            logger.warning("the log of events can't be read: %s", fault)
+            raise Unavailable("Kafka is away or refuses, so the log of events can't be read") from None
 
     async def _read(self, reader: Reader, place: Place, key: bytes, after: LogPlace, end: int) -> LogSlice:
         judge, offset = Judge(after.start, after.epoch), after.offset

@@ -216,3 +216,16 @@ async def _first(reader: Reader, offsets: Mapping[Place, int]) -> dict[Place, Re
         for place, records in (await reader.take(TAKE_SECONDS)).items():
             found.setdefault(place, records[0])
     return found
+
+
+async def whole_log(reader: Reader, topic: str) -> dict[int, int]:
+    """Up to where the partitions of a topic must be read now, see `Limits.read_to`.
+
+    Raises:
+        KafkaFault: Kafka is away or refuses; or there is no such topic, else nobody would be behind it.
+    """
+    count = await reader.partitions(topic)
+    if not count:
+        raise KafkaFault(f"there is no topic {topic}")
+    limits = await reader.limits([Place(topic, partition) for partition in range(count)])
+    return {place.partition: found.read_to for place, found in limits.items()}

@@ -31,10 +31,11 @@ from typing import Final
 from uuid import UUID
 
 from projections.errors import StoreAway
+from projections.log_watch import whole_log
 from projections.metrics import Metrics
 from projections.ports import Store
 from projections.read_rows import RowPosition
-from schemas.kafka import Kafka, KafkaFault, Place
+from schemas.kafka import Kafka, KafkaFault
 from schemas.resources import InstanceState
 from schemas.settings import ProjectionsSettings
 
@@ -80,12 +81,10 @@ async def log_ends(kafka: Kafka, topic: str) -> Mapping[int, int]:
     """Up to where the partitions of a topic must be read now, see `Limits.read_to`.
 
     Raises:
-        KafkaFault, TimeoutError: Kafka is away or too slow.
+        KafkaFault, TimeoutError: Kafka is away or too slow, or there is no such topic.
     """
     async with asyncio.timeout(ENDS_TIMEOUT_SECONDS), kafka.reader() as reader:
-        count = await reader.partitions(topic)
-        limits = await reader.limits([Place(topic, partition) for partition in range(count)])
-    return {place.partition: found.read_to for place, found in limits.items()}
+        return await whole_log(reader, topic)
 
 
 class Retention:

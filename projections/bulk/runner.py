@@ -20,13 +20,14 @@ from projections.bulk.reads import Reads
 from projections.bulk.sending import Sender
 from projections.bulk.steps import Memory, next_step
 from projections.database import FAULTS
+from projections.log_watch import whole_log
 from projections.ports import Database
 from projections.queries.bulks import BulkRow, Running
 from projections.queries.errors import RowUnreadable
 from projections.read_rows import RowPosition
 from schemas.commands import AdvanceBulk, EndBulk
 from schemas.error_texts import INTERNAL_FAULT
-from schemas.kafka import Kafka, KafkaFault, KeptReader, Place
+from schemas.kafka import Kafka, KafkaFault, KeptReader
 from schemas.settings import KafkaSettings
 from schemas.topics import EVENTS, topic_name
 
@@ -240,11 +241,9 @@ class BulkRunner:
     async def _ends(self) -> dict[int, int]:
         try:
             async with asyncio.timeout(LIMITS_TIMEOUT_SECONDS), self._reader.use() as reader:
-                count = await reader.partitions(self._events)
-                limits = await reader.limits([Place(self._events, partition) for partition in range(count)])
+                return await whole_log(reader, self._events)
         except TimeoutError as error:
             raise KafkaFault("Kafka does not tell in time where the events end") from error
-        return {place.partition: found.read_to for place, found in limits.items()}
 
 
 def _pause(failures: int) -> float:

@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 
 from schemas.kafka.closing import closing
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.errors import KafkaFault
 from schemas.kafka.faults import faults
 from schemas.kafka.marks import noting_marks
+from schemas.kafka.metadata import MetadataRequest
 from schemas.kafka.ports import Limits, Place
 from schemas.kafka.span import read_span
 from schemas.records import Record
@@ -43,8 +45,11 @@ class PartitionReader:
     async def partitions(self, topic: str) -> int:
         """See `ports.Reader.partitions`."""
         async with faults():
-            metadata = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - it has no public way
-            return len(metadata.partitions_for_topic(topic) or ())
+            client = self._consumer._client  # noqa: SLF001 - it has no public way
+            if found := (await client.fetch_all_metadata()).partitions_for_topic(topic):
+                return len(found)
+            # That leaves out topics that we may not see. Only who asks for one by its name is told so.
+            return _partitions(await client.send(client.get_random_node(), MetadataRequest([topic])))
 
     async def limits(self, places: Collection[Place]) -> dict[Place, Limits]:
         """See `ports.Reader.limits`."""
@@ -93,3 +98,13 @@ class PartitionReader:
             async for _ in read_span(self, place, start, stop):
                 pass
         return frozenset(offset for offset in found if start <= offset < stop)
+
+
+def _partitions(response: Any) -> int:
+    """How many partitions the topic has that a broker was asked about."""
+    for code, name, _, partitions, _ in response.topics:
+        error = for_code(code)
+        if code and error is not UnknownTopicOrPartitionError:
+            raise error(name)
+        return len(partitions)
+    return 0

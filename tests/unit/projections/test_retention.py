@@ -25,12 +25,14 @@ from projections.retention import (
     SWEEP_SECONDS,
     WAIT_SECONDS,
     Retention,
+    log_ends,
     next_limit,
     retention_days,
 )
 from projections.rows import Advance
 from schemas import events
-from schemas.kafka import KafkaFault
+from schemas.kafka import KafkaFault, NewTopic
+from schemas.kafka.memory import MemoryCluster, MemoryKafka
 from schemas.resources import InstanceState
 from schemas.settings import ProjectionsSettings
 from tests.simulation.loop import in_world
@@ -229,6 +231,16 @@ async def test_it_comes_again_for_what_has_grown_old(world: World) -> None:
     await asyncio.sleep(SWEEP_SECONDS)
     assert world.left == 0
     task.cancel()
+
+
+async def test_nobody_has_read_all_of_a_log_that_is_not_there() -> None:
+    """A topic that was deleted has no end that the read model could be behind, and all would be deleted at once."""
+    cluster = MemoryCluster()
+    cluster.create(NewTopic("events", 2, 1))
+    kafka = MemoryKafka(cluster)
+    assert await log_ends(kafka, "events") == {0: 0, 1: 0}
+    with pytest.raises(KafkaFault, match="there is no topic others"):
+        await log_ends(kafka, "others")
 
 
 def test_constants_leave_readers_alone() -> None:

@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy
 from aiokafka.consumer.subscription_state import Subscription, SubscriptionState
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from prometheus_client import CollectorRegistry, Gauge
 
 from projections.log_watch import Look
@@ -21,9 +28,11 @@ from projections.publisher.metrics import Metrics as PublisherMetrics
 from projections.publisher.partition_publisher import PartitionPublisher
 from projections.publisher.positions import PublishedPosition
 from projections.rows import ReadPosition
-from schemas.kafka import Membership, Place, UnreadableRecords
+from schemas.kafka import KafkaFault, Membership, Place, UnreadableRecords
 from schemas.kafka.consumer import ConsumerClient
 from schemas.kafka.member import GroupMember
+from schemas.kafka.metadata import _MetadataResponse
+from schemas.kafka.reader import PartitionReader
 from schemas.settings import EngineSettings, ProjectionsSettings
 from schemas.topics import EVENTS
 
@@ -151,6 +160,35 @@ async def test_nothing_is_asked_of_a_partition_that_was_taken_away(
     assert consumer.highwater(kept) is None
     with pytest.raises(IllegalStateError):
         ask(consumer, kept)
+
+
+class OneBroker:
+    """Knows of a topic what it is told to, and lists no topics: who may not see one finds it in no list."""
+
+    def __init__(self, code: int, partitions: int):
+        self._topic: tuple[Any, ...] = (code, EVENTS, False, [(0, n, 1, 0, [1], [1], []) for n in range(partitions)], 0)
+
+    async def fetch_all_metadata(self) -> ClusterMetadata:
+        return ClusterMetadata()
+
+    def get_random_node(self) -> int:
+        return 1
+
+    async def send(self, node: int, request: Any) -> Any:
+        written = _MetadataResponse(0, [(1, "kafka", 9092, None)], "cluster", 1, [self._topic], 0).encode()
+        return _MetadataResponse.decode(written)
+
+
+async def test_a_topic_that_may_not_be_seen_is_not_one_that_does_not_exist(consumer: GivenConsumer) -> None:
+    """Else whoever asks would take the log for one that has nothing to read."""
+    reader = PartitionReader(consumer)
+    consumer._client = OneBroker(TopicAuthorizationFailedError.errno, 0)
+    with pytest.raises(KafkaFault, match="TopicAuthorizationFailed"):
+        await reader.partitions(EVENTS)
+    consumer._client = OneBroker(UnknownTopicOrPartitionError.errno, 0)
+    assert await reader.partitions(EVENTS) == 0
+    consumer._client = OneBroker(0, 3)
+    assert await reader.partitions(EVENTS) == 3, "it was made just now"
 
 
 class FailingFetcher:
