@@ -9,6 +9,7 @@ first waits, without any lock, until those have ended that use the tables now (a
 import hashlib
 import logging
 import time
+from collections.abc import Set
 from importlib.resources import files
 from typing import Any, Final
 
@@ -101,6 +102,21 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
         return missing
 
 
+def check_known(settings: PostgresSettings) -> None:
+    """Check that this build knows all migrations of the schema, if there is one.
+
+    Raises:
+        SchemaTooNew: it does not.
+        psycopg.Error: Postgres is away, or refused.
+    """
+    with psycopg.connect(conninfo(settings, "migrate"), autocommit=True) as connection:
+        table = sql.Identifier(settings.database_schema, "migrations")
+        ((found,),) = connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchall()
+        if found is not None:
+            rows = connection.execute(sql.SQL("SELECT name FROM {}").format(table)).fetchall()
+            _check_known({name for (name,) in rows}, shipped())
+
+
 def _keep_rebuilds_out(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
     # Held until the connection closes; see `projections.rebuild`.
     ((is_held,),) = connection.execute(
@@ -159,12 +175,16 @@ def _enter_schema(connection: psycopg.Connection[tuple[Any, ...]], schema: str) 
 
 def _missing(connection: psycopg.Connection[tuple[Any, ...]], migrations: Migrations) -> list[str]:
     applied = dict(connection.execute("SELECT name, sha256 FROM migrations").fetchall())
-    if unknown := sorted(applied.keys() - migrations.keys()):
-        raise SchemaTooNew(f"the schema has {', '.join(unknown)}, which this build does not know: run a newer build")
+    _check_known(applied.keys(), migrations)
     for name, digest in applied.items():
         if digest != _digest(migrations[name]):
             raise MigrationChanged(f"{name} differs from what was applied: restore it and add a new migration")
     return [name for name in migrations if name not in applied]
+
+
+def _check_known(applied: Set[str], migrations: Migrations) -> None:
+    if unknown := sorted(applied - migrations.keys()):
+        raise SchemaTooNew(f"the schema has {', '.join(unknown)}, which this build does not know: run a newer build")
 
 
 def _digest(text: bytes) -> str:

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from projections.database import LIFT_LIMITS, connect
 from projections.errors import RebuildInProgress, StoreAway
-from projections.migrate import migrate
+from projections.migrate import check_known, migrate
 from projections.postgres_connection import PostgresConnection
 from projections.rebuild import indexes
 from projections.rebuild.held import check_log, live_positions
@@ -50,6 +50,7 @@ async def rebuild(
     Raises:
         RowsWouldBeLost: the log does not hold everything that the live read model shows.
         RebuildInProgress: another rebuild of this schema is under way.
+        SchemaTooNew: the live read model is of a newer build, whose processes could not use this one's.
         LogFault: a record of the log belongs to a claim that is not in it.
         psycopg.OperationalError, StoreAway, KafkaFault, TimeoutError: a service is away or too slow. The live read
             model is as it was; start again.
@@ -60,6 +61,7 @@ async def rebuild(
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
         await connection.execute(LIFT_LIMITS)
         await _claim(connection, live)
+        await asyncio.to_thread(check_known, settings)
         log = await check_log(kafka, topic_name(settings, EVENTS), await live_positions(connection, live))
         await _drop(connection, shadow.database_schema)
         await _drop(connection, f"{live}_replaced")

@@ -12,7 +12,8 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
-from projections.errors import RebuildInProgress, RowsWouldBeLost
+from projections.errors import RebuildInProgress, RowsWouldBeLost, SchemaTooNew
+from projections.migrate import migrate, shipped
 from projections.queries.positions import ReadPositions
 from projections.queries.read_model import ReadModel
 from projections.rebuild import indexes, rebuild, rebuilding
@@ -385,6 +386,16 @@ async def test_what_the_log_does_not_hold_is_not_lost(
     with pytest.raises(RowsWouldBeLost, match=rf"events, partition 2 {reason}.* would lose these rows"):
         await rebuild(settings)
     assert snapshot(tables) == live
+
+
+async def test_the_read_model_of_a_newer_build_is_not_replaced(
+    settings: ProjectionsSettings, log: Log, tables: Tables
+) -> None:
+    assert sum(log.ends.values()) > 0
+    migrate(settings, {**shipped(), "9001_later.sql": b"ALTER TABLE instances ADD COLUMN later text"})
+    with pytest.raises(SchemaTooNew, match=r"9001_later\.sql"):
+        await rebuild(settings)
+    assert tables.rows("SELECT later FROM instances") == []
 
 
 async def test_one_rebuild_at_a_time(settings: ProjectionsSettings, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
