@@ -3,7 +3,7 @@ r"""Records that aiokafka can't hand out: with one, whoever can write to a topic
 - **A header whose name is not UTF-8.** Kafka takes such a record, since to a broker a name is bytes, and Java's clients
   read it with a replacement character. In aiokafka a `UnicodeDecodeError` comes out of `getmany` instead, again and
   again, and what it had taken from other partitions by then is lost.
-- **A batch that is too large once it is unpacked** (see `unpacking`).
+- **A batch that is too large once it is unpacked, or has a record of far too many headers** (see `unpacking`).
 
 Importing this module teaches aiokafka to read such a name with `\xff` for what it can't decode, and to hand out one
 empty record for such a batch, at its last offset. Nobody takes an empty record for a good one, and whoever counts
@@ -21,7 +21,13 @@ from aiokafka.record.default_records import DefaultRecord, _DefaultRecordBatchPy
 from aiokafka.record.util import decode_varint
 
 from schemas.kafka.marks import are_sought, note_marks
-from schemas.kafka.unpacking import MAX_UNPACKED_BYTES, EnoughUnpacked, UnpackedTooLarge
+from schemas.kafka.unpacking import (
+    MAX_HEADERS,
+    MIN_HEADER_BYTES,
+    BatchLeftOut,
+    EnoughUnpacked,
+    check_headers,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +35,10 @@ LENGTH_OFFSET: Final = 8
 """Where a batch has the length of what follows the length."""
 LOG_OVERHEAD: Final = 12
 """Bytes of a batch up to and with its length."""
+RECORDS_OFFSET: Final = 61
+"""Where a batch of message format 2 has its records."""
+FORMAT_OFFSET: Final = 16
+FORMAT_WITH_HEADERS: Final = 2
 
 
 class _Fetched(fetcher.MemoryRecords):  # type: ignore[misc]
@@ -38,10 +48,49 @@ class _Fetched(fetcher.MemoryRecords):  # type: ignore[misc]
         super().__init__(data)
         self.data = data
         self.last: Any = None
+        self.start = self._end = 0
+        """Where the last batch begins."""
 
     def next_batch(self) -> Any:
-        self.last = super().next_batch()
-        return self.last
+        batch = super().next_batch()
+        self.start = self._end
+        length = int.from_bytes(self.data[self.start + LENGTH_OFFSET : self.start + LOG_OVERHEAD])
+        self._end = self.start + LOG_OVERHEAD + length
+        first = self.start + RECORDS_OFFSET
+        if self._end - first > MAX_HEADERS * MIN_HEADER_BYTES and self._has_headers:
+            batch = _LargeBatch(batch, self.data, first, self._end)
+        self.last = batch
+        return batch
+
+    @property
+    def _has_headers(self) -> bool:
+        return self.data[self.start + FORMAT_OFFSET] == FORMAT_WITH_HEADERS
+
+    @property
+    def last_data(self) -> bytes:
+        """The bytes of the last batch."""
+        return self.data[self.start : self._end]
+
+
+class _LargeBatch:
+    """A batch of aiokafka's that is large enough to have a record of too many headers; iterating checks that.
+
+    Of one that is compressed, `unpacking` checks it.
+    """
+
+    def __init__(self, batch: Any, data: bytes, first: int, end: int):
+        self._batch, self._data, self._first, self._end = batch, data, first, end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._batch.compression_type:
+            check_headers(self._data, self._first, self._end)
+        return iter(self._batch)
 
 
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -62,11 +111,10 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             except UnicodeDecodeError:
                 self._tell("a record of %s/%d at or behind offset %d has a header whose name is not UTF-8")
                 self._records = _LenientRecords(self._data, self.next_fetch_offset)
-            except UnpackedTooLarge:
+            except BatchLeftOut as error:
                 batch = self._records.last
                 last = batch.next_offset - 1
-                text = "the records of %s/%d from offset %d to %d are left out: unpacked, they have more than %d bytes"
-                self._tell(text, last, MAX_UNPACKED_BYTES)
+                self._tell("the records of %s/%d from offset %d to %d are left out: %s", last, error)
                 self.next_fetch_offset = batch.next_offset
                 empty = DefaultRecord(last, batch.max_timestamp, batch.timestamp_type, b"", b"", [])
                 yield self._consumer_record(self._place, empty)
@@ -75,7 +123,7 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             else:
                 return
 
-    def _tell(self, text: str, *more: int) -> None:
+    def _tell(self, text: str, *more: object) -> None:
         logger.warning(text, self._place.topic, self._place.partition, self.next_fetch_offset, *more)
 
 
@@ -96,14 +144,11 @@ class _LenientRecords:
 
 
 def _batches(data: bytes, position: int) -> Iterator["_LenientBatch"]:
-    records, start = _Fetched(data), 0
+    records = _Fetched(data)
     while records.has_next():
         batch = records.next_batch()
-        length = int.from_bytes(data[start + LENGTH_OFFSET : start + LOG_OVERHEAD])
-        end = start + LOG_OVERHEAD + length
         if batch.next_offset > position:
-            yield _LenientBatch(batch, data[start:end])
-        start = end
+            yield _LenientBatch(batch, records.last_data)
 
 
 class _LenientBatch:

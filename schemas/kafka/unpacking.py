@@ -5,7 +5,8 @@ whoever can write to a topic could take all memory of everybody who reads it, ag
 
 Importing this module bounds how aiokafka unpacks:
 
-- a batch that is larger than `MAX_UNPACKED_BYTES` is refused (`UnpackedTooLarge`)
+- a batch that is larger than `MAX_UNPACKED_BYTES` is refused (`UnpackedTooLarge`), and so is one with a record of more
+  than `MAX_HEADERS` headers (`TooManyHeaders`), compressed or not: in Python they take up to seventy times as much
 - so is every batch once twice as much was unpacked in one iteration of the event loop (`EnoughUnpacked`). Else all that
   was fetched could be unpacked before anybody has taken a record. What is left is read in another iteration.
 
@@ -22,12 +23,18 @@ from typing import Any, Final
 import cramjam
 from aiokafka import codec
 from aiokafka.record import default_records, legacy_records
+from aiokafka.record.util import decode_varint
 
 from schemas.topics import MAX_RECORD_BATCH_BYTES
 
 MAX_UNPACKED_BYTES: Final = 4 * MAX_RECORD_BATCH_BYTES
 """Largest batch once it is unpacked. What we write is smaller before it is compressed. Common producers fill a batch up
 to some kilobytes, and a broker takes 1 MB by default, so it is also far above what other services write."""
+
+MAX_HEADERS: Final = 1000
+"""Most headers of a record. A header can have two bytes: without the limit, a batch of 3 KB took gigabytes. Nobody has
+use for so many."""
+MIN_HEADER_BYTES: Final = 2
 
 USUAL_RATIO: Final = 16
 """How well records are compressed at most, mostly. One attempt at unpacking is enough for them."""
@@ -42,8 +49,22 @@ _GZIP_PIECE_BYTES: Final = 4096
 members of one byte each would stop everybody who reads it for minutes."""
 
 
-class UnpackedTooLarge(Exception):
+class BatchLeftOut(Exception):
+    """A batch that nobody should hold in memory. The message says what is wrong with it."""
+
+
+class UnpackedTooLarge(BatchLeftOut):
     """The batch is larger than `MAX_UNPACKED_BYTES` once it is unpacked."""
+
+    def __init__(self) -> None:
+        super().__init__(f"unpacked, they have more than {MAX_UNPACKED_BYTES} bytes")
+
+
+class TooManyHeaders(BatchLeftOut):
+    """A record of the batch has more than `MAX_HEADERS` headers."""
+
+    def __init__(self) -> None:
+        super().__init__(f"one of them has more than {MAX_HEADERS} headers")
 
 
 class EnoughUnpacked(Exception):
@@ -147,6 +168,36 @@ def unpack_zstd(packed: Any) -> bytes:
     return _into_room(cramjam.zstd.decompress_into, packed)
 
 
+def check_headers(data: bytes, position: int, end: int) -> None:
+    """Check how many headers records have (Kafka's message format 2). The broker has checked their structure.
+
+    Args:
+        data: holds them.
+        position: where they begin.
+        end: where they end.
+
+    Raises:
+        TooManyHeaders: one has too many.
+    """
+    while position < end:
+        length, begin = decode_varint(data, position)
+        if length < 0:
+            return  # aiokafka says what is wrong
+        position = begin + length
+        if length > MAX_HEADERS * MIN_HEADER_BYTES and _headers_of(data, begin) > MAX_HEADERS:
+            raise TooManyHeaders
+
+
+def _headers_of(data: bytes, position: int) -> int:
+    """How many headers a record has that begins behind its length."""
+    for _ in ("attributes", "time", "offset"):
+        _, position = decode_varint(data, position)
+    for _ in ("key", "value"):
+        length, position = decode_varint(data, position)
+        position += max(0, length)
+    return int(decode_varint(data, position)[0])
+
+
 def _into_room(unpack_into: Callable[[Any, bytearray], int], packed: Any) -> bytes:
     # A buffer costs time by its size, so the largest is only made for what does not fit into the usual one.
     size = min(max(USUAL_RATIO * len(packed), MIN_ROOM_BYTES), MAX_UNPACKED_BYTES)
@@ -172,14 +223,25 @@ _UNPACK: Final = {
 }
 
 
+def _with_few_headers(unpack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def unpack_with_few_headers(packed: Any) -> bytes:
+        unpacked = unpack(packed)
+        check_headers(unpacked, 0, len(unpacked))
+        return unpacked
+
+    return unpack_with_few_headers
+
+
 def _teach() -> None:
     """Replace the functions in aiokafka's modules in Python, and in those in C, which an installation may lack."""
     in_use = (default_records.DefaultRecordBatch, legacy_records.LegacyRecordBatch)
     modules = {default_records, legacy_records, *(__import__(kind.__module__, fromlist=["_"]) for kind in in_use)}
     for module in modules:
+        # Records of the older formats have no headers.
+        has_headers = module.__name__.endswith(".default_records")
         for name, unpack in _UNPACK.items():
             if hasattr(module, name):
-                setattr(module, name, unpack)
+                setattr(module, name, _with_few_headers(unpack) if has_headers else unpack)
 
 
 _teach()

@@ -48,7 +48,6 @@ CODECS = [
 
 @pytest.fixture(autouse=True)
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign_records, "MAX_UNPACKED_BYTES", MAX)
     monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", MAX)
     monkeypatch.setattr(unpacking, "MIN_ROOM_BYTES", 1000)
     monkeypatch.setattr(unpacking, "_room", unpacking._Room())
@@ -90,6 +89,31 @@ def test_what_is_not_too_large_is_unpacked_as_by_aiokafka(number: int, pack: Pac
         assert ours(packed) == theirs(packed) == data
     with pytest.raises(UnpackedTooLarge):
         ours(pack(bytes(MAX + 1)))
+
+
+def with_headers(count: int, offset: int, records: int = 1, name: bytes = b"") -> bytes:
+    return raw_batch([RawRecord(b"k", b"v", [(name, None)] * count)] * records, base_offset=offset)
+
+
+@pytest.mark.parametrize(
+    ("number", "pack"), [pytest.param(0, None, id="plain"), *(one for one in CODECS if one.id != "gzip of two members")]
+)
+@pytest.mark.parametrize("name", [b"", b"\xff"])
+def test_a_batch_with_too_many_headers_is_left_out(
+    number: int, pack: Pack | None, name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def packed(batch: bytes) -> bytes:
+        return batch if pack is None else packed_batch(batch, number, pack(batch[RECORDS_OFFSET:]))
+
+    fine = [packed(with_headers(unpacking.MAX_HEADERS, 3, 2)), packed(with_headers(1, 7, name=name))]
+    data = fine[0] + packed(with_headers(unpacking.MAX_HEADERS + 1, 5, 2, name)) + fine[1]
+    with caplog.at_level(logging.WARNING):
+        found = [(record.offset, len(record.headers), record.key) for record in read(data)]
+    assert found == [(3, 1000, b"k"), (4, 1000, b"k"), (6, 0, b""), (7, 1, b"k")]
+    assert (
+        caplog.records[0].getMessage()
+        == "the records of t/3 from offset 5 to 6 are left out: one of them has more than 1000 headers"
+    )
 
 
 @pytest.mark.parametrize(("number", "pack"), CODECS)
