@@ -25,6 +25,9 @@ from schemas.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
 
+START_SECONDS: Final = 60.0
+"""How long a worker may take to start; it waits for neither Kafka nor Postgres. One that hangs would never be started
+again."""
 SILENT_SECONDS: Final = 15.0
 MAX_MISSED: Final = 2
 """A worker that shows nothing for `SILENT_SECONDS` twice in a row is killed. Nobody else would notice that it hangs: it
@@ -174,8 +177,12 @@ class _Worker:
             )
         if self._stop.is_set():
             self.leave()
-        if await self._heard() or self._stop.is_set():
-            return
+        end = asyncio.get_running_loop().call_later(START_SECONDS, self.kill)
+        try:
+            if await self._heard() or self._stop.is_set():
+                return
+        finally:
+            end.cancel()
         raise self.failure(await self._process.wait())
 
     def failure(self, status: int) -> Exception:

@@ -9,10 +9,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 
+from deploy.errors import DeployError
+from deploy.workers import parent
 from schemas.settings import PREFIX, ApiSettings
 from tests.integration.http_client import Client, Json
 from tests.integration.installation import STOP_TIMEOUT_SECONDS, Installation, Process
@@ -196,3 +199,15 @@ async def test_a_port_in_use_is_named() -> None:
         port = taken.getsockname()[1]
         told = await outcome("api", "--workers", "2", ORCHESTRATION_PORT=str(port))
     assert told == (1, f"Error: can't listen on 127.0.0.1:{port}: Address already in use\n")
+
+
+async def test_a_worker_that_hangs_at_its_start_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hangs = tmp_path / "python"
+    hangs.write_text("#!/bin/sh\nexec sleep 3600\n")
+    hangs.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(hangs))
+    monkeypatch.setattr(parent, "START_SECONDS", 0.1)
+    worker = parent._Worker(1, 0, 1, tmp_path, asyncio.Event())
+    async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+        with pytest.raises(DeployError, match="worker 0 ended by signal 9"):
+            await worker.start()
