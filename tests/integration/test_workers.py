@@ -211,3 +211,4 @@ async def test_a_worker_that_hangs_at_its_start_is_killed(monkeypatch: pytest.Mo
     async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
         with pytest.raises(DeployError, match="worker 0 ended by signal 9"):
             await worker.start()
+    worker.leave()
