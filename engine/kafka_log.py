@@ -107,10 +107,10 @@ class KafkaEventLog:
             by_partition.setdefault(partition_of(key.encode(), partitions), []).append(record)
         await _acknowledged(self._producer.append_all(self._commands, by_partition, deadline))
 
-    async def bury(self, partition: int, command: Record, reason: str) -> None:
+    async def bury(self, partition: int, commands: Sequence[tuple[Record, str]]) -> None:
         """See `EventLog.bury`."""
-        letter = dead_letter(self._commands, partition, command, reason)
-        await _acknowledged(self._producer.append(self._dead, 0, letter, self._deadline()))
+        letters = [dead_letter(self._commands, partition, command, reason) for command, reason in commands]
+        await _acknowledged(self._producer.append_all(self._dead, {0: letters}, self._deadline()))
 
     async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
         """See `EventLog.read`."""

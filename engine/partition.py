@@ -299,9 +299,11 @@ class Partition:
         self.in_turn = True
         turn = Turn(self._shard, self._codec, self.epoch, self.end, self._clock.now())
         with self._metrics.turn_seconds.time():
-            await self._decide(turn)
+            self._decide(turn)
             if self._proof_wanted:
                 turn.confirm()
+            if turn.dead:
+                await self._bury(turn.dead)
             if turn.definitions:
                 await self._log.define(turn.definitions, turn.timestamp_ms)
             self._runner.retract(turn.changed)
@@ -328,7 +330,7 @@ class Partition:
         parts = 2 if half else 1
         return len(self._commands) > MAX_INBOX // parts or self._inbox_bytes > MAX_INBOX_BYTES // parts
 
-    async def _decide(self, turn: Turn) -> None:
+    def _decide(self, turn: Turn) -> None:
         """Decide inputs and commands, one of each in turn: neither of them waits until there are none of the other."""
         taken = 0
         while (self._inputs or self._commands) and taken < MAX_TURN_INPUTS and turn.size_bytes < MAX_TURN_BYTES:
@@ -349,7 +351,8 @@ class Partition:
                 turn.command(record.offset, key, command)
                 self._metrics.commands.inc()
             except UndecodableRecord as error:
-                await self._bury(turn, record, str(error))
+                shown = (record.key or b"")[:MAX_SHOWN_KEY_BYTES].decode(errors="replace")
+                turn.refuse(record, shown, str(error))
             except KeyMissing as error:
                 # Nothing behind it may be decided, and what was decided before it counts.
                 self._unreadable = key_missing(COMMANDS, self.number, error)
@@ -371,12 +374,13 @@ class Partition:
                 f" of the first {self._topics.partitions} partitions by murmur2, as Java's clients do"
             )
 
-    async def _bury(self, turn: Turn, record: Record, reason: str) -> None:
-        await self._log.bury(self.number, record, reason)
-        self._metrics.dead_commands.inc()
-        logger.error("command can't be decoded: %s", reason, extra={"partition": self.number, "offset": record.offset})
-        shown = (record.key or b"")[:MAX_SHOWN_KEY_BYTES].decode(errors="replace")
-        turn.refuse(record.offset, shown, reason)
+    async def _bury(self, dead: Sequence[tuple[Record, str]]) -> None:
+        """Keep commands that can't be decoded, all of a turn at once: one by one, others would wait for hours."""
+        await self._log.bury(self.number, dead)
+        self._metrics.dead_commands.inc(len(dead))
+        for record, reason in dead:
+            extra = {"partition": self.number, "offset": record.offset}
+            logger.error("command can't be decoded: %s", reason, extra=extra)
 
     async def _append(self, records: Sequence[NewRecord]) -> None:
         """Append a turn's records and prove that the claim held."""

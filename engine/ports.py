@@ -81,11 +81,11 @@ class EventLog(Protocol):
             AppendFailed: nobody knows which of them were or will be appended.
         """
 
-    async def bury(self, partition: int, command: Record, reason: str) -> None:
-        """Append a command that can't be decoded to `commands.dead`, with the reason and its original headers.
+    async def bury(self, partition: int, commands: Sequence[tuple[Record, str]]) -> None:
+        """Append commands that can't be decoded to `commands.dead`, each with the reason and its original headers.
 
         Raises:
-            AppendFailed: nobody knows whether it was or will be appended.
+            AppendFailed: nobody knows which of them were or will be appended.
         """
 
 

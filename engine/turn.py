@@ -36,7 +36,7 @@ from schemas.events import (
     WorkflowCreated,
     WorkflowDeleted,
 )
-from schemas.records import NewRecord, RecordCodec, UndecodableRecord
+from schemas.records import NewRecord, Record, RecordCodec, UndecodableRecord
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class Turn:
         """Of each submission that was decided, the code of its rejection; None if it was not rejected."""
         self.definitions: list[Current] = []
         """What engines that listen for triggers have to know, before the events that make it so."""
+        self.dead: list[tuple[Record, str]] = []
+        """Commands that can't be decoded, and why: to be kept before the events that reject them."""
 
     @property
     def _at(self) -> datetime:
@@ -116,10 +118,12 @@ class Turn:
         self.next_command = offset + 1
         self._outcome("", CommandSkipped(at=self._at), offset)
 
-    def refuse(self, offset: int, key: str, reason: str) -> None:
+    def refuse(self, command: Record, key: str, reason: str) -> None:
         """Reject a command that can't be decoded."""
-        self.next_command = offset + 1
-        self._reject(offset, key, rejections.UNDECODABLE, cut_error(f"the command can't be decoded: {reason}"))
+        self.next_command = command.offset + 1
+        self.dead.append((command, reason))
+        self.size_bytes += len(command.value or b"")
+        self._reject(command.offset, key, rejections.UNDECODABLE, cut_error(f"the command can't be decoded: {reason}"))
 
     def input(self, key: str, given: Input) -> None:
         """Decide about what an effect has ended with: what is due, an answer, a run command that was sent."""

@@ -233,4 +233,4 @@ def decide_command(turn: Turn, codec: RecordCodec, record: Stored) -> None:
         key, command = codec.decode_command(record)
         turn.command(record.offset, key, command)
     except UndecodableRecord as error:
-        turn.refuse(record.offset, (record.key or b"").decode(errors="replace"), str(error))
+        turn.refuse(record, (record.key or b"").decode(errors="replace"), str(error))

@@ -283,8 +283,7 @@ async def test_a_buried_command_keeps_what_it_was(subject: Subject, log: EventLo
         StoredRecord(7, b"key", b"{not json", [("type", b"RunWorkflow"), ("trace", b"\x00\xff")]),
         StoredRecord(8, None, None, []),
     ]
-    for command, reason in zip(commands, ("no JSON", "no value – none"), strict=True):
-        await log.bury(2, command, reason)
+    await log.bury(2, list(zip(commands, ("no JSON", "no value – none"), strict=True)))
     first, second = await subject.dead()
     assert (first.key, first.value) == (b"key", b"{not json")
     assert list(first.headers[:2]) == commands[0].headers
@@ -365,7 +364,7 @@ async def test_a_log_out_of_reach_is_an_error_in_time(subject: Subject) -> None:
         with pytest.raises(AppendFailed):
             await log.define([Current("a", 1, None)], 0)
         with pytest.raises(AppendFailed):
-            await log.bury(0, StoredRecord(0, b"k", b"v", []), "reason")
+            await log.bury(0, [(StoredRecord(0, b"k", b"v", []), "reason")])
         with pytest.raises(ReadFailed):
             await read(log, 0, 0, 1)
         with pytest.raises(ReadFailed):

@@ -74,7 +74,7 @@ MUTATIONS: Final = (
     Mutation(
         "undecodable commands thrown away",
         PARTITION,
-        "        await self._log.bury(self.number, record, reason)\n",
+        "        await self._log.bury(self.number, dead)\n",
         "",
         "What could not be read can't be looked at, nor sent again.",
     ),

@@ -116,10 +116,11 @@ class MemoryEventLog:
             record = self._codec.encode(key, command, timestamp_ms=timestamp_ms)
             self._log.append_command(partition_of(record.key, self._log.partitions), record)
 
-    async def bury(self, partition: int, command: Record, reason: str) -> None:
+    async def bury(self, partition: int, commands: Sequence[tuple[Record, str]]) -> None:
         """See `EventLog.bury`."""
         await self._reach()
-        self._log.bury(partition, command, reason)
+        for command, reason in commands:
+            self._log.bury(partition, command, reason)
 
     async def read(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
         """See `EventLog.read`."""

@@ -100,6 +100,8 @@ class HeldLog(MemoryEventLog):
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
         self.batches: list[Sequence[NewRecord]] = []
+        self.buried: list[tuple[int, int]] = []
+        """How many commands were at once, and how many rejections there were before."""
         self.says: int | None = None
         """The offset that acknowledgements tell; the right one if None."""
 
@@ -108,6 +110,11 @@ class HeldLog(MemoryEventLog):
         self.batches.append(records)
         await self.acknowledges.wait()
         return base if self.says is None else self.says
+
+    async def bury(self, partition: int, commands: Sequence[tuple[Record, str]]) -> None:
+        types = [header(record.headers, "type") for record in self._log.events[0]]
+        self.buried.append((len(commands), types.count(b"CommandRejected")))
+        await super().bury(partition, commands)
 
 
 def id_of(name: str) -> str:
@@ -191,6 +198,21 @@ def test_no_call_starts_between_an_abort_in_the_log_and_its_acknowledgement() ->
         await asyncio.sleep(0.1)
         assert (owner.caller.started, owner.caller.refused) == ([], 1)
         assert owner.partition.shard.instances == 0
+
+    simulate(scenario())
+
+
+def test_commands_that_can_not_be_decoded_are_kept_together_before_they_are_rejected() -> None:
+    async def scenario() -> None:
+        owner = Owner()
+        await asyncio.sleep(0.1)
+        for number in range(3):
+            owner.log.append_command(0, NewRecord(b"k%d" % number, b"{", [("type", b"RunWorkflow")], 0))
+        owner.partition.feed_commands(owner.log.commands[0])
+        await asyncio.sleep(0.1)
+        assert owner.event_log.buried == [(3, 0)]
+        assert [offset for _, offset, _ in owner.log.dead] == [0, 1, 2]
+        assert owner.events().count("CommandRejected") == 3
 
     simulate(scenario())
 

@@ -148,7 +148,7 @@ def test_an_outcome_is_never_older_than_an_event_of_its_turn() -> None:
     turn.command(100, "w", CreateWorkflow(name="w", stages=[WAIT]))
     desk.shard.replay("", (CommandSkipped(at=NOW + TICK),), 1)  # as events are that must not have the time of others
     turn.command(101, "x", DeleteWorkflow())
-    turn.refuse(102, "k", "it is not JSON")
+    turn.refuse(StoredRecord(102, b"k", b"{", ()), "k", "it is not JSON")
     turn.skip(103)
     stored = [StoredRecord(0, record.key, record.value, record.headers) for record in turn.records]
     assert [CODEC.decode_event(record).event.at for record in stored] == [NOW, NOW + TICK, NOW + TICK, NOW + TICK]
@@ -160,7 +160,9 @@ def test_a_command_that_can_not_be_decoded_is_rejected_by_its_key() -> None:
     with pytest.raises(UndecodableRecord):
         turn.command(100, "x", replace(run(), stages=Raw(b"5")))
     assert turn.records == []
-    turn.refuse(100, "x", "no list")
+    command = StoredRecord(100, b"x", b"5", ())
+    turn.refuse(command, "x", "no list")
+    assert turn.dead == [(command, "no list")]
     assert desk.commit(turn) == ["CommandRejected x cause 100 UNDECODABLE"]
     assert turn.next_command == 101
 

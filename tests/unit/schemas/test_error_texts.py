@@ -92,7 +92,7 @@ def test_rejections_and_dead_letters() -> None:
         CODEC.decode_command(record)
     assert_short(str(caught.value))
     turn = Turn(Shard(), CODEC, 7, 0, NOW)
-    turn.refuse(0, "x", LONG)
+    turn.refuse(record, "x", LONG)
     rejected = last_event(turn)
     assert isinstance(rejected, events.CommandRejected)
     assert_short(rejected.message)
