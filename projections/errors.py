@@ -53,4 +53,4 @@ class RowsWouldBeLost(ProjectionsError):
 
 
 class RebuildInProgress(ProjectionsError):
-    """Another rebuild of this schema is under way. Wait for it, or end it, before starting one."""
+    """Another rebuild of this schema, or a migration, is under way. Wait for it, or end it, before starting one."""
