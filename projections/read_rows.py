@@ -1,10 +1,10 @@
 """What the read model answers: rows that render quickly. Times are UTC with microseconds, JSON is verbatim."""
 
 from datetime import datetime
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Final, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 Row = TypeVar("Row")
 
@@ -28,7 +28,7 @@ class Slice(Struct, Generic[Row], frozen=True):
 class RowPosition(NamedTuple):
     """The place of a row in a list: newest first by creation, then by id."""
 
-    created_at: datetime
+    created_at: Annotated[datetime, Meta(tz=True)]
     id: UUID
 
 

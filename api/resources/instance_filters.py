@@ -1,7 +1,7 @@
 """The filters of instances as requests give them: in the query, or as a JSON object; and as cursors keep them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -171,12 +171,19 @@ def from_cursor(kept: CursorFilters) -> InstanceFilters:
 
     Raises:
         Invalid: no list has them. Whoever knows the key of cursors could ask for so many workflows that a page takes as
-            long as a statement may, and all others who read wait for it.
+            long as a statement may, and all others who read wait for it; or for what Postgres does not take.
     """
     if kept.filters is not None:
-        ids, key, error = kept.filters.workflow_ids, kept.filters.key, kept.filters.error
-        if len(ids) > MAX_WORKFLOWS or len(key or "") > MAX_KEY_CHARACTERS or len(error or "") > MAX_ERROR_CHARACTERS:
+        ids, key, error = kept.filters.workflow_ids, kept.filters.key or "", kept.filters.error or ""
+        if len(ids) > MAX_WORKFLOWS or len(key) > MAX_KEY_CHARACTERS or len(error) > MAX_ERROR_CHARACTERS:
+            raise Invalid(FOREIGN)
+        if "\0" in key + error or any(at.tzinfo is not UTC for at in _times(kept.filters)):
             raise Invalid(FOREIGN)
         return kept.filters
     ids = () if kept.workflow_id is None else (kept.workflow_id,)
     return InstanceFilters(workflow_ids=ids, running=kept.running)
+
+
+def _times(filters: InstanceFilters) -> list[datetime]:
+    given = (filters.created_after, filters.created_before, filters.terminated_after, filters.terminated_before)
+    return [at for at in given if at is not None]

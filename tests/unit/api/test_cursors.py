@@ -122,6 +122,10 @@ def test_a_cursor_of_another_build_is_refused() -> None:
         InstanceFilters(workflow_ids=(UUID(int=1),) * (MAX_WORKFLOWS + 1)),
         InstanceFilters(key="k" * (MAX_KEY_CHARACTERS + 1)),
         InstanceFilters(error="e" * (MAX_ERROR_CHARACTERS + 1)),
+        InstanceFilters(key="k\0"),
+        InstanceFilters(error="\0"),
+        InstanceFilters(created_after=datetime(2026, 3, 1)),
+        InstanceFilters(terminated_before=datetime(2026, 3, 1)),
     ],
 )
 async def test_a_forged_cursor_asks_for_no_more_than_a_query_may(filters: InstanceFilters) -> None:
@@ -130,6 +134,12 @@ async def test_a_forged_cursor_asks_for_no_more_than_a_query_may(filters: Instan
     answer = await client.call("GET", f"/v2/instances?cursor={text}")
     assert answer.error == (400, "VALIDATION")
     assert answer.json()["errorMessage"] == FOREIGN
+
+
+def test_a_forged_position_has_a_time_zone() -> None:
+    text = of().encode(Cursor(1000, False, RowPosition(datetime(2026, 3, 1), UUID(int=1)), CURSOR.filters))
+    with pytest.raises(Invalid):
+        of().decode(text)
 
 
 def test_a_cursor_is_short() -> None:
