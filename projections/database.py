@@ -31,6 +31,16 @@ NETWORK: Final = {
 }
 """libpq's parameters for all our connections. Without them a server that vanished would hold up its users for hours."""
 
+SESSION: Final = {
+    "timezone": "UTC",
+    "datestyle": "ISO",  # psycopg reads no other
+    "extra_float_digits": "1",
+    # Projectors write into the same rows. With another one, they would end each other's transactions all the time.
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+}
+"""Session parameters of all our connections, whatever the user, the database or the environment have."""
+
 PARSED_ONCE: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -48,8 +58,11 @@ LIFT_LIMITS: Final = sql.SQL(
 """For connections that have a long transaction, or hold a lock while others work: limits that the user or the database
 has by default would end them in the middle. Which of them there are depends on the version."""
 
-SERVER_PROCESS: Final = sql.SQL("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-"""Which process of the server answers; its number alone comes again, as after a restart in a container."""
+SERVER_PROCESS: Final = sql.SQL(
+    "SELECT pid, extract(epoch FROM backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+)
+"""Which process of the server answers; its number alone comes again, as after a restart in a container. The time is a
+number, since this is asked before our parameters are set: psycopg reads times in the style ISO alone."""
 _SESSIONS: Final = weakref.WeakValueDictionary[Row, PostgresConnection]()
 """Our connections, by the process of the server that answered when they were made."""
 
@@ -106,9 +119,13 @@ async def _claim_session(connection: PostgresConnection) -> None:
 
 async def configure(connection: PostgresConnection, schema: str, parameters: Mapping[str, str]) -> None:
     """Set the session's schema and parameters in one round trip."""
-    values = {"search_path": f'"{schema}"', "timezone": "UTC", "jit": "off", **parameters}
-    calls = [sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in values.items()]
-    await connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+    await connection.execute(setting({"search_path": f'"{schema}"', **SESSION, **parameters}))
+
+
+def setting(parameters: Mapping[str, str]) -> sql.Composed:
+    """A statement that sets parameters of a session."""
+    calls = [sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in parameters.items()]
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 
 
 async def connect(

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from projections.database import LIFT_LIMITS, SERVER_PROCESS, conninfo
+from projections.database import LIFT_LIMITS, SERVER_PROCESS, SESSION, conninfo, setting
 from projections.errors import MigrationChanged, NoSession, RebuildInProgress, SchemaTooNew, TablesInUse, WrongEncoding
 from schemas.settings import PostgresSettings
 
@@ -88,6 +88,7 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
             raise WrongEncoding(
                 f"the database's encoding is {encoding}: create one with ENCODING '{ENCODING}', from template0"
             )
+        connection.execute(setting(SESSION))
         connection.execute(LIFT_LIMITS)
         connection.execute("SET statement_timeout = 0")  # a migration takes as long as tables are large
         # Held until the connection closes.

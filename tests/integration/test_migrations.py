@@ -33,6 +33,11 @@ def test_a_fresh_schema_gets_all_migrations_once(settings: ProjectionsSettings) 
     assert [name for (name,) in applied] == list(shipped())
 
 
+def test_a_database_that_writes_times_in_another_way_is_migrated(settings: ProjectionsSettings) -> None:
+    theirs = replace(settings, database_url=make_conninfo(settings.database_url, options="-c datestyle=German"))
+    assert migrate(theirs) == list(shipped())
+
+
 def test_names_are_numbered_without_gaps() -> None:
     assert [name[:4] for name in shipped()] == [f"{n:04}" for n in range(1, len(shipped()) + 1)]
 

@@ -72,6 +72,24 @@ async def test_all_characters_are_taken_whatever_the_environment_says(
     assert row == ("€5",)
 
 
+async def test_values_and_transactions_are_the_same_whatever_the_user_or_the_database_has_set(
+    settings: PostgresSettings,
+) -> None:
+    """As by `ALTER ROLE … SET`, also in what is asked before our parameters are set."""
+    theirs = (
+        "-c datestyle=German -c timezone=America/St_Johns -c extra_float_digits=-15"
+        " -c default_transaction_isolation=serializable"
+    )
+    url = make_conninfo(settings.database_url, options=theirs)
+    connection = await connect(PostgresSettings(database_url=url), "ours", statement_timeout_seconds=30)
+    try:
+        query = b"SELECT to_timestamp(0), 1234567.125::float8, current_setting('transaction_isolation')"
+        row = await (await connection.execute(query)).fetchone()
+    finally:
+        await connection.close()
+    assert row == (datetime(1970, 1, 1, tzinfo=UTC), 1234567.125, "read committed")
+
+
 async def test_an_error_of_a_statement_leaves_the_connection_as_it_is(connection: PostgresConnection) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
         await value(connection, "SELECT 1/0")
