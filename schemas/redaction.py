@@ -6,7 +6,9 @@ from typing import Final
 _URL: Final = re.compile(r"""([a-zA-Z][a-zA-Z0-9+.-]{0,20}:(?:/{1,3}|\\{2}))([^\s"'<>]*)""")
 _QUERY: Final = re.compile(r"[?#]")
 
-_UNESCAPED: Final = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+_UNESCAPED: Final = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f"
+)
 """Those of `_OBEYED` that stay as they are in JSON."""
 _OBEYED_IN_JSON: Final = re.compile(f"[{_UNESCAPED}]")
 _OBEYED: Final = re.compile(f"[\x00-\x1f{_UNESCAPED}]")
@@ -49,4 +51,9 @@ def _written_out(match: re.Match[str]) -> str:
 
 def in_json(text: str) -> str:
     r"""The JSON, of the same meaning, with `\u009b` in place of a character that a terminal obeys."""
-    return _OBEYED_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _OBEYED_IN_JSON.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

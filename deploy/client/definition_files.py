@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from api.validation import validate
-from schemas.redaction import in_json
+from schemas.redaction import in_json, on_one_line
 from schemas.resources import Validation, ValidationFinding
 from schemas.settings import ApiSettings
 
@@ -81,8 +81,17 @@ def tell(name: str, text: bytes) -> None:
 
 
 def as_yaml(value: object) -> str:
-    """A definition as YAML that the API reads as the same one."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=MAX_LINE_CHARACTERS)
+    """A definition as YAML that the API reads as the same one.
+
+    All but ASCII is written out where a character would not show, such as one that turns the direction of an account.
+    """
+    text = _dumped(value, allow_unicode=True)
+    shows = all(line == on_one_line(line) for line in text.split("\n"))
+    return text if shows else _dumped(value, allow_unicode=False)
+
+
+def _dumped(value: object, *, allow_unicode: bool) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=MAX_LINE_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -50,6 +50,7 @@ def test_long_texts_take_no_long_time() -> None:
         ("\u202eevil\u2066", r"\u202eevil\u2066"),
         ("half \ud800", r"half \ud800"),
         ("pay\u200bpal\u2060\ufeff", r"pay\u200bpal\u2060\ufeff"),
+        ("pay\xadpal\u180e\U000e0041", r"pay\xadpal\u180e\U000e0041"),
         ("می‌خواهم 👩‍💻", "می‌خواهم 👩‍💻"),
     ],
 )
@@ -59,7 +60,7 @@ def test_foreign_text_stays_on_its_line(text: str, shown: str) -> None:
 
 
 def test_json_does_not_speak_to_the_terminal() -> None:
-    value = {"a\x9b31m": ["\x1b[2J\x7f", "\u202eevil", "Grüße, 世界", 'quoted "\\']}
+    value = {"a\x9b31m": ["\x1b[2J\x7f", "\u202eevil\U000e0041\xad", "Grüße, 世界", 'quoted "\\']}
     text = json.dumps(value, ensure_ascii=False, indent=2)
     shown = in_json(text)
     assert json.loads(shown) == value

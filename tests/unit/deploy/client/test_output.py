@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from api.bodies.yaml_body import decode_yaml
 from deploy.client.definition_files import as_yaml
 from deploy.client.output import Cell, Output, Styled, clean, duration, moment, pairs, state, table, took, waits_for
+from schemas.redaction import on_one_line
 from tests.definition_strategies import definitions
 
 
@@ -142,3 +143,11 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @given(st.one_of(definitions, st.dictionaries(texts, texts), st.sampled_from(["1e3", "0o7", ".5", "1.", "no", "1:30"])))
 def test_yaml_is_read_as_what_was_shown(value: Any) -> None:
     assert decode_yaml(as_yaml(value).encode(), 100_000) == value
+
+
+def test_yaml_does_not_speak_to_the_terminal() -> None:
+    value = {"name": "Grüße", "to": "users:\u202eecila", "a\x9b31m": "pay\U000e0041"}
+    shown = as_yaml(value)
+    assert [line for line in shown.splitlines() if on_one_line(line) != line] == []
+    assert decode_yaml(shown.encode(), 100_000) == value
+    assert "Grüße" in as_yaml({"name": "Grüße"})
