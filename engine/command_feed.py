@@ -11,6 +11,7 @@ from engine.errors import ReadFailed
 from engine.metrics import Metrics
 from schemas.fillers import Passed
 from schemas.kafka import (
+    COORDINATOR_AWAY_SECONDS,
     PROMPT_FETCH_SECONDS,
     Kafka,
     KafkaFault,
@@ -42,10 +43,6 @@ POLL_SECONDS: Final = 1.0
 MAX_TAKEN: Final = 2_000
 """Most commands that are taken at once. A megabyte that was fetched holds a million, if they are empty and compressed:
 they would stop the engine for seconds, and then wait in its memory."""
-
-COORDINATOR_AWAY_SECONDS: Final = 10.0
-"""How long a group may be without a coordinator: a broker that dies or hangs is replaced after about 9 s. Meanwhile
-nobody gives partitions to others. Without it, an engine would let go of all of them whenever such a broker is lost."""
 
 WATCH_SECONDS: Final = 0.5
 """How often it is looked whether the group still answers."""

@@ -34,7 +34,17 @@ from projections.publisher import Publisher
 from projections.retention import Retention, log_ends, retention_days
 from projections.standstills import Standstills
 from projections.store import PostgresStore
-from schemas.kafka import PROMPT_FETCH_SECONDS, Kafka, KafkaFault, Member, Membership, NameTaken, Place, clients_of
+from schemas.kafka import (
+    COORDINATOR_AWAY_SECONDS,
+    PROMPT_FETCH_SECONDS,
+    Kafka,
+    KafkaFault,
+    Member,
+    Membership,
+    NameTaken,
+    Place,
+    clients_of,
+)
 from schemas.log_integrity import LogFault, follows
 from schemas.process_name import ProcessName
 from schemas.records import Record
@@ -127,6 +137,7 @@ class Projections:
             ends = partial(log_ends, self._kafka, self._topic)
             self._retention = Retention(self._retention_store, days, self._metrics, ends, clock)
         self._admission = self._new_admission()
+        self._member: Member | None = None
         self._faults_in_a_row = 0
         self._chores_at = 0.0
         self._commit: asyncio.Task[bool] | None = None
@@ -143,18 +154,24 @@ class Projections:
 
     @property
     def ready(self) -> bool:
-        """Whether partitions are assigned (maybe none, if there are more projectors), and Postgres answers.
+        """Whether partitions are assigned (maybe none, if there are more projectors), and group and Postgres answer.
 
         A partition that stands still does not count: to start this process again would not help it, and an update of
         the processes, which may be the remedy, must not wait for it.
         """
-        return self._admission.joined and self._admission.settled and self._store.connected
+        return self._joined and self._admission.settled and self._store.connected
+
+    @property
+    def _joined(self) -> bool:
+        """Whether this is a member of the group and knows its partitions."""
+        longest = self._settings.projections_session_timeout_seconds + COORDINATOR_AWAY_SECONDS
+        return self._admission.joined and self._member is not None and self._member.silence_seconds <= longest
 
     @property
     def checks(self) -> dict[str, object]:
         """What is behind `ready`."""
         return {
-            "group": self._admission.joined,
+            "group": self._joined,
             "positions": self._admission.settled,
             "postgres": self._store.connected,
             "standing_still": self.standing_still,
@@ -229,7 +246,7 @@ class Projections:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         self._admission = self._new_admission()
-        member = self._kafka.member(
+        member = self._member = self._kafka.member(
             self._topic,
             Membership(
                 group=self._settings.topic_prefix + GROUP,

@@ -50,6 +50,7 @@ from schemas.kafka.errors import (
 )
 from schemas.kafka.kept_reader import KeptReader
 from schemas.kafka.ports import (
+    COORDINATOR_AWAY_SECONDS,
     PROMPT_FETCH_SECONDS,
     Admin,
     FoundTopic,
@@ -73,6 +74,7 @@ from schemas.kafka.tail import search_tail
 
 __all__ = [
     "CLIENT_LOGGER",
+    "COORDINATOR_AWAY_SECONDS",
     "PROMPT_FETCH_SECONDS",
     "Admin",
     "BatchTooLarge",

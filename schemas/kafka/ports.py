@@ -54,6 +54,10 @@ REBALANCES_PER_SESSION: Final = 2
 """A rebalance waits for a member that does not answer for this part of its session. Nobody has anything to let go of
 first, so only a heartbeat has to pass. With all of a session, those who wait would look silent themselves."""
 
+COORDINATOR_AWAY_SECONDS: Final = 10.0
+"""How long a group may be without a coordinator: a broker that dies or hangs is replaced after about 9 s. Meanwhile
+nobody gives partitions to others. Without it, an engine would let go of all of them whenever such a broker is lost."""
+
 PROMPT_FETCH_SECONDS: Final = 0.25
 """How long a fetch waits for records, where somebody waits for each of these. Much less, and a process that has nothing
 to do would keep itself and Kafka busy."""

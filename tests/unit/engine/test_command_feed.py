@@ -9,10 +9,10 @@ from unittest import mock
 
 from prometheus_client import CollectorRegistry
 
-from engine.command_feed import COORDINATOR_AWAY_SECONDS, MARKS_SECONDS, MAX_TAKEN, KafkaCommandFeed
+from engine.command_feed import MARKS_SECONDS, MAX_TAKEN, KafkaCommandFeed
 from engine.metrics import Metrics
 from engine.partition import MAX_UNPROVEN_SECONDS
-from schemas.kafka import KafkaFault, Membership, NewTopic, Place
+from schemas.kafka import COORDINATOR_AWAY_SECONDS, KafkaFault, Membership, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request
 from schemas.log_integrity import LogFault
 from schemas.process_name import ProcessName

@@ -21,7 +21,7 @@ from projections.publisher.public_writer import TRANSACTIONAL_ID, PublicWriter
 from projections.publisher.publisher import Publisher
 from projections.rows import ReadPosition
 from schemas import events
-from schemas.kafka import Fenced, KafkaFault, Member, NewTopic, Place
+from schemas.kafka import COORDINATOR_AWAY_SECONDS, Fenced, KafkaFault, Member, NewTopic, Place
 from schemas.kafka.memory import MemoryCluster, MemoryKafka, Network, Request, RequestLost
 from schemas.records import NewRecord, RecordCodec
 from schemas.settings import ProjectionsSettings
@@ -44,6 +44,8 @@ class Faults:
     def __init__(self, seed: int):
         self.chance = random.Random(seed)
         self.quiet = False
+        self.cut_from: set[str] = set()
+        """Names of processes that can't reach Kafka."""
 
     async def happen(self, lost: Callable[[], Exception]) -> None:
         """Be late, or get lost."""
@@ -58,6 +60,8 @@ class FaultyNetwork(Network):
 
     async def request(self, kind: Request, client: str) -> None:
         await self._faults.happen(RequestLost)
+        if client in self._faults.cut_from:
+            raise RequestLost
 
     async def answer(self, kind: Request, client: str) -> None:
         await self._faults.happen(RequestLost)
@@ -195,6 +199,24 @@ async def shown(seed: int | None = None) -> None:
     world.check()
     assert world.database.partitions == PARTITIONS
     assert not process.projections.ready
+
+
+def test_a_process_that_the_group_has_not_answered_for_long_is_not_ready() -> None:
+    """As one that no broker lets in any more. It has nobody who tells it that its partitions are gone."""
+
+    async def main() -> None:
+        world = World()
+        async with Process(world, "a") as process:
+            await until(lambda: process.projections.ready)
+            world.faults.cut_from = {"a"}
+            await asyncio.sleep(COORDINATOR_AWAY_SECONDS)
+            assert process.projections.ready, "a coordinator may be replaced meanwhile"
+            await asyncio.sleep(SETTINGS.projections_session_timeout_seconds + 1)
+            assert (process.projections.ready, process.projections.checks["group"]) == (False, False)
+            world.faults.cut_from = set()
+            await until(lambda: process.projections.ready)
+
+    simulate(main())
 
 
 def test_events_become_rows_and_are_published() -> None:
