@@ -49,16 +49,20 @@ LONGEST = "tests/simulation/test_seeds.py"
 UNIT = "tests/unit/"
 """They need no service, and tell soonest what is broken."""
 KAFKA = "kafka_bootstrap_servers"
-NEEDS_KAFKA = re.compile(rf"\b({KAFKA}|installation): ")
+INSTALLATION = "installation"
+NEEDS = re.compile(rf"\b({KAFKA}|{INSTALLATION}): |getfixturevalue\(\"({KAFKA})\"\)")
 """What a file says that has a test with one of these fixtures."""
+ORDER = (INSTALLATION, KAFKA, None)
+"""By what files need. The first takes longest, since its tests wait for processes."""
 
 __all__ = ["database_schema", "database_url", "kafka_bootstrap_servers", "topic_prefix"]
 
 
 @functools.cache
-def needs_kafka(path: Path) -> bool:
-    """Whether tests of this file need the session's Kafka."""
-    return NEEDS_KAFKA.search(path.read_text()) is not None
+def need_of(path: Path) -> str | None:
+    """What tests of this file need: the session's installation, its Kafka, or neither."""
+    found = {name for names in NEEDS.findall(path.read_text()) for name in names if name}
+    return next(need for need in ORDER if need in found or need is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -114,33 +118,33 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the file that takes longest to the first worker, and all that need Kafka to the second.
+    """Give the file that takes longest to the first worker, all that need an installation to the second, then Kafka.
 
     A worker alone runs these last: a Kafka and an installation that nobody uses take a tenth of a core.
     """
     is_alone = not hasattr(config, "workerinput")
-    asks = {path: needs_kafka(path) for path in {item.path for item in items}}
+    ranks = {path: ORDER.index(need_of(path)) for path in {item.path for item in items}}
     for item in items:
-        if isinstance(item, pytest.Function) and KAFKA in item.fixturenames and not asks[item.path]:
+        if isinstance(item, pytest.Function) and KAFKA in item.fixturenames and need_of(item.path) is None:
             raise pytest.UsageError(f"{item.nodeid} needs Kafka, and nothing in its file says so: see {__name__}")
     items.sort(
         key=lambda item: (
             not item.nodeid.startswith(LONGEST),
-            asks[item.path] == is_alone,
+            -ranks[item.path] if is_alone else ranks[item.path],
             not item.nodeid.startswith(UNIT),
         )
     )
 
 
 class ByService(LoadFileScheduling):  # type: ignore[misc]
-    """Tests of a file run in one worker, and so do all files that need Kafka: there is only one, and one installation.
+    """Tests of a file run in one worker, and so do all files that need the installation, or Kafka alone.
 
-    Another one would cost as much as the tests that it could serve.
+    So there are two Kafkas and one installation. With one Kafka, all would wait for its worker in the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return KAFKA if needs_kafka(self.config.rootpath / file) else file
+        return need_of(self.config.rootpath / file) or file
 
 
 @pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook

@@ -93,14 +93,18 @@ class Survey:
     async def _facts(self, number: int, ids: Mapping[str, str]) -> PartitionFacts:
         events, commands = self._place(EVENTS, number), self._place(COMMANDS, number)
         marker, is_unreadable = await self._marker(self._place(SNAPSHOTS, number))
-        published = await last_position(self._kafka, self._place(EVENTS_PUBLISHED, number))
+        published, last = await self._published(number)
         row = self._read_positions.get(number)
         # Positions first: what they say was in the log by the time it is looked at.
         async with self._kafka.reader() as reader:
             limits = await reader.limits([events]) | await reader.limits([commands])
             log = PartitionLog(reader, events, limits[events], self._progress)
             epoch = await log.epoch_of_oldest()
-            publisher, is_lost = await self._publisher(published, log)
+            publisher = None
+            if published != PublishedPosition():
+                publisher = _of_reader(PUBLISHER, published)
+            elif last >= 0:
+                publisher = Known(who=PUBLISHER, next_offset=last + 1, epoch=await log.epoch_at(last))
             facts = PartitionFacts(
                 number=number,
                 events=limits[events],
@@ -115,25 +119,25 @@ class Survey:
                 read_model=None if row is None else _of_reader(READ_MODEL, row),
                 cause=-1 if row is None else row.cause,
                 publisher=publisher,
-                publisher_lost=is_lost,
+                publisher_lost=last >= 0,
                 scan=Scan(),
                 epoch_of_oldest=epoch,
             )
             return await self._compared(log, facts)
 
-    async def _publisher(self, position: PublishedPosition, log: PartitionLog) -> tuple[Known | None, bool]:
-        """How far the publisher is, if it has published anything, and whether its position is lost."""
-        if position != PublishedPosition():
-            return _of_reader(PUBLISHER, position), False
-        number = log.place.partition
-        public = Place(public_topic(self._settings), number)
-        try:
-            await check_not_lost(self._kafka, self._place(EVENTS_PUBLISHED, number), public)
-        except LogFault:
-            last = await last_published(self._kafka, public)
-            if last >= 0:
-                return Known(who=PUBLISHER, next_offset=last + 1, epoch=await log.epoch_at(last)), True
-        return None, False
+    async def _published(self, number: int) -> tuple[PublishedPosition, int]:
+        """The publisher's position; and the offset of the last event that it has published, if its position is lost."""
+        place, public = self._place(EVENTS_PUBLISHED, number), Place(public_topic(self._settings), number)
+        position = await last_position(self._kafka, place)
+        if position == PublishedPosition():
+            try:
+                await check_not_lost(self._kafka, place, public)
+            except LogFault:
+                # The first events of all may have been published between these looks.
+                position = await last_position(self._kafka, place)
+                if position == PublishedPosition():
+                    return position, await last_published(self._kafka, public)
+        return position, -1
 
     async def _marker(self, place: Place) -> tuple[Marker | None, bool]:
         """The marker of the newest snapshot, if there is one; and whether there is one that this build can't read."""

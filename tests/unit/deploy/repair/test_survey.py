@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from deploy.errors import RepairError
+from deploy.repair import survey
 from deploy.repair.acts import Acts
 from deploy.repair.facts import ENGINES, PUBLISHER, READ_MODEL, Known, PartitionFacts
 from deploy.repair.findings import Fill, Move, repair_of
@@ -16,6 +17,7 @@ from deploy.repair.survey import Survey
 from deploy.topics import create_topics
 from engine.core.snapshots import Summary
 from engine.snapshot_records import Marker, marker_record
+from projections.publisher import lost_positions
 from projections.publisher.positions import PublishedPosition, position_record
 from projections.repairs import ReadModelRepairs
 from projections.rows import ReadPosition
@@ -232,6 +234,23 @@ async def test_a_publisher_goes_on_behind_the_newest_public_event_when_its_posit
     assert isinstance(move, Move)
     assert (move.known.next_offset, move.to.next_offset, move.to.epoch) == (0, 8, 0)
     assert (await world.facts()).publisher == move.to
+
+
+async def test_what_is_published_for_the_first_time_meanwhile_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = lost_positions.check_not_lost
+
+    async def late(*places: Any) -> None:
+        world.put("orchestration", NewRecord(b"k", b'{"idempotency_key": "orchestration-0-24"}', [], 0))
+        world.published(25, 10)
+        await look(*places)
+
+    world.remake("events.published")
+    monkeypatch.setattr(survey, "check_not_lost", late)
+    facts = await world.facts()
+    assert (known(facts, PUBLISHER).next_offset, facts.publisher_lost) == (25, False)
+    assert repair_of(facts).findings == []
 
 
 async def test_a_record_without_its_claim_is_known_of_after_a_filler(world: World) -> None:
