@@ -48,6 +48,9 @@ ORDER BY xact_start NULLS LAST
 """
 """Transactions that use a table of the schema. Without those of autovacuum, which gives way."""
 
+CLAIM_REBUILD: Final = "SELECT pg_try_advisory_lock(hashtextextended('rebuild ' || %s::text, 0))"
+"""Keeps rebuilds of a schema out; whether that worked. Held until the connection closes."""
+
 Migrations = dict[str, bytes]
 
 
@@ -103,26 +106,8 @@ def migrate(settings: PostgresSettings, migrations: Migrations | None = None) ->
         return missing
 
 
-def check_known(settings: PostgresSettings) -> None:
-    """Check that this build knows all migrations of the schema, if there is one.
-
-    Raises:
-        SchemaTooNew: it does not.
-        psycopg.Error: Postgres is away, or refused.
-    """
-    with psycopg.connect(conninfo(settings, "migrate"), autocommit=True) as connection:
-        table = sql.Identifier(settings.database_schema, "migrations")
-        ((found,),) = connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchall()
-        if found is not None:
-            rows = connection.execute(sql.SQL("SELECT name FROM {}").format(table)).fetchall()
-            _check_known({name for (name,) in rows}, shipped())
-
-
 def _keep_rebuilds_out(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
-    # Held until the connection closes; see `projections.rebuild`.
-    ((is_held,),) = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"rebuild {schema}",)
-    ).fetchall()
+    ((is_held,),) = connection.execute(CLAIM_REBUILD, (schema,)).fetchall()
     if not is_held:
         raise RebuildInProgress("a rebuild of this schema is under way: wait for it, or end it, before you migrate")
 
@@ -176,14 +161,19 @@ def _enter_schema(connection: psycopg.Connection[tuple[Any, ...]], schema: str) 
 
 def _missing(connection: psycopg.Connection[tuple[Any, ...]], migrations: Migrations) -> list[str]:
     applied = dict(connection.execute("SELECT name, sha256 FROM migrations").fetchall())
-    _check_known(applied.keys(), migrations)
+    check_known(applied.keys(), migrations)
     for name, digest in applied.items():
         if digest != _digest(migrations[name]):
             raise MigrationChanged(f"{name} differs from what was applied: restore it and add a new migration")
     return [name for name in migrations if name not in applied]
 
 
-def _check_known(applied: Set[str], migrations: Migrations) -> None:
+def check_known(applied: Set[str], migrations: Migrations) -> None:
+    """Check that this build knows all migrations that were applied to a schema.
+
+    Raises:
+        SchemaTooNew: it does not.
+    """
     if unknown := sorted(applied - migrations.keys()):
         raise SchemaTooNew(f"the schema has {', '.join(unknown)}, which this build does not know: run a newer build")
 

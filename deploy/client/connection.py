@@ -179,20 +179,19 @@ class Api:
         if given:
             url += f"?{urlencode(given, doseq=True)}"
         sent_headers = {**(headers or {}), **({} if method == "GET" else self._reason)}
-        problem, unanswered = "it did not answer", False
+        problem = "it did not answer"
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                for pause in (*PAUSES_SECONDS, None):
+                for tries, pause in enumerate((*PAUSES_SECONDS, None)):
                     try:
                         answer = await self._send(method, url, body, sent_headers)
-                        if method == "DELETE" and answer.status == 404 and unanswered:
+                        if method == "DELETE" and answer.status == 404 and tries:
                             return None  # an earlier try has deleted it, or somebody else
                         if answer.status != 503:
                             return self._read(answer)
                         problem = _message(answer)
                     except NoAnswer as error:
                         problem = str(error)
-                    unanswered = True
                     if pause is not None:
                         await self._sleep(pause)
         except TimeoutError:

@@ -12,7 +12,8 @@ import msgspec
 import yaml
 
 from api.validation import validate
-from schemas.redaction import in_json, on_one_line
+from deploy.client.output import json_text
+from schemas.redaction import on_one_line
 from schemas.resources import Validation, ValidationFinding
 from schemas.settings import ApiSettings
 
@@ -69,7 +70,7 @@ def _checked(name: str, body: bytes) -> Checked:
 def as_json(checked: Sequence[Checked]) -> str:
     """All that was found, as one list."""
     told: list[dict[str, Any]] = [{"file": one.name, **msgspec.to_builtins(one.validation)} for one in checked]
-    return in_json(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+    return json_text(told)
 
 
 def tell(name: str, text: bytes) -> None:

@@ -44,7 +44,7 @@ class Output:
     def show(self, value: Any, people: Callable[[], Iterable[str]]) -> None:
         """Write a value: as JSON, or in the lines that people get."""
         if self.as_json:
-            click.echo(in_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
+            click.echo(json_text(value))
             return
         for line in people():
             click.echo(line)
@@ -146,6 +146,11 @@ def waits_for(instance: dict[str, Any]) -> str:
             return f"resume of {name} after attempt {waiting['attempt']}"
         case other:
             return f"{other} {name}"
+
+
+def json_text(value: object) -> str:
+    """A value as JSON for people and programs."""
+    return in_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def moment(text: str | None) -> str:

@@ -26,13 +26,26 @@ async def live_positions(connection: PostgresConnection, live: str) -> dict[int,
         live: its schema.
     """
     table = sql.Identifier(live, "positions")
-    cursor = await connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),))
-    if (await cursor.fetchall()) == [(None,)]:
+    if not await _exists(connection, table):
         return {}
     # A schema that is not migrated yet has no topic.
     query = sql.SQL("SELECT partition, next_offset, to_jsonb(p)->>'topic_id' FROM {} p").format(table)
     cursor = await connection.execute(query)
     return {partition: LivePosition(*rest) for partition, *rest in await cursor.fetchall()}
+
+
+async def applied_migrations(connection: PostgresConnection, live: str) -> set[str]:
+    """The names of the migrations that the live read model has; the arguments as in `live_positions`."""
+    table = sql.Identifier(live, "migrations")
+    if not await _exists(connection, table):
+        return set()
+    cursor = await connection.execute(sql.SQL("SELECT name FROM {}").format(table))
+    return {name for (name,) in await cursor.fetchall()}
+
+
+async def _exists(connection: PostgresConnection, table: sql.Identifier) -> bool:
+    cursor = await connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),))
+    return (await cursor.fetchall()) != [(None,)]
 
 
 async def check_log(kafka: Kafka, topic: str, live: Mapping[int, LivePosition]) -> FoundTopic:

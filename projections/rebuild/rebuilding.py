@@ -12,10 +12,10 @@ from psycopg import sql
 
 from projections.database import LIFT_LIMITS, connect
 from projections.errors import RebuildInProgress, StoreAway
-from projections.migrate import check_known, migrate
+from projections.migrate import CLAIM_REBUILD, check_known, migrate, shipped
 from projections.postgres_connection import PostgresConnection
 from projections.rebuild import indexes
-from projections.rebuild.held import check_log, live_positions
+from projections.rebuild.held import applied_migrations, check_log, live_positions
 from projections.rebuild.replay import OnProgress, Replay, replaying
 from projections.retention import retention_days
 from schemas.kafka import clients_of
@@ -61,7 +61,7 @@ async def rebuild(
     async with await connect(settings, "rebuild", statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS) as connection:
         await connection.execute(LIFT_LIMITS)
         await _claim(connection, live)
-        await asyncio.to_thread(check_known, settings)
+        check_known(await applied_migrations(connection, live), shipped())
         log = await check_log(kafka, topic_name(settings, EVENTS), await live_positions(connection, live))
         await _drop(connection, shadow.database_schema)
         await _drop(connection, f"{live}_replaced")
@@ -87,8 +87,7 @@ async def rebuild(
 
 
 async def _claim(connection: PostgresConnection, live: str) -> None:
-    # Held until the connection closes.
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"rebuild {live}",))
+    cursor = await connection.execute(CLAIM_REBUILD, (live,))
     if (await cursor.fetchall()) != [(True,)]:
         raise RebuildInProgress
 

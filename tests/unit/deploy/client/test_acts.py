@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -276,24 +277,37 @@ def test_what_is_not_utf8_is_refused_before_anything_is_sent(run: Run, whole: Wh
     assert not whole.database.tables.instances
 
 
-def test_a_run_that_nobody_answers_says_how_to_try_again(
-    run: Run, whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may have started. Run again without its key, it would run twice."""
-    workflow = made(run("workflows", "create", "-", stdin=WAITS))
+@contextmanager
+def losing_answers(monkeypatch: pytest.MonkeyPatch, ending: str = "") -> Iterator[None]:
+    """Requests are carried out, and the answers to those whose URL ends so get lost."""
     send = Transport.send
 
     async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
         answer = await send(self, method, url, **more)
-        if url.endswith("/instances"):
+        if url.endswith(ending):
             raise NoAnswer("the connection broke")
         return answer
 
     with monkeypatch.context() as patch:
         patch.setattr(Transport, "send", lose)
         patch.setattr(connection, "PAUSES_SECONDS", ())
-        lost = run("workflows", "run", workflow, exit_code=4)
+        yield
+
+
+def key_told(lost: Result) -> str:
+    """With which key a command says to try again."""
     (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    return str(key)
+
+
+def test_a_run_that_nobody_answers_says_how_to_try_again(
+    run: Run, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have started. Run again without its key, it would run twice."""
+    workflow = made(run("workflows", "create", "-", stdin=WAITS))
+    with losing_answers(monkeypatch, "/instances"):
+        lost = run("workflows", "run", workflow, exit_code=4)
+    key = key_told(lost)
     again = made(run("workflows", "run", workflow, "--idempotency-key", key))
     assert list(whole.database.tables.instances) == [again]
 
@@ -304,17 +318,9 @@ TWO_APPROVALS: Final = '{"stages": [{"wait_event": {"event": "go"}}, {"wait_even
 def test_an_event_that_nobody_answers_says_how_to_try_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have come. Sent again without its key, it would be the second approval."""
     instance = started(run, TWO_APPROVALS)
-    send = Transport.send
-
-    async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
-        await send(self, method, url, **more)
-        raise NoAnswer("the connection broke")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Transport, "send", lose)
-        patch.setattr(connection, "PAUSES_SECONDS", ())
+    with losing_answers(monkeypatch):
         lost = run("instances", "send-event", instance, "go", exit_code=4)
-    (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    key = key_told(lost)
     run("instances", "send-event", instance, "go", "--idempotency-key", key)
     shown = json.loads(run("instances", "show", instance, "--json").stdout)
     assert [stage.get("terminatedAt") is not None for stage in shown["status"]] == [True, False]
@@ -325,19 +331,9 @@ def test_a_trigger_that_nobody_answers_says_how_to_try_again(
 ) -> None:
     """It may be there. Created again without its key, each message would run the workflow twice."""
     create = ("triggers", "create", "PAID", made(run("workflows", "create", "-", stdin=WAITS)))
-    send = Transport.send
-
-    async def lose(self: Transport, method: str, url: str, **more: Any) -> Answer:
-        answer = await send(self, method, url, **more)
-        if url.endswith("/triggers"):
-            raise NoAnswer("the connection broke")
-        return answer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Transport, "send", lose)
-        patch.setattr(connection, "PAUSES_SECONDS", ())
+    with losing_answers(monkeypatch, "/triggers"):
         lost = run(*create, exit_code=4)
-    (key,) = re.findall(r"--idempotency-key ([0-9a-f-]+)", " ".join(lost.output.split()))
+    key = key_told(lost)
     again = made(run(*create, "--idempotency-key", key))
     assert list(whole.database.tables.triggers) == [again]
 
