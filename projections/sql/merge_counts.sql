@@ -20,11 +20,17 @@ steps AS (
 ),
 kept AS (
     INSERT INTO past_counts AS p (workflow_id, step, hour, stage, what, counts)
-    SELECT workflow_id, step, hour, stage, what, array_agg(coalesce(count, 0) ORDER BY bucket)
-    FROM (SELECT workflow_id, step, hour, stage, what, max(bucket) AS last FROM steps GROUP BY 1, 2, 3, 4, 5) r
-    CROSS JOIN generate_series(0, last) bucket
-    LEFT JOIN steps USING (workflow_id, step, hour, stage, what, bucket)
-    GROUP BY workflow_id, step, hour, stage, what
+    SELECT workflow_id, step, hour, stage, what, ARRAY(
+        -- Of a row at a time. Joined with all of them, twice as many counts would take four times as long.
+        SELECT coalesce(c.count, 0) FROM generate_series(0, last) bucket
+        LEFT JOIN unnest(buckets, counts) c (bucket, count) USING (bucket)
+        ORDER BY bucket
+    )
+    FROM (
+        SELECT workflow_id, step, hour, stage, what,
+            max(bucket) AS last, array_agg(bucket) AS buckets, array_agg(count) AS counts
+        FROM steps GROUP BY 1, 2, 3, 4, 5
+    ) r
     ORDER BY workflow_id, step, hour, stage, what
     ON CONFLICT (workflow_id, step, hour, stage, what) DO UPDATE SET counts = (
         SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)

@@ -11,6 +11,7 @@ from projections.migrate import migrate
 from projections.postgres_connection import PostgresConnection
 from projections.queries.connections import IN_ORDER
 from projections.queries.stats import Window, stats_query
+from projections.sql import statement
 from schemas.settings import ApiSettings, ProjectionsSettings
 from tests.integration.projection_world import Tables, planning
 from tests.integration.test_pages import below
@@ -76,6 +77,13 @@ async def test_nothing_is_read_but_by_an_index(
     for node in scans:
         if node["Relation Name"] == "workflows":
             assert_reads(node, "workflows_pkey")
+
+
+async def test_what_is_moved_is_looked_through_once_at_most(planner: PostgresConnection) -> None:
+    """Not once for each of its rows: the projections' connections join nothing by hashes."""
+    cursor = await planner.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + statement("merge_counts"))
+    (((explained,),),) = await cursor.fetchall()
+    assert [node.get("CTE Name") for node in below(explained["Plan"])].count("steps") <= 1
 
 
 def assert_reads(node: dict[str, Any], *indexes: str) -> None:
